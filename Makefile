@@ -1,0 +1,49 @@
+# Every target that needs the environment makes it first; nothing but Python ≥ 3.11 and make has to be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+SEED ?= 0
+DATA ?= data/freihand
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench pretrain finetune evaluate clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Make .venv with the pinned versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"peclr needs Python 3.11 or later; this is {sys.version}")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup  ## Render hands, pre-train with SimCLR and PeCLR, compare (≤ 10 minutes on 2 cores; SEED=0)
+	$(BIN)/python -m experiments.demo.run --seed $(SEED)
+
+test: setup  ## Run the tests
+	$(BIN)/python -m pytest --numprocesses 2
+
+lint: setup  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## Check types
+	$(BIN)/mypy
+
+bench: setup  ## Measure speed; table and runs/bench.json
+	$(BIN)/python -m tests.benchmarks.run
+
+pretrain: setup  ## Pre-train PeCLR on FreiHAND (DATA=path)
+	$(BIN)/python -m peclr fit --config experiments/pretrain_peclr.yaml --data.sources.init_args.root=$(DATA)
+
+finetune: setup  ## Fine-tune on labelled FreiHAND (DATA=path WEIGHTS=pre-training checkpoint)
+	$(BIN)/python -m peclr fit --config experiments/finetune.yaml --data.root=$(DATA) --model.weights=$(or $(WEIGHTS),null)
+
+evaluate: setup  ## Score a fine-tuned checkpoint on FreiHAND's evaluation split (DATA=path CHECKPOINT=path)
+	$(BIN)/python -m peclr test --config experiments/finetune.yaml --data.root=$(DATA) --ckpt_path=$(CHECKPOINT)
+
+clean:  ## Remove the environment and the caches (runs and data stay)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
