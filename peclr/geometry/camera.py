@@ -1,0 +1,85 @@
+"""Pinhole camera: projection, back-projection, and the camera of a crop.
+
+A camera matrix K takes metres in the camera frame (x right, y down, z forward) to homogeneous pixels. Its
+last row is (0, 0, 1). Its left 2×2 part may be full: the camera of a crop is `view_from_image @ K`, and views
+rotate.
+"""
+
+from torch import Tensor
+from torch.nn.functional import pad
+
+from peclr.geometry.affine import (
+    apply_affine,
+    at_least_float32,
+    compose,
+    exact_matmul,
+    invert_unchecked,
+    is_singular,
+)
+
+
+def project(joints_3d: Tensor, K: Tensor) -> Tensor:
+    """Project points in front of the camera into its image.
+
+    Args:
+        joints_3d: (…, P, 3), metres (or any one unit), camera frame, depth not zero.
+        K: (…, 3, 3), pixels.
+
+    Returns:
+        (…, P, 2), pixels.
+    """
+    homogeneous = exact_matmul(joints_3d, K.mT)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def back_project(points_2d: Tensor, depth: Tensor, K: Tensor) -> Tensor:
+    """Put image points at a depth: the inverse of `project`.
+
+    Args:
+        points_2d: (…, P, 2), pixels.
+        depth: (…, P), any unit.
+        K: (…, 3, 3), pixels.
+
+    Returns:
+        (…, P, 3), camera frame, in the unit of `depth`.
+    """
+    plane = apply_affine(inverse_intrinsics(K), points_2d)  # at depth one
+    rays = pad(plane, (0, 1), value=1.0)
+    return at_least_float32(depth)[..., None] * rays
+
+
+def inverse_intrinsics(K: Tensor) -> Tensor:
+    """K⁻¹ (…, 3, 3) in closed form, in float32 or better whatever autocast says, without looking at values.
+
+    The camera of a rotated, scaled or sheared crop is inverted just as well. A singular K is not noticed
+    here, as that would make a training step wait for the device: whoever reads a K calls `check_intrinsics`.
+    """
+    return invert_unchecked(K)
+
+
+def crop_camera(view_from_image: Tensor, K: Tensor) -> Tensor:
+    """The camera (…, 3, 3) of a view: 3-D labels stay in the frame of the original camera."""
+    return compose(view_from_image, K)
+
+
+def check_intrinsics(K: Tensor, source: str = "K") -> None:
+    """Refuse camera matrices that cannot be inverted.
+
+    Args:
+        K: (…, 3, 3), pixels.
+        source: Where K comes from, a file for example; the message begins with it.
+
+    Raises:
+        ValueError: If a K is not 3×3, not finite, singular, or has a last row other than (0, 0, 1).
+    """
+    if K.shape[-2:] != (3, 3):
+        raise ValueError(f"{source}: expected 3×3 camera matrices, got shape {tuple(K.shape)}")
+    homogeneous = (K[..., 2, :] == K.new_tensor([0, 0, 1])).all(dim=-1)
+    bad = is_singular(K) | ~homogeneous
+    if bad.any():
+        first = bad.flatten().nonzero()[0].item()
+        where = f"entry {first} is" if K.ndim > 2 else "got"
+        raise ValueError(
+            f"{source}: expected finite, invertible camera matrices with last row (0, 0, 1); "
+            f"{where} {K.reshape(-1, 3, 3)[int(first)].tolist()}"
+        )

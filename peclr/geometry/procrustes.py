@@ -1,0 +1,47 @@
+"""Procrustes: the similarity transform that brings one set of points closest to another."""
+
+import torch
+from torch import Tensor
+
+from peclr.geometry.affine import at_least_float32, exact_matmul
+
+# The official FreiHAND evaluation adds this to the Frobenius norm; it keeps coinciding points finite.
+_NORM_EPS = 1e-8
+
+
+def similarity_align(points: Tensor, target: Tensor, allow_reflection: bool = False) -> Tensor:
+    """Move, rotate and scale `points` so that they lie closest to `target` in the least-squares sense.
+
+    Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centred points of unit
+    norm; the proper rotation after Umeyama, 1991. The official FreiHAND scores allow reflections. Meant for
+    metrics: the gradient of a singular value decomposition is not finite for symmetric point sets.
+
+    Args:
+        points: (…, P, 3), any unit.
+        target: (…, P, 3), the unit of the result.
+        allow_reflection: Whether the orthogonal matrix may mirror, turning a right hand into a left one.
+
+    Returns:
+        (…, P, 3), aligned points, at least float32. Points without extent all land on the target's centre.
+    """
+    if points.shape[-2:] != target.shape[-2:]:
+        raise ValueError(f"cannot align points {tuple(points.shape)} to target {tuple(target.shape)}")
+    points, _, _ = _standardise(points)
+    target, centre, norm = _standardise(target)
+    U, S, Vh = torch.linalg.svd(exact_matmul(points.mT, target))
+    if not allow_reflection:
+        # the smallest singular value pays for the mirror
+        sign = torch.linalg.det(exact_matmul(U, Vh)).sign()
+        signs = torch.cat((torch.ones_like(S[..., :-1]), sign[..., None]), dim=-1)
+        S, Vh = S * signs, Vh * signs[..., :, None]
+    scale: Tensor = S.sum(dim=-1)[..., None, None]
+    return exact_matmul(points, exact_matmul(U, Vh)) * scale * norm + centre
+
+
+def _standardise(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centred points of unit Frobenius norm, their centre (…, 1, 3) and their norm (…, 1, 1)."""
+    points = at_least_float32(points)
+    centre = points.mean(dim=-2, keepdim=True)
+    centred = points - centre
+    norm = torch.linalg.vector_norm(centred, dim=(-2, -1), keepdim=True) + _NORM_EPS
+    return centred / norm, centre, norm
