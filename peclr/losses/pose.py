@@ -1,0 +1,86 @@
+"""The loss of fine-tuning: L1 on 2.5-D pose and on the depth of the root.
+
+PeCLR's fine-tuning code was not published. The terms and weights are those of its authors' earlier pose
+estimation code (dahiyaaneesh/Handposeestimation): L1(u, v) + 5 · L1(relative depth) + L1(root depth).
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss
+
+from peclr.geometry.affine import at_least_float32
+
+
+class PoseLossTerms(NamedTuple):
+    """What `PoseLoss` returns: the weighted sum, and its terms before weighting. All are scalars.
+
+    Attributes:
+        total: To minimise.
+        keypoints_2d: Mean absolute error per coordinate, px of the crop.
+        depth: Mean absolute error of root-relative depth, bone lengths.
+        root: Mean absolute error of the root's depth, bone lengths.
+    """
+
+    total: Tensor
+    keypoints_2d: Tensor
+    depth: Tensor
+    root: Tensor
+
+
+class PoseLoss(nn.Module):
+    """Weighted L1 on pixels, relative depth and root depth, in float32 or better.
+
+    L1 throughout: a root depth far off, as the closed form gives for a foreshortened bone, pulls no harder
+    than one that is nearly right.
+
+    Args:
+        keypoints_2d_weight: Of the error in px. The published recipes crop to 224 px; a smaller crop has
+            proportionally smaller errors.
+        depth_weight: Of the error in relative depth.
+        root_weight: Of the error in root depth; 0 leaves the root to its closed form.
+    """
+
+    def __init__(
+        self, keypoints_2d_weight: float = 1.0, depth_weight: float = 5.0, root_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        weights = (keypoints_2d_weight, depth_weight, root_weight)
+        if min(weights) < 0:
+            raise ValueError(f"weights of the pose loss must not be negative, got {weights}")
+        self.keypoints_2d_weight = keypoints_2d_weight
+        self.depth_weight = depth_weight
+        self.root_weight = root_weight
+
+    def forward(
+        self,
+        keypoints_2d: Tensor,
+        depth_rel: Tensor,
+        root_depth: Tensor,
+        target_25d: Tensor,
+        target_root_depth: Tensor,
+    ) -> PoseLossTerms:
+        """Compare a batch of predictions with their labels.
+
+        Args:
+            keypoints_2d: (B, 21, 2), predicted, px of the crop.
+            depth_rel: (B, 21), predicted, relative to the root, bone lengths.
+            root_depth: (B,), predicted, after refinement, bone lengths.
+            target_25d: (B, 21, 3), px of the crop and relative depth in bone lengths.
+            target_root_depth: (B,), depth of the root in bone lengths: its Z in `joints_3d` over `scale_m`.
+
+        Returns:
+            The total and its terms.
+        """
+        # torch would broadcast most mistakes here
+        shapes = [tuple(tensor.shape) for tensor in (keypoints_2d, depth_rel, root_depth, target_25d)]
+        batch = target_25d.shape[:-1]
+        expected = [(*batch, 2), (*batch,), (*batch[:-1],), (*batch, 3)]
+        if shapes != expected or target_root_depth.shape != root_depth.shape:
+            raise ValueError(f"expected predictions and labels of one batch, got {shapes}")
+        target_25d = at_least_float32(target_25d)
+        uv = l1_loss(at_least_float32(keypoints_2d), target_25d[..., :2])
+        depth = l1_loss(at_least_float32(depth_rel), target_25d[..., 2])
+        root = l1_loss(at_least_float32(root_depth), at_least_float32(target_root_depth))
+        total = self.keypoints_2d_weight * uv + self.depth_weight * depth + self.root_weight * root
+        return PoseLossTerms(total, uv, depth, root)

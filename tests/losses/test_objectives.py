@@ -1,0 +1,221 @@
+"""SimCLR and PeCLR: the oracle that pins all signs, switches, and extreme inputs."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from peclr.geometry.affine import apply_affine, compose, invert, rotation, scaling, translation
+from peclr.losses.equivariance import undo_translation_rotation
+from peclr.losses.nt_xent import nt_xent_loss
+from peclr.losses.objectives import PeCLR, SimCLR
+
+N_HANDS = 1000
+
+
+def flat_hands(n: int, generator: torch.Generator) -> Tensor:
+    """2-D joints (n, 21, 2) of hands: five fans of bent fingers, boxed as a reader does, with margin 1.25."""
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(n, *shape, dtype=torch.float64, generator=generator)
+
+    fan = torch.linspace(-0.9, 0.7, 5) + 0.12 * noise(5)
+    knuckles = torch.stack((fan.sin(), -fan.cos()), dim=-1)
+    bend = fan[..., None] + 0.3 * noise(5, 1) + 0.2 * noise(5, 3).cumsum(dim=-1)
+    flexion = 0.3 + 0.7 * torch.rand(n, 5, 1, dtype=torch.float64, generator=generator)
+    lengths = torch.tensor([0.45, 0.3, 0.25]) * flexion
+    segments = lengths[..., None] * torch.stack((bend.sin(), -bend.cos()), dim=-1)
+    fingers = torch.cat((knuckles[:, :, None], knuckles[:, :, None] + segments.cumsum(dim=2)), dim=2)
+    joints = torch.cat((torch.zeros(n, 1, 2), fingers.reshape(n, 20, 2)), dim=1)
+    joints = apply_affine(rotation(math.pi / 4 * noise()), joints)
+    low, high = joints.amin(dim=1, keepdim=True), joints.amax(dim=1, keepdim=True)
+    return (joints - (low + high) / 2) / (high - low).amax(dim=-1, keepdim=True) * 2 / 1.25
+
+
+def random_views(n: int, shift: float, scale: float, generator: torch.Generator) -> Tensor:
+    """view_from_crop (n, 2, 3, 3): ±45°, shifts up to a fraction of the view, zoom within a factor."""
+
+    def uniform(*shape: int) -> Tensor:
+        return 2 * torch.rand(n, 2, *shape, dtype=torch.float64, generator=generator) - 1
+
+    return compose(
+        translation(2 * shift * uniform(2)),
+        rotation(math.pi / 4 * uniform()),
+        scaling(scale ** uniform()),
+    )
+
+
+def mean_cosine(projections: Tensor) -> float:
+    return cosine_similarity(projections[:, 0], projections[:, 1], dim=-1).mean().item()
+
+
+def with_translation(view_from_crop: Tensor, sign: int) -> Tensor:
+    changed = view_from_crop.clone()
+    changed[..., :2, 2] *= sign
+    return changed
+
+
+def with_inverse_rotation(view_from_crop: Tensor) -> Tensor:
+    changed = view_from_crop.clone()
+    changed[..., :2, :2] = view_from_crop[..., :2, :2].mT
+    return changed
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.25])
+@pytest.mark.parametrize("shift", [0.06, 0.12])
+def test_oracle_projections_agree_after_the_inversion_only(shift: float, scale: float) -> None:
+    """An encoder that outputs the true joints of each view is perfectly equivariant."""
+    generator = torch.Generator().manual_seed(0)
+    hands = flat_hands(N_HANDS, generator)
+    view_from_crop = random_views(N_HANDS, shift, scale, generator)
+    oracle = apply_affine(view_from_crop, hands[:, None]).flatten(2)
+    peclr = PeCLR()
+
+    undone = mean_cosine(peclr.undo(oracle, view_from_crop))
+    left_alone = mean_cosine(oracle)
+    wrong_sign = mean_cosine(
+        peclr.undo(oracle, with_translation(with_inverse_rotation(view_from_crop), sign=-1))
+    )
+    exact = apply_affine(invert(view_from_crop), oracle.reshape(N_HANDS, 2, -1, 2)).flatten(2)
+
+    # measured: 0.98, 0.74 to 0.80, 0.34 to 0.43
+    assert 0.96 < undone < 0.995
+    assert 0.70 < left_alone < 0.85
+    assert 0.25 < wrong_sign < 0.50
+    assert mean_cosine(exact) == pytest.approx(1.0, abs=1e-9)
+    # either sign alone
+    assert mean_cosine(peclr.undo(oracle, with_translation(view_from_crop, sign=-1))) < undone - 0.04
+    assert mean_cosine(peclr.undo(oracle, with_inverse_rotation(view_from_crop))) < undone - 0.4
+    # each switch alone helps less than both
+    assert left_alone < mean_cosine(PeCLR(translation=False).undo(oracle, view_from_crop)) < undone
+    assert left_alone < mean_cosine(PeCLR(rotation=False).undo(oracle, view_from_crop)) < undone
+
+
+def test_the_loss_of_oracle_projections_is_lower_when_geometry_is_undone() -> None:
+    generator = torch.Generator().manual_seed(1)
+    hands = flat_hands(64, generator)
+    view_from_crop = random_views(64, 0.12, 1.0, generator)
+    oracle = apply_affine(view_from_crop, hands[:, None]).flatten(2)
+    undone, left_alone = (
+        objective(oracle, view_from_crop).item()
+        for objective in (PeCLR(temperature=0.1), SimCLR(temperature=0.1))
+    )
+    assert undone < left_alone - 0.5
+
+
+def random_batch(b: int = 8, d: int = 32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    projections = torch.randn(b, 2, d, dtype=torch.float64, generator=generator)
+    return projections, random_views(b, 0.1, 1.2, generator)
+
+
+def test_simclr_is_nt_xent_of_the_normalised_projections() -> None:
+    projections, view_from_crop = random_batch()
+    z = normalize(projections, dim=-1)
+    loss = SimCLR(temperature=0.2)(projections, view_from_crop)
+    torch.testing.assert_close(loss, nt_xent_loss(z[:, 0], z[:, 1], 0.2))
+    torch.testing.assert_close(SimCLR(temperature=0.2)(projections, torch.zeros(8, 2, 3, 3)), loss)
+
+
+def test_peclr_inverts_each_view_by_its_own_matrix() -> None:
+    projections, _ = random_batch()
+    generator = torch.Generator().manual_seed(3)
+    offset, angle = torch.rand(8, 2, 2, generator=generator) - 0.5, torch.rand(8, 2, generator=generator)
+    view_from_crop = compose(translation(2 * offset), rotation(angle), scaling(torch.full((8, 2), 1.3)))
+    views = [
+        undo_translation_rotation(
+            normalize(projections[:, view], dim=-1).reshape(8, 16, 2), offset[:, view], angle[:, view]
+        )
+        for view in (0, 1)
+    ]
+    z1, z2 = (normalize(view.reshape(8, 32), dim=-1) for view in views)
+    loss = PeCLR()(projections, view_from_crop)
+    torch.testing.assert_close(loss, nt_xent_loss(z1, z2, 0.5), rtol=1e-6, atol=1e-6)
+
+
+def test_peclr_without_geometry_is_simclr() -> None:
+    projections, view_from_crop = random_batch()
+    simclr = SimCLR()(projections, view_from_crop)
+    nothing = PeCLR(translation=False, rotation=False)(projections, view_from_crop)
+    identity = PeCLR()(projections, torch.eye(3).expand(8, 2, 3, 3))
+    torch.testing.assert_close(nothing, simclr)
+    torch.testing.assert_close(identity, simclr)
+    assert not torch.isclose(PeCLR()(projections, view_from_crop), simclr)
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+def test_the_length_of_a_projection_does_not_matter(objective: SimCLR | PeCLR) -> None:
+    projections, view_from_crop = random_batch()
+    lengths = torch.linspace(0.1, 10, 16, dtype=torch.float64).reshape(8, 2, 1)
+    torch.testing.assert_close(
+        objective(lengths * projections, view_from_crop), objective(projections, view_from_crop)
+    )
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+def test_the_gradient_does_not_change_the_length_of_a_projection(objective: SimCLR | PeCLR) -> None:
+    """True of PeCLR because it normalises before the inversion too, whose range and mean are constants."""
+    projections, view_from_crop = random_batch()
+    projections.requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(projections, view_from_crop), projections)
+    assert gradient.abs().max() > 1e-3
+    along = (gradient * projections).sum(dim=-1)
+    torch.testing.assert_close(along, torch.zeros_like(along), atol=1e-12, rtol=0)
+
+
+def test_gradients_of_simclr() -> None:
+    projections, view_from_crop = random_batch(3, 4)
+    assert torch.autograd.gradcheck(lambda p: SimCLR()(p, view_from_crop), projections.requires_grad_())
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("magnitude", [0.0, 1e-3, 1.0, 1e4])
+def test_any_magnitude_gives_a_finite_loss_and_gradient(
+    objective: SimCLR | PeCLR, dtype: torch.dtype, magnitude: float
+) -> None:
+    projections, view_from_crop = random_batch()
+    scaled = (magnitude * projections).to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = objective(scaled, view_from_crop.float())
+    (gradient,) = torch.autograd.grad(loss, scaled)
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+def test_one_dead_projection_does_not_poison_the_batch(objective: SimCLR | PeCLR) -> None:
+    projections, view_from_crop = random_batch()
+    projections[3, 1] = 0
+    dead = projections.float().requires_grad_()
+    loss = objective(dead, view_from_crop.float())
+    (gradient,) = torch.autograd.grad(loss, dead)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+@pytest.mark.parametrize(
+    ("projections", "matrices"),
+    [
+        ((8, 32), (8, 2, 3, 3)),
+        ((8, 3, 32), (8, 3, 3, 3)),
+        ((8, 2, 32), (4, 2, 3, 3)),
+        ((8, 2, 32), (8, 2, 2, 3)),
+    ],
+)
+def test_mismatched_shapes_are_refused(
+    objective: SimCLR | PeCLR, projections: list[int], matrices: list[int]
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected projections \(B, 2, D\) and view_from_crop \(B, 2, 3, 3\)"
+    ):
+        objective(torch.zeros(*projections), torch.zeros(*matrices))
+
+
+def test_an_odd_number_of_features_cannot_be_points() -> None:
+    with pytest.raises(ValueError, match="reads projections as 2-D points, got odd D = 33"):
+        PeCLR()(torch.zeros(8, 2, 33), torch.eye(3).expand(8, 2, 3, 3))

@@ -1,0 +1,103 @@
+"""The loss of fine-tuning: its weights, its units, and what extreme predictions do to it."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from peclr.losses.pose import PoseLoss
+
+Prediction = tuple[Tensor, Tensor, Tensor]
+Target = tuple[Tensor, Tensor]
+
+
+def labels(b: int = 4, dtype: torch.dtype = torch.float64) -> Target:
+    generator = torch.Generator().manual_seed(0)
+    uv = 224 * torch.rand(b, 21, 2, generator=generator, dtype=torch.float64)
+    depth = torch.randn(b, 21, 1, generator=generator, dtype=torch.float64)
+    root = 10 + 20 * torch.rand(b, generator=generator, dtype=torch.float64)
+    return torch.cat((uv, depth), dim=-1).to(dtype), root.to(dtype)
+
+
+def perfect(target: Target) -> Prediction:
+    return target[0][..., :2].clone(), target[0][..., 2].clone(), target[1].clone()
+
+
+def test_a_perfect_prediction_costs_nothing() -> None:
+    target = labels()
+    assert PoseLoss()(*perfect(target), *target).total == 0
+
+
+def test_terms_are_mean_errors_in_their_units() -> None:
+    target = labels()
+    uv, depth, root = perfect(target)
+    terms = PoseLoss()(uv + 3, depth - 0.25, root + 2, *target)
+    assert [term.item() for term in terms[1:]] == pytest.approx([3, 0.25, 2])
+    assert terms.total.item() == pytest.approx(3 + 5 * 0.25 + 2)
+
+
+def test_equals_sums_written_as_loops() -> None:
+    target = labels(3)
+    uv, depth, root = (
+        values + torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
+        for values in perfect(target)
+    )
+    total = 0.0
+    for i in range(3):
+        for j in range(21):
+            total += sum(abs((uv[i, j, k] - target[0][i, j, k]).item()) for k in (0, 1)) / (3 * 21 * 2)
+            total += 5 * abs((depth[i, j] - target[0][i, j, 2]).item()) / (3 * 21)
+        total += abs((root[i] - target[1][i]).item()) / 3
+    assert PoseLoss()(uv, depth, root, *target).total.item() == pytest.approx(total)
+
+
+def test_weights() -> None:
+    target = labels()
+    uv, depth, root = perfect(target)
+    loss = PoseLoss(keypoints_2d_weight=0.5, depth_weight=2.0, root_weight=0.0)
+    assert loss(uv + 1, depth + 1, root + 100, *target).total.item() == pytest.approx(2.5)
+    with pytest.raises(ValueError, match=r"must not be negative, got \(1.0, -5.0, 1.0\)"):
+        PoseLoss(depth_weight=-5.0)
+
+
+def test_a_wild_root_depth_pulls_no_harder_than_a_near_one() -> None:
+    target = labels()
+    uv, depth, root = perfect(target)
+    pulls = []
+    for miss in (0.1, 1e6):
+        guess = (root + miss).requires_grad_()
+        pulls.append(torch.autograd.grad(PoseLoss()(uv, depth, guess, *target).total, guess)[0])
+    torch.testing.assert_close(pulls[0], pulls[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("magnitude", [0.0, 1e4])
+def test_any_magnitude_gives_a_finite_loss_and_gradient(dtype: torch.dtype, magnitude: float) -> None:
+    target = labels(dtype=torch.float32)
+    prediction = [
+        (magnitude * torch.ones(values.shape)).to(dtype).requires_grad_() for values in perfect(target)
+    ]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = PoseLoss()(*prediction, *target)
+    gradients = torch.autograd.grad(terms.total, prediction)
+    assert terms.total.dtype == torch.float32
+    assert all(term.isfinite() for term in terms)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_autocast_does_not_round_pixels() -> None:
+    target = labels(dtype=torch.float32)
+    uv, depth, root = perfect(target)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = PoseLoss()(uv + 0.01, depth, root, *target)
+    assert terms.keypoints_2d.item() == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize("broken", range(3))
+def test_shapes_that_would_broadcast_are_refused(broken: int) -> None:
+    target = labels()
+    prediction = list(perfect(target))
+    prediction[broken] = prediction[broken][..., None]
+    with pytest.raises(ValueError, match="expected predictions and labels of one batch"):
+        PoseLoss()(*prediction, *target)
+    with pytest.raises(ValueError, match="expected predictions and labels of one batch"):
+        PoseLoss()(*perfect(target), target[0], target[1][:1])
