@@ -1,0 +1,1 @@
+"""Scores: torchmetrics for training, and the official FreiHAND evaluation."""

@@ -1,0 +1,1 @@
+"""Networks: image encoders, projection heads, and the 2.5-D pose network."""

@@ -1,0 +1,138 @@
+"""Image encoders: torchvision's ResNets without their classifier, at any width."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+# torchvision ships no types
+from torchvision.models import WeightsEnum, get_model_weights  # type: ignore[import-untyped]
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # type: ignore[import-untyped]
+
+ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+
+# Blocks per stage: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
+ARCHITECTURES: dict[ResNetName, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+}
+STEM_CHANNELS = 64  # of every ResNet of width 1; the stages have 1, 2, 4 and 8 times as many
+_MIN_STEM_CHANNELS = 8
+
+# RGB in 0…1: what torchvision's ImageNet weights expect, and with them the published hand networks.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ResNetEncoder(ResNet):  # type: ignore[misc]  # torchvision ships no types
+    """A ResNet from images to pooled features; its state dict is torchvision's without `fc`.
+
+    Args:
+        name: the architecture.
+        width: multiplies the channels of the stem and of every stage, for small runs. The stem is rounded to
+            whole channels, at least 8; the stages are its exact multiples: shapes tell the width.
+        weights: torchvision's name for pretrained weights of this architecture, "IMAGENET1K_V1" or
+            "ResNet50_Weights.IMAGENET1K_V2" or "DEFAULT" for example; None starts from random ones.
+
+    Attributes:
+        name: the architecture.
+        width: the multiplier after rounding.
+        feature_dim: numbers per image that `forward` returns.
+    """
+
+    def __init__(self, name: ResNetName = "resnet50", width: float = 1.0, weights: str | None = None) -> None:
+        check_resnet_name(name)
+        pretrained = None if weights is None else _find_weights(name, weights)
+        if pretrained is not None and width != 1:
+            raise ValueError(
+                f"weights {weights!r} fit {name} of width 1 only, got width {width}; leave one of the two out"
+            )
+        stem = stem_channels(width)
+        block, blocks_per_stage = ARCHITECTURES[name]
+        super().__init__(block, list(blocks_per_stage))
+        if stem != STEM_CHANNELS:
+            self._rebuild(block, blocks_per_stage, stem)
+        del self.fc
+        self.name: ResNetName = name
+        self.width = stem / STEM_CHANNELS
+        self.feature_dim = 8 * stem * block.expansion
+        if pretrained is not None:
+            state = pretrained.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            self.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode images.
+
+        Args:
+            x: (B, 3, H, W), from `normalise_images`.
+
+        Returns:
+            (B, feature_dim), averaged over the image.
+        """
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return torch.flatten(self.avgpool(x), 1)
+
+    def _rebuild(
+        self, block: type[BasicBlock | Bottleneck], blocks_per_stage: tuple[int, ...], stem: int
+    ) -> None:
+        """Replace everything that has channels: torchvision's constructor knows one width only."""
+        self.inplanes = stem
+        self.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        for stage, blocks in enumerate(blocks_per_stage):
+            layer = self._make_layer(block, stem * 2**stage, blocks, stride=1 if stage == 0 else 2)
+            setattr(self, f"layer{stage + 1}", layer)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):  # as torchvision initialises its own
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def check_resnet_name(name: str) -> ResNetName:
+    """Return `name` if there is such a ResNet.
+
+    Raises:
+        ValueError: there is not; the message names it and those there are.
+    """
+    for known in get_args(ResNetName):
+        if name == known:
+            return known  # type: ignore[no-any-return]  # get_args is untyped
+    raise ValueError(f"unknown ResNet {name!r}; expected one of {', '.join(get_args(ResNetName))}")
+
+
+def stem_channels(width: float) -> int:
+    """Channels of the first convolution of a ResNet of that width; ValueError if it is no positive number."""
+    if not 0 < width < math.inf:
+        raise ValueError(f"width of a ResNet must be a positive number, got {width}")
+    return max(_MIN_STEM_CHANNELS, round(STEM_CHANNELS * width))
+
+
+def normalise_images(images: Tensor) -> Tensor:
+    """Take images from bytes to what an encoder expects, on their device and in their memory format.
+
+    Args:
+        images: (…, 3, H, W), uint8, RGB.
+
+    Returns:
+        (…, 3, H, W), float32, zero mean and unit variance over ImageNet.
+    """
+    if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
+        raise ValueError(f"expected uint8 images (…, 3, H, W), got {images.dtype} {tuple(images.shape)}")
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
+    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+    # (x / 255 − mean) / std as one multiplication and one addition, in place on the float copy
+    return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+
+
+def _find_weights(name: ResNetName, weights: str) -> WeightsEnum:
+    """Torchvision's weights of that name, for that architecture and no other."""
+    available = get_model_weights(name)
+    prefix, _, member = weights.rpartition(".")
+    if prefix not in ("", available.__name__) or member not in available.__members__:
+        allowed = ", ".join(available.__members__)
+        raise ValueError(f"unknown weights {weights!r} for {name}; expected one of {allowed}")
+    return available[member]

@@ -1,0 +1,227 @@
+"""The 2.5-D pose network: an image and its camera to 21 joints in 3-D, up to the hand's scale.
+
+The published fine-tuning network of PeCLR (Spurr et al., "Self-Supervised 3D Hand Pose Estimation from
+monocular RGB via Contrastive Learning", ICCV 2021). It regresses the 2.5-D pose of Iqbal et al., "Hand Pose
+Estimation via Latent 2.5D Heatmap Regression", ECCV 2018, and refines the root's depth as Spurr et al.,
+"Weakly Supervised 3D Hand Pose Estimation via Biomechanical Constraints", ECCV 2020. Published weights load.
+"""
+
+from typing import Final, Self, TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from peclr.geometry.affine import at_least_float32
+from peclr.geometry.camera import back_project, project
+from peclr.geometry.joints import NUM_JOINTS, convert, joint_index, palm_from_wrist, wrist_from_palm
+from peclr.geometry.pose25d import root_depth, to_25d
+from peclr.models.encoders import ResNetEncoder
+
+# What the published weights regress: order ait, with the palm in the wrist's place as the root of depth …
+_ORDER: Final = "ait"
+_PALM = joint_index("wrist", _ORDER)
+# … in units of the bone from middle MCP to middle PIP, which FreiHAND's `scale` measures.
+_BONE = (joint_index("middle_mcp", _ORDER), joint_index("middle_pip", _ORDER))
+
+# Bone lengths; the published network's. Its reference vectors exercise the lower bound, not the upper.
+_ROOT_DEPTH_RANGE = (4.0, 50.0)
+_REFINEMENT_HIDDEN = 128
+_FC_OUTPUTS = 3 * NUM_JOINTS + 1  # the last one is not used, but it is in the published weights
+
+# Pixels of a 224 × 224 view: the camera which the published network falls back to. Least squares on what it
+# predicts (`kp3d_default_K` of its reference vectors) give these digits.
+_DEFAULT_FOCAL = (388.9018, 388.7123)
+_DEFAULT_CENTRE = (112.0, 112.0)
+
+
+class PalmPose(TypedDict):
+    """What the network regresses and a loss compares: joints in order ait, the palm at index 0.
+
+    Attributes:
+        keypoints_2d: (B, 21, 2), pixels of the view.
+        depth_rel: (B, 21), depth relative to the palm's, bone lengths; 0 for the palm.
+        root_depth: (B,), depth of the palm, bone lengths; refined where it is a prediction.
+    """
+
+    keypoints_2d: Tensor
+    depth_rel: Tensor
+    root_depth: Tensor
+
+
+class PoseTargets(PalmPose):
+    """Labels as `PalmPose`.
+
+    Attributes:
+        scale: (B,), length of the bone, metres.
+    """
+
+    scale: Tensor
+
+
+class PoseOutput(TypedDict):
+    """A prediction in order freihand, the wrist at index 0. Bone lengths times a hand's scale are metres.
+
+    Attributes:
+        raw: the same as the network regressed it, for losses.
+        keypoints_2d: (B, 21, 2), pixels of the view.
+        depth_rel: (B, 21), depth relative to the palm's, bone lengths.
+        root_depth: (B,), depth of the palm, refined, bone lengths.
+        root_depth_closed_form: (B,), the same before refinement.
+        joints_3d: (B, 21, 3), bone lengths, camera frame.
+    """
+
+    raw: PalmPose
+    keypoints_2d: Tensor
+    depth_rel: Tensor
+    root_depth: Tensor
+    root_depth_closed_form: Tensor
+    joints_3d: Tensor
+
+
+class RootDepthRefinement(nn.Module):
+    """A correction to the closed-form root depth, which suffers from noise in two joints, by all joints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        hidden = _REFINEMENT_HIDDEN
+        self.zroot_ref = nn.Sequential(  # the key of the published weights
+            nn.Linear(3 * NUM_JOINTS + 1, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.LeakyReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.LeakyReLU(inplace=True),
+            nn.Linear(hidden, 1),
+        )
+
+    def forward(self, depth_rel: Tensor, plane: Tensor, closed_form: Tensor) -> Tensor:
+        """Refine root depths.
+
+        Args:
+            depth_rel: (B, 21), bone lengths.
+            plane: (B, 21, 2), x and y at depth one.
+            closed_form: (B,), bone lengths.
+
+        Returns:
+            (B,), bone lengths.
+        """
+        pose = torch.cat((depth_rel, plane.flatten(1), closed_form[:, None]), dim=1)
+        correction: Tensor = self.zroot_ref(pose)
+        return closed_form + correction[:, 0]
+
+
+class PoseNet25D(nn.Module):
+    """From an image and its camera to 2-D keypoints, relative depth, root depth and 3-D joints.
+
+    Pixels are those of the views it was trained on: a network trained at 224 px gives pixels of a 224 px view
+    and wants the K of that view. Nothing ties it to one camera.
+
+    The last layer and all geometry run in float32 under autocast: bfloat16 has steps of half a pixel at
+    100 px, and the quadratic cancels.
+
+    Args:
+        encoder: becomes part of the network, which gives it a last layer `fc`.
+    """
+
+    def __init__(self, encoder: ResNetEncoder) -> None:
+        super().__init__()
+        encoder.fc = nn.Linear(encoder.feature_dim, _FC_OUTPUTS)
+        self.backend_model = encoder  # the key of the published weights, and of the next
+        self.zroot_ref = RootDepthRefinement()
+        self._encoder_frozen = False
+
+    def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
+        """Predict hands.
+
+        Args:
+            image: (B, 3, S, S), from `normalise_images`, RGB, right hands.
+            K: (B, 3, 3), camera of these views, pixels; `default_intrinsics` if it is not known.
+
+        Returns:
+            See `PoseOutput`.
+        """
+        features = self.backend_model(image)
+        with torch.autocast(features.device.type, enabled=False):
+            outputs: Tensor = self.backend_model.fc(at_least_float32(features))
+            regressed = outputs[:, : 3 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 3)
+            # the palm's own relative depth is 0, whatever its output says
+            is_palm = torch.arange(NUM_JOINTS, device=regressed.device) == _PALM
+            depth_rel = regressed[..., 2].masked_fill(is_palm, 0.0)
+            return self._locate(regressed[..., :2], depth_rel, K)
+
+    def _locate(self, keypoints_2d: Tensor, depth_rel: Tensor, K: Tensor) -> PoseOutput:
+        """Add root depth and 3-D to (B, 21, 2) and (B, 21) in order ait."""
+        joints_25d = torch.cat((keypoints_2d, depth_rel[..., None]), dim=-1)
+        # detached: its gradient explodes where the bone points at the camera
+        closed_form = root_depth(joints_25d, K, _BONE).clamp(*_ROOT_DEPTH_RANGE).detach()
+        rays = back_project(keypoints_2d, torch.ones_like(depth_rel), K)
+        refined = self.zroot_ref(depth_rel, rays[..., :2], closed_form)
+        palm_3d = rays * (depth_rel + refined[:, None])[..., None]
+        joints_3d = convert(wrist_from_palm(palm_3d, _ORDER), _ORDER, "freihand")
+        # joint 0 is the wrist in both orders; the other joints keep the pixels that were regressed
+        wrist_2d = project(joints_3d[:, :1], K)
+        return PoseOutput(
+            raw=PalmPose(keypoints_2d=keypoints_2d, depth_rel=depth_rel, root_depth=refined),
+            keypoints_2d=torch.cat((wrist_2d, convert(keypoints_2d, _ORDER, "freihand")[:, 1:]), dim=1),
+            depth_rel=joints_3d[..., 2] - refined[:, None],
+            root_depth=refined,
+            root_depth_closed_form=closed_form,
+            joints_3d=joints_3d,
+        )
+
+    @torch.no_grad()
+    def init_for(self, view_size: int) -> Self:
+        """Start training with all joints at the middle of a view and the root depth not yet refined.
+
+        PyTorch's own initialisation puts joints on pixel (0, 0), far from any hand. For untrained heads.
+
+        Args:
+            view_size: side of the square views, pixels.
+        """
+        centre = (view_size - 1) / 2
+        bias = self.backend_model.fc.bias
+        bias.copy_(torch.cat((bias.new_tensor([centre, centre, 0.0]).repeat(NUM_JOINTS), bias.new_zeros(1))))
+        for parameter in self.zroot_ref.zroot_ref[-1].parameters():
+            nn.init.zeros_(parameter)
+        return self
+
+    def freeze_encoder(self) -> Self:
+        """Train the head alone: the encoder's weights and BatchNorm statistics stay as they are."""
+        self._encoder_frozen = True
+        self.backend_model.requires_grad_(False)
+        self.backend_model.fc.requires_grad_(True)
+        return self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation; a frozen encoder stays in evaluation."""
+        super().train(mode)
+        if self._encoder_frozen:
+            self.backend_model.eval()
+        return self
+
+
+@torch.no_grad()
+def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PoseTargets:
+    """Labels in the network's own terms.
+
+    Args:
+        joints_3d: (B, 21, 3), metres, camera frame, order freihand with the wrist.
+        K: (B, 3, 3), camera of the view, pixels.
+
+    Returns:
+        See `PoseTargets`.
+    """
+    palm_3d = palm_from_wrist(convert(joints_3d, "freihand", _ORDER), _ORDER)
+    joints_25d, scale = to_25d(palm_3d, K, root=_PALM, bone=_BONE)
+    return PoseTargets(
+        keypoints_2d=joints_25d[..., :2],
+        depth_rel=joints_25d[..., 2],
+        root_depth=palm_3d[..., _PALM, 2] / scale,
+        scale=scale,
+    )
+
+
+def default_intrinsics() -> Tensor:
+    """The camera (3, 3) that the published network assumes for 224 × 224 views of unknown cameras, pixels."""
+    (fx, fy), (cx, cy) = _DEFAULT_FOCAL, _DEFAULT_CENTRE
+    return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])

@@ -1,0 +1,131 @@
+"""Optimisation as published for PeCLR: LARS around any optimiser, warm-up and cosine, which weights decay."""
+
+import math
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+class LARS(Optimizer):
+    """Scales each tensor's gradient by its trust ratio, then lets another optimiser step.
+
+    You et al., "Large Batch Training of Convolutional Networks", 2017 (arXiv 1708.03888), eq. 6, in the form
+    PeCLR was published with: around Adam, the ratio divided by the learning rate and capped at 1 (`clip`),
+    weight decay folded into the gradient before scaling. Tensors that are zero or have no gradient stay out.
+
+    Parameter groups and state are the wrapped optimiser's own: schedulers, checkpoints and gradient scalers
+    see one optimiser.
+
+    Args:
+        optimizer: takes the step, with its own learning rate; its weight decay is applied here instead.
+        trust_coefficient: η of eq. 6.
+        clip: cap ratio / lr at 1, so that no step is longer than the wrapped optimiser's own.
+        eps: keeps the ratio finite.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, trust_coefficient: float = 0.001, clip: bool = True, eps: float = 1e-8
+    ) -> None:
+        if trust_coefficient <= 0 or eps < 0:
+            raise ValueError(f"expected trust_coefficient > 0 and eps ≥ 0, got {trust_coefficient} and {eps}")
+        self.optimizer = optimizer
+        self.trust_coefficient = trust_coefficient
+        self.clip = clip
+        self.eps = eps
+        super().__init__(optimizer.param_groups, optimizer.defaults)
+        self._share()
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Run `closure`, which computes gradients, if there is one; scale gradients; step."""
+        loss = None
+        if closure is not None:  # before scaling: the gradients are its result
+            with torch.enable_grad():
+                loss = closure()
+        decays = [group.get("weight_decay", 0.0) for group in self.param_groups]
+        for group in self.param_groups:
+            self._scale_gradients(group)
+        try:
+            for group in self.param_groups:
+                if "weight_decay" in group:
+                    group["weight_decay"] = 0.0
+            self.optimizer.step()
+        finally:
+            for group, decay in zip(self.param_groups, decays, strict=True):
+                if "weight_decay" in group:
+                    group["weight_decay"] = decay
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the wrapped optimiser's state; the two have the same format."""
+        self.optimizer.load_state_dict(state_dict)
+        self._share()
+
+    def _share(self) -> None:
+        self.param_groups = self.optimizer.param_groups
+        self.state = self.optimizer.state
+
+    @torch.no_grad()
+    def _scale_gradients(self, group: dict[str, Any]) -> None:
+        """Replace g by min(η‖w‖ / (‖g‖ + λ‖w‖ + ε) / lr, 1) · (g + λw), without waiting for the device."""
+        decay = group.get("weight_decay", 0.0)
+        for weight in group["params"]:
+            if weight.grad is None:
+                continue
+            weight_norm = torch.linalg.vector_norm(weight)
+            gradient_norm = torch.linalg.vector_norm(weight.grad)
+            ratio = self.trust_coefficient * weight_norm
+            ratio = ratio / (gradient_norm + decay * weight_norm + self.eps)
+            if self.clip:
+                ratio = (ratio / group["lr"]).clamp_max(1.0)
+            in_use = (weight_norm > 0) & (gradient_norm > 0)
+            ratio = torch.where(in_use, ratio, 1.0)
+            weight.grad.add_(weight * (decay * in_use)).mul_(ratio)
+
+
+def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups in which what has less than two dimensions, biases and BatchNorm, does not decay."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
+    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
+    """The learning rate's factor: linear to 1 over `warmup_steps`, then a cosine to 0 at `total_steps`.
+
+    SimCLR, App. B.1; Loshchilov & Hutter, "SGDR", 2017, eq. 5, without restarts. The first step of warm-up
+    moves already: its factor is 1 / warmup_steps, the last one's is 1.
+
+    Args:
+        step: optimiser steps taken so far.
+        warmup_steps: optimiser steps of warm-up, at most `total_steps`.
+        total_steps: optimiser steps of the run.
+    """
+    if not 0 <= warmup_steps <= total_steps:
+        raise ValueError(f"expected 0 ≤ warmup_steps ≤ total_steps, got {warmup_steps} and {total_steps}")
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    if step >= total_steps:
+        return 0.0
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def warmup_cosine(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LambdaLR:
+    """`linear_warmup_cosine` as a scheduler, to be stepped after every optimiser step."""
+    linear_warmup_cosine(0, warmup_steps, total_steps)  # a wrong length shows now, not at the end of warm-up
+    return LambdaLR(optimizer, lambda step: linear_warmup_cosine(step, warmup_steps, total_steps))

@@ -1,0 +1,139 @@
+"""Training-time scores: the formulas, whatever the batches."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_sum
+
+from peclr.metrics.freihand import freihand_scores
+from peclr.metrics.pose import AUC, EPE, PAAUC, PAEPE, Error2D, RootRelativeEPE, pose_metrics
+
+
+def random_hands(count: int = 17, noise: float = 0.015, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Predicted and true joints (count, 21, 3), metres, camera frame."""
+    generator = torch.Generator().manual_seed(seed)
+    target = 0.04 * torch.randn(count, 21, 3, generator=generator) + torch.tensor([0.0, 0.0, 0.6])
+    return target + noise * torch.randn(count, 21, 3, generator=generator), target
+
+
+@pytest.mark.parametrize(
+    ("make", "formula"),
+    [
+        (EPE, lambda p, t: 1000 * (p - t).norm(dim=-1).mean()),
+        (
+            RootRelativeEPE,
+            lambda p, t: 1000 * ((p - p[:, :1]) - (t - t[:, :1])).norm(dim=-1).mean(),
+        ),
+    ],
+)
+def test_mean_errors_are_millimetres(
+    make: Callable[[], Metric], formula: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    pred, target = random_hands()
+    metric = make()
+    metric.update(pred, target)
+    assert metric.compute().item() == pytest.approx(formula(pred.double(), target.double()).item())
+
+
+def test_error_2d_is_pixels() -> None:
+    metric = Error2D()
+    metric.update(torch.zeros(2, 21, 2), torch.tensor([3.0, 4.0]).expand(2, 21, 2))
+    assert metric.compute().item() == pytest.approx(5)
+
+
+def test_aligned_and_official_scores_agree_when_mirrors_are_allowed() -> None:
+    pred, target = random_hands()
+    pred[:5] *= torch.tensor([-1.0, 1.0, 1.0])
+    official = freihand_scores(pred.numpy(), target.numpy())
+    expected = {
+        EPE(): 10 * official["xyz_mean3d"],
+        PAEPE(allow_reflection=True): 10 * official["xyz_al_mean3d"],
+        AUC(): official["xyz_auc3d"],
+        PAAUC(allow_reflection=True): official["xyz_al_auc3d"],
+    }
+    for metric, value in expected.items():
+        metric.update(pred, target)
+        assert metric.compute().item() == pytest.approx(value, rel=1e-5), type(metric).__name__
+
+
+def test_a_left_hand_is_no_right_hand() -> None:
+    _, target = random_hands()
+    strict, lenient = PAEPE(), PAEPE(allow_reflection=True)
+    for metric in (strict, lenient):
+        metric.update(target * torch.tensor([-1.0, 1.0, 1.0]), target)
+    assert lenient.compute().item() == pytest.approx(0, abs=1e-3)
+    assert strict.compute().item() > 10
+
+
+def test_pck_of_each_joint() -> None:
+    target = torch.zeros(4, 21, 3)
+    pred = target.clone()
+    pred[:2, 7, 0] = 0.02
+    pred[:, 8, 0] = 1.0
+    metric = AUC()
+    metric.update(pred, target)
+    thresholds = torch.linspace(0, 0.05, 100)
+    pck = metric.pck()
+    assert (pck[0] == 1).all()
+    assert torch.equal(pck[7], torch.where(thresholds < 0.02, 0.5, 1.0))
+    assert (pck[8] == 0).all()
+
+
+ALL: list[Callable[[], Metric]] = [EPE, RootRelativeEPE, PAEPE, AUC, PAAUC]
+
+
+@pytest.mark.parametrize("make", ALL)
+def test_batches_and_processes_do_not_matter(make: Callable[[], Metric]) -> None:
+    pred, target = random_hands(17)
+    whole, first, second = make(), make(), make()
+    whole.update(pred, target)
+    for part in (slice(0, 1), slice(1, 9)):
+        first.update(pred[part], target[part])
+    second.update(pred[9:], target[9:])
+    # what torchmetrics does between processes: every state is a sum
+    assert set(first._reductions.values()) == {dim_zero_sum}
+    for state in first._defaults:
+        setattr(first, state, getattr(first, state) + getattr(second, state))
+    torch.testing.assert_close(first.compute(), whole.compute())
+
+
+def test_sums_over_a_million_joints_do_not_swallow_addends() -> None:
+    metric = EPE()
+    metric.total += 1e9
+    metric.count += 1e9
+    pred = torch.zeros(1, 21, 3)
+    metric.update(pred, pred + torch.tensor([1e-3, 0, 0]))
+    assert metric.total.item() == pytest.approx(1e9 + 21, abs=1e-3)
+
+
+def test_collection_names_and_routes_its_members() -> None:
+    pred, target = random_hands()
+    pixels = torch.rand(17, 21, 2)
+    scores = pose_metrics().clone(prefix="val/")
+    # states that are equal at first must not be merged
+    scores.update(target, target, pixels, pixels)
+    scores.update(pred, target, pixels, pixels + 1)
+    values = scores.compute()
+    assert set(values) == {
+        "val/error_2d_px",
+        "val/epe_mm",
+        "val/root_relative_epe_mm",
+        "val/pa_epe_mm",
+        "val/auc",
+        "val/pa_auc",
+    }
+    assert values["val/error_2d_px"].item() == pytest.approx(math.sqrt(2) / 2, rel=1e-5)
+    assert values["val/epe_mm"].item() == pytest.approx(500 * (pred - target).norm(dim=-1).mean().item())
+    scores.reset()
+    scores.update(target, target, pixels, pixels)
+    assert scores.compute()["val/epe_mm"] == 0
+
+
+@pytest.mark.parametrize("shape", [(4, 20, 3), (21, 3), (3, 21, 3)])
+def test_shapes_that_would_broadcast_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected predictions and labels \(B, 21, D\)"):
+        EPE().update(torch.zeros(shape), torch.zeros(4, 21, 3))

@@ -1,0 +1,265 @@
+"""Checkpoints: every layout is recognised, everything is accounted for, and what does not fit is refused."""
+
+import pathlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision  # type: ignore[import-untyped]
+from torch import Tensor
+
+from peclr.checkpoints import export_torchvision, load_encoder, load_encoder_weights, load_pose_net
+from peclr.models.encoders import ResNetEncoder, ResNetName
+from peclr.models.heads import ProjectionHead
+from peclr.models.pose_net import PoseNet25D
+
+State = dict[str, Tensor]
+POSITIONS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
+
+
+def prefixed(prefix: str, state: State) -> State:
+    return {prefix + key: value for key, value in state.items()}
+
+
+def tiny_encoder(name: ResNetName = "resnet18", width: float = 0.125) -> ResNetEncoder:
+    torch.manual_seed(0)
+    encoder = ResNetEncoder(name, width)
+    for key, value in encoder.state_dict().items():  # nothing that a fresh network has as well
+        value.fill_(7) if key.endswith("num_batches_tracked") else value.uniform_(0.5, 1.5)
+    return encoder
+
+
+def torchvision_state(encoder: ResNetEncoder) -> State:
+    return dict(encoder.state_dict()) | {
+        "fc.weight": torch.zeros(10, encoder.feature_dim),
+        "fc.bias": torch.zeros(10),
+    }
+
+
+def training_checkpoint(encoder: ResNetEncoder) -> State:
+    """Keys of the published training checkpoints: a Sequential of the ResNet's children."""
+    state = {}
+    for key, value in encoder.state_dict().items():
+        child, rest = key.split(".", 1)
+        state[f"encoder.features.{POSITIONS[child]}.{rest}"] = value
+    state |= prefixed("encoder.final_layer.0.", {"weight": torch.zeros(3), "bias": torch.zeros(3)})
+    return state | prefixed("projection_head.", ProjectionHead(encoder.feature_dim).state_dict())
+
+
+def own_pretraining(encoder: ResNetEncoder) -> State:
+    head = ProjectionHead(encoder.feature_dim)
+    return prefixed("encoder.", encoder.state_dict()) | prefixed("projection_head.", head.state_dict())
+
+
+def fine_tuned(encoder: ResNetEncoder) -> State:
+    return dict(PoseNet25D(encoder).state_dict())
+
+
+def own_fine_tuning(encoder: ResNetEncoder) -> State:
+    return prefixed("pose_net.", fine_tuned(encoder))
+
+
+LAYOUTS: dict[str, Callable[[ResNetEncoder], State]] = {
+    "torchvision ResNet": torchvision_state,
+    "published training checkpoint": training_checkpoint,
+    "pre-training run of this package": own_pretraining,
+    "published fine-tuned network": fine_tuned,
+    "fine-tuning run of this package": own_fine_tuning,
+}
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+@pytest.mark.parametrize("wrapped", [True, False], ids=["state_dict", "bare"])
+def test_encoder_comes_out_of_every_layout(kind: str, wrapped: bool, tmp_path: Path) -> None:
+    encoder = tiny_encoder()
+    expected = {key: value.clone() for key, value in encoder.state_dict().items()}
+    state = LAYOUTS[kind](encoder)
+    path = tmp_path / "weights.ckpt"
+    torch.save({"state_dict": state, "epoch": 3, "hyper_parameters": {"lr": 0.1}} if wrapped else state, path)
+
+    loaded = load_encoder_weights(path)
+    assert (loaded.name, loaded.width) == ("resnet18", 0.125)
+    assert loaded.report.kind == kind
+    assert len(loaded.report.used) == len(expected)
+    assert set(loaded.report.used) | set(loaded.report.ignored) == set(state)
+    assert loaded.report.missing == ()
+    assert f"{len(expected)} tensors used" in str(loaded.report)
+    assert str(path) in str(loaded.report)
+
+    state_dict = load_encoder(path).state_dict()
+    assert state_dict.keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in state_dict.items())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+@pytest.mark.parametrize("width", [0.125, 0.3])
+def test_architecture_and_width_are_read_off_the_tensors(
+    name: ResNetName, width: float, tmp_path: Path
+) -> None:
+    encoder = ResNetEncoder(name, width)
+    torch.save(encoder.state_dict(), tmp_path / "weights.pth")
+    loaded = load_encoder_weights(tmp_path / "weights.pth", expect=encoder)
+    assert (loaded.name, loaded.width) == (name, encoder.width)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "message"),
+    [
+        ("resnet34", 0.125, r"expected a resnet34 of width 0\.125, found a resnet18 of width 0\.125"),
+        ("resnet18", 1.0, r"expected a resnet18, found a resnet18 of width 0\.125"),
+    ],
+)
+def test_another_resnet_than_expected_is_refused(
+    name: ResNetName, width: float, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(tiny_encoder().state_dict(), path)
+    with torch.device("meta"):
+        expect = ResNetEncoder(name, width)
+    with pytest.raises(ValueError, match=rf"weights\.pth: {message}"):
+        load_encoder_weights(path, expect=expect)
+
+
+@pytest.mark.parametrize("prefix", ["", "pose_net."], ids=["published", "own"])
+def test_pose_net_predicts_as_before(prefix: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).eval()
+    torch.save({"state_dict": prefixed(prefix, network.state_dict())}, tmp_path / "net.ckpt")
+    loaded = load_pose_net(tmp_path / "net.ckpt").eval()
+    image = torch.randn(2, 3, 32, 32)
+    K = torch.tensor([[50.0, 0, 16], [0, 50, 16], [0, 0, 1]]).expand(2, 3, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image, K), network(image, K), rtol=0, atol=0)
+
+
+def test_pretrained_encoder_is_no_pose_net(tmp_path: Path) -> None:
+    torch.save(own_pretraining(tiny_encoder()), tmp_path / "weights.ckpt")
+    with pytest.raises(ValueError, match=r"weights\.ckpt: .*found a pre-training run .* no pose head"):
+        load_pose_net(tmp_path / "weights.ckpt")
+
+
+def test_counters_of_batchnorm_may_be_missing(tmp_path: Path) -> None:
+    state = torchvision_state(tiny_encoder())
+    torch.save({key: value for key, value in state.items() if "num_batches" not in key}, tmp_path / "w.pth")
+    loaded = load_encoder_weights(tmp_path / "w.pth")
+    assert len(loaded.report.missing) == 20
+    ResNetEncoder("resnet18", 0.125).load_state_dict(loaded.state_dict, strict=True)
+
+
+def test_tensors_too_many_or_too_few_are_listed(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    state = torchvision_state(tiny_encoder())
+    del state["layer1.0.bn1.running_mean"]
+    state |= {f"attention.{i}": torch.zeros(1) for i in range(9)}
+    torch.save(state, path)
+    expected = (
+        r"weights\.pth: not a complete torchvision ResNet: unexpected attention\.0, .*\.5 and 3 more; "
+        r"missing layer1\.0\.bn1\.running_mean$"
+    )
+    with pytest.raises(ValueError, match=expected):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize("make", [own_pretraining, training_checkpoint, own_fine_tuning, fine_tuned])
+def test_unknown_neighbours_are_not_ignored(make: Callable[[ResNetEncoder], State], tmp_path: Path) -> None:
+    torch.save(make(tiny_encoder()) | {"teacher.conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"unexpected teacher\.conv1\.weight; missing nothing"):
+        load_encoder(tmp_path / "weights.pth")
+
+
+def test_pose_net_without_its_refinement_is_refused(tmp_path: Path) -> None:
+    state = {key: value for key, value in fine_tuned(tiny_encoder()).items() if "zroot_ref.6" not in key}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"unexpected nothing; missing zroot_ref\.zroot_ref\.6\.weight"):
+        load_pose_net(tmp_path / "weights.pth")
+
+
+def test_shapes_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    state = dict(tiny_encoder().state_dict()) | {"layer2.0.conv1.weight": torch.zeros(16, 8, 1, 1)}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(
+        ValueError, match=r"layer2\.0\.conv1\.weight has shape \(16, 8, 1, 1\), expected \(16, 8, 3"
+    ):
+        load_encoder(tmp_path / "weights.pth")
+
+
+def test_depths_that_no_resnet_has_are_refused(tmp_path: Path) -> None:
+    state = {key: value for key, value in tiny_encoder().state_dict().items() if "layer3.1" not in key}
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"basic blocks in stages of \(2, 2, 1, 2\) are none of resnet18"):
+        load_encoder(tmp_path / "weights.pth")
+
+
+def test_missing_and_unknown_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.pth: no such checkpoint"):
+        load_encoder(tmp_path / "nowhere.pth")
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        load_encoder(tmp_path)
+    path = tmp_path / "other.pth"
+    torch.save({"state_dict": {"weight": torch.zeros(1)}}, path)
+    with pytest.raises(
+        ValueError, match=r"other\.pth: expected one of: .*torchvision ResNet; found tensors weight"
+    ):
+        load_encoder(path)
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match=r"other\.pth: expected a state dict .* found a list"):
+        load_encoder(path)
+    torch.save({"model": {}, "epoch": 1}, path)
+    with pytest.raises(ValueError, match=r"other\.pth: .*found a mapping with model, epoch"):
+        load_encoder(path)
+
+
+@pytest.mark.parametrize("length", [0, 10, 5000])
+def test_truncated_files_are_named(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(tiny_encoder().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"weights\.pth: "):
+        load_encoder(path)
+
+
+def test_text_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_text("<html>404</html>")
+    with pytest.raises(
+        ValueError, match=r"weights\.pth: cannot be read with weights_only: it is no file of torch"
+    ):
+        load_encoder(path)
+
+
+def test_files_that_would_run_code_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": {}, "where": pathlib.PurePosixPath("x")}, path)
+    with pytest.raises(
+        ValueError, match=r"weights\.pth: cannot be read with weights_only: it needs .*PurePosixPath"
+    ):
+        load_encoder(path)
+
+
+def test_export_loads_into_torchvision_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pth"
+    encoder = tiny_encoder("resnet18", 1.0).eval()
+    export_torchvision(encoder, path)
+    model = torchvision.models.resnet18()
+    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    model.fc = torch.nn.Identity()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(image), encoder(image))
+    back = load_encoder(path).state_dict()
+    assert all(torch.equal(value, back[key]) for key, value in encoder.state_dict().items())
+
+
+def test_export_of_a_pose_nets_encoder_leaves_the_pose_head_behind(tmp_path: Path) -> None:
+    network = PoseNet25D(tiny_encoder("resnet18", 1.0))
+    export_torchvision(network.backend_model, tmp_path / "encoder.pth")
+    torchvision.models.resnet18().load_state_dict(torch.load(tmp_path / "encoder.pth"), strict=True)
+
+
+def test_export_refuses_what_torchvision_lacks_and_what_exists(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no resnet18 of width 0\.125"):
+        export_torchvision(tiny_encoder(), tmp_path / "encoder.pth")
+    (tmp_path / "encoder.pth").touch()
+    with pytest.raises(FileExistsError, match=r"encoder\.pth exists already"):
+        export_torchvision(tiny_encoder("resnet18", 1.0), tmp_path / "encoder.pth")
