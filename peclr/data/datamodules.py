@@ -1,0 +1,231 @@
+"""Lightning data modules: paired views for pre-training, labelled hands for fine-tuning and evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from peclr.data.datasets import LabelledHandDataset, PairedViewDataset, Pairing
+from peclr.data.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
+from peclr.data.photometric import Photometric
+from peclr.data.photos import Photos
+from peclr.data.samples import HandSource
+from peclr.data.sampling import EpochSampler
+from peclr.data.selection import SelectedHands, hand_count, split_hands
+from peclr.data.views import GeometryRange
+
+__all__ = [
+    "FreiHAND",
+    "GeometryRange",
+    "LabelledHandDataModule",
+    "PairedViewDataModule",
+    "Photometric",
+    "Photos",
+]
+
+# The augmentation of both modules unless told otherwise; frozen, so it can be a default.
+_GEOMETRY = GeometryRange()
+_PHOTOMETRIC = Photometric()
+
+
+class PairedViewDataModule(pl.LightningDataModule):
+    """Pairs of augmented views, batches of `PairedViewBatch`."""
+
+    def __init__(
+        self,
+        sources: HandSource | list[HandSource],
+        pairing: Pairing = "same_image",
+        view_size: int = 128,
+        geometry: GeometryRange | None = _GEOMETRY,
+        photometric: Photometric | None = _PHOTOMETRIC,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        val_fraction: float = 0.05,
+        epoch_length: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Holds out validation hands and makes the data sets.
+
+        Args:
+            sources: Where the photographs are from, one or several; several are drawn from with equal mass.
+            pairing: "same_image" or "across_versions", see `PairedViewDataset`.
+            view_size: Side of a view, px.
+            geometry: Geometric augmentation; null turns it off.
+            photometric: Photometric augmentation; null turns it off.
+            batch_size: Pairs per batch and process.
+            num_workers: Processes that load.
+            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no
+                validation.
+            epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
+            seed: Of the split, the order and the views.
+        """
+        super().__init__()
+        sources = sources if isinstance(sources, list) else [sources]
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.epoch_length = epoch_length
+        splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
+        augmentation: dict[str, Any] = {"geometry": geometry, "photometric": photometric, "seed": seed}
+
+        def pairs(part: int) -> PairedViewDataset:
+            selected = [SelectedHands(source, split[part]) for source, split in zip(sources, splits, strict=True)]
+            return PairedViewDataset(selected, pairing, view_size, **augmentation)
+
+        self.train_set = pairs(0)
+        self.val_set = pairs(1) if val_fraction else None
+        length = len(self.train_set) if epoch_length is None else epoch_length
+        if length < batch_size:
+            raise ValueError(f"batch_size {batch_size} is more than the {length} pairs of an epoch")
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled; full batches only, as the loss depends on their size."""
+        sizes, length = self.train_set.sizes, self.epoch_length
+        sampler = EpochSampler(sizes, self.seed, True, length, *_process(self.trainer), drop_last=True)
+        return _loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The held-out hands, the same views at every validation; full batches only, if there is one."""
+        if self.val_set is None:
+            return []
+        sizes = self.val_set.sizes
+        sampler = EpochSampler(sizes, self.seed, False, None, *_process(self.trainer), drop_last=True)
+        drop_last = len(sampler) >= self.batch_size
+        return _loader(self.val_set, sampler, self.batch_size, self.num_workers, drop_last)
+
+
+class LabelledHandDataModule(pl.LightningDataModule):
+    """Labelled hands in FreiHAND's layout, batches of `LabelledBatch`.
+
+    Training and validation hands are from the training split, test and prediction from the evaluation split.
+    Validation hands depend on the seed alone, and fewer labels are a subset of more.
+
+    Attributes:
+        train_set: After `setup`, the labelled hands that are not held out.
+        val_set: After `setup`, the hands held out, if any.
+        test_set: After `setup`, the evaluation split.
+    """
+
+    train_set: LabelledHandDataset
+    val_set: LabelledHandDataset | None
+    test_set: LabelledHandDataset
+
+    def __init__(
+        self,
+        root: str | Path,
+        view_size: int = 224,
+        geometry: GeometryRange | None = _GEOMETRY,
+        photometric: Photometric | None = _PHOTOMETRIC,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        label_fraction: float = 1.0,
+        num_labels: int | None = None,
+        val_fraction: float = 0.1,
+        crop: Crop = "keypoints",
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        seed: int = 0,
+    ) -> None:
+        """Checks the options; the files are read in `setup`, of the splits that are needed.
+
+        Args:
+            root: Folder in FreiHAND's layout.
+            view_size: Side of a view, px.
+            geometry: Geometric augmentation in training; null turns it off.
+            photometric: Photometric augmentation in training; null turns it off.
+            batch_size: Images per batch and process.
+            num_workers: Processes that load.
+            label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
+            num_labels: Their number instead.
+            val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
+            crop: "keypoints" crops around the true 2-D joints, in evaluation, too, where there are labels;
+                "image" takes the image as it is and looks at no label.
+            crop_margin: Of crops around keypoints.
+            seed: Of the split, the choice of labels, the order and the views.
+        """
+        super().__init__()
+        if not 0 < label_fraction <= 1:
+            raise ValueError(f"label_fraction {label_fraction} is outside (0, 1]")
+        if num_labels is not None and label_fraction != 1:
+            raise ValueError(f"give label_fraction {label_fraction} or num_labels {num_labels}, not both")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
+        self.root, self.crop, self.crop_margin, self.view_size = Path(root), crop, crop_margin, view_size
+        self.geometry, self.photometric = geometry, photometric
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.labels = float(label_fraction) if num_labels is None else num_labels
+        self.val_fraction = float(val_fraction)
+
+    def setup(self, stage: str) -> None:
+        """Reads and checks the labels of the splits that `stage` needs."""
+        if stage in ("fit", "validate") and not hasattr(self, "train_set"):
+            training = self._read("training")
+            train_hands, val_hands = split_hands(training.num_hands, self.val_fraction, self.seed)
+            what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
+            labelled = train_hands[: hand_count(self.labels, len(train_hands), what)]
+            self.train_set = LabelledHandDataset(
+                SelectedHands(training, labelled), self.view_size, self.geometry, self.photometric, self.seed
+            )
+            held_out = SelectedHands(training, val_hands) if val_hands else None
+            self.val_set = None if held_out is None else LabelledHandDataset(held_out, self.view_size)
+        if stage in ("test", "predict"):
+            evaluation = self._read("evaluation")
+            if stage == "test" and not evaluation.has_labels:
+                raise ValueError(f"{self.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
+            self.test_set = LabelledHandDataset(evaluation, self.view_size)
+
+    def _read(self, split: Split) -> FreiHAND:
+        return FreiHAND(self.root, split, self.crop_margin, self.crop)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled images of the labelled hands, every version an image of its own."""
+        sizes = [len(self.train_set)]
+        sampler = EpochSampler(sizes, self.seed, True, None, *_process(self.trainer), drop_last=True)
+        # a last batch of one image would stop batch normalisation; fewer images than a batch make one batch
+        drop_last = len(sampler) >= self.batch_size
+        return _loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last)
+
+    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+        """The held-out hands of the training split."""
+        return [] if self.val_set is None else self._in_order(self.val_set)
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """The evaluation split."""
+        return self._in_order(self.test_set)
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """The evaluation split, which may lack labels."""
+        return self.test_dataloader()
+
+    def _in_order(self, dataset: LabelledHandDataset) -> DataLoader[Any]:
+        sampler = EpochSampler([len(dataset)], self.seed, False, None, *_process(self.trainer))
+        return _loader(dataset, sampler, self.batch_size, self.num_workers, drop_last=False)
+
+
+def _process(trainer: pl.Trainer | None) -> tuple[int, int]:
+    """Rank of this process and number of processes."""
+    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+
+def _loader(
+    dataset: PairedViewDataset | LabelledHandDataset,
+    sampler: EpochSampler,
+    batch_size: int,
+    num_workers: int,
+    drop_last: bool,
+) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(worker: int) -> None:
+    """Keeps OpenCV from starting a thread per core in every worker, which then fight for the cores."""
+    cv2.setNumThreads(0)

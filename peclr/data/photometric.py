@@ -1,0 +1,138 @@
+"""Photometric augmentation recolours pixels and moves none; the one module that imports albumentations."""
+
+import os
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Otherwise, importing albumentations asks a server for its newest version, and warns when there is none.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A  # type: ignore[import-untyped]  # noqa: N812 (its documentation's name)
+
+Image = NDArray[np.uint8]
+Range = tuple[float, float]
+
+
+class _StreamRandom(random.Random):
+    """The interface of `random` over a NumPy generator, so that one stream drives all of albumentations."""
+
+    stream: np.random.Generator
+
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+        return self.stream.random()
+
+    def getrandbits(self, k: int, /) -> int:
+        """Uniform in [0, 2^k)."""
+        return int.from_bytes(self.stream.bytes((k + 7) // 8), "little") >> (-k % 8)
+
+
+class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not typed
+    """The published colour jitter: random factors of hue, saturation and value, an offset to the value."""
+
+    def __init__(self, hue: Range, saturation: Range, value: Range, value_offset: Range, p: float = 1.0) -> None:
+        """Takes ranges of factors, and of an offset in grey levels."""
+        super().__init__(p=p)
+        self.hue, self.saturation, self.value, self.value_offset = hue, saturation, value, value_offset
+
+    def get_params(self) -> dict[str, Any]:
+        """Draws the factors and the offset."""
+        ranges = (self.hue, self.saturation, self.value, self.value_offset)
+        draws = self.random_generator.random(4).tolist()
+        return {"jitter": [low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)]}
+
+    def apply(self, img: Image, jitter: list[float], **params: object) -> Image:
+        """Recolours one RGB image."""
+        *factors, value_offset = jitter
+        pixels = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
+        # apart, the channels are scaled in half the time of a look-up table or a matrix
+        channels = list(np.empty((3, *img.shape[:2]), np.uint8))
+        cv2.split(pixels, channels)
+        for channel, factor, offset in zip(channels, factors, (0, 0, value_offset), strict=True):
+            cv2.convertScaleAbs(channel, channel, factor, offset)
+        cv2.merge(channels, pixels)
+        return cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """Which photometric augmentations a view gets; the default is the published colour jitter alone.
+
+    Each of the first five is a probability, 0 is off. They are applied in this order.
+
+    Attributes:
+        color_jitter: Colour jitter in HSV.
+        color_drop: Grey.
+        blur: Gaussian blur.
+        noise: Gaussian noise, independent for each pixel and channel.
+        cut_out: One black rectangle.
+        hue: Factor of the hue. Published, as the next three; hue 0 is red, so this draws colours towards red.
+        saturation: Factor of the saturation.
+        value: Factor of the value.
+        value_offset: Grey levels, added to the value.
+        blur_sigma: Pixels; SimCLR App. A.
+        noise_std: Fraction of the full range; not published.
+        cut_out_side: Sides, fraction of the view's; not published.
+    """
+
+    color_jitter: float = 1.0
+    color_drop: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    cut_out: float = 0.0
+    hue: Range = (0.01, 1.0)
+    saturation: Range = (0.01, 1.0)
+    value: Range = (0.5, 1.0)
+    value_offset: Range = (5.0, 20.0)
+    blur_sigma: Range = (0.1, 2.0)
+    noise_std: Range = (0.02, 0.1)
+    cut_out_side: Range = (0.1, 0.4)
+
+    def __post_init__(self) -> None:
+        """Refuses what is not a probability or not a range."""
+        for name, value in vars(self).items():
+            if isinstance(value, int | float):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"{name} {value} is not a probability")
+            elif not 0 <= value[0] <= value[1]:
+                raise ValueError(f"{name} {value} is not a range 0 ≤ low ≤ high")
+
+
+class Recolour:
+    """Applies photometric augmentations to views."""
+
+    def __init__(self, ranges: Photometric) -> None:
+        """Makes the transforms that are not off."""
+        jitter = HsvJitter(ranges.hue, ranges.saturation, ranges.value, ranges.value_offset, p=ranges.color_jitter)
+        side = ranges.cut_out_side
+        transforms = (
+            jitter,
+            A.ToGray(p=ranges.color_drop),
+            A.GaussianBlur(blur_limit=0, sigma_limit=ranges.blur_sigma, p=ranges.blur),
+            A.GaussNoise(std_range=ranges.noise_std, p=ranges.noise),
+            A.CoarseDropout((1, 1), hole_height_range=side, hole_width_range=side, fill=0, p=ranges.cut_out),
+        )
+        self._transforms = [transform for transform in transforms if transform.p > 0]
+        self._python_stream = _StreamRandom()
+
+    def __call__(self, image: Image, stream: np.random.Generator) -> Image:
+        """Recolours a view.
+
+        Args:
+            image: (S, S, 3), uint8, RGB; left as it is.
+            stream: All randomness comes from here.
+
+        Returns:
+            (S, S, 3), uint8, RGB.
+        """
+        # albumentations ignores global seeds; some of its transforms draw from NumPy, others from `random`
+        self._python_stream.stream = stream
+        for transform in self._transforms:
+            transform.set_random_state(stream, self._python_stream)
+            image = transform(image=image)["image"]
+        return image

@@ -1,0 +1,127 @@
+"""What travels between readers, data sets and models: keys, shapes, units, frames; what a reader offers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class HandSample(TypedDict):
+    """One photograph of one right hand, as a reader hands it over.
+
+    Attributes:
+        image: (H, W, 3), uint8, RGB.
+        K: (3, 3), camera of `image`, px; None where nobody calibrated it.
+        joints_3d: (21, 3), metres, camera frame, order freihand; None without label.
+        joints_2d: (21, 2), pixels of `image`, order freihand; None without label.
+        crop_box: (4,), left, top, right, bottom in pixels of `image`: a square around the hand, margin
+            included. It is what an un-augmented view shows, and it may reach beyond the image (black there).
+        scale_m: metres from middle MCP to middle PIP; None without label.
+        hand: the side in the original photograph; "left" means that image, K and joints have been mirrored.
+        id: names the photograph within its source.
+    """
+
+    image: NDArray[np.uint8]
+    K: NDArray[np.float32] | None
+    joints_3d: NDArray[np.float32] | None
+    joints_2d: NDArray[np.float32] | None
+    crop_box: NDArray[np.float64]
+    scale_m: float | None
+    hand: Literal["right", "left", "unknown"]
+    id: str
+
+
+class HandSource(ABC):
+    """A reader: an image index gives a sample, and each hand knows the images ("versions") that show it.
+
+    The versions of a hand differ in background, never in pose: FreiHAND has four, other sources one. A base
+    class rather than a protocol, so that configs can name readers without their modules.
+
+    Attributes:
+        name: Short, for messages and tables.
+        num_hands: Number of hands: what a split may separate.
+    """
+
+    name: str
+    num_hands: int
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images, all versions of all hands."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> HandSample:
+        """Reads one image with its labels."""
+
+    @abstractmethod
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows."""
+
+    @abstractmethod
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The indices of the images that show `hand`."""
+
+
+class PairedViewItem(TypedDict):
+    """Two augmented views of a hand: `PairedViewBatch` without its leading dimension."""
+
+    views: Tensor
+    view_from_image: Tensor
+    view_from_crop: Tensor
+    index: int
+
+
+class PairedViewBatch(TypedDict):
+    """Two augmented views of each of B hands, from one photograph or from two versions of the hand.
+
+    Attributes:
+        views: (B, 2, 3, S, S), uint8, RGB.
+        view_from_image: (B, 2, 3, 3), view pixels ← pixels of the photograph that the view was taken from.
+        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalised view ← normalised crop box: the
+            identity when nothing is augmented.
+        index: (B,), position in the data set.
+    """
+
+    views: Tensor
+    view_from_image: Tensor
+    view_from_crop: Tensor
+    index: Tensor
+
+
+class LabelledItem(TypedDict):
+    """One labelled view: `LabelledBatch` without its leading dimension."""
+
+    image: Tensor
+    K: Tensor
+    joints_25d: Tensor
+    joints_3d: Tensor
+    scale_m: Tensor
+    image_from_view: Tensor
+    index: int
+
+
+class LabelledBatch(TypedDict):
+    """Views of B hands with their labels; what a source does not know is NaN.
+
+    Attributes:
+        image: (B, 3, S, S), uint8, RGB.
+        K: (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, so labels need
+            not move.
+        joints_25d: (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`; order
+            freihand.
+        joints_3d: (B, 21, 3), metres, camera frame of the photograph, order freihand.
+        scale_m: (B,), metres from middle MCP to middle PIP.
+        image_from_view: (B, 3, 3), pixels of the photograph ← view pixels.
+        index: (B,), position in the data set.
+    """
+
+    image: Tensor
+    K: Tensor
+    joints_25d: Tensor
+    joints_3d: Tensor
+    scale_m: Tensor
+    image_from_view: Tensor
+    index: Tensor

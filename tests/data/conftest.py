@@ -1,0 +1,83 @@
+"""Tiny data sets on disk in FreiHAND's layout, with a bright dot drawn at each joint."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+SIZE = 112
+BACKGROUNDS = [(40, 0, 0), (0, 40, 0), (0, 0, 40), (30, 30, 0)]  # RGB, one per version
+
+
+@dataclass
+class Layout:
+    """A data set on disk and what was written into it."""
+
+    root: Path
+    K: NDArray[np.float64]
+    xyz: NDArray[np.float64]
+    versions: int
+
+    def edit(self, file: str, change: Callable[[Any], object]) -> None:
+        """Rewrites a JSON file after `change` has changed its contents in place."""
+        path = self.root / file
+        contents = json.loads(path.read_text())
+        change(contents)
+        path.write_text(json.dumps(contents))
+
+
+def draw_dots(
+    size: int, points: NDArray[np.float64], background: Sequence[int] = (0, 0, 0), sigma: float = 2.0
+) -> NDArray[np.uint8]:
+    """Draws white Gaussian dots at sub-pixel positions: (size, size, 3) uint8."""
+    y, x = np.mgrid[:size, :size]
+    squared = (x - points[:, 0, None, None]) ** 2 + (y - points[:, 1, None, None]) ** 2
+    dots: NDArray[np.float64] = np.exp(-squared / (2 * sigma**2)).max(axis=0)[..., None]
+    picture: NDArray[np.uint8] = np.round(dots * 255 + (1 - dots) * np.array(background)).astype(np.uint8)
+    return picture
+
+
+def write_split(
+    root: Path, split: str, hands: int, versions: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Writes one split; returns K and xyz."""
+    (root / split / "rgb").mkdir(parents=True)
+    focal = rng.uniform(250, 350, (hands, 1))
+    K = np.zeros((hands, 3, 3))
+    K[:, [0, 1], [0, 1]], K[:, :2, 2], K[:, 2, 2] = focal, SIZE / 2 + rng.normal(0, 3, (hands, 2)), 1
+    xyz = rng.uniform(-0.06, 0.06, (hands, 21, 3))
+    xyz[..., 2] += 0.6
+    scale = np.linalg.norm(xyz[:, 9] - xyz[:, 10], axis=-1)
+    for kind, values in {"K": K, "xyz": xyz, "scale": scale}.items():
+        (root / f"{split}_{kind}.json").write_text(json.dumps(values.tolist()))
+    projected = np.einsum("nij,npj->npi", K, xyz)
+    for version in range(versions):
+        for hand, points in enumerate(projected[..., :2] / projected[..., 2:]):
+            picture = draw_dots(SIZE, points, BACKGROUNDS[version])
+            file = root / split / "rgb" / f"{hand + hands * version:08d}.jpg"
+            cv2.imwrite(str(file), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return K, xyz
+
+
+DrawDots = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """Six training hands in three versions, two evaluation hands."""
+    rng = np.random.default_rng(0)
+    K, xyz = write_split(tmp_path, "training", 6, 3, rng)
+    write_split(tmp_path, "evaluation", 2, 1, rng)
+    return Layout(tmp_path, K, xyz, 3)
+
+
+@pytest.fixture
+def dots() -> DrawDots:
+    """The function that draws pictures of dots."""
+    return draw_dots

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+from argparse import ArgumentError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from jsonargparse import ArgumentParser
+
+from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.freihand import FreiHAND
+from peclr.data.samples import HandSource, PairedViewBatch
+from peclr.data.views import GeometryRange
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Layout
+
+
+def paired(root: Path, **options: Any) -> PairedViewDataModule:
+    settings = {"view_size": 32, "batch_size": 4, "val_fraction": 0.34, **options}
+    return PairedViewDataModule([FreiHAND(root)], **settings)
+
+
+def labelled(root: Path, stage: str = "fit", **options: Any) -> LabelledHandDataModule:
+    module = LabelledHandDataModule(root, **{"view_size": 32, "batch_size": 4, "val_fraction": 0.34, **options})
+    module.setup(stage)
+    return module
+
+
+def ids(dataset: PairedViewDataset | LabelledHandDataset | None) -> set[str]:
+    assert dataset is not None
+    source = dataset.source if isinstance(dataset, LabelledHandDataset) else dataset.sources[0]
+    return {source[index]["id"] for index in range(len(source))}
+
+
+def hands_in(dataset: PairedViewDataset | LabelledHandDataset | None) -> set[int]:
+    return {int(name.split("/")[1]) % 6 for name in ids(dataset)}
+
+
+def test_validation_hands_are_held_out_with_all_versions(layout: Layout) -> None:
+    module = paired(layout.root)
+    train, val = hands_in(module.train_set), hands_in(module.val_set)
+    assert (len(train), len(val)) == (4, 2)
+    assert not train & val
+    assert len(ids(module.train_set)) == 12
+
+
+def test_both_modules_hold_out_the_same_hands(layout: Layout) -> None:
+    assert hands_in(paired(layout.root).val_set) == hands_in(labelled(layout.root).val_set)
+
+
+def test_training_batches_are_full_and_shuffled(layout: Layout) -> None:
+    loader = paired(layout.root, batch_size=5).train_dataloader()
+    batches = list(loader)
+    assert len(batches) == len(loader) == 2
+    assert all(batch["views"].shape == (5, 2, 3, 32, 32) for batch in batches)
+    order = torch.cat([batch["index"] for batch in batches]).tolist()
+    assert len(set(order)) == 10
+    assert order != sorted(order)
+
+
+def test_validation_is_the_same_every_time(layout: Layout) -> None:
+    module = paired(layout.root)
+    first, second = list(module.val_dataloader()), list(module.val_dataloader())
+    torch.testing.assert_close(first, second)
+    assert torch.cat([batch["index"] for batch in first]).tolist() == [0, 1, 2, 3]
+
+
+def test_validation_smaller_than_a_batch_is_one_batch(layout: Layout) -> None:
+    (batch,) = paired(layout.root, batch_size=8).val_dataloader()
+    assert len(batch["index"]) == 6
+
+
+def test_validation_can_be_left_out(layout: Layout) -> None:
+    module = paired(layout.root, val_fraction=0)
+    assert module.val_dataloader() == []
+    assert len(module.train_set) == 18
+
+
+def test_several_sources_and_epoch_length(layout: Layout) -> None:
+    sources: list[HandSource] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
+    module = PairedViewDataModule(sources, view_size=32, batch_size=4, val_fraction=0, epoch_length=40)
+    indices = torch.cat([batch["index"] for batch in module.train_dataloader()])
+    assert len(indices) == 40
+    assert 8 <= (indices >= 18).sum() <= 32
+
+
+def test_batches_larger_than_an_epoch_are_refused(layout: Layout) -> None:
+    with pytest.raises(ValueError, match="batch_size 13 is more than the 12 pairs"):
+        paired(layout.root, batch_size=13)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, 2.0])
+def test_held_out_fractions_that_leave_nothing_are_refused(layout: Layout, fraction: float) -> None:
+    with pytest.raises(ValueError, match=f"val_fraction {fraction}"):
+        paired(layout.root, val_fraction=fraction)
+    with pytest.raises(ValueError, match=f"val_fraction {fraction}"):
+        labelled(layout.root, val_fraction=fraction)
+
+
+def test_fewer_labels_are_a_subset_and_validation_stays(layout: Layout) -> None:
+    modules = [labelled(layout.root, num_labels=count) for count in (1, 2, 4)]
+    chosen = [hands_in(module.train_set) for module in modules]
+    assert [len(hands) for hands in chosen] == [1, 2, 4]
+    assert chosen[0] < chosen[1] < chosen[2]
+    assert len({frozenset(hands_in(module.val_set)) for module in modules}) == 1
+    assert hands_in(labelled(layout.root, label_fraction=0.5).train_set) == chosen[1]
+    assert len(ids(modules[0].train_set)) == 3  # all versions of a labelled hand
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.2, 1.01])
+def test_label_fractions_outside_their_range_are_refused(layout: Layout, fraction: float) -> None:
+    with pytest.raises(ValueError, match=f"label_fraction {fraction}"):
+        LabelledHandDataModule(layout.root, label_fraction=fraction)
+
+
+def test_label_counts_beyond_what_there_is_are_refused(layout: Layout) -> None:
+    with pytest.raises(ValueError, match=r"num_labels 5 .* 4"):
+        labelled(layout.root, num_labels=5)
+    with pytest.raises(ValueError, match="not both"):
+        LabelledHandDataModule(layout.root, label_fraction=0.5, num_labels=3)
+
+
+def test_only_training_is_augmented(layout: Layout) -> None:
+    module = labelled(layout.root)
+    assert module.val_set is not None
+    assert module.val_set.geometry is None
+    assert module.val_set.photometric is None
+    rotation = torch.stack([batch["image_from_view"][0, 0, 1] for batch in module.train_dataloader()])
+    assert (rotation != 0).all()
+    for batch in module.val_dataloader():
+        assert (batch["image_from_view"][:, 0, 1] == 0).all()
+
+
+def test_test_and_prediction_use_the_evaluation_split(layout: Layout) -> None:
+    module = labelled(layout.root, "test")
+    (batch,) = module.test_dataloader()
+    assert batch["index"].tolist() == [0, 1]
+    assert ids(module.test_set) == {"evaluation/00000000", "evaluation/00000001"}
+
+
+def test_without_evaluation_labels_only_predictions_can_be_made(layout: Layout) -> None:
+    (layout.root / "evaluation_xyz.json").unlink()
+    with pytest.raises(ValueError, match=r"evaluation_xyz\.json is missing"):
+        labelled(layout.root, "test")
+    (batch,) = labelled(layout.root, "predict").predict_dataloader()
+    assert batch["joints_3d"].isnan().all()
+
+
+def test_missing_roots_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        labelled(tmp_path / "nowhere")
+
+
+def test_configs_name_classes_briefly_and_override_single_options(layout: Layout) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(pl.LightningDataModule, "data")
+    config: dict[str, Any] = {
+        "class_path": "PairedViewDataModule",
+        "init_args": {
+            "sources": [{"class_path": "FreiHAND", "init_args": {"root": str(layout.root)}}],
+            "pairing": "across_versions",
+            "geometry": {"rotation": [-10, 10]},
+            "photometric": None,
+            "batch_size": 2,
+        },
+    }
+    parsed = parser.parse_object({"data": config})
+    module = parser.instantiate_classes(parsed).data
+    assert isinstance(module, PairedViewDataModule)
+    assert module.train_set.geometry == GeometryRange(rotation=(-10, 10))
+    assert module.train_set.photometric is None
+    assert len(module.train_set) == 5
+    config["init_args"]["geometry"] = {"rotatoin": [-10, 10]}
+    with pytest.raises(ArgumentError, match="rotatoin"):
+        parser.parse_object({"data": config})
+
+
+class Recorder(pl.LightningModule):
+    """Keeps the indices and matrices of each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: dict[int, list[PairedViewBatch]] = {}
+
+    def training_step(self, batch: PairedViewBatch) -> torch.Tensor:
+        self.seen.setdefault(self.current_epoch, []).append(batch)
+        return self.weight
+
+    def validation_step(self, batch: PairedViewBatch) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+# no worker is wanted for eighteen pictures; torch's own deprecation, met by Lightning
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec.* is deprecated")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_lightning_hands_every_epoch_to_the_workers(layout: Layout, num_workers: int) -> None:
+    module = paired(layout.root, num_workers=num_workers)
+    recorder = Recorder()
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=layout.root,
+    )
+    trainer.fit(recorder, datamodule=module)
+    for epoch, batches in recorder.seen.items():
+        indices = torch.cat([batch["index"] for batch in batches]).tolist()
+        expected = torch.stack([module.train_set[epoch, index]["view_from_crop"] for index in indices])
+        torch.testing.assert_close(torch.cat([batch["view_from_crop"] for batch in batches]), expected)
+    assert sorted(recorder.seen) == [0, 1]

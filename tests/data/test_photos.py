@@ -1,0 +1,94 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.photos import Photos
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three photographs of 30 × 20 px, one below another folder, and what is no photograph."""
+    root = tmp_path / "photos"
+    (root / "deeper").mkdir(parents=True)
+    for name in ("b.JPG", "a.png", "deeper/c.webp"):
+        file = root / name
+        encoded = cv2.imencode(file.suffix.lower(), np.full((20, 30, 3), 99, np.uint8))[1]
+        file.write_bytes(encoded.tobytes())
+    (root / "notes.txt").write_text("no photograph")
+    (root / "._b.JPG").write_text("no photograph either")
+    return root
+
+
+def test_photographs_are_found_in_order_at_any_depth(folder: Path) -> None:
+    photos = Photos(folder)
+    assert len(photos) == photos.num_hands == 3
+    assert [photos[index]["id"] for index in range(3)] == ["a.png", "b.JPG", "deeper/c.webp"]
+    assert [(photos.hand_of(i), list(photos.versions_of(i))) for i in range(3)] == [(i, [i]) for i in range(3)]
+
+
+def test_without_boxes_the_crop_holds_the_whole_photograph(folder: Path) -> None:
+    sample = Photos(folder)[1]
+    np.testing.assert_allclose(sample["crop_box"], [-0.5, -5.5, 29.5, 24.5])
+    assert sample["image"].shape == (20, 30, 3)
+    assert sample["hand"] == "unknown"
+    assert all(sample[key] is None for key in ("K", "joints_3d", "joints_2d", "scale_m"))
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, suffix: str) -> None:
+    boxes = tmp_path / f"boxes.{suffix}"
+    rows = [("b.JPG", 1, 2, 5, 10), ("deeper/c.webp", 0, 0, 4, 4), ("b.JPG", 10, 10, 20, 20)]
+    keys = ("file", "left", "top", "right", "bottom")
+    if suffix == "json":
+        boxes.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
+    else:
+        boxes.write_text("\n".join(",".join(map(str, row)) for row in [keys, *rows]))
+    photos = Photos(folder, boxes)
+    found = [(photos[i]["id"], photos[i]["crop_box"].tolist()) for i in range(len(photos))]
+    assert found == [
+        ("a.png", [-0.5, -5.5, 29.5, 24.5]),
+        ("b.JPG", [-1, 2, 7, 10]),
+        ("b.JPG", [10, 10, 20, 20]),
+        ("deeper/c.webp", [0, 0, 4, 4]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("z.png,1,2,3,4", "z.png is not a photograph"),
+        ("a.png,3,2,1,4", r"a.png: \[3.0, 2.0, 1.0, 4.0\] is not left < right"),
+        ("a.png,1,2,nan,4", "a.png: .*nan"),
+        ("a.png,1,2,,4", "entry 0"),
+        ("a.png,1,2", "entry 0"),
+    ],
+)
+def test_boxes_that_do_not_fit_are_named(folder: Path, tmp_path: Path, row: str, message: str) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\n" + row)
+    with pytest.raises(ValueError, match=rf"boxes\.csv: .*{message}"):
+        Photos(folder, boxes)
+
+
+def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.csv is missing"):
+        Photos(folder, tmp_path / "gone.csv")
+    (tmp_path / "boxes.json").write_text("[{")
+    with pytest.raises(ValueError, match=r"boxes\.json cannot be parsed"):
+        Photos(folder, tmp_path / "boxes.json")
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gone is not a folder"):
+        Photos(tmp_path / "gone")
+    with pytest.raises(ValueError, match="no photographs"):
+        Photos(tmp_path)
+
+
+def test_real_photographs_are_read(real_hands: Path) -> None:
+    photos = Photos(real_hands / "photos")
+    assert len(photos) == 18
+    assert photos[17]["image"].shape == (224, 224, 3)

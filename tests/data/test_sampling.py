@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from torch.utils.data import DistributedSampler
+
+from peclr.data.sampling import EpochSampler, RandomStreams, epoch_order
+
+
+def test_streams_depend_on_their_coordinates_alone() -> None:
+    streams = RandomStreams("view", 7)
+    # 32-bit draws take half a number and leave the other half behind, doubles leave a part of the buffer
+    first = streams.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
+    streams.at(9, 1).random(3)
+    for others in (streams, RandomStreams("view", 7)):
+        again = others.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
+        np.testing.assert_array_equal(again, first)
+
+
+def test_streams_of_other_coordinates_are_others() -> None:
+    drawn = [
+        RandomStreams(purpose, seed).at(epoch, index).random(8)
+        for purpose in ("view", "order", "split")
+        for seed in range(3)
+        for epoch in range(3)
+        for index in range(20)
+    ]
+    assert len(np.unique(drawn)) == 8 * len(drawn)
+    assert abs(np.mean(drawn) - 0.5) < 0.02
+
+
+def test_negative_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match="seed -1"):
+        RandomStreams("view", -1)
+
+
+def test_one_source_is_permuted_anew_each_epoch() -> None:
+    orders = [epoch_order([50], seed=0, epoch=epoch) for epoch in range(3)]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(50))
+    assert len({order.tobytes() for order in orders}) == 3
+    np.testing.assert_array_equal(orders[1], epoch_order([50], seed=0, epoch=1))
+    assert not np.array_equal(orders[1], epoch_order([50], seed=1, epoch=1))
+
+
+def test_several_sources_have_equal_mass() -> None:
+    sizes = [10, 1000, 90]
+    order = epoch_order(sizes, seed=0, epoch=0, length=30_000)
+    assert len(order) == 30_000
+    counts = np.histogram(order, bins=[0, 10, 1010, 1100])[0]
+    np.testing.assert_allclose(counts, 10_000, atol=400)
+    within = np.bincount(order, minlength=1100)
+    np.testing.assert_allclose(within[:10], 1000, atol=150)
+    assert (within[1010:] > 60).all()
+
+
+def test_epoch_length_can_be_chosen() -> None:
+    assert len(epoch_order([5, 7], 0, 0)) == 12
+    assert len(epoch_order([5], 0, 0, length=40)) == 40
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_divide_an_epoch_without_overlap(shuffle: bool, world_size: int) -> None:
+    ranks = [EpochSampler([31], 0, shuffle, None, rank, world_size) for rank in range(world_size)]
+    shares = []
+    for sampler in ranks:
+        sampler.set_epoch(4)
+        shares.append(list(sampler))
+        assert len(sampler) == len(shares[-1])
+    assert {epoch for share in shares for epoch, _ in share} == {4 if shuffle else 0}
+    assert sorted(index for share in shares for _, index in share) == list(range(31))
+
+
+def test_order_does_not_depend_on_the_number_of_processes() -> None:
+    whole = list(EpochSampler([20], 3))
+    halves = [list(EpochSampler([20], 3, rank=rank, world_size=2)) for rank in range(2)]
+    assert [key for pair in zip(*halves, strict=True) for key in pair] == whole
+
+
+def test_drop_last_gives_every_process_as_many() -> None:
+    shares = [list(EpochSampler([31], 0, rank=rank, world_size=4, drop_last=True)) for rank in range(4)]
+    assert [len(share) for share in shares] == [7] * 4
+    assert len({index for share in shares for _, index in share}) == 28
+
+
+def test_lightning_takes_it_for_distributed() -> None:
+    assert isinstance(EpochSampler([3]), DistributedSampler)
