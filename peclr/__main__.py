@@ -1,0 +1,104 @@
+"""`python -m peclr`: chooses the subcommand; heavy imports happen only in the one that needs them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peclr import __version__
+
+
+@dataclass(frozen=True)
+class Subcommand:
+    """One word after `peclr`: what it does, for `--help`, and the function that does it."""
+
+    summary: str
+    run: Callable[[list[str]], int]
+
+
+def _lightning(subcommand: str) -> Callable[[list[str]], int]:
+    def run(arguments: list[str]) -> int:
+        from peclr.cli import run_lightning
+
+        return run_lightning([subcommand, *arguments])
+
+    return run
+
+
+def _synth(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="peclr synth", description="Render embedded hands in the layout of FreiHAND.")
+    parser.add_argument("out", type=Path, help="a new folder")
+    parser.add_argument("--train", type=int, required=True, metavar="N", help="unique training hands")
+    parser.add_argument("--eval", type=int, required=True, metavar="M", help="evaluation hands")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=224, help="image side in pixels (default: %(default)s)")
+    parser.add_argument("--versions", type=int, default=4, help="pictures of each training hand (default: 4)")
+    parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+    options = parser.parse_args(arguments)
+
+    from peclr.data.synthetic.writer import write_freihand_layout
+
+    summary = write_freihand_layout(
+        options.out,
+        train=options.train,
+        evaluation=options.eval,
+        seed=options.seed,
+        size=options.size,
+        versions=options.versions,
+        workers=options.workers,
+    )
+    print(summary)
+    return 0
+
+
+SUBCOMMANDS = {
+    "fit": Subcommand("pre-train or fine-tune: fit --config experiments/NAME.yaml", _lightning("fit")),
+    "validate": Subcommand("score a checkpoint on the validation split", _lightning("validate")),
+    "test": Subcommand("score a checkpoint on the evaluation split", _lightning("test")),
+    "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
+}
+
+
+def _usage() -> str:
+    width = max(map(len, SUBCOMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {sub.summary}" for name, sub in SUBCOMMANDS.items())
+    return (
+        "usage: peclr [--help] [--version] SUBCOMMAND ...\n\n"
+        "Self-supervised pre-training (SimCLR, PeCLR) and fine-tuning for 3D hand pose.\n\n"
+        f"subcommands:\n{rows}\n\n`peclr SUBCOMMAND --help` tells its options."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        arguments: what follows `peclr` on the command line; None reads sys.argv.
+
+    Returns:
+        The exit status: 0 on success, 2 for input that the user can mend.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(_usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"peclr {__version__}")
+        return 0
+    if words[0] not in SUBCOMMANDS:
+        print(f"peclr: no subcommand {words[0]!r}; there are: {', '.join(SUBCOMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return SUBCOMMANDS[words[0]].run(words[1:])
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        # what the user can mend is told in one line; anything else is a bug and keeps its traceback
+        print(f"peclr {words[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"peclr {words[0]}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

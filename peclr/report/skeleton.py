@@ -1,0 +1,144 @@
+"""Skeletons, over photographs and in 3-D: bones and colours come from the joint registry, so they fit the order."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.geometry.joints import BONE_COLORS, BONES, NUM_JOINTS
+
+# OpenCV draws at fixed-point coordinates: 4 fractional bits place a joint to 1/16 px
+_FRACTION_BITS = 4
+# … which overflow far outside the picture
+_FARTHEST = 2**14
+
+_OUTLINE = (20, 20, 20)
+_PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
+
+# Title and the axes of the camera frame that point right and towards the reader: x is right, y down, z forward.
+# All are orthographic, with y pointing down. Seen from the camera's right, what is far away is on the right.
+_SIDES: Final = (
+    ("seen by the camera", (1, 0, 0), (0, 0, -1)),
+    ("seen from the right (far: right)", (0, 0, 1), (1, 0, 0)),
+)
+
+
+def draw_skeleton(
+    image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enlarge: int = 1, thickness: int | None = None
+) -> NDArray[np.uint8]:
+    """Draw a hand's bones and joints over a copy of an image.
+
+    Args:
+        image: (H, W, 3) RGB.
+        joints_2d: (21, 2), pixels of `image`, order freihand; bones to joints that are not finite are left out.
+        enlarge: draw on the picture enlarged by this factor, so that lines stay thin on small views.
+        thickness: of the bones, in pixels of the result; None chooses by the sizes of picture and hand.
+
+    Returns:
+        (enlarge · H, enlarge · W, 3) RGB.
+
+    Raises:
+        ValueError: the image is not RGB or the joints are not (21, 2).
+    """
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected an RGB image (H, W, 3); got shape {image.shape}")
+    _check_joints(joints_2d, 2)
+    canvas = cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
+    # pixel centres are integers: the centre of pixel 0 moves to (enlarge − 1) / 2
+    points = (joints_2d + 0.5) * enlarge - 0.5
+    if thickness is None:
+        extent = np.nan_to_num(np.ptp(points, axis=0).max(), nan=np.inf)
+        thickness = max(1, round(min(min(canvas.shape[:2]) / 110, extent / 40)))
+    _draw_bones(canvas, points, thickness, range(len(BONES)))
+    return canvas.astype(np.uint8, copy=False)
+
+
+def draw_skeleton_3d(
+    joints_3d: NDArray[np.floating], unit: Literal["m", "bone"] = "m", size: int = 320
+) -> NDArray[np.uint8]:
+    """Draw a hand in 3-D twice, side by side: as the camera sees it, and from the camera's right.
+
+    Both are orthographic and at one scale, which a bar tells; nearer bones cover farther ones.
+
+    Args:
+        joints_3d: (21, 3), camera frame, order freihand.
+        unit: of `joints_3d`: metres, or lengths of the bone from middle MCP to middle PIP.
+        size: side of each of the two pictures, pixels.
+
+    Returns:
+        (size, 2 · size, 3) RGB.
+
+    Raises:
+        ValueError: the joints are not (21, 3), or not finite.
+    """
+    _check_joints(joints_3d, 3)
+    if not np.isfinite(joints_3d).all():
+        raise ValueError("a joint is not finite; a hand in 3-D needs all of them")
+    low, high = joints_3d.min(axis=0), joints_3d.max(axis=0)
+    centred = joints_3d - (low + high) / 2
+    pixels_per_unit = 0.72 * size / max(float((high - low).max()), 1e-9)
+    pictures = []
+    for title, right, to_reader in _SIDES:
+        canvas = np.full((size, size, 3), _PAPER, np.uint8)
+        across = np.stack((centred @ np.array(right, float), centred[:, 1]), axis=1)
+        points = across * pixels_per_unit + (size - 1) / 2
+        nearness = centred @ np.array(to_reader, float)
+        order = sorted(range(len(BONES)), key=lambda bone: float(nearness[list(BONES[bone])].sum()))
+        _draw_bones(canvas, points, max(1, round(size / 90)), order, bone_by_bone=True)
+        _write(canvas, title, (size // 40, size // 16))
+        pictures.append(canvas)
+    _draw_scale_bar(pictures[0], pixels_per_unit, unit)
+    pictures[1][:, 0] = _LINE
+    return np.concatenate(pictures, axis=1)
+
+
+def _draw_bones(
+    canvas: cv2.typing.MatLike,
+    points: NDArray[np.floating],
+    thickness: int,
+    order: Sequence[int],
+    bone_by_bone: bool = False,
+) -> None:
+    """Draw bones with dark outlines into `canvas`; each ends in its child's joint.
+
+    Args:
+        canvas: (H, W, 3), changed.
+        points: (21, 2), pixels.
+        thickness: pixels.
+        order: indices of BONES, the last of which covers the others.
+        bone_by_bone: outlines cover the bones drawn before, which shows what is in front.
+    """
+    seen = np.isfinite(points).all(axis=1) & (np.abs(points) < _FARTHEST).all(axis=1)
+    fixed = np.rint(np.where(seen[:, None], points, 0) * 2**_FRACTION_BITS).astype(int)
+    drawn = [bone for bone in order if seen[list(BONES[bone])].all()]
+    strokes = [(bone, outline) for outline in (True, False) for bone in drawn]
+    if bone_by_bone:
+        strokes = [(bone, outline) for bone in drawn for outline in (True, False)]
+    for bone, outline in strokes:
+        ink = _OUTLINE if outline else BONE_COLORS[bone]
+        width = thickness + 2 if outline else thickness
+        start, end = (fixed[joint].tolist() for joint in BONES[bone])
+        cv2.line(canvas, start, end, ink, width, cv2.LINE_AA, _FRACTION_BITS)
+        radius = (width + 1) << (_FRACTION_BITS - 1)
+        cv2.circle(canvas, end, radius, ink, -1, cv2.LINE_AA, _FRACTION_BITS)
+
+
+def _draw_scale_bar(canvas: NDArray[np.uint8], pixels_per_unit: float, unit: str) -> None:
+    """Two centimetres or one bone length, at the lower left."""
+    length, label = (0.02, "2 cm") if unit == "m" else (1.0, "1 middle MCP-PIP bone")
+    size = len(canvas)
+    left, y = size // 40, size - size // 40 - 1
+    right = left + round(length * pixels_per_unit)
+    cv2.line(canvas, (left, y), (right, y), _TEXT, max(1, size // 160), cv2.LINE_AA)
+    _write(canvas, label, (left, y - size // 40))
+
+
+def _write(canvas: NDArray[np.uint8], text: str, place: tuple[int, int]) -> None:
+    cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, len(canvas) / 700, _TEXT, 1, cv2.LINE_AA)
+
+
+def _check_joints(joints: NDArray[np.floating], dimensions: int) -> None:
+    if joints.shape != (NUM_JOINTS, dimensions):
+        raise ValueError(f"expected joints ({NUM_JOINTS}, {dimensions}); got shape {joints.shape}")

@@ -1,0 +1,81 @@
+"""Callbacks that every run gets: one line per epoch, and the results as a file that programs can read."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in sorted(metrics.items())}
+
+
+class EpochLine(Callback):
+    """Prints one line per epoch with the rate: the progress of runs whose output goes to a file or a pipe.
+
+    Args:
+        label: what the line starts with.
+        every_n_epochs: print every n-th epoch, and the last.
+    """
+
+    def __init__(self, label: str = "", every_n_epochs: int = 1) -> None:
+        self.label = label
+        self.every_n_epochs = every_n_epochs
+        self._started = math.nan
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line."""
+        done, total = trainer.current_epoch + 1, trainer.max_epochs
+        if not trainer.is_global_zero or (done % self.every_n_epochs and done != total):
+            return
+        seconds = time.perf_counter() - self._started
+        metrics = _scalars(trainer.callback_metrics)
+        shown = "  ".join(
+            f"{name} {value:.3f}" for name, value in metrics.items() if name.startswith(("train/", "val/"))
+        )
+        rate = trainer.num_training_batches / max(seconds, 1e-9)
+        print(f"{self.label:<10} epoch {done}/{total}  {shown}  {rate:.1f} steps/s", flush=True)
+
+
+class ResultsFile(Callback):
+    """Writes the run's last metrics to `FOLDER/results.json` when fitting or testing has succeeded.
+
+    Args:
+        folder: the run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _write(self, trainer: pl.Trainer, stage: str) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
+            return
+        results: dict[str, Any] = {
+            "stage": stage,
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "metrics": _scalars(trainer.callback_metrics),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After training."""
+        self._write(trainer, "fit")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After `validate`; validation inside `fit` is followed by on_fit_end."""
+        if trainer.state.fn == "validate":
+            self._write(trainer, "validate")
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After testing."""
+        self._write(trainer, "test")

@@ -1,0 +1,126 @@
+"""Fine-tuning on labelled hands: 2.5-D pose with a refined root depth (PeCLR §4.4–4.6; code never published)."""
+
+import math
+from pathlib import Path
+from typing import Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from peclr.checkpoints import load_encoder_weights
+from peclr.data.samples import LabelledBatch
+from peclr.losses.pose import PoseLoss
+from peclr.metrics.pose import pose_metrics
+from peclr.models.encoders import ResNetEncoder, normalise_images
+from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
+from peclr.training.optim import split_weight_decay
+from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
+
+
+class FinetuneModule(pl.LightningModule):
+    """A pose network on a pre-trained encoder, trained with labels and scored as FreiHAND is.
+
+    Args:
+        encoder: the ResNet; with torchvision's weights, or none to start from scratch.
+        weights: encoder weights instead: a pre-training run's checkpoint, a published one, or torchvision's.
+        freeze_encoder: train the head alone, as in the paper's ablations.
+        view_size: side of the views, pixels: where an untrained network expects the hand.
+        loss: of the pose.
+        optimizer: any torch optimiser, called with parameter groups.
+        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step.
+        weight_decay: on weights; biases and BatchNorm are exempt.
+        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimiser step.
+    """
+
+    def __init__(
+        self,
+        encoder: ResNetEncoder,
+        weights: Path | None = None,
+        freeze_encoder: bool = False,
+        view_size: int = 224,
+        loss: PoseLoss | None = None,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scaling: Literal["sqrt", "none"] = "sqrt",
+        weight_decay: float = 2e-4,
+        warmup_epochs: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if weights is not None:
+            loaded = load_encoder_weights(weights, expect=encoder)
+            encoder.load_state_dict(loaded.state_dict)
+        self.pose_net = PoseNet25D(encoder).init_for(view_size)
+        # convolutions run faster with channels last
+        self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+        if freeze_encoder:
+            self.pose_net.freeze_encoder()
+        self.loss = loss or PoseLoss()
+        self.optimizer_factory = optimizer
+        self.lr_scaling = lr_scaling
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.val_scores = pose_metrics().clone(prefix="val/")
+        self.test_scores = pose_metrics().clone(prefix="test/")
+
+    def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
+        """Predict hands.
+
+        Args:
+            images: (B, 3, S, S), uint8 RGB.
+            K: (B, 3, 3), camera of these views, pixels.
+        """
+        normalised = normalise_images(images).contiguous(memory_format=torch.channels_last)
+        output: PoseOutput = self.pose_net(normalised, K)
+        return output
+
+    def _shared_step(self, batch: LabelledBatch, split: str) -> tuple[Tensor, PoseOutput]:
+        output = self(batch["image"], batch["K"])
+        target = targets_from_joints(batch["joints_3d"], batch["K"])
+        raw = output["raw"]
+        terms = self.loss(
+            raw["keypoints_2d"],
+            raw["depth_rel"],
+            raw["root_depth"],
+            torch.cat((target["keypoints_2d"], target["depth_rel"][..., None]), dim=-1),
+            target["root_depth"],
+        )
+        size, held_out = len(batch["image"]), split != "train"
+        self.log(f"{split}/loss", terms.total, prog_bar=True, batch_size=size, sync_dist=held_out)
+        parts = {f"{split}/loss_{name}": value for name, value in terms._asdict().items() if name != "total"}
+        self.log_dict(parts, batch_size=size, sync_dist=held_out)
+        return terms.total, output
+
+    def _score(self, batch: LabelledBatch, split: str) -> None:
+        _, output = self._shared_step(batch, split)
+        scores = self.val_scores if split == "val" else self.test_scores
+        scores.update(
+            # the hand's true scale, which FreiHAND gives, turns bone lengths into metres
+            output["joints_3d"] * batch["scale_m"][:, None, None],
+            batch["joints_3d"],
+            output["keypoints_2d"],
+            batch["joints_25d"][..., :2],
+        )
+        self.log_dict(scores, batch_size=len(batch["image"]))
+
+    def training_step(self, batch: LabelledBatch) -> Tensor:
+        """One step on labelled hands."""
+        return self._shared_step(batch, "train")[0]
+
+    def validation_step(self, batch: LabelledBatch) -> None:
+        """Score held-out hands of the training split."""
+        self._score(batch, "val")
+
+    def test_step(self, batch: LabelledBatch) -> None:
+        """Score the evaluation split."""
+        self._score(batch, "test")
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimiser, scaled to its batch, and its schedule."""
+        optimizer = self.optimizer_factory(split_weight_decay(self.pose_net, self.weight_decay))
+        if self.lr_scaling == "sqrt":
+            factor = math.sqrt(optimizer_batch(self.trainer))
+            for group in optimizer.param_groups:
+                group["lr"] *= factor
+        return warmup_cosine_schedule(self.trainer, optimizer, self.warmup_epochs)

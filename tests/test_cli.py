@@ -1,0 +1,150 @@
+"""fit, validate and test through the command line: run folders, resuming, and errors before any work."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from peclr.__main__ import main
+
+CONF = Path(__file__).parent / "conf"
+
+
+def pretrain(hands, run, *more):
+    root = f"--data.sources.init_args.root={hands}"
+    return main(["fit", f"--config={CONF / 'pretrain.yaml'}", root, f"--run_dir={run}", *more])
+
+
+def finetune(subcommand, hands, run, *more):
+    config = f"--config={CONF / 'finetune.yaml'}"
+    return main([subcommand, config, f"--data.root={hands}", f"--run_dir={run}", *more])
+
+
+@pytest.fixture(scope="module")
+def pretrained(embedded_hands, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "pretrained"
+    assert pretrain(embedded_hands, run) == 0
+    return run
+
+
+def weights_of(checkpoint):
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretrained):
+    config = yaml.safe_load((pretrained / "config.yaml").read_text())
+    assert config["model"]["init_args"]["objective"]["class_path"].endswith("PeCLR")
+    with (pretrained / "metrics.csv").open() as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert losses
+    assert np.isfinite(losses).all()
+    results = json.loads((pretrained / "results.json").read_text())
+    assert results["stage"] == "fit"
+    assert results["metrics"]["train/loss"] == pytest.approx(losses[-1], rel=1e-4)
+    assert (pretrained / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_the_saved_config_repeats_the_run(pretrained, tmp_path):
+    again = tmp_path / "again"
+    assert main(["fit", f"--config={pretrained / 'config.yaml'}", f"--run_dir={again}"]) == 0
+    first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (pretrained, again))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_folder_with_a_run_in_it_is_not_overwritten(pretrained, embedded_hands, capsys):
+    before = (pretrained / "checkpoints" / "last.ckpt").read_bytes()
+    assert pretrain(embedded_hands, pretrained) == 2
+    assert str(pretrained) in capsys.readouterr().err
+    assert (pretrained / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_resuming_continues_to_the_new_end(pretrained, embedded_hands, tmp_path):
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    schedule = "--model.warmup_epochs=0"
+    assert pretrain(embedded_hands, straight, schedule, "--trainer.max_epochs=3") == 0
+    assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=1") == 0
+    last = f"--ckpt_path={resumed / 'checkpoints' / 'last.ckpt'}"
+    assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=3", last) == 0
+    assert json.loads((resumed / "results.json").read_text())["epoch"] == 3
+    assert len(list(resumed.glob("config*.yaml"))) == 2
+    steps = [json.loads((run / "results.json").read_text())["step"] for run in (straight, resumed)]
+    assert steps[0] == steps[1]
+
+
+def test_pretrain_then_finetune_then_test(pretrained, embedded_hands, tmp_path):
+    run, scored = tmp_path / "run", tmp_path / "scored"
+    weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
+    assert finetune("fit", embedded_hands, run, weights) == 0
+    assert {"val/epe_mm", "val/pa_epe_mm", "val/error_2d_px", "val/auc", "val/pa_auc"} <= set(
+        json.loads((run / "results.json").read_text())["metrics"]
+    )
+    checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
+    assert finetune("test", embedded_hands, scored, checkpoint) == 0
+    metrics = json.loads((scored / "results.json").read_text())["metrics"]
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert metrics["test/pa_epe_mm"] < metrics["test/epe_mm"]
+    assert finetune("validate", embedded_hands, tmp_path / "validated", checkpoint) == 0
+
+
+def test_plain_photographs_are_enough_to_pretrain(embedded_hands, tmp_path):
+    folder = embedded_hands / "training" / "rgb"
+    source = f"--data.sources={{class_path: Photos, init_args: {{root: {folder}}}}}"
+    config = f"--config={CONF / 'pretrain.yaml'}"
+    assert main(["fit", config, source, "--data.pairing=same_image", f"--run_dir={tmp_path / 'run'}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("--data.num_labels=1000000", "1000000"),
+        ("--data.label_fraction=1.5", "1.5"),
+        ("--data.label_fraction=0", "0"),
+        ("--data.root=/nowhere/hands", "/nowhere/hands"),
+        ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
+    ],
+)
+def test_values_that_cannot_work_are_named_before_training(embedded_hands, tmp_path, capsys, override, told):
+    run = tmp_path / "run"
+    status = finetune("fit", embedded_hands, run, "--data.num_labels=null", override)
+    assert status == 2
+    assert told in capsys.readouterr().err
+    assert not (run / "checkpoints").exists()
+
+
+def test_weights_of_another_resnet_are_refused(pretrained, embedded_hands, tmp_path, capsys):
+    weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
+    status = finetune("fit", embedded_hands, tmp_path / "run", weights, "--model.encoder.init_args.name=resnet34")
+    assert status == 2
+    shown = capsys.readouterr().err
+    assert all(word in shown for word in ("last.ckpt", "resnet18", "resnet34"))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("--model.temprature=0.1", "temprature"),
+        ("--data.pairing=across_hands", "across_hands"),
+        ("--model.objective=PeCLRR", "PeCLRR"),
+    ],
+)
+def test_keys_and_choices_that_do_not_exist_are_named(embedded_hands, tmp_path, capsys, override, told):
+    with pytest.raises(SystemExit) as stop:
+        pretrain(embedded_hands, tmp_path / "run", override)
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_real_hands_pretrain_and_finetune(real_hands, tmp_path):
+    root = real_hands / "freihand_layout"
+    run = tmp_path / "pretrained"
+    assert pretrain(root, run, "--data.batch_size=2", "--data.val_fraction=0") == 0
+    weights = f"--model.weights={run / 'checkpoints' / 'last.ckpt'}"
+    small = ("--data.num_labels=3", "--data.val_fraction=0.25", "--data.batch_size=4")
+    assert finetune("fit", root, tmp_path / "tuned", weights, *small) == 0
+    checkpoint = f"--ckpt_path={tmp_path / 'tuned' / 'checkpoints' / 'last.ckpt'}"
+    assert finetune("test", root, tmp_path / "scored", checkpoint, *small) == 0

@@ -1,0 +1,60 @@
+"""Every config that ships runs: one batch of everything, on tiny embedded hands."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from peclr.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted([*ROOT.glob("experiments/**/*.yaml"), *ROOT.glob("tests/conf/*.yaml")])
+# sweeps are for `wandb sweep`: they name a config rather than being one
+RUNNABLE = [path for path in CONFIGS if "sweeps" not in path.parts]
+
+
+@pytest.fixture(scope="session")
+def photos(embedded_hands):
+    return embedded_hands / "training" / "rgb"
+
+
+def small(config, root):
+    """Overrides that keep a config's structure and shrink its work."""
+    encoder = config["model"]["init_args"]["encoder"]["init_args"]
+    name = encoder["name"] if encoder["name"] in {"resnet18", "resnet50"} else "resnet50"
+    overrides = [
+        f"--model.encoder.init_args.name={name}",
+        "--model.encoder.init_args.width=0.125",
+        "--model.encoder.init_args.weights=null",  # nothing can be downloaded in a test
+        "--data.batch_size=4",
+        "--data.view_size=32",
+        "--data.num_workers=0",
+        "--trainer.fast_dev_run=true",
+        "--trainer.accelerator=cpu",
+        "--trainer.precision=32-true",  # 16-mixed needs a GPU
+        "--trainer.enable_progress_bar=false",
+        "--trainer.enable_model_summary=false",
+    ]
+    if "sources" in config["data"]["init_args"]:
+        sources = config["data"]["init_args"]["sources"]
+        sources = sources if isinstance(sources, list) else [sources]
+        for source in sources:
+            source["init_args"]["root"] = str(root if source["class_path"] == "FreiHAND" else root / "training" / "rgb")
+        given = sources if isinstance(config["data"]["init_args"]["sources"], list) else sources[0]
+        return [*overrides, f"--data.sources={yaml.safe_dump(given, default_flow_style=True).strip()}"]
+    return [*overrides, f"--data.root={root}", "--model.view_size=32", "--data.num_labels=8"]
+
+
+@pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_config_runs(path, embedded_hands, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(path.read_text())
+    status = main(["fit", f"--config={path}", f"--run_dir={tmp_path / 'run'}", *small(config, embedded_hands)])
+    assert status == 0
+
+
+def test_the_readme_names_only_configs_that_exist():
+    named = set(re.findall(r"experiments/[\w/]+\.yaml", (ROOT / "README.md").read_text()))
+    assert named
+    assert {name for name in named if not (ROOT / name).is_file()} == set()

@@ -1,0 +1,132 @@
+"""The LightningModules wire what the parts promise: losses, learning rates, frozen encoders, scores."""
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
+from peclr.data.freihand import FreiHAND
+from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.models.encoders import ResNetEncoder
+from peclr.training import FinetuneModule, PretrainModule
+
+
+def tiny_encoder(seed=0):
+    torch.manual_seed(seed)
+    return ResNetEncoder("resnet18", width=0.125)
+
+
+def trainer(folder, **options):
+    return pl.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def pairs(embedded_hands):
+    return PairedViewDataModule(
+        FreiHAND(embedded_hands), "across_versions", view_size=32, batch_size=6, val_fraction=0.25
+    )
+
+
+@pytest.fixture
+def labelled(embedded_hands):
+    return LabelledHandDataModule(
+        embedded_hands, view_size=32, batch_size=8, num_labels=8, val_fraction=0.25, geometry=None, photometric=None
+    )
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+def test_the_pretraining_loss_is_the_objective_of_the_projections(pairs, objective):
+    module = PretrainModule(tiny_encoder(), objective)
+    batch = next(iter(pairs.train_dataloader()))
+    projections = module(batch["views"])
+    assert projections.shape == (6, 2, 128)
+    torch.testing.assert_close(module.training_step(batch), objective(projections, batch["view_from_crop"]))
+
+
+def test_both_views_of_a_pair_stay_together(pairs):
+    module = PretrainModule(tiny_encoder(), SimCLR()).eval()
+    batch = next(iter(pairs.train_dataloader()))
+    swapped = module(batch["views"].flip(1))
+    torch.testing.assert_close(swapped, module(batch["views"]).flip(1))
+
+
+def test_simclr_and_peclr_differ_by_geometry_alone(embedded_hands):
+    still = PairedViewDataModule(
+        FreiHAND(embedded_hands), "across_versions", view_size=32, batch_size=6, geometry=None, val_fraction=0.25
+    )
+    batch = next(iter(still.train_dataloader()))
+    simclr, peclr = (PretrainModule(tiny_encoder(), objective) for objective in (SimCLR(), PeCLR()))
+    peclr.load_state_dict(simclr.state_dict())
+    torch.testing.assert_close(simclr.training_step(batch), peclr.training_step(batch))
+
+
+def test_the_learning_rate_scales_with_the_root_of_the_optimisers_batch(pairs, tmp_path):
+    module = PretrainModule(tiny_encoder(), SimCLR(), lars=False, warmup_epochs=0)
+    run = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=3, limit_val_batches=0)
+    run.fit(module, pairs)
+    # three batches of six are one step; the schedule starts at the peak without warm-up
+    assert run.global_step == 1
+    assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(18))
+
+
+def test_biases_and_normalisation_are_not_decayed(pairs, tmp_path):
+    module = PretrainModule(tiny_encoder(), SimCLR(), weight_decay=0.5)
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run.fit(module, pairs)
+    decayed = {id(p) for group in run.optimizers[0].param_groups if group["weight_decay"] for p in group["params"]}
+    for name, parameter in module.named_parameters():
+        assert (id(parameter) in decayed) == (parameter.ndim > 1), name
+
+
+def test_square_root_scaling_needs_a_batch_size(tmp_path, pairs):
+    module = PretrainModule(tiny_encoder(), SimCLR())
+    with pytest.raises(ValueError, match="lr_scaling"):
+        trainer(tmp_path, max_steps=1).fit(module, pairs.train_dataloader())
+
+
+def test_finetuning_learns_a_few_hands(labelled, tmp_path):
+    torch.manual_seed(0)
+    optimizer = lambda parameters: torch.optim.Adam(parameters, lr=5e-3)  # noqa: E731
+    module = FinetuneModule(tiny_encoder(), view_size=32, optimizer=optimizer, lr_scaling="none")
+    labelled.setup("fit")
+    batch = next(iter(labelled.train_dataloader()))
+    before = float(module.training_step(batch))
+    trainer(tmp_path, max_steps=60, limit_val_batches=0).fit(module, labelled)
+    module.train()  # batch statistics, as during training
+    assert float(module.training_step(batch)) < 0.5 * before
+
+
+def test_a_frozen_encoder_keeps_its_weights_and_statistics(labelled, tmp_path):
+    module = FinetuneModule(tiny_encoder(), freeze_encoder=True, view_size=32)
+    before = {key: value.clone() for key, value in module.pose_net.state_dict().items()}
+    trainer(tmp_path, max_steps=3, limit_val_batches=0).fit(module, labelled)
+    changed = {key for key, value in module.pose_net.state_dict().items() if not torch.equal(before[key], value)}
+    assert {key for key in changed if "backend_model" in key} == {"backend_model.fc.weight", "backend_model.fc.bias"}
+    assert any("zroot_ref" in key for key in changed)
+
+
+def test_scores_are_of_metres_and_view_pixels(labelled, tmp_path):
+    module = FinetuneModule(tiny_encoder(), view_size=32)
+    run = trainer(tmp_path)
+    (shown,) = run.test(module, labelled, verbose=False)
+    module.eval()
+    distances, pixels = [], []
+    with torch.no_grad():
+        for batch in labelled.test_dataloader():
+            output = module(batch["image"], batch["K"])
+            metres = output["joints_3d"] * batch["scale_m"].view(-1, 1, 1)
+            distances.append((metres - batch["joints_3d"]).norm(dim=-1))
+            pixels.append((output["keypoints_2d"] - batch["joints_25d"][..., :2]).norm(dim=-1))
+    assert shown["test/epe_mm"] == pytest.approx(1000 * float(torch.cat(distances).mean()), rel=1e-4)
+    assert shown["test/error_2d_px"] == pytest.approx(float(torch.cat(pixels).mean()), rel=1e-4)
