@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from peclr import __version__
@@ -52,11 +53,38 @@ def _synth(arguments: list[str]) -> int:
     return 0
 
 
+def _deferred(module: str, function: str) -> Callable[[list[str]], int]:
+    """The entry point of a module that is imported only when it runs."""
+
+    def run(arguments: list[str]) -> int:
+        entry: Callable[[list[str]], int] = getattr(import_module(module), function)
+        return entry(arguments)
+
+    return run
+
+
 SUBCOMMANDS = {
     "fit": Subcommand("pre-train or fine-tune: fit --config experiments/NAME.yaml", _lightning("fit")),
     "validate": Subcommand("score a checkpoint on the validation split", _lightning("validate")),
     "test": Subcommand("score a checkpoint on the evaluation split", _lightning("test")),
+    "evaluate": Subcommand(
+        "score a run, or anybody's predictions, as FreiHAND's server does",
+        _deferred("peclr.evaluate.command", "evaluate_main"),
+    ),
+    "predict": Subcommand(
+        "find hands on your own images, videos or camera: JSON and overlays",
+        _deferred("peclr.predict.command", "predict_main"),
+    ),
+    "export": Subcommand(
+        "write weights for others: torchvision, safetensors, ONNX", _deferred("peclr.export", "export_main")
+    ),
     "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
+    "prepare": Subcommand(
+        "check a data set once and pack its labels, or its crops", _deferred("peclr.data.prepare", "prepare_main")
+    ),
+    "doctor": Subcommand(
+        "say what is there, what is wrong, and what mends it", _deferred("peclr.data.doctor", "doctor_main")
+    ),
 }
 
 
@@ -68,6 +96,16 @@ def _usage() -> str:
         "Self-supervised pre-training (SimCLR, PeCLR) and fine-tuning for 3D hand pose.\n\n"
         f"subcommands:\n{rows}\n\n`peclr SUBCOMMAND --help` tells its options."
     )
+
+
+def _reason(error: Exception) -> str:
+    """What was wrong: jsonargparse buries a constructor's own words in a list of all the types that it tried."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    if "Errors:" not in lines:
+        return str(error)
+    found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    told = [line for line in found if not line.startswith(("Expected a", "Does not validate"))]
+    return "; ".join(told) or str(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return SUBCOMMANDS[words[0]].run(words[1:])
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         # what the user can mend is told in one line; anything else is a bug and keeps its traceback
-        print(f"peclr {words[0]}: {error}", file=sys.stderr)
+        print(f"peclr {words[0]}: {_reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"peclr {words[0]}: interrupted", file=sys.stderr)

@@ -1,6 +1,7 @@
 """`fit`, `validate` and `test`: LightningCLI with one folder per run."""
 
 import sys
+import warnings
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class PeclrCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
-        config = self.config[self.subcommand]
+        config = self.config[str(self.subcommand)]
         run_dir = Path(config.run_dir) if config.run_dir else self._default_run_dir(config)
         if run_dir.exists() and not run_dir.is_dir():
             raise ValueError(f"run_dir {run_dir} is a file; expected a folder")
@@ -74,10 +75,12 @@ class PeclrCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the run's folder: CSV metrics, checkpoints (also on Ctrl-C) and results."""
-        config = self.config_init[self.subcommand]
+        config = self.config_init[str(self.subcommand)]
         folder = Path(config.run_dir)
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = CSVLogger(save_dir=str(folder), name="", version="")
+            # on resuming, the CSV logger would delete the metrics that are there
+            version = f"resumed-{datetime.now():%Y%m%d-%H%M%S}" if folder.is_dir() else ""
+            kwargs["logger"] = CSVLogger(save_dir=str(folder), name="", version=version)
         given = config.trainer.callbacks or []
         wanted = list(given) if isinstance(given, list) else [given]
         if self.subcommand != "fit":
@@ -98,6 +101,8 @@ def run_lightning(arguments: list[str]) -> int:
     Returns:
         0; whatever fails raises or exits.
     """
+    # scoring needs weights, not the callbacks that wrote them
+    warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
     PeclrCLI(
         model_class=pl.LightningModule,

@@ -3,24 +3,31 @@
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from peclr.models.pose_net import PoseNet25D
 
 torch.set_num_threads(1)  # two test processes share two cores
 
 
 @pytest.fixture(scope="session")
-def reference():
+def reference() -> Path:
     """The folder of reference vectors, computed once with the published code."""
     return Path(__file__).parent / "reference"
 
 
-def reference_weights(shapes):
+def reference_weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
     """The weights with which the reference vectors were computed; the recipe is theirs."""
     rng = np.random.default_rng(7)
-    state = {}
+    state: dict[str, Tensor] = {}
+    value: NDArray[np.float64]
     for key, shape in sorted(shapes.items()):
         if key.endswith("num_batches_tracked"):
             continue
@@ -44,7 +51,7 @@ def reference_weights(shapes):
 
 
 @pytest.fixture(scope="session")
-def published(reference, tmp_path_factory):
+def published(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> "PoseNet25D":
     """A published fine-tuned checkpoint, read from a file; for all tests, so nobody may change it."""
     from peclr.checkpoints import load_pose_net
 
@@ -57,7 +64,7 @@ def published(reference, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def embedded_hands(tmp_path_factory):
+def embedded_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny embedded data set in FreiHAND's layout: 24 training hands in two versions, 8 for evaluation, 64 px."""
     from peclr.data.synthetic.writer import write_freihand_layout
 
@@ -67,7 +74,7 @@ def embedded_hands(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def real_hands():
+def real_hands() -> Path:
     """Real photographs in FreiHAND's layout, where PECLR_REAL_HANDS names them."""
     folder = os.environ.get("PECLR_REAL_HANDS")
     if folder is None:

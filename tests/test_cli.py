@@ -14,28 +14,29 @@ from peclr.__main__ import main
 CONF = Path(__file__).parent / "conf"
 
 
-def pretrain(hands, run, *more):
+def pretrain(hands: Path, run: Path, *more: str) -> int:
     root = f"--data.sources.init_args.root={hands}"
     return main(["fit", f"--config={CONF / 'pretrain.yaml'}", root, f"--run_dir={run}", *more])
 
 
-def finetune(subcommand, hands, run, *more):
+def finetune(subcommand: str, hands: Path, run: Path, *more: str) -> int:
     config = f"--config={CONF / 'finetune.yaml'}"
     return main([subcommand, config, f"--data.root={hands}", f"--run_dir={run}", *more])
 
 
 @pytest.fixture(scope="module")
-def pretrained(embedded_hands, tmp_path_factory):
+def pretrained(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "pretrained"
     assert pretrain(embedded_hands, run) == 0
     return run
 
 
-def weights_of(checkpoint):
-    return torch.load(checkpoint, weights_only=True)["state_dict"]
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return state
 
 
-def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretrained):
+def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretrained: Path) -> None:
     config = yaml.safe_load((pretrained / "config.yaml").read_text())
     assert config["model"]["init_args"]["objective"]["class_path"].endswith("PeCLR")
     with (pretrained / "metrics.csv").open() as file:
@@ -48,7 +49,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretr
     assert (pretrained / "checkpoints" / "last.ckpt").is_file()
 
 
-def test_the_saved_config_repeats_the_run(pretrained, tmp_path):
+def test_the_saved_config_repeats_the_run(pretrained: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     assert main(["fit", f"--config={pretrained / 'config.yaml'}", f"--run_dir={again}"]) == 0
     first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (pretrained, again))
@@ -56,27 +57,32 @@ def test_the_saved_config_repeats_the_run(pretrained, tmp_path):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_folder_with_a_run_in_it_is_not_overwritten(pretrained, embedded_hands, capsys):
+def test_a_folder_with_a_run_in_it_is_not_overwritten(
+    pretrained: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (pretrained / "checkpoints" / "last.ckpt").read_bytes()
     assert pretrain(embedded_hands, pretrained) == 2
     assert str(pretrained) in capsys.readouterr().err
     assert (pretrained / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
-def test_resuming_continues_to_the_new_end(pretrained, embedded_hands, tmp_path):
+def test_resuming_continues_to_the_new_end(pretrained: Path, embedded_hands: Path, tmp_path: Path) -> None:
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     schedule = "--model.warmup_epochs=0"
     assert pretrain(embedded_hands, straight, schedule, "--trainer.max_epochs=3") == 0
     assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=1") == 0
     last = f"--ckpt_path={resumed / 'checkpoints' / 'last.ckpt'}"
+    before = (resumed / "metrics.csv").read_bytes()
     assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=3", last) == 0
     assert json.loads((resumed / "results.json").read_text())["epoch"] == 3
     assert len(list(resumed.glob("config*.yaml"))) == 2
+    assert (resumed / "metrics.csv").read_bytes() == before, "what was measured before must stay"
+    assert len(list(resumed.glob("resumed-*/metrics.csv"))) == 1
     steps = [json.loads((run / "results.json").read_text())["step"] for run in (straight, resumed)]
     assert steps[0] == steps[1]
 
 
-def test_pretrain_then_finetune_then_test(pretrained, embedded_hands, tmp_path):
+def test_pretrain_then_finetune_then_test(pretrained: Path, embedded_hands: Path, tmp_path: Path) -> None:
     run, scored = tmp_path / "run", tmp_path / "scored"
     weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
     assert finetune("fit", embedded_hands, run, weights) == 0
@@ -91,7 +97,7 @@ def test_pretrain_then_finetune_then_test(pretrained, embedded_hands, tmp_path):
     assert finetune("validate", embedded_hands, tmp_path / "validated", checkpoint) == 0
 
 
-def test_plain_photographs_are_enough_to_pretrain(embedded_hands, tmp_path):
+def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path: Path) -> None:
     folder = embedded_hands / "training" / "rgb"
     source = f"--data.sources={{class_path: Photos, init_args: {{root: {folder}}}}}"
     config = f"--config={CONF / 'pretrain.yaml'}"
@@ -108,7 +114,9 @@ def test_plain_photographs_are_enough_to_pretrain(embedded_hands, tmp_path):
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
     ],
 )
-def test_values_that_cannot_work_are_named_before_training(embedded_hands, tmp_path, capsys, override, told):
+def test_values_that_cannot_work_are_named_before_training(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+) -> None:
     run = tmp_path / "run"
     status = finetune("fit", embedded_hands, run, "--data.num_labels=null", override)
     assert status == 2
@@ -116,7 +124,9 @@ def test_values_that_cannot_work_are_named_before_training(embedded_hands, tmp_p
     assert not (run / "checkpoints").exists()
 
 
-def test_weights_of_another_resnet_are_refused(pretrained, embedded_hands, tmp_path, capsys):
+def test_weights_of_another_resnet_are_refused(
+    pretrained: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
     status = finetune("fit", embedded_hands, tmp_path / "run", weights, "--model.encoder.init_args.name=resnet34")
     assert status == 2
@@ -132,14 +142,16 @@ def test_weights_of_another_resnet_are_refused(pretrained, embedded_hands, tmp_p
         ("--model.objective=PeCLRR", "PeCLRR"),
     ],
 )
-def test_keys_and_choices_that_do_not_exist_are_named(embedded_hands, tmp_path, capsys, override, told):
+def test_keys_and_choices_that_do_not_exist_are_named(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+) -> None:
     with pytest.raises(SystemExit) as stop:
         pretrain(embedded_hands, tmp_path / "run", override)
     assert stop.value.code == 2
     assert told in capsys.readouterr().err
 
 
-def test_real_hands_pretrain_and_finetune(real_hands, tmp_path):
+def test_real_hands_pretrain_and_finetune(real_hands: Path, tmp_path: Path) -> None:
     root = real_hands / "freihand_layout"
     run = tmp_path / "pretrained"
     assert pretrain(root, run, "--data.batch_size=2", "--data.val_fraction=0") == 0

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,12 +15,7 @@ CONFIGS = sorted([*ROOT.glob("experiments/**/*.yaml"), *ROOT.glob("tests/conf/*.
 RUNNABLE = [path for path in CONFIGS if "sweeps" not in path.parts]
 
 
-@pytest.fixture(scope="session")
-def photos(embedded_hands):
-    return embedded_hands / "training" / "rgb"
-
-
-def small(config, root):
+def small(config: dict[str, Any], root: Path) -> list[str]:
     """Overrides that keep a config's structure and shrink its work."""
     encoder = config["model"]["init_args"]["encoder"]["init_args"]
     name = encoder["name"] if encoder["name"] in {"resnet18", "resnet50"} else "resnet50"
@@ -47,14 +43,14 @@ def small(config, root):
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_config_runs(path, embedded_hands, tmp_path, monkeypatch):
+def test_every_config_runs(path: Path, embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = yaml.safe_load(path.read_text())
     status = main(["fit", f"--config={path}", f"--run_dir={tmp_path / 'run'}", *small(config, embedded_hands)])
     assert status == 0
 
 
-def test_the_readme_names_only_configs_that_exist():
+def test_the_readme_names_only_configs_that_exist() -> None:
     named = set(re.findall(r"experiments/[\w/]+\.yaml", (ROOT / "README.md").read_text()))
     assert named
     assert {name for name in named if not (ROOT / name).is_file()} == set()

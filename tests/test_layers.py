@@ -17,6 +17,7 @@ LAYERS = {
     "checkpoints": 2,
     "training": 3,
     "evaluate": 4,
+    "export": 4,
     "predict": 4,
     "report": 4,
     "cli": 5,
@@ -62,19 +63,19 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path):
+def test_imports_point_down(path: Path) -> None:
     unit = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert unit in LAYERS, f"{unit} has no layer: add it to DESIGN and here"
     assert violations(unit, path.read_text()) == []
 
 
-def test_the_rule_catches_an_upward_and_a_sideways_import():
+def test_the_rule_catches_an_upward_and_a_sideways_import() -> None:
     assert violations("geometry", "from peclr.data.views import warp") != []
     assert violations("losses", "import peclr.models.heads") != []
     assert violations("training", "def f():\n    from peclr import cli") != []
     assert violations("training", "from peclr.losses.nt_xent import nt_xent_loss") == []
 
 
-def test_albumentations_stands_behind_one_module():
+def test_albumentations_stands_behind_one_module() -> None:
     importers = [path.name for path in PACKAGE.rglob("*.py") if "import albumentations" in path.read_text()]
     assert importers == ["photometric.py"]

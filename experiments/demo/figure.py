@@ -42,7 +42,7 @@ def view_pairs(hands: Path, seed: int) -> tuple[list[Picture], list[Picture]]:
         Two lists of 2 · PAIRS pictures; the two views of a hand follow each other.
     """
     source = FreiHAND(hands)
-    data = PairedViewDataset([source], "across_versions", VIEW, GeometryRange(), Photometric(), seed=seed)
+    data = PairedViewDataset([source], "across_versions", VIEW, GeometryRange(), Photometric(), seed, "reflect")
     views, undone = [], []
     for hand in range(PAIRS):
         item = data[hand]
@@ -74,11 +74,11 @@ def _over(item: LabelledItem, joints_2d: torch.Tensor) -> Picture:
     return draw_skeleton(item["image"].permute(1, 2, 0).numpy(), joints_2d.numpy(), enlarge=5)
 
 
-def _strip(panel: SubFigure, title: str, rows: dict[str, list[Picture]]) -> None:
-    """Rows of pictures with a name at their left."""
+def _strip(panel: SubFigure, title: str, rows: dict[str, list[Picture]], top: float) -> None:
+    """Rows of pictures with a name at their left, below a title; `top` is where they begin, a fraction of the panel."""
     panel.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     axes = panel.subplots(len(rows), max(map(len, rows.values())), squeeze=False)
-    panel.subplots_adjust(left=0.07, right=0.995, top=0.86, bottom=0.01, wspace=0.03, hspace=0.04)
+    panel.subplots_adjust(left=0.07, right=0.995, top=top, bottom=0.01, wspace=0.03, hspace=0.04)
     for line, (name, pictures) in zip(axes, rows.items(), strict=True):
         for axis, picture in zip(line, pictures, strict=True):
             axis.imshow(picture)
@@ -108,26 +108,27 @@ def _bars(axis: Axes, rows: list[dict[str, Any]], title: str) -> None:
     axis.set_ylabel("EPE, mm (wrist-relative)")
     axis.set_title(title, loc="left", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.margins(y=0.18)
+    axis.margins(y=0.3)  # room for the legend
     axis.legend(frameon=False, fontsize=9, ncols=len(names), loc="upper right")
 
 
 def draw_demo_figure(out: Path, hands: Path, size: DemoSize, rows: list[dict[str, Any]], seed: int) -> Path:
     """Draw `out/demo.png` and return its path."""
     labels = max(size.finetune_labels)
-    data = LabelledHandDataModule(root=hands, view_size=size.view_size, seed=seed)
+    data = LabelledHandDataModule(root=hands, view_size=size.view_size, seed=seed, border="reflect")
     data.setup("test")
     assert data.test_set is not None  # set up above
     items = [data.test_set[index] for index in range(2 * PAIRS)]
     views, undone = view_pairs(hands, seed)
     with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
-        figure = Figure(figsize=(11, 11.2), layout=None)
-        grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.5, 3.4))
+        figure = Figure(figsize=(11, 10.6), layout=None)
+        grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.45, 3.1))
         top, middle, bottom = (figure.add_subfigure(grid[row]) for row in range(3))
         _strip(
             top,
             "Pairs of views: one hand, two backgrounds, colours and geometries — and the same with the geometry undone",
             {"views": views, "undone": undone},
+            top=0.89,
         )
         _strip(
             middle,
@@ -137,6 +138,7 @@ def draw_demo_figure(out: Path, hands: Path, size: DemoSize, rows: list[dict[str
                 "scratch": predicted(out / f"finetune-random-{labels}", items),
                 "PeCLR": predicted(out / f"finetune-peclr-{labels}", items),
             },
+            top=0.92,
         )
         left, right = bottom.subplots(1, 2)
         bottom.subplots_adjust(left=0.07, right=0.99, top=0.86, bottom=0.1, wspace=0.16)

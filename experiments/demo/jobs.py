@@ -29,6 +29,7 @@ class DemoSize:
         evaluation: hands, in scenes of their own, that the table is computed from.
         picture_size: side of the rendered pictures, pixels.
         view_size: side of the views that the networks see, pixels.
+        pretrain_batch: pairs per optimiser step of pre-training.
         pretrain_epochs: passes over the training hands.
         probe_labels: numbers of labelled hands for the ridge probe.
         finetune_labels: numbers of labelled hands for fine-tuning.
@@ -39,10 +40,11 @@ class DemoSize:
     evaluation: int = 1000
     picture_size: int = 112
     view_size: int = 48
-    pretrain_epochs: int = 24
+    pretrain_batch: int = 128
+    pretrain_epochs: int = 18
     probe_labels: tuple[int, ...] = (100, 300, 1000)
     finetune_labels: tuple[int, ...] = (100, 300)
-    finetune_steps: int = 400
+    finetune_steps: int = 300
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def pretrain(arm: Arm, hands: Path, size: DemoSize, seed: int) -> None:
             f"--data.seed={seed}",
             f"--data.sources.init_args.root={hands}",
             f"--data.view_size={size.view_size}",
+            f"--data.batch_size={size.pretrain_batch}",
             f"--model.objective.class_path={arm.name}",
             f"--trainer.max_epochs={size.pretrain_epochs}",
             f"--trainer.callbacks.label={arm.name}",
@@ -98,7 +101,9 @@ def _batches(dataset: LabelledHandDataset | None) -> DataLoader[LabelledBatch]:
 def probe(arm: Arm, hands: Path, size: DemoSize, seed: int) -> list[dict[str, Any]]:
     """Ridge probes on the frozen encoder, one per label count."""
     torch.set_num_threads(1)
-    data = LabelledHandDataModule(root=hands, view_size=size.view_size, num_labels=max(size.probe_labels), seed=seed)
+    data = LabelledHandDataModule(
+        root=hands, view_size=size.view_size, num_labels=max(size.probe_labels), seed=seed, border="reflect"
+    )
     data.setup("fit")
     data.setup("test")
     encoder = _encoder(arm, seed).to(memory_format=torch.channels_last)

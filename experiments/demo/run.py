@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     if out.exists():
         print(f"demo: {out} exists; choose a new folder", file=sys.stderr)
         return 2
-    quick = DemoSize(64, 24, 64, 32, 2, probe_labels=(8, 16), finetune_labels=(8,), finetune_steps=4)
+    quick = DemoSize(64, 24, 64, 32, 16, 2, probe_labels=(8, 16), finetune_labels=(8,), finetune_steps=4)
     os.environ.update(ONE_THREAD)  # inherited by the processes that work
     out.mkdir(parents=True)
     demo(out, quick if options.quick else DemoSize(), options.seed)

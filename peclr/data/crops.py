@@ -32,7 +32,6 @@ def enclosing_square(box: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([centre - half_side, centre + half_side], axis=-1)
 
 
-def whole_image(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The square around a whole (H, W, 3) image: nothing is cut off; (4,) px."""
-    height, width = image.shape[:2]
+def whole_picture(width: int, height: int) -> NDArray[np.float64]:
+    """The square around a whole picture: nothing is cut off; (4,) px."""
     return enclosing_square([-0.5, -0.5, width - 0.5, height - 0.5])

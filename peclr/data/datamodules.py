@@ -1,21 +1,20 @@
 """Lightning data modules: paired views for pre-training, labelled hands for fine-tuning and evaluation."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import cv2
 import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader
 
 from peclr.data.datasets import LabelledHandDataset, PairedViewDataset, Pairing
 from peclr.data.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
+from peclr.data.loaders import ResumableLoader, make_loader, process_of
 from peclr.data.photometric import Photometric
 from peclr.data.photos import Photos
 from peclr.data.samples import HandSource
-from peclr.data.sampling import EpochSampler
+from peclr.data.sampling import EpochSampler, check_weights
 from peclr.data.selection import SelectedHands, hand_count, split_hands
-from peclr.data.views import GeometryRange
+from peclr.data.skipping import OnBadImage
+from peclr.data.views import Border, GeometryRange
 
 __all__ = [
     "FreiHAND",
@@ -30,6 +29,9 @@ __all__ = [
 _GEOMETRY = GeometryRange()
 _PHOTOMETRIC = Photometric()
 
+# By name: the distribution of the published views.
+Reference = Literal["reference"]
+
 
 class PairedViewDataModule(pl.LightningDataModule):
     """Pairs of augmented views, batches of `PairedViewBatch`."""
@@ -39,35 +41,50 @@ class PairedViewDataModule(pl.LightningDataModule):
         sources: HandSource | list[HandSource],
         pairing: Pairing = "same_image",
         view_size: int = 128,
-        geometry: GeometryRange | None = _GEOMETRY,
-        photometric: Photometric | None = _PHOTOMETRIC,
+        geometry: GeometryRange | Reference | None = _GEOMETRY,
+        photometric: Photometric | Reference | None = _PHOTOMETRIC,
         batch_size: int = 128,
         num_workers: int = 0,
         val_fraction: float = 0.05,
         epoch_length: int | None = None,
         seed: int = 0,
+        border: Border = "black",
+        weights: list[float] | None = None,
+        on_bad_image: OnBadImage = "error",
     ) -> None:
         """Holds out validation hands and makes the data sets.
 
         Args:
-            sources: Where the photographs are from, one or several; several are drawn from with equal mass.
+            sources: Where the photographs are from, one or several; several are drawn from with replacement.
             pairing: "same_image" or "across_versions", see `PairedViewDataset`.
             view_size: Side of a view, px.
-            geometry: Geometric augmentation; null turns it off.
-            photometric: Photometric augmentation; null turns it off.
+            geometry: Geometric augmentation; null turns it off, "reference" draws as the published code did.
+            photometric: Photometric augmentation; null turns it off, "reference" draws as the published code did.
             batch_size: Pairs per batch and process.
             num_workers: Processes that load.
             val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no
                 validation.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
             seed: Of the split, the order and the views.
+            border: What views show beyond a photograph: "black", or "reflect", its mirror image, which unlike
+                black corners does not tell how a view was turned.
+            weights: How often each source is drawn from, in any unit; by default all are equally often, as published.
+            on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one, and lists what was
+                skipped in the run's folder.
         """
         super().__init__()
         sources = sources if isinstance(sources, list) else [sources]
+        if weights is not None:
+            check_weights(weights, len(sources))
+        if geometry == "reference":
+            geometry = GeometryRange.published()
+        if photometric == "reference":
+            photometric = Photometric.published()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.epoch_length = epoch_length
+        self.epoch_length, self.weights = epoch_length, weights
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
-        augmentation: dict[str, Any] = {"geometry": geometry, "photometric": photometric, "seed": seed}
+        augmentation: dict[str, Any] = {"geometry": geometry, "photometric": photometric}
+        augmentation |= {"seed": seed, "border": border, "on_bad_image": on_bad_image}
 
         def pairs(part: int) -> PairedViewDataset:
             selected = [SelectedHands(source, split[part]) for source, split in zip(sources, splits, strict=True)]
@@ -79,20 +96,27 @@ class PairedViewDataModule(pl.LightningDataModule):
         if length < batch_size:
             raise ValueError(f"batch_size {batch_size} is more than the {length} pairs of an epoch")
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> ResumableLoader:
         """Shuffled; full batches only, as the loss depends on their size."""
+        if self.trainer is not None:
+            self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
         sizes, length = self.train_set.sizes, self.epoch_length
-        sampler = EpochSampler(sizes, self.seed, True, length, *_process(self.trainer), drop_last=True)
-        return _loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last=True)
+        sampler = EpochSampler(sizes, self.seed, True, length, *process_of(self.trainer), True, self.weights)
+        return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, True, self.trainer)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands, the same views at every validation; full batches only, if there is one."""
         if self.val_set is None:
             return []
         sizes = self.val_set.sizes
-        sampler = EpochSampler(sizes, self.seed, False, None, *_process(self.trainer), drop_last=True)
+        sampler = EpochSampler(sizes, self.seed, False, None, *process_of(self.trainer), drop_last=True)
         drop_last = len(sampler) >= self.batch_size
-        return _loader(self.val_set, sampler, self.batch_size, self.num_workers, drop_last)
+        return make_loader(self.val_set, sampler, self.batch_size, self.num_workers, drop_last)
+
+    def teardown(self, stage: str) -> None:
+        """Says how many images were skipped."""
+        for dataset in filter(None, (self.train_set, self.val_set)):
+            dataset.skipped.report()
 
 
 class LabelledHandDataModule(pl.LightningDataModule):
@@ -125,6 +149,8 @@ class LabelledHandDataModule(pl.LightningDataModule):
         crop: Crop = "keypoints",
         crop_margin: float = PUBLISHED_CROP_MARGIN,
         seed: int = 0,
+        border: Border = "black",
+        on_bad_image: OnBadImage = "error",
     ) -> None:
         """Checks the options; the files are read in `setup`, of the splits that are needed.
 
@@ -142,6 +168,10 @@ class LabelledHandDataModule(pl.LightningDataModule):
                 "image" takes the image as it is and looks at no label.
             crop_margin: Of crops around keypoints.
             seed: Of the split, the choice of labels, the order and the views.
+            border: What views show beyond a photograph: "black", or "reflect", its mirror image, which unlike
+                black corners does not tell how a view was turned.
+            on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one in training, and lists
+                what was skipped in the run's folder. Validation and test always stop.
         """
         super().__init__()
         if not 0 < label_fraction <= 1:
@@ -152,7 +182,8 @@ class LabelledHandDataModule(pl.LightningDataModule):
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
         self.root, self.crop, self.crop_margin, self.view_size = Path(root), crop, crop_margin, view_size
         self.geometry, self.photometric = geometry, photometric
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.batch_size, self.num_workers, self.seed, self.border = batch_size, num_workers, seed, border
+        self.on_bad_image = on_bad_image
         self.labels = float(label_fraction) if num_labels is None else num_labels
         self.val_fraction = float(val_fraction)
 
@@ -164,68 +195,55 @@ class LabelledHandDataModule(pl.LightningDataModule):
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
             labelled = train_hands[: hand_count(self.labels, len(train_hands), what)]
             self.train_set = LabelledHandDataset(
-                SelectedHands(training, labelled), self.view_size, self.geometry, self.photometric, self.seed
+                SelectedHands(training, labelled),
+                self.view_size,
+                self.geometry,
+                self.photometric,
+                self.seed,
+                self.border,
+                self.on_bad_image,
             )
             held_out = SelectedHands(training, val_hands) if val_hands else None
-            self.val_set = None if held_out is None else LabelledHandDataset(held_out, self.view_size)
+            self.val_set = None if held_out is None else self._unaugmented(held_out)
         if stage in ("test", "predict"):
             evaluation = self._read("evaluation")
             if stage == "test" and not evaluation.has_labels:
                 raise ValueError(f"{self.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
-            self.test_set = LabelledHandDataset(evaluation, self.view_size)
+            self.test_set = self._unaugmented(evaluation)
+
+    def _unaugmented(self, source: HandSource) -> LabelledHandDataset:
+        return LabelledHandDataset(source, self.view_size, border=self.border)
 
     def _read(self, split: Split) -> FreiHAND:
         return FreiHAND(self.root, split, self.crop_margin, self.crop)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> ResumableLoader:
         """Shuffled images of the labelled hands, every version an image of its own."""
+        if self.trainer is not None:
+            self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
         sizes = [len(self.train_set)]
-        sampler = EpochSampler(sizes, self.seed, True, None, *_process(self.trainer), drop_last=True)
+        sampler = EpochSampler(sizes, self.seed, True, None, *process_of(self.trainer), drop_last=True)
         # a last batch of one image would stop batch normalisation; fewer images than a batch make one batch
         drop_last = len(sampler) >= self.batch_size
-        return _loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last)
+        return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last, self.trainer)
 
-    def val_dataloader(self) -> DataLoader[Any] | list[Any]:
+    def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands of the training split."""
         return [] if self.val_set is None else self._in_order(self.val_set)
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> ResumableLoader:
         """The evaluation split."""
         return self._in_order(self.test_set)
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> ResumableLoader:
         """The evaluation split, which may lack labels."""
         return self.test_dataloader()
 
-    def _in_order(self, dataset: LabelledHandDataset) -> DataLoader[Any]:
-        sampler = EpochSampler([len(dataset)], self.seed, False, None, *_process(self.trainer))
-        return _loader(dataset, sampler, self.batch_size, self.num_workers, drop_last=False)
+    def _in_order(self, dataset: LabelledHandDataset) -> ResumableLoader:
+        sampler = EpochSampler([len(dataset)], self.seed, False, None, *process_of(self.trainer))
+        return make_loader(dataset, sampler, self.batch_size, self.num_workers, drop_last=False)
 
-
-def _process(trainer: pl.Trainer | None) -> tuple[int, int]:
-    """Rank of this process and number of processes."""
-    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-
-
-def _loader(
-    dataset: PairedViewDataset | LabelledHandDataset,
-    sampler: EpochSampler,
-    batch_size: int,
-    num_workers: int,
-    drop_last: bool,
-) -> DataLoader[Any]:
-    return DataLoader(
-        dataset,
-        batch_size,
-        sampler=sampler,
-        num_workers=num_workers,
-        drop_last=drop_last,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread,
-    )
-
-
-def _one_thread(worker: int) -> None:
-    """Keeps OpenCV from starting a thread per core in every worker, which then fight for the cores."""
-    cv2.setNumThreads(0)
+    def teardown(self, stage: str) -> None:
+        """Says how many images were skipped."""
+        if stage == "fit":
+            self.train_set.skipped.report()

@@ -5,7 +5,8 @@ nothing else.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Literal, get_args
 
@@ -18,7 +19,16 @@ from torch.utils.data import Dataset
 from peclr.data.photometric import Photometric, Recolour
 from peclr.data.samples import HandSample, HandSource, LabelledItem, PairedViewItem
 from peclr.data.sampling import RandomStreams
-from peclr.data.views import GeometryRange, Matrix, view_from_image, warp
+from peclr.data.skipping import OnBadImage, SkipList, first_readable
+from peclr.data.views import (
+    Border,
+    GeometryRange,
+    Matrix,
+    ViewGeometry,
+    pixels_to_keep,
+    view_from_image,
+    warp,
+)
 from peclr.geometry.camera import crop_camera
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE, WRIST
 from peclr.geometry.pose25d import to_25d
@@ -38,6 +48,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         geometry: GeometryRange | None = None,
         photometric: Photometric | None = None,
         seed: int = 0,
+        border: Border = "black",
+        on_bad_image: OnBadImage = "error",
     ) -> None:
         """Concatenates sources.
 
@@ -50,13 +62,19 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             geometry: Geometric augmentation; None shows the crop box as it is.
             photometric: Photometric augmentation; None leaves colours as they are.
             seed: Of everything random.
+            border: What views show beyond a photograph, "black" or its mirror image, "reflect".
+            on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
+                next item of the same source that can.
         """
+        if on_bad_image not in get_args(OnBadImage):
+            raise ValueError(f"on_bad_image {on_bad_image!r} does not exist; expected one of {get_args(OnBadImage)}")
         if pairing not in get_args(Pairing):
             raise ValueError(f"pairing {pairing!r} does not exist; expected one of {get_args(Pairing)}")
         if not sources:
             raise ValueError("expected at least one source of images, got none")
         self.sources, self.pairing, self.view_size = tuple(sources), pairing, view_size
         self.geometry, self.photometric = geometry, photometric
+        self.border, self.on_bad_image, self.skipped = border, on_bad_image, SkipList()
         self._recolour = None if photometric is None else Recolour(photometric)
         self._streams = RandomStreams("view", seed)
         self.sizes = [len(source) if pairing == "same_image" else source.num_hands for source in sources]
@@ -67,18 +85,30 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         return self._ends[-1]
 
     def __getitem__(self, key: Key) -> PairedViewItem:
-        """Makes two views."""
+        """Makes two views; the item's `index` is that of another one where an image had to be skipped."""
         epoch, index = _epoch_and_index(key, len(self))
+        if self.on_bad_image == "error":
+            return self._make(epoch, index)
+        number = bisect_right(self._ends, index)
+        candidates = _from(index, self._ends[number] - self.sizes[number], self.sizes[number])
+        return first_readable(partial(self._make, epoch), candidates, self.skipped)
+
+    def _make(self, epoch: int, index: int) -> PairedViewItem:
         stream = self._streams.at(epoch, index)
-        samples = self._read(index, stream)
+        source, images = self._choose(index, stream)
         # all of the geometry is drawn first: it stays the same when the photometric part is changed
-        crops = [_sample_geometry(self.geometry, stream) for _ in samples]
+        geometry = _draw(self.geometry, stream), _draw(self.geometry, stream)
+        keep = pixels_to_keep(self.view_size, min(view.scale for view in geometry))
+        first = source.read(images[0], keep)
+        samples = first, first if images[1] == images[0] else source.read(images[1], keep)
         views = np.empty((2, 3, self.view_size, self.view_size), np.uint8)
         matrices = np.empty((2, 2, 3, 3), np.float32)
-        for number, (sample, crop) in enumerate(zip(samples, crops, strict=True)):
-            matrix = view_from_image(crop, sample["crop_box"], self.view_size)
-            _render(sample["image"], matrix, self._recolour, stream, out=views[number])
-            matrices[:, number] = matrix, crop
+        for number in (0, 1):
+            box = samples[number]["crop_box"]
+            crop = geometry[number].view_from_crop(float(box[2] - box[0]))
+            matrix = view_from_image(crop, box, self.view_size)
+            _render(samples[number], matrix, self._recolour, stream, self.border, out=views[number])
+            matrices[0, number], matrices[1, number] = matrix, crop
         return {
             "views": torch.from_numpy(views),
             "view_from_image": torch.from_numpy(matrices[0]),
@@ -86,20 +116,22 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             "index": index,
         }
 
-    def _read(self, index: int, stream: np.random.Generator) -> tuple[HandSample, HandSample]:
-        """The photographs of the two views, which may be one and the same."""
+    def images_of(self, key: Key) -> tuple[HandSource, tuple[int, int]]:
+        """The photographs of the two views of an item, which may be one and the same: a source and indices into it."""
+        epoch, index = _epoch_and_index(key, len(self))
+        return self._choose(index, self._streams.at(epoch, index))
+
+    def _choose(self, index: int, stream: np.random.Generator) -> tuple[HandSource, tuple[int, int]]:
         number = bisect_right(self._ends, index)
         source, item = self.sources[number], index - (self._ends[number] - self.sizes[number])
         if self.pairing == "same_image":
-            sample = source[item]
-            return sample, sample
+            return source, (item, item)
         versions = source.versions_of(item)
         if len(versions) == 1:
-            sample = source[versions[0]]
-            return sample, sample
+            return source, (versions[0], versions[0])
         first = int(stream.integers(len(versions)))
         second = (first + 1 + int(stream.integers(len(versions) - 1))) % len(versions)  # any but the first
-        return source[versions[first]], source[versions[second]]
+        return source, (versions[first], versions[second])
 
 
 class LabelledHandDataset(Dataset[LabelledItem]):
@@ -112,6 +144,8 @@ class LabelledHandDataset(Dataset[LabelledItem]):
         geometry: GeometryRange | None = None,
         photometric: Photometric | None = None,
         seed: int = 0,
+        border: Border = "black",
+        on_bad_image: OnBadImage = "error",
     ) -> None:
         """Wraps a source whose images have cameras.
 
@@ -121,9 +155,13 @@ class LabelledHandDataset(Dataset[LabelledItem]):
             geometry: Geometric augmentation; None shows the crop box as it is.
             photometric: Photometric augmentation; None leaves colours as they are.
             seed: Of everything random.
+            border: What views show beyond a photograph, "black" or its mirror image, "reflect".
+            on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
+                next image that can. Not for validation: scores would be of other images.
         """
         self.source, self.view_size = source, view_size
         self.geometry, self.photometric = geometry, photometric
+        self.border, self.on_bad_image, self.skipped = border, on_bad_image, SkipList()
         self._recolour = None if photometric is None else Recolour(photometric)
         self._streams = RandomStreams("view", seed)
 
@@ -134,14 +172,20 @@ class LabelledHandDataset(Dataset[LabelledItem]):
     def __getitem__(self, key: Key) -> LabelledItem:
         """Makes one view; labels that the source does not have are NaN."""
         epoch, index = _epoch_and_index(key, len(self))
+        if self.on_bad_image == "error":
+            return self._make(epoch, index)
+        return first_readable(partial(self._make, epoch), _from(index, 0, len(self)), self.skipped)
+
+    def _make(self, epoch: int, index: int) -> LabelledItem:
         stream = self._streams.at(epoch, index)
-        sample = self.source[index]
+        geometry = _draw(self.geometry, stream)
+        sample = self.source.read(index, pixels_to_keep(self.view_size, geometry.scale))
         if sample["K"] is None:
             raise ValueError(f"{self.source.name}, {sample['id']}: a labelled view needs a camera K, and there is none")
-        crop = _sample_geometry(self.geometry, stream)
-        matrix = view_from_image(crop, sample["crop_box"], self.view_size)
+        box = sample["crop_box"]
+        matrix = view_from_image(geometry.view_from_crop(float(box[2] - box[0])), box, self.view_size)
         image = np.empty((3, self.view_size, self.view_size), np.uint8)
-        _render(sample["image"], matrix, self._recolour, stream, out=image)
+        _render(sample, matrix, self._recolour, stream, self.border, out=image)
 
         K = crop_camera(torch.from_numpy(matrix), torch.tensor(sample["K"]).double())
         if sample["joints_3d"] is None:
@@ -168,19 +212,27 @@ def _epoch_and_index(key: Key, length: int) -> tuple[int, int]:
     return epoch, int(index)
 
 
-def _sample_geometry(geometry: GeometryRange | None, stream: np.random.Generator) -> Matrix:
-    return np.eye(3) if geometry is None else geometry.sample(stream)
+def _from(index: int, start: int, size: int) -> Iterator[int]:
+    """Indices of a source, from one on, round to the one before it."""
+    return (start + (index - start + step) % size for step in range(size))
+
+
+def _draw(geometry: GeometryRange | None, stream: np.random.Generator) -> ViewGeometry:
+    return ViewGeometry() if geometry is None else geometry.draw(stream)
 
 
 def _render(
-    image: NDArray[np.uint8],
-    matrix: Matrix,
+    sample: HandSample,
+    view_from_photo: Matrix,
     recolour: Recolour | None,
     stream: np.random.Generator,
+    border: Border,
     out: NDArray[np.uint8],
 ) -> None:
     """Warps, recolours, and writes the view to `out` (3, S, S)."""
-    view = warp(image, matrix, out.shape[-1])
+    if "photo_from_image" in sample:
+        view_from_photo = view_from_photo @ sample["photo_from_image"]
+    view = warp(sample["image"], view_from_photo, out.shape[-1], border)
     if recolour is not None:
         view = recolour(view, stream)
     cv2.split(view, list(out))

@@ -11,6 +11,7 @@ A hand's versions differ in background. Older downloads have no evaluation_xyz.j
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.crops import square_around_keypoints, whole_image
-from peclr.data.images import read_image
+from peclr.data.crops import square_around_keypoints, whole_picture
+from peclr.data.images import read_picture
 from peclr.data.layouts import freihand_labels, prepare_command, prepared_kind
 from peclr.data.prepared import open_if_fresh
 from peclr.data.samples import HandSample, HandSource
@@ -107,20 +108,28 @@ class FreiHAND(HandSource):
 
     def __getitem__(self, index: int) -> HandSample:
         """Reads image `index`, the number of its file."""
+        return self.read(index, math.inf)
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads image `index` for a view; images in this layout may be larger than FreiHAND's."""
         if not 0 <= index < self._num_images:
             raise IndexError(f"{self._folder} has images 0 to {self._num_images - 1}, not {index}")
         hand = self.hand_of(index)
-        image = read_image(self.image_file(index))
-        return {
-            "image": image,
+        box = None if self._crop_boxes is None else self._crop_boxes[hand]
+        picture = read_picture(self.image_file(index), None if box is None else box[2] - box[0], keep)
+        sample: HandSample = {
+            "image": picture.image,
             "K": self._K[hand],
             "joints_3d": None if self._joints_3d is None else self._joints_3d[hand],
             "joints_2d": None if self._joints_2d is None else self._joints_2d[hand],
-            "crop_box": whole_image(image) if self._crop_boxes is None else self._crop_boxes[hand],
+            "crop_box": whole_picture(picture.width, picture.height) if box is None else box,
             "scale_m": float(self._scale[hand]),
             "hand": "right",
             "id": f"{self.split}/{index:08d}",
         }
+        if picture.photo_from_image is not None:
+            sample["photo_from_image"] = picture.photo_from_image
+        return sample
 
     def image_file(self, index: int) -> str:
         """Path of image `index`."""

@@ -3,7 +3,7 @@
 import os
 import random
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -42,9 +42,13 @@ class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations i
 
     def get_params(self) -> dict[str, Any]:
         """Draws the factors and the offset."""
+        return {"jitter": self.draw(self.random_generator)}
+
+    def draw(self, stream: np.random.Generator) -> list[float]:
+        """Draws factors of hue, saturation and value, and the offset in grey levels."""
         ranges = (self.hue, self.saturation, self.value, self.value_offset)
-        draws = self.random_generator.random(4).tolist()
-        return {"jitter": [low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)]}
+        draws = stream.random(4).tolist()
+        return [low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)]
 
     def apply(self, img: Image, jitter: list[float], **params: object) -> Image:
         """Recolours one RGB image."""
@@ -58,18 +62,38 @@ class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations i
         cv2.merge(channels, pixels)
         return cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
 
+    def recolour(self, image: Image, stream: np.random.Generator) -> Image:
+        """What calling the transform does, without what albumentations does around it, which takes as long again."""
+        if self.p < 1 and stream.random() >= self.p:
+            return image
+        return self.apply(image, self.draw(stream))
+
+
+class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not typed
+    """Edges instead of the picture: the length of the grey levels' gradient (Chen et al. 2020, Fig. 4)."""
+
+    def apply(self, img: Image, **params: object) -> Image:
+        """Filters one RGB image; a step from black to white becomes white."""
+        grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
+        # the kernel's weights on each side of an edge sum to 4
+        across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 4) for order in ((1, 0), (0, 1)))
+        edges = cv2.convertScaleAbs(cv2.magnitude(across, down))
+        return cv2.cvtColor(edges, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+
 
 @dataclass(frozen=True)
 class Photometric:
     """Which photometric augmentations a view gets; the default is the published colour jitter alone.
 
-    Each of the first five is a probability, 0 is off. They are applied in this order.
+    Each of the first six is a probability, 0 is off. They are applied in this order. Together with the switches of
+    `GeometryRange` they are the ablation of the paper, which used one at a time and then chose the jitter.
 
     Attributes:
         color_jitter: Colour jitter in HSV.
         color_drop: Grey.
         blur: Gaussian blur.
         noise: Gaussian noise, independent for each pixel and channel.
+        sobel: Edges instead of the picture.
         cut_out: One black rectangle.
         hue: Factor of the hue. Published, as the next three; hue 0 is red, so this draws colours towards red.
         saturation: Factor of the saturation.
@@ -84,6 +108,7 @@ class Photometric:
     color_drop: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    sobel: float = 0.0
     cut_out: float = 0.0
     hue: Range = (0.01, 1.0)
     saturation: Range = (0.01, 1.0)
@@ -102,19 +127,27 @@ class Photometric:
             elif not 0 <= value[0] <= value[1]:
                 raise ValueError(f"{name} {value} is not a range 0 ≤ low ≤ high")
 
+    @classmethod
+    def published(cls) -> Self:
+        """The colour jitter of the published pre-training, which is the default."""
+        return cls()
+
 
 class Recolour:
     """Applies photometric augmentations to views."""
 
     def __init__(self, ranges: Photometric) -> None:
         """Makes the transforms that are not off."""
-        jitter = HsvJitter(ranges.hue, ranges.saturation, ranges.value, ranges.value_offset, p=ranges.color_jitter)
+        self._jitter = None
+        if ranges.color_jitter > 0:
+            hsv = (ranges.hue, ranges.saturation, ranges.value, ranges.value_offset)
+            self._jitter = HsvJitter(*hsv, p=ranges.color_jitter)
         side = ranges.cut_out_side
         transforms = (
-            jitter,
             A.ToGray(p=ranges.color_drop),
             A.GaussianBlur(blur_limit=0, sigma_limit=ranges.blur_sigma, p=ranges.blur),
             A.GaussNoise(std_range=ranges.noise_std, p=ranges.noise),
+            Sobel(p=ranges.sobel),
             A.CoarseDropout((1, 1), hole_height_range=side, hole_width_range=side, fill=0, p=ranges.cut_out),
         )
         self._transforms = [transform for transform in transforms if transform.p > 0]
@@ -130,6 +163,8 @@ class Recolour:
         Returns:
             (S, S, 3), uint8, RGB.
         """
+        if self._jitter is not None:
+            image = self._jitter.recolour(image, stream)
         # albumentations ignores global seeds; some of its transforms draw from NumPy, others from `random`
         self._python_stream.stream = stream
         for transform in self._transforms:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.crops import enclosing_square, whole_image
-from peclr.data.images import read_image
+from peclr.data.crops import enclosing_square, whole_picture
+from peclr.data.images import read_picture
 from peclr.data.samples import HandSample, HandSource
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -65,18 +66,25 @@ class Photos(HandSource):
 
     def __getitem__(self, index: int) -> HandSample:
         """Reads the photograph of hand `index`."""
+        return self.read(index, math.inf)
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads the photograph of hand `index` for a view."""
         file, box = self._hands[index]
-        image = read_image(self.root / file)
-        return {
-            "image": image,
+        picture = read_picture(self.root / file, None if box is None else box[2] - box[0], keep)
+        sample: HandSample = {
+            "image": picture.image,
             "K": None,
             "joints_3d": None,
             "joints_2d": None,
-            "crop_box": whole_image(image) if box is None else box,
+            "crop_box": whole_picture(picture.width, picture.height) if box is None else box,
             "scale_m": None,
             "hand": "unknown",
             "id": file,
         }
+        if picture.photo_from_image is not None:
+            sample["photo_from_image"] = picture.photo_from_image
+        return sample
 
 
 def _list_photos(root: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,15 @@ class HandSample(TypedDict):
         image: (H, W, 3), uint8, RGB.
         K: (3, 3), camera of `image`, px; None where nobody calibrated it.
         joints_3d: (21, 3), metres, camera frame, order freihand; None without label.
-        joints_2d: (21, 2), pixels of `image`, order freihand; None without label.
+        joints_2d: (21, 2), pixels of `image`, order freihand; NaN for joints that the source does not know, None
+            without label.
         crop_box: (4,), left, top, right, bottom in pixels of `image`: a square around the hand, margin
             included. It is what an un-augmented view shows, and it may reach beyond the image (black there).
         scale_m: metres from middle MCP to middle PIP; None without label.
         hand: the side in the original photograph; "left" means that image, K and joints have been mirrored.
         id: names the photograph within its source.
+        photo_from_image: (3, 3), pixels of the photograph ← pixels of `image`, where that was decoded at a reduced
+            scale, see `HandSource.read`. Everything else is in pixels of the photograph at full size.
     """
 
     image: NDArray[np.uint8]
@@ -32,6 +35,7 @@ class HandSample(TypedDict):
     scale_m: float | None
     hand: Literal["right", "left", "unknown"]
     id: str
+    photo_from_image: NotRequired[NDArray[np.float64]]
 
 
 class HandSource(ABC):
@@ -55,6 +59,16 @@ class HandSource(ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> HandSample:
         """Reads one image with its labels."""
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads one image for a view, which may need less than all of its pixels.
+
+        Args:
+            index: Of the image.
+            keep: Number of pixels that the side of the crop box must keep. Readers of large JPEGs decode them at a
+                reduced scale, in a fraction of the time, and say so in `photo_from_image`; others need not.
+        """
+        return self[index]
 
     @abstractmethod
     def hand_of(self, index: int) -> int:

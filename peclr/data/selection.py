@@ -84,3 +84,7 @@ class SelectedHands(HandSource):
     def __getitem__(self, index: int) -> HandSample:
         """Reads one image."""
         return self.source[int(self._images[index])]
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads one image for a view."""
+        return self.source.read(int(self._images[index]), keep)

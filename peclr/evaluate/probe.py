@@ -1,11 +1,10 @@
 """Ridge probe: how much hand pose a frozen encoder's features hold, linearly readable from few labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from peclr.data.samples import LabelledBatch
 from peclr.geometry.joints import NUM_JOINTS, WRIST
@@ -53,7 +52,7 @@ class ProbeScores:
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, loader: DataLoader[LabelledBatch]) -> EncodedHands:
+def encode(encoder: nn.Module, loader: Iterable[LabelledBatch]) -> EncodedHands:
     """Run the encoder over labelled hands in evaluation mode.
 
     Args:

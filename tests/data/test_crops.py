@@ -1,6 +1,6 @@
 import numpy as np
 
-from peclr.data.crops import enclosing_square, square_around_keypoints, whole_image
+from peclr.data.crops import enclosing_square, square_around_keypoints, whole_picture
 
 
 def test_box_around_keypoints_follows_its_definition() -> None:
@@ -25,6 +25,6 @@ def test_enclosing_square_keeps_centre_and_longer_side() -> None:
     np.testing.assert_allclose(enclosing_square([10, 0, 30, 50]), [-5, 0, 45, 50])
 
 
-def test_whole_image_spans_the_outer_pixels_edges() -> None:
-    np.testing.assert_allclose(whole_image(np.zeros((10, 10, 3), np.uint8)), [-0.5, -0.5, 9.5, 9.5])
-    np.testing.assert_allclose(whole_image(np.zeros((4, 10, 3), np.uint8)), [-0.5, -3.5, 9.5, 6.5])
+def test_whole_picture_spans_the_outer_pixels_edges() -> None:
+    np.testing.assert_allclose(whole_picture(10, 10), [-0.5, -0.5, 9.5, 9.5])
+    np.testing.assert_allclose(whole_picture(10, 4), [-0.5, -3.5, 9.5, 6.5])

@@ -91,7 +91,7 @@ def test_pixels_land_where_the_matrix_sends_them(dots: DrawDots, picture_size: i
     checked = 0
     for _ in range(20):
         box = np.array([0.05, 0.1, 0.9, 0.95]) * picture_size
-        matrix = view_from_image(EXTREME.sample(rng), box, view_size)
+        matrix = view_from_image(EXTREME.draw(rng).view_from_crop(1.0), box, view_size)
         expected = points @ matrix[:2, :2].T + matrix[:2, 2]
         magnification = math.sqrt(np.linalg.det(matrix[:2, :2]))
         radius = math.ceil(5 * sigma * magnification)
@@ -118,7 +118,7 @@ def test_beyond_the_image_is_black() -> None:
     assert not view[51:].any()
 
 
-@pytest.mark.parametrize("factor", [2, 3, 4, 7])
+@pytest.mark.parametrize("factor", [2, 4, 8])
 def test_whole_reductions_are_means_over_blocks(factor: int) -> None:
     side = 32 * factor
     picture = np.random.default_rng(factor).integers(0, 256, (side, side, 3), dtype=np.uint8)
@@ -132,7 +132,7 @@ def test_fine_patterns_become_grey_instead_of_moire() -> None:
     picture = np.repeat(picture[..., None], 3, axis=2).astype(np.uint8)
     rng = np.random.default_rng(0)
     for _ in range(5):
-        matrix = view_from_image(GeometryRange().sample(rng), np.array([300, 100, 1300, 1100]), 128)
+        matrix = view_from_image(GeometryRange().draw(rng).view_from_crop(1.0), np.array([300, 100, 1300, 1100]), 128)
         view = warp(picture, matrix, 128)[20:-20, 20:-20]
         assert np.abs(view.astype(int) - 127).max() < 30
 
@@ -140,7 +140,7 @@ def test_fine_patterns_become_grey_instead_of_moire() -> None:
 def test_samples_fill_their_ranges_evenly() -> None:
     rng = np.random.default_rng(0)
     ranges = GeometryRange(rotation=(-30, 60), translation=(-0.1, 0.3), scale=(0.5, 1.5))
-    matrices = np.stack([ranges.sample(rng) for _ in range(4000)])
+    matrices = np.stack([ranges.draw(rng).view_from_crop(1.0) for _ in range(4000)])
     scale = 1 / np.sqrt(np.linalg.det(matrices[:, :2, :2]))
     angle = np.degrees(affine.rotation_angle(torch.from_numpy(matrices)).numpy())
     shift = matrices[:, :2, 2] * scale[:, None] / 2
@@ -157,7 +157,6 @@ def test_defaults_have_the_published_magnitudes() -> None:
     np.testing.assert_allclose(ranges.rotation, (-45, 45))
     np.testing.assert_allclose(np.array(ranges.scale) * 1.25, (0.9, 1.5))  # margins
     np.testing.assert_allclose(np.array(ranges.translation) * 180, (-15, 15))  # px of a typical crop
-    np.testing.assert_allclose(np.array(GeometryRange.published().translation) * 180, (0, 15))
 
 
 @pytest.mark.parametrize("ranges", [{"rotation": (10, -10)}, {"scale": (0.0, 1.0)}, {"translation": (0.0, math.nan)}])

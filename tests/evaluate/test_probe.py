@@ -1,13 +1,16 @@
 """The ridge probe against the normal equations, and what it must tell apart."""
 
+from typing import cast
+
 import pytest
 import torch
 
+from peclr.data.samples import LabelledBatch
 from peclr.evaluate.probe import EncodedHands, _Ridge, encode, ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 
-def hands(count, informative, seed):
+def hands(count: int, informative: bool, seed: int) -> EncodedHands:
     """Hands whose joints are a fixed linear map of a latent; features hold the latent, or noise alone."""
     stream = torch.Generator().manual_seed(seed)
     mixing = torch.randn(4, 105, generator=torch.Generator().manual_seed(0))
@@ -20,7 +23,7 @@ def hands(count, informative, seed):
 
 @pytest.mark.parametrize("count", [5, 50])
 @pytest.mark.parametrize("strength", [0.1, 10.0])
-def test_ridge_solves_the_normal_equations(count, strength):
+def test_ridge_solves_the_normal_equations(count: int, strength: float) -> None:
     torch.manual_seed(1)
     x, y = torch.randn(count, 12).double(), torch.randn(count, 3).double()
     new = torch.randn(7, 12).double()
@@ -30,7 +33,7 @@ def test_ridge_solves_the_normal_equations(count, strength):
     torch.testing.assert_close(_Ridge(x, y).predict(new, strength), expected)
 
 
-def test_informative_features_probe_better_than_noise():
+def test_informative_features_probe_better_than_noise() -> None:
     good, bad = (
         ridge_probe(hands(100, informative, 1), hands(50, informative, 2), hands(50, informative, 3))
         for informative in (True, False)
@@ -40,14 +43,14 @@ def test_informative_features_probe_better_than_noise():
     assert good.pa_epe_mm < good.root_relative_epe_mm
 
 
-def test_the_strength_is_chosen_on_validation_hands_not_on_test_hands():
+def test_the_strength_is_chosen_on_validation_hands_not_on_test_hands() -> None:
     train, val = hands(12, False, 1), hands(200, False, 2)
     chosen = ridge_probe(train, val, hands(50, True, 3)).strength
     assert chosen == ridge_probe(train, val, hands(50, False, 4)).strength
     assert chosen == max((1.0, 1000.0, 10000.0)), "noise is best answered by the mean"
 
 
-def test_a_constant_feature_does_no_harm():
+def test_a_constant_feature_does_no_harm() -> None:
     train, test = hands(100, True, 1), hands(50, True, 3)
     dead = [
         EncodedHands(torch.cat([h.features, torch.zeros(len(h.features), 1)], 1), h.joints_2d, h.joints_3d)
@@ -58,19 +61,19 @@ def test_a_constant_feature_does_no_harm():
     )
 
 
-def test_features_that_are_not_finite_are_reported():
+def test_features_that_are_not_finite_are_reported() -> None:
     broken = hands(10, True, 1)
     broken.features[3, 2] = torch.nan
     with pytest.raises(ValueError, match="val hands are not finite"):
         ridge_probe(hands(10, True, 2), broken, hands(10, True, 3))
 
 
-def test_one_hand_is_too_few():
+def test_one_hand_is_too_few() -> None:
     with pytest.raises(ValueError, match="at least 2 labelled hands; got 1"):
         ridge_probe(hands(1, True, 1), hands(10, True, 2), hands(10, True, 3))
 
 
-def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist():
+def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist() -> None:
     torch.manual_seed(0)
     encoder = ResNetEncoder("resnet18", width=0.125).train()
     batch = {
@@ -79,7 +82,7 @@ def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist(
         "joints_3d": torch.randn(4, 21, 3),
     }
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    encoded = encode(encoder, [batch, batch])
+    encoded = encode(encoder, [cast(LabelledBatch, batch)] * 2)
     assert encoder.training
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
     assert encoded.features.shape == (8, encoder.feature_dim)

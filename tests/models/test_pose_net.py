@@ -69,9 +69,7 @@ def test_predictions_are_the_published_networks(published: PoseNet25D, reference
         expected = torch.from_numpy(vectors[name])
         wrist = 2 * expected[:, 0] - expected[:, MIDDLE_MCP_AIT]
         expected = torch.cat((wrist[:, None], expected[:, FREIHAND_FROM_AIT[1:]]), dim=1)
-        torch.testing.assert_close(
-            output["joints_3d"], expected, rtol=0, atol=1e-4 * expected.abs().max().item()
-        )
+        torch.testing.assert_close(output["joints_3d"], expected, rtol=0, atol=1e-4 * expected.abs().max().item())
         kp25d = torch.from_numpy(vectors["kp25d"])
         raw = torch.cat((output["raw"]["keypoints_2d"], output["raw"]["depth_rel"][..., None]), dim=-1)
         torch.testing.assert_close(raw[..., :2], kp25d[..., :2], rtol=0, atol=1e-4 * 224)
@@ -105,12 +103,8 @@ def test_targets_are_palm_rooted_and_in_bone_lengths() -> None:
     torch.testing.assert_close(targets["root_depth"], palm[:, 2] / scale)
     assert (targets["depth_rel"][:, 0] == 0).all()
     for ait, freihand in zip(range(21), np.argsort(FREIHAND_FROM_AIT), strict=True):
-        torch.testing.assert_close(
-            targets["keypoints_2d"][:, ait], project(internal[:, freihand, None], K)[:, 0]
-        )
-        torch.testing.assert_close(
-            targets["depth_rel"][:, ait], (internal[:, freihand, 2] - palm[:, 2]) / scale
-        )
+        torch.testing.assert_close(targets["keypoints_2d"][:, ait], project(internal[:, freihand, None], K)[:, 0])
+        torch.testing.assert_close(targets["depth_rel"][:, ait], (internal[:, freihand, 2] - palm[:, 2]) / scale)
 
 
 @pytest.mark.parametrize(("metres", "bone_lengths"), [(0.06, 4.0), (6.0, 50.0)])
@@ -155,9 +149,7 @@ def test_last_layer_and_geometry_keep_their_precision_under_autocast() -> None:
     assert features.dtype == torch.bfloat16
     assert output["joints_3d"].dtype == torch.float32
     torch.testing.assert_close(output["raw"]["keypoints_2d"], expected[:, :63].reshape(-1, 21, 3)[..., :2])
-    torch.testing.assert_close(
-        project(output["joints_3d"], K.float()), output["keypoints_2d"], rtol=0, atol=1e-3
-    )
+    torch.testing.assert_close(project(output["joints_3d"], K.float()), output["keypoints_2d"], rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("view_size", [64, 224])

@@ -139,7 +139,8 @@ def _dressed(skin: Skin, hand: Hand) -> Floats32:
 
 def _window(canvas: Bytes, size: int, rng: np.random.Generator) -> Bytes:
     """A turned, scaled and perhaps mirrored part of a canvas."""
-    angle, zoom = rng.normal(0, 8), rng.uniform(0.85, 1.3)
+    # a rig's cameras are rolled any way; upright places would tell how a view of them was turned
+    angle, zoom = rng.uniform(-180, 180), rng.uniform(0.85, 1.3)
     middle = len(canvas) / 2 + (len(canvas) - size / zoom) / 2 * rng.uniform(-1, 1, 2)
     view = np.asarray(cv2.getRotationMatrix2D(middle.tolist(), angle, zoom), np.float64)
     view[:, 2] += size / 2 - middle

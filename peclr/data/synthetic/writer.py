@@ -27,7 +27,7 @@ from peclr.geometry.joints import SCALE_BONE
 Split: TypeAlias = Literal["training", "evaluation"]
 
 # Raise it whenever the pictures or labels of a seed change: data made before is then not taken for the same.
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 MANIFEST: Final = "synth.json"
 _SPLITS: Final[tuple[Split, Split]] = ("training", "evaluation")
 # Which of FreiHAND's four kinds a number of versions gives. Fewer than four keep the clutter, which looks like

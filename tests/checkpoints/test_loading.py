@@ -1,15 +1,25 @@
 """Checkpoints: every layout is recognised, everything is accounted for, and what does not fit is refused."""
 
+import os
 import pathlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
-import torchvision  # type: ignore[import-untyped]
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from peclr.checkpoints import export_torchvision, load_encoder, load_encoder_weights, load_pose_net
+from peclr.checkpoints import (
+    export_safetensors,
+    holds_pose_net,
+    load_encoder,
+    load_encoder_weights,
+    load_pose_net,
+    load_pose_net_weights,
+)
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.heads import ProjectionHead
 from peclr.models.pose_net import PoseNet25D
@@ -92,11 +102,14 @@ def test_encoder_comes_out_of_every_layout(kind: str, wrapped: bool, tmp_path: P
     assert all(torch.equal(value, expected[key]) for key, value in state_dict.items())
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
-@pytest.mark.parametrize("width", [0.125, 0.3])
-def test_architecture_and_width_are_read_off_the_tensors(
-    name: ResNetName, width: float, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        ("resnet18", 0.3),
+        *((name, 0.125) for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")),
+    ],
+)
+def test_architecture_and_width_are_read_off_the_tensors(name: ResNetName, width: float, tmp_path: Path) -> None:
     encoder = ResNetEncoder(name, width)
     torch.save(encoder.state_dict(), tmp_path / "weights.pth")
     loaded = load_encoder_weights(tmp_path / "weights.pth", expect=encoder)
@@ -110,9 +123,7 @@ def test_architecture_and_width_are_read_off_the_tensors(
         ("resnet18", 1.0, r"expected a resnet18, found a resnet18 of width 0\.125"),
     ],
 )
-def test_another_resnet_than_expected_is_refused(
-    name: ResNetName, width: float, message: str, tmp_path: Path
-) -> None:
+def test_another_resnet_than_expected_is_refused(name: ResNetName, width: float, message: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save(tiny_encoder().state_dict(), path)
     with torch.device("meta"):
@@ -178,9 +189,7 @@ def test_pose_net_without_its_refinement_is_refused(tmp_path: Path) -> None:
 def test_shapes_that_do_not_fit_are_named(tmp_path: Path) -> None:
     state = dict(tiny_encoder().state_dict()) | {"layer2.0.conv1.weight": torch.zeros(16, 8, 1, 1)}
     torch.save(state, tmp_path / "weights.pth")
-    with pytest.raises(
-        ValueError, match=r"layer2\.0\.conv1\.weight has shape \(16, 8, 1, 1\), expected \(16, 8, 3"
-    ):
+    with pytest.raises(ValueError, match=r"layer2\.0\.conv1\.weight has shape \(16, 8, 1, 1\), expected \(16, 8, 3"):
         load_encoder(tmp_path / "weights.pth")
 
 
@@ -198,9 +207,7 @@ def test_missing_and_unknown_files_are_named(tmp_path: Path) -> None:
         load_encoder(tmp_path)
     path = tmp_path / "other.pth"
     torch.save({"state_dict": {"weight": torch.zeros(1)}}, path)
-    with pytest.raises(
-        ValueError, match=r"other\.pth: expected one of: .*torchvision ResNet; found tensors weight"
-    ):
+    with pytest.raises(ValueError, match=r"other\.pth: expected one of: .*torchvision ResNet; found tensors weight"):
         load_encoder(path)
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match=r"other\.pth: expected a state dict .* found a list"):
@@ -222,44 +229,98 @@ def test_truncated_files_are_named(length: int, tmp_path: Path) -> None:
 def test_text_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_text("<html>404</html>")
-    with pytest.raises(
-        ValueError, match=r"weights\.pth: cannot be read with weights_only: it is no file of torch"
-    ):
+    with pytest.raises(ValueError, match=r"weights\.pth: cannot be read with weights_only: it is no file of torch"):
         load_encoder(path)
 
 
 def test_files_that_would_run_code_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"state_dict": {}, "where": pathlib.PurePosixPath("x")}, path)
-    with pytest.raises(
-        ValueError, match=r"weights\.pth: cannot be read with weights_only: it needs .*PurePosixPath"
-    ):
+    with pytest.raises(ValueError, match=r"weights\.pth: cannot be read with weights_only: it needs .*PurePosixPath"):
         load_encoder(path)
 
 
-def test_export_loads_into_torchvision_and_comes_back(tmp_path: Path) -> None:
-    path = tmp_path / "encoder.pth"
-    encoder = tiny_encoder("resnet18", 1.0).eval()
-    export_torchvision(encoder, path)
-    model = torchvision.models.resnet18()
-    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
-    model.fc = torch.nn.Identity()
-    image = torch.randn(1, 3, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(model.eval()(image), encoder(image))
-    back = load_encoder(path).state_dict()
-    assert all(torch.equal(value, back[key]) for key, value in encoder.state_dict().items())
+class EasyDict(dict):  # type: ignore[type-arg]  # in the place of the package, which is not installed
+    """What PeCLR's and SiMHand's training code keeps its options in: each is an attribute as well as an item."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        self[name] = value
 
 
-def test_export_of_a_pose_nets_encoder_leaves_the_pose_head_behind(tmp_path: Path) -> None:
-    network = PoseNet25D(tiny_encoder("resnet18", 1.0))
-    export_torchvision(network.backend_model, tmp_path / "encoder.pth")
-    torchvision.models.resnet18().load_state_dict(torch.load(tmp_path / "encoder.pth"), strict=True)
+def test_training_checkpoints_of_simhand_load_though_they_hold_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = EasyDict()
+    options.augmentation = ["crop", "rotate"]
+    options.nested = EasyDict(lr=1e-4)
+    with monkeypatch.context() as installed:
+        installed.setitem(sys.modules, "easydict", ModuleType("easydict"))
+        installed.setattr(sys.modules["easydict"], "EasyDict", EasyDict, raising=False)
+        installed.setattr(EasyDict, "__module__", "easydict")
+        content = {
+            "state_dict": training_checkpoint(tiny_encoder()),
+            "hyper_parameters": options,
+            "callbacks": {ModelCheckpoint: {"best_model_score": torch.tensor(1.0)}},
+        }
+        torch.save(content, tmp_path / "epoch=99.ckpt")
+    loaded = load_encoder_weights(tmp_path / "epoch=99.ckpt")
+    assert "easydict" not in sys.modules
+    assert loaded.report.kind == "published training checkpoint"
+    assert len(loaded.report.ignored) == 10
+    expected = tiny_encoder().state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in loaded.state_dict.items())
 
 
-def test_export_refuses_what_torchvision_lacks_and_what_exists(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no resnet18 of width 0\.125"):
-        export_torchvision(tiny_encoder(), tmp_path / "encoder.pth")
-    (tmp_path / "encoder.pth").touch()
-    with pytest.raises(FileExistsError, match=r"encoder\.pth exists already"):
-        export_torchvision(tiny_encoder("resnet18", 1.0), tmp_path / "encoder.pth")
+class Malice:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("beside", ["hyper_parameters", "state_dict"])
+def test_code_in_a_checkpoint_is_refused_and_does_not_run(
+    beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": dict(tiny_encoder().state_dict())} | {beside: Malice()}, tmp_path / "w.ckpt")
+    with pytest.raises(ValueError, match=r"w\.ckpt: cannot be read with weights_only: it needs .*mkdir"):
+        load_encoder(tmp_path / "w.ckpt")
+    assert not Path("executed").exists()
+
+
+def test_the_report_tells_people_what_was_used(tmp_path: Path) -> None:
+    path = tmp_path / "w.ckpt"
+    torch.save(own_pretraining(tiny_encoder()), path)
+    assert str(load_encoder_weights(path).report).splitlines() == [
+        f"{path}: pre-training run of this package",
+        "  120 tensors used: encoder.conv1.* (1), encoder.bn1.* (5), "
+        + ", ".join(f"encoder.layer{stage}.* ({24 if stage == 1 else 30})" for stage in range(1, 5)),
+        "  8 ignored: projection_head.0.* (2), projection_head.1.* (5), projection_head.3.* (1)",
+        "  0 missing, begin at zero: nothing",
+    ]
+    torch.save(fine_tuned(tiny_encoder()), path)
+    report = load_pose_net_weights(path).report
+    assert (len(report.used), report.ignored, report.missing) == (138, (), ())
+
+
+def test_a_runs_folder_means_its_last_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(fine_tuned(tiny_encoder()), tmp_path / "checkpoints" / "last.ckpt")
+    assert load_pose_net_weights(tmp_path).report.path == tmp_path / "checkpoints" / "last.ckpt"
+    assert holds_pose_net(tmp_path)
+    torch.save(own_pretraining(tiny_encoder()), tmp_path / "checkpoints" / "last.ckpt")
+    assert not holds_pose_net(tmp_path)
+
+
+def test_safetensors_come_back(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
+    network = PoseNet25D(tiny_encoder())
+    export_safetensors(network, tmp_path / "net.safetensors", {"name": "a test"})
+    export_safetensors(tiny_encoder(), tmp_path / "encoder.safetensors")
+    back = load_pose_net(tmp_path / "net.safetensors").state_dict()
+    assert all(torch.equal(value, back[key]) for key, value in network.state_dict().items())
+    encoder = load_encoder(tmp_path / "encoder.safetensors").state_dict()
+    assert all(torch.equal(value, encoder[key]) for key, value in tiny_encoder().state_dict().items())
+    (tmp_path / "damaged.safetensors").write_bytes((tmp_path / "net.safetensors").read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"damaged\.safetensors: damaged or no safetensors file"):
+        load_pose_net(tmp_path / "damaged.safetensors")

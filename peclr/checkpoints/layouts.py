@@ -1,0 +1,140 @@
+"""The kinds of checkpoints: where each keeps a ResNet, how it is recognised, and what of it was used."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torchvision.models.resnet import Bottleneck  # type: ignore[import-untyped]  # torchvision ships no types
+
+from peclr.checkpoints.files import StateDict, listed
+from peclr.models.encoders import ARCHITECTURES, STEM_CHANNELS, ResNetName
+
+_GROUPS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where one kind of checkpoint keeps what.
+
+    Attributes:
+        kind: what reports and errors call it.
+        encoder: prefix of the encoder's keys.
+        first: the encoder's first key after that prefix; no other kind has the two together.
+        others: prefixes of keys that an encoder has no use for.
+        pose_net: prefix of the whole pose network; None where there is none.
+        renamed: prefixes of the encoder's keys, and what torchvision calls them.
+    """
+
+    kind: str
+    encoder: str
+    others: tuple[str, ...]
+    first: str = "conv1.weight"
+    pose_net: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+LAYOUTS = (
+    Layout(
+        kind="fine-tuning run of this package",
+        encoder="pose_net.backend_model.",
+        others=("pose_net.backend_model.fc.", "pose_net.zroot_ref."),
+        pose_net="pose_net.",
+    ),
+    Layout(
+        kind="published fine-tuned network",
+        encoder="backend_model.",
+        others=("backend_model.fc.", "zroot_ref."),
+        pose_net="",
+    ),
+    Layout(
+        kind="pre-training run of this package",
+        encoder="encoder.",
+        others=("projection_head.", "objective."),
+    ),
+    Layout(
+        kind="published training checkpoint",  # of PeCLR, and of SiMHand after it
+        encoder="encoder.features.",
+        others=("encoder.final_layer.", "projection_head."),
+        first="0.weight",
+        # a ResNet's children by position; 2, 3 and 8 are ReLU and pooling
+        renamed={"0.": "conv1.", "1.": "bn1."} | {f"{stage + 3}.": f"layer{stage}." for stage in range(1, 5)},
+    ),
+    Layout(kind="torchvision ResNet", encoder="", others=("fc.",)),
+)
+
+
+@dataclass(frozen=True)
+class CoverageReport:
+    """Which tensors of a checkpoint went into a network; as text, for people.
+
+    Attributes:
+        path: the checkpoint.
+        kind: what it was recognised as.
+        used: keys of the checkpoint that were loaded.
+        ignored: keys of the checkpoint that are known and were not needed.
+        missing: keys of the network that begin at zero: counters of BatchNorm, nothing else.
+    """
+
+    path: Path
+    kind: str
+    used: tuple[str, ...]
+    ignored: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(
+            (
+                f"{self.path}: {self.kind}",
+                f"  {len(self.used)} tensors used: {_grouped(self.used)}",
+                f"  {len(self.ignored)} ignored: {_grouped(self.ignored)}",
+                f"  {len(self.missing)} missing, begin at zero: {_grouped(self.missing)}",
+            )
+        )
+
+
+def recognise_layout(state: StateDict, path: Path) -> Layout:
+    """The kind of a checkpoint, by its keys; ValueError if it is none of `LAYOUTS`."""
+    for layout in LAYOUTS:
+        if layout.encoder + layout.first in state:
+            return layout
+    kinds = ", ".join(layout.kind for layout in LAYOUTS)
+    raise ValueError(f"{path}: expected one of: {kinds}; found tensors {listed(state)}")
+
+
+def encoder_sources(state: StateDict, layout: Layout) -> dict[str, str]:
+    """Torchvision's key → the checkpoint's key, for every tensor of the encoder."""
+    sources = {}
+    for key in state:
+        if key.startswith(layout.encoder) and not key.startswith(layout.others):
+            name = key.removeprefix(layout.encoder)
+            for old, new in layout.renamed.items():
+                if name.startswith(old):
+                    name = new + name.removeprefix(old)
+                    break
+            sources[name] = key
+    return sources
+
+
+def recognise_resnet(weights: StateDict, path: Path) -> tuple[ResNetName, float]:
+    """Architecture and width of torchvision-keyed weights; ValueError if no ResNet has these blocks."""
+    blocks = {tuple(key.split(".")[:2]) for key in weights if key.startswith("layer")}
+    counts = tuple(sum(stage == f"layer{i}" for stage, *_ in blocks) for i in range(1, 5))
+    has_bottlenecks = "layer1.0.conv3.weight" in weights
+    for name, (block, expected) in ARCHITECTURES.items():
+        if counts == expected and has_bottlenecks == (block is Bottleneck):
+            return name, weights["conv1.weight"].shape[0] / STEM_CHANNELS
+    kind = "bottleneck" if has_bottlenecks else "basic"
+    raise ValueError(f"{path}: {kind} blocks in stages of {counts} are none of {', '.join(ARCHITECTURES)}")
+
+
+def _grouped(keys: Iterable[str]) -> str:
+    """Hundreds of keys by their beginnings, `encoder.layer1.* (60)`, as far as a few groups can tell."""
+    names = [key.split(".") for key in keys]
+    groups: Counter[str] = Counter()
+    for depth in range(1, max(map(len, names), default=0) + 1):
+        finer = Counter(".".join(name[:depth]) + (".*" if len(name) > depth else "") for name in names)
+        if groups and len(finer) > _GROUPS_SHOWN:
+            break
+        groups = finer
+    return listed(f"{name} ({count})" if name.endswith("*") else name for name, count in groups.items())

@@ -1,0 +1,157 @@
+"""Weights out, for everything else: ONNX with image and camera as inputs, compared with PyTorch."""
+
+import copy
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from peclr.checkpoints.files import require_extra
+from peclr.checkpoints.saving import check_new
+from peclr.geometry.affine import compose, rotation, scaling, translation
+from peclr.geometry.camera import crop_camera
+from peclr.models.pose_net import PoseNet25D
+
+INPUTS = ("image", "K")
+OUTPUTS = ("keypoints_2d", "depth_rel", "root_depth", "joints_3d")
+
+# What the exported network may differ by from PyTorch.
+TOLERANCE_PX = 1e-4
+TOLERANCE_M = 1e-4
+# Metres from middle MCP to middle PIP of a usual hand: joints_3d has no unit, the tolerance has.
+_USUAL_SCALE_M = 0.03
+# Bone lengths. Where a network that knows no hands puts the wrist beside the camera, its pixels mean nothing.
+_NEAREST_WRIST = 4.0
+_CHECKED_BATCHES = (1, 3)
+
+
+class OnnxDifference(NamedTuple):
+    """How far onnxruntime's predictions are from PyTorch's, at most.
+
+    Attributes:
+        keypoints_px: of 2-D keypoints, pixels of the view.
+        joints_m: of 3-D joints of a hand of usual size, metres.
+    """
+
+    keypoints_px: float
+    joints_m: float
+
+
+class _Outputs(nn.Module):
+    """The network with a tuple of outputs, which is what ONNX has."""
+
+    def __init__(self, network: PoseNet25D) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, K: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        output = self.network(image, K)
+        return output["keypoints_2d"], output["depth_rel"], output["root_depth"], output["joints_3d"]
+
+
+def export_onnx(
+    network: PoseNet25D, path: Path | str, view_size: int, metadata: dict[str, str] | None = None
+) -> OnnxDifference:
+    """Write a pose network as ONNX, and compare it with PyTorch on random views of rotated cameras.
+
+    The file takes `image` (batch, 3, S, S), normalised, and `K` (batch, 3, 3), and gives `OUTPUTS` as
+    `PoseOutput` describes them. The batch may have any size.
+
+    Args:
+        network: in any mode; exported for evaluation.
+        path: a new file.
+        view_size: side S of the views, pixels.
+        metadata: text by name for the file's properties.
+
+    Raises:
+        FileExistsError: there is such a file already.
+        ValueError: onnx, onnxscript or onnxruntime is not installed.
+        ArithmeticError: predictions differ by more than the tolerances; the file is removed.
+    """
+    path = Path(path)
+    check_new(path)
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        require_extra(module)
+    exported = _Outputs(copy.deepcopy(network).cpu().float()).eval()
+    image, K = _random_views(2, view_size, torch.Generator().manual_seed(0))
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings():
+        # PyTorch's exporter uses a name that PyTorch has deprecated, and tells that both inputs share their
+        # batch, which is what we say
+        warnings.filterwarnings("ignore", message=r"`isinstance\(treespec", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="# The axis name: batch will not be used")
+        program = torch.onnx.export(
+            exported,
+            (image, K),
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes={"image": {0: batch}, "K": {0: batch}},
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:  # only where it writes the file itself
+        raise RuntimeError("torch.onnx.export returned no program")
+    program.model.metadata_props.update({"view_size": str(view_size), **(metadata or {})})
+    program.save(path)
+    difference = compare_with_onnx(network, path, view_size)
+    if not (difference.keypoints_px <= TOLERANCE_PX and difference.joints_m <= TOLERANCE_M):
+        path.unlink()
+        raise ArithmeticError(
+            f"{path}: onnxruntime differs from PyTorch by {difference.keypoints_px:.2g} px and "
+            f"{difference.joints_m:.2g} m; expected at most {TOLERANCE_PX:g} px and {TOLERANCE_M:g} m"
+        )
+    return difference
+
+
+def compare_with_onnx(network: PoseNet25D, path: Path | str, view_size: int, seed: int = 1) -> OnnxDifference:
+    """Run a network and its ONNX file on the same random views, cameras of rotated crops among them."""
+    import onnxruntime  # type: ignore[import-untyped]  # ships no types
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    reference = _Outputs(copy.deepcopy(network).cpu().float()).eval()
+    generator = torch.Generator().manual_seed(seed)
+    pixels, metres = [], []
+    for size in _CHECKED_BATCHES:
+        image, K = _random_views(size, view_size, generator)
+        with torch.inference_mode():
+            expected = dict(zip(OUTPUTS, (tensor.numpy() for tensor in reference(image, K)), strict=True))
+        given = session.run(OUTPUTS, {"image": image.numpy(), "K": K.numpy()})
+        found = dict(zip(OUTPUTS, given, strict=True))
+        seen = _comparable(expected["joints_3d"])
+        pixels.append(_largest(found["keypoints_2d"] - expected["keypoints_2d"], seen))
+        metres.append(_largest(found["joints_3d"] - expected["joints_3d"]) * _USUAL_SCALE_M)
+    # NumPy's max, unlike Python's, keeps NaN
+    return OnnxDifference(float(np.max(pixels)), float(np.max(metres)))
+
+
+def _random_views(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noise (count, 3, S, S) and cameras (count, 3, 3) of crops that are turned, scaled and moved."""
+    image = torch.randn(count, 3, size, size, generator=generator)
+    turn, zoom, *move = torch.rand(4, count, generator=generator).unbind()
+    centre = torch.tensor([size / 2, size / 2])
+    # a focal length of about twice the picture's side is FreiHAND's
+    camera = torch.tensor([[2.0 * size, 0, size / 2], [0, 2.1 * size, size / 2], [0, 0, 1]])
+    crop = compose(
+        translation(centre + (torch.stack(move, dim=-1) - 0.5) * size / 4),
+        rotation((2 * turn - 1) * torch.pi),
+        scaling(0.7 + 0.6 * zoom),
+        translation(-centre),
+    )
+    return image, crop_camera(crop, camera)
+
+
+def _comparable(joints_3d: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(B, 21): all keypoints are regressed, but the wrist's is projected, which divides by its depth."""
+    seen = np.ones(joints_3d.shape[:2], bool)
+    seen[:, 0] = joints_3d[:, 0, 2] >= _NEAREST_WRIST
+    return seen
+
+
+def _largest(difference: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> float:
+    """Longest vector (…, D) of those that count; NaN stays NaN and is above any tolerance."""
+    lengths = np.linalg.norm(difference, axis=-1)
+    return float(lengths.max() if where is None else np.where(where, lengths, 0).max())

@@ -1,0 +1,150 @@
+"""YouTube3DHands: hands in films, with the vertices of a MANO mesh fitted to each.
+
+Kulon et al., "Weakly-Supervised Mesh-Convolutional Hand Reconstruction in the Wild", CVPR 2020. Below its root are
+
+    youtube_{train,val,test}.json                        labels
+    youtube/VIDEO/video/frames/NUMBER.png or .jpg        frames, which users extract from the films themselves
+
+Films disappear, so hands whose frame is missing are left out, and counted. Two ids of the official list of films are
+fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc are the same film.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.crops import enclosing_square, square_around_keypoints
+from peclr.data.freihand import PUBLISHED_CROP_MARGIN
+from peclr.data.images import read_image
+from peclr.data.layouts import prepare_command, prepared_kind, youtube3d_labels
+from peclr.data.mano import joints_from_vertices, load_joint_regressor
+from peclr.data.prepared import Array, open_if_fresh
+from peclr.data.samples import HandSample, HandSource
+from peclr.data.youtube3d_labels import MISSING, Split, find_frames, frame_path, read_labels
+
+_log = logging.getLogger(__name__)
+
+
+class YouTube3DHands(HandSource):
+    """One split: every hand is one image, a frame that may show others, too.
+
+    Vertices are in pixels of a frame as large as the labels say. Frames of another resolution are common, and labels
+    are then rescaled to them. Left hands are mirrored. There are no cameras and no metric labels.
+
+    Attributes:
+        num_missing: Number of annotated hands whose frame is not on disk.
+    """
+
+    name = "youtube3d"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "train",
+        mano: str | Path | None = None,
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        use_prepared: bool = True,
+    ) -> None:
+        """Opens the labels and looks which frames there are.
+
+        Args:
+            root: The folder that holds `youtube_train.json` and so on, and `youtube`.
+            split: "train", "val" or "test".
+            mano: The joint regressor of MANO, see `peclr.data.mano`. With it, samples have all 2-D joints and are
+                cropped around them, as published; without it, samples have the five finger tips and are cropped around
+                the vertices.
+            crop_margin: Half side of the crop box over the distance of the farthest joint from their mean, or over half
+                the longer side of the vertices' bounding box.
+            use_prepared: Whether to use the labels that `peclr prepare youtube3d` has packed, while they are fresh.
+
+        Raises:
+            ValueError: If something is missing or wrong; the message names the file and the value.
+        """
+        if split not in get_args(Split):
+            raise ValueError(f"split {split!r} does not exist; expected one of {get_args(Split)}")
+        if not crop_margin > 0:
+            raise ValueError(f"crop_margin must be positive, got {crop_margin}")
+        self.root, self.split, self.crop_margin = Path(root), split, crop_margin
+        self._regressor = None if mano is None else load_joint_regressor(mano)
+        path = youtube3d_labels(self.root, split)
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; {self.root} is expected to hold {path.name} and youtube/")
+        packed = None
+        if use_prepared:
+            command = prepare_command("youtube3d", self.root, split)
+            packed = open_if_fresh(self.root, prepared_kind("youtube3d", split), [path], command)
+        self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
+        self._suffix = find_frames(self.root, self._labels["image_name"])
+        self._hands = np.flatnonzero(self._suffix[self._labels["image"]] != MISSING)
+        self.num_hands = len(self._hands)
+        self.num_missing = len(self._labels["image"]) - self.num_hands
+        if not self.num_hands:
+            first = self._labels["image_name"][0].decode()
+            raise ValueError(f"{self.root}: none of the frames in {path.name} exist, {first} (or .jpg) for example")
+        if self.num_missing:
+            _log.warning(
+                "%s: the frames of %d hands are missing, of %d there are", path, self.num_missing, self.num_hands
+            )
+
+    def __len__(self) -> int:
+        """Number of hands: each is in one frame."""
+        return self.num_hands
+
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows: hands and images are the same here."""
+        return index
+
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The image that shows `hand`."""
+        return range(hand, hand + 1)
+
+    def __getitem__(self, index: int) -> HandSample:
+        """Reads the frame of hand `index`."""
+        if not 0 <= index < self.num_hands:
+            raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
+        annotation = self._hands[index]
+        number = self._labels["image"][annotation]
+        name = frame_path(self._labels["image_name"][number], self._suffix[number])
+        image = read_image(f"{self.root}/{name}")
+        vertices = self._labels["vertices"][annotation, :, :2].astype(np.float64)
+        vertices = _rescale(vertices, self._labels["image_size"][number], image)
+        is_left = bool(self._labels["is_left"][annotation])
+        if is_left:
+            image, vertices = _mirror(image, vertices)
+        joints_2d = joints_from_vertices(vertices, self._regressor)
+        return {
+            "image": image,
+            "K": None,
+            "joints_3d": None,
+            "joints_2d": joints_2d,
+            "crop_box": self._crop_box(vertices, joints_2d),
+            "scale_m": None,
+            "hand": "left" if is_left else "right",
+            "id": f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
+        }
+
+    def _crop_box(self, vertices: NDArray[np.float64], joints_2d: NDArray[np.float32]) -> NDArray[np.float64]:
+        if self._regressor is not None:
+            return square_around_keypoints(joints_2d, self.crop_margin)
+        left, top, right, bottom = enclosing_square([*vertices.min(axis=0), *vertices.max(axis=0)]).tolist()
+        widening = (right - left) * (self.crop_margin - 1) / 2
+        return np.array([left - widening, top - widening, right + widening, bottom + widening])
+
+
+def _rescale(
+    points: NDArray[np.float64], annotated: NDArray[np.int32], image: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """Points (P, 2) px of a frame as annotated (width, height) → px of the frame as it is: edges stay edges."""
+    height, width = image.shape[:2]
+    return (points + 0.5) * (np.array([width, height]) / annotated) - 0.5
+
+
+def _mirror(image: NDArray[np.uint8], points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Left becomes right: an image (H, W, 3) and points (P, 2) px on it."""
+    mirrored = cv2.flip(image, 1).astype(np.uint8, copy=False)
+    return mirrored, np.column_stack([image.shape[1] - 1 - points[:, 0], points[:, 1]])

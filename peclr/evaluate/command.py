@@ -1,0 +1,156 @@
+"""`peclr evaluate`: score a network, or anybody's file of predictions, as FreiHAND's leaderboard does."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `--help` must not import torch
+    from peclr.data.freihand import FreiHAND
+    from peclr.evaluate.freihand import CropRule
+    from peclr.evaluate.predictions import Predictions
+
+CROPS = ("two-pass", "keypoints", "image")
+_OUT_NAME = "evaluation"
+
+
+def evaluate_main(arguments: list[str]) -> int:
+    """Parse the options and evaluate.
+
+    Args:
+        arguments: what follows `peclr evaluate`.
+
+    Returns:
+        0; what cannot be done raises.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.run is None) == (options.predictions is None):
+        parser.error("give either RUN, whose network predicts, or --predictions FILE")
+    out = options.out or _default_out(options.run or options.predictions)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is not an empty folder; choose another by --out")
+    if options.run is not None:
+        evaluate_run(options.run, options.data, out, Settings.of(options))
+    else:
+        evaluate_predictions(options.predictions, options.data, out)
+    print(f"\n{out}")
+    return 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is run.
+
+    Attributes:
+        crop: see `peclr.evaluate.freihand.predict_split`.
+        batch_size: hands at a time.
+        view_size: side of the views, pixels; None takes the run's.
+        device: None takes CUDA where there is one.
+    """
+
+    crop: CropRule = "two-pass"
+    batch_size: int = 64
+    view_size: int | None = None
+    device: str | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Settings:
+        """From the command line."""
+        return cls(options.crop, options.batch_size, options.view_size, options.device)
+
+
+def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
+    """Predict the evaluation split, and score it if it has labels; everything goes into the new folder `out`."""
+    from peclr.checkpoints import find_checkpoint
+    from peclr.data.freihand import FreiHAND
+    from peclr.evaluate.freihand import predict_split
+    from peclr.evaluate.predictions import write_predictions
+    from peclr.predict.network import load_network
+
+    # the crop around keypoints is the reader's; the others do not look at labels
+    source = FreiHAND(data, "evaluation", crop="keypoints" if settings.crop == "keypoints" else "image")
+    trained = load_network(find_checkpoint(run), settings.view_size, settings.device)
+    predictions = predict_split(trained, source, settings.crop, settings.batch_size)
+    out.mkdir(parents=True, exist_ok=True)
+    for path in write_predictions(out, predictions):
+        print(path)
+    if not source.has_labels:
+        print(f"{data / 'evaluation_xyz.json'} is not there: predicted only, not scored")
+        return
+    about = {
+        "checkpoint": str(trained.checkpoint),
+        "data": str(data),
+        "crop": settings.crop,
+        "view_size": trained.view_size,
+    }
+    _score(predictions, data, out, about, source)
+
+
+def evaluate_predictions(path: Path, data: Path, out: Path) -> None:
+    """Score a file of predictions into the new folder `out`; of `data`, the labels are needed, the rest is not."""
+    from peclr.data.freihand import FreiHAND
+    from peclr.evaluate.predictions import read_predictions
+
+    predictions = read_predictions(path)
+    if predictions.verts is None:
+        print(f"{path}: no meshes, or all of them zero: keypoints are scored")
+    has_pictures = (data / "evaluation" / "rgb").is_dir()
+    source = FreiHAND(data, "evaluation", crop="image") if has_pictures else None
+    about = {"predictions": str(path), "data": str(data)}
+    _score(predictions, data, out, about, source)
+
+
+def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any], source: FreiHAND | None) -> None:
+    from peclr.evaluate.figures import draw_pck, draw_worst
+    from peclr.evaluate.predictions import NUM_VERTICES, read_labels
+    from peclr.evaluate.scoring import score, table, write_scores
+    from peclr.geometry.joints import NUM_JOINTS
+
+    xyz_path, verts_path = data / "evaluation_xyz.json", data / "evaluation_verts.json"
+    xyz = read_labels(xyz_path, NUM_JOINTS)
+    if len(xyz) != len(predictions.xyz):
+        what = about.get("predictions", "the network")
+        raise ValueError(f"{what}: predicts {len(predictions.xyz)} hands, but {xyz_path} has {len(xyz)}")
+    verts = None
+    if predictions.verts is not None and verts_path.is_file():
+        verts = read_labels(verts_path, NUM_VERTICES)
+    elif predictions.verts is not None:
+        print(f"{verts_path} is not there: meshes are not scored")
+    evaluation = score(predictions, xyz, verts)
+    out.mkdir(parents=True, exist_ok=True)
+    write_scores(out, evaluation, about)
+    draw_pck(evaluation, out / "pck.png")
+    if source is None:
+        print(f"{data / 'evaluation' / 'rgb'} is not there: the worst cases are not drawn")
+    else:
+        draw_worst(evaluation, predictions, source, out / "worst.png")
+    print(f"\n{table(evaluation)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr evaluate",
+        description="Score on the evaluation split of data in FreiHAND's layout, as the leaderboard does.",
+    )
+    parser.add_argument("run", nargs="?", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
+    parser.add_argument("--data", type=Path, required=True, help="folder in FreiHAND's layout")
+    parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
+    parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")
+    parser.add_argument(
+        "--crop",
+        choices=CROPS,
+        default=CROPS[0],
+        help="where the network looks: twice, as published; around the true keypoints; at the whole image",
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="does not change results (default: %(default)s)")
+    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: the run's, or 224)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
+    return parser
+
+
+def _default_out(given: Path) -> Path:
+    """Inside a run's folder; beside a file, and named after it."""
+    return given / _OUT_NAME if given.is_dir() else given.parent / f"{given.stem}_{_OUT_NAME}"

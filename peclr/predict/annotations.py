@@ -1,0 +1,201 @@
+"""What a user knows about the pictures: boxes with sides, cameras, scales; one for all, or a file that lists them."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from peclr.geometry.camera import check_intrinsics
+from peclr.predict.inputs import Input
+from peclr.predict.schema import Camera, Matrix, Side
+
+# What a picture's longer side is to its focal length where nobody knows it: a lens of 28 mm on film of 36 mm,
+# as phones and webcams have. 2-D hardly depends on it; the distance to the camera is proportional to it.
+DEFAULT_FOCAL_RATIO = 28 / 36
+
+_EDGES = ("left", "top", "right", "bottom")
+_ALL = ""  # the key of what holds for every file
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class HandQuery:
+    """One hand to look for.
+
+    Attributes:
+        side: of the hand.
+        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it in two passes.
+    """
+
+    side: Side = "right"
+    box: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Everything that may be known about pictures, by file; each may also be known for all of them.
+
+    A file is named by its path relative to the folder that was given, by its name, or as the user gave it.
+
+    Attributes:
+        hands: to look for; without, one right hand in every picture.
+        cameras: K (3, 3), pixels.
+        focal: pixels, where K is not known; the principal point is the middle of the picture.
+        scales: metres from middle MCP to middle PIP; without, 3-D is in lengths of that bone.
+    """
+
+    hands: Mapping[str, tuple[HandQuery, ...]] = field(default_factory=lambda: {_ALL: (HandQuery(),)})
+    cameras: Mapping[str, Matrix] = field(default_factory=dict)
+    focal: float | None = None
+    scales: Mapping[str, float] = field(default_factory=dict)
+
+    def hands_in(self, found: Input) -> tuple[HandQuery, ...]:
+        """The hands to look for; none in a file that a list of boxes leaves out."""
+        return _lookup(self.hands, found) or ()
+
+    def camera_of(self, found: Input, width: int, height: int) -> Camera:
+        """The camera of a picture of that size."""
+        K = _lookup(self.cameras, found)
+        if K is not None:
+            return Camera(K, "given")
+        if self.focal is not None:
+            return Camera(centred_camera(self.focal, width, height), "focal")
+        return Camera(centred_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height), "default")
+
+    def scale_of(self, found: Input) -> float | None:
+        """Metres; None where they are not known."""
+        return _lookup(self.scales, found)
+
+
+def for_all(
+    side: Side = "right",
+    box: ArrayLike | None = None,
+    K: ArrayLike | None = None,
+    focal: float | None = None,
+    scale_m: float | None = None,
+) -> Annotations:
+    """The same for every picture; ValueError names what is not possible."""
+    if focal is not None and not 0 < focal < math.inf:
+        raise ValueError(f"a focal length is a positive number of pixels, got {focal}")
+    query = HandQuery(side, None if box is None else _checked_box(box, "box"))
+    return Annotations(
+        hands={_ALL: (query,)},
+        cameras={} if K is None else {_ALL: _checked_camera(K, "K")},
+        focal=focal,
+        scales={} if scale_m is None else {_ALL: _checked_scale(scale_m, "scale")},
+    )
+
+
+def centred_camera(focal: float, width: int, height: int) -> Matrix:
+    """K (3, 3), pixels, of square pixels that looks through the middle of a picture."""
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
+def read_boxes(path: Path, side: Side | None = None, needs_side: bool = False) -> dict[str, tuple[HandQuery, ...]]:
+    """Read hands from CSV or JSON: file, left, top, right, bottom, and `hand`, left or right.
+
+    Args:
+        path: the list; several entries of one file are several hands.
+        side: of all hands; None takes it from the entries.
+        needs_side: whether every entry must say its hand; otherwise it is a right one.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or an entry is wrong.
+    """
+    queries: dict[str, tuple[HandQuery, ...]] = {}
+    for number, entry in enumerate(_read_entries(path)):
+        where = f"{path}: entry {number}"
+        try:
+            file, box = str(entry["file"]), [float(entry[edge]) for edge in _EDGES]
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{where} is {entry}; expected file, {', '.join(_EDGES)} and hand") from None
+        said = side or entry.get("hand") or (None if needs_side else "right")
+        if said not in ("right", "left"):
+            raise ValueError(f"{where}, {file}: hand is {said!r}; expected left or right")
+        hand: Side = said
+        queries[file] = (*queries.get(file, ()), HandQuery(hand, _checked_box(box, where)))
+    return queries
+
+
+def read_cameras(path: Path) -> dict[str, Matrix]:
+    """Read K from JSON: 3×3 for all pictures, or by file {file: 3×3} or [{"file": …, "K": 3×3}, …]."""
+    content = _read_json(path)
+    if isinstance(content, list) and content and isinstance(content[0], list):
+        return {_ALL: _checked_camera(content, str(path))}
+    return {file: _checked_camera(K, f"{path}: {file}") for file, K in _by_file(content, "K", path).items()}
+
+
+def read_scales(path: Path) -> dict[str, float]:
+    """Read metres from JSON: {file: metres} or [{"file": …, "scale": metres}, …]."""
+    values = _by_file(_read_json(path), "scale", path)
+    return {file: _checked_scale(scale, f"{path}: {file}") for file, scale in values.items()}
+
+
+def _lookup(values: Mapping[str, Value], found: Input) -> Value | None:
+    for key in (found.source, found.file, Path(found.file).name, _ALL):
+        if key in values:
+            return values[key]
+    return None
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    if path.suffix.lower() == ".json":
+        content = _read_json(path)
+        if isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
+            return content
+        raise ValueError(f"{path}: expected a list of objects with file, {', '.join(_EDGES)} and hand")
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
+
+
+def _by_file(content: Any, key: str, path: Path) -> dict[str, Any]:
+    if isinstance(content, dict):
+        return content
+    try:
+        return {str(entry["file"]): entry[key] for entry in content if entry[key] is not None}
+    except (KeyError, TypeError):
+        raise ValueError(f'{path}: expected {{file: {key}}} or a list of {{"file": …, "{key}": …}}') from None
+
+
+def _checked_box(box: ArrayLike, where: str) -> NDArray[np.float64]:
+    edges = np.asarray(box, np.float64)
+    if edges.shape != (4,) or not np.isfinite(edges).all() or not (edges[:2] < edges[2:]).all():
+        raise ValueError(f"{where}: {edges.tolist()} is not left < right, top < bottom")
+    return edges
+
+
+def _checked_camera(K: ArrayLike, where: str) -> Matrix:
+    try:
+        matrix = np.asarray(K, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}: expected a 3×3 camera matrix, got {str(K)[:80]}") from None
+    check_intrinsics(torch.from_numpy(matrix), where)
+    return matrix
+
+
+def _checked_scale(scale: Any, where: str) -> float:
+    try:
+        metres = float(scale)
+    except (TypeError, ValueError):
+        metres = math.nan
+    if not 0 < metres < 1:
+        raise ValueError(f"{where}: the bone from middle MCP to PIP has a length in metres, about 0.03; got {scale}")
+    return metres

@@ -1,0 +1,225 @@
+"""`peclr predict`: options, progress, exit status. Imports nothing heavy before the options are parsed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from peclr.predict.annotations import Annotations
+    from peclr.predict.inputs import Input
+    from peclr.predict.network import TrainedNetwork
+    from peclr.predict.outputs import OutputFolder, VideoFile
+
+_FROM_BOX_FILE = "both-from-box-file"
+_STILLS_PER_SECOND = 10.0  # in a video of still images
+_CAMERA_RATE = 30.0
+
+_EPILOG = """\
+A box is tight around the hand, in pixels of the upright picture; it fills 0.7 of the network's view. Without a
+box, the network looks twice, as published: at the central third of the picture, then at the box of the joints
+it found there. A hand far from the middle needs a box.
+
+Without --K and --focal, the focal length is taken as 28/36 of the picture's longer side: 2-D hardly depends on
+it, the distance to the camera is proportional to it. Without --scale, 3-D is in lengths of the bone from middle
+MCP to middle PIP. The JSON says which.
+
+The exit status is 1 if a picture could not be read, 2 if nothing could be done.
+"""
+
+
+def predict_main(arguments: list[str]) -> int:
+    """Run `peclr predict`.
+
+    Args:
+        arguments: what follows `predict` on the command line.
+
+    Returns:
+        The exit status: 0 on success, 1 if a picture could not be read, 130 if interrupted.
+
+    Raises:
+        FileNotFoundError: an input or the network is not there.
+        FileExistsError: the output is there already.
+        ValueError: an option is not possible.
+    """
+    options = _parser().parse_args(arguments)
+
+    from peclr.predict.inputs import find_inputs, frame_rate
+    from peclr.predict.network import load_network
+    from peclr.predict.outputs import OutputFolder, VideoFile
+
+    inputs = find_inputs(options.inputs)
+    annotations = _annotations(options)
+    video: VideoFile | None = None
+    if options.video is not None:
+        default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
+        video = VideoFile(options.video, frame_rate(inputs[0]) or default)
+    trained = load_network(options.run, options.view_size, options.device)
+    print(f"{trained.checkpoint}, views of {trained.view_size} px", *_assumptions(annotations), sep="\n")
+    folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
+    with OutputFolder(folder, trained, options.overlay, options.sides, video) as outputs:
+        status = _predict_all(trained, inputs, annotations, outputs, options)
+    print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
+    return status
+
+
+def _predict_all(
+    trained: TrainedNetwork,
+    inputs: list[Input],
+    annotations: Annotations,
+    outputs: OutputFolder,
+    options: argparse.Namespace,
+) -> int:
+    import cv2
+    from tqdm import tqdm
+
+    from peclr.predict.inputs import count_frames, frames_of
+    from peclr.predict.pipeline import Unreadable, predict_frames
+
+    cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
+    pictures = hands = unreadable = 0
+    interrupted = False
+    started = time.perf_counter()
+    # a file or a pipe gets a line now and then
+    every = 0.2 if sys.stderr.isatty() else 10.0
+    total = count_frames(inputs, options.max_frames)
+    with tqdm(total=total, unit=" pictures", mininterval=every, maxinterval=every) as progress:
+        frames = frames_of(inputs, options.max_frames)
+        try:
+            for result in predict_frames(trained, frames, annotations, options.batch_size):
+                if isinstance(result, Unreadable):
+                    unreadable += 1
+                    progress.write(f"skipped: {result.reason}", file=sys.stderr)
+                else:
+                    pictures += 1
+                    hands += len(result.prediction.hands)
+                    outputs.write(result)
+                progress.update()
+        except KeyboardInterrupt:  # how a camera is stopped: what there is gets written
+            interrupted = True
+    seconds = time.perf_counter() - started
+    print(f"{pictures} pictures, {hands} hands in {seconds:.1f} s: {pictures / seconds:.1f} pictures/s")
+    if unreadable:
+        print(f"{unreadable} could not be read", file=sys.stderr)
+    return 130 if interrupted else int(unreadable > 0)
+
+
+def _annotations(options: argparse.Namespace) -> Annotations:
+    """What the options say about the pictures."""
+    from dataclasses import replace
+
+    from peclr.predict.annotations import for_all, read_boxes, read_cameras, read_scales
+
+    listed = options.hand == _FROM_BOX_FILE
+    if listed and options.boxes is None:
+        raise ValueError(f"--hand {_FROM_BOX_FILE} needs --boxes FILE")
+    camera = options.K if isinstance(options.K, list) else None
+    scale = options.scale if isinstance(options.scale, float) else None
+    annotations = for_all(
+        "left" if options.hand == "left" else "right",
+        box=options.box,
+        K=None if camera is None else [[camera[0], 0, camera[2]], [0, camera[1], camera[3]], [0, 0, 1]],
+        focal=options.focal,
+        scale_m=scale,
+    )
+    if options.boxes is not None:
+        side = options.hand if options.hand in ("left", "right") else None
+        annotations = replace(annotations, hands=read_boxes(options.boxes, side, needs_side=listed))
+    if isinstance(options.K, Path):
+        annotations = replace(annotations, cameras=read_cameras(options.K))
+    if isinstance(options.scale, Path):
+        annotations = replace(annotations, scales=read_scales(options.scale))
+    return annotations
+
+
+def _assumptions(annotations: Annotations) -> list[str]:
+    """What the user did not say."""
+    lines = []
+    if not annotations.cameras and annotations.focal is None:
+        lines.append("camera: not given; focal length taken as 28/36 of a picture's longer side (--K, --focal)")
+    if not annotations.scales:
+        lines.append("3-D: in lengths of the bone from middle MCP to middle PIP; --scale METRES makes it metres")
+    return lines
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr predict",
+        description="Predict hands on images, videos or a camera: JSON, and pictures with skeletons.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
+    parser.add_argument("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--box", type=_numbers(4), metavar="L,T,R,B", help="where the hand is, in every picture")
+    where.add_argument(
+        "--boxes", type=Path, metavar="FILE", help="CSV or JSON with file, left, top, right, bottom[, hand]"
+    )
+    parser.add_argument(
+        "--hand",
+        choices=["right", "left", _FROM_BOX_FILE],
+        help="which hands they are (default: as --boxes says, or right)",
+    )
+    parser.add_argument("--K", type=_camera, metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")
+    parser.add_argument("--focal", type=float, metavar="PX", help="focal length where K is not known")
+    parser.add_argument(
+        "--scale",
+        type=_scale,
+        default=None,
+        metavar="METRES|FILE|none",
+        help="length of the bone from middle MCP to middle PIP, about 0.03; JSON: by file (default: none)",
+    )
+    parser.add_argument("--view-size", type=_count, metavar="PX", help="of the network (default: its run's, or 224)")
+    parser.add_argument("--batch-size", type=_count, default=8, help="hands at a time (default: %(default)s)")
+    parser.add_argument("--device", help="cpu, cuda, … (default: CUDA where there is one)")
+    parser.add_argument(
+        "--overlay",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="skeletons over still images (default: yes)",
+    )
+    parser.add_argument("--sides", action="store_true", help="also the hands of still images in 3-D, from two sides")
+    parser.add_argument("--video", type=Path, metavar="OUT", help="skeletons over all frames: a new .mp4 or .avi")
+    parser.add_argument("--max-frames", type=_count, metavar="N", help="of each video and camera")
+    return parser
+
+
+def _numbers(count: int) -> Callable[[str], list[float]]:
+    def numbers(text: str) -> list[float]:
+        values = [float(word) for word in text.split(",")]
+        if len(values) != count:
+            raise ValueError
+        return values
+
+    numbers.__name__ = f"{count} numbers with commas between"  # argparse's message names it
+    return numbers
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text}")
+    return value
+
+
+def _camera(text: str) -> list[float] | Path:
+    try:
+        return _numbers(4)(text)
+    except ValueError:
+        return Path(text)
+
+
+def _scale(text: str) -> float | Path | None:
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)

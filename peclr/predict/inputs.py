@@ -1,0 +1,166 @@
+"""What to predict on: images, folders, patterns, videos and cameras become a stream of frames."""
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.images import read_image
+from peclr.data.photos import SUFFIXES as IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One still image, one video or one camera.
+
+    Attributes:
+        source: the path or "camera:0": what messages and predictions call it.
+        file: its path relative to the folder that it was found in, with / between folders; its name otherwise.
+        kind: what it is.
+    """
+
+    source: str
+    file: str
+    kind: str  # "image", "video" or "camera"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture.
+
+    Attributes:
+        input: where it is from.
+        load: gives the picture (H, W, 3), RGB, upright; a ValueError says why it cannot be read.
+        number: of the frame, from 0; None of a still image.
+        time_s: seconds from the beginning; None of a still image.
+    """
+
+    input: Input
+    load: Callable[[], Image]
+    number: int | None = None
+    time_s: float | None = None
+
+
+def find_inputs(words: Sequence[str]) -> list[Input]:
+    """What the words on a command line mean.
+
+    Args:
+        words: files; folders, whose images and videos are taken, those of the folders below included; patterns
+            as of a shell, ** included; "camera:0" for the first camera.
+
+    Raises:
+        FileNotFoundError: a word means nothing.
+    """
+    # a file named twice is read once
+    return list(dict.fromkeys(found for word in words for found in _find(word)))
+
+
+def frames_of(inputs: Iterable[Input], limit: int | None = None) -> Iterator[Frame]:
+    """The pictures of all inputs, in order; images are not read yet, frames of videos are.
+
+    Args:
+        inputs: from `find_inputs`.
+        limit: no more than this many frames of each video and camera.
+    """
+    for found in inputs:
+        if found.kind == "image":
+            yield Frame(found, partial(read_image, found.source))
+        else:
+            yield from islice(_video_frames(found), limit)
+
+
+def count_frames(inputs: Iterable[Input], limit: int | None = None) -> int | None:
+    """How many frames there will be, as far as the files say; None with a camera."""
+    total = 0
+    for found in inputs:
+        if found.kind == "camera":
+            return None
+        count = 1 if found.kind == "image" else _count_in_header(found.source)
+        total += count if limit is None or found.kind == "image" else min(count, limit)
+    return total
+
+
+def frame_rate(found: Input) -> float | None:
+    """Frames per second of a video, as its file says; None of anything else."""
+    if found.kind != "video":
+        return None
+    capture = cv2.VideoCapture(found.source)
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    return rate if rate > 0 else None
+
+
+def _find(word: str) -> list[Input]:
+    path = Path(word)
+    if path.is_dir():
+        found = sorted(_media_below(path))
+        if not found:
+            suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+            raise FileNotFoundError(f"{word}: no images or videos; expected files ending in {suffixes}")
+        return [_file(name, name.relative_to(path).as_posix()) for name in found]
+    if path.exists():
+        return [_file(path, path.name)]
+    if word.startswith("camera:") and word.removeprefix("camera:").isdecimal():
+        return [Input(word, word.replace(":", "-"), "camera")]
+    matches = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())  # noqa: PTH207 (a pattern may be absolute)
+    if not matches:
+        raise FileNotFoundError(f"{word}: no such file or folder, nothing that it matches, and no camera:NUMBER")
+    return [_file(Path(name), Path(name).name) for name in matches]
+
+
+def _media_below(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            # macOS leaves ._photo.jpg behind
+            if name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _file(path: Path, relative: str) -> Input:
+    return Input(str(path), relative, "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image")
+
+
+def _count_in_header(path: str) -> int:
+    capture = cv2.VideoCapture(path)
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    capture.release()
+    return max(count, 0)
+
+
+def _video_frames(found: Input) -> Iterator[Frame]:
+    """Decode one frame after the other; if there is none at all, one frame that cannot be loaded says so."""
+    place = int(found.source.removeprefix("camera:")) if found.kind == "camera" else found.source
+    capture = cv2.VideoCapture(place)
+    number = 0
+    try:
+        while True:
+            there, picture = capture.read()
+            if not there:
+                break
+            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+            yield Frame(found, partial(_same, image), number, time_s)
+            number += 1
+    finally:
+        capture.release()
+    if number == 0:
+        yield Frame(found, partial(_refuse, f"{found.source}: not a {found.kind} that OpenCV can read"))
+
+
+def _same(image: Image) -> Image:
+    return image
+
+
+def _refuse(message: str) -> Image:
+    raise ValueError(message)

@@ -1,0 +1,200 @@
+"""What a prediction leaves behind: JSON, pictures with skeletons, a video; in a folder of its own."""
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Semaphore
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.predict.inputs import Input
+from peclr.predict.network import TrainedNetwork
+from peclr.predict.pipeline import Predicted
+from peclr.predict.schema import FramePrediction, to_json
+from peclr.report.skeleton import draw_skeleton, draw_skeleton_3d
+
+VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
+
+# full colour resolution: bones are few pixels wide
+_JPEG_OPTIONS = [
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+]
+_BACKLOG = 16  # pictures that wait to be written: their memory is bounded
+
+Image = NDArray[np.uint8]
+
+
+class VideoFile:
+    """A video that opens with its first picture; pictures of another size are fitted into the first one's."""
+
+    def __init__(self, path: Path, rate: float) -> None:
+        """Checks the path.
+
+        Args:
+            path: a new file ending in .mp4 or .avi.
+            rate: frames per second.
+
+        Raises:
+            FileExistsError: there is such a file already.
+            ValueError: it ends in something else.
+        """
+        if path.suffix.lower() not in VIDEO_CODECS:
+            raise ValueError(f"{path}: expected a video ending in {' or '.join(VIDEO_CODECS)}")
+        if path.exists():
+            raise FileExistsError(f"{path} exists already; give another path or remove it")
+        self.path, self.rate = path, rate
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, image: Image) -> None:
+        """Append a picture (H, W, 3) RGB; OSError if the video cannot be written."""
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # codecs of 4:2:0 colour want even sides
+            self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
+            codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+            self._writer = cv2.VideoWriter(str(self.path), codec, self.rate, self._size)
+            if not self._writer.isOpened():
+                raise OSError(f"{self.path}: OpenCV cannot write this video")
+        self._writer.write(cv2.cvtColor(_fitted(image, self._size), cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+class OutputFolder:
+    """Writes predictions in order, in a thread of its own, while the network computes.
+
+    A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`. An image's overlay is
+    `NAME.overlay.jpg`, its hands in 3-D `NAME.sides.png`.
+    """
+
+    def __init__(
+        self, folder: Path, trained: TrainedNetwork, overlay: bool, sides: bool, video: VideoFile | None
+    ) -> None:
+        """Makes the folder.
+
+        Args:
+            folder: new or empty.
+            trained: the network, which predictions name.
+            overlay: whether to draw skeletons over images.
+            sides: whether to draw hands in 3-D from two sides.
+            video: that overlays of all frames go to.
+
+        Raises:
+            FileExistsError: there is something in the folder.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise FileExistsError(f"{folder} is not an empty folder; choose another for --out")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._trained, self._overlay, self._sides, self._video = trained, overlay, sides, video
+        self._names: dict[Input, Path] = {}
+        self._taken: set[Path] = set()
+        self._thread = ThreadPoolExecutor(1, "peclr-writer")
+        self._room = Semaphore(_BACKLOG)
+        self._failed: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown(wait=True)
+        if self._video is not None:
+            self._video.close()
+        if kind is None and self._failed is not None:
+            raise self._failed
+
+    def write(self, predicted: Predicted) -> None:
+        """Write a prediction, soon; what went wrong with an earlier one is raised here."""
+        if self._failed is not None:
+            raise self._failed
+        self._room.acquire()
+        self._thread.submit(self._write, predicted).add_done_callback(self._done)
+
+    def _done(self, future: "Future[None]") -> None:
+        self._room.release()
+        self._failed = self._failed or future.exception()
+
+    def _write(self, predicted: Predicted) -> None:
+        prediction, name = predicted.prediction, self._name(predicted.frame.input)
+        document = json.dumps(
+            to_json(prediction, self._trained.checkpoint, self._trained.view_size), ensure_ascii=False
+        )
+        still = prediction.frame is None
+        path = _with_suffix(name, ".json" if still else ".jsonl")
+        with path.open("x" if still else "a", encoding="utf-8") as file:
+            file.write(document + "\n")
+        if (self._overlay and still) or self._video is not None:
+            picture = draw_prediction(predicted.image, prediction)
+            if self._overlay and still:
+                _save_picture(_with_suffix(name, ".overlay.jpg"), picture)
+            if self._video is not None:
+                self._video.write(picture)
+        if self._sides and still and prediction.hands:
+            _save_picture(_with_suffix(name, ".sides.png"), draw_sides(prediction))
+
+    def _name(self, found: Input) -> Path:
+        """A path without suffix that no other input has."""
+        if found not in self._names:
+            wanted = self.folder / found.file
+            stem = wanted.with_suffix("") if found.kind != "camera" else wanted
+            name, number = stem, 2
+            while name in self._taken:
+                name, number = stem.with_name(f"{stem.name}-{number}"), number + 1
+            name.parent.mkdir(parents=True, exist_ok=True)
+            self._taken.add(name)
+            self._names[found] = name
+        return self._names[found]
+
+
+def draw_prediction(image: Image, prediction: FramePrediction) -> Image:
+    """Skeletons of all hands over a copy of their picture (H, W, 3) RGB."""
+    picture = image.copy()
+    for hand in prediction.hands:
+        picture = draw_skeleton(picture, hand.keypoints_2d)
+    return picture
+
+
+def draw_sides(prediction: FramePrediction) -> Image:
+    """The hands in 3-D from two sides, one below the other."""
+    return np.concatenate([draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in prediction.hands])
+
+
+def _with_suffix(name: Path, suffix: str) -> Path:
+    # Path.with_suffix would cut "a.b" off at its own dot
+    return name.with_name(name.name + suffix)
+
+
+def _save_picture(path: Path, picture: Image) -> None:
+    """Encode and write; cv2.imwrite cannot open every non-ASCII path on every system."""
+    options = _JPEG_OPTIONS if path.suffix == ".jpg" else []
+    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    with path.open("xb") as file:
+        file.write(encoded.tobytes())
+
+
+def _fitted(image: Image, size: tuple[int, int]) -> Any:
+    """Scale a picture into width × height, centred on black."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    if width - size[0] in (0, 1) and height - size[1] in (0, 1):
+        return np.ascontiguousarray(image[: size[1], : size[0]])
+    scale = min(size[0] / width, size[1] / height)
+    inside = cv2.resize(
+        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - inside.shape[0]) // 2, (size[0] - inside.shape[1]) // 2
+    canvas[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return canvas

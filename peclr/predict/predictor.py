@@ -1,0 +1,88 @@
+"""The Python API: a trained network that takes pictures and gives hands."""
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from peclr.data.images import read_image
+from peclr.predict.annotations import Annotations, for_all
+from peclr.predict.inputs import Frame, Input
+from peclr.predict.network import TrainedNetwork, load_network
+from peclr.predict.pipeline import Predicted, Unreadable, predict_frames
+from peclr.predict.schema import HandPrediction, Side
+
+
+class HandPredictor:
+    """Predicts the hands of pictures.
+
+        predictor = HandPredictor.load("runs/finetune")
+        hands = predictor("photo.jpg")
+        hands[0].keypoints_2d  # (21, 2), pixels of the photo
+
+    Attributes:
+        trained: the network.
+    """
+
+    def __init__(self, trained: TrainedNetwork) -> None:
+        self.trained = trained
+
+    @classmethod
+    def load(cls, run: Path | str, view_size: int | None = None, device: str | torch.device | None = None) -> Self:
+        """Load a fine-tuning run or a checkpoint; arguments and errors as `load_network`."""
+        return cls(load_network(run, view_size, device))
+
+    def __call__(
+        self,
+        image: Path | str | NDArray[np.uint8],
+        *,
+        hand: Side = "right",
+        box: ArrayLike | None = None,
+        K: ArrayLike | None = None,
+        focal: float | None = None,
+        scale_m: float | None = None,
+    ) -> tuple[HandPrediction, ...]:
+        """Predict the hand of one picture.
+
+        Args:
+            image: a file, or (H, W, 3) uint8 RGB.
+            hand: its side.
+            box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it in two passes.
+            K: (3, 3), pixels.
+            focal: pixels, where K is not known; None takes 28/36 of the picture's longer side.
+            scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
+
+        Raises:
+            ValueError: the picture cannot be read, or an argument is not possible.
+        """
+        if isinstance(image, (str, os.PathLike)):
+            frame = Frame(Input(str(image), Path(image).name, "image"), partial(read_image, image))
+        else:
+            frame = Frame(Input("array", "array", "image"), partial(_checked_image, image))
+        (result,) = self.stream([frame], for_all(hand, box, K, focal, scale_m), batch_size=1)
+        if isinstance(result, Unreadable):
+            raise ValueError(result.reason)
+        return result.prediction.hands
+
+    def stream(
+        self, frames: Iterable[Frame], annotations: Annotations | None = None, batch_size: int = 8
+    ) -> Iterator[Predicted | Unreadable]:
+        """Predict many pictures, in order; they are read and cropped while the network computes.
+
+        Args:
+            frames: from `peclr.predict.inputs.frames_of`.
+            annotations: boxes, sides, cameras and scales; None looks for one right hand in each.
+            batch_size: hands that the network looks at together.
+        """
+        return predict_frames(self.trained, frames, annotations or Annotations(), batch_size)
+
+
+def _checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected an RGB image (H, W, 3) of uint8; got {image.dtype} {image.shape}")
+    return image

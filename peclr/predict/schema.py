@@ -1,0 +1,174 @@
+"""What a prediction says, as dataclasses and as versioned JSON."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from peclr.geometry.joints import JOINT_NAMES, NUM_JOINTS, SCALE_BONE, WRIST
+
+# Readers refuse another number; it grows when a key changes its meaning or goes away.
+SCHEMA: Final = "peclr.prediction/1"
+
+Side = Literal["right", "left"]
+BoxOrigin = Literal["given", "two_pass"]
+CameraOrigin = Literal["given", "focal", "default"]
+Matrix = NDArray[np.float64]
+
+_PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
+
+
+@dataclass(frozen=True)
+class HandPrediction:
+    """One hand.
+
+    Attributes:
+        hand: the side; of a left hand, everything here is mirrored back and fits the picture.
+        box: (4,), left, top, right, bottom, pixels of the image: where the network looked.
+        box_origin: "two_pass" if it was found by a first pass.
+        keypoints_2d: (21, 2), pixels of the image, order freihand.
+        joints_3d: (21, 3), camera frame, order freihand; metres, or lengths of the bone from middle MCP to
+            middle PIP where no scale was given.
+        scale_m: the length of that bone, metres; None where it was not given.
+    """
+
+    hand: Side
+    box: NDArray[np.float64]
+    box_origin: BoxOrigin
+    keypoints_2d: NDArray[np.float64]
+    joints_3d: NDArray[np.float64]
+    scale_m: float | None
+
+    @property
+    def unit_3d(self) -> Literal["m", "bone"]:
+        """The unit of 3-D positions."""
+        return "bone" if self.scale_m is None else "m"
+
+    @property
+    def joints_3d_relative(self) -> NDArray[np.float64]:
+        """(21, 3), relative to the wrist, axes of the camera frame, in the unit of `joints_3d`."""
+        relative: NDArray[np.float64] = self.joints_3d - self.joints_3d[WRIST]
+        return relative
+
+
+@dataclass(frozen=True)
+class Camera:
+    """The camera of an image.
+
+    Attributes:
+        K: (3, 3), pixels.
+        origin: "given", or the focal length was given, or neither: then it is the default.
+    """
+
+    K: Matrix
+    origin: CameraOrigin
+
+
+@dataclass(frozen=True)
+class FramePrediction:
+    """Every hand of one picture.
+
+    Attributes:
+        source: the file, or the camera.
+        size: width and height of the upright picture, pixels.
+        frame: number of the frame, from 0; None of a still image.
+        time_s: its time, seconds from the beginning; None of a still image.
+        camera: with which the hands were predicted.
+        hands: in the order in which their boxes were given.
+    """
+
+    source: str
+    size: tuple[int, int]
+    frame: int | None
+    time_s: float | None
+    camera: Camera
+    hands: tuple[HandPrediction, ...]
+
+
+def to_json(prediction: FramePrediction, checkpoint: Path | str, view_size: int) -> dict[str, Any]:
+    """A prediction as JSON's types.
+
+    Args:
+        prediction: of one picture.
+        checkpoint: the network.
+        view_size: side of its views, pixels.
+    """
+    width, height = prediction.size
+    return {
+        "schema": SCHEMA,
+        "source": prediction.source,
+        "frame": prediction.frame,
+        "time_s": None if prediction.time_s is None else round(prediction.time_s, 6),
+        "image": {"width": width, "height": height},
+        "network": {"checkpoint": str(checkpoint), "view_size": view_size},
+        "joints": {"order": "freihand", "names": list(JOINT_NAMES), "root": JOINT_NAMES[WRIST]},
+        "frames": {
+            "2d": "pixels of the upright image; the centre of its first pixel is (0, 0), y points down",
+            "3d": "camera: x right, y down, z forward; in unit_3d",
+        },
+        "camera": {"K": prediction.camera.K.tolist(), "origin": prediction.camera.origin},
+        "hands": [_hand_to_json(hand) for hand in prediction.hands],
+    }
+
+
+def from_json(content: dict[str, Any], where: str = "prediction") -> FramePrediction:
+    """Read `to_json` back.
+
+    Args:
+        content: one document.
+        where: what messages call it, a file for example.
+
+    Raises:
+        ValueError: it is of another schema, or a key is missing or wrong.
+    """
+    if content.get("schema") != SCHEMA:
+        raise ValueError(f"{where}: schema is {content.get('schema')!r}; expected {SCHEMA!r}")
+    try:
+        return FramePrediction(
+            source=content["source"],
+            size=(int(content["image"]["width"]), int(content["image"]["height"])),
+            frame=content["frame"],
+            time_s=content["time_s"],
+            camera=Camera(_array(content["camera"]["K"], (3, 3)), content["camera"]["origin"]),
+            hands=tuple(_hand_from_json(hand) for hand in content["hands"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: not a {SCHEMA}: {error!r}") from error
+
+
+def _hand_to_json(hand: HandPrediction) -> dict[str, Any]:
+    return {
+        "hand": hand.hand,
+        "box": _rounded(hand.box, _PIXEL_DIGITS),
+        "box_origin": hand.box_origin,
+        "scale": {"bone": [JOINT_NAMES[joint] for joint in SCALE_BONE], "metres": hand.scale_m},
+        "unit_3d": hand.unit_3d,
+        "keypoints_2d": _rounded(hand.keypoints_2d, _PIXEL_DIGITS),
+        "joints_3d_camera": _rounded(hand.joints_3d, _DEPTH_DIGITS),
+        "joints_3d_root_relative": _rounded(hand.joints_3d_relative, _DEPTH_DIGITS),
+    }
+
+
+def _hand_from_json(content: dict[str, Any]) -> HandPrediction:
+    return HandPrediction(
+        hand=content["hand"],
+        box=_array(content["box"], (4,)),
+        box_origin=content["box_origin"],
+        keypoints_2d=_array(content["keypoints_2d"], (NUM_JOINTS, 2)),
+        joints_3d=_array(content["joints_3d_camera"], (NUM_JOINTS, 3)),
+        scale_m=content["scale"]["metres"],
+    )
+
+
+def _rounded(values: NDArray[np.float64], digits: int) -> list[Any]:
+    rounded: list[Any] = np.round(values, digits).tolist()
+    return rounded
+
+
+def _array(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if array.shape != shape:
+        raise ValueError(f"expected shape {shape}, got {array.shape}")
+    return array

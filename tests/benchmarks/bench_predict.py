@@ -1,0 +1,93 @@
+"""How much of the bare network's speed `peclr predict` reaches: files in, JSON and overlays out."""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D
+from peclr.predict.annotations import Annotations
+from peclr.predict.inputs import find_inputs, frames_of
+from peclr.predict.network import TrainedNetwork
+from peclr.predict.outputs import OutputFolder
+from peclr.predict.pipeline import Predicted, predict_frames
+from peclr.predict.two_pass import run_network
+
+IMAGES = 24
+BATCH_SIZE = 8
+VIEW_SIZE = 224
+ROUNDS = 3
+PASSES = 2  # through the network for every image without a box: both count
+
+
+def write_photos(folder: Path, count: int) -> None:
+    """JPEG files of 224 px with as much detail as photographs have."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = rng.integers(0, 256, (56, 56, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number:04d}.jpg"), cv2.resize(coarse, (VIEW_SIZE, VIEW_SIZE)))
+
+
+def bare_seconds(trained: TrainedNetwork, passes: int) -> float:
+    """Time of that many views through the network, batch by batch, already in memory."""
+    views = [np.random.default_rng(0).integers(0, 256, (VIEW_SIZE, VIEW_SIZE, 3), np.uint8)] * BATCH_SIZE
+    cameras = [np.array([[500.0, 0, 112], [0, 500, 112], [0, 0, 1]])] * BATCH_SIZE
+    start = time.perf_counter()
+    for _ in range(passes // BATCH_SIZE):
+        run_network(trained.network, views, cameras)
+    return time.perf_counter() - start
+
+
+def predict_seconds(trained: TrainedNetwork, photos: Path, out: Path) -> float:
+    """Time of the command's work, without importing PyTorch and loading weights."""
+    start = time.perf_counter()
+    with OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs:
+        for result in predict_frames(trained, frames_of(find_inputs([str(photos)])), Annotations(), BATCH_SIZE):
+            assert isinstance(result, Predicted)
+            outputs.write(result)
+    return time.perf_counter() - start
+
+
+def run() -> list[dict[str, Any]]:
+    """Measure in turns, as the machine has other work as well; the median of the ratios counts."""
+    torch.manual_seed(0)
+    network = PoseNet25D(ResNetEncoder("resnet50")).init_for(VIEW_SIZE).eval()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    trained = TrainedNetwork(network, VIEW_SIZE, Path("random"))
+    with tempfile.TemporaryDirectory() as temporary:
+        photos = Path(temporary, "photos")
+        photos.mkdir()
+        write_photos(photos, IMAGES)
+        bare_seconds(trained, BATCH_SIZE)  # warm-up
+        ratios, rates = [], []
+        for number in range(ROUNDS):
+            before = bare_seconds(trained, IMAGES)
+            taken = predict_seconds(trained, photos, Path(temporary, f"out-{number}"))
+            after = bare_seconds(trained, IMAGES)
+            ratios.append(PASSES * (before + after) / 2 / taken)
+            rates.append(IMAGES / taken)
+    return [
+        {
+            "name": "predict_over_bare_network",
+            "value": round(statistics.median(ratios), 3),
+            "unit": f"of ResNet-50's views/s, {PASSES} passes per image, batch {BATCH_SIZE}",
+            "target": ">= 0.9",
+        },
+        {
+            "name": "predict_images_per_s",
+            "value": round(statistics.median(rates), 2),
+            "unit": f"images of {VIEW_SIZE} px/s, {torch.get_num_threads()} threads",
+            "target": None,
+        },
+    ]
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)

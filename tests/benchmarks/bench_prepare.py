@@ -1,0 +1,113 @@
+"""How much memory and time `peclr prepare` takes for a YouTube3DHands of full size, and how fast prepared sets open.
+
+Each number is taken in a process of its own. Frames are empty files: readers look only whether they are there.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Kulon et al., CVPR 2020; Zimmermann et al., ICCV 2019
+YOUTUBE3D_HANDS = 47_125
+FREIHAND_HANDS, FREIHAND_VERSIONS = 32_560, 4
+_POOL = 64  # different meshes; more of them would make the same text at a hundredth of the speed
+
+_TIMED = """
+import json, sys, time
+{imports}
+start = time.perf_counter()
+result = {statement}
+seconds = time.perf_counter() - start
+# of this process alone; ru_maxrss begins with that of the parent
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps([seconds, int(status["VmHWM"].split()[0]) * 1024 / 1e9]))
+"""
+
+
+def bench_prepare(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
+    """Makes data sets of full size in a temporary folder, 3 GB, and measures.
+
+    Args:
+        hands: Of YouTube3DHands; fewer for a quick look.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        films, freihand = Path(folder, "films"), Path(folder, "freihand")
+        write_youtube3d(films, hands)
+        write_freihand(freihand)
+        gigabytes = (films / "youtube_train.json").stat().st_size / 1e9
+        seconds, peak = timed(
+            "from pathlib import Path; from peclr.data.packing import pack", _pack("youtube3d", films)
+        )
+        timed("from pathlib import Path; from peclr.data.packing import pack", _pack("freihand", freihand))
+        opened = [
+            timed("from peclr.data.youtube3d import YouTube3DHands", f"YouTube3DHands({str(films)!r})")[0],
+            timed("from peclr.data.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
+        ]
+    return [
+        {"name": "prepare_youtube3d_peak_gb", "value": peak, "unit": "GB", "target": 3.0},
+        {"name": "prepare_youtube3d_gb_per_s", "value": gigabytes / seconds, "unit": "GB/s", "target": None},
+        {"name": "open_prepared_s", "value": max(opened), "unit": "s", "target": 2.0},
+    ]
+
+
+def timed(imports: str, statement: str) -> tuple[float, float]:
+    """Seconds that a statement takes in a new process, and that process's peak of resident memory, GB.
+
+    Most of the peak is the mapped label file, which the system can take back; what is allocated is 60 MB.
+    """
+    code = _TIMED.format(imports=imports, statement=statement)
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    seconds, peak = json.loads(result.stdout.splitlines()[-1])
+    return seconds, peak
+
+
+def write_youtube3d(root: Path, hands: int) -> None:
+    """Writes labels as long as the published ones, 19 characters a number, and empty frames."""
+    names = [f"youtube/{hand // 460:011d}/video/frames/{hand}.png" for hand in range(hands)]
+    for name in names:
+        if not (frame := root / name).parent.is_dir():
+            frame.parent.mkdir(parents=True)
+        frame.touch()
+    rng = np.random.default_rng(0)
+    meshes = [json.dumps((rng.normal(600, 60, (778, 3))).tolist()) for _ in range(_POOL)]
+    images = [{"name": name, "width": 1600, "height": 1200, "id": hand} for hand, name in enumerate(names)]
+    with (root / "youtube_train.json").open("w") as file:
+        file.write(f'{{"images": {json.dumps(images)}, "annotations": [')
+        for hand in range(hands):
+            rest = f'"is_left": {hand % 2}, "image_id": {hand}, "id": {hand}'
+            file.write(f'{", " if hand else ""}{{"vertices": {meshes[hand % _POOL]}, {rest}}}')
+        file.write("]}")
+
+
+def write_freihand(root: Path) -> None:
+    """Writes labels of full size, and empty images."""
+    rgb = root / "training" / "rgb"
+    rgb.mkdir(parents=True)
+    for number in range(FREIHAND_HANDS * FREIHAND_VERSIONS):
+        (rgb / f"{number:08d}.jpg").touch()
+    rng = np.random.default_rng(0)
+    labels = {
+        "K": np.tile([[480.0, 0, 112], [0, 480, 112], [0, 0, 1]], (FREIHAND_HANDS, 1, 1)),
+        "scale": np.full(FREIHAND_HANDS, 0.03),
+        "xyz": rng.normal([0, 0, 0.7], 0.03, (FREIHAND_HANDS, 21, 3)),
+    }
+    for kind, values in labels.items():
+        (root / f"training_{kind}.json").write_text(json.dumps(values.tolist()))
+
+
+def _pack(dataset: str, root: Path) -> str:
+    split = "training" if dataset == "freihand" else "train"
+    return f"pack({dataset!r}, Path({str(root)!r}), {split!r})"
+
+
+if __name__ == "__main__":
+    start = time.perf_counter()
+    for row in bench_prepare(int(sys.argv[1]) if len(sys.argv) > 1 else YOUTUBE3D_HANDS):
+        print(row)
+    print(f"{time.perf_counter() - start:.0f} s")

@@ -1,0 +1,87 @@
+"""ONNX: the same predictions as PyTorch for any batch and any camera, and a check that would notice others."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from peclr.checkpoints import export_onnx, load_pose_net
+from peclr.checkpoints.onnx_file import OUTPUTS, compare_with_onnx
+from peclr.geometry.affine import compose, rotation, scaling, translation
+from peclr.geometry.joints import JOINT_NAMES
+from peclr.models.pose_net import PoseNet25D
+
+SIZE = 48  # of the exported run
+
+
+@pytest.fixture(scope="module")
+def exported(exported_run: Path) -> tuple[PoseNet25D, Path]:
+    """A network, and the ONNX file of it."""
+    return load_pose_net(exported_run / "finetuned.safetensors").eval(), exported_run / "finetuned.onnx"
+
+
+def session_of(path: Path) -> Any:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_onnxruntime_predicts_what_pytorch_does(exported: tuple[PoseNet25D, Path], batch: int) -> None:
+    network, path = exported
+    generator = torch.Generator().manual_seed(batch)
+    image = torch.randn(batch, 3, SIZE, SIZE, generator=generator)
+    K = torch.tensor([[90.0, 0, 24], [0, 95, 23], [0, 0, 1]])
+    # of a crop that was turned upside down, of one that was turned a little, of one that was scaled and moved …
+    view_from_image = compose(
+        translation(torch.rand(batch, 2, generator=generator) * 9),
+        rotation(torch.linspace(torch.pi, 0.1, batch)),
+        scaling(torch.linspace(0.7, 1.6, batch)),
+    )
+    cameras = view_from_image @ K
+    with torch.no_grad():
+        expected = network(image, cameras)
+    session = session_of(path)
+    found = dict(zip(OUTPUTS, session.run(OUTPUTS, {"image": image.numpy(), "K": cameras.numpy()}), strict=True))
+    np.testing.assert_allclose(found["keypoints_2d"], expected["keypoints_2d"].numpy(), atol=1e-4)
+    for name in ("depth_rel", "root_depth", "joints_3d"):  # in bone lengths, of about 0.03 m
+        np.testing.assert_allclose(0.03 * found[name], 0.03 * expected[name].numpy(), atol=1e-4)
+    assert found["joints_3d"].shape == (batch, 21, 3)
+
+
+def test_the_camera_matters_to_the_export(exported: tuple[PoseNet25D, Path]) -> None:
+    session = session_of(exported[1])
+    image = np.zeros((1, 3, SIZE, SIZE), np.float32)
+    near, far = (np.array([[[f, 0, 24], [0, f, 24], [0, 0, 1]]], np.float32) for f in (60, 240))
+    depths = [session.run(["root_depth"], {"image": image, "K": K})[0][0] for K in (near, far)]
+    assert depths[1] > 2 * depths[0]
+
+
+def test_the_file_describes_itself(exported: tuple[PoseNet25D, Path]) -> None:
+    import onnx
+
+    model = onnx.load(str(exported[1]))
+    onnx.checker.check_model(model)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    assert properties["view_size"] == str(SIZE)
+    assert json.loads(properties["joint_names"]) == list(JOINT_NAMES)
+    assert [entry.name for entry in model.graph.input] == ["image", "K"]
+
+
+def test_the_check_notices_another_network(exported: tuple[PoseNet25D, Path]) -> None:
+    other = copy.deepcopy(exported[0])
+    with torch.no_grad():
+        other.backend_model.fc.bias[3] += 0.001  # a thousandth of a pixel
+    assert compare_with_onnx(other, exported[1], SIZE).keypoints_px > 1e-4
+    with torch.no_grad():
+        other.backend_model.fc.bias.fill_(torch.nan)
+    assert not compare_with_onnx(other, exported[1], SIZE).joints_m <= 1e-4
+
+
+def test_nothing_is_overwritten(exported: tuple[PoseNet25D, Path]) -> None:
+    with pytest.raises(FileExistsError, match=r"finetuned\.onnx exists already"):
+        export_onnx(exported[0], exported[1], SIZE)

@@ -1,0 +1,53 @@
+"""Weights out for PyTorch: torchvision takes them strictly, and nothing is overwritten."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision  # type: ignore[import-untyped]
+
+from peclr.checkpoints import export_safetensors, export_torchvision, load_encoder
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D
+
+
+def encoder_of(width: float) -> ResNetEncoder:
+    torch.manual_seed(0)
+    encoder = ResNetEncoder("resnet18", width)
+    for key, value in encoder.state_dict().items():  # nothing that a fresh network has as well
+        value.fill_(7) if key.endswith("num_batches_tracked") else value.uniform_(0.5, 1.5)
+    return encoder
+
+
+def test_export_loads_into_torchvision_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.pth"
+    encoder = encoder_of(1).eval()
+    export_torchvision(encoder, path)
+    model = torchvision.models.resnet18()
+    model.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    model.fc = torch.nn.Identity()
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(image), encoder(image))
+    back = load_encoder(path).state_dict()
+    assert all(torch.equal(value, back[key]) for key, value in encoder.state_dict().items())
+
+
+def test_export_of_a_pose_nets_encoder_leaves_the_pose_head_behind(tmp_path: Path) -> None:
+    network = PoseNet25D(encoder_of(1))
+    export_torchvision(network.backend_model, tmp_path / "encoder.pth")
+    torchvision.models.resnet18().load_state_dict(torch.load(tmp_path / "encoder.pth"), strict=True)
+
+
+def test_export_refuses_what_torchvision_lacks_and_what_exists(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no resnet18 of width 0\.125"):
+        export_torchvision(encoder_of(0.125), tmp_path / "encoder.pth")
+    (tmp_path / "encoder.pth").touch()
+    with pytest.raises(FileExistsError, match=r"encoder\.pth exists already"):
+        export_torchvision(encoder_of(1), tmp_path / "encoder.pth")
+
+
+def test_safetensors_overwrite_nothing(tmp_path: Path) -> None:
+    (tmp_path / "net.safetensors").touch()
+    with pytest.raises(FileExistsError, match=r"net\.safetensors exists already"):
+        export_safetensors(encoder_of(0.125), tmp_path / "net.safetensors")

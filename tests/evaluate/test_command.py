@@ -1,0 +1,174 @@
+"""`peclr evaluate`: a network or a file of predictions to scores, tables and pictures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from peclr.data.freihand import FreiHAND
+from peclr.evaluate.command import evaluate_main
+from peclr.evaluate.freihand import CropRule, predict_split
+from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D
+from peclr.predict.network import load_network
+
+SIZE = 32
+SCORED = {"scores.txt", "scores.json", "pck.png", "worst.png"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuning run's folder, with a network that predicts different hands for different pictures."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
+    with torch.no_grad():
+        network.backend_model.fc.weight *= 20
+        network.backend_model.fc.bias += torch.randn(64) * torch.tensor([4.0, 4.0, 0.3]).repeat(22)[:64]
+    (folder / "checkpoints").mkdir()
+    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
+    (folder / "config.yaml").write_text(f"model: {{init_args: {{view_size: {SIZE}}}}}\n")
+    return folder
+
+
+@pytest.fixture
+def unlabelled(embedded_hands: Path, tmp_path: Path) -> Path:
+    """As older downloads of FreiHAND: no evaluation_xyz.json."""
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    shutil.copytree(embedded_hands / "evaluation", folder / "evaluation")
+    for kind in ("K", "scale"):
+        shutil.copy(embedded_hands / f"evaluation_{kind}.json", folder)
+    return folder
+
+
+def evaluate(*arguments: object) -> int:
+    return evaluate_main([str(argument) for argument in arguments])
+
+
+def predicted(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+    return read_predictions(path / "pred.json").xyz
+
+
+@pytest.mark.parametrize("crop", ["two-pass", "keypoints", "image"])
+def test_predictions_do_not_depend_on_the_batch_size(crop: CropRule, run: Path, embedded_hands: Path) -> None:
+    source = FreiHAND(embedded_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
+    trained = load_network(run, device="cpu")
+    one, three, all_of_them = (predict_split(trained, source, crop, size, progress=False).xyz for size in (1, 3, 64))
+    assert one.shape == (8, 21, 3)
+    assert np.ptp(one, axis=0).max() > 1e-3  # other pictures, other hands
+    np.testing.assert_allclose(three, one, atol=1e-5)
+    np.testing.assert_allclose(all_of_them, one, atol=1e-5)
+
+
+def test_a_run_is_scored_with_everything_that_goes_with_it(
+    run: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = shutil.copytree(run, tmp_path / "run")
+    assert evaluate(moved, "--data", embedded_hands) == 0
+    out = moved / "evaluation"
+    assert {path.name for path in out.iterdir()} == SCORED | {"pred.json", "pred.zip"}
+    shown = capsys.readouterr()
+    assert "aligned, no mirroring" in shown.out
+    assert "little_tip" in shown.out
+    assert "hand/s" in shown.err
+    content = json.loads((out / "scores.json").read_text())
+    assert (content["hands"], content["crop"], content["view_size"]) == (8, "two-pass", SIZE)
+    assert cv2.imread(str(out / "worst.png")) is not None
+    assert cv2.imread(str(out / "pck.png")) is not None
+    # the file that was written scores as the network did
+    assert evaluate("--predictions", out / "pred.zip", "--data", embedded_hands, "--out", tmp_path / "again") == 0
+    again = json.loads((tmp_path / "again" / "scores.json").read_text())
+    assert again["scores"] == pytest.approx(content["scores"], abs=1e-5)
+
+
+def test_the_scale_of_the_files_makes_metres(run: Path, unlabelled: Path, tmp_path: Path) -> None:
+    evaluate(run, "--data", unlabelled, "--out", tmp_path / "before")
+    path = unlabelled / "evaluation_scale.json"
+    path.write_text(json.dumps([2 * scale for scale in json.loads(path.read_text())]))
+    evaluate(run, "--data", unlabelled, "--out", tmp_path / "after")
+    np.testing.assert_allclose(predicted(tmp_path / "after"), 2 * predicted(tmp_path / "before"), rtol=1e-5)
+
+
+def test_without_labels_it_predicts_only_and_says_so(
+    run: Path, unlabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(run, "--data", unlabelled, "--out", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"pred.json", "pred.zip"}
+    assert "evaluation_xyz.json is not there: predicted only, not scored" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"crop around keypoints needs evaluation_xyz\.json"):
+        evaluate(run, "--data", unlabelled, "--out", tmp_path / "out2", "--crop", "keypoints")
+    with pytest.raises(FileNotFoundError, match=r"evaluation_xyz\.json: no such file"):
+        evaluate("--predictions", tmp_path / "out" / "pred.json", "--data", unlabelled)
+
+
+def test_the_zero_predictor_scores_the_distance_of_the_hands(embedded_hands: Path, tmp_path: Path) -> None:
+    xyz = read_labels(embedded_hands / "evaluation_xyz.json", 21)
+    plain, _ = write_predictions(tmp_path, Predictions(np.zeros_like(xyz)))
+    evaluate("--predictions", plain, "--data", embedded_hands)
+    scores = json.loads((tmp_path / "pred_evaluation" / "scores.json").read_text())["scores"]
+    assert scores["xyz_mean3d"] == pytest.approx(100 * np.sqrt((xyz**2).sum(-1)).mean())
+    # aligned, all joints fall on the middle of the hand
+    spread = np.sqrt(((xyz - xyz.mean(1, keepdims=True)) ** 2).sum(-1)).mean()
+    assert scores["xyz_al_mean3d"] == pytest.approx(100 * spread)
+    # FreiHAND's README gives 70.79 and 4.73 cm for its hands: these are as far away and as large
+    assert 40 < scores["xyz_mean3d"] < 100
+    assert 3 < scores["xyz_al_mean3d"] < 7
+
+
+def test_labels_alone_are_enough_to_score_a_file(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels").mkdir()
+    shutil.copy(embedded_hands / "evaluation_xyz.json", tmp_path / "labels")
+    xyz = read_labels(embedded_hands / "evaluation_xyz.json", 21)
+    verts = np.random.default_rng(0).normal(0, 0.04, (len(xyz), 778, 3))
+    plain, _ = write_predictions(tmp_path, Predictions(xyz, verts))
+    evaluate("--predictions", plain, "--data", tmp_path / "labels", "--out", tmp_path / "keypoints")
+    assert {path.name for path in (tmp_path / "keypoints").iterdir()} == SCORED - {"worst.png"}
+    shown = capsys.readouterr().out
+    assert "meshes are not scored" in shown
+    assert "worst cases are not drawn" in shown
+    (tmp_path / "labels" / "evaluation_verts.json").write_text(json.dumps(verts.tolist()))
+    evaluate("--predictions", plain, "--data", tmp_path / "labels", "--out", tmp_path / "meshes")
+    scores = json.loads((tmp_path / "meshes" / "scores.json").read_text())["scores"]
+    assert scores["f_score_5"] == pytest.approx(1)
+
+
+def test_another_number_of_hands_is_told(embedded_hands: Path, tmp_path: Path) -> None:
+    plain, _ = write_predictions(tmp_path, Predictions(np.zeros((5, 21, 3))))
+    with pytest.raises(ValueError, match=r"pred\.json: predicts 5 hands, but .*evaluation_xyz\.json has 8"):
+        evaluate("--predictions", plain, "--data", embedded_hands)
+    assert not (tmp_path / "pred_evaluation").exists()
+
+
+def test_nothing_is_overwritten_and_one_thing_is_evaluated(
+    run: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "note.txt").touch()
+    with pytest.raises(FileExistsError, match=r"is not an empty folder; choose another by --out"):
+        evaluate(run, "--data", embedded_hands, "--out", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such"):
+        evaluate(tmp_path / "nowhere", "--data", embedded_hands, "--out", tmp_path / "out")
+    with pytest.raises(ValueError, match="batch size must be at least 1, got 0"):
+        evaluate(run, "--data", embedded_hands, "--out", tmp_path / "out", "--batch-size", 0)
+    with pytest.raises(SystemExit):
+        evaluate("--data", embedded_hands)
+    assert "give either RUN" in capsys.readouterr().err
+
+
+def test_a_network_that_has_diverged_is_told(run: Path, embedded_hands: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(run, tmp_path / "run")
+    path = moved / "checkpoints" / "last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["pose_net.backend_model.fc.bias"].fill_(torch.nan)
+    torch.save(content, path)
+    for crop in ("two-pass", "image"):
+        with pytest.raises(ValueError, match=r"not finite.*diverged"):
+            evaluate(moved, "--data", embedded_hands, "--crop", crop)

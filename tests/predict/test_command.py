@@ -1,0 +1,157 @@
+"""`peclr predict` as a user calls it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from peclr.predict import HandPredictor
+from peclr.predict.command import predict_main
+from peclr.predict.schema import from_json
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, picture: MakePicture) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        path = folder / f"{number}.png"
+        path.write_bytes(cv2.imencode(".png", picture(seed=number)[..., ::-1])[1].tobytes())
+    return folder
+
+
+def read(path: Path) -> dict[str, object]:
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def test_a_folder_of_photos(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert predict_main([str(run), str(photos), "--out", str(out), "--batch-size", "2"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        f"{number}.{kind}" for number in range(3) for kind in ("json", "overlay.jpg")
+    ]
+    shown = capsys.readouterr().out
+    assert "focal length taken as 28/36" in shown
+    assert "lengths of the bone" in shown
+    assert "3 pictures, 3 hands" in shown
+    assert "pictures/s" in shown
+    assert str(out) in shown
+    predictor = HandPredictor.load(run)
+    for number in range(3):
+        back = from_json(read(out / f"{number}.json"))
+        (expected,) = predictor(photos / f"{number}.png")
+        np.testing.assert_allclose(back.hands[0].joints_3d, expected.joints_3d, rtol=1e-3, atol=1e-4)
+        assert (back.camera.origin, back.size) == ("default", (80, 60))
+
+
+def test_unreadable_files_are_told_and_skipped(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "1.png").write_bytes(b"")
+    out = tmp_path / "out"
+    assert predict_main([str(run), str(photos), "--out", str(out), "--no-overlay"]) == 1
+    assert sorted(path.name for path in out.iterdir()) == ["0.json", "2.json"]
+    shown = capsys.readouterr().err
+    assert "1.png: 0 bytes" in shown
+    assert "1 could not be read" in shown
+
+
+def test_options_reach_the_prediction(run: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--box=-5,10,40,50", "--hand=left", "--K=70,72,40,30", "--scale=0.03", "--no-overlay", "--sides"]
+    assert predict_main([str(run), str(photos / "0.png"), f"--out={out}", *options]) == 0
+    K = [[70, 0, 40], [0, 72, 30], [0, 0, 1]]
+    (expected,) = HandPredictor.load(run)(photos / "0.png", box=(-5, 10, 40, 50), hand="left", K=K, scale_m=0.03)
+    back = from_json(read(out / "0.json"))
+    np.testing.assert_allclose(back.hands[0].joints_3d, expected.joints_3d, atol=1e-5)
+    np.testing.assert_allclose(back.hands[0].keypoints_2d, expected.keypoints_2d, atol=1e-2)
+    assert (back.hands[0].hand, back.hands[0].scale_m, back.camera.origin) == ("left", 0.03, "given")
+    assert sorted(path.name for path in out.iterdir()) == ["0.json", "0.sides.png"]
+
+
+def test_a_box_file_says_where_and_which_hands(run: Path, photos: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(
+        "file,left,top,right,bottom,hand\n0.png,5,5,30,40,left\n0.png,40,5,70,40,right\n2.png,5,5,9,9,left\n"
+    )
+    arguments = [str(run), str(photos), f"--boxes={boxes}", "--no-overlay"]
+    assert predict_main([*arguments, "--hand=both-from-box-file", f"--out={tmp_path / 'both'}"]) == 0
+    hands = [[hand.hand for hand in from_json(read(tmp_path / "both" / f"{i}.json")).hands] for i in range(3)]
+    assert hands == [["left", "right"], [], ["left"]]
+    assert predict_main([*arguments, "--hand=right", f"--out={tmp_path / 'right'}"]) == 0
+    assert [hand.hand for hand in from_json(read(tmp_path / "right" / "0.json")).hands] == ["right", "right"]
+
+
+def test_a_video_in_and_a_video_out(run: Path, picture: MakePicture, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 60))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write MJPG")
+    for number in range(5):
+        writer.write(picture(seed=number))
+    writer.release()
+    out, video = tmp_path / "out", tmp_path / "skeletons.avi"
+    assert predict_main([str(run), str(clip), f"--out={out}", f"--video={video}", "--max-frames=4"]) == 0
+    assert [path.name for path in out.iterdir()] == ["clip.jsonl"]
+    documents = [from_json(json.loads(line)) for line in (out / "clip.jsonl").read_text().splitlines()]
+    assert [document.frame for document in documents] == [0, 1, 2, 3]
+    np.testing.assert_allclose([document.time_s or 0 for document in documents], [0, 0.25, 0.5, 0.75])
+    capture = cv2.VideoCapture(str(video))
+    assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (4, 4)
+
+
+def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    start = [str(run), str(photos), f"--out={out}"]
+    cases: list[tuple[list[str], type[Exception], str]] = [
+        ([str(run), "nothing.jpg"], FileNotFoundError, r"nothing\.jpg"),
+        ([str(tmp_path / "no"), str(photos)], FileNotFoundError, "no such run"),
+        ([*start, "--hand=both-from-box-file"], ValueError, "--boxes"),
+        ([*start, "--K=none.json"], FileNotFoundError, r"none\.json"),
+        ([*start, "--boxes=none.csv"], FileNotFoundError, r"none\.csv"),
+        ([*start, "--scale=3"], ValueError, "in metres"),
+        ([*start, "--focal=-1"], ValueError, "focal length"),
+        ([*start, "--video=x.gif"], ValueError, r"x\.gif"),
+        ([*start, f"--out={photos}"], FileExistsError, "not an empty folder"),
+    ]
+    for arguments, kind, message in cases:
+        with pytest.raises(kind, match=message):
+            predict_main(arguments)
+        assert not out.exists()
+    for wrong in ("--box=1,2,3", "--hand=both", "--batch-size=0", "--max-frames=-1"):
+        with pytest.raises(SystemExit) as stop:
+            predict_main([*start, wrong])
+        assert stop.value.code == 2
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom peclr.predict.command import predict_main\n"
+        "try:\n    predict_main(['--help'])\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print('IMPORTED', *sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    usage, imported = shown.split("IMPORTED")
+    assert "--boxes FILE" in usage
+    assert set(imported.split()) & {"torch", "numpy", "cv2", "matplotlib", "albumentations"} == set()
+
+
+def test_real_photographs(real_hands: Path, run: Path, tmp_path: Path) -> None:
+    photos = real_hands / "photos"
+    options = [f"--K={real_hands / 'photos.json'}", "--scale=0.03"]
+    assert predict_main([str(run), str(photos), f"--out={tmp_path / 'out'}", *options]) == 0
+    for path in photos.glob("*.jpg"):
+        document = from_json(read(tmp_path / "out" / f"{path.stem}.json"))
+        assert document.camera.origin == ("given" if "eval" in path.name else "default")
+        assert document.hands[0].unit_3d == "m"
+        overlay = cv2.imread(str(tmp_path / "out" / f"{path.stem}.overlay.jpg"))
+        assert overlay is not None
+        assert overlay.shape[:2] == document.size[::-1]

@@ -1,0 +1,101 @@
+"""Images, folders, patterns, videos: found, in order, with numbers and times."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from peclr.predict.inputs import count_frames, find_inputs, frame_rate, frames_of
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+
+
+def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(path.suffix, picture[..., ::-1])[1].tobytes())
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """Seven frames of growing brightness, ten a second."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (48, 32))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write MJPG")
+    for number in range(7):
+        picture = np.zeros((32, 48, 3), np.uint8)
+        picture[..., 2] = 30 * number  # red, in OpenCV's order
+        writer.write(picture)
+    writer.release()
+    return path
+
+
+def test_a_folder_is_searched_with_the_folders_below(tmp_path: Path, picture: MakePicture) -> None:
+    for name in ("b.png", "a.jpg", "ÜBER/手.webp", "ÜBER/.hidden.png", "._a.jpg"):
+        save(tmp_path / "photos" / name, picture())
+    (tmp_path / "photos" / "notes.txt").touch()
+    found = find_inputs([str(tmp_path / "photos")])
+    assert [item.file for item in found] == ["a.jpg", "b.png", "ÜBER/手.webp"]
+    shapes = [frame.load().shape for frame in frames_of(found)]
+    assert shapes == [(60, 80, 3)] * 3
+    assert count_frames(found) == 3
+
+
+def test_patterns_files_and_repetitions(tmp_path: Path, picture: MakePicture) -> None:
+    for name in ("1.png", "2.png", "10.jpg", "x[1].png", "deep/er/3.png"):
+        save(tmp_path / name, picture())
+    words = [str(tmp_path / "*.png"), str(tmp_path / "1.png"), str(tmp_path / "**/3.png")]
+    assert [item.file for item in find_inputs(words)] == ["1.png", "2.png", "x[1].png", "3.png"]
+    # a file's own name is no pattern
+    assert [item.file for item in find_inputs([str(tmp_path / "x[1].png")])] == ["x[1].png"]
+
+
+@pytest.mark.parametrize("word", ["nothing.jpg", "*.jpg", "camera:", "camera:x", "."])
+def test_words_that_mean_nothing_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="^" + word.replace("*", r"\*").replace(".", r"\.") + ": no"):
+        find_inputs([word])
+
+
+def test_a_camera_is_not_opened_to_be_found() -> None:
+    (camera,) = find_inputs(["camera:7"])
+    assert (camera.source, camera.file, camera.kind) == ("camera:7", "camera-7", "camera")
+    assert count_frames([camera]) is None
+
+
+def test_a_still_image_has_no_number_and_no_time(tmp_path: Path, picture: MakePicture) -> None:
+    (frame,) = frames_of(find_inputs([str(save(tmp_path / "a.png", picture()))]))
+    assert (frame.number, frame.time_s) == (None, None)
+    np.testing.assert_array_equal(frame.load(), picture())
+
+
+def test_videos_give_rgb_frames_with_numbers_and_times(video: Path) -> None:
+    found = find_inputs([str(video)])
+    frames = list(frames_of(found))
+    assert [frame.number for frame in frames] == list(range(7))
+    np.testing.assert_allclose([frame.time_s or 0.0 for frame in frames], np.arange(7) / 10, atol=1e-6)
+    for number, frame in enumerate(frames):
+        np.testing.assert_allclose(frame.load().mean(axis=(0, 1)), [30 * number, 0, 0], atol=4)
+    assert frame_rate(found[0]) == 10
+    assert (count_frames(found), count_frames(found, limit=3)) == (7, 3)
+    assert len(list(frames_of(found, limit=3))) == 3
+
+
+def test_a_video_that_is_none_is_told_when_it_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    path.write_text("nothing")
+    (frame,) = frames_of(find_inputs([str(path)]))
+    with pytest.raises(ValueError, match=r"clip\.mp4: not a video"):
+        frame.load()
+
+
+def test_unreadable_images_are_told_when_they_are_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"no image")
+    (frame,) = frames_of(find_inputs([str(path)]))
+    with pytest.raises(ValueError, match=r"a\.jpg: 8 bytes"):
+        frame.load()

@@ -1,0 +1,236 @@
+"""Predictions in the picture's own pixels and camera, of right and left hands, with and without boxes."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D, PoseOutput
+from peclr.predict import HandPredictor
+from peclr.predict.annotations import for_all
+from peclr.predict.inputs import Frame, Input
+from peclr.predict.network import TrainedNetwork
+from peclr.predict.pipeline import Predicted, Unreadable
+from peclr.predict.two_pass import predict_two_pass
+
+MakePicture = Callable[..., NDArray[np.uint8]]
+K = np.array([[70.0, 0, 41.25], [0, 72, 28.5], [0, 0, 1]])
+
+
+class FakeNet(PoseNet25D):
+    """Sees all joints at given pixels of its view, one bone length deep, and remembers what it was given."""
+
+    def __init__(self, points: Tensor) -> None:
+        super().__init__(ResNetEncoder("resnet18", 0.125))
+        self.points = points
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
+        self.seen.append((image, K))
+        batch = len(image)
+        points, depth = self.points.expand(batch, 21, 2), torch.ones(batch, 21)
+        return PoseOutput(
+            raw={"keypoints_2d": points, "depth_rel": depth, "root_depth": depth[:, 0]},
+            keypoints_2d=points,
+            depth_rel=depth,
+            root_depth=depth[:, 0],
+            root_depth_closed_form=depth[:, 0],
+            joints_3d=torch.cat((points, depth[..., None]), dim=-1),
+        )
+
+
+def fake(points: NDArray[np.float64]) -> tuple[FakeNet, HandPredictor]:
+    network = FakeNet(torch.tensor(points, dtype=torch.float32)).eval()
+    return network, HandPredictor(TrainedNetwork(network, 32, Path("fake")))
+
+
+def frame(image: NDArray[np.uint8], name: str = "a.png") -> Frame:
+    return Frame(Input(name, name, "image"), lambda: image)
+
+
+@pytest.mark.parametrize("box", [(20.0, 10.0, 60.0, 40.0), (-15.0, -9.5, 12.0, 30.0), (50.0, 40.0, 120.0, 90.0)])
+@pytest.mark.parametrize("hand", ["right", "left"])
+def test_what_is_seen_in_the_view_comes_back_to_the_picture(
+    picture: MakePicture, box: tuple[float, ...], hand: str
+) -> None:
+    # two diagonal corners of the box, where the rule puts them: the longer side takes up 0.7 of 32 px
+    left, top, right, bottom = box
+    scale = 0.7 * 32 / max(right - left, bottom - top)
+    centre = np.array([left + right, top + bottom]) / 2
+    corners = np.array([[left, top], [right, bottom]])
+    in_view = (corners - centre) * scale + 16
+    if hand == "left":  # the network sees the mirrored picture
+        in_view[:, 0] = 32 - in_view[:, 0]
+    points = np.concatenate([in_view, np.full((19, 2), 16.0)])
+    network, predictor = fake(points)
+    (result,) = predictor(picture(), hand=hand, box=box, K=K, scale_m=0.03)  # type: ignore[arg-type]
+    np.testing.assert_allclose(result.keypoints_2d[:2], corners, atol=1e-4)
+    np.testing.assert_allclose(result.keypoints_2d[2:], np.tile(centre, (19, 1)), atol=1e-4)
+    np.testing.assert_array_equal(result.box, box)
+    assert (result.hand, result.box_origin, result.unit_3d, len(network.seen)) == (hand, "given", "m", 1)
+    sign = -1 if hand == "left" else 1
+    np.testing.assert_allclose(result.joints_3d, 0.03 * np.c_[points * [sign, 1], np.ones(21)], rtol=1e-6)
+    np.testing.assert_allclose(result.joints_3d_relative, result.joints_3d - result.joints_3d[0])
+
+
+def test_the_network_gets_the_camera_of_its_crop(picture: MakePicture) -> None:
+    """A point in 3-D, projected by the view's K, is where the picture's K and the crop put it."""
+    network, predictor = fake(np.full((21, 2), 16.0))
+    box = np.array([20.0, 10, 60, 40])
+    predictor(picture(), box=box, K=K)
+    predictor(picture(), box=box, K=K, hand="left")
+    point = np.array([0.04, -0.03, 0.5])
+    pixel = (K @ point)[:2] / point[2]
+    expected = (pixel - [40, 25]) * 0.7 * 32 / 40 + 16
+    for (_, cameras), sign in zip(network.seen, (1, -1), strict=True):
+        homogeneous = cameras[0].double().numpy() @ (point * [sign, 1, 1])
+        in_view = homogeneous[:2] / homogeneous[2]
+        if sign == -1:
+            in_view[0] = 32 - in_view[0]
+        np.testing.assert_allclose(in_view, expected, rtol=1e-5)
+
+
+def test_beyond_the_picture_is_black_before_normalisation(picture: MakePicture) -> None:
+    network, predictor = fake(np.full((21, 2), 16.0))
+    predictor(np.full((60, 80, 3), 255, np.uint8), box=(-40, 0, 0, 40))
+    view = network.seen[0][0][0]
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(view[:, 16, 4], -mean / std)
+    torch.testing.assert_close(view[:, 16, 31], (1 - mean) / std)
+
+
+def test_without_a_box_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: MakePicture) -> None:
+    images = [picture(60 + 4 * i, 80, seed=i) for i in range(5)]
+    expected = predict_two_pass(trained.network, images, np.tile(K, (5, 1, 1)), trained.view_size)
+    results = list(HandPredictor(trained).stream(map(frame, images), for_all(K=K, scale_m=0.03), batch_size=2))
+    for result, joints_3d, view, image in zip(
+        results, expected.output["joints_3d"], expected.view_from_image.numpy(), images, strict=True
+    ):
+        assert isinstance(result, Predicted)
+        (hand,) = result.prediction.hands
+        np.testing.assert_allclose(hand.joints_3d, 0.03 * joints_3d, rtol=1e-3, atol=1e-5)
+        assert hand.box_origin == "two_pass"
+        # the box fills 0.7 of the second view
+        assert max(hand.box[2:] - hand.box[:2]) * view[0, 0] == pytest.approx(0.7 * 32)
+        assert result.image is image
+
+
+def test_the_box_found_by_two_passes_gives_the_same_hand(trained: TrainedNetwork, picture: MakePicture) -> None:
+    predictor = HandPredictor(trained)
+    (found,) = predictor(picture(), K=K)
+    (given,) = predictor(picture(), K=K, box=found.box)
+    np.testing.assert_array_equal(given.keypoints_2d, found.keypoints_2d)
+    np.testing.assert_array_equal(given.joints_3d, found.joints_3d)
+
+
+@pytest.mark.parametrize("box", [None, (20.0, 10.0, 60.0, 40.0)], ids=["two-pass", "box"])
+@pytest.mark.parametrize("camera", ["K", "focal", "default"])
+def test_a_left_hand_is_a_mirrored_right_one(
+    trained: TrainedNetwork, picture: MakePicture, box: tuple[float, ...] | None, camera: str
+) -> None:
+    image, width = picture(), 80
+    mirrored_K = np.array([[70.0, 0, width - 1 - 41.25], [0, 72, 28.5], [0, 0, 1]])
+    mirrored_box = None if box is None else (width - 1 - box[2], box[1], width - 1 - box[0], box[3])
+    predictor = HandPredictor(trained)
+    focal = 90.0 if camera == "focal" else None
+    (right,) = predictor(image, box=box, K=K if camera == "K" else None, focal=focal)
+    (left,) = predictor(
+        np.ascontiguousarray(image[:, ::-1]),
+        hand="left",
+        box=mirrored_box,
+        K=mirrored_K if camera == "K" else None,
+        focal=focal,
+    )
+    (other,) = predictor(np.ascontiguousarray(image[:, ::-1]), box=mirrored_box)
+    assert np.abs(other.joints_3d - right.joints_3d).max() > 0.1  # the network can tell the pictures apart
+    np.testing.assert_array_equal(left.joints_3d * [-1, 1, 1], right.joints_3d)
+    np.testing.assert_allclose(width - 1 - left.keypoints_2d[:, 0], right.keypoints_2d[:, 0], rtol=1e-12)
+    np.testing.assert_array_equal(left.keypoints_2d[:, 1], right.keypoints_2d[:, 1])
+    np.testing.assert_allclose(width - 1 - left.box[[2, 0]], right.box[[0, 2]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("hand", ["right", "left"])
+def test_3d_projects_onto_2d_in_the_picture(trained: TrainedNetwork, picture: MakePicture, hand: str) -> None:
+    (result,) = HandPredictor(trained)(picture(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
+    homogeneous = result.joints_3d @ K.T
+    np.testing.assert_allclose(homogeneous[:, :2] / homogeneous[:, 2:], result.keypoints_2d, atol=1e-3)
+
+
+def test_default_camera_looks_through_the_middle(picture: MakePicture, trained: TrainedNetwork) -> None:
+    (result,) = HandPredictor(trained).stream([frame(picture(60, 90))])
+    assert isinstance(result, Predicted)
+    assert result.prediction.camera.origin == "default"
+    np.testing.assert_allclose(result.prediction.camera.K, np.array([[70, 0, 44.5], [0, 70, 29.5], [0, 0, 1]]))
+    assert result.prediction.hands[0].unit_3d == "bone"
+
+
+def test_scale_makes_metres_and_nothing_else(trained: TrainedNetwork, picture: MakePicture) -> None:
+    predictor = HandPredictor(trained)
+    (bones,), (metres,) = predictor(picture()), predictor(picture(), scale_m=0.025)
+    np.testing.assert_allclose(metres.joints_3d, 0.025 * bones.joints_3d)
+    np.testing.assert_array_equal(metres.keypoints_2d, bones.keypoints_2d)
+
+
+def test_order_is_kept_and_unreadable_pictures_are_told(trained: TrainedNetwork, picture: MakePicture) -> None:
+    def refuse() -> NDArray[np.uint8]:
+        raise ValueError("3.png: 0 bytes that are not a readable image")
+
+    frames = [frame(picture(seed=i), f"{i}.png") for i in range(7)]
+    frames[3] = Frame(Input("3.png", "3.png", "image"), refuse)
+    for batch_size in (1, 2, 7, 20):
+        results = list(HandPredictor(trained).stream(frames, batch_size=batch_size))
+        assert [result.frame.input.source for result in results] == [f"{i}.png" for i in range(7)]
+        assert [isinstance(result, Unreadable) for result in results] == [i == 3 for i in range(7)]
+
+
+def test_the_stream_can_be_left_early_and_errors_of_its_input_arrive(
+    trained: TrainedNetwork, picture: MakePicture
+) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[Frame]:
+        while True:
+            read.append(len(read))
+            yield frame(picture())
+
+    stream = HandPredictor(trained).stream(endless(), batch_size=2)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(read) < 20
+
+    def broken() -> Iterator[Frame]:
+        yield frame(picture())
+        raise RuntimeError("the cable is out")
+
+    with pytest.raises(RuntimeError, match="cable"):
+        list(HandPredictor(trained).stream(broken()))
+
+
+def test_three_lines_from_a_run(run: Path, picture: MakePicture, tmp_path: Path) -> None:
+    path = tmp_path / "φωτό.png"
+    path.write_bytes(cv2.imencode(".png", picture()[..., ::-1])[1].tobytes())
+    predictor = HandPredictor.load(run)
+    hands = predictor(path)
+    np.testing.assert_array_equal(hands[0].keypoints_2d, predictor(picture())[0].keypoints_2d)
+    assert hands[0].keypoints_2d.shape == (21, 2)
+    with pytest.raises(ValueError, match="cannot be read"):
+        predictor(tmp_path / "nothing.png")
+    with pytest.raises(ValueError, match="RGB image"):
+        predictor(np.zeros((4, 4), np.uint8))
+
+
+def test_a_network_that_diverged_is_refused(picture: MakePicture) -> None:
+    _, predictor = fake(np.full((21, 2), np.nan))
+    with pytest.raises(ValueError, match="not finite"):
+        predictor(picture())
+
+
+def test_an_empty_batch_is_refused(trained: TrainedNetwork) -> None:
+    with pytest.raises(ValueError, match="batch size 0"):
+        HandPredictor(trained).stream([], batch_size=0)
