@@ -42,8 +42,8 @@ pretrain: setup  ## Pre-train PeCLR on FreiHAND (DATA=path)
 finetune: setup  ## Fine-tune on labelled FreiHAND (DATA=path WEIGHTS=pre-training checkpoint)
 	$(BIN)/python -m peclr fit --config experiments/finetune.yaml --data.root=$(DATA) --model.weights=$(or $(WEIGHTS),null)
 
-evaluate: setup  ## Score a fine-tuned checkpoint on FreiHAND's evaluation split (DATA=path CHECKPOINT=path)
-	$(BIN)/python -m peclr test --config experiments/finetune.yaml --data.root=$(DATA) --ckpt_path=$(CHECKPOINT)
+evaluate: setup  ## Score a fine-tuned run as the FreiHAND leaderboard does (DATA=path RUN=folder or checkpoint)
+	$(BIN)/python -m peclr evaluate $(RUN) --data $(DATA)
 
 clean:  ## Remove the environment and the caches (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
