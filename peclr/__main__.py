@@ -79,6 +79,10 @@ SUBCOMMANDS = {
         "write weights for others: torchvision, safetensors, ONNX", _deferred("peclr.export", "export_main")
     ),
     "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
+    "inspect": Subcommand(
+        "draw the views that a config trains on, and their geometry undone",
+        _deferred("peclr.report.inspection", "inspect_main"),
+    ),
     "prepare": Subcommand(
         "check a data set once and pack its labels, or its crops", _deferred("peclr.data.prepare", "prepare_main")
     ),
@@ -98,14 +102,21 @@ def _usage() -> str:
     )
 
 
+def _raised_knowingly(error: Exception) -> bool:
+    """Whether the message is written for users: by this package, by the parser of configs, or about a file."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    package = frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame is not None else ""
+    return isinstance(error, OSError) or package in {"peclr", "jsonargparse"}
+
+
 def _reason(error: Exception) -> str:
     """What was wrong: jsonargparse buries a constructor's own words in a list of all the types that it tried."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    if "Errors:" not in lines:
-        return str(error)
-    found = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    told = [line for line in found if not line.startswith(("Expected a", "Does not validate"))]
-    return "; ".join(told) or str(error)
+    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
+    wrapping = ("Does not validate", "Subtypes:", "Errors:", "Expected a", "Problem with given", "Given value")
+    told = [line for line in lines if line and not line.startswith(wrapping)]
+    return " ".join(told) or str(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return SUBCOMMANDS[words[0]].run(words[1:])
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         # what the user can mend is told in one line; anything else is a bug and keeps its traceback
+        if not _raised_knowingly(error):
+            raise
         print(f"peclr {words[0]}: {_reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

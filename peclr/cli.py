@@ -32,7 +32,9 @@ class SaveRunConfig(SaveConfigCallback):
         if target.exists():
             target = folder / f"config-{datetime.now():%Y%m%d-%H%M%S}.yaml"
         folder.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, str(target), skip_none=False, overwrite=False)
+        config = self.config.clone()
+        config.run_dir = config.trainer.default_root_dir = None  # whoever repeats the run gives it a folder of its own
+        self.parser.save(config, str(target), skip_none=False, overwrite=False)
 
 
 class PeclrCLI(LightningCLI):
@@ -54,6 +56,8 @@ class PeclrCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
         config = self.config[str(self.subcommand)]
+        if self.subcommand != "fit" and not config.get("ckpt_path"):
+            raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path RUN/checkpoints/last.ckpt")
         run_dir = Path(config.run_dir) if config.run_dir else self._default_run_dir(config)
         if run_dir.exists() and not run_dir.is_dir():
             raise ValueError(f"run_dir {run_dir} is a file; expected a folder")
@@ -79,7 +83,7 @@ class PeclrCLI(LightningCLI):
         folder = Path(config.run_dir)
         if config.trainer.logger in (None, True):
             # on resuming, the CSV logger would delete the metrics that are there
-            version = f"resumed-{datetime.now():%Y%m%d-%H%M%S}" if folder.is_dir() else ""
+            version = f"resumed-{datetime.now():%Y%m%d-%H%M%S}" if (folder / "metrics.csv").exists() else ""
             kwargs["logger"] = CSVLogger(save_dir=str(folder), name="", version=version)
         given = config.trainer.callbacks or []
         wanted = list(given) if isinstance(given, list) else [given]
@@ -88,7 +92,7 @@ class PeclrCLI(LightningCLI):
             kwargs["enable_checkpointing"] = False
         elif not any(isinstance(callback, ModelCheckpoint) for callback in wanted):
             wanted.append(ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_on_exception=True))
-        wanted.append(callbacks.ResultsFile(folder))
+        wanted += [callbacks.FiniteLoss(), callbacks.ResultsFile(folder)]
         return super().instantiate_trainer(**kwargs, callbacks=wanted)
 
 

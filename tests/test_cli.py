@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 import yaml
 
 from peclr.__main__ import main
+from peclr.data.samples import PairedViewBatch
+from peclr.training import PretrainModule
 
 CONF = Path(__file__).parent / "conf"
 
@@ -36,6 +39,10 @@ def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def newest(run: Path) -> Path:
+    return max((run / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+
+
 def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretrained: Path) -> None:
     config = yaml.safe_load((pretrained / "config.yaml").read_text())
     assert config["model"]["init_args"]["objective"]["class_path"].endswith("PeCLR")
@@ -51,6 +58,7 @@ def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretr
 
 def test_the_saved_config_repeats_the_run(pretrained: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
+    assert yaml.safe_load((pretrained / "config.yaml").read_text())["run_dir"] is None
     assert main(["fit", f"--config={pretrained / 'config.yaml'}", f"--run_dir={again}"]) == 0
     first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (pretrained, again))
     assert first.keys() == second.keys()
@@ -82,6 +90,60 @@ def test_resuming_continues_to_the_new_end(pretrained: Path, embedded_hands: Pat
     assert steps[0] == steps[1]
 
 
+def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
+    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    options = ("--data.pairing=same_image", "--trainer.max_epochs=2")
+    assert pretrain(embedded_hands, straight, *options) == 0
+    step, calls = PretrainModule.training_step, iter(range(100))
+
+    def interrupted(self: PretrainModule, batch: PairedViewBatch) -> torch.Tensor:
+        if next(calls) == 5:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    monkeypatch.setattr(PretrainModule, "training_step", interrupted)
+    with pytest.raises(SystemExit):
+        pretrain(embedded_hands, resumed, *options)
+    monkeypatch.undo()
+    saved = newest(resumed)
+    state = torch.load(saved, weights_only=True)
+    assert state["global_step"] == 5, "four steps are an epoch: this is the middle of the second"
+    assert pretrain(embedded_hands, resumed, *options, f"--ckpt_path={saved}") == 0
+    first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (straight, resumed))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_that_diverges_fails_and_says_so(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wild = "--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 1e30}}"
+    assert pretrain(embedded_hands, tmp_path / "run", wild, "--model.lars=false", "--model.warmup_epochs=0") == 2
+    assert "diverged" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.parametrize("subcommand", ["test", "validate"])
+def test_scoring_needs_a_checkpoint(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], subcommand: str
+) -> None:
+    assert finetune(subcommand, embedded_hands, tmp_path / "run") == 2
+    assert "--ckpt_path" in capsys.readouterr().err
+
+
+def test_a_damaged_image_is_named_before_training(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hands = tmp_path / "hands"
+    shutil.copytree(embedded_hands, hands)
+    damaged = hands / "training" / "rgb" / "00000030.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    assert pretrain(hands, tmp_path / "run") == 2
+    assert str(damaged) in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
 def test_pretrain_then_finetune_then_test(pretrained: Path, embedded_hands: Path, tmp_path: Path) -> None:
     run, scored = tmp_path / "run", tmp_path / "scored"
     weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
@@ -109,9 +171,10 @@ def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path
     [
         ("--data.num_labels=1000000", "1000000"),
         ("--data.label_fraction=1.5", "1.5"),
-        ("--data.label_fraction=0", "0"),
+        ("--data.label_fraction=0", "label_fraction 0"),
         ("--data.root=/nowhere/hands", "/nowhere/hands"),
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
+        ("--model.view_size=64", "model.view_size is 64 and data.view_size 32"),
     ],
 )
 def test_values_that_cannot_work_are_named_before_training(

@@ -102,7 +102,13 @@ def probe(arm: Arm, hands: Path, size: DemoSize, seed: int) -> list[dict[str, An
     """Ridge probes on the frozen encoder, one per label count."""
     torch.set_num_threads(1)
     data = LabelledHandDataModule(
-        root=hands, view_size=size.view_size, num_labels=max(size.probe_labels), seed=seed, border="reflect"
+        root=hands,
+        view_size=size.view_size,
+        num_labels=max(size.probe_labels),
+        seed=seed,
+        border="reflect",
+        geometry=None,
+        photometric=None,  # the probe's hands are seen as the evaluation's are
     )
     data.setup("fit")
     data.setup("test")

@@ -59,8 +59,13 @@ def make_hands(size: DemoSize, seed: int) -> Path:
 def gather(jobs: Iterable[Future[Any]]) -> list[Any]:
     """Results in the order of the jobs; the first failure ends the demo at once."""
     jobs = list(jobs)
-    for job in as_completed(jobs):
-        job.result()
+    try:
+        for job in as_completed(jobs):
+            job.result()
+    except BaseException:
+        for job in jobs:
+            job.cancel()
+        raise
     return [job.result() for job in jobs]
 
 
@@ -96,7 +101,8 @@ def demo(out: Path, size: DemoSize, seed: int) -> dict[str, Any]:
             for labels in size.finetune_labels
             for arm in arms
         ]
-        rows = [row for probed in gather(probes) for row in probed] + gather(tunings)
+        done = gather([*probes, *tunings])
+        rows = [row for probed in done[: len(probes)] for row in probed] + done[len(probes) :]
     clock.say("4/4 draw")
     results = {"seed": seed, "size": asdict(size), "rows": rows, "seconds": round(clock.seconds(), 1)}
     (out / "demo.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -10,11 +10,14 @@ from peclr.data.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
 from peclr.data.loaders import ResumableLoader, make_loader, process_of
 from peclr.data.photometric import Photometric
 from peclr.data.photos import Photos
+from peclr.data.prepared_crops import PreparedCrops
 from peclr.data.samples import HandSource
 from peclr.data.sampling import EpochSampler, check_weights
 from peclr.data.selection import SelectedHands, hand_count, split_hands
 from peclr.data.skipping import OnBadImage
+from peclr.data.videos import Videos
 from peclr.data.views import Border, GeometryRange
+from peclr.data.youtube3d import YouTube3DHands
 
 __all__ = [
     "FreiHAND",
@@ -23,6 +26,9 @@ __all__ = [
     "PairedViewDataModule",
     "Photometric",
     "Photos",
+    "PreparedCrops",
+    "Videos",
+    "YouTube3DHands",
 ]
 
 # The augmentation of both modules unless told otherwise; frozen, so it can be a default.
@@ -82,6 +88,9 @@ class PairedViewDataModule(pl.LightningDataModule):
             photometric = Photometric.published()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.epoch_length, self.weights = epoch_length, weights
+        if on_bad_image == "error":
+            for source in sources:
+                source.check_images()
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
         augmentation: dict[str, Any] = {"geometry": geometry, "photometric": photometric}
         augmentation |= {"seed": seed, "border": border, "on_bad_image": on_bad_image}
@@ -95,6 +104,13 @@ class PairedViewDataModule(pl.LightningDataModule):
         length = len(self.train_set) if epoch_length is None else epoch_length
         if length < batch_size:
             raise ValueError(f"batch_size {batch_size} is more than the {length} pairs of an epoch")
+        if batch_size < 2:
+            raise ValueError(f"batch_size {batch_size} leaves nothing to contrast with; expected at least 2")
+        if self.val_set is not None and len(self.val_set) < 2:
+            raise ValueError(
+                f"val_fraction {val_fraction} holds out {len(self.val_set)} pair; a contrast needs at least 2: "
+                "hold out more, or 0 for no validation"
+            )
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled; full batches only, as the loss depends on their size."""
@@ -108,6 +124,8 @@ class PairedViewDataModule(pl.LightningDataModule):
         """The held-out hands, the same views at every validation; full batches only, if there is one."""
         if self.val_set is None:
             return []
+        if self.trainer is not None:
+            self.val_set.skipped.write_to(Path(self.trainer.default_root_dir))
         sizes = self.val_set.sizes
         sampler = EpochSampler(sizes, self.seed, False, None, *process_of(self.trainer), drop_last=True)
         drop_last = len(sampler) >= self.batch_size
@@ -215,7 +233,10 @@ class LabelledHandDataModule(pl.LightningDataModule):
         return LabelledHandDataset(source, self.view_size, border=self.border)
 
     def _read(self, split: Split) -> FreiHAND:
-        return FreiHAND(self.root, split, self.crop_margin, self.crop)
+        source = FreiHAND(self.root, split, self.crop_margin, self.crop)
+        if self.on_bad_image == "error":
+            source.check_images()
+        return source
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled images of the labelled hands, every version an image of its own."""

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.crops import square_around_keypoints, whole_picture
+from peclr.data.image_files import check_image_files
 from peclr.data.images import read_picture
 from peclr.data.layouts import freihand_labels, prepare_command, prepared_kind
 from peclr.data.prepared import open_if_fresh
@@ -92,6 +93,7 @@ class FreiHAND(HandSource):
         self._check_labels()
         self.num_hands = len(self._K)
         self._num_images = self._count_images()
+        self._checked = packed is not None  # `peclr prepare` has looked at every image
         self._joints_2d, self._crop_boxes = self._project(crop, crop_margin)
 
     def __len__(self) -> int:
@@ -188,6 +190,12 @@ class FreiHAND(HandSource):
             raise ValueError(
                 f"{self._label_file('xyz')}: hand {hand} has joints {first} and {second} at the same place"
             )
+
+    def check_images(self) -> None:
+        """See `HandSource`; `peclr prepare freihand` does it once for all runs."""
+        if not self._checked:
+            check_image_files([Path(self.image_file(index)) for index in range(len(self))])
+            self._checked = True
 
     def _count_images(self) -> int:
         """Number of images, after checking that they are numbered without a gap and that the labels fit."""

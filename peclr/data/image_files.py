@@ -19,6 +19,7 @@ from peclr.data.layouts import Depth
 Item = TypeVar("Item")
 
 _END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3 (EOI), ISO/IEC 15948 11.2.5
+_MANY: Final = 20_000  # takes seconds
 _TAIL: Final = 1024  # bytes; some writers put padding behind the end
 
 
@@ -65,6 +66,19 @@ def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, progres
             found |= {path: problem for path, problem in zip(chunk, problems, strict=True) if problem}
             bar.update(len(chunk))
     return found
+
+
+def check_image_files(paths: Sequence[Path]) -> None:
+    """Look at the headers of image files, with a progress bar if there are many.
+
+    Raises:
+        ValueError: If some cannot be used; the message names the first, and how many there are.
+    """
+    problems = find_problems(paths, "headers", workers=4, progress=len(paths) > _MANY)
+    if problems:
+        path, problem = next(iter(problems.items()))
+        more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
+        raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")
 
 
 def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -71,7 +71,8 @@ def make_loader(
     """
     if trainer is not None:
         # a run that resumes at the end of an epoch, or from a checkpoint without the loader's state
-        sampler.seek(trainer.current_epoch, 0)
+        epochs: Any = trainer.fit_loop.epoch_progress.current  # typed as a base class that lacks `processed`
+        sampler.seek(epochs.processed, 0)
     return ResumableLoader(
         dataset,
         batch_size,
@@ -99,8 +100,9 @@ def progress_of(trainer: pl.Trainer) -> Progress:
 
     def progress() -> tuple[int, int]:
         loop = trainer.fit_loop
-        epoch = max(loop.epoch_progress.current.started - 1, 0)
-        batches = loop.epoch_loop.batch_progress.current.processed
+        epochs: Any = loop.epoch_progress.current  # typed as base classes that lack these counts
+        steps: Any = loop.epoch_loop.batch_progress.current
+        epoch, batches = max(epochs.started - 1, 0), steps.processed
         if batches >= trainer.num_training_batches:  # all of them, which `limit_train_batches` may make fewer
             return epoch + 1, 0
         return epoch, batches

@@ -75,9 +75,11 @@ class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is no
     def apply(self, img: Image, **params: object) -> Image:
         """Filters one RGB image; a step from black to white becomes white."""
         grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
-        # the kernel's weights on each side of an edge sum to 4
-        across, down = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 4) for order in ((1, 0), (0, 1)))
-        edges = cv2.convertScaleAbs(cv2.magnitude(across, down))
+        across, down = (cv2.Sobel(grey, cv2.CV_16S, *order).astype(np.int32) for order in ((1, 0), (0, 1)))
+        # the kernel's weights on each side of an edge sum to 4. cv2.magnitude rounds as the memory is aligned: the same
+        # view would not always be the same
+        length = np.sqrt((across**2 + down**2).astype(np.float32)) / 4
+        edges = np.minimum(length + 0.5, 255).astype(np.uint8)
         return cv2.cvtColor(edges, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
 
 

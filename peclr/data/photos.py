@@ -1,30 +1,25 @@
-"""Any folder of photographs of hands, without labels."""
+"""Any photographs of hands, without labels: those in a folder, or those that a pattern matches."""
 
-import csv
-import json
+import glob
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from peclr.data.crops import enclosing_square, whole_picture
+from peclr.data.boxes import read_boxes
+from peclr.data.crops import whole_picture
+from peclr.data.image_files import check_image_files
 from peclr.data.images import read_picture
 from peclr.data.samples import HandSample, HandSource
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_SIDES = ("left", "top", "right", "bottom")
 
 
 class Photos(HandSource):
     """Photographs below a folder, in order of their names; each is one version of one hand.
 
-    Without boxes, the hand fills the photograph. Boxes come in a CSV file with the columns file, left, top,
-    right, bottom, or as a JSON list of objects with these keys: the file relative to the folder, the edges in
-    pixels of the upright image. Several boxes of one file are several hands; a file without a box is used
-    whole.
+    Without boxes, the hand fills the photograph. Several boxes of one file are several hands; a file without a box is
+    used whole.
     """
 
     name = "photos"
@@ -33,19 +28,16 @@ class Photos(HandSource):
         """Lists the photographs; they are read one at a time.
 
         Args:
-            root: The folder; folders below it count.
-            boxes: CSV or JSON file that says where the hands are. Boxes are made square and get no margin.
+            root: The folder; folders below it count. Or a pattern as of a shell, with ** for any folders.
+            boxes: CSV or JSON file that says where the hands are, see `peclr.data.boxes`; files are named relative to
+                the folder, or to the part of the pattern before the first wildcard. Boxes are made square and get no
+                margin.
 
         Raises:
             ValueError: If there are no photographs, or boxes that do not fit them.
         """
-        self.root = Path(root)
-        if not self.root.is_dir():
-            raise ValueError(f"{self.root} is not a folder; expected a folder of photographs")
-        files = _list_photos(self.root)
-        if not files:
-            raise ValueError(f"{self.root}: no photographs; expected files ending in {', '.join(SUFFIXES)}")
-        found = _read_boxes(Path(boxes)) if boxes is not None else {}
+        self.root, files = list_files(root, SUFFIXES, "photographs")
+        found = read_boxes(Path(boxes)) if boxes is not None else {}
         unknown = sorted(found.keys() - set(files))
         if unknown:
             raise ValueError(f"{boxes}: {unknown[0]} is not a photograph below {self.root}")
@@ -55,6 +47,10 @@ class Photos(HandSource):
     def __len__(self) -> int:
         """Number of hands: each is in one photograph."""
         return len(self._hands)
+
+    def check_images(self) -> None:
+        """See `HandSource`."""
+        check_image_files([self.root / file for file in dict.fromkeys(file for file, _ in self._hands)])
 
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows: hands and images are the same here."""
@@ -87,33 +83,34 @@ class Photos(HandSource):
         return sample
 
 
-def _list_photos(root: Path) -> list[str]:
-    """Photographs below a folder, relative to it, with / between folders, sorted."""
-    found = (
-        Path(folder, file)
-        for folder, _, files in os.walk(root)
-        for file in files
-        if file.lower().endswith(SUFFIXES) and not file.startswith(".")  # macOS leaves ._photo.jpg behind
-    )
-    return sorted(path.relative_to(root).as_posix() for path in found)
+def list_files(root: str | Path, suffixes: tuple[str, ...], what: str) -> tuple[Path, list[str]]:
+    """Lists the files of a kind below a folder, or those that a pattern matches.
 
+    Args:
+        root: A folder, or a pattern as of a shell, with ** for any folders.
+        suffixes: In small letters, with the dot; files may have them in capitals.
+        what: The kind of files, for messages.
 
-def _read_boxes(path: Path) -> dict[str, list[NDArray[np.float64]]]:
-    """Square boxes by file."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = json.load(file) if path.suffix.lower() == ".json" else list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; expected a CSV or JSON file of boxes") from None
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be parsed: {error}") from error
-    boxes: dict[str, list[NDArray[np.float64]]] = {}
-    for number, row in enumerate(rows):
-        try:
-            name, box = str(row["file"]), np.array([float(row[side]) for side in _SIDES])
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{path}: entry {number} is {row}; expected file, left, top, right, bottom") from None
-        if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(f"{path}: entry {number}, {name}: {box.tolist()} is not left < right, top < bottom")
-        boxes.setdefault(name, []).append(enclosing_square(box))
-    return boxes
+    Returns:
+        The folder, of a pattern the one before the first wildcard, and the files relative to it, with / between
+        folders, sorted.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    folder = Path(root)
+    endings = ", ".join(suffixes)
+    if folder.is_dir():
+        paths: Iterable[Path] = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    elif glob.has_magic(str(root)):
+        parts = folder.parts
+        plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+        folder = Path(*parts[:plain])
+        paths = (path for path in map(Path, glob.iglob(str(root), recursive=True)) if path.is_file())  # noqa: PTH207 (may be absolute)
+    else:
+        raise ValueError(f"{root} is not a folder; expected a folder of {what}, or a pattern such as {root}/**/*")
+    # macOS leaves ._photo.jpg behind
+    found = {path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".")}
+    if not found:
+        raise ValueError(f"{root}: no {what}; expected files ending in {endings}")
+    return folder, sorted(path.relative_to(folder).as_posix() for path in found)

@@ -70,6 +70,16 @@ class HandSource(ABC):
         """
         return self[index]
 
+    def check_images(self) -> None:
+        """Opens every image file's header, so that hours of work do not end at a damaged one.
+
+        Sources that are not files, and those that have been checked before, have nothing to do.
+
+        Raises:
+            ValueError: If one cannot be used; the message names it and what is wrong.
+        """
+        return  # not abstract: nothing is a right answer
+
     @abstractmethod
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""

@@ -73,6 +73,10 @@ class SelectedHands(HandSource):
         """Number of images."""
         return len(self._images)
 
+    def check_images(self) -> None:
+        """Those of the whole source."""
+        self.source.check_images()
+
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""
         return int(np.searchsorted(self._start, index, side="right")) - 1

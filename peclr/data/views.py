@@ -166,8 +166,8 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
 
     Where the view is less than half as fine as the image, bilinear samples would skip pixels. Then four samples are
     averaged for each pixel of the view, of an image that was averaged over square blocks where even these would skip
-    pixels. The root mean square difference from the mean over each pixel's area is below 3.5 grey levels in pictures
-    with the spectrum of photographs, and half of that of one sample.
+    pixels. In pictures with the spectrum of photographs, the root mean square difference from the mean over each
+    pixel's area is below 4 grey levels, a third of that of one sample or less.
 
     Args:
         image: (H, W, 3), uint8.
@@ -184,7 +184,7 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
     if reduction < 2:
         view = cv2.warpAffine(image, view_from_image[:2], (size, size), borderMode=mode)
         return view.astype(np.uint8, copy=False)
-    double_from_image = _from_blocks(0.5) @ view_from_image
+    double_from_image = _from_blocks(2) @ view_from_image  # pixels of the view are blocks of the doubled one
     block = min(int(reduction / 2), *image.shape[:2])
     if block > 1:
         image = _average_blocks(image, block)
@@ -193,7 +193,7 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
     return cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _from_blocks(block: float) -> Matrix:
+def _from_blocks(block: int) -> Matrix:
     """Pixels ← blocks of them: edges meet, not centres, so block · (p' + ½) = p + ½."""
     shift = (block - 1) / 2
     return np.array([[block, 0, shift], [0, block, shift], [0, 0, 1]])

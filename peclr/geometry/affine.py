@@ -138,9 +138,7 @@ def normalised_from_box(box: Tensor) -> Tensor:
     usable = (size > 0).all(dim=-1) & box.isfinite().all(dim=-1)
     if not usable.all():
         bad = box[~usable][0].tolist()
-        raise ValueError(
-            f"expected a finite box (left, top, right, bottom) with left < right, top < bottom: {bad}"
-        )
+        raise ValueError(f"expected a finite box (left, top, right, bottom) with left < right, top < bottom: {bad}")
     width, height = size.unbind(-1)
     centre_x, centre_y = ((box[..., 2:] + box[..., :2]) / 2).unbind(-1)
     zero = torch.zeros_like(width)

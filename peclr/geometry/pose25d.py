@@ -38,9 +38,7 @@ def to_25d(joints_3d: Tensor, K: Tensor, root: int, bone: tuple[int, int]) -> tu
     first, second = bone
     scale = torch.linalg.vector_norm(joints_3d[..., first, :] - joints_3d[..., second, :], dim=-1)
     if not (scale > 0).all():
-        raise ValueError(
-            f"the bone between joints {first} and {second} is the scale and must have a length above 0"
-        )
+        raise ValueError(f"the bone between joints {first} and {second} is the scale and must have a length above 0")
     depth = joints_3d[..., 2]
     relative = (depth - depth[..., root, None]) / scale[..., None]
     return torch.cat((project(joints_3d, K), relative[..., None]), dim=-1), scale

@@ -41,9 +41,7 @@ class PoseLoss(nn.Module):
         root_weight: Of the error in root depth; 0 leaves the root to its closed form.
     """
 
-    def __init__(
-        self, keypoints_2d_weight: float = 1.0, depth_weight: float = 5.0, root_weight: float = 1.0
-    ) -> None:
+    def __init__(self, keypoints_2d_weight: float = 1.0, depth_weight: float = 5.0, root_weight: float = 1.0) -> None:
         super().__init__()
         weights = (keypoints_2d_weight, depth_weight, root_weight)
         if min(weights) < 0:

@@ -144,9 +144,7 @@ def _unit(centred: Array) -> tuple[Array, Array]:
     return centred / norm, norm
 
 
-def _checked_pair(
-    name: str, pred: ArrayLike, true: ArrayLike, points: int | None = None
-) -> tuple[Array, Array]:
+def _checked_pair(name: str, pred: ArrayLike, true: ArrayLike, points: int | None = None) -> tuple[Array, Array]:
     pred, true = _checked(f"pred_{name}", pred, points), _checked(name, true, points)
     if pred.shape != true.shape:
         raise ValueError(f"pred_{name} has shape {pred.shape}, {name} has {true.shape}; expected the same")
@@ -158,12 +156,7 @@ def _checked(name: str, values: Any, points: int | None) -> Array:  # nested lis
         array = np.asarray(values, dtype=np.float64)
     except ValueError:
         raise ValueError(f"{name}: expected numbers (N, P, 3), got samples of different shapes") from None
-    if (
-        array.ndim != 3
-        or array.shape[2] != 3
-        or array.shape[1] != (points or array.shape[1])
-        or array.size == 0
-    ):
+    if array.ndim != 3 or array.shape[2] != 3 or array.shape[1] != (points or array.shape[1]) or array.size == 0:
         raise ValueError(f"{name}: expected shape (N, {points or 'P'}, 3), got {array.shape}")
     finite = np.isfinite(array).all(axis=(1, 2))
     if not finite.all():

@@ -166,9 +166,7 @@ class PoseMetrics(MetricCollection):
             keypoints_2d: (B, 21, 2), predicted, pixels of the view.
             target_2d: (B, 21, 2), pixels of the view.
         """
-        super().update(
-            joints_3d=joints_3d, target_3d=target_3d, keypoints_2d=keypoints_2d, target_2d=target_2d
-        )
+        super().update(joints_3d=joints_3d, target_3d=target_3d, keypoints_2d=keypoints_2d, target_2d=target_2d)
 
 
 def pose_metrics(prefix: str | None = None) -> PoseMetrics:

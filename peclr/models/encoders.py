@@ -78,9 +78,7 @@ class ResNetEncoder(ResNet):  # type: ignore[misc]  # torchvision ships no types
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
 
-    def _rebuild(
-        self, block: type[BasicBlock | Bottleneck], blocks_per_stage: tuple[int, ...], stem: int
-    ) -> None:
+    def _rebuild(self, block: type[BasicBlock | Bottleneck], blocks_per_stage: tuple[int, ...], stem: int) -> None:
         """Replace everything that has channels: torchvision's constructor knows one width only."""
         self.inplanes = stem
         self.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)

@@ -14,6 +14,11 @@ def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(metrics.items())}
 
 
+def _or_null(value: float) -> float | None:
+    """JSON has no word for what is not a number."""
+    return value if math.isfinite(value) else None
+
+
 class EpochLine(Callback):
     """Prints one line per epoch with the rate: the progress of runs whose output goes to a file or a pipe.
 
@@ -45,6 +50,32 @@ class EpochLine(Callback):
         print(f"{self.label:<10} epoch {done}/{total}  {shown}  {rate:.1f} steps/s", flush=True)
 
 
+class FiniteLoss(Callback):
+    """Stops a run whose loss is no longer a number, before its weights replace a good checkpoint.
+
+    Looks as often as the logger writes, when the loss is on its way to the host anyway.
+    """
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look every `log_every_n_steps` steps."""
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set at run time
+            self._check(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look before the epoch's checkpoint is written."""
+        self._check(trainer)
+
+    def _check(self, trainer: pl.Trainer) -> None:
+        loss = trainer.callback_metrics.get("train/loss")
+        if loss is not None and not math.isfinite(loss):
+            raise ValueError(
+                f"train/loss is {float(loss)} at step {trainer.global_step}: the run has diverged; "
+                "lower the learning rate, and resume from an earlier checkpoint"
+            )
+
+
 class ResultsFile(Callback):
     """Writes the run's last metrics to `FOLDER/results.json` when fitting or testing has succeeded.
 
@@ -62,10 +93,10 @@ class ResultsFile(Callback):
             "stage": stage,
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
-            "metrics": _scalars(trainer.callback_metrics),
+            "metrics": {name: _or_null(value) for name, value in _scalars(trainer.callback_metrics).items()},
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        (self.folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After training."""

@@ -56,6 +56,7 @@ class FinetuneModule(pl.LightningModule):
         self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         if freeze_encoder:
             self.pose_net.freeze_encoder()
+        self.view_size = view_size
         self.loss = loss or PoseLoss()
         self.optimizer_factory = optimizer
         self.lr_scaling = lr_scaling
@@ -63,6 +64,12 @@ class FinetuneModule(pl.LightningModule):
         self.warmup_epochs = warmup_epochs
         self.val_scores = pose_metrics().clone(prefix="val/")
         self.test_scores = pose_metrics().clone(prefix="test/")
+
+    def setup(self, stage: str) -> None:
+        """Check that data and network agree on the size of a view, before anything is computed."""
+        seen = getattr(getattr(self.trainer, "datamodule", None), "view_size", self.view_size)
+        if seen != self.view_size:
+            raise ValueError(f"model.view_size is {self.view_size} and data.view_size {seen}: expected the same")
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
         """Predict hands.

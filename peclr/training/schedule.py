@@ -1,5 +1,6 @@
 """What the optimiser sees of a run: images per step, steps in all, and the learning rate's course."""
 
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,13 +26,39 @@ def optimizer_batch(trainer: pl.Trainer) -> int:
     return batch_size * trainer.accumulate_grad_batches * trainer.world_size
 
 
+def steps_per_epoch(trainer: pl.Trainer) -> int:
+    """Optimiser steps of one epoch.
+
+    Counted on a loader of its own: `trainer.estimated_stepping_batches` would make the trainer's before a resumed
+    run has told it where to go on, and drop that (Lightning #20550).
+
+    Raises:
+        ValueError: the trainer has no data module.
+    """
+    datamodule: pl.LightningDataModule | None = getattr(trainer, "datamodule", None)
+    if datamodule is None:
+        raise ValueError("the learning rate's schedule needs a data module, to count the steps of an epoch")
+    batches = len(datamodule.train_dataloader())
+    limit = trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+
+
 def warmup_cosine_schedule(
     trainer: pl.Trainer, optimizer: Optimizer, warmup_epochs: float
 ) -> OptimizerLRSchedulerConfig:
-    """Linear warm-up, then a cosine to 0 at the last optimiser step (SimCLR, App. B.1)."""
-    total_steps = max(1, int(trainer.estimated_stepping_batches))
-    epochs = max(1, trainer.max_epochs or 1)
-    # a run bounded by steps may never reach max_epochs: warm up at most as long as it lasts
-    warmup_steps = min(total_steps, round(total_steps * warmup_epochs / epochs))
+    """Linear warm-up, then a cosine to 0 at the last optimiser step (SimCLR, App. B.1).
+
+    Raises:
+        ValueError: the run has no end: neither `max_epochs` nor `max_steps` is given.
+    """
+    per_epoch = steps_per_epoch(trainer)
+    ends = [trainer.max_steps] if trainer.max_steps > 0 else []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        ends.append(trainer.max_epochs * per_epoch)
+    if not ends:
+        raise ValueError("the learning rate falls to 0 at the run's end: give trainer.max_epochs or trainer.max_steps")
+    total_steps = min(ends)
+    warmup_steps = min(total_steps, round(warmup_epochs * per_epoch))
     schedule = warmup_cosine(optimizer, warmup_steps, total_steps)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -30,7 +30,7 @@ print(json.dumps([seconds, int(status["VmHWM"].split()[0]) * 1024 / 1e9]))
 """
 
 
-def bench_prepare(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
+def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
     """Makes data sets of full size in a temporary folder, 3 GB, and measures.
 
     Args:
@@ -108,6 +108,6 @@ def _pack(dataset: str, root: Path) -> str:
 
 if __name__ == "__main__":
     start = time.perf_counter()
-    for row in bench_prepare(int(sys.argv[1]) if len(sys.argv) > 1 else YOUTUBE3D_HANDS):
+    for row in run(int(sys.argv[1]) if len(sys.argv) > 1 else YOUTUBE3D_HANDS):
         print(row)
     print(f"{time.perf_counter() - start:.0f} s")

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
 from peclr.data.freihand import FreiHAND
+from peclr.data.photometric import Photometric
 from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.views import GeometryRange
 
@@ -86,6 +87,22 @@ def test_several_sources_and_epoch_length(layout: Layout) -> None:
     indices = torch.cat([batch["index"] for batch in module.train_dataloader()])
     assert len(indices) == 40
     assert 8 <= (indices >= 18).sum() <= 32
+
+
+def test_sources_may_have_weights(layout: Layout) -> None:
+    sources: list[HandSource] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
+    options: dict[str, Any] = {"view_size": 32, "batch_size": 4, "val_fraction": 0, "epoch_length": 80}
+    module = PairedViewDataModule(sources, weights=[1, 9], **options)
+    indices = torch.cat([batch["index"] for batch in module.train_dataloader()])
+    assert (indices >= 18).sum() > 60
+    with pytest.raises(ValueError, match="expected one for each of 2"):
+        PairedViewDataModule(sources, weights=[1], **options)
+
+
+def test_reference_is_the_published_distribution(layout: Layout) -> None:
+    module = paired(layout.root, geometry="reference", photometric="reference")
+    assert module.train_set.geometry == GeometryRange.published()
+    assert module.train_set.photometric == Photometric.published()
 
 
 def test_batches_larger_than_an_epoch_are_refused(layout: Layout) -> None:
@@ -166,6 +183,7 @@ def test_configs_name_classes_briefly_and_override_single_options(layout: Layout
             "geometry": {"rotation": [-10, 10]},
             "photometric": None,
             "batch_size": 2,
+            "val_fraction": 0.0,
         },
     }
     parsed = parser.parse_object({"data": config})
@@ -173,7 +191,10 @@ def test_configs_name_classes_briefly_and_override_single_options(layout: Layout
     assert isinstance(module, PairedViewDataModule)
     assert module.train_set.geometry == GeometryRange(rotation=(-10, 10))
     assert module.train_set.photometric is None
-    assert len(module.train_set) == 5
+    assert len(module.train_set) == 6
+    config["init_args"]["geometry"] = "reference"
+    module = parser.instantiate_classes(parser.parse_object({"data": config})).data
+    assert module.train_set.geometry == GeometryRange.published()
     config["init_args"]["geometry"] = {"rotatoin": [-10, 10]}
     with pytest.raises(ArgumentError, match="rotatoin"):
         parser.parse_object({"data": config})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
 from peclr.data.freihand import FreiHAND
 from peclr.data.photometric import Photometric
 from peclr.data.photos import Photos
-from peclr.data.samples import HandSource, PairedViewBatch, PairedViewItem
+from peclr.data.samples import HandSample, HandSource, PairedViewBatch, PairedViewItem
 from peclr.data.sampling import EpochSampler
 from peclr.data.views import GeometryRange
 from peclr.geometry import affine, camera, pose25d
@@ -222,3 +223,29 @@ def test_labelled_views_need_a_camera(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"photos, photo\.png.*camera"):
         LabelledHandDataset(Photos(tmp_path))[0]
+
+
+def test_views_of_large_photographs_are_those_of_the_whole_photograph(tmp_path: Path) -> None:
+    """Decoding at a reduced scale shows the same as decoding all pixels, and the matrices do not know of it."""
+    folder, boxes = tmp_path / "photos", tmp_path / "boxes.csv"
+    folder.mkdir()
+    noise = np.random.default_rng(0).normal(size=(903, 1205, 3))
+    # structures of a view pixel and more: finer ones differ by the filter, not by where they are
+    smooth = cv2.GaussianBlur(noise, (0, 0), 16)
+    cv2.imwrite(str(folder / "large.jpg"), np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8))
+    # so far from the edges that no view reaches beyond them, where a mirror image depends on the last pixel
+    boxes.write_text("file,left,top,right,bottom\nlarge.jpg,380,230,820,670\n")
+
+    class Whole(Photos):
+        def read(self, index: int, keep: float) -> HandSample:
+            return super().read(index, math.inf)
+
+    options: dict[str, Any] = {"photometric": None, "view_size": 48}
+    ours, expected = (augmented(source, **options) for source in (Photos(folder, boxes), Whole(folder, boxes)))
+    assert Photos(folder, boxes).read(0, 48.0)["image"].shape[0] < 903, "decoded at a reduced scale"
+    for epoch in range(8):
+        reduced, whole = ours[epoch, 0], expected[epoch, 0]
+        torch.testing.assert_close(reduced["view_from_image"], whole["view_from_image"], rtol=0, atol=0)
+        difference = (reduced["views"].float() - whole["views"].float()).abs()
+        assert difference.mean() < 1
+        assert difference.max() < 12

@@ -28,7 +28,7 @@ def stream() -> np.random.Generator:
 
 
 def test_same_stream_same_picture(picture: Image) -> None:
-    everything = recolour(color_drop=0.5, blur=0.5, noise=0.5, cut_out=0.5)
+    everything = recolour(color_jitter=0.9, color_drop=0.5, blur=0.5, noise=0.5, sobel=0.3, cut_out=0.5)
     first, second = np.random.default_rng(3), np.random.default_rng(3)
     ours = [everything(picture, first) for _ in range(10)]
     again = [copy.deepcopy(everything)(picture, second) for _ in range(10)]
@@ -106,6 +106,24 @@ def test_cut_out_blackens_one_rectangle(picture: Image, stream: np.random.Genera
     rows, columns = black.any(axis=1), black.any(axis=0)
     assert black.sum() == rows.sum() * columns.sum() == 12 * 12
     np.testing.assert_array_equal(cut[~black], picture[~black])
+
+
+def test_sobel_shows_edges_alone(stream: np.random.Generator) -> None:
+    step = np.zeros((16, 16, 3), np.uint8)
+    step[:, 8:] = 255
+    edges = recolour(sobel=1, **OFF)(step, stream)
+    assert np.ptp(edges, axis=-1).max() == 0
+    assert (edges[:, 7:9] == 255).all()
+    assert not edges[:, :7].any()
+    assert not edges[:, 9:].any()
+    np.testing.assert_array_equal(recolour(sobel=1, **OFF)(step.transpose(1, 0, 2), stream), edges.transpose(1, 0, 2))
+
+
+def test_the_quick_way_is_what_albumentations_does(picture: Image) -> None:
+    jitter = HsvJitter((0.01, 1), (0.01, 1), (0.5, 1), (5, 20))
+    jitter.set_random_state(np.random.default_rng(5), None)
+    composed = jitter(image=picture)["image"]
+    np.testing.assert_array_equal(jitter.recolour(picture, np.random.default_rng(5)), composed)
 
 
 def test_probabilities_are_frequencies(picture: Image, stream: np.random.Generator) -> None:

@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 from peclr.data.photos import Photos
+from peclr.data.samples import HandSample
+
+
+def everything(photos: Photos) -> list[HandSample]:
+    return [photos[index] for index in range(len(photos))]
 
 
 @pytest.fixture
@@ -27,6 +32,34 @@ def test_photographs_are_found_in_order_at_any_depth(folder: Path) -> None:
     assert len(photos) == photos.num_hands == 3
     assert [photos[index]["id"] for index in range(3)] == ["a.png", "b.JPG", "deeper/c.webp"]
     assert [(photos.hand_of(i), list(photos.versions_of(i))) for i in range(3)] == [(i, [i]) for i in range(3)]
+
+
+def test_patterns_take_what_they_match(folder: Path, tmp_path: Path) -> None:
+    names = {
+        pattern: [photo["id"] for photo in everything(Photos(folder / pattern))]
+        for pattern in ("*.JPG", "**/*", "d*/*")
+    }
+    assert names == {"*.JPG": ["b.JPG"], "**/*": ["a.png", "b.JPG", "deeper/c.webp"], "d*/*": ["deeper/c.webp"]}
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\ndeeper/c.webp,0,0,8,8\n")
+    np.testing.assert_allclose(Photos(folder / "**" / "*.webp", boxes)[0]["crop_box"], [0, 0, 8, 8])
+    for pattern in ("*.txt", "*.gif", "nowhere/**"):
+        with pytest.raises(ValueError, match="no photographs"):
+            Photos(folder / pattern)
+
+
+def test_large_photographs_are_decoded_smaller_where_a_view_needs_less(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "large.jpg"), np.zeros((601, 803, 3), np.uint8))
+    (tmp_path / "boxes.csv").write_text("file,left,top,right,bottom\nlarge.jpg,100,100,300,300\n")
+    whole, hand = Photos(tmp_path), Photos(tmp_path, tmp_path / "boxes.csv")
+    assert whole.read(0, 200.0)["image"].shape == (151, 201, 3)
+    assert hand.read(0, 200.0)["image"].shape == (601, 803, 3)
+    assert hand.read(0, 100.0)["image"].shape == (301, 402, 3)
+    for photos in (whole, hand):
+        # everything but the pixels is that of the photograph at full size
+        np.testing.assert_allclose(photos.read(0, 50.0)["crop_box"], photos[0]["crop_box"])
+        assert "photo_from_image" in photos.read(0, 50.0)
+        assert "photo_from_image" not in photos[0]
 
 
 def test_without_boxes_the_crop_holds_the_whole_photograph(folder: Path) -> None:
@@ -74,7 +107,7 @@ def test_boxes_that_do_not_fit_are_named(folder: Path, tmp_path: Path, row: str,
 
 
 def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"gone\.csv is missing"):
+    with pytest.raises(ValueError, match=r"gone\.csv cannot be read"):
         Photos(folder, tmp_path / "gone.csv")
     (tmp_path / "boxes.json").write_text("[{")
     with pytest.raises(ValueError, match=r"boxes\.json cannot be parsed"):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from torch.utils.data import DistributedSampler
@@ -50,6 +52,45 @@ def test_several_sources_have_equal_mass() -> None:
     within = np.bincount(order, minlength=1100)
     np.testing.assert_allclose(within[:10], 1000, atol=150)
     assert (within[1010:] > 60).all()
+
+
+def test_sources_may_have_given_weights() -> None:
+    order = epoch_order([10, 1000, 90], seed=0, epoch=0, length=30_000, weights=[1, 2.5, 0.5])
+    counts = np.histogram(order, bins=[0, 10, 1010, 1100])[0]
+    np.testing.assert_allclose(counts / 30_000, [0.25, 0.625, 0.125], atol=0.01)
+    for source, size in ((slice(0, 10), 10), (slice(1010, 1100), 90)):
+        within = np.bincount(order, minlength=1100)[source]
+        np.testing.assert_allclose(within, within.sum() / size, rtol=0.6)
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 2, 3], [1, 0], [1, -1], [1, float("nan")], [float("inf"), 1]])
+def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="weights"):
+        EpochSampler([5, 5], weights=weights)
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_mixing_is_the_same_for_any_number_of_processes(world_size: int) -> None:
+    options: dict[str, Any] = {"seed": 4, "length": 400, "weights": [3, 1]}
+    whole = list(EpochSampler([20, 30], **options))
+    ranks = [EpochSampler([20, 30], rank=rank, world_size=world_size, **options) for rank in range(world_size)]
+    assert [key for step in zip(*ranks, strict=True) for key in step] == whole
+    assert abs(sum(index < 20 for _, index in whole) - 300) < 45
+
+
+def test_a_sampler_can_begin_anywhere() -> None:
+    sampler = EpochSampler([31], 0)
+    sampler.set_epoch(3)
+    whole = list(sampler)
+    sampler.seek(3, 12)
+    assert list(sampler) == list(sampler) == whole[12:]
+    assert len(sampler) == 31
+    sampler.set_epoch(3)
+    assert list(sampler) == whole[12:]
+    sampler.set_epoch(4)
+    assert len(list(sampler)) == 31
+    sampler.seek(3, 31)
+    assert (sampler.epoch, sampler.position) == (4, 0)
 
 
 def test_epoch_length_can_be_chosen() -> None:

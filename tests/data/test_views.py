@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from peclr.data.views import GeometryRange, Matrix, view_from_crop, view_from_image, warp
@@ -159,7 +160,96 @@ def test_defaults_have_the_published_magnitudes() -> None:
     np.testing.assert_allclose(np.array(ranges.translation) * 180, (-15, 15))  # px of a typical crop
 
 
-@pytest.mark.parametrize("ranges", [{"rotation": (10, -10)}, {"scale": (0.0, 1.0)}, {"translation": (0.0, math.nan)}])
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        {"rotation": (10, -10)},
+        {"scale": (0.0, 1.0)},
+        {"translation": (0.0, math.nan)},
+        {"translation_px": (math.inf, math.inf)},
+    ],
+)
 def test_ranges_that_are_none_are_refused(ranges: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(ranges))):
         GeometryRange(**ranges)
+
+
+def natural_picture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 grey levels."""
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    frequency[0, 0] = np.inf
+    channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, size, size))) / frequency)
+    picture: NDArray[np.uint8] = np.clip(128 + 45 * np.moveaxis(channels / channels.std(), 0, -1), 0, 255).astype(
+        np.uint8
+    )
+    return picture
+
+
+def area_means(picture: NDArray[np.uint8], view_from_image: Matrix, size: int, samples: int) -> Matrix:
+    """The reference: means of the image's pixels over each pixel of the view, samples × samples of them."""
+    fine_from_view = np.array([[samples, 0, (samples - 1) / 2], [0, samples, (samples - 1) / 2], [0, 0, 1]])
+    side = samples * size
+    fine = cv2.warpAffine(picture, (fine_from_view @ view_from_image)[:2], (side, side), flags=cv2.INTER_NEAREST)
+    means: Matrix = fine.reshape(size, samples, size, samples, 3).mean(axis=(1, 3))
+    return means
+
+
+@pytest.mark.parametrize("reduction", [2.0, 2.4, 2.9, 3.4, 3.9, 5.5, 7.6, 10.0, 14.0])
+@pytest.mark.parametrize("degrees", [0, 17, 45])
+def test_reduced_views_are_means_over_areas(reduction: float, degrees: float) -> None:
+    rng = np.random.default_rng(round(reduction * 10))
+    picture, size = natural_picture(800, rng), 40
+    half = reduction * size / 2
+    box = np.array([400.3 - half, 400.6 - half, 400.3 + half, 400.6 + half])
+    matrix = view_from_image(view_from_crop(math.radians(degrees), (0, 0), 1.0), box, size)
+    expected = area_means(picture, matrix, size, 16)
+    error = warp(picture, matrix, size) - expected
+    one_sample = cv2.warpAffine(picture, matrix[:2], (size, size)) - expected
+    assert math.sqrt((error**2).mean()) < 4
+    assert (error**2).mean() < (one_sample**2).mean() / 9
+    assert abs(error.mean()) < 0.6
+
+
+def test_strong_reduction_does_not_shimmer() -> None:
+    # a film: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
+    rng = np.random.default_rng(0)
+    picture, size, reduction = natural_picture(800, rng), 40, 9.0
+    views = []
+    for step in np.linspace(0, reduction / 2, 16):
+        box = np.array([200.0, 200.0, 560.0, 560.0]) + step
+        views.append(warp(picture, view_from_image(view_from_crop(0.3, (0, 0), 1.0), box, size), size).astype(float))
+    jumps = np.abs(np.diff(views, axis=0)).mean()
+    travelled = np.abs(views[-1] - views[0]).mean()
+    assert jumps < 0.3 * travelled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
+
+
+def draws(ranges: GeometryRange, count: int, side: float) -> dict[str, NDArray[np.float64]]:
+    """Angle in degrees, shift as pixels of the photograph, and margin, as the matrices show them."""
+    rng = np.random.default_rng(7)
+    matrices = np.stack([ranges.draw(rng).view_from_crop(side) for _ in range(count)])
+    scale = 1 / np.sqrt(np.linalg.det(matrices[:, :2, :2]))
+    shift = matrices[:, :2, 2] * scale[:, None] / 2 * side
+    angle = np.degrees(affine.rotation_angle(torch.from_numpy(matrices)).numpy())
+    return {"angle": angle, "right": shift[:, 0], "down": shift[:, 1], "margin": 1.25 * scale}
+
+
+@pytest.mark.parametrize("side", [90.0, 180.0])
+def test_the_published_distribution_is_reproduced(side: float) -> None:
+    # Spurr et al. 2021 and its code: whole degrees, ±45; margin U(0.9, 1.5); U(0, 15) px whatever the crop's size
+    drawn = draws(GeometryRange.published(), 4000, side)
+    degrees, counts = np.unique(drawn["angle"].round(6), return_counts=True)
+    np.testing.assert_allclose(degrees, np.arange(-45, 46))
+    assert stats.chisquare(counts).pvalue > 0.001
+    for name, low, high in (("right", 0, 15), ("down", 0, 15), ("margin", 0.9, 1.5)):
+        assert stats.kstest(drawn[name], stats.uniform(low, high - low).cdf).pvalue > 0.001, name
+    assert np.abs(np.corrcoef(np.stack(list(drawn.values()))) - np.eye(4)).max() < 0.06
+
+
+def test_switches_turn_one_augmentation_off_each() -> None:
+    off: dict[str, Any] = {"rotation": (0.0, 0.0), "translation": (0.0, 0.0), "scale": (1.0, 1.0)}
+    rng = np.random.default_rng(0)
+    np.testing.assert_allclose(GeometryRange(**off).draw(rng).view_from_crop(100), np.eye(3), atol=1e-12)
+    spread = {"rotation": ["angle"], "translation": ["right", "down"], "scale": ["margin"]}
+    for switch, names in spread.items():
+        drawn = draws(GeometryRange(**{**off, switch: getattr(GeometryRange(), switch)}), 50, 100.0)
+        assert {name for name, values in drawn.items() if np.ptp(values) > 1e-6} == set(names)

@@ -89,14 +89,10 @@ def test_invert_undoes_any_affine_map(dtype: torch.dtype) -> None:
     eye = torch.eye(3, dtype=dtype).expand_as(matrices)
     tolerance = 1e-3 if dtype == torch.float32 else 1e-9
     torch.testing.assert_close(compose(matrices, invert(matrices)), eye, atol=tolerance, rtol=0)
-    torch.testing.assert_close(
-        invert(matrices.double()), torch.linalg.inv(matrices.double()), rtol=1e-9, atol=1e-9
-    )
+    torch.testing.assert_close(invert(matrices.double()), torch.linalg.inv(matrices.double()), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "linear", [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [2.0, 4.0]], [[1.0, math.nan], [0.0, 1.0]]]
-)
+@pytest.mark.parametrize("linear", [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [2.0, 4.0]], [[1.0, math.nan], [0.0, 1.0]]])
 def test_invert_refuses_a_singular_matrix_and_shows_it(linear: list[list[float]]) -> None:
     matrices = torch.eye(3).repeat(4, 1, 1)
     matrices[2, :2, :2] = torch.tensor(linear)

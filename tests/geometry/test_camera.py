@@ -77,9 +77,7 @@ def test_half_precision_is_left_behind(dtype: torch.dtype) -> None:
         recovered = back_project(project(xyz, K), xyz[..., 2], K)
     torch.testing.assert_close(recovered, xyz, atol=1e-5, rtol=0)
     assert inverse_intrinsics(K.to(dtype)).dtype == torch.float32
-    assert (
-        back_project(torch.zeros(4, 21, 2, dtype=dtype), torch.ones(4, 21, dtype=dtype), K).isfinite().all()
-    )
+    assert back_project(torch.zeros(4, 21, 2, dtype=dtype), torch.ones(4, 21, dtype=dtype), K).isfinite().all()
 
 
 def test_gradients() -> None:
@@ -109,9 +107,7 @@ def test_usable_intrinsics_pass() -> None:
     check_intrinsics(crop_camera(views(1), cameras(1))[0])
 
 
-@pytest.mark.parametrize(
-    ("row", "column", "value"), [(0, 0, 0.0), (1, 1, math.nan), (2, 2, 0.0), (1, 2, math.inf)]
-)
+@pytest.mark.parametrize(("row", "column", "value"), [(0, 0, 0.0), (1, 1, math.nan), (2, 2, 0.0), (1, 2, math.inf)])
 def test_unusable_intrinsics_are_named(row: int, column: int, value: float) -> None:
     K = cameras(5)
     K[3, row, column] = value

@@ -102,9 +102,7 @@ def test_palm_and_wrist_are_differentiable() -> None:
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     assert joints.check_order("mano") == "mano"
-    with pytest.raises(
-        ValueError, match="unknown joint order 'coco'; expected one of freihand, ait, mano, interhand"
-    ):
+    with pytest.raises(ValueError, match="unknown joint order 'coco'; expected one of freihand, ait, mano, interhand"):
         joints.check_order("coco")
     with pytest.raises(ValueError, match="'coco'"):
         convert(torch.zeros(21, 3), "coco", "ait")  # type: ignore[arg-type]  # what a user may type

@@ -110,9 +110,7 @@ def test_root_depth_is_the_larger_solution_of_unit_bone_length() -> None:
 def test_a_given_root_depth_is_used() -> None:
     xyz = hands(4)
     joints_25d, scale = to_25d(xyz, camera(), WRIST, SCALE_BONE)
-    recovered = from_25d(
-        joints_25d, scale, camera(), WRIST, SCALE_BONE, root_depth=torch.full((4,), 30.0).double()
-    )
+    recovered = from_25d(joints_25d, scale, camera(), WRIST, SCALE_BONE, root_depth=torch.full((4,), 30.0).double())
     torch.testing.assert_close(recovered[:, WRIST, 2], torch.full((4,), 30 * LENGTHS).double())
     exact = from_25d(joints_25d, scale, camera(), WRIST, SCALE_BONE, root_depth=xyz[:, WRIST, 2] / scale)
     torch.testing.assert_close(exact, xyz)

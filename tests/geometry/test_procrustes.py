@@ -12,9 +12,7 @@ from peclr.geometry.procrustes import similarity_align
 
 def point_sets(n: int, joints: int = 21, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    target = 0.05 * torch.randn(n, joints, 3, dtype=torch.float64, generator=generator) + torch.tensor(
-        [0, 0, 0.7]
-    )
+    target = 0.05 * torch.randn(n, joints, 3, dtype=torch.float64, generator=generator) + torch.tensor([0, 0, 0.7])
     points = target + 0.02 * torch.randn(n, joints, 3, dtype=torch.float64, generator=generator)
     return points, target
 

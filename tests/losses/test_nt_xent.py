@@ -41,9 +41,7 @@ def algorithm_1(z1: Tensor, z2: Tensor, temperature: float) -> float:
 @pytest.mark.parametrize("temperature", [0.07, 0.5, 2.0])
 def test_equals_algorithm_1_written_as_loops(n: int, d: int, temperature: float) -> None:
     z1, z2 = embeddings(n, d, seed=n + d)
-    assert nt_xent_loss(z1, z2, temperature).item() == pytest.approx(
-        algorithm_1(z1, z2, temperature), rel=1e-12
-    )
+    assert nt_xent_loss(z1, z2, temperature).item() == pytest.approx(algorithm_1(z1, z2, temperature), rel=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0])

@@ -75,9 +75,7 @@ def test_oracle_projections_agree_after_the_inversion_only(shift: float, scale: 
 
     undone = mean_cosine(peclr.undo(oracle, view_from_crop))
     left_alone = mean_cosine(oracle)
-    wrong_sign = mean_cosine(
-        peclr.undo(oracle, with_translation(with_inverse_rotation(view_from_crop), sign=-1))
-    )
+    wrong_sign = mean_cosine(peclr.undo(oracle, with_translation(with_inverse_rotation(view_from_crop), sign=-1)))
     exact = apply_affine(invert(view_from_crop), oracle.reshape(N_HANDS, 2, -1, 2)).flatten(2)
 
     # measured: 0.98, 0.74 to 0.80, 0.34 to 0.43
@@ -99,8 +97,7 @@ def test_the_loss_of_oracle_projections_is_lower_when_geometry_is_undone() -> No
     view_from_crop = random_views(64, 0.12, 1.0, generator)
     oracle = apply_affine(view_from_crop, hands[:, None]).flatten(2)
     undone, left_alone = (
-        objective(oracle, view_from_crop).item()
-        for objective in (PeCLR(temperature=0.1), SimCLR(temperature=0.1))
+        objective(oracle, view_from_crop).item() for objective in (PeCLR(temperature=0.1), SimCLR(temperature=0.1))
     )
     assert undone < left_alone - 0.5
 
@@ -149,9 +146,7 @@ def test_peclr_without_geometry_is_simclr() -> None:
 def test_the_length_of_a_projection_does_not_matter(objective: SimCLR | PeCLR) -> None:
     projections, view_from_crop = random_batch()
     lengths = torch.linspace(0.1, 10, 16, dtype=torch.float64).reshape(8, 2, 1)
-    torch.testing.assert_close(
-        objective(lengths * projections, view_from_crop), objective(projections, view_from_crop)
-    )
+    torch.testing.assert_close(objective(lengths * projections, view_from_crop), objective(projections, view_from_crop))
 
 
 @pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
@@ -207,12 +202,8 @@ def test_one_dead_projection_does_not_poison_the_batch(objective: SimCLR | PeCLR
         ((8, 2, 32), (8, 2, 2, 3)),
     ],
 )
-def test_mismatched_shapes_are_refused(
-    objective: SimCLR | PeCLR, projections: list[int], matrices: list[int]
-) -> None:
-    with pytest.raises(
-        ValueError, match=r"expected projections \(B, 2, D\) and view_from_crop \(B, 2, 3, 3\)"
-    ):
+def test_mismatched_shapes_are_refused(objective: SimCLR | PeCLR, projections: list[int], matrices: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"expected projections \(B, 2, D\) and view_from_crop \(B, 2, 3, 3\)"):
         objective(torch.zeros(*projections), torch.zeros(*matrices))
 
 

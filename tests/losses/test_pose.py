@@ -38,8 +38,7 @@ def test_terms_are_mean_errors_in_their_units() -> None:
 def test_equals_sums_written_as_loops() -> None:
     target = labels(3)
     uv, depth, root = (
-        values + torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
-        for values in perfect(target)
+        values + torch.randn(values.shape, generator=torch.Generator().manual_seed(1)) for values in perfect(target)
     )
     total = 0.0
     for i in range(3):
@@ -73,9 +72,7 @@ def test_a_wild_root_depth_pulls_no_harder_than_a_near_one() -> None:
 @pytest.mark.parametrize("magnitude", [0.0, 1e4])
 def test_any_magnitude_gives_a_finite_loss_and_gradient(dtype: torch.dtype, magnitude: float) -> None:
     target = labels(dtype=torch.float32)
-    prediction = [
-        (magnitude * torch.ones(values.shape)).to(dtype).requires_grad_() for values in perfect(target)
-    ]
+    prediction = [(magnitude * torch.ones(values.shape)).to(dtype).requires_grad_() for values in perfect(target)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = PoseLoss()(*prediction, *target)
     gradients = torch.autograd.grad(terms.total, prediction)

@@ -82,9 +82,7 @@ def test_alignment_is_scipys_procrustes_sample_by_sample() -> None:
         a, b = label - label.mean(0), predicted - predicted.mean(0)
         a_norm, b_norm = np.linalg.norm(a) + 1e-8, np.linalg.norm(b) + 1e-8
         rotation, scale = orthogonal_procrustes(b / b_norm, a / a_norm)
-        np.testing.assert_allclose(
-            aligned, b / b_norm @ rotation * scale * a_norm + label.mean(0), atol=1e-12
-        )
+        np.testing.assert_allclose(aligned, b / b_norm @ rotation * scale * a_norm + label.mean(0), atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ def random_hands(count: int = 17, noise: float = 0.015, seed: int = 0) -> tuple[
         ),
     ],
 )
-def test_mean_errors_are_millimetres(
-    make: Callable[[], Metric], formula: Callable[[Tensor, Tensor], Tensor]
-) -> None:
+def test_mean_errors_are_millimetres(make: Callable[[], Metric], formula: Callable[[Tensor, Tensor], Tensor]) -> None:
     pred, target = random_hands()
     metric = make()
     metric.update(pred, target)

@@ -1,0 +1,245 @@
+"""What views cost: against decoding alone, through loaders with workers, from large photographs, and in memory.
+
+Files and labels are made here: 224 px JPEGs of 18 kB, the median of 18 photographs of FreiHAND, with the spectrum of
+photographs. All times of a ratio are taken in turns, one thread each, so that they have the same share of the machine
+and equally cold caches; medians count.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclr.data.datasets import PairedViewDataset
+from peclr.data.freihand import FreiHAND
+from peclr.data.images import read_picture
+from peclr.data.loaders import make_loader
+from peclr.data.packing import pack
+from peclr.data.photometric import Photometric
+from peclr.data.photos import Photos
+from peclr.data.sampling import EpochSampler
+from peclr.data.views import GeometryRange, pixels_to_keep
+
+Image = NDArray[np.uint8]
+
+FREIHAND_SIDE, FREIHAND_BYTES = 224, 18_000
+FREIHAND_HANDS, FREIHAND_VERSIONS = 32_560, 4
+PHOTO_SIZE = (1600, 1200)
+HANDS = 64  # different files, so that no cache holds one of them only
+
+
+def natural_picture(width: int, height: int, rng: np.random.Generator, blur: float = 0.0) -> Image:
+    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987): (height, width, 3)."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf
+    channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, height, width))) / frequency, (height, width))
+    # channels of photographs are much alike
+    mixed = np.moveaxis(0.8 * channels.mean(axis=0) * np.sqrt(3) + 0.6 * channels, 0, -1)
+    picture: Image = np.clip(128 + 45 * mixed / mixed.std(), 0, 255).astype(np.uint8)
+    return cv2.GaussianBlur(picture, (0, 0), blur).astype(np.uint8, copy=False) if blur else picture
+
+
+def jpeg_of_size(picture: Image, length: int) -> bytes:
+    """The picture at the highest quality at which the file is not longer."""
+    for quality in range(98, 10, -2):
+        encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(encoded) <= length:
+            break
+    return encoded
+
+
+def write_freihand(root: Path, hands: int, versions: int, files: Iterable[bytes]) -> None:
+    """Writes FreiHAND's layout: hands of 70 px half side in the middle, files taken in turns and linked."""
+    rgb = root / "training" / "rgb"
+    rgb.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    sources = []
+    for number, content in enumerate(files):
+        sources.append(root / f"{number}.jpg")
+        sources[-1].write_bytes(content)
+    for number in range(hands * versions):
+        os.link(sources[number % len(sources)], rgb / f"{number:08d}.jpg")
+    xyz = rng.uniform(-1, 1, (hands, 21, 3)) * [0.07, 0.07, 0.03] + [0, 0, 0.7]
+    labels = {
+        "K": np.tile([[600.0, 0, 112], [0, 600, 112], [0, 0, 1]], (hands, 1, 1)),
+        "scale": np.linalg.norm(xyz[:, 9] - xyz[:, 10], axis=-1),
+        "xyz": xyz,
+    }
+    for kind, values in labels.items():
+        (root / f"training_{kind}.json").write_text(json.dumps(values.tolist()))
+
+
+def freihand_files() -> list[bytes]:
+    """Different JPEGs as FreiHAND's."""
+    rng = np.random.default_rng(0)
+    size = (FREIHAND_SIDE, FREIHAND_SIDE)
+    return [jpeg_of_size(natural_picture(*size, rng, 0.7), FREIHAND_BYTES) for _ in range(HANDS)]
+
+
+def medians(works: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of several pieces of work, done in turns; each is told the round."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work(number)
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def augmented(source: FreiHAND | Photos, seed: int = 0) -> PairedViewDataset:
+    """The default augmentation."""
+    return PairedViewDataset([source], "same_image", 128, GeometryRange(), Photometric(), seed)
+
+
+def view_pair_over_imread(root: Path, rounds: int = 1500) -> float:
+    """A pair of 128 px views with colour jitter over cv2.imread of its file."""
+    source = FreiHAND(root)
+    dataset = augmented(source)
+    taken = medians(
+        {
+            "imread": lambda number: cv2.imread(source.image_file(number % HANDS)),
+            "pair": lambda number: dataset[number, number % HANDS],
+        },
+        rounds,
+    )
+    return taken["pair"] / taken["imread"]
+
+
+def loader_overhead(root: Path, rounds: int = 12) -> float:
+    """What a loader without workers adds to the cost of a pair, as a fraction."""
+    dataset = augmented(FreiHAND(root))
+    sampler = EpochSampler([HANDS])
+    loader = make_loader(dataset, sampler, HANDS, num_workers=0, drop_last=True)
+
+    def load(epoch: int) -> None:
+        sampler.set_epoch(epoch)
+        for _ in loader:
+            pass
+
+    def bare(epoch: int) -> None:
+        sampler.set_epoch(epoch)
+        for key in sampler:
+            dataset[key]
+
+    taken = medians({"loader": load, "bare": bare}, rounds)
+    return taken["loader"] / taken["bare"] - 1
+
+
+def two_workers_speedup(root: Path, batches: int = 30, rounds: int = 3) -> float:
+    """Pairs per second of two worker processes over those of one, after the first batches."""
+    dataset = augmented(FreiHAND(root))
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(rounds):
+        for workers, taken in seconds.items():
+            sampler = EpochSampler([HANDS], length=HANDS * (batches + 4))
+            iterator = iter(make_loader(dataset, sampler, HANDS, workers, drop_last=True))
+            for _ in range(4):
+                next(iterator)
+            start = time.perf_counter()
+            for _ in range(batches):
+                next(iterator)
+            taken.append(time.perf_counter() - start)
+    return statistics.median(seconds[1]) / statistics.median(seconds[2])
+
+
+def large_photo_over_reduced_decode(folder: Path, rounds: int = 40) -> float:
+    """A pair from a photograph of 1600 × 1200 px, hand included, over decoding it at the scale that the pair needs."""
+    folder.mkdir()
+    picture = natural_picture(*PHOTO_SIZE, np.random.default_rng(0), 1.5)
+    cv2.imwrite(str(folder / "photo.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    dataset = augmented(Photos(folder))
+    file = folder / "photo.jpg"
+    # the scale that this pair needs depends on what was drawn for it
+    keeps = []
+    for epoch in range(rounds):
+        scale = np.linalg.det(dataset[epoch, 0]["view_from_crop"][:, :2, :2].double().numpy()) ** -0.5
+        keeps.append(pixels_to_keep(128, float(scale.min())))
+    taken = medians(
+        {"decode": lambda epoch: read_picture(file, None, keeps[epoch]), "pair": lambda epoch: dataset[epoch, 0]},
+        rounds,
+    )
+    return taken["pair"] / taken["decode"]
+
+
+def four_workers_memory_mb(root: Path) -> float:
+    """By how much four workers that have loaded batches raise the resident memory of a loader of 130,240 images.
+
+    Shared pages are counted once (proportional set size), batches on their way are taken off. In a new process: this
+    one has measured other things.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        alone, with_workers = pool.submit(_memory_mb, root).result()
+    return with_workers - alone
+
+
+def _memory_mb(root: Path) -> tuple[float, float]:
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as everywhere else on Linux
+    warnings.filterwarnings("ignore", "This DataLoader will create 4 worker processes")  # it is meant
+    torch.set_num_threads(1)
+    dataset = augmented(FreiHAND(root))
+    sampler, size = EpochSampler(dataset.sizes), 16
+    for _ in zip(range(4), make_loader(dataset, sampler, size, 0, drop_last=True), strict=False):
+        pass
+    alone = _proportional_set_mb([os.getpid()])
+    iterator = iter(make_loader(dataset, sampler, size, 4, drop_last=True))
+    for _ in range(16):
+        next(iterator)
+    workers = [worker.pid for worker in iterator._workers]  # type: ignore[attr-defined]  # to look at them
+    ready = 2 * 4 * size * 2 * 3 * 128 * 128 / 1e6  # batches that are ready, two for each worker
+    return alone, _proportional_set_mb([os.getpid(), *workers]) - ready
+
+
+def _proportional_set_mb(processes: list[int]) -> float:
+    lines = (line for pid in processes for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+
+
+def run() -> list[dict[str, Any]]:
+    """Measure everything, one thread each."""
+    threads = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        write_freihand(folder / "small", HANDS, 1, freihand_files())
+        write_freihand(folder / "full", FREIHAND_HANDS, FREIHAND_VERSIONS, freihand_files())
+        pack("freihand", folder / "full", "training")
+        rows = [
+            ("view_pair_over_imread", view_pair_over_imread(folder / "small"), "× imread", "<= 2.6"),
+            ("two_workers_speedup", two_workers_speedup(folder / "small"), "× one worker", ">= 1.6"),
+            ("loader_overhead", loader_overhead(folder / "small"), "of the pairs' cost", "<= 0.15"),
+            (
+                "large_photo_over_reduced_decode",
+                large_photo_over_reduced_decode(folder / "large"),
+                "× decode",
+                "<= 1.4",
+            ),
+            ("four_workers_memory_mb", four_workers_memory_mb(folder / "full"), "MB over no workers", "<= 400"),
+        ]
+    finally:
+        shutil.rmtree(folder)
+        cv2.setNumThreads(threads[0])
+        torch.set_num_threads(threads[1])
+    return [
+        {"name": name, "value": round(value, 3), "unit": unit, "target": target} for name, value, unit, target in rows
+    ]
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)
