@@ -105,6 +105,8 @@ def run_lightning(arguments: list[str]) -> int:
     Returns:
         0; whatever fails raises or exits.
     """
+    # Lightning 2.6 asks torch 2.11's pytree in a way that a later torch will not answer; users cannot mend it
+    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own

@@ -1,6 +1,7 @@
 """The demo's work, one function per job, each of which runs in a process of its own on one core."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ class Arm:
 
 def _run(arguments: list[str]) -> None:
     torch.set_num_threads(1)
+    for name in ("pytorch_lightning", "lightning_fabric"):  # what they tell of each run would bury the comparison
+        logging.getLogger(name).setLevel(logging.ERROR)
     status = peclr(arguments)
     if status:
         raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
@@ -137,7 +140,7 @@ def finetune(arm: Arm, labels: int, run: Path, hands: Path, size: DemoSize, seed
     ]
     weights = [] if arm.run is None else [f"--model.weights={arm.run / LAST}"]
     _run(["fit", *shared, *weights, f"--run_dir={run}"])
-    _run(["test", *shared, f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
+    _run(["test", *shared, "--verbose=false", f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
     metrics = json.loads((run / "test" / "results.json").read_text())["metrics"]
     name = "scratch" if arm.run is None else arm.name
     print(f"{name:<10} fine-tuned on {labels} labels", flush=True)

@@ -126,7 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
     quick = DemoSize(64, 24, 64, 32, 16, 2, probe_labels=(8, 16), finetune_labels=(8,), finetune_steps=4)
     os.environ.update(ONE_THREAD)  # inherited by the processes that work
     out.mkdir(parents=True)
-    demo(out, quick if options.quick else DemoSize(), options.seed)
+    try:
+        demo(out, quick if options.quick else DemoSize(), options.seed)
+    except ValueError as error:  # hands of an older renderer in the way, for example
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

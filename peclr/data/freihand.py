@@ -229,6 +229,7 @@ class FreiHAND(HandSource):
 def _is_array(entry: object, shape: tuple[int, ...]) -> bool:
     """Whether one JSON entry is numbers of this shape."""
     try:
-        return np.asarray(entry, dtype=np.float32).shape == shape
+        with np.errstate(over="ignore"):
+            return np.asarray(entry, dtype=np.float32).shape == shape
     except (TypeError, ValueError):
         return False

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from peclr.data.freihand import FreiHAND
@@ -181,3 +183,43 @@ def test_real_hands_are_read(real_hands: Path) -> None:
         bone = np.linalg.norm(known(sample["joints_3d"])[9] - known(sample["joints_3d"])[10])
         assert sample["scale_m"] == pytest.approx(bone, rel=1e-3)
         assert (np.abs(known(sample["joints_2d"]) - 112) < 130).all()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(["K", "xyz", "scale"]), st.lists(st.integers(0, 20), max_size=3), ANYTHING)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_anything_in_place_of_a_label_is_refused_or_read(
+    layout: Layout, kind: str, place: list[int], value: object
+) -> None:
+    path = layout.root / f"training_{kind}.json"
+    original = path.read_text()
+    contents = inner = json.loads(original)
+    where: int | None = None
+    for step in place:
+        if where is not None:
+            inner = inner[where]
+        if not isinstance(inner, list):
+            break
+        where = step % len(inner)
+    if where is None or not isinstance(inner, list):
+        contents = value
+    else:
+        inner[where % len(inner)] = value
+    path.write_text(json.dumps(contents))
+    try:
+        hands = FreiHAND(layout.root)
+    except ValueError as error:
+        assert "training_" in str(error)  # noqa: PT017 (either outcome is fine)
+    else:
+        for sample in (hands[index] for index in range(6)):
+            labels = known(sample["K"]), known(sample["joints_3d"]), known(sample["joints_2d"])
+            assert all(np.isfinite(label).all() for label in (*labels, sample["crop_box"], sample["scale_m"] or np.nan))
+            assert (known(sample["joints_3d"])[:, 2] > 0).all()
+    finally:
+        path.write_text(original)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,3 +210,42 @@ def test_views_are_the_same_for_any_number_of_workers_and_processes(
     assert len(found) == 36
     for name, views in found.items():
         torch.testing.assert_close(views, module.train_set[divmod(name, 100)]["views"], rtol=0, atol=0)
+
+
+class NotesKeys(Recorder):
+    """Writes down what each process was trained on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_train_end(self) -> None:
+        seen = [(epoch, indices, hashlib.sha256(views).hexdigest()) for epoch, indices, views in self.seen]
+        (self.folder / f"{self.trainer.world_size}-{self.global_rank}.json").write_text(json.dumps(seen))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+def test_two_processes_share_the_batches_of_one(layout: Layout, tmp_path: Path) -> None:
+    for processes, batch_size in ((1, 4), (2, 2)):
+        module = PairedViewDataModule(
+            [FreiHAND(layout.root)], view_size=32, batch_size=batch_size, val_fraction=0.0, num_workers=1, seed=3
+        )
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            devices=processes,
+            strategy="ddp_fork" if processes > 1 else "auto",
+            use_distributed_sampler=False,
+            max_epochs=2,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(NotesKeys(tmp_path), datamodule=module)
+    (alone,), both = ([json.loads(p.read_text()) for p in sorted(tmp_path.glob(f"{n}-*.json"))] for n in (1, 2))
+    assert len(both) == 2
+    assert len(alone) == len(both[0]) == 2 * BATCHES
+    for (epoch, indices, _), *shares in zip(alone, *both, strict=True):
+        assert [share[0] for share in shares] == [epoch, epoch]
+        assert [index for pair in zip(*(share[1] for share in shares), strict=True) for index in pair] == indices
