@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from peclr.data.crops import enclosing_square
 
 _SIDES = ("left", "top", "right", "bottom")
+_FARTHEST = 1e6  # px; no image is as large
 
 Boxes = dict[str, list[NDArray[np.float64]]]
 
@@ -35,8 +36,10 @@ def read_boxes(path: Path) -> Boxes:
     entries = _coco_entries(path, contents) if isinstance(contents, dict) else _plain_entries(path, contents)
     boxes: Boxes = {}
     for number, name, box in entries:
-        if not (np.isfinite(box).all() and box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(f"{path}: entry {number}, {name}: {box.tolist()} is not left < right, top < bottom")
+        if not (np.abs(box).max() < _FARTHEST and box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(
+                f"{path}: entry {number}, {name}: {box.tolist()} is not left < right, top < bottom in px of an image"
+            )
         boxes.setdefault(name, []).append(enclosing_square(box))
     return boxes
 

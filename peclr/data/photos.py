@@ -68,6 +68,10 @@ class Photos(HandSource):
         """Reads the photograph of hand `index` for a view."""
         file, box = self._hands[index]
         picture = read_picture(self.root / file, None if box is None else box[2] - box[0], keep)
+        if box is not None and not (box[2] > 0 and box[0] < picture.width and box[3] > 0 and box[1] < picture.height):
+            raise ValueError(
+                f"{self.root / file}: the box {box.tolist()} lies beyond the {picture.width} × {picture.height} px"
+            )
         sample: HandSample = {
             "image": picture.image,
             "K": None,

@@ -125,3 +125,12 @@ def test_real_photographs_are_read(real_hands: Path) -> None:
     photos = Photos(real_hands / "photos")
     assert len(photos) == 18
     assert photos[17]["image"].shape == (224, 224, 3)
+
+
+def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\na.png,40,2,50,12\nb.JPG,25,15,35,25\n")
+    photos = Photos(folder, boxes)
+    with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
+        photos[0]
+    assert photos[1]["id"] == "b.JPG"  # a part of it is enough
