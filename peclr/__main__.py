@@ -49,7 +49,10 @@ def _synth(arguments: list[str]) -> int:
         versions=options.versions,
         workers=options.workers,
     )
-    print(summary)
+    print(
+        f"{summary.training_hands} training and {summary.evaluation_hands} evaluation hands, {summary.images} pictures, "
+        f"in {summary.seconds:.1f} s: {summary.out}"
+    )
     return 0
 
 

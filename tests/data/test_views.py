@@ -253,3 +253,14 @@ def test_switches_turn_one_augmentation_off_each() -> None:
     for switch, names in spread.items():
         drawn = draws(GeometryRange(**{**off, switch: getattr(GeometryRange(), switch)}), 50, 100.0)
         assert {name for name, values in drawn.items() if np.ptp(values) > 1e-6} == set(names)
+
+
+def test_a_mirrored_border_leaves_nothing_black_and_changes_nothing_inside() -> None:
+    image = np.full((40, 40, 3), 200, np.uint8)
+    image[18:22, 18:22] = 90
+    turned = view_from_image(view_from_crop(math.radians(30), (0.2, 0.0), 1.2), np.array([-0.5, -0.5, 39.5, 39.5]), 32)
+    black, mirrored = (warp(image, turned, 32, border) for border in ("black", "reflect"))
+    assert (black == 0).any()
+    assert mirrored.min() >= 89
+    inside = warp(np.full_like(image, 255), turned, 32, "black") == 255
+    np.testing.assert_array_equal(black[inside], mirrored[inside])
