@@ -50,7 +50,7 @@ def _synth(arguments: list[str]) -> int:
         workers=options.workers,
     )
     print(
-        f"{summary.training_hands} training and {summary.evaluation_hands} evaluation hands, {summary.images} pictures, "
+        f"{summary.training_hands} training and {summary.evaluation_hands} evaluation hands, {summary.images} pictures "
         f"in {summary.seconds:.1f} s: {summary.out}"
     )
     return 0
