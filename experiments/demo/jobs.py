@@ -61,7 +61,8 @@ class Arm:
     run: Path | None
 
 
-def _run(arguments: list[str]) -> None:
+def run_peclr(arguments: list[str]) -> None:
+    """Run one `peclr` command quietly in this process, on one thread; failure raises."""
     torch.set_num_threads(1)
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they tell of each run would bury the comparison
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -72,7 +73,7 @@ def _run(arguments: list[str]) -> None:
 
 def pretrain(arm: Arm, hands: Path, size: DemoSize, seed: int) -> None:
     """Pre-train one encoder into `arm.run`."""
-    _run(
+    run_peclr(
         [
             "fit",
             f"--config={HERE / 'pretrain.yaml'}",
@@ -96,7 +97,8 @@ def _encoder(arm: Arm, seed: int) -> ResNetEncoder:
     return ResNetEncoder("resnet18", width=0.5)
 
 
-def _batches(dataset: LabelledHandDataset | None) -> DataLoader[LabelledBatch]:
+def batches(dataset: LabelledHandDataset | None) -> DataLoader[LabelledBatch]:
+    """The hands in order, un-augmented as the data module made them."""
     assert dataset is not None  # the data module has been set up
     return DataLoader(dataset, batch_size=250)  # type: ignore[arg-type]  # collating makes batches of items
 
@@ -116,7 +118,7 @@ def probe(arm: Arm, hands: Path, size: DemoSize, seed: int) -> list[dict[str, An
     data.setup("fit")
     data.setup("test")
     encoder = _encoder(arm, seed).to(memory_format=torch.channels_last)
-    train, val, test = (encode(encoder, _batches(split)) for split in (data.train_set, data.val_set, data.test_set))
+    train, val, test = (encode(encoder, batches(split)) for split in (data.train_set, data.val_set, data.test_set))
     print(f"{arm.name:<10} probed", flush=True)
     pictures = len(train.features) // max(size.probe_labels)  # of each hand, one after the other
     rows = []
@@ -139,8 +141,8 @@ def finetune(arm: Arm, labels: int, run: Path, hands: Path, size: DemoSize, seed
         f"--trainer.max_steps={size.finetune_steps}",
     ]
     weights = [] if arm.run is None else [f"--model.weights={arm.run / LAST}"]
-    _run(["fit", *shared, *weights, f"--run_dir={run}"])
-    _run(["test", *shared, "--verbose=false", f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
+    run_peclr(["fit", *shared, *weights, f"--run_dir={run}"])
+    run_peclr(["test", *shared, "--verbose=false", f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
     metrics = json.loads((run / "test" / "results.json").read_text())["metrics"]
     name = "scratch" if arm.run is None else arm.name
     print(f"{name:<10} fine-tuned on {labels} labels", flush=True)

@@ -1,0 +1,180 @@
+"""The work of an embedded experiment, one function per job; a job that is done already is not done again."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from experiments.demo.jobs import LAST, batches, run_peclr
+from experiments.embedded.plan import HERE, SCRATCH, Arm, Size
+from peclr.checkpoints import load_encoder
+from peclr.data.datamodules import LabelledHandDataModule
+from peclr.evaluate.probe import encode, ridge_probe
+from peclr.models.encoders import ResNetEncoder
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm with one seed.
+
+    Attributes:
+        arm: what is compared.
+        seed: of weights, views and the choice of labels.
+        size: how much work.
+        hands: the rendered hands.
+        out: the experiment's folder.
+    """
+
+    arm: Arm
+    seed: int
+    size: Size
+    hands: Path
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it is."""
+        return self.out / f"seed{self.seed}" / self.arm.folder
+
+    @property
+    def weights(self) -> Path | None:
+        """The pre-trained checkpoint."""
+        return None if self.arm.name == SCRATCH else self.folder / "pretrain" / LAST
+
+    def say(self, text: str) -> None:
+        """Tell what is done."""
+        print(f"seed {self.seed}  {self.arm.name:<28}{text}", flush=True)
+
+    def row(self, protocol: str, labels: int, scores: dict[str, float]) -> Row:
+        """A row of the results."""
+        return {"protocol": protocol, "weights": self.arm.name, "labels": labels, "seed": self.seed, **scores}
+
+
+def _trainer(size: Size) -> list[str]:
+    return [f"--trainer.{key}={value}" for key, value in size.trainer.items()]
+
+
+def _encoder_options(size: Size) -> list[str]:
+    options = "--model.init_args.encoder.init_args"
+    return [f"{options}.name={size.encoder}", f"{options}.width={size.width}"]
+
+
+def pretrain(job: Job) -> None:
+    """Pre-train, or go on where it was interrupted, or see that it is done."""
+    if job.weights is None:
+        return
+    run, size = job.folder / "pretrain", job.size
+    results = run / "results.json"
+    if results.exists() and json.loads(results.read_text())["step"] == size.pretrain_steps:
+        return
+    resume = [f"--ckpt_path={run / LAST}"] if (run / LAST).exists() else []
+    if run.exists() and not resume:
+        shutil.rmtree(run)  # interrupted before there was anything to go on from
+    pictures = size.versions if "--data.pairing=same_image" in job.arm.overrides else 1
+    steps_per_epoch = size.train * pictures // size.pretrain_batch
+    run_peclr(
+        [
+            "fit",
+            f"--config={HERE / 'pretrain.yaml'}",
+            f"--run_dir={run}",
+            f"--seed_everything={job.seed}",
+            f"--data.seed={job.seed}",
+            f"--data.sources.init_args.root={job.hands}",
+            f"--data.view_size={size.view_px}",
+            f"--data.batch_size={size.pretrain_batch}",
+            f"--data.num_workers={size.workers}",
+            f"--model.init_args.warmup_epochs={size.warmup_steps / steps_per_epoch}",
+            f"--trainer.max_steps={size.pretrain_steps}",
+            *_encoder_options(size),
+            *_trainer(size),
+            *job.arm.overrides,
+            *resume,
+        ]
+    )
+    job.say("pre-trained")
+
+
+def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
+    """Ridge probes on the frozen encoder, one for each label count that there are hands for."""
+    done = job.folder / "probe.json"
+    if done.exists():
+        rows: list[Row] = json.loads(done.read_text())
+        return rows
+    torch.set_num_threads(1)
+    data = LabelledHandDataModule(
+        root=job.hands,
+        view_size=job.size.view_px,
+        seed=job.seed,
+        border="reflect",
+        geometry=None,
+        photometric=None,  # the probe's hands are seen as the evaluation's are
+    )
+    data.setup("fit")
+    data.setup("test")
+    encoder = _encoder(job).to(memory_format=torch.channels_last)
+    if torch.cuda.is_available():
+        encoder.cuda()
+    train, val, test = (encode(encoder, batches(split)) for split in (data.train_set, data.val_set, data.test_set))
+    hands = len(train.features) // job.size.versions  # the pictures of a hand are one after the other
+    rows = []
+    counts = (hands if labels is None else labels for labels in label_counts)
+    for count in (count for count in counts if count <= hands):
+        scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
+        rows.append(job.row("frozen probe", count, scores))
+    _write(done, rows)
+    job.say("probed")
+    return rows
+
+
+def _encoder(job: Job) -> ResNetEncoder:
+    if job.weights is not None:
+        return load_encoder(job.weights)
+    torch.manual_seed(job.seed)
+    return ResNetEncoder(job.size.encoder, width=job.size.width)
+
+
+def finetune(job: Job, labels: int, schedule: str) -> list[Row]:
+    """Fine-tune end to end on `labels` hands and score on the evaluation hands."""
+    run, size = job.folder / f"finetune-{schedule}-{labels}", job.size
+    done = run.with_suffix(".json")
+    if done.exists():
+        rows: list[Row] = json.loads(done.read_text())
+        return rows
+    if run.exists():
+        shutil.rmtree(run)  # cheaper to repeat than to resume
+    shared = [
+        f"--config={HERE / 'finetune.yaml'}",
+        f"--seed_everything={job.seed}",
+        f"--data.seed={job.seed}",
+        f"--data.root={job.hands}",
+        f"--data.num_labels={labels}",
+        f"--data.view_size={size.view_px}",
+        f"--data.batch_size={size.finetune_batch}",
+        f"--data.num_workers={size.workers}",
+        f"--model.view_size={size.view_px}",
+        f"--trainer.max_steps={size.finetune_steps[schedule]}",
+        *_encoder_options(size),
+        *_trainer(size),
+    ]
+    weights = [] if job.weights is None else [f"--model.weights={job.weights}"]
+    run_peclr(["fit", *shared, *weights, f"--run_dir={run}"])
+    run_peclr(["test", *shared, "--verbose=false", f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
+    metrics = json.loads((run / "test" / "results.json").read_text())["metrics"]
+    scores = {key.removeprefix("test/"): value for key, value in metrics.items()}
+    rows = [job.row(f"fine-tuned, {schedule}", labels, scores)]
+    _write(done, rows)
+    job.say(f"fine-tuned on {labels} labels, {schedule}")
+    return rows
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    """Whole or not at all: what is there counts as done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(rows, indent=2) + "\n")
+    partial.replace(path)

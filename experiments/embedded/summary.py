@@ -1,0 +1,107 @@
+"""An embedded experiment's table and figure: means over seeds, with standard deviations."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Row = dict[str, Any]
+
+METRICS = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
+PROTOCOLS = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
+# Okabe & Ito 2008, with marks for those who cannot tell them apart
+STYLES = (
+    ("#999999", "x", ":"),
+    ("#E69F00", "o", "--"),
+    ("#0072B2", "o", "--"),
+    ("#D55E00", "s", "-"),
+    ("#56B4E9", "s", "-"),
+    ("#CC79A7", "^", "-"),
+    ("#009E73", "^", "-"),
+    ("#000000", "D", "-"),
+)
+
+
+def names_of(rows: Iterable[Row]) -> list[str]:
+    """What is compared, in the order of the suite."""
+    return list(dict.fromkeys(row["weights"] for row in rows))
+
+
+def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, metric: str) -> tuple[float, float]:
+    """Mean and standard deviation (0 for one seed); NaN where nothing was measured."""
+    values = [
+        row[metric] for row in rows if (row["protocol"], row["labels"], row["weights"]) == (protocol, labels, weights)
+    ]
+    if not values:
+        return float("nan"), float("nan")
+    return fmean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown: one block per protocol and label count, the least mean of each in bold."""
+    lines = [
+        "| protocol | labelled hands | weights | " + " | ".join(METRICS.values()) + " |",
+        "|---|---|---|" + "---|" * len(METRICS),
+    ]
+    for protocol in PROTOCOLS:
+        of_protocol = [row for row in rows if row["protocol"] == protocol]
+        for labels in sorted({row["labels"] for row in of_protocol}):
+            names = names_of(row for row in of_protocol if row["labels"] == labels)
+            scores = {
+                (name, metric): over_seeds(rows, protocol, labels, name, metric) for name in names for metric in METRICS
+            }
+            least = {metric: min(scores[name, metric][0] for name in names) for metric in METRICS}
+            for name in names:
+                cells = []
+                for metric in METRICS:
+                    mean, deviation = scores[name, metric]
+                    text = f"{mean:.1f} ± {deviation:.1f}"
+                    cells.append(f"**{text}**" if mean == least[metric] else text)
+                lines.append(f"| {protocol} | {labels:,} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
+    """Error over labelled hands, one curve per kind of weights."""
+    of_protocol = [row for row in rows if row["protocol"] == protocol]
+    counts = sorted({row["labels"] for row in of_protocol})
+    everything = names_of(rows)
+    for name in names_of(of_protocol):
+        colour, mark, line = STYLES[everything.index(name) % len(STYLES)]
+        means, deviations = zip(*(over_seeds(rows, protocol, n, name, metric) for n in counts), strict=True)
+        axis.errorbar(
+            counts, means, deviations, color=colour, marker=mark, ls=line, ms=4.5, lw=1.4, capsize=2, label=name
+        )
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [f"{n:,}" for n in counts])
+    axis.minorticks_off()
+    axis.set_xlabel("labelled hands")
+    axis.set_ylabel(
+        METRICS[metric].replace("EPE, mm", "EPE, mm" if metric == "pa_epe_mm" else "EPE, mm (wrist-relative)")
+    )
+    axis.set_title(protocol, loc="left", fontsize=10)
+    axis.grid(axis="y", alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def draw(results: dict[str, Any], out: Path) -> None:
+    """Draw the label-efficiency curves of all protocols into a PNG."""
+    rows: list[Row] = results["rows"]
+    shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
+    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+        figure = Figure(figsize=(4.2 * len(shown) if len(shown) > 1 else 6.5, 7.4), layout="constrained")
+        axes = figure.subplots(2, len(shown), squeeze=False)
+        for column, protocol in enumerate(shown):
+            for line, metric in enumerate(("root_relative_epe_mm", "pa_epe_mm")):
+                _curves(axes[line, column], rows, protocol, metric)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        seeds = len(results["seeds"])
+        figure.suptitle(
+            f"{results['title']}\n{seeds} seed{'s'[: seeds > 1]}; bars are standard deviations", fontsize=11
+        )
+        figure.savefig(out)

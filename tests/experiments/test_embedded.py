@@ -1,0 +1,97 @@
+"""The embedded experiments: every arm is a valid run, a small one runs and goes on, tables say mean and deviation."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+
+from experiments.embedded import run as embedded
+from experiments.embedded.plan import HERE, SIZES, SUITES, Arm, Suite, read_suite
+from experiments.embedded.summary import draw, over_seeds, table
+
+NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_arm_is_a_valid_run_of_its_own(name: str, parse: Callable[[list[str]], object]) -> None:
+    suite = read_suite(name)
+    config = f"--config={HERE / 'pretrain.yaml'}"
+    parsed = [str(parse([config, *arm.overrides])) for arm in suite.arms if arm.name != "scratch"]
+    assert len(set(parsed)) == len(parsed), "two arms are the same run"
+    assert len({arm.folder for arm in suite.arms}) == len(suite.arms), "two arms share a folder"
+
+
+def test_a_suite_that_does_not_exist_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"no suite 'nothing'.*benchmark"):
+        read_suite("nothing")
+
+
+def test_an_experiment_runs_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite = Suite(
+        "small", "A title", (Arm("scratch", ()), Arm("PeCLR, across versions", ())), (8, None), (8,), ("scratch",)
+    )
+    monkeypatch.setattr(embedded, "read_suite", lambda name: suite)
+    monkeypatch.setitem(SIZES, "walk", SIZES["walk"].__class__(**{**vars(SIZES["walk"]), "train": 24}))
+    arguments = ["small", "--size=walk", "--out=out", "--processes=1", "--seeds", "0"]
+    assert embedded.main(arguments) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    found = [(row["protocol"], row["labels"], row["weights"]) for row in results["rows"]]
+    assert sorted(found) == [
+        ("fine-tuned, converged", 8, "scratch"),
+        ("fine-tuned, short", 8, "scratch"),
+        *(("frozen probe", labels, name) for labels in (8, 22) for name in ("PeCLR, across versions", "scratch")),
+    ]
+    assert "pre-trained" in capfd.readouterr().out
+
+    (tmp_path / "out" / "seed0" / "scratch" / "probe.json").unlink()
+    assert embedded.main(arguments) == 0
+    again = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert again["rows"] == results["rows"], "what is repeated must come out the same"
+    shown = capfd.readouterr().out
+    assert "probed" in shown
+    assert "pre-trained" not in shown
+    assert "fine-tuned on" not in shown
+
+
+def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path) -> None:
+    size = SIZES["walk"]
+    suite = Suite("one", "A title", (Arm("a", ("--data.seed=1",)),), (8,))
+    embedded.check_plan(tmp_path / "out", suite, size)
+    embedded.check_plan(tmp_path / "out", Suite("one", "A title", (*suite.arms, Arm("b", ())), (8,)), size)
+    with pytest.raises(ValueError, match="other overrides for \\['a'\\]"):
+        embedded.check_plan(tmp_path / "out", Suite("one", "A title", (Arm("a", ()),), (8,)), size)
+    with pytest.raises(ValueError, match="another size"):
+        embedded.check_plan(tmp_path / "out", suite, SIZES["cpu"])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(ValueError, match="not empty"):
+        embedded.check_plan(tmp_path / "other", suite, size)
+
+
+ROWS = [
+    {"protocol": "frozen probe", "weights": weights, "labels": labels, "seed": seed}
+    | dict.fromkeys(("error_2d_px", "root_relative_epe_mm", "pa_epe_mm"), base + labels / 1000 + seed)
+    for weights, base in (("PeCLR", 20.0), ("scratch", 30.0))
+    for labels in (100, 1000)
+    for seed in (0, 1)
+]
+
+
+def test_numbers_are_means_with_the_sample_standard_deviation() -> None:
+    assert over_seeds(ROWS, "frozen probe", 100, "PeCLR", "pa_epe_mm") == pytest.approx((20.6, 0.5**0.5))
+    assert over_seeds(ROWS[:1], "frozen probe", 100, "PeCLR", "pa_epe_mm") == pytest.approx((20.1, 0.0))
+    lines = table(ROWS).splitlines()[2:]
+    assert lines[0] == "| frozen probe | 100 | PeCLR |" + " **20.6 ± 0.7** |" * 3
+    assert lines[3].startswith("| frozen probe | 1,000 | scratch | 31.5 ± 0.7 |")
+
+
+def test_the_figure_shows_something(tmp_path: Path) -> None:
+    draw({"rows": ROWS, "title": "A title", "seeds": [0, 1]}, tmp_path / "figure.png")
+    picture = cv2.imread(str(tmp_path / "figure.png"))
+    assert picture is not None
+    assert picture.std() > 10
