@@ -1,1 +1,1 @@
-"""Training objectives: contrastive pre-training (SimCLR, PeCLR) and 2.5-D pose."""
+"""Training objectives: contrastive pre-training (SimCLR, PeCLR, SiMHand) and 2.5-D pose."""

@@ -1,19 +1,16 @@
-"""The objectives of pre-training: SimCLR is invariant to a view's geometry, PeCLR equivariant.
+"""The objectives of pre-training: SimCLR is invariant to a view's geometry, the others equivariant.
 
-Both take the projections of two views per sample and the geometry of those views, so that a training module
-need not know which one it has. See `nt_xent` and `equivariance` for the papers.
+All take the projections of two views per sample, the geometry of those views and, if they are known, their 2-D
+joints, so that a training module need not know which one it has. Contrast is over the batches of all processes.
+See `nt_xent`, `equivariance` and `contrast` for the papers and the mathematics.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
-from peclr.geometry.affine import at_least_float32, rotation_angle
+from peclr.geometry.affine import apply_affine, at_least_float32, invert_unchecked, rotation_angle
+from peclr.losses.contrast import contrast, unit
 from peclr.losses.equivariance import undo_translation_rotation
-from peclr.losses.nt_xent import nt_xent_loss
-
-# Shorter projections have no direction. Above the least float16, unlike torch's 1e-12.
-_MIN_NORM = 1e-6
 
 
 class SimCLR(nn.Module):
@@ -23,18 +20,19 @@ class SimCLR(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
+    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:
             projections: (B, 2, D), two views per sample, not normalised.
             view_from_crop: (B, 2, 3, 3), normalised coordinates; not used.
+            joints_2d: (B, 2, 21, 2), pixels of the views; not used.
 
         Returns:
-            Scalar.
+            Scalar, the same on all processes.
         """
-        _check_shapes(projections, view_from_crop)
-        return _contrast(projections, self.temperature)
+        check_shapes(projections, view_from_crop)
+        return contrast(projections, self.temperature)
 
 
 class PeCLR(nn.Module):
@@ -52,23 +50,22 @@ class PeCLR(nn.Module):
         self.translation = translation
         self.rotation = rotation
 
-    def forward(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
+    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
         """Compute the loss.
 
         Args:
             projections: (B, 2, D), two views per sample, not normalised; D is even.
             view_from_crop: (B, 2, 3, 3), normalised coordinates: what augmentation did to each view.
+            joints_2d: (B, 2, 21, 2), pixels of the views; not used.
 
         Returns:
-            Scalar.
+            Scalar, the same on all processes.
         """
-        return _contrast(self.undo(projections, view_from_crop), self.temperature)
+        return contrast(self.undo(projections, view_from_crop), self.temperature)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
-        _check_shapes(projections, view_from_crop)
-        if projections.shape[-1] % 2:
-            raise ValueError(f"PeCLR reads projections as 2-D points, got odd D = {projections.shape[-1]}")
+        check_shapes(projections, view_from_crop)
         matrices = at_least_float32(view_from_crop).flatten(0, 1)
         # a view is 2 wide in normalised coordinates
         translation, angle = matrices[:, :2, 2] / 2, rotation_angle(matrices)
@@ -76,23 +73,48 @@ class PeCLR(nn.Module):
             translation = torch.zeros_like(translation)
         if not self.rotation:
             angle = torch.zeros_like(angle)
-        flat = _unit(projections).flatten(0, 1)
-        points = flat.reshape(flat.shape[0], -1, 2)
+        points = as_points(unit(projections)).flatten(0, 1)
         return undo_translation_rotation(points, translation, angle).reshape(projections.shape)
 
 
-def _contrast(projections: Tensor, temperature: float) -> Tensor:
-    """NT-Xent between the two views in (B, 2, D), which are in one frame by now."""
-    first, second = _unit(projections).unbind(dim=1)
-    return nt_xent_loss(first, second, temperature)
+class AffinePeCLR(nn.Module):
+    """NT-Xent of the projections after each view's whole affine map, scale included, is undone on them.
+
+    Unlike the published inversion, this one is exact: projections are read as points in normalised coordinates
+    of the view, in its unit, so they are not normalised before, and the map's inverse is applied to them. If they
+    are points that move with the picture, those of two views agree with a cosine of 1. The head has to learn the
+    unit in return, which `PeCLR` takes from the points themselves.
+    """
+
+    def __init__(self, temperature: float = 0.5) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
+        """Compute the loss; see `PeCLR`."""
+        return contrast(self.undo(projections, view_from_crop), self.temperature)
+
+    def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
+        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
+        check_shapes(projections, view_from_crop)
+        # without looking at values: views can be inverted, and a training step does not wait for the device
+        crop_from_view = invert_unchecked(view_from_crop)
+        return apply_affine(crop_from_view, as_points(projections)).reshape(projections.shape)
 
 
-def _unit(projections: Tensor) -> Tensor:
-    """Projections (…, D) of length one, at least float32."""
-    return normalize(at_least_float32(projections), dim=-1, eps=_MIN_NORM)
+def as_points(projections: Tensor) -> Tensor:
+    """Read projections (…, D) as points (…, D / 2, 2) in the plane.
+
+    Raises:
+        ValueError: If D is odd.
+    """
+    if projections.shape[-1] % 2:
+        raise ValueError(f"PeCLR reads projections as 2-D points, got odd D = {projections.shape[-1]}")
+    return projections.reshape(*projections.shape[:-1], -1, 2)
 
 
-def _check_shapes(projections: Tensor, view_from_crop: Tensor) -> None:
+def check_shapes(projections: Tensor, view_from_crop: Tensor) -> None:
+    """Refuse what is not (B, 2, D) and (B, 2, 3, 3)."""
     pairs = projections.shape[:2]
     if projections.ndim != 3 or pairs[1] != 2 or view_from_crop.shape != (*pairs, 3, 3):
         raise ValueError(

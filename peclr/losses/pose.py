@@ -4,12 +4,15 @@ PeCLR's fine-tuning code was not published. The terms and weights are those of i
 estimation code (dahiyaaneesh/Handposeestimation): L1(u, v) + 5 · L1(relative depth) + L1(root depth).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
 from peclr.geometry.affine import at_least_float32
+
+# px, of the crops that the published weights are for; the same hand is off by fewer pixels of a smaller one
+PUBLISHED_VIEW_SIZE: Final = 224
 
 
 class PoseLossTerms(NamedTuple):
@@ -35,8 +38,7 @@ class PoseLoss(nn.Module):
     than one that is nearly right.
 
     Args:
-        keypoints_2d_weight: Of the error in px. The published recipes crop to 224 px; a smaller crop has
-            proportionally smaller errors.
+        keypoints_2d_weight: Of the error in px of the view; see `published_for` for views that are not 224 px.
         depth_weight: Of the error in relative depth.
         root_weight: Of the error in root depth; 0 leaves the root to its closed form.
     """
@@ -49,6 +51,20 @@ class PoseLoss(nn.Module):
         self.keypoints_2d_weight = keypoints_2d_weight
         self.depth_weight = depth_weight
         self.root_weight = root_weight
+
+    @classmethod
+    def published_for(cls, view_size: int) -> Self:
+        """The published weights, pixels counted as if views were 224 px.
+
+        Left at 1 for 48 px views of embedded hands, the weight of 2-D cost 3 to 4 mm of EPE: see
+        experiments/results/finetune_recipe.json.
+
+        Args:
+            view_size: side of the views, px.
+        """
+        if view_size < 1:
+            raise ValueError(f"a view has at least one pixel, got view size {view_size}")
+        return cls(keypoints_2d_weight=PUBLISHED_VIEW_SIZE / view_size)
 
     def forward(
         self,

@@ -11,8 +11,11 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from peclr.data.samples import PairedViewBatch
+from peclr.losses.gather import gather, pairs_per_process
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.heads import ProjectionHead
+from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
+from peclr.training.gradient_cache import project_in_micro_batches
 from peclr.training.optim import LARS, split_weight_decay
 from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
 
@@ -25,7 +28,7 @@ class PretrainModule(pl.LightningModule):
 
     Args:
         encoder: the ResNet to train; what is kept afterwards.
-        objective: (projections (B, 2, D), view_from_crop (B, 2, 3, 3)) -> loss.
+        objective: (projections (B, 2, D), view_from_crop (B, 2, 3, 3), joints_2d (B, 2, 21, 2) or None) -> loss.
         optimizer: any torch optimiser, called with parameter groups.
         lars: wrap the optimiser in LARS, as published.
         lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step, as
@@ -34,6 +37,11 @@ class PretrainModule(pl.LightningModule):
         warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimiser step.
         projection_hidden: width of the head's hidden layer.
         projection_features: numbers per projection; PeCLR reads them as half as many points in 2-D.
+        micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch of
+            the data module all the same, by gradient caching (see `gradient_cache`) and for a third more computation:
+            batch_size 2048 with micro_batch 128 has 4094 negatives, where accumulating 16 batches of 128 has 254.
+            BatchNorm sees a micro-batch at a time.
+        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all.
     """
 
     def __init__(
@@ -47,7 +55,11 @@ class PretrainModule(pl.LightningModule):
         warmup_epochs: float = 10.0,
         projection_hidden: int = 512,
         projection_features: int = 128,
+        micro_batch: int | None = None,
+        sync_batchnorm: bool = True,
     ) -> None:
+        if micro_batch is not None and micro_batch < 2:
+            raise ValueError(f"BatchNorm needs a micro_batch of at least 2 pairs, got {micro_batch}")
         super().__init__()
         # convolutions run faster with channels last, on CPU in bf16 and on tensor cores alike
         self.encoder = encoder.to(memory_format=torch.channels_last)
@@ -58,6 +70,13 @@ class PretrainModule(pl.LightningModule):
         self.lr_scaling = lr_scaling
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
+        self.micro_batch = micro_batch
+        self.sync_batchnorm = sync_batchnorm
+
+    def configure_model(self) -> None:
+        """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""
+        if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
+            synchronise_batchnorm(self)
 
     def forward(self, views: Tensor) -> Tensor:
         """Project views.
@@ -73,8 +92,14 @@ class PretrainModule(pl.LightningModule):
         return projections.view(-1, 2, projections.shape[-1])
 
     def _shared_step(self, batch: PairedViewBatch, split: str) -> Tensor:
-        loss: Tensor = self.objective(self(batch["views"]), batch["view_from_crop"])
-        self.log(f"{split}/loss", loss, batch_size=len(batch["views"]), prog_bar=True, sync_dist=split != "train")
+        views = batch["views"]
+        if self.micro_batch is None:
+            projections = self(views)
+        else:
+            largest = max(pairs_per_process(len(views)))
+            projections = project_in_micro_batches(self, views, self.micro_batch, self, largest)
+        loss: Tensor = self.objective(projections, batch["view_from_crop"], batch.get("joints_2d"))
+        self.log(f"{split}/loss", loss, batch_size=len(views), prog_bar=True, sync_dist=split != "train")
         return loss
 
     def training_step(self, batch: PairedViewBatch) -> Tensor:
@@ -84,6 +109,21 @@ class PretrainModule(pl.LightningModule):
     def validation_step(self, batch: PairedViewBatch) -> None:
         """The same loss on held-out hands; comparable between epochs, not between objectives."""
         self._shared_step(batch, "val")
+
+    def on_train_batch_start(self, batch: PairedViewBatch, batch_idx: int) -> None:
+        """Log what an anchor is told from and what the optimiser steps on, so that nobody confuses them.
+
+        `effective_negatives` are the views of other pairs in the contrast, `false_negatives` those of them that show
+        the anchor's own hand, on average over anchors; `optimizer_batch` are the pairs of an optimiser step. All are
+        of all processes, and made on the device: nothing waits for it.
+        """
+        counts, device = pairs_per_process(len(batch["views"])), batch["views"].device
+        pairs = sum(counts)
+        sizes = {"effective_negatives": 2 * pairs - 2, "optimizer_batch": pairs * self.trainer.accumulate_grad_batches}
+        metrics = {name: torch.full((), float(size), device=device) for name, size in sizes.items()}
+        if "hand" in batch:
+            metrics["false_negatives"] = false_negatives(gather(batch["hand"], counts))
+        self.log_dict({f"train/{name}": value for name, value in metrics.items()}, batch_size=len(batch["views"]))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, scaled to its batch, and its schedule."""
@@ -96,3 +136,10 @@ class PretrainModule(pl.LightningModule):
         if self.lars:
             optimizer = LARS(optimizer)
         return warmup_cosine_schedule(self.trainer, optimizer, self.warmup_epochs)
+
+
+def false_negatives(hands: Tensor) -> Tensor:
+    """How many of its negatives show an anchor's own hand, on average; (N,) ids of the pairs' hands to a scalar."""
+    same = hands[:, None] == hands
+    others = same.sum(dtype=torch.float32) - len(hands)
+    return 2 * others / len(hands)  # a pair has two views

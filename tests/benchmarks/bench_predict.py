@@ -14,6 +14,7 @@ from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.predict.annotations import Annotations
 from peclr.predict.inputs import find_inputs, frames_of
+from peclr.predict.looking import Looking
 from peclr.predict.network import TrainedNetwork
 from peclr.predict.outputs import OutputFolder
 from peclr.predict.pipeline import Predicted, predict_frames
@@ -23,7 +24,7 @@ IMAGES = 24
 BATCH_SIZE = 8
 VIEW_SIZE = 224
 ROUNDS = 3
-PASSES = 2  # through the network for every image without a box: both count
+PASSES = Looking().views_per_hand  # through the network for every image without a box: all count
 
 
 def write_photos(folder: Path, count: int) -> None:

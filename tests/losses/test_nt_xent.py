@@ -2,14 +2,18 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from peclr.losses.nt_xent import nt_xent_loss
+from peclr.losses import nt_xent
+from peclr.losses.nt_xent import nt_xent_loss, nt_xent_of_anchors
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "contrastive.npz"
 
@@ -57,6 +61,53 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(nt_xent_loss, (z1, z2))
 
 
+def test_gradients_with_weights() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.cat(embeddings(4, 6)).requires_grad_()
+    weights, pull = torch.rand(5, 8, generator=generator), torch.rand(5, generator=generator)
+    anchors = torch.tensor([7, 0, 3, 4, 2])
+    assert torch.autograd.gradcheck(lambda z: nt_xent_of_anchors(z, anchors, 0.3, weights.double(), pull.double()), z)
+
+
+@pytest.mark.parametrize("chunk_logits", [1, 33, 70, 10_000])
+def test_chunks_change_neither_the_loss_nor_its_gradient(chunk_logits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against plain autograd through the whole matrix of logits."""
+    z = torch.cat(embeddings(16, 8)).requires_grad_()
+    logits = (z @ z.T / 0.2).masked_fill(torch.eye(32, dtype=torch.bool), -torch.inf)
+    whole = torch.nn.functional.cross_entropy(logits, torch.arange(32).roll(16))
+    monkeypatch.setattr(nt_xent, "_CHUNK_LOGITS", {"cpu": chunk_logits})
+    loss = nt_xent_loss(z[:16], z[16:], 0.2)
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(*(torch.autograd.grad(value, z)[0] for value in (loss, whole)))
+
+
+def test_shares_of_anchors_add_up_to_the_loss() -> None:
+    z1, z2 = embeddings(6, 8)
+    z = torch.cat((z1, z2))
+    shares = [
+        nt_xent_of_anchors(z, anchors, 0.5) for anchors in torch.tensor([8, 1, 0, 11, 5, 3, 2, 9, 10, 4, 6, 7]).chunk(3)
+    ]
+    torch.testing.assert_close(torch.stack(shares).sum(), nt_xent_loss(z1, z2))
+
+
+class LargestTensor(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's, without types
+    """Notes the number of elements of the largest tensor that is computed."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.numel = max(self.numel, *(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)), 0)
+        return result
+
+
+def test_the_whole_matrix_of_logits_is_never_held() -> None:
+    z1, z2 = (z.requires_grad_() for z in embeddings(2048, 8))
+    with LargestTensor() as largest:  # type: ignore[no-untyped-call]  # the same
+        torch.autograd.backward(nt_xent_loss(z1, z2))
+    assert 4096 <= largest.numel < 4096**2 / 8
+
+
 def test_views_are_interchangeable_and_samples_have_no_order() -> None:
     z1, z2 = embeddings(8, 16)
     loss = nt_xent_loss(z1, z2)
@@ -92,6 +143,26 @@ def test_autocast_does_not_reach_the_softmax() -> None:
         inside = nt_xent_loss(z1, z2, temperature=0.05)
     assert inside.dtype == torch.float32
     assert inside.item() == nt_xent_loss(z1, z2, temperature=0.05).item()
+
+
+def test_tf32_does_not_reach_the_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training allows TF32, which only a GPU has: what is asked of torch counts here."""
+    asked: list[str] = []
+
+    def noted(*arguments: Any) -> Tensor:
+        asked.append(torch.get_float32_matmul_precision())
+        return share(*arguments)
+
+    share = nt_xent._log_partition
+    monkeypatch.setattr(nt_xent, "_log_partition", noted)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        nt_xent_loss(*embeddings(4, 8))
+        asked.append(torch.get_float32_matmul_precision())
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert asked == ["highest", "high"]
 
 
 @pytest.mark.parametrize("shapes", [((4, 8), (5, 8)), ((4, 8), (4, 6)), ((4, 2, 8), (4, 2, 8)), ((8,), (8,))])

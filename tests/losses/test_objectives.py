@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from peclr.geometry.affine import apply_affine, compose, invert, rotation, scaling, translation
 from peclr.losses.equivariance import undo_translation_rotation
 from peclr.losses.nt_xent import nt_xent_loss
-from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
 
 N_HANDS = 1000
 
@@ -102,6 +102,40 @@ def test_the_loss_of_oracle_projections_is_lower_when_geometry_is_undone() -> No
     assert undone < left_alone - 0.5
 
 
+@pytest.mark.parametrize("scale", [1.0, 1.25, 3.0])
+@pytest.mark.parametrize("shift", [0.06, 0.5])
+def test_oracle_projections_agree_exactly_after_the_affine_inversion(shift: float, scale: float) -> None:
+    """Whatever the scale and the shift, for which the published inversion is an approximation."""
+    generator = torch.Generator().manual_seed(4)
+    hands = flat_hands(N_HANDS, generator)
+    view_from_crop = random_views(N_HANDS, shift, scale, generator)
+    oracle = apply_affine(view_from_crop, hands[:, None]).flatten(2)
+    first, second = AffinePeCLR().undo(oracle, view_from_crop).unbind(dim=1)
+    cosines = cosine_similarity(first, second, dim=-1)
+    assert cosines.min().item() == pytest.approx(1.0, abs=1e-9)
+    assert mean_cosine(PeCLR().undo(oracle, view_from_crop)) < 0.99
+    lower, higher = (objective(oracle, view_from_crop).item() for objective in (AffinePeCLR(0.1), PeCLR(0.1)))
+    assert lower < higher - 0.01
+
+
+def test_the_affine_inversion_of_nothing_is_simclr() -> None:
+    projections, _ = random_batch()
+    identity = torch.eye(3).expand(8, 2, 3, 3)
+    torch.testing.assert_close(AffinePeCLR()(projections, identity), SimCLR()(projections, identity))
+
+
+def test_the_affine_inversion_reads_the_unit_of_the_view() -> None:
+    """Points are moved back by what the view moved them, so unlike `PeCLR` it matters how long a projection is."""
+    projections, view_from_crop = random_batch()
+    short, long = (AffinePeCLR()(length * projections, view_from_crop).item() for length in (0.1, 10.0))
+    assert abs(short - long) > 0.01
+
+
+def test_gradients_of_the_affine_inversion() -> None:
+    projections, view_from_crop = random_batch(3, 4)
+    assert torch.autograd.gradcheck(lambda p: AffinePeCLR()(p, view_from_crop), projections.requires_grad_())
+
+
 def random_batch(b: int = 8, d: int = 32) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
     projections = torch.randn(b, 2, d, dtype=torch.float64, generator=generator)
@@ -165,11 +199,11 @@ def test_gradients_of_simclr() -> None:
     assert torch.autograd.gradcheck(lambda p: SimCLR()(p, view_from_crop), projections.requires_grad_())
 
 
-@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR(), AffinePeCLR()])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("magnitude", [0.0, 1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("magnitude", [0.0, 1e-8, 1e-3, 1.0, 1e4])
 def test_any_magnitude_gives_a_finite_loss_and_gradient(
-    objective: SimCLR | PeCLR, dtype: torch.dtype, magnitude: float
+    objective: SimCLR | PeCLR | AffinePeCLR, dtype: torch.dtype, magnitude: float
 ) -> None:
     projections, view_from_crop = random_batch()
     scaled = (magnitude * projections).to(dtype).requires_grad_()
@@ -181,18 +215,21 @@ def test_any_magnitude_gives_a_finite_loss_and_gradient(
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
-def test_one_dead_projection_does_not_poison_the_batch(objective: SimCLR | PeCLR) -> None:
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR(), AffinePeCLR()])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_one_dead_projection_does_not_poison_the_batch(
+    objective: SimCLR | PeCLR | AffinePeCLR, dtype: torch.dtype
+) -> None:
     projections, view_from_crop = random_batch()
     projections[3, 1] = 0
-    dead = projections.float().requires_grad_()
+    dead = projections.to(dtype).requires_grad_()
     loss = objective(dead, view_from_crop.float())
     (gradient,) = torch.autograd.grad(loss, dead)
     assert loss.isfinite()
     assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR(), AffinePeCLR()])
 @pytest.mark.parametrize(
     ("projections", "matrices"),
     [
@@ -202,11 +239,14 @@ def test_one_dead_projection_does_not_poison_the_batch(objective: SimCLR | PeCLR
         ((8, 2, 32), (8, 2, 2, 3)),
     ],
 )
-def test_mismatched_shapes_are_refused(objective: SimCLR | PeCLR, projections: list[int], matrices: list[int]) -> None:
+def test_mismatched_shapes_are_refused(
+    objective: SimCLR | PeCLR | AffinePeCLR, projections: list[int], matrices: list[int]
+) -> None:
     with pytest.raises(ValueError, match=r"expected projections \(B, 2, D\) and view_from_crop \(B, 2, 3, 3\)"):
         objective(torch.zeros(*projections), torch.zeros(*matrices))
 
 
-def test_an_odd_number_of_features_cannot_be_points() -> None:
+@pytest.mark.parametrize("objective", [PeCLR(), AffinePeCLR()])
+def test_an_odd_number_of_features_cannot_be_points(objective: PeCLR | AffinePeCLR) -> None:
     with pytest.raises(ValueError, match="reads projections as 2-D points, got odd D = 33"):
-        PeCLR()(torch.zeros(8, 2, 33), torch.eye(3).expand(8, 2, 3, 3))
+        objective(torch.zeros(8, 2, 33), torch.eye(3).expand(8, 2, 3, 3))

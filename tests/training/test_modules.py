@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -13,8 +14,10 @@ from torch import nn
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
+from peclr.training.devices import wants_sync_batchnorm
 
 
 def tiny_encoder(seed: int = 0) -> ResNetEncoder:
@@ -66,6 +69,60 @@ def test_the_pretraining_loss_is_the_objective_of_the_projections(
     assert projections.shape == (6, 2, 128)
     expected = objective(projections, batch["view_from_crop"]).detach()
     torch.testing.assert_close(training_loss(module, batch), expected)
+
+
+def test_an_objective_is_given_the_joints_of_the_batch(pairs: PairedViewDataModule) -> None:
+    module = PretrainModule(tiny_encoder(), SiMHand())
+    batch = next(iter(pairs.train_dataloader()))
+    batch.pop("joints_2d", None)
+    with pytest.raises(ValueError, match="with_joints: true"):
+        training_loss(module, batch)
+    batch["joints_2d"] = torch.rand(6, 2, 21, 2)
+    expected = module.objective(module(batch["views"]), batch["view_from_crop"], batch["joints_2d"]).detach()
+    torch.testing.assert_close(training_loss(module, batch), expected)
+
+
+@pytest.mark.parametrize(("hands", "false_negatives"), [([0, 1, 2, 3, 4, 5], 0.0), ([7, 7, 7, 1, 2, 2], 8 / 3)])
+def test_the_log_tells_negatives_from_the_optimisers_batch(
+    pairs: PairedViewDataModule, tmp_path: Path, hands: list[int], false_negatives: float
+) -> None:
+    class WithHands(PretrainModule):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            batch["hand"] = torch.tensor(hands)
+            super().on_train_batch_start(batch, batch_idx)
+
+    run = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=3, limit_val_batches=0)
+    run.fit(WithHands(tiny_encoder(), SimCLR(), micro_batch=2), pairs)
+    logged = {name: float(value) for name, value in run.callback_metrics.items()}
+    assert logged["train/effective_negatives"] == 2 * 6 - 2
+    assert logged["train/optimizer_batch"] == 3 * 6
+    # of the anchors of three pairs two others are of the same hand, with two views each; of two pairs one other is
+    assert logged["train/false_negatives"] == pytest.approx(false_negatives)
+
+
+def test_batchnorm_is_synchronised_on_several_gpus_only(pairs: PairedViewDataModule, tmp_path: Path) -> None:
+    module = PretrainModule(tiny_encoder(), SimCLR())
+    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run.fit(module, pairs)
+    assert not any(isinstance(layer, nn.SyncBatchNorm) for layer in module.modules())
+    before = module.state_dict()
+    for wanted in (False, True):
+        module.sync_batchnorm = wanted
+        with patch("peclr.training.pretrain.wants_sync_batchnorm", return_value=True):
+            module.configure_model()
+        kinds = {type(layer) for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
+        assert kinds == ({nn.SyncBatchNorm} if wanted else {nn.BatchNorm1d, nn.BatchNorm2d})
+    after = module.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+def test_one_gpu_and_several_cpus_do_not_want_sync_batchnorm() -> None:
+    def run_on(world_size: int, device: str) -> Any:
+        return SimpleNamespace(world_size=world_size, strategy=SimpleNamespace(root_device=torch.device(device)))
+
+    wanted = {(n, device): wants_sync_batchnorm(run_on(n, device)) for n in (1, 2) for device in ("cpu", "cuda")}
+    assert [case for case, wants in wanted.items() if wants] == [(2, "cuda")]
 
 
 def test_both_views_of_a_pair_stay_together(pairs: PairedViewDataModule) -> None:

@@ -1,0 +1,116 @@
+"""Contrast over all processes: gather with gradient, and a mean whose gradient survives DDP's averaging.
+
+torch's own `all_gather` drops gradients, and negatives of one's own process alone are another loss. Here each
+process gathers every embedding, computes the terms of its own anchors, and the sum over processes is the loss of
+the concatenated batch: its value and, under DistributedDataParallel, every gradient. Without torch.distributed,
+or with one process, nothing is communicated.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def num_processes() -> int:
+    """Processes over which a batch is spread."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this process is."""
+    return dist.get_rank() if num_processes() > 1 else 0
+
+
+def pairs_per_process(pairs: int) -> list[int]:
+    """How many pairs each process has in this step; all processes call it together.
+
+    Told from host to host, so that nobody waits for a device.
+
+    Args:
+        pairs: Of this process.
+    """
+    if num_processes() == 1:
+        return [pairs]
+    world = dist.group.WORLD
+    mine = torch.tensor([pairs])
+    counts = [torch.empty_like(mine) for _ in range(num_processes())]
+    dist.all_gather(counts, mine, group=_host_group(world))
+    return [int(count) for count in counts]
+
+
+@lru_cache(maxsize=1)
+def _host_group(world: Any) -> Any:
+    """The processes of `world`, connected through their hosts: NCCL cannot send what lies there."""
+    return world if dist.get_backend(world) == "gloo" else dist.new_group(backend="gloo")
+
+
+def gather(rows: Tensor, counts: list[int]) -> Tensor:
+    """Concatenate the rows of all processes in the order of their ranks; differentiable.
+
+    Args:
+        rows: (B, …), of this process; B may differ between processes.
+        counts: B of each process, from `pairs_per_process`.
+
+    Returns:
+        (N, …), the same on all processes. Its gradient is the sum over processes.
+    """
+    if len(counts) == 1:
+        return rows
+    gathered: Tensor = _Gather.apply(rows, counts)  # type: ignore[no-untyped-call]  # torch's, without types
+    return gathered
+
+
+def sum_over_processes(share: Tensor) -> Tensor:
+    """Add up the shares of a loss, the same total on all processes.
+
+    The gradient of a share is multiplied by the number of processes: DistributedDataParallel averages
+    parameters' gradients over processes, and the loss is the sum.
+    """
+    if num_processes() == 1:
+        return share
+    total: Tensor = _SumForDDP.apply(share)  # type: ignore[no-untyped-call]  # torch's, without types
+    return total
+
+
+def max_over_processes(value: Tensor) -> Tensor:
+    """The elementwise largest of all processes' values, without gradient."""
+    value = value.detach().clone()
+    if num_processes() > 1:
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+    return value
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
+        ctx.counts = counts
+        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # collectives want equal shapes
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
+        total = grad_output.contiguous().clone()
+        dist.all_reduce(total)
+        start = sum(ctx.counts[: rank()])
+        return total[start : start + ctx.counts[rank()]], None
+
+
+class _SumForDDP(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, share: Tensor) -> Tensor:
+        total = share.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        return grad_output * dist.get_world_size()

@@ -1,0 +1,125 @@
+"""SiMHand's objective: PeCLR whose pairs weigh according to how alike the hands are.
+
+Lin et al., "SiMHand: Mining Similar Hands for Large-Scale 3D Hand Pose Pre-training", ICLR 2025 (arXiv
+2502.15251), §3.3, with linear weights. Weights multiply cosines: those of hands in unlike poses count less, in
+attraction as in repulsion. Meant for positives from different photographs, mined for their similarity.
+"""
+
+import torch
+from torch import Tensor
+
+from peclr.geometry.affine import at_least_float32
+from peclr.geometry.joints import NUM_JOINTS
+from peclr.losses.contrast import gather_views, unit
+from peclr.losses.gather import max_over_processes, pairs_per_process, sum_over_processes
+from peclr.losses.nt_xent import nt_xent_of_anchors
+from peclr.losses.objectives import PeCLR
+
+
+class SiMHand(PeCLR):
+    """NT-Xent with adaptive weights, after PeCLR's inversion.
+
+    A weight falls linearly with the mean distance of two views' joints, from 1 for the closest pair of the batch
+    to 0 for the farthest; the batch is that of all processes. As published, `positive` weights apply in the
+    softmax's numerator alone, where closest and farthest are among the positive pairs, and `negative` weights to
+    all of its denominator, where they are among all pairs of views. Distances are over the joints that are known
+    of both views; where there are none, the weight is 1.
+
+    Args:
+        temperature: Of NT-Xent.
+        translation: Whether to undo translation.
+        rotation: Whether to undo rotation.
+        positive: Whether to weigh positive pairs.
+        negative: Whether to weigh negative pairs. With neither, this is PeCLR.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        translation: bool = True,
+        rotation: bool = True,
+        positive: bool = True,
+        negative: bool = True,
+    ) -> None:
+        super().__init__(temperature, translation, rotation)
+        self.positive = positive
+        self.negative = negative
+
+    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            projections: (B, 2, D), two views per sample, not normalised; D is even.
+            view_from_crop: (B, 2, 3, 3), normalised coordinates: what augmentation did to each view.
+            joints_2d: (B, 2, 21, 2), pixels of the views; NaN where they are not known.
+
+        Returns:
+            Scalar, the same on all processes.
+
+        Raises:
+            ValueError: If there are no joints, or their shape is another one.
+        """
+        if joints_2d is None:
+            raise ValueError(
+                "SiMHand weighs pairs by their 2-D joints, and the batch has none: "
+                "set with_joints: true in the data module, or use PeCLR"
+            )
+        if joints_2d.shape != (*projections.shape[:2], NUM_JOINTS, 2):
+            raise ValueError(
+                f"expected joints_2d (B, 2, {NUM_JOINTS}, 2) for projections {tuple(projections.shape)}, "
+                f"got {tuple(joints_2d.shape)}"
+            )
+        counts = pairs_per_process(len(projections))
+        views, own = gather_views(unit(self.undo(projections, view_from_crop)), counts)
+        joints = gather_views(at_least_float32(joints_2d.detach()), counts).views
+        weights = negative_weights(joints, own) if self.negative else None
+        pull = positive_weights(joints)[own % (len(joints) // 2)] if self.positive else None
+        return sum_over_processes(nt_xent_of_anchors(views, own, self.temperature, weights, pull))
+
+
+def positive_weights(joints: Tensor) -> Tensor:
+    """Weights of positive pairs.
+
+    Args:
+        joints: (2N, 21, 2), all first views, then all second views; NaN where they are not known.
+
+    Returns:
+        (N,), in [0, 1].
+    """
+    first, second = joints.chunk(2)
+    distances = torch.linalg.vector_norm(first - second, dim=-1).nanmean(dim=-1)
+    known = distances.isfinite()
+    nearest = distances.masked_fill(~known, torch.inf).amin()
+    farthest = distances.masked_fill(~known, -torch.inf).amax()
+    return _linear(distances, nearest, farthest)
+
+
+def negative_weights(joints: Tensor, own: Tensor) -> Tensor:
+    """Weights of all views in the denominators of some anchors.
+
+    Each view is as close as can be to itself, so the closest distance is 0.
+
+    Args:
+        joints: (2N, 21, 2), all views of all processes; NaN where they are not known.
+        own: (A,) int64, the anchors of this process.
+
+    Returns:
+        (A, 2N), in [0, 1].
+    """
+    known = joints.isfinite().all(dim=-1)
+    distances = torch.zeros(len(own), len(joints), device=joints.device, dtype=joints.dtype)
+    in_both = torch.zeros_like(distances)
+    for joint, is_known in zip(joints.nan_to_num().unbind(dim=1), known.unbind(dim=1), strict=True):
+        # one joint at a time, as all take 21 times the memory; not by scalar products, which cancel for close joints
+        apart = torch.cdist(joint[own], joint, compute_mode="donot_use_mm_for_euclid_dist")
+        both = is_known[own, None] & is_known
+        distances += apart * both
+        in_both += both
+    distances /= in_both  # NaN if there is none
+    farthest = max_over_processes(distances.nan_to_num(nan=-torch.inf).amax())
+    return _linear(distances, torch.zeros_like(farthest), farthest)
+
+
+def _linear(distances: Tensor, nearest: Tensor, farthest: Tensor) -> Tensor:
+    """1 at the nearest, 0 at the farthest, 1 for what is not known or if all are equally far."""
+    return (1 - (distances - nearest) / (farthest - nearest)).nan_to_num(nan=1.0)

@@ -1,0 +1,122 @@
+"""One of several processes that share a batch: `python worker.py RANK WORLD_SIZE FOLDER` writes loss and gradients.
+
+The tests compare what two of them compute with what one does alone.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from peclr.geometry.affine import compose, rotation, scaling, translation
+from peclr.losses.gather import gather, pairs_per_process
+from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
+from peclr.losses.simhand import SiMHand
+from peclr.models.encoders import ResNetEncoder
+from peclr.training.pretrain import PretrainModule, false_negatives
+
+OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
+    "SimCLR": SimCLR,
+    "PeCLR": PeCLR,
+    "AffinePeCLR": AffinePeCLR,
+    "SiMHand": SiMHand,
+    "SiMHand positive": lambda: SiMHand(negative=False),
+    "SiMHand negative": lambda: SiMHand(positive=False),
+}
+# pairs of the first process and of the second one
+SPLITS = {"even": (3, 3), "uneven": (5, 2)}
+Result = dict[str, Tensor]
+
+
+def batch_of(pairs: int) -> dict[str, Tensor]:
+    """A batch of `pairs` pairs; one joint of one view is not known."""
+    generator = torch.Generator().manual_seed(pairs)
+    angle, offset, factor = (torch.rand(pairs, 2, *shape, generator=generator) for shape in ((), (2,), ()))
+    joints = 128 * torch.rand(pairs, 2, 21, 2, generator=generator)
+    joints[1, 0, 4] = torch.nan
+    joints[0, 0], joints[2, 1] = -64, 192  # the farthest two are both of the first process
+    return {
+        "features": torch.randn(pairs, 2, 12, generator=generator),
+        "views": torch.randint(256, (pairs, 2, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        "view_from_crop": compose(translation(offset - 0.5), rotation(angle), scaling(0.8 + factor / 2)),
+        "joints_2d": joints,
+        "hand": torch.arange(pairs) // 2,
+    }
+
+
+class OnFeatures(nn.Module):
+    """The objective of a linear projection: the smallest model with parameters."""
+
+    def __init__(self, objective: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.projection = nn.Linear(12, 16)
+        self.objective = objective
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """The loss."""
+        loss: Tensor = self.objective(self.projection(batch["features"]), batch["view_from_crop"], batch["joints_2d"])
+        return loss
+
+
+class OnViews(nn.Module):
+    """A training step of the real module, without a trainer to log to; BatchNorm in evaluation."""
+
+    def __init__(self, objective: nn.Module, micro_batch: int | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        encoder = ResNetEncoder("resnet18", width=0.125)
+        self.module = PretrainModule(encoder, objective, projection_features=16, micro_batch=micro_batch).eval()
+        self.module.log = lambda *args, **options: None  # type: ignore[method-assign]
+
+    def forward(self, batch: Any) -> Tensor:
+        """The loss."""
+        return self.module.training_step(batch)
+
+
+def models() -> Iterator[tuple[str, nn.Module]]:
+    """Names and models of all cases; all processes have the same weights."""
+    for name, objective in OBJECTIVES.items():
+        yield name, OnFeatures(objective())
+    yield "PretrainModule", OnViews(PeCLR(), micro_batch=None)
+    yield "PretrainModule in micro-batches", OnViews(PeCLR(), micro_batch=2)
+    yield "SiMHand in micro-batches", OnViews(SiMHand(), micro_batch=2)
+
+
+def run(rank: int, world_size: int) -> dict[str, Result]:
+    """The loss and all gradients of every case."""
+    results: dict[str, Result] = {}
+    for split, sizes in SPLITS.items():
+        batch = batch_of(sum(sizes))
+        if world_size > 1:
+            start = sum(sizes[:rank])
+            batch = {key: value[start : start + sizes[rank]] for key, value in batch.items()}
+        for name, model in models():
+            step = DistributedDataParallel(model) if world_size > 1 else model
+            loss = step(batch)
+            loss.backward()
+            gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+            results[f"{name}, {split}"] = {"loss": loss.detach(), **gradients}
+        counts = pairs_per_process(len(batch["hand"]))
+        shared = {"false_negatives": false_negatives(gather(batch["hand"], counts)), "counts": torch.tensor(counts)}
+        results[f"hands, {split}"] = shared
+    return results
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    if world_size > 1:
+        store = (folder / "store").as_uri()
+        dist.init_process_group(
+            "gloo", init_method=store, rank=rank, world_size=world_size, timeout=timedelta(seconds=60)
+        )
+    torch.save(run(rank, world_size), folder / f"{world_size}-{rank}.pt")
+    if world_size > 1:
+        dist.destroy_process_group()

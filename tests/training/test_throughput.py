@@ -1,0 +1,147 @@
+"""Nothing waits for the device, compiled runs write the same checkpoints, batches are copied as bytes."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import move_data_to_device
+from torch import nn
+
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.freihand import FreiHAND
+from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.models.encoders import ResNetEncoder
+from peclr.training import FinetuneModule, PretrainModule
+from peclr.training.callbacks import FiniteLoss
+from peclr.training.optim import LARS, split_weight_decay
+from peclr.training.throughput import CompileEncoder
+
+PAIRS, SIZE = 4, 32
+
+
+def paired_batch(device: str) -> dict[str, torch.Tensor]:
+    """Views of uint8 noise, not moved."""
+    views = torch.randint(256, (PAIRS, 2, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
+    matrices = torch.eye(3, device=device).expand(PAIRS, 2, 3, 3)
+    return {"views": views, "view_from_crop": matrices, "hand": torch.arange(PAIRS, device=device)}
+
+
+def labelled_batch(device: str) -> dict[str, torch.Tensor]:
+    joints = torch.rand(PAIRS, 21, 3, device=device) + 1
+    image = torch.randint(256, (PAIRS, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
+    return {"image": image, "K": torch.eye(3, device=device).expand(PAIRS, 3, 3), "joints_3d": joints}
+
+
+def step(module: pl.LightningModule, batch: dict[str, torch.Tensor]) -> None:
+    """A step with LARS, all of whose arithmetic is on the batch's device."""
+    inner = torch.optim.SGD(split_weight_decay(module, 1e-6), lr=0.1, momentum=0.9)
+    optimizer = LARS(inner)
+    # there is no autocast for `meta`, and without mixed precision nothing to switch off
+    no_autocast = patch("torch.autocast", lambda *arguments, **options: nullcontext())
+    with patch.object(module, "log"), patch.object(module, "log_dict"), no_autocast:
+        loss = module.training_step(batch)
+        assert isinstance(loss, torch.Tensor)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
+    optimizer.step()
+
+
+def tiny(**options: Any) -> ResNetEncoder:
+    torch.manual_seed(0)
+    return ResNetEncoder("resnet18", width=0.125, **options)
+
+
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_pretraining_steps_never_wait_for_the_device(objective: nn.Module, micro_batch: int | None) -> None:
+    """Tensors on `meta` have no values: asking for one, as .item() or a branch does, raises."""
+    step(PretrainModule(tiny(), objective, micro_batch=micro_batch).to("meta"), paired_batch("meta"))
+
+
+def test_asking_for_a_value_is_caught() -> None:
+    class Waits(SimCLR):
+        def forward(self, *arguments: Any) -> torch.Tensor:
+            loss: torch.Tensor = super().forward(*arguments)
+            assert loss > 0
+            return loss
+
+    with pytest.raises(RuntimeError, match="meta"):
+        step(PretrainModule(tiny(), Waits()).to("meta"), paired_batch("meta"))
+
+
+def test_finetuning_steps_never_wait_for_the_device() -> None:
+    step(FinetuneModule(tiny(), view_size=SIZE).to("meta"), labelled_batch("meta"))
+
+
+def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Trainer]:
+    data = PairedViewDataModule(FreiHAND(root), view_size=SIZE, batch_size=6, val_fraction=0.0)
+    module = PretrainModule(tiny(), SimCLR(), warmup_epochs=0)
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        accelerator="cpu",
+        max_steps=4,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options,
+    )
+    trainer.fit(module, data)
+    return module, trainer
+
+
+def test_the_callback_looks_at_the_loss_only_when_it_is_logged(embedded_hands: Path, tmp_path: Path) -> None:
+    with patch("peclr.training.callbacks.math.isfinite", return_value=True) as looked:
+        fit(embedded_hands, tmp_path, callbacks=[FiniteLoss()], log_every_n_steps=2)
+    assert looked.call_count == 2 + 1  # and at the end of the epoch
+
+
+def test_compiled_runs_learn_the_same_and_write_the_same_checkpoints(embedded_hands: Path, tmp_path: Path) -> None:
+    plain, _ = fit(embedded_hands, tmp_path)
+    compiled, trainer = fit(embedded_hands, tmp_path, callbacks=[CompileEncoder(backend="eager")])
+    assert compiled.encoder._compiled_call_impl is not None, "was compiled at all"
+    trainer.save_checkpoint(tmp_path / "compiled.ckpt", weights_only=True)
+    saved = torch.load(tmp_path / "compiled.ckpt", weights_only=True)["state_dict"]
+    assert list(saved) == list(plain.state_dict())
+    for key, value in plain.state_dict().items():
+        torch.testing.assert_close(saved[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_modules_without_an_encoder_are_named() -> None:
+    with pytest.raises(ValueError, match="LightningModule has no ResNetEncoder"):
+        CompileEncoder().on_fit_start(pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule())
+
+
+def test_batches_are_copied_as_bytes_and_without_waiting() -> None:
+    batch = paired_batch("cpu")
+    calls: list[dict[str, Any]] = []
+
+    def to(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        calls.append({"dtype": tensor.dtype, **options})
+        return tensor
+
+    with patch.object(torch.Tensor, "to", to):
+        move_data_to_device(batch, torch.device("cuda", 0))
+    assert all(call["non_blocking"] for call in calls)
+    assert calls[0]["dtype"] == torch.uint8
+
+
+def test_optimisers_may_be_fused() -> None:
+    def fused(groups: Any) -> torch.optim.Optimizer:
+        return torch.optim.Adam(groups, lr=1e-3, fused=True)
+
+    weights = []
+    for optimizer in (fused, lambda groups: torch.optim.Adam(groups, lr=1e-3)):
+        torch.manual_seed(0)
+        layer = nn.Linear(4, 4)
+        wrapped = LARS(optimizer(layer.parameters()))
+        for _ in range(3):
+            layer(torch.ones(2, 4)).square().sum().backward()
+            wrapped.step()
+            wrapped.zero_grad()
+        weights.append(layer.weight.detach())
+    torch.testing.assert_close(*weights)
