@@ -5,14 +5,16 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 
-from peclr.data.datasets import LabelledHandDataset, PairedViewDataset, Pairing
+from peclr.data.backgrounds import ReplaceBackground
+from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
 from peclr.data.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
-from peclr.data.loaders import ResumableLoader, make_loader, process_of
+from peclr.data.loaders import ResumableLoader, make_loader, process_of, shuffles
+from peclr.data.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
 from peclr.data.photometric import Photometric
 from peclr.data.photos import Photos
 from peclr.data.prepared_crops import PreparedCrops
 from peclr.data.samples import HandSource
-from peclr.data.sampling import EpochSampler, check_weights
+from peclr.data.sampling import EpochSampler, UniqueHands, check_weights
 from peclr.data.selection import SelectedHands, hand_count, split_hands
 from peclr.data.skipping import OnBadImage
 from peclr.data.videos import Videos
@@ -20,6 +22,7 @@ from peclr.data.views import Border, GeometryRange
 from peclr.data.youtube3d import YouTube3DHands
 
 __all__ = [
+    "AcrossVersions",
     "FreiHAND",
     "GeometryRange",
     "LabelledHandDataModule",
@@ -27,6 +30,9 @@ __all__ = [
     "Photometric",
     "Photos",
     "PreparedCrops",
+    "ReplaceBackground",
+    "SameImage",
+    "Similar",
     "Videos",
     "YouTube3DHands",
 ]
@@ -45,7 +51,7 @@ class PairedViewDataModule(pl.LightningDataModule):
     def __init__(
         self,
         sources: HandSource | list[HandSource],
-        pairing: Pairing = "same_image",
+        pairing: Pairing | PairingName = "same_image",
         view_size: int = 128,
         geometry: GeometryRange | Reference | None = _GEOMETRY,
         photometric: Photometric | Reference | None = _PHOTOMETRIC,
@@ -57,17 +63,21 @@ class PairedViewDataModule(pl.LightningDataModule):
         border: Border = "black",
         weights: list[float] | None = None,
         on_bad_image: OnBadImage = "error",
+        with_joints: bool = False,
+        unique_hands_in_batch: bool = False,
+        background: ReplaceBackground | None = None,
     ) -> None:
         """Holds out validation hands and makes the data sets.
 
         Args:
             sources: Where the photographs are from, one or several; several are drawn from with replacement.
-            pairing: "same_image" or "across_versions", see `PairedViewDataset`.
+            pairing: Which two photographs the views of a pair are of: "same_image", as published,
+                "across_versions", or `Similar` with a file of `peclr mine`.
             view_size: Side of a view, px.
             geometry: Geometric augmentation; null turns it off, "reference" draws as the published code did.
             photometric: Photometric augmentation; null turns it off, "reference" draws as the published code did.
-            batch_size: Pairs per batch and process.
-            num_workers: Processes that load.
+            batch_size: Pairs per batch, of all devices together: steps are the same on any number of devices.
+            num_workers: Processes that load, of all devices together.
             val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no
                 validation.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
@@ -77,6 +87,10 @@ class PairedViewDataModule(pl.LightningDataModule):
             weights: How often each source is drawn from, in any unit; by default all are equally often, as published.
             on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one, and lists what was
                 skipped in the run's folder.
+            with_joints: Whether batches have `joints_2d`, which objectives that weigh pairs by their pose need.
+            unique_hands_in_batch: Keeps two versions of a hand out of one batch, where they would be each other's
+                negatives. Each image still comes as often as before.
+            background: Replaces what is around the hands, see `ReplaceBackground`; needs a mask of every hand.
         """
         super().__init__()
         sources = sources if isinstance(sources, list) else [sources]
@@ -87,13 +101,14 @@ class PairedViewDataModule(pl.LightningDataModule):
         if photometric == "reference":
             photometric = Photometric.published()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.epoch_length, self.weights = epoch_length, weights
+        self.epoch_length, self.weights, self.val_fraction = epoch_length, weights, val_fraction
         if on_bad_image == "error":
             for source in sources:
                 source.check_images()
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
         augmentation: dict[str, Any] = {"geometry": geometry, "photometric": photometric}
         augmentation |= {"seed": seed, "border": border, "on_bad_image": on_bad_image}
+        augmentation |= {"with_joints": with_joints, "background": background}
 
         def pairs(part: int) -> PairedViewDataset:
             selected = [SelectedHands(source, split[part]) for source, split in zip(sources, splits, strict=True)]
@@ -101,23 +116,43 @@ class PairedViewDataModule(pl.LightningDataModule):
 
         self.train_set = pairs(0)
         self.val_set = pairs(1) if val_fraction else None
-        length = len(self.train_set) if epoch_length is None else epoch_length
-        if length < batch_size:
-            raise ValueError(f"batch_size {batch_size} is more than the {length} pairs of an epoch")
-        if batch_size < 2:
-            raise ValueError(f"batch_size {batch_size} leaves nothing to contrast with; expected at least 2")
+        self._unique_hands = unique_hands_in_batch
+        self._check_batches()
+
+    def _check_batches(self) -> None:
+        """Refuses batches that are longer than an epoch, or in which hands have to repeat."""
+        length = len(self.train_set) if self.epoch_length is None else self.epoch_length
+        if length < self.batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is more than the {length} pairs of an epoch")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size {self.batch_size} leaves nothing to contrast with; expected at least 2")
         if self.val_set is not None and len(self.val_set) < 2:
             raise ValueError(
-                f"val_fraction {val_fraction} holds out {len(self.val_set)} pair; a contrast needs at least 2: "
+                f"val_fraction {self.val_fraction} holds out {len(self.val_set)} pair; a contrast needs at least 2: "
                 "hold out more, or 0 for no validation"
             )
+        if not self._unique_hands:
+            return
+        sources = self.train_set.sources
+        weights = self.weights or [1.0] * len(sources)
+        for source, weight in zip(sources, weights, strict=True):
+            pairs = self.batch_size * weight / sum(weights)
+            if pairs > source.num_hands:
+                raise ValueError(
+                    f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from {source.name}, "
+                    f"which has {source.num_hands} hands"
+                )
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled; full batches only, as the loss depends on their size."""
         if self.trainer is not None:
             self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
-        sizes, length = self.train_set.sizes, self.epoch_length
-        sampler = EpochSampler(sizes, self.seed, True, length, *process_of(self.trainer), True, self.weights)
+        sizes, length, process = self.train_set.sizes, self.epoch_length, process_of(self.trainer)
+        unique = self._unique(self.train_set)
+        shuffle = shuffles(self.trainer)
+        sampler = EpochSampler(
+            sizes, self.seed, shuffle, length if shuffle else None, *process, True, self.weights, unique
+        )
         return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, True, self.trainer)
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
@@ -126,10 +161,15 @@ class PairedViewDataModule(pl.LightningDataModule):
             return []
         if self.trainer is not None:
             self.val_set.skipped.write_to(Path(self.trainer.default_root_dir))
-        sizes = self.val_set.sizes
-        sampler = EpochSampler(sizes, self.seed, False, None, *process_of(self.trainer), drop_last=True)
-        drop_last = len(sampler) >= self.batch_size
+        sizes, process = self.val_set.sizes, process_of(self.trainer)
+        unique = self._unique(self.val_set)
+        sampler = EpochSampler(sizes, self.seed, False, None, *process, drop_last=True, unique=unique)
+        drop_last = sampler.total >= self.batch_size
         return make_loader(self.val_set, sampler, self.batch_size, self.num_workers, drop_last)
+
+    def _unique(self, dataset: PairedViewDataset) -> UniqueHands | None:
+        """What the sampler needs to know to keep a hand's versions apart, if it shall."""
+        return UniqueHands(dataset.hands(), self.batch_size) if self._unique_hands else None
 
     def teardown(self, stage: str) -> None:
         """Says how many images were skipped."""
@@ -177,8 +217,8 @@ class LabelledHandDataModule(pl.LightningDataModule):
             view_size: Side of a view, px.
             geometry: Geometric augmentation in training; null turns it off.
             photometric: Photometric augmentation in training; null turns it off.
-            batch_size: Images per batch and process.
-            num_workers: Processes that load.
+            batch_size: Images per batch, of all devices together: steps are the same on any number of devices.
+            num_workers: Processes that load, of all devices together.
             label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
             num_labels: Their number instead.
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
@@ -243,9 +283,10 @@ class LabelledHandDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
         sizes = [len(self.train_set)]
-        sampler = EpochSampler(sizes, self.seed, True, None, *process_of(self.trainer), drop_last=True)
+        shuffle = shuffles(self.trainer)
+        sampler = EpochSampler(sizes, self.seed, shuffle, None, *process_of(self.trainer), drop_last=True)
         # a last batch of one image would stop batch normalisation; fewer images than a batch make one batch
-        drop_last = len(sampler) >= self.batch_size
+        drop_last = sampler.total >= self.batch_size
         return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last, self.trainer)
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:

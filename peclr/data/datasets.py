@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from peclr.data.backgrounds import Backgrounds, Behind, ReplaceBackground
+from peclr.data.pairing import Pairing, PairingName, pairing_of
 from peclr.data.photometric import Photometric, Recolour
 from peclr.data.samples import HandSample, HandSource, LabelledItem, PairedViewItem
 from peclr.data.sampling import RandomStreams
@@ -33,7 +35,6 @@ from peclr.geometry.camera import crop_camera
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE, WRIST
 from peclr.geometry.pose25d import to_25d
 
-Pairing = Literal["same_image", "across_versions"]
 Key = int | tuple[int, int]
 
 
@@ -43,21 +44,21 @@ class PairedViewDataset(Dataset[PairedViewItem]):
     def __init__(
         self,
         sources: Sequence[HandSource],
-        pairing: Pairing = "same_image",
+        pairing: Pairing | PairingName = "same_image",
         view_size: int = 128,
         geometry: GeometryRange | None = None,
         photometric: Photometric | None = None,
         seed: int = 0,
         border: Border = "black",
         on_bad_image: OnBadImage = "error",
+        with_joints: bool = False,
+        background: ReplaceBackground | None = None,
     ) -> None:
         """Concatenates sources.
 
         Args:
             sources: One or more.
-            pairing: "same_image": every image is an item, and both views are of it, as published.
-                "across_versions": every hand is an item, and the views are of two of its versions, drawn anew
-                each epoch; of one image where there is only one.
+            pairing: Which two photographs the views of an item are of, see `peclr.data.pairing`.
             view_size: Side of a view, px.
             geometry: Geometric augmentation; None shows the crop box as it is.
             photometric: Photometric augmentation; None leaves colours as they are.
@@ -65,20 +66,25 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             border: What views show beyond a photograph, "black" or its mirror image, "reflect".
             on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
                 next item of the same source that can.
+            with_joints: Whether items have `joints_2d`.
+            background: Gives views other backgrounds, which needs masks; None leaves them as they are.
         """
         if on_bad_image not in get_args(OnBadImage):
             raise ValueError(f"on_bad_image {on_bad_image!r} does not exist; expected one of {get_args(OnBadImage)}")
-        if pairing not in get_args(Pairing):
-            raise ValueError(f"pairing {pairing!r} does not exist; expected one of {get_args(Pairing)}")
         if not sources:
             raise ValueError("expected at least one source of images, got none")
-        self.sources, self.pairing, self.view_size = tuple(sources), pairing, view_size
+        self.sources, self.view_size = tuple(sources), view_size
         self.geometry, self.photometric = geometry, photometric
         self.border, self.on_bad_image, self.skipped = border, on_bad_image, SkipList()
         self._recolour = None if photometric is None else Recolour(photometric)
         self._streams = RandomStreams("view", seed)
-        self.sizes = [len(source) if pairing == "same_image" else source.num_hands for source in sources]
+        self._backgrounds = None if background is None else Backgrounds(background, self.sources, view_size, seed)
+        chosen = pairing_of(pairing)
+        self._pairs = [chosen.within(source) for source in self.sources]
+        self.sizes = [len(pairs) for pairs in self._pairs]
         self._ends = list(accumulate(self.sizes))
+        self._with_joints = with_joints
+        self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
 
     def __len__(self) -> int:
         """Number of items, all sources."""
@@ -95,43 +101,49 @@ class PairedViewDataset(Dataset[PairedViewItem]):
 
     def _make(self, epoch: int, index: int) -> PairedViewItem:
         stream = self._streams.at(epoch, index)
-        source, images = self._choose(index, stream)
+        number, images = self._choose(index, stream)
+        source = self.sources[number]
         # all of the geometry is drawn first: it stays the same when the photometric part is changed
         geometry = _draw(self.geometry, stream), _draw(self.geometry, stream)
         keep = pixels_to_keep(self.view_size, min(view.scale for view in geometry))
         first = source.read(images[0], keep)
         samples = first, first if images[1] == images[0] else source.read(images[1], keep)
+        behind = [None, None] if self._backgrounds is None else self._backgrounds.draw(epoch, index, source, images)
         views = np.empty((2, 3, self.view_size, self.view_size), np.uint8)
         matrices = np.empty((2, 2, 3, 3), np.float32)
-        for number in (0, 1):
-            box = samples[number]["crop_box"]
-            crop = geometry[number].view_from_crop(float(box[2] - box[0]))
+        for view in (0, 1):
+            box = samples[view]["crop_box"]
+            crop = geometry[view].view_from_crop(float(box[2] - box[0]))
             matrix = view_from_image(crop, box, self.view_size)
-            _render(samples[number], matrix, self._recolour, stream, self.border, out=views[number])
-            matrices[0, number], matrices[1, number] = matrix, crop
-        return {
+            _render(samples[view], matrix, self._recolour, stream, self.border, views[view], behind[view])
+            matrices[0, view], matrices[1, view] = matrix, crop
+        item: PairedViewItem = {
             "views": torch.from_numpy(views),
             "view_from_image": torch.from_numpy(matrices[0]),
             "view_from_crop": torch.from_numpy(matrices[1]),
             "index": index,
+            "hand": self._first_hand[number] + source.hand_of(images[0]),
         }
+        if self._with_joints:
+            joints = [_joints_in_view(sample, matrix) for sample, matrix in zip(samples, matrices[0], strict=True)]
+            item["joints_2d"] = torch.from_numpy(np.stack(joints))
+        return item
 
     def images_of(self, key: Key) -> tuple[HandSource, tuple[int, int]]:
         """The photographs of the two views of an item, which may be one and the same: a source and indices into it."""
         epoch, index = _epoch_and_index(key, len(self))
-        return self._choose(index, self._streams.at(epoch, index))
+        number, images = self._choose(index, self._streams.at(epoch, index))
+        return self.sources[number], images
 
-    def _choose(self, index: int, stream: np.random.Generator) -> tuple[HandSource, tuple[int, int]]:
+    def hands(self) -> NDArray[np.int64]:
+        """(items,), what the items' `hand` will be, unless images have to be skipped."""
+        pairs = zip(self._first_hand, self._pairs, strict=False)  # the last first hand would be that of one more source
+        return np.concatenate([first + of_source.hands() for first, of_source in pairs])
+
+    def _choose(self, index: int, stream: np.random.Generator) -> tuple[int, tuple[int, int]]:
+        """The number of an item's source, and the indices of its photographs in it."""
         number = bisect_right(self._ends, index)
-        source, item = self.sources[number], index - (self._ends[number] - self.sizes[number])
-        if self.pairing == "same_image":
-            return source, (item, item)
-        versions = source.versions_of(item)
-        if len(versions) == 1:
-            return source, (versions[0], versions[0])
-        first = int(stream.integers(len(versions)))
-        second = (first + 1 + int(stream.integers(len(versions) - 1))) % len(versions)  # any but the first
-        return source, (versions[first], versions[second])
+        return number, self._pairs[number].draw(index - (self._ends[number] - self.sizes[number]), stream)
 
 
 class LabelledHandDataset(Dataset[LabelledItem]):
@@ -221,6 +233,14 @@ def _draw(geometry: GeometryRange | None, stream: np.random.Generator) -> ViewGe
     return ViewGeometry() if geometry is None else geometry.draw(stream)
 
 
+def _joints_in_view(sample: HandSample, view_from_image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Joints (21, 2), pixels of the view; NaN where unknown."""
+    if sample["joints_2d"] is None:
+        return np.full((NUM_JOINTS, 2), np.nan, np.float32)
+    joints = sample["joints_2d"] @ view_from_image[:2, :2].T + view_from_image[:2, 2]
+    return joints.astype(np.float32, copy=False)
+
+
 def _render(
     sample: HandSample,
     view_from_photo: Matrix,
@@ -228,11 +248,14 @@ def _render(
     stream: np.random.Generator,
     border: Border,
     out: NDArray[np.uint8],
+    behind: Behind | None = None,
 ) -> None:
-    """Warps, recolours, and writes the view to `out` (3, S, S)."""
-    if "photo_from_image" in sample:
-        view_from_photo = view_from_photo @ sample["photo_from_image"]
-    view = warp(sample["image"], view_from_photo, out.shape[-1], border)
+    """Warps, perhaps replaces the background, recolours, and writes the view to `out` (3, S, S)."""
+    reduced = "photo_from_image" in sample
+    view_from_pixels = view_from_photo @ sample["photo_from_image"] if reduced else view_from_photo
+    view = warp(sample["image"], view_from_pixels, out.shape[-1], border)
+    if behind is not None:
+        view = behind.put(view, view_from_photo, sample)
     if recolour is not None:
         view = recolour(view, stream)
     cv2.split(view, list(out))

@@ -4,6 +4,7 @@ Zimmermann et al., "FreiHAND: A Dataset for Markerless Capture of Hand Pose and 
 root are
 
     training/rgb/00000000.jpg …      file number = hand + number of hands × version
+    training/mask/00000000.jpg …     where the hand is, in all of its versions: one for each hand
     evaluation/rgb/00000000.jpg …    one version
     {training,evaluation}_K.json, …_xyz.json, …_scale.json      one entry per hand
 
@@ -22,8 +23,9 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.crops import square_around_keypoints, whole_picture
+from peclr.data.identity import hash_of
 from peclr.data.image_files import check_image_files
-from peclr.data.images import read_picture
+from peclr.data.images import read_grey, read_picture
 from peclr.data.layouts import freihand_labels, prepare_command, prepared_kind
 from peclr.data.prepared import open_if_fresh
 from peclr.data.samples import HandSample, HandSource
@@ -107,6 +109,31 @@ class FreiHAND(HandSource):
     def versions_of(self, hand: int) -> Sequence[int]:
         """The images that show `hand`."""
         return range(hand, self._num_images, self.num_hands)
+
+    def check_masks(self) -> None:
+        """See `HandSource`: the training split has masks."""
+        folder = self.root / self.split / "mask"
+        if not folder.is_dir():
+            raise ValueError(
+                f"{folder} is not a folder; backgrounds are replaced with masks 00000000.jpg …, one per hand"
+            )
+        with os.scandir(folder) as entries:
+            names = {entry.name for entry in entries}
+        missing = next((name for hand in range(self.num_hands) if (name := f"{hand:08d}.jpg") not in names), None)
+        if missing is not None:
+            raise ValueError(f"{folder / missing} is missing; expected a mask for each of the {self.num_hands} hands")
+
+    def read_mask(self, index: int) -> NDArray[np.uint8]:
+        """See `HandSource`: the versions of a hand share its mask, as they show it at the same place."""
+        return read_grey(self.root / self.split / "mask" / f"{self.hand_of(index):08d}.jpg")
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
+        """See `HandSource`."""
+        return self._joints_2d
+
+    def identity(self) -> str:
+        """See `HandSource`: of the cameras and scales, which every split has."""
+        return hash_of(f"{self.name} {self.split}", np.asarray(self._K), np.asarray(self._scale))
 
     def __getitem__(self, index: int) -> HandSample:
         """Reads image `index`, the number of its file."""

@@ -1,6 +1,7 @@
 """Image files to RGB arrays, large JPEGs at the reduced scale that is needed."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from peclr.data.jpeg import read_header
 # OpenCV turns pictures upright by their Exif tag, makes grey, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with grey.
 _FLAGS: Final = {
+    0: cv2.IMREAD_GRAYSCALE,  # at full size
     1: cv2.IMREAD_COLOR_RGB,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
@@ -55,28 +57,38 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     return _decode(path, _read_bytes(path), 1)
 
 
-def read_picture(path: str | Path, side: float | None = None, keep: float = math.inf) -> Picture:
+def read_picture(
+    path: str | Path, side: float | Callable[[int, int], float] | None = None, keep: float = math.inf
+) -> Picture:
     """Reads an image file, a JPEG at a reduced scale where that leaves pixels enough.
 
     Args:
         path: As for `read_image`.
-        side: Of the part that will be looked at, px of the photograph; None for the longer side of all of it.
+        side: Of the part that will be looked at, px of the photograph, or what tells it from the photograph's width and
+            height; None for the longer side of all of it.
         keep: Number of pixels that this side must keep; infinite for the photograph as it is.
 
     Raises:
         BadImageError: If the file cannot be opened or is not an image.
     """
     encoded = _read_bytes(path)
+    looked_at = max if side is None else side
     # most crops are small: then nothing has to be known about the file
-    header = read_header(encoded) if side is None or side >= 2 * keep else None
+    header = read_header(encoded) if callable(looked_at) or looked_at >= 2 * keep else None
     if header is not None:
-        reduction = header.reduction((max(header.width, header.height) if side is None else side) / keep)
+        length = looked_at(header.width, header.height) if callable(looked_at) else looked_at
+        reduction = header.reduction(length / keep)
         image = _decode(path, encoded, reduction) if reduction > 1 else None
         # lossless JPEGs, for example, are not reduced
         if image is not None and image.shape[:2] == (-(-header.height // reduction), -(-header.width // reduction)):
             return Picture(image, header.width, header.height, header.photo_from_reduced(reduction))
     image = _decode(path, encoded, 1)
     return Picture(image, image.shape[1], image.shape[0])
+
+
+def read_grey(path: str | Path) -> NDArray[np.uint8]:
+    """Reads an image file as grey levels, (H, W), uint8; a mask for example. Errors as of `read_image`."""
+    return _decode(path, _read_bytes(path), 0)
 
 
 def _read_bytes(path: str | Path) -> bytes:

@@ -1,5 +1,7 @@
 """Data loaders whose place in an epoch can be saved and restored."""
 
+import math
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from peclr.data.sampling import EpochSampler
 
 Progress = Callable[[], tuple[int, int]]
+
+# How long workers outlive SIGTERM: schedulers give a job 30 s or so.
+_GRACE_SECONDS = 20
 
 
 class ResumableLoader(DataLoader[Any]):
@@ -59,36 +64,51 @@ def make_loader(
     drop_last: bool,
     trainer: pl.Trainer | None = None,
 ) -> ResumableLoader:
-    """Makes a loader of one process.
+    """Makes a loader of one process, which gets its share of every batch.
+
+    So the steps of a run are the same on any number of devices.
 
     Args:
         dataset: Of keys (epoch, index).
         sampler: Of keys.
-        batch_size: Items per batch and process.
-        num_workers: Processes that load.
+        batch_size: Items per batch, of all processes together.
+        num_workers: Processes that load, of all together; each has at least one, unless there are to be none.
         drop_last: Whether to leave out a last batch that is not full.
         trainer: For training, what counts the batches that have been used.
+
+    Raises:
+        ValueError: The processes cannot have equal shares of a batch.
     """
+    processes = sampler.num_replicas
+    if batch_size % processes:
+        raise ValueError(f"batch_size {batch_size} is of all processes and cannot be divided evenly among {processes}")
+    num_workers = math.ceil(num_workers / processes)
     if trainer is not None:
         # a run that resumes at the end of an epoch, or from a checkpoint without the loader's state
         epochs: Any = trainer.fit_loop.epoch_progress.current  # typed as a base class that lacks `processed`
         sampler.seek(epochs.processed, 0)
     return ResumableLoader(
         dataset,
-        batch_size,
+        batch_size // processes,
         progress=None if trainer is None else progress_of(trainer),
         sampler=sampler,
         num_workers=num_workers,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=num_workers > 0,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
     )
 
 
 def process_of(trainer: pl.Trainer | None) -> tuple[int, int]:
     """Rank of this process and number of processes."""
     return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+
+def shuffles(trainer: pl.Trainer | None) -> bool:
+    """Whether to train in a new order and with new views in every epoch: not if a few batches are to be overfitted."""
+    overfit: float = getattr(trainer, "overfit_batches", 0)  # set at run time
+    return overfit == 0
 
 
 def progress_of(trainer: pl.Trainer) -> Progress:
@@ -110,6 +130,15 @@ def progress_of(trainer: pl.Trainer) -> Progress:
     return progress
 
 
-def _one_thread(worker: int) -> None:
-    """Keeps OpenCV from starting a thread per core in every worker, which then fight for the cores."""
+def _prepare_worker(worker: int) -> None:
+    """Keeps OpenCV from starting a thread per core in every worker, which then fight for the cores.
+
+    And lets workers outlive signals to all processes of a terminal or a job: the trainer wants to finish its step and
+    save, and is stopped by a worker's death. When it ends, they end.
+    """
     cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # not ignored, as a loader stops its workers by it: it comes into force later
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))

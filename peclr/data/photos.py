@@ -3,19 +3,23 @@
 import glob
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from peclr.data.boxes import read_boxes
 from peclr.data.crops import whole_picture
+from peclr.data.identity import hash_of
 from peclr.data.image_files import check_image_files
 from peclr.data.images import read_picture
-from peclr.data.samples import HandSample, HandSource
+from peclr.data.samples import HandSample
+from peclr.data.single_images import SingleImages
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
-class Photos(HandSource):
+class Photos(SingleImages):
     """Photographs below a folder, in order of their names; each is one version of one hand.
 
     Without boxes, the hand fills the photograph. Several boxes of one file are several hands; a file without a box is
@@ -44,21 +48,14 @@ class Photos(HandSource):
         self._hands = [(file, box) for file in files for box in found.get(file, [None])]
         self.num_hands = len(self._hands)
 
-    def __len__(self) -> int:
-        """Number of hands: each is in one photograph."""
-        return len(self._hands)
-
     def check_images(self) -> None:
         """See `HandSource`."""
         check_image_files([self.root / file for file in dict.fromkeys(file for file, _ in self._hands)])
 
-    def hand_of(self, index: int) -> int:
-        """The hand that image `index` shows: hands and images are the same here."""
-        return index
-
-    def versions_of(self, hand: int) -> Sequence[int]:
-        """The image that shows `hand`."""
-        return range(hand, hand + 1)
+    def identity(self) -> str:
+        """See `HandSource`: of the photographs' names and boxes."""
+        boxes = [[math.nan] * 4 if box is None else box for _, box in self._hands]
+        return hash_of(self.name, np.array([os.fsencode(file) for file, _ in self._hands]), np.array(boxes))
 
     def __getitem__(self, index: int) -> HandSample:
         """Reads the photograph of hand `index`."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from peclr.data.identity import hash_of
 from peclr.data.image_files import chunks
 from peclr.data.images import read_image
 from peclr.data.prepared import MANIFEST, PackedArrays, replacing, write_packed
@@ -71,6 +72,10 @@ class PreparedCrops(HandSource):
         first, last = np.searchsorted(self._labels["hand_of_version"], [hand, hand + 1])
         versions: list[int] = self._labels["version"][first:last].tolist()
         return versions
+
+    def identity(self) -> str:
+        """See `HandSource`: of what the crops were cut from."""
+        return hash_of(self.name, np.asarray(self._labels["id"]), np.asarray(self._labels["hand"]))
 
     def image_from_crop(self, index: int) -> Matrix:
         """(3, 3), pixels of the source's image file ← pixels of crop `index`; for a left hand, it mirrors."""

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from peclr.data.identity import hash_of
+
 
 class HandSample(TypedDict):
     """One photograph of one right hand, as a reader hands it over.
@@ -80,6 +82,34 @@ class HandSource(ABC):
         """
         return  # not abstract: nothing is a right answer
 
+    def check_masks(self) -> None:
+        """Looks whether there is a mask of every hand.
+
+        Raises:
+            ValueError: If not; the message says what is missing. Most sources have none.
+        """
+        raise ValueError(f"{self.name} has no masks of its hands, without which backgrounds cannot be replaced")
+
+    def read_mask(self, index: int) -> NDArray[np.uint8]:
+        """Reads where the hand is in image `index`: (H, W) of the photograph at full size, 255 where it shows."""
+        raise ValueError(f"{self.name} has no masks of its hands")
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
+        """(num_hands, 21, 2), pixels of each hand's photographs, where labels tell without a look at an image."""
+        return None
+
+    def films_of_hands(self) -> NDArray[np.str_] | None:
+        """(num_hands,), the name of the film that each hand is from; None if that is not known."""
+        return None
+
+    def identity(self) -> str:
+        """A hash that tells these hands, in this order, from any others.
+
+        What is numbered by them, as mined pairs are, fits no other source. It depends on labels or names, not on where
+        the files are.
+        """
+        return hash_of(self.name, np.array([self.num_hands, len(self)]))
+
     @abstractmethod
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""
@@ -96,10 +126,12 @@ class PairedViewItem(TypedDict):
     view_from_image: Tensor
     view_from_crop: Tensor
     index: int
+    hand: int
+    joints_2d: NotRequired[Tensor]
 
 
 class PairedViewBatch(TypedDict):
-    """Two augmented views of each of B hands, from one photograph or from two versions of the hand.
+    """Two augmented views of each of B hands: from one photograph, two versions of the hand, or two similar hands.
 
     Attributes:
         views: (B, 2, 3, S, S), uint8, RGB.
@@ -107,12 +139,18 @@ class PairedViewBatch(TypedDict):
         view_from_crop: (B, 2, 3, 3), the augmentation alone, normalised view ← normalised crop box: the
             identity when nothing is augmented.
         index: (B,), position in the data set.
+        hand: (B,), int64, the hand that the first view shows, numbered over all sources of the data set: pairs that
+            share it show one hand, and as each other's negatives they are false ones.
+        joints_2d: (B, 2, 21, 2), float32, pixels of the view, order freihand; NaN for joints that the source does not
+            know. Only where the data module was made `with_joints`.
     """
 
     views: Tensor
     view_from_image: Tensor
     view_from_crop: Tensor
     index: Tensor
+    hand: Tensor
+    joints_2d: NotRequired[Tensor]
 
 
 class LabelledItem(TypedDict):

@@ -8,13 +8,15 @@ What a loader has delivered is told by two integers, epoch and position, whateve
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DistributedSampler, SequentialSampler
 
-Purpose = Literal["split", "order", "view"]
+from peclr.data.unique_hands import without_repeats
+
+Purpose = Literal["split", "order", "view", "background", "bank"]  # in this order: it is part of the keys
 
 
 class RandomStreams:
@@ -88,11 +90,24 @@ def check_weights(weights: Sequence[float], num_sources: int) -> None:
         raise ValueError(f"weights {list(weights)} must be positive; leave out sources that are not to be used")
 
 
-class EpochSampler(DistributedSampler[Any]):
+class UniqueHands(NamedTuple):
+    """That no batch may show a hand twice, see `without_repeats`.
+
+    Attributes:
+        hands: (items,), the hand that each item shows.
+        batch: Items in a batch of all processes together. The order of an epoch depends on it.
+    """
+
+    hands: NDArray[np.int64]
+    batch: int
+
+
+class EpochSampler(DistributedSampler[Any], SequentialSampler):
     """Yields keys (epoch, index), each to exactly one of the processes.
 
     It is a DistributedSampler so that Lightning leaves it alone: any other is wrapped, and the epoch divided
-    twice. Lightning calls its `set_epoch`.
+    twice; and a SequentialSampler, as any other is replaced when a few batches are to be overfitted. Lightning calls
+    its `set_epoch`.
 
     Attributes:
         epoch: That the next iteration goes through.
@@ -109,6 +124,7 @@ class EpochSampler(DistributedSampler[Any]):
         world_size: int = 1,
         drop_last: bool = False,
         weights: Sequence[float] | None = None,
+        unique: UniqueHands | None = None,
     ) -> None:
         """Plans epochs over a concatenation of sources.
 
@@ -121,6 +137,7 @@ class EpochSampler(DistributedSampler[Any]):
             world_size: Number of processes.
             drop_last: Leave out the few items that would give some processes one more than others.
             weights: Mass of each source, see `epoch_order`; only with `shuffle`.
+            unique: Keeps the versions of a hand in different batches.
         """
         if weights is not None:
             check_weights(weights, len(sizes))
@@ -129,7 +146,8 @@ class EpochSampler(DistributedSampler[Any]):
         # of a Dataset, DistributedSampler only takes the length
         super().__init__(range(total), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
         self.total = total - total % world_size if drop_last else total
-        self.position = 0
+        self._count, self.position = total, 0
+        self._unique = unique
 
     def __len__(self) -> int:
         """Number of items of a whole epoch for this process, also of one that begins in the middle.
@@ -138,13 +156,16 @@ class EpochSampler(DistributedSampler[Any]):
         """
         return len(range(self.rank, self.total, self.num_replicas))
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # keys, not indices
         """This process' share of the epoch, from the position on."""
-        epoch, order = 0, range(self.total)
+        epoch, order = 0, np.arange(self._count)
         if self.shuffle:
             epoch = self.epoch
-            order = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights).tolist()
-        share = islice(order, self.position + self.rank, self.total, self.num_replicas)
+            order = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)
+        if self._unique is not None:
+            # index 1: the order itself was drawn from index 0
+            order = without_repeats(order, *self._unique, RandomStreams("order", self.seed).at(epoch, 1))
+        share = islice(order.tolist(), self.position + self.rank, self.total, self.num_replicas)
         return ((epoch, index) for index in share)
 
     def set_epoch(self, epoch: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource
 from peclr.data.sampling import RandomStreams
@@ -53,7 +54,12 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
 
 
 class SelectedHands(HandSource):
-    """Some hands of a source, renumbered in the order given, each with all of its versions."""
+    """Some hands of a source, renumbered in the order given, each with all of its versions.
+
+    Attributes:
+        source: Where they are from.
+        hands: (num_hands,), their numbers there.
+    """
 
     def __init__(self, source: HandSource, hands: Sequence[int]) -> None:
         """Looks up the images.
@@ -65,6 +71,7 @@ class SelectedHands(HandSource):
         if not len(hands):
             raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
         self.source, self.name, self.num_hands = source, source.name, len(hands)
+        self.hands = np.asarray(hands, np.int64)
         versions = [source.versions_of(hand) for hand in hands]
         self._images = np.concatenate([np.asarray(images, np.int64) for images in versions])
         self._start = np.cumsum([0, *(len(images) for images in versions)])
@@ -76,6 +83,14 @@ class SelectedHands(HandSource):
     def check_images(self) -> None:
         """Those of the whole source."""
         self.source.check_images()
+
+    def check_masks(self) -> None:
+        """Those of the whole source."""
+        self.source.check_masks()
+
+    def read_mask(self, index: int) -> NDArray[np.uint8]:
+        """Reads the mask of one image."""
+        return self.source.read_mask(int(self._images[index]))
 
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""

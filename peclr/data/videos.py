@@ -4,9 +4,10 @@ A frame is decoded from the last key frame before it, which costs as much as all
 long, cut their frames out once, by `peclr.data.prepared_crops.write_crops` or with any other tool.
 """
 
+import math
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from peclr.data.boxes import read_boxes
 from peclr.data.crops import whole_picture
+from peclr.data.identity import hash_of
 from peclr.data.images import BadImageError
 from peclr.data.photos import list_files
-from peclr.data.samples import HandSample, HandSource
+from peclr.data.samples import HandSample
+from peclr.data.single_images import SingleImages
 
 if TYPE_CHECKING:
     from av.container import InputContainer  # type: ignore[import-not-found, unused-ignore]  # an extra
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 
 
-class Videos(HandSource):
+class Videos(SingleImages):
     """Frames of films, in order of the films' names; each is one version of one hand.
 
     Without boxes, the hand fills the frame. Several boxes of one frame are several hands; with boxes, frames without
@@ -66,17 +69,11 @@ class Videos(HandSource):
         self._inherited: dict[int, _Decoder] = {}
         self._owner = os.getpid()
 
-    def __len__(self) -> int:
-        """Number of hands: each is in one frame."""
-        return self.num_hands
-
-    def hand_of(self, index: int) -> int:
-        """The hand that image `index` shows: hands and images are the same here."""
-        return index
-
-    def versions_of(self, hand: int) -> Sequence[int]:
-        """The image that shows `hand`."""
-        return range(hand, hand + 1)
+    def identity(self) -> str:
+        """See `HandSource`: of the frames' names and boxes."""
+        boxes = [[math.nan] * 4 if box is None else box for *_, box in self._hands]
+        names = [os.fsencode(self._name(film, frame)) for film, frame, _ in self._hands]
+        return hash_of(self.name, np.array(names), np.array(boxes))
 
     def __getitem__(self, index: int) -> HandSample:
         """Decodes the frame of hand `index`."""

@@ -10,6 +10,7 @@ fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -20,21 +21,26 @@ from numpy.typing import NDArray
 
 from peclr.data.crops import enclosing_square, square_around_keypoints
 from peclr.data.freihand import PUBLISHED_CROP_MARGIN
-from peclr.data.images import read_image
+from peclr.data.identity import hash_of
+from peclr.data.images import Picture, read_picture
 from peclr.data.layouts import prepare_command, prepared_kind, youtube3d_labels
 from peclr.data.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.prepared import Array, open_if_fresh
-from peclr.data.samples import HandSample, HandSource
+from peclr.data.samples import HandSample
+from peclr.data.single_images import SingleImages
 from peclr.data.youtube3d_labels import MISSING, Split, find_frames, frame_path, read_labels
+
+Matrix = NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
 
-class YouTube3DHands(HandSource):
+class YouTube3DHands(SingleImages):
     """One split: every hand is one image, a frame that may show others, too.
 
     Vertices are in pixels of a frame as large as the labels say. Frames of another resolution are common, and labels
-    are then rescaled to them. Left hands are mirrored. There are no cameras and no metric labels.
+    are then rescaled to them. Large JPEGs are decoded at the reduced scale that a view needs. Left hands are mirrored.
+    There are no cameras and no metric labels.
 
     Attributes:
         num_missing: Number of annotated hands whose frame is not on disk.
@@ -91,60 +97,83 @@ class YouTube3DHands(HandSource):
                 "%s: the frames of %d hands are missing, of %d there are", path, self.num_missing, self.num_hands
             )
 
-    def __len__(self) -> int:
-        """Number of hands: each is in one frame."""
-        return self.num_hands
+    def identity(self) -> str:
+        """See `HandSource`: of the hands whose frames there are."""
+        return hash_of(f"{self.name} {self.split}", np.asarray(self._labels["annotation_id"])[self._hands])
 
-    def hand_of(self, index: int) -> int:
-        """The hand that image `index` shows: hands and images are the same here."""
-        return index
-
-    def versions_of(self, hand: int) -> Sequence[int]:
-        """The image that shows `hand`."""
-        return range(hand, hand + 1)
+    def films_of_hands(self) -> NDArray[np.str_] | None:
+        """See `HandSource`: the name of the frame's folder, youtube/FILM/video/frames."""
+        names = np.asarray(self._labels["image_name"])[self._labels["image"][self._hands]]
+        return np.array([name.decode().split("/")[1] for name in names.tolist()])
 
     def __getitem__(self, index: int) -> HandSample:
         """Reads the frame of hand `index`."""
+        return self.read(index, math.inf)
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads the frame of hand `index` for a view."""
         if not 0 <= index < self.num_hands:
             raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
         annotation = self._hands[index]
         number = self._labels["image"][annotation]
         name = frame_path(self._labels["image_name"][number], self._suffix[number])
-        image = read_image(f"{self.root}/{name}")
+        annotated = self._labels["image_size"][number].tolist()
         vertices = self._labels["vertices"][annotation, :, :2].astype(np.float64)
-        vertices = _rescale(vertices, self._labels["image_size"][number], image)
+        joints_2d = joints_from_vertices(vertices, self._regressor)
+        # what the crop box is drawn around: joints, or corners of the vertices' bounding box
+        around = np.stack([vertices.min(axis=0), vertices.max(axis=0)]) if self._regressor is None else joints_2d
+
+        def side(width: int, height: int) -> float:
+            box = self._crop_box(_apply(_photo_from_annotated(annotated, width, height), around))
+            return float(box[2] - box[0])
+
+        picture = read_picture(f"{self.root}/{name}", side, keep)
+        matrix = _photo_from_annotated(annotated, picture.width, picture.height)
         is_left = bool(self._labels["is_left"][annotation])
         if is_left:
-            image, vertices = _mirror(image, vertices)
-        joints_2d = joints_from_vertices(vertices, self._regressor)
-        return {
-            "image": image,
+            matrix, picture = _mirror(picture.width) @ matrix, _mirror_picture(picture)
+        sample: HandSample = {
+            "image": picture.image,
             "K": None,
             "joints_3d": None,
-            "joints_2d": joints_2d,
-            "crop_box": self._crop_box(vertices, joints_2d),
+            "joints_2d": _apply(matrix, joints_2d).astype(np.float32),
+            "crop_box": self._crop_box(_apply(matrix, around)),
             "scale_m": None,
             "hand": "left" if is_left else "right",
             "id": f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
         }
+        if picture.photo_from_image is not None:
+            sample["photo_from_image"] = picture.photo_from_image
+        return sample
 
-    def _crop_box(self, vertices: NDArray[np.float64], joints_2d: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _crop_box(self, around: Matrix) -> Matrix:
+        """The box (4,) around joints (21, 2), or around two corners (2, 2), px."""
         if self._regressor is not None:
-            return square_around_keypoints(joints_2d, self.crop_margin)
-        left, top, right, bottom = enclosing_square([*vertices.min(axis=0), *vertices.max(axis=0)]).tolist()
+            return square_around_keypoints(around, self.crop_margin)
+        left, top, right, bottom = enclosing_square([*around.min(axis=0), *around.max(axis=0)]).tolist()
         widening = (right - left) * (self.crop_margin - 1) / 2
         return np.array([left - widening, top - widening, right + widening, bottom + widening])
 
 
-def _rescale(
-    points: NDArray[np.float64], annotated: NDArray[np.int32], image: NDArray[np.uint8]
-) -> NDArray[np.float64]:
-    """Points (P, 2) px of a frame as annotated (width, height) → px of the frame as it is: edges stay edges."""
-    height, width = image.shape[:2]
-    return (points + 0.5) * (np.array([width, height]) / annotated) - 0.5
+def _photo_from_annotated(annotated: Sequence[int], width: int, height: int) -> Matrix:
+    """(3, 3), pixels of a frame as it is ← pixels of it as annotated (width, height): edges stay edges."""
+    x, y = width / annotated[0], height / annotated[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
-def _mirror(image: NDArray[np.uint8], points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Left becomes right: an image (H, W, 3) and points (P, 2) px on it."""
-    mirrored = cv2.flip(image, 1).astype(np.uint8, copy=False)
-    return mirrored, np.column_stack([image.shape[1] - 1 - points[:, 0], points[:, 1]])
+def _mirror(width: int) -> Matrix:
+    """(3, 3), pixels of a mirrored picture ← its pixels, or the other way: left becomes right."""
+    return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+
+
+def _mirror_picture(picture: Picture) -> Picture:
+    image = cv2.flip(picture.image, 1).astype(np.uint8, copy=False)
+    photo_from_image = picture.photo_from_image
+    if photo_from_image is not None:
+        photo_from_image = _mirror(picture.width) @ photo_from_image @ _mirror(image.shape[1])
+    return picture._replace(image=image, photo_from_image=photo_from_image)
+
+
+def _apply(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
+    """Takes points (P, 2) through a matrix (3, 3)."""
+    return points @ matrix[:2, :2].T + matrix[:2, 2]

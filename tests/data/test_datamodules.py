@@ -89,6 +89,16 @@ def test_several_sources_and_epoch_length(layout: Layout) -> None:
     assert 8 <= (indices >= 18).sum() <= 32
 
 
+def test_batches_tell_hands_and_if_asked_joints(layout: Layout) -> None:
+    plain = next(iter(paired(layout.root).train_dataloader()))
+    batch = next(iter(paired(layout.root, with_joints=True).train_dataloader()))
+    assert "joints_2d" not in plain
+    assert batch["joints_2d"].shape == (4, 2, 21, 2)
+    assert (batch["hand"].dtype, batch["hand"].shape) == (torch.int64, (4,))
+    # three versions of each of the four training hands
+    assert torch.equal(batch["hand"], batch["index"] // 3)
+
+
 def test_sources_may_have_weights(layout: Layout) -> None:
     sources: list[HandSource] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
     options: dict[str, Any] = {"view_size": 32, "batch_size": 4, "val_fraction": 0, "epoch_length": 80}

@@ -152,6 +152,40 @@ def test_across_versions_uses_an_image_twice_where_there_is_one(hands: FreiHAND)
     torch.testing.assert_close(item["views"][0], item["views"][1])
 
 
+@pytest.mark.parametrize("pairing", ["same_image", "across_versions"])
+def test_hands_have_one_number_over_all_sources(hands: FreiHAND, pairing: Any) -> None:
+    evaluation = FreiHAND(hands.root, "evaluation")
+    dataset = PairedViewDataset([hands, evaluation], pairing, view_size=16)
+    shown: dict[int, set[int]] = {}
+    for index in range(len(dataset)):
+        source, (first, _) = dataset.images_of(index)
+        photograph = source[first]
+        assert photograph["joints_2d"] is not None
+        shown.setdefault(dataset[index]["hand"], set()).add(hash(photograph["joints_2d"].tobytes()))
+    # the six hands of one source and the two of the other, each with one pose in all of its versions
+    assert sorted(shown) == list(range(8))
+    assert all(len(poses) == 1 for poses in shown.values())
+    assert len(set.union(*shown.values())) == 8
+
+
+def test_joints_of_views_lie_on_their_pixels(hands: FreiHAND) -> None:
+    dataset = augmented(hands, view_size=112, photometric=None, pairing="across_versions", with_joints=True)
+    for index in range(6):
+        item = dataset[1, index]
+        assert (item["joints_2d"].dtype, item["joints_2d"].shape) == (torch.float32, (2, 21, 2))
+        photograph = torch.tensor(hands[index]["joints_2d"])
+        for view, joints in zip(item["views"], item["joints_2d"], strict=True):
+            assert dots_are_at(view, joints, photograph)
+
+
+def test_joints_that_nobody_knows_are_nan(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((32, 32, 3), np.uint8))
+    item = augmented(Photos(tmp_path), with_joints=True)[0]
+    assert item["joints_2d"].shape == (2, 21, 2)
+    assert item["joints_2d"].isnan().all()
+    assert "joints_2d" not in augmented(Photos(tmp_path))[0]
+
+
 def test_sources_are_concatenated(hands: FreiHAND) -> None:
     evaluation = FreiHAND(hands.root, "evaluation")
     both = PairedViewDataset([hands, evaluation], view_size=48)

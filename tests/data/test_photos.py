@@ -134,3 +134,14 @@ def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -
     with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
         photos[0]
     assert photos[1]["id"] == "b.JPG"  # a part of it is enough
+
+
+def test_the_identity_is_that_of_names_and_boxes(folder: Path, tmp_path: Path) -> None:
+    expected = Photos(folder).identity()
+    assert Photos(folder.rename(tmp_path / "elsewhere")).identity() == expected
+    folder = tmp_path / "elsewhere"
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\na.png,0,0,8,8\n")
+    assert Photos(folder, boxes).identity() != expected
+    (folder / "a.png").rename(folder / "z.png")
+    assert Photos(folder).identity() != expected

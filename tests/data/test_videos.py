@@ -100,3 +100,7 @@ def test_what_is_no_film_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a film"):
         Videos(tmp_path)
+
+
+def test_the_identity_is_that_of_the_frames(films: Path) -> None:
+    assert Videos(films).identity() == Videos(films).identity() != Videos(films, every=2).identity()

@@ -176,3 +176,12 @@ def test_a_broken_frame_is_named(films: Films) -> None:
     (films.root / "youtube/filmA/video/frames/1.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"frames/1\.png"):
         YouTube3DHands(films.root)[0]
+
+
+def test_the_identity_is_that_of_the_hands_there_are(films: Films, regressor: Path) -> None:
+    expected = YouTube3DHands(films.root).identity()
+    assert YouTube3DHands(films.root, mano=regressor).identity() == expected
+    pack("youtube3d", films.root, "train")
+    assert YouTube3DHands(films.root).identity() == expected
+    (films.root / "youtube/filmA/video/frames/2.jpg").unlink()
+    assert YouTube3DHands(films.root).identity() != expected

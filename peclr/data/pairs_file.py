@@ -1,0 +1,118 @@
+"""Mined pairs on disk: for each hand of a source, the hands that are most like it. An .npz file without pickles.
+
+It holds `header`, JSON as bytes, and for the source number S of those that were mined `neighbours_S` and
+`distances_S`. Hands are told by their numbers in the source, and the source by its `identity`.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr import __version__
+
+FORMAT: Final = 1  # readers refuse others
+NOBODY: Final = -1  # where a hand has fewer neighbours than others
+
+
+class MinedPairs(NamedTuple):
+    """The neighbours of each hand of one source.
+
+    Attributes:
+        source: Its name.
+        identity: See `HandSource.identity`.
+        neighbours: (hands, K), int32, numbers of hands, nearest first; NOBODY behind the last.
+        distances: (hands, K), float32, in the units of the descriptors; NaN behind the last.
+    """
+
+    source: str
+    identity: str
+    neighbours: NDArray[np.int32]
+    distances: NDArray[np.float32]
+
+
+def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any]) -> None:
+    """Writes a pairs file; it appears whole or not at all.
+
+    Args:
+        path: A new file, ending in .npz.
+        mined: One for each source.
+        facts: How they were mined, for people: anything that can be written as JSON.
+
+    Raises:
+        FileExistsError: If there is one.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists; pairs are written to a new file")
+    sources = [{"name": pairs.source, "identity": pairs.identity, "hands": len(pairs.neighbours)} for pairs in mined]
+    header = {"format": FORMAT, "peclr": __version__, "sources": sources, "facts": dict(facts)}
+    arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
+    for number, pairs in enumerate(mined):
+        arrays[f"neighbours_{number}"] = pairs.neighbours.astype(np.int32)
+        arrays[f"distances_{number}"] = pairs.distances.astype(np.float32)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(content.getvalue())
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
+    """Reads and checks a pairs file.
+
+    Returns:
+        The pairs of each source, and how they were mined.
+
+    Raises:
+        ValueError: If it is missing, or not what `write_pairs` writes; the message names it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+        header = json.loads(arrays["header"].tobytes())
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.strerror or error}); expected a file of `peclr mine`"
+        ) from error
+    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a pairs file of `peclr mine`: {error}") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else header
+        raise ValueError(f"{path}: format {found!r}, but this peclr {__version__} reads {FORMAT}")
+    try:
+        mined = [
+            MinedPairs(str(source["name"]), str(source["identity"]), arrays[f"neighbours_{number}"], distances)
+            for number, source in enumerate(header["sources"])
+            for distances in [arrays[f"distances_{number}"]]
+        ]
+        facts = dict(header["facts"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: the header and the arrays {', '.join(arrays)} do not fit: {error}") from error
+    for pairs in mined:
+        _check(path, pairs)
+    return mined, facts
+
+
+def _check(path: Path, pairs: MinedPairs) -> None:
+    neighbours, hands = pairs.neighbours, len(pairs.neighbours)
+    if neighbours.ndim != 2 or neighbours.dtype.kind != "i" or neighbours.shape != pairs.distances.shape:
+        raise ValueError(
+            f"{path}: neighbours of {pairs.source} are {neighbours.dtype} {neighbours.shape} and distances "
+            f"{pairs.distances.shape}; expected integers (hands, K) and as many distances"
+        )
+    wrong = (neighbours < NOBODY) | (neighbours >= hands) | (neighbours == np.arange(hands)[:, None])
+    if wrong.any():
+        hand, place = (int(at[0]) for at in np.nonzero(wrong))
+        raise ValueError(
+            f"{path}: hand {hand} of {pairs.source} has neighbour {neighbours[hand, place]}; expected others of the "
+            f"{hands} hands"
+        )

@@ -1,0 +1,138 @@
+"""`peclr mine`: which hands of a data set are most alike, for `pairing: Similar`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from peclr.data.pairs_file import MinedPairs
+    from peclr.data.samples import HandSource
+
+_PAIRS_SHOWN: Final = 8
+
+
+def mine_main(arguments: list[str]) -> int:
+    """Run `peclr mine`.
+
+    Args:
+        arguments: What follows it on the command line.
+
+    Returns:
+        0; ValueError and FileExistsError tell what the user can mend.
+    """
+    options = _parser().parse_args(arguments)
+    picture = options.picture or options.out.with_suffix(".png")
+    if options.out.suffix != ".npz" or picture.suffix != ".png":
+        raise ValueError(f"--out {options.out} --picture {picture}: expected an .npz file and a .png")
+    for path in (options.out, picture):
+        if path.exists():
+            raise FileExistsError(f"{path} exists; nothing is overwritten")
+        if not path.parent.is_dir():
+            raise ValueError(f"{path}: {path.parent} is not a folder")
+    if options.neighbours < 1 or options.components < 1:
+        raise ValueError(f"--neighbours {options.neighbours} --components {options.components}: expected at least 1")
+
+    import cv2
+
+    from peclr.data.pairs_file import write_pairs
+    from peclr.mining.picture import draw_pairs
+
+    sources = [_source(root, options.split) for root in options.data]
+    mined = [_mine(source, options) for source in sources]
+    facts = {"neighbours": options.neighbours, "components": options.components, "other_film": options.other_film}
+    write_pairs(options.out, mined, facts)
+    cv2.imwrite(str(picture), draw_pairs(sources[0], mined[0], _PAIRS_SHOWN)[..., ::-1])
+    print(f"{options.out} and {picture}")
+    return 0
+
+
+def _mine(source: HandSource, options: argparse.Namespace) -> MinedPairs:
+    import numpy as np
+
+    from peclr.data.pairs_file import NOBODY, MinedPairs
+    from peclr.mining.neighbours import nearest, normalise_joints, principal_components
+
+    joints = labelled_joints(source)
+    films = films_of(source) if options.other_film else None
+    started = time.perf_counter()
+    try:
+        poses = normalise_joints(joints)
+    except ValueError as error:
+        raise ValueError(f"{source.name}: {error}") from error
+    descriptors, share = principal_components(poses, options.components)
+    neighbours, distances = nearest(descriptors, options.neighbours, films)
+    seconds = time.perf_counter() - started
+    alone = int((neighbours[:, 0] == NOBODY).sum())
+    print(
+        f"{source.name}: {source.num_hands:,} hands in {seconds:.1f} s; {descriptors.shape[1]} components explain "
+        f"{share:.1%}; median distance {np.nanmedian(distances[:, 0]) if alone < len(neighbours) else np.nan:.3f}"
+        + (f"; {alone:,} hands without a neighbour" if alone else "")
+    )
+    return MinedPairs(source.name, source.identity(), neighbours, distances)
+
+
+def labelled_joints(source: HandSource) -> NDArray[np.float32]:
+    """(hands, 21, 2), the 2-D joints of each hand's first version, from the labels.
+
+    Raises:
+        ValueError: If a hand has none.
+    """
+    import numpy as np
+    from tqdm import tqdm
+
+    known = source.joints_2d_of_hands()
+    if known is not None:
+        return known
+    joints = []
+    for hand in tqdm(range(source.num_hands), desc=f"joints of {source.name}", unit=" hands", mininterval=0.5):
+        sample = source[source.versions_of(hand)[0]]
+        if sample["joints_2d"] is None:
+            raise ValueError(f"{source.name}, {sample['id']}: no 2-D joints to compare hands by")
+        joints.append(sample["joints_2d"])
+    return np.stack(joints)
+
+
+def films_of(source: HandSource) -> NDArray[Any]:
+    """(hands,), the number of the film that each hand is from: YouTube3DHands names it in its samples."""
+    import numpy as np
+
+    names = source.films_of_hands()
+    if names is None:
+        raise ValueError(f"--other-film: {source.name} does not tell which film a hand is from")
+    return np.unique(names, return_inverse=True)[1]
+
+
+def _source(root: Path, split: str | None) -> HandSource:
+    from peclr.data.freihand import FreiHAND
+    from peclr.data.layouts import present_splits
+    from peclr.data.youtube3d import YouTube3DHands
+
+    if split in (None, "training", "evaluation") and present_splits("freihand", root):
+        return FreiHAND(root, split or "training")  # type: ignore[arg-type]  # one of its splits
+    if split in (None, "train", "val", "test") and present_splits("youtube3d", root):
+        return YouTube3DHands(root, split or "train")  # type: ignore[arg-type]  # one of its splits
+    raise ValueError(f"{root} holds neither FreiHAND's layout nor YouTube3DHands, or has no split {split}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr mine",
+        description="Find the hands of a data set that are most alike: 2-D joints without their place and size, PCA, "
+        "nearest neighbours by FAISS. Pre-train with them by pairing: {class_path: Similar, init_args: {pairs: FILE}}.",
+    )
+    parser.add_argument(
+        "data", type=Path, nargs="+", metavar="DATA", help="folder of FreiHAND's layout or YouTube3DHands"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="a new .npz file")
+    parser.add_argument("--split", help="of the data sets (default: the one to train on)")
+    parser.add_argument("--neighbours", type=int, default=8, metavar="K", help="of each hand (default: %(default)s)")
+    parser.add_argument("--components", type=int, default=14, metavar="D", help="of the PCA (default: %(default)s)")
+    parser.add_argument("--other-film", action="store_true", help="never pair hands of one film")
+    parser.add_argument("--picture", type=Path, help="of a few pairs (default: FILE.png beside --out)")
+    return parser

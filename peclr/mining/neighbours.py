@@ -1,0 +1,107 @@
+"""From 2-D joints to nearest neighbours: descriptors of poses, and FAISS's search among them."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.pairs_file import NOBODY
+
+# An exact search takes time with the square of the number of hands: minutes for 100,000 of them.
+EXACT_UP_TO: Final = 20_000
+_LISTS_PER_ROOT: Final = 4  # of an inverted file: lists over the square root of the number of hands, as FAISS advises
+_PROBED: Final = 32  # lists that a query looks at
+
+
+def normalise_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Makes poses comparable: their mean to the origin, the root mean square distance from it to 1.
+
+    Rotation stays: PeCLR's inversion expects pairs that differ by no more than their augmentation.
+
+    Args:
+        joints: (N, 21, 2), pixels of anything; joints that no hand knows may be NaN.
+
+    Returns:
+        (N, 2 · known joints).
+
+    Raises:
+        ValueError: If some hands know a joint and others do not, or a hand is a point.
+    """
+    unknown = np.isnan(joints).any(axis=(0, 2))
+    known = joints[:, ~unknown].astype(np.float64)
+    if known.shape[1] < 3 or not np.isfinite(known).all():
+        raise ValueError(f"of 21 joints, all hands know {known.shape[1]}; expected at least 3, finite")
+    centred = known - known.mean(axis=1, keepdims=True)
+    size = np.sqrt((centred**2).sum(axis=(1, 2)) / known.shape[1])
+    if not (size > 0).all():
+        raise ValueError(f"hand {int(np.argmin(size))} has all of its joints at one place")
+    poses: NDArray[np.float32] = (centred / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)
+    return poses
+
+
+def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], float]:
+    """Projects poses (N, D) onto the first principal components.
+
+    Returns:
+        (N, min(count, D)), and the share of the variance that they explain.
+    """
+    centred = poses - poses.mean(axis=0)
+    covariance = centred.T.astype(np.float64) @ centred / len(poses)
+    variance, axes = np.linalg.eigh(covariance)  # ascending
+    first = axes[:, ::-1][:, :count]
+    share = float(variance[::-1][:count].sum() / variance.sum()) if variance.sum() > 0 else 1.0
+    return np.ascontiguousarray(centred @ first, np.float32), share
+
+
+def nearest(
+    descriptors: NDArray[np.float32], count: int, groups: NDArray[np.integer] | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The nearest other hands of each hand.
+
+    Args:
+        descriptors: (N, D).
+        count: How many.
+        groups: (N,), hands of one group, a film for example, are not each other's neighbours.
+
+    Returns:
+        (N, count) numbers, NOBODY where there are not so many; (N, count) Euclidean distances, NaN there.
+    """
+    total = len(descriptors)
+    group = np.arange(total) if groups is None else np.asarray(groups)
+    index = _index(descriptors)
+    neighbours = np.full((total, count), NOBODY, np.int32)
+    distances = np.full((total, count), np.nan, np.float32)
+    open_queries, wanted = np.arange(total), count + 1  # a hand finds itself, too
+    while len(open_queries):
+        wanted = min(wanted, total)
+        squared, found = index.search(descriptors[open_queries], wanted)
+        allowed = (found >= 0) & (group[found] != group[open_queries, None])
+        best = np.argsort(~allowed, axis=1, kind="stable")[:, :count]
+        kept = np.take_along_axis(allowed, best, axis=1)
+        columns = best.shape[1]
+        neighbours[open_queries, :columns] = np.where(kept, np.take_along_axis(found, best, axis=1), NOBODY)
+        distance = np.sqrt(np.maximum(np.take_along_axis(squared, best, axis=1), 0))
+        distances[open_queries, :columns] = np.where(kept, distance, np.nan)
+        if wanted == total:
+            break
+        # in a film, the nearest hands are those of the next frames: look further
+        open_queries, wanted = open_queries[~kept.all(axis=1) | (columns < count)], 4 * wanted
+    return neighbours, distances
+
+
+def _index(descriptors: NDArray[np.float32]) -> Any:
+    """FAISS's index of descriptors: exact while that takes seconds."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise ValueError("mining needs FAISS: pip install 'peclr[mine]'") from error
+    total, width = descriptors.shape
+    if total <= EXACT_UP_TO:
+        index: Any = faiss.IndexFlatL2(width)
+    else:
+        coarse = faiss.IndexFlatL2(width)  # kept by the caller: FAISS does not
+        index = faiss.IndexIVFFlat(coarse, width, int(_LISTS_PER_ROOT * total**0.5))
+        index.nprobe = _PROBED
+        index.train(descriptors)
+    index.add(descriptors)
+    return index

@@ -1,0 +1,123 @@
+"""Mining: descriptors, neighbours against brute force, and the command."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from peclr.__main__ import main
+from peclr.data.datasets import PairedViewDataset
+from peclr.data.freihand import FreiHAND
+from peclr.data.pairing import Similar
+from peclr.data.pairs_file import NOBODY, read_pairs
+from peclr.mining import neighbours
+from peclr.mining.neighbours import nearest, normalise_joints, principal_components
+
+
+def cloud(count: int, width: int = 10, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def brute_force(points: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Distances (N, N) with those within a group infinite."""
+    exact = points.astype(np.float64)
+    distance: NDArray[np.float64] = np.linalg.norm(exact[:, None] - exact[None], axis=-1)
+    distance[groups[:, None] == groups[None]] = np.inf
+    return distance
+
+
+@pytest.mark.parametrize("films", [False, True])
+def test_neighbours_are_those_of_brute_force(films: bool) -> None:
+    points = cloud(400)
+    groups = np.sort(np.random.default_rng(1).integers(0, 6, 400)) if films else np.arange(400)
+    points[:, 0] += 8 * groups if films else 0  # the nearest are of the same film
+    found, distances = nearest(points, 3, groups if films else None)
+    expected = brute_force(points, groups)
+    np.testing.assert_array_equal(found, np.argsort(expected, axis=1)[:, :3])
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :3], rtol=1e-3)
+
+
+def test_fewer_hands_than_neighbours_leave_places_empty() -> None:
+    found, distances = nearest(cloud(4), 6, np.array([0, 0, 0, 1]))
+    assert (found[:3, 0] == 3).all()
+    assert (found[:3, 1:] == NOBODY).all()
+    assert np.isnan(distances[:3, 1:]).all()
+    assert sorted(found[3, :3]) == [0, 1, 2]
+
+
+def test_the_approximate_search_recalls_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = cloud(6000)
+    exact, _ = nearest(points, 1)
+    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 1000)
+    # as many lists for each probe as 100,000 hands would have
+    monkeypatch.setattr(neighbours, "_LISTS_PER_ROOT", 2)
+    approximate, _ = nearest(points, 1)
+    assert (exact == approximate).mean() >= 0.99
+
+
+def test_descriptors_do_not_depend_on_place_and_size() -> None:
+    joints = np.random.default_rng(0).normal(size=(5, 21, 2))
+    moved = joints * np.array([2, 0.5, 9, 1, 3])[:, None, None] + np.arange(10).reshape(5, 1, 2)
+    np.testing.assert_allclose(normalise_joints(joints), normalise_joints(moved), atol=1e-5)
+    turned = joints[..., ::-1] * [1, -1]
+    assert np.abs(normalise_joints(joints) - normalise_joints(turned)).max() > 0.5
+    partly = joints.copy()
+    partly[:, 6:] = np.nan
+    assert normalise_joints(partly).shape == (5, 12)
+
+
+def test_joints_that_cannot_be_compared_are_refused() -> None:
+    joints = np.random.default_rng(0).normal(size=(4, 21, 2))
+    joints[2] = 7
+    with pytest.raises(ValueError, match="hand 2 has all of its joints at one place"):
+        normalise_joints(joints)
+    joints[1, 2:] = np.nan
+    with pytest.raises(ValueError, match="all hands know 2"):
+        normalise_joints(joints)
+
+
+def test_components_keep_distances_as_far_as_they_explain_the_variance() -> None:
+    flat = cloud(50, 3) @ cloud(3, 42, seed=1)  # a plane of three dimensions
+    components, share = principal_components(flat, 3)
+    assert share == pytest.approx(1)
+    expected = np.linalg.norm(flat[:25] - flat[25:], axis=1)
+    np.testing.assert_allclose(np.linalg.norm(components[:25] - components[25:], axis=1), expected, rtol=1e-3)
+    assert principal_components(flat, 2)[1] < 1
+
+
+def test_the_command_writes_pairs_that_training_reads(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "pairs.npz"
+    assert main(["mine", str(embedded_hands), "--out", str(out), "--neighbours", "3"]) == 0
+    assert "24 hands" in capsys.readouterr().out
+    [mined], facts = read_pairs(out)
+    assert mined.neighbours.shape == (24, 3)
+    assert facts["neighbours"] == 3
+    picture = cv2.imread(str(tmp_path / "pairs.png"))
+    assert picture is not None
+    assert picture.std() > 20
+    source = FreiHAND(embedded_hands)
+    dataset = PairedViewDataset([source], Similar(out), view_size=16)
+    _, (first, second) = dataset.images_of((0, 5))
+    assert (first % 24, second % 24) == (5, mined.neighbours[5, 0])
+    assert main(["mine", str(embedded_hands), "--out", str(out)]) == 2
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--neighbours", "0"], "--neighbours 0"),
+        (["--other-film"], "does not tell which film"),
+        (["--split", "val"], "has no split val"),
+    ],
+)
+def test_what_cannot_be_mined_is_said(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["mine", str(embedded_hands), "--out", str(tmp_path / "pairs.npz"), *options]) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
