@@ -81,10 +81,21 @@ SUBCOMMANDS = {
     "export": Subcommand(
         "write weights for others: torchvision, safetensors, ONNX", _deferred("peclr.export", "export_main")
     ),
+    "sweep": Subcommand(
+        "run a grid or random search written for W&B, without an account",
+        _deferred("peclr.sweeps.command", "sweep_main"),
+    ),
     "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
     "inspect": Subcommand(
         "draw the views that a config trains on, and their geometry undone",
         _deferred("peclr.report.inspection", "inspect_main"),
+    ),
+    "report": Subcommand(
+        "make one page of runs, evaluations and result tables: tables, curves, hands to turn",
+        _deferred("peclr.report.command", "report_main"),
+    ),
+    "mine": Subcommand(
+        "find the hands of a data set that are most alike, for pairs", _deferred("peclr.mining.command", "mine_main")
     ),
     "prepare": Subcommand(
         "check a data set once and pack its labels, or its crops", _deferred("peclr.data.prepare", "prepare_main")
@@ -111,7 +122,7 @@ def _raised_knowingly(error: Exception) -> bool:
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
     package = frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame is not None else ""
-    return isinstance(error, OSError) or package in {"peclr", "jsonargparse"}
+    return isinstance(error, FileExistsError | FileNotFoundError) or package in {"peclr", "jsonargparse"}
 
 
 def _reason(error: Exception) -> str:
@@ -143,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         return SUBCOMMANDS[words[0]].run(words[1:])
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         # what the user can mend is told in one line; anything else is a bug and keeps its traceback
         if not _raised_knowingly(error):
             raise

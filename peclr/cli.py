@@ -1,5 +1,7 @@
 """`fit`, `validate` and `test`: LightningCLI with one folder per run."""
 
+import os
+import signal
 import sys
 import warnings
 from datetime import datetime
@@ -8,18 +10,37 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from jsonargparse import Namespace
+import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from peclr.checkpoints.durable import check_checkpoint
 from peclr.data import datamodules
-from peclr.losses import objectives, pose
+from peclr.losses import objectives, pose, simhand
+from peclr.tracking import artifacts, loggers, online_probe, pictures
 from peclr.training import FinetuneModule, PretrainModule, callbacks
+from peclr.training.checkpoint_io import DurableCheckpointIO
+from peclr.training.resuming import check_fit
+from peclr.training.run_checkpoints import RunCheckpoints
+from peclr.training.run_folder import RUN_DIR_VARIABLE, choose_run_folder
 
 CONFIG_NAME = "config.yaml"
 # a config may name the classes of modules that are loaded without their modules
-NAMED_IN_CONFIGS = (datamodules, objectives, pose, callbacks, FinetuneModule, PretrainModule)
+NAMED_IN_CONFIGS = (
+    datamodules,
+    objectives,
+    pose,
+    simhand,
+    callbacks,
+    artifacts,
+    loggers,
+    online_probe,
+    pictures,
+    FinetuneModule,
+    PretrainModule,
+)
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -35,65 +56,77 @@ class SaveRunConfig(SaveConfigCallback):
         config = self.config.clone()
         config.run_dir = config.trainer.default_root_dir = None  # whoever repeats the run gives it a folder of its own
         self.parser.save(config, str(target), skip_none=False, overwrite=False)
+        loggers.send_config(trainer.loggers, yaml.safe_load(target.read_text()))
 
 
 class PeclrCLI(LightningCLI):
     """LightningCLI whose every run has a folder of its own, named by `--run_dir`."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add `--run_dir`."""
+        """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
         parser.add_argument(
             "--run_dir",
             type=Path | None,
             default=None,
             help="the run's folder, new or empty, or resumed from by --ckpt_path (default: runs/CONFIG/TIME)",
         )
+        parser.add_class_arguments(RunCheckpoints, "checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse; unlike the parent, calls from Python while sys.argv holds something else are meant."""
+        """Parse, and look at the checkpoint, before Lightning's CLI reads it.
+
+        Unlike in the parent, calls from Python while sys.argv holds something else are meant.
+        """
         self.config = parser.parse_args(sys.argv[1:] if args is None else args)
+        if ckpt_path := self.config[self.config.subcommand].get("ckpt_path"):
+            check_checkpoint(Path(ckpt_path))
 
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
         config = self.config[str(self.subcommand)]
-        if self.subcommand != "fit" and not config.get("ckpt_path"):
+        fits = self.subcommand == "fit"
+        if not fits and not config.get("ckpt_path"):
             raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path RUN/checkpoints/last.ckpt")
-        run_dir = Path(config.run_dir) if config.run_dir else self._default_run_dir(config)
-        if run_dir.exists() and not run_dir.is_dir():
-            raise ValueError(f"run_dir {run_dir} is a file; expected a folder")
-        resumes = config.get("ckpt_path") and Path(config.ckpt_path).resolve().is_relative_to(run_dir.resolve())
-        if run_dir.is_dir() and any(run_dir.iterdir()) and not (resumes and self.subcommand == "fit"):
-            raise FileExistsError(
-                f"run_dir {run_dir} is not empty; choose another, "
-                f"or resume it by --ckpt_path {run_dir}/checkpoints/last.ckpt"
-            )
-        config.run_dir = run_dir
-        config.trainer.default_root_dir = str(run_dir)
-
-    def _default_run_dir(self, config: Namespace) -> Path:
         sources = config.get("config") or []
         name = Path(str(sources[0])).stem if sources else "run"
-        if self.subcommand != "fit":
-            name = f"{name}-{self.subcommand}"
-        return Path("runs") / name / f"{datetime.now():%Y%m%d-%H%M%S}"
+        resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
+        given = Path(config.run_dir) if config.run_dir else None
+        folder = choose_run_folder(given, name if fits else f"{name}-{self.subcommand}", resumed)
+        if fits and folder.resume_from is not None:
+            check_checkpoint(folder.resume_from)
+            config.ckpt_path = str(folder.resume_from)
+        config.run_dir = folder.path
+        config.trainer.default_root_dir = str(folder.path)
+        os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Give the trainer the run's folder: CSV metrics, checkpoints (also on Ctrl-C) and results."""
+        """Give the trainer the run's folder: CSV metrics, checkpoints and results."""
         config = self.config_init[str(self.subcommand)]
         folder = Path(config.run_dir)
-        if config.trainer.logger in (None, True):
-            # on resuming, the CSV logger would delete the metrics that are there
-            version = f"resumed-{datetime.now():%Y%m%d-%H%M%S}" if (folder / "metrics.csv").exists() else ""
-            kwargs["logger"] = CSVLogger(save_dir=str(folder), name="", version=version)
+        asked = self.config[str(self.subcommand)].trainer.logger
+        kwargs["logger"] = loggers.run_loggers(asked, config.trainer.logger, folder)
         given = config.trainer.callbacks or []
         wanted = list(given) if isinstance(given, list) else [given]
         if self.subcommand != "fit":
             wanted = [callback for callback in wanted if not isinstance(callback, ModelCheckpoint)]
             kwargs["enable_checkpointing"] = False
-        elif not any(isinstance(callback, ModelCheckpoint) for callback in wanted):
-            wanted.append(ModelCheckpoint(dirpath=folder / "checkpoints", save_last=True, save_on_exception=True))
+        elif config.trainer.enable_checkpointing is not False:
+            wanted.append(config.checkpoint)
+        plugins = config.trainer.plugins or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
         wanted += [callbacks.FiniteLoss(), callbacks.ResultsFile(folder)]
+        if not any(isinstance(callback, artifacts.CheckpointArtifacts) for callback in wanted):
+            wanted.append(artifacts.CheckpointArtifacts())
         return super().instantiate_trainer(**kwargs, callbacks=wanted)
+
+    def before_fit(self) -> None:
+        """Compare a checkpoint to be resumed from with the run that resumes it."""
+        config = self.config[str(self.subcommand)]
+        if not config.get("ckpt_path"):
+            return
+        now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        for key, (before, after) in check_fit(Path(config.ckpt_path), self.model, now).items():
+            rank_zero_warn(f"resumed with another value of {key}: {before} before, {after} now")
 
 
 def run_lightning(arguments: list[str]) -> int:
@@ -103,24 +136,30 @@ def run_lightning(arguments: list[str]) -> int:
         arguments: the subcommand and its options.
 
     Returns:
-        0; whatever fails raises or exits.
+        0; whatever fails raises or exits. A run that SIGTERM or Ctrl-C stops exits with 143 or 130.
     """
     # Lightning 2.6 asks torch 2.11's pytree in a way that a later torch will not answer; users cannot mend it
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
-    PeclrCLI(
-        model_class=pl.LightningModule,
-        datamodule_class=pl.LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,  # the modules scale the learning rate and exempt biases from decay
-        save_config_callback=SaveRunConfig,
-        save_config_kwargs={"save_to_log_dir": False},
-        seed_everything_default=0,
-        # the samplers divide an epoch among processes themselves, so that its order does not depend on their number
-        trainer_defaults={"use_distributed_sampler": False},
-        args=arguments,
-    )
+    try:
+        PeclrCLI(
+            model_class=pl.LightningModule,
+            datamodule_class=pl.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,  # the modules scale the learning rate and exempt biases from decay
+            save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            seed_everything_default=0,
+            # the samplers divide an epoch among processes themselves, so that its order does not depend on their number
+            trainer_defaults={"use_distributed_sampler": False},
+            args=arguments,
+        )
+    except SIGTERMException as stop:  # before training; Lightning would call that a success
+        raise SystemExit(128 + signal.SIGTERM) from stop
+    finally:
+        os.environ.pop(RUN_DIR_VARIABLE, None)
+        loggers.close_wandb(failed=sys.exc_info()[0] is not None)
     return 0

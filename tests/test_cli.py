@@ -1,8 +1,11 @@
 """fit, validate and test through the command line: run folders, resuming, and errors before any work."""
 
 import csv
+import errno
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +40,6 @@ def pretrained(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
     return state
-
-
-def newest(run: Path) -> Path:
-    return max((run / "checkpoints").glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def test_a_run_leaves_config_metrics_checkpoints_and_results_in_its_folder(pretrained: Path) -> None:
@@ -90,8 +89,9 @@ def test_resuming_continues_to_the_new_end(pretrained: Path, embedded_hands: Pat
     assert steps[0] == steps[1]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
-    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     options = ("--data.pairing=same_image", "--trainer.max_epochs=2")
@@ -100,19 +100,89 @@ def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
 
     def interrupted(self: PretrainModule, batch: PairedViewBatch) -> torch.Tensor:
         if next(calls) == 5:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
         return step(self, batch)
 
     monkeypatch.setattr(PretrainModule, "training_step", interrupted)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as stop:
         pretrain(embedded_hands, resumed, *options)
+    assert stop.value.code == 128 + number
     monkeypatch.undo()
-    saved = newest(resumed)
+    saved = resumed / "checkpoints" / "last.ckpt"
     state = torch.load(saved, weights_only=True)
-    assert state["global_step"] == 5, "four steps are an epoch: this is the middle of the second"
+    assert state["global_step"] == 6, "four steps are an epoch: this is the middle of the second"
     assert pretrain(embedded_hands, resumed, *options, f"--ckpt_path={saved}") == 0
     first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (straight, resumed))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture
+def resumable(pretrained: Path, tmp_path: Path) -> Path:
+    """A run's folder that a test may spoil."""
+    run = tmp_path / "run"
+    shutil.copytree(pretrained, run)
+    return run
+
+
+def resume(hands: Path, run: Path, *more: str) -> int:
+    return pretrain(hands, run, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}", *more)
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_previous_one_named(
+    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last, previous = (resumable / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
+    last.write_bytes(last.read_bytes()[:5000])
+    assert resume(embedded_hands, resumable) == 2
+    shown = capsys.readouterr().err
+    assert f"{last}: damaged" in shown
+    assert f"is {previous}" in shown
+    last.unlink()
+    assert resume(embedded_hands, resumable) == 2
+    assert str(previous) in capsys.readouterr().err
+    assert pretrain(embedded_hands, resumable, f"--ckpt_path={previous}") == 0
+
+
+def test_a_checkpoint_of_another_network_is_refused_and_the_difference_named(
+    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resume(embedded_hands, resumable, "--model.encoder.init_args.width=0.25") == 2
+    shown = capsys.readouterr().err
+    assert "last.ckpt: does not fit the model" in shown
+    assert "model.init_args.encoder.init_args.width: 0.125 there, 0.25 here" in shown
+
+
+def test_a_checkpoint_of_another_objective_is_refused_and_the_difference_named(
+    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resume(embedded_hands, resumable, "--model.objective=SimCLR") == 2
+    shown = capsys.readouterr().err
+    assert "is from a run of other classes" in shown
+    assert "SimCLR here" in shown
+
+
+def test_resuming_with_another_value_is_told(resumable: Path, embedded_hands: Path) -> None:
+    with pytest.warns(UserWarning, match=r"model\.init_args\.lars: True before, False now"):
+        resume(embedded_hands, resumable, "--model.lars=false")
+
+
+def test_checkpoints_can_be_switched_off(embedded_hands: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert pretrain(embedded_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
+    assert not (run / "checkpoints").exists()
+
+
+def test_a_full_disk_is_told_in_one_line(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: object, file: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    assert pretrain(embedded_hands, tmp_path / "run", "--trainer.max_epochs=1") == 2
+    shown = capsys.readouterr().err
+    assert "last.ckpt: could not be written: No space left on device" in shown
+    assert "MB are free" in shown
 
 
 def test_a_run_that_diverges_fails_and_says_so(

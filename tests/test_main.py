@@ -10,7 +10,7 @@ from peclr.__main__ import SUBCOMMANDS, main
 HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy"}
 
 
-LIGHT = ["synth", "prepare", "doctor", "predict", "evaluate", "export"]
+LIGHT = ["synth", "prepare", "doctor", "predict", "evaluate", "export", "report", "sweep"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in LIGHT)])

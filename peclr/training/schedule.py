@@ -11,7 +11,7 @@ from peclr.training.optim import warmup_cosine
 
 
 def optimizer_batch(trainer: pl.Trainer) -> int:
-    """Images that enter one optimiser step: batch × accumulation × processes.
+    """Images that enter one optimiser step: batch, of all processes together, × accumulation.
 
     Raises:
         ValueError: the trainer has no data module that tells its batch size.
@@ -23,7 +23,7 @@ def optimizer_batch(trainer: pl.Trainer) -> int:
             "lr_scaling='sqrt' needs a data module with an integer `batch_size`; got "
             f"{type(datamodule).__name__}. Use one, or set lr_scaling: none"
         )
-    return batch_size * trainer.accumulate_grad_batches * trainer.world_size
+    return batch_size * trainer.accumulate_grad_batches
 
 
 def steps_per_epoch(trainer: pl.Trainer) -> int:

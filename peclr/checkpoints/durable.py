@@ -1,0 +1,129 @@
+"""A run's checkpoints on disk: each is written whole or not at all, and checked before it is resumed from."""
+
+import os
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+LAST_NAME = "last.ckpt"
+PREVIOUS_NAME = "previous.ckpt"
+_SUFFIX = ".ckpt"
+_MEGABYTE = 1e6
+
+
+class CheckpointWriteError(OSError):
+    """A checkpoint could not be written; those that were there before still are."""
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Save with torch.save so that `path` is at any time the old file or the new one, also after a power cut.
+
+    What `last.ckpt` was before is kept beside it as `previous.ckpt`.
+
+    Args:
+        content: what weights_only lets through: tensors, numbers, strings, and containers of them.
+        path: the file; its folder is made.
+
+    Raises:
+        CheckpointWriteError: the disk is full, say; names the file and the space that is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # in the same folder, as only renaming within a file system is atomic; the next one overwrites what a kill left
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.name == LAST_NAME and path.exists():
+            _keep_previous(path)
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        partial.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free / _MEGABYTE
+        raise CheckpointWriteError(
+            f"{path}: could not be written: {cause.strerror or cause}; {free:,.0f} MB are free there; "
+            "earlier checkpoints are as they were"
+        ) from error
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A whole checkpoint, read with weights_only.
+
+    Args:
+        path: written by `write_checkpoint`, or by torch.save.
+        map_location: of torch.load.
+
+    Raises:
+        FileNotFoundError: it is not there; names the newest good one in its folder.
+        ValueError: it is damaged; names the newest good one in its folder.
+    """
+    check_checkpoint(path)
+    content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    return content
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse a checkpoint that is missing or damaged; errors as `read_checkpoint`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint; {_alternative(path)}")
+    if reason := damage(path):
+        raise ValueError(f"{path}: damaged: {reason}; {_alternative(path)}")
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a file of torch.save, a ZIP archive whose sums PyTorch does not check; None if nothing is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+        size = path.stat().st_size / _MEGABYTE
+        return f"not a whole file of torch.save ({error}; {size:,.1f} MB)"
+    return None if part is None else f"its part {part} is not what was written"
+
+
+def _alternative(path: Path) -> str:
+    """Names the newest good checkpoint beside `path`."""
+    others = [other for other in path.parent.glob(f"*{_SUFFIX}") if other.name != path.name]
+    for other in sorted(others, key=lambda other: other.stat().st_mtime, reverse=True):
+        if damage(other) is None:
+            return f"the newest good one there is {other}"
+    return f"{path.parent} holds no other good one"
+
+
+def _keep_previous(last: Path) -> None:
+    """Give `last.ckpt` its second name, under which it outlives being replaced."""
+    previous = last.with_name(PREVIOUS_NAME)
+    link = last.with_name(f".{PREVIOUS_NAME}.partial")
+    link.unlink(missing_ok=True)
+    try:
+        link.hardlink_to(last)
+    except OSError:  # a file system without hard links
+        last.replace(previous)
+        return
+    link.replace(previous)
+    link.unlink(missing_ok=True)  # renaming one name of a file to another of its names does nothing
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's own error, on top of which PyTorch's archive writer raises one about positions."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error

@@ -1,0 +1,43 @@
+"""The SLURM script: valid, and its arguments are the CLI's."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+from pytorch_lightning.cli import LightningArgumentParser
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "experiments" / "slurm.sh"
+
+
+def peclr_arguments() -> list[str]:
+    """What the script passes to `peclr fit`, on two nodes with four tasks each."""
+    command = SCRIPT.read_text().split("-m peclr fit", 1)[1].replace("\\\n", " ")
+    command = command.replace("$SLURM_NNODES", "2").replace("$SLURM_NTASKS_PER_NODE", "4")
+    return [word for word in shlex.split(command) if word != "$@"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_the_script_is_valid() -> None:
+    bash = shutil.which("bash")
+    assert bash is not None
+    assert subprocess.run([bash, "-n", SCRIPT], check=False).returncode == 0
+
+
+def test_its_arguments_are_the_trainers() -> None:
+    parser = LightningArgumentParser(exit_on_error=False)
+    parser.add_lightning_class_args(pl.Trainer, "trainer")
+    config = parser.parse_args(peclr_arguments())
+    asked = config.trainer
+    assert (int(asked.num_nodes), int(asked.devices), asked.strategy) == (2, 4, "ddp")
+
+
+def test_it_asks_for_as_many_gpus_as_tasks_and_for_the_signal_that_lightning_requeues_on() -> None:
+    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", SCRIPT.read_text(), re.MULTILINE))
+    assert asked["ntasks-per-node"] == asked["gpus-per-node"]
+    assert asked["signal"].split("@")[0] == "SIGUSR1"
+    assert "#SBATCH --requeue" in SCRIPT.read_text()

@@ -1,0 +1,132 @@
+"""Real processes that are killed, and several that train together: `python -m peclr` as users start it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from peclr.__main__ import main as peclr
+from peclr.checkpoints.durable import damage
+
+pytestmark = pytest.mark.slow
+CONF = Path(__file__).parent / "conf"
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+PATIENCE = 300.0
+
+
+def pretrain(hands: Path, *more: str) -> list[str]:
+    source = f"--data.sources.init_args.root={hands}"
+    few = ("--data.pairing=same_image", "--data.batch_size=4", "--trainer.max_epochs=4")
+    return ["fit", f"--config={CONF / 'pretrain.yaml'}", source, *few, "--checkpoint.every_n_steps=1", *more]
+
+
+def finetune(hands: Path, *more: str) -> list[str]:
+    # small steps: the gradient of an L1 loss jumps where rounding changes a residual's sign
+    sgd = "--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 1e-5}}"
+    few = ("--data.batch_size=4", "--data.num_labels=16", "--trainer.max_epochs=4", "--model.freeze_encoder=true")
+    config = f"--config={CONF / 'finetune.yaml'}"
+    return ["fit", config, f"--data.root={hands}", *few, sgd, "--checkpoint.every_n_steps=1", *more]
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> Path:
+    """The first file of a name, as soon as it is there."""
+    end = time.monotonic() + PATIENCE
+    while not (found := list(folder.glob(pattern))):
+        assert process.poll() is None, f"ended before it wrote {pattern}: {process.communicate()[1]}"
+        assert time.monotonic() < end, f"did not write {pattern}"
+        time.sleep(0.002)
+    return found[0]
+
+
+def weights_of(run: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return {key: value for key, value in state.items() if key.startswith(prefix)}
+
+
+@pytest.fixture(scope="module")
+def straight(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pre-training that nobody disturbs."""
+    run = tmp_path_factory.mktemp("straight") / "run"
+    assert peclr(pretrain(embedded_hands, f"--run_dir={run}")) == 0
+    return run
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
+    number: signal.Signals, status: int, straight: Path, embedded_hands: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    last = run / "checkpoints" / "last.ckpt"
+    process = start(tmp_path, "peclr", *pretrain(embedded_hands, f"--run_dir={run}", "--data.num_workers=1"))
+    wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
+    os.killpg(process.pid, number)  # workers, too, as terminals and schedulers do
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == status, told
+    assert damage(last) is None
+    if number != signal.SIGKILL:
+        assert f"--ckpt_path {last} --run_dir {run}" in told
+    state = torch.load(last, weights_only=True)
+    assert 0 < state["global_step"] < 32, "killed before its end"
+    assert peclr(pretrain(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
+    first, second = weights_of(straight), weights_of(run)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.fixture(scope="module")
+def alone(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fine-tuning in one process."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    assert peclr(finetune(embedded_hands, f"--run_dir={run}")) == 0
+    return run
+
+
+def assert_same_head(first: Path, second: Path) -> None:
+    """The head's weights agree; the refinement after it has a BatchNorm, which sees one process' part of a batch."""
+    prefix = "pose_net.backend_model.fc"
+    torch.testing.assert_close(weights_of(second, prefix), weights_of(first, prefix), rtol=0, atol=1e-5)
+
+
+TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp")
+
+
+def test_two_processes_of_lightning_stop_together_and_one_goes_on(
+    alone: Path, embedded_hands: Path, tmp_path: Path
+) -> None:
+    process = start(tmp_path, "peclr", *finetune(embedded_hands, *TWO))
+    last = wait_for(tmp_path, "runs/finetune/*/checkpoints/last.ckpt", process)
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 143, told
+    (run,) = (tmp_path / "runs" / "finetune").iterdir()
+    assert len(list(run.glob("config*.yaml"))) == 1
+    assert not (run / "results.json").exists()
+    assert peclr(finetune(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
+    assert_same_head(alone, run)
+
+
+def test_two_processes_of_torchrun_share_a_folder(alone: Path, embedded_hands: Path, tmp_path: Path) -> None:
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "peclr")
+    process = start(tmp_path, *launch, *finetune(embedded_hands, *TWO))
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
+    (run,) = (tmp_path / "runs" / "finetune").iterdir()
+    assert len(list(run.glob("config*.yaml"))) == 1
+    assert (run / "results.json").is_file()
+    assert_same_head(alone, run)

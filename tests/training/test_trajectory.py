@@ -1,0 +1,110 @@
+"""One config on one and on two processes: the same steps, the same learning rate, the same weights."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
+from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.models.encoders import ResNetEncoder
+from peclr.training import FinetuneModule, PretrainModule
+from peclr.training.schedule import optimizer_batch
+
+STEPS = 4
+# Adam divides what rounding leaves of a gradient of zero by itself
+SGD = partial(torch.optim.SGD, lr=1e-4, momentum=0.9)
+
+
+class FixedStatistics(PretrainModule):
+    """Pre-training whose BatchNorm layers do not look at the batch, of which each process has another part."""
+
+    def on_train_start(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+class SavesWeights(pl.Callback):
+    """Takes weights, and what the learning rate was, out of the processes that trained them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            weights = {name: value for name, value in pl_module.named_parameters() if value.requires_grad}
+            sizes = {"optimizer_batch": optimizer_batch(trainer), "lr": trainer.optimizers[0].param_groups[0]["lr"]}
+            torch.save({"weights": weights, **sizes}, self.path)
+
+
+def train(module: pl.LightningModule, data: pl.LightningDataModule, processes: int, folder: Path) -> dict[str, object]:
+    path = folder / f"{processes}.pt"
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=processes,
+        strategy="ddp_fork" if processes > 1 else "auto",
+        use_distributed_sampler=False,
+        max_steps=STEPS,
+        max_epochs=10,
+        accumulate_grad_batches=2,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        callbacks=[SavesWeights(path)],
+    )
+    trainer.fit(module, datamodule=data)
+    result: dict[str, object] = torch.load(path, weights_only=True)
+    return result
+
+
+def assert_same_course(results: list[dict[str, object]], prefix: str = "") -> None:
+    (alone, shared), start = results, 0
+    assert alone["optimizer_batch"] == shared["optimizer_batch"] == 16
+    assert alone["lr"] == shared["lr"]
+    first, second = alone["weights"], shared["weights"]
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    for name in filter(lambda name: name.startswith(prefix), first):
+        torch.testing.assert_close(second[name], first[name], rtol=0, atol=1e-5)
+        start += 1
+    assert start > 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+@pytest.mark.parametrize("objective", [SimCLR, PeCLR])
+def test_pre_training_takes_the_same_course(objective: type[nn.Module], embedded_hands: Path, tmp_path: Path) -> None:
+    results = []
+    for processes in (1, 2):
+        torch.manual_seed(0)
+        module = FixedStatistics(ResNetEncoder("resnet18", width=0.125), objective(), SGD, warmup_epochs=0)
+        data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.25)
+        results.append(train(module, data, processes, tmp_path))
+    assert_same_course(results)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+def test_fine_tuning_takes_the_same_course(embedded_hands: Path, tmp_path: Path) -> None:
+    results = []
+    for processes in (1, 2):
+        torch.manual_seed(0)
+        encoder = ResNetEncoder("resnet18", width=0.125)
+        module = FinetuneModule(encoder, freeze_encoder=True, view_size=32, optimizer=SGD)
+        data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=8)
+        results.append(train(module, data, processes, tmp_path))
+    # the refinement of the root depth, after it, has a BatchNorm of its own
+    assert_same_course(results, "pose_net.backend_model.fc")
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(embedded_hands: Path, tmp_path: Path) -> None:
+    data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=9)
+    module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32)
+    with pytest.raises(Exception, match="batch_size 9 is of all processes and cannot be divided evenly among 2"):
+        train(module, data, 2, tmp_path)
