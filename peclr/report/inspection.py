@@ -112,14 +112,17 @@ def draw_views(module: "PairedViewDataModule | LabelledHandDataModule", count: i
     Returns:
         (H, W, 3), RGB.
     """
-    from peclr.data.datasets import PairedViewDataset
-
     module.setup("fit")
     module.num_workers = 0
     sampler = module.train_dataloader().sampler
     sampler.set_epoch(epoch)
-    keys = [key for key, _ in zip(sampler, range(count), strict=False)]
-    dataset = module.train_set
+    return draw_items(module.train_set, [key for key, _ in zip(sampler, range(count), strict=False)])
+
+
+def draw_items(dataset: "PairedViewDataset | LabelledHandDataset", keys: Sequence[tuple[int, int]]) -> Image:
+    """Draws items of a data set, one row each, for keys (epoch, index): (H, W, 3), RGB."""
+    from peclr.data.datasets import PairedViewDataset
+
     if isinstance(dataset, PairedViewDataset):
         return _sheet(_PAIR_TITLES, [_pair_row(dataset, key) for key in keys])
     return _sheet(_LABELLED_TITLES, [_labelled_row(dataset, key) for key in keys])

@@ -1,0 +1,73 @@
+"""When trackers look at a run, and how they do so without a trace in it."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+
+class EpochCallback(Callback):
+    """Looks before training and after every n-th epoch and the last, on the main process, between two steps.
+
+    What is trained is the same with it and without, to the last bit. Other processes meanwhile wait at their next
+    step; nothing is exchanged with them.
+
+    Args:
+        every_n_epochs: how often.
+    """
+
+    def __init__(self, every_n_epochs: int) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+        self.every_n_epochs = every_n_epochs
+
+    @abstractmethod
+    def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check that the run has what is needed, and read it; before training, on the main process."""
+
+    @abstractmethod
+    def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do what the callback is for; the module is in evaluation mode, and without gradients."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prepare; look at the network as it starts, unless it is resumed."""
+        if not _wants(trainer):
+            return
+        with undisturbed(trainer, pl_module):
+            self.prepare(trainer, pl_module)
+            if trainer.global_step == 0:
+                self.look(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look, if it is time."""
+        done = trainer.current_epoch + 1
+        if _wants(trainer) and (done % self.every_n_epochs == 0 or done == trainer.max_epochs):
+            with undisturbed(trainer, pl_module):
+                self.look(trainer, pl_module)
+
+
+def _wants(trainer: pl.Trainer) -> bool:
+    return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]  # set at run time
+
+
+def epochs_done(trainer: pl.Trainer) -> int:
+    """Number of epochs that are complete when an `EpochCallback` looks."""
+    return trainer.current_epoch + 1 if trainer.global_step else 0
+
+
+@contextmanager
+def undisturbed(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
+    """Evaluation mode, no gradients, the run's precision; every layer's mode and all random streams are put back."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    device = trainer.strategy.root_device
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad(), trainer.precision_plugin.forward_context():
+            module.eval()
+            yield
+    finally:
+        for layer, training in modes:
+            layer.training = training

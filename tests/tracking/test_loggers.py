@@ -1,0 +1,154 @@
+"""Trackers get config, numbers, pictures and checkpoints; CSV stays; runs never clash; no network, no waiting."""
+
+import csv
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peclr.__main__ import main
+from peclr.tracking.loggers import run_loggers
+from peclr.tracking.network import reachable
+from tests.tracking.wandb_file import config_of, history_of, records
+
+CONF = Path(__file__).parents[1] / "conf"
+PICTURES = '[{"class_path": "ViewPictures", "init_args": {"count": 2}}]'
+
+
+def fit(hands: Path, run: Path, *more: str) -> int:
+    root = f"--data.sources.init_args.root={hands}"
+    return main(
+        ["fit", f"--config={CONF / 'pretrain.yaml'}", root, f"--run_dir={run}", "--trainer.max_epochs=1", *more]
+    )
+
+
+def losses(run: Path) -> list[float]:
+    with (run / "metrics.csv").open() as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+
+
+@pytest.fixture(scope="module")
+def offline(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two offline runs of one process."""
+    folder = tmp_path_factory.mktemp("offline")
+    runs = [folder / "first", folder / "second"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_SILENT", "true")
+        for run in runs:
+            more = ("--trainer.logger=WandbLogger", "--trainer.logger.project=hands", f"--trainer.callbacks={PICTURES}")
+            assert fit(embedded_hands, run, *more) == 0
+    return runs
+
+
+def test_wandb_has_the_nested_config_and_the_name_of_the_runs_folder(offline: list[Path]) -> None:
+    found = records(offline[0])
+    config = config_of(found)
+    assert config["model"]["init_args"]["objective"]["init_args"]["temperature"] == 0.1
+    assert config["data"]["init_args"]["pairing"] == "across_versions"
+    start = next(record.run for record in found if record.WhichOneof("record_type") == "run")
+    assert (start.display_name, start.project) == ("first", "hands")
+
+
+def test_wandb_has_the_metrics_of_the_csv_file_and_the_pictures(offline: list[Path]) -> None:
+    history = history_of(records(offline[0]))
+    assert [row["train/loss"] for row in history if "train/loss" in row] == pytest.approx(losses(offline[0]), rel=1e-4)
+    shown = [row["views/pairs"] for row in history if "views/pairs" in row]
+    assert shown
+    files = offline[0] / "wandb" / "latest-run" / "files"
+    assert all((files / name).read_bytes()[:4] == b"\x89PNG" for row in shown for name in row["filenames"])
+
+
+def test_wandb_has_the_last_checkpoint_with_its_scores(offline: list[Path]) -> None:
+    artifacts = [
+        record.request.log_artifact.artifact if record.WhichOneof("record_type") == "request" else record.artifact
+        for record in records(offline[0])
+        if record.WhichOneof("record_type") == "artifact" or record.request.WhichOneof("request_type") == "log_artifact"
+    ]
+    (model,) = [artifact for artifact in artifacts if artifact.type == "model"]
+    assert "last" in model.aliases
+    assert '"train/loss"' in model.metadata
+    assert [content.path for content in model.manifest.contents] == ["model.ckpt"]
+    assert model.manifest.contents[0].size == (offline[0] / "checkpoints" / "last.ckpt").stat().st_size
+
+
+def test_two_runs_of_one_process_do_not_clash(offline: list[Path]) -> None:
+    ids = [next(record.run.run_id for record in records(run) if record.run.run_id) for run in offline]
+    assert ids[0] != ids[1]
+    assert (offline[1] / "config.yaml").read_text() == (offline[0] / "config.yaml").read_text()
+    assert losses(offline[1]) == losses(offline[0])
+
+
+def test_tensorboard_has_config_metrics_and_pictures(embedded_hands: Path, tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    more = ("--trainer.logger=TensorBoard", f"--trainer.callbacks={PICTURES}")
+    assert fit(embedded_hands, tmp_path / "run", *more) == 0
+    events = accumulator.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    shown = [event.value for event in events.Scalars("train/loss")]
+    assert shown == pytest.approx(losses(tmp_path / "run"), rel=1e-4)
+    assert events.Images("views/pairs")
+    assert "temperature" in (tmp_path / "run" / "tensorboard" / "hparams.yaml").read_text()
+
+
+def test_without_a_network_an_online_run_goes_offline_at_once(embedded_hands: Path, tmp_path: Path) -> None:
+    """In a network of its own that leads nowhere, and with a key, so that W&B would want to connect."""
+    command = [sys.executable, "-m", "peclr", "fit", f"--config={CONF / 'pretrain.yaml'}"]
+    command += [f"--data.sources.init_args.root={embedded_hands}", f"--run_dir={tmp_path / 'run'}"]
+    command += ["--trainer.logger=WandbLogger", "--trainer.max_epochs=1"]
+    isolated = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system does not let a test unshare its network")
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "WANDB_API_KEY": "0" * 40, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*isolated, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cannot be reached" in done.stderr
+    assert history_of(records(tmp_path / "run"))
+
+
+def test_a_server_that_listens_is_reachable_and_one_that_is_gone_is_not() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert reachable(url)
+    assert not reachable(url)
+    with pytest.raises(ValueError, match="nonsense"):
+        reachable("nonsense")
+
+
+def test_a_name_that_is_looked_up_forever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over, ended = threading.Event(), threading.Event()
+
+    def look_up(*_: Any, **__: Any) -> socket.socket:
+        over.wait(30)
+        ended.set()
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "create_connection", look_up)
+    assert not reachable("https://api.wandb.ai", seconds=0.01)
+    assert not ended.is_set(), "it came back while the look-up was still under way"
+    over.set()
+
+
+def test_a_proxy_is_asked_in_place_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def connect(address: Any, timeout: float) -> socket.socket:
+        asked.append(address)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "other.example")
+    assert not reachable("https://api.wandb.ai")
+    assert not reachable("https://other.example")
+    assert asked == [("proxy.example", 3128), ("other.example", 443)]
+
+
+def test_no_logger_means_none(tmp_path: Path) -> None:
+    assert run_loggers(False, False, tmp_path) is False

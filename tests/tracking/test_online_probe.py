@@ -1,0 +1,242 @@
+"""The online probe measures what it says, and leaves no trace in the training."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger
+from torch import Tensor, nn
+
+from peclr.__main__ import main
+from peclr.data.datamodules import FreiHAND, PairedViewDataModule
+from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
+from peclr.geometry.procrustes import similarity_align
+from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
+from peclr.models.encoders import ResNetEncoder
+from peclr.tracking.online_probe import OnlineProbe, measure
+from peclr.tracking.probe_hands import COLOUR, MOVES, ProbeHands, read_probe_hands
+from peclr.tracking.probe_scores import agreement, pose_distances, retrieval
+from peclr.training import PretrainModule
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+class Lookup(nn.Module):
+    """An "encoder" that knows what each picture shows: its features are planted, in the pictures' pixels."""
+
+    def __init__(self, features: Tensor) -> None:
+        super().__init__()
+        self.features = features
+        self.register_parameter("unused", nn.Parameter(torch.zeros(1)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        # the first pixel's red and green are the number of the picture, in ImageNet's normalisation
+        mean, std = torch.tensor([0.485, 0.456]), torch.tensor([0.229, 0.224])
+        low, high = ((images[:, :2, 0, 0] * std + mean) * 255).round().long().unbind(-1)
+        return self.features[low + 256 * high]
+
+
+def pictures(first: int, count: int) -> Tensor:
+    """Pictures that say their number."""
+    numbers = torch.arange(first, first + count)
+    views = torch.zeros(count, 3, 4, 4, dtype=torch.uint8)
+    views[:, 0, 0, 0], views[:, 1, 0, 0] = numbers % 256, numbers // 256
+    return views
+
+
+def planted(objective: nn.Module, follow: bool, hands: int = 400, moved: int = 20) -> tuple[PretrainModule, ProbeHands]:
+    """A network whose features are the joints, in coordinates of the view that has moved, or stays.
+
+    Its projections are these features: 21 points in normalised coordinates of the view.
+    """
+    torch.manual_seed(0)
+    points, depth = 0.3 * torch.randn(hands, 21, 2), 0.1 * torch.randn(hands, 21, 1)
+    joints_3d = torch.cat((0.1 * points, depth.expand(-1, 21, 1) * 0), dim=-1)
+    ways = [{"angle": 0.5, "scale": 1.0, "x": 0.0}, {"angle": 0.0, "scale": 1.0, "x": 0.2}]
+    ways.append({"angle": 0.0, "scale": 1.3, "x": 0.0})
+    rows, changed, matrices = [points], {}, {}
+    for number, (name, way) in enumerate(zip(MOVES, ways, strict=True)):
+        matrix = compose(
+            translation(torch.tensor([way["x"], 0.0])),
+            rotation(torch.tensor(way["angle"])),
+            scaling(torch.tensor(way["scale"])),
+        )
+        rows.append(apply_affine(matrix, points[:moved]) if follow else points[:moved])
+        changed[name] = pictures(hands + number * moved, moved)
+        matrices[name] = matrix.expand(moved, 3, 3)
+    changed[COLOUR] = pictures(0, moved)  # colours make no difference to this network
+    module: Any = PretrainModule.__new__(PretrainModule)
+    nn.Module.__init__(module)
+    module.encoder, module.projection_head = Lookup(torch.cat(rows).flatten(1)), nn.Identity()
+    module.objective = objective
+    module._device = torch.device("cpu")
+    views = ProbeHands(pictures(0, hands), 16 * points + 16, joints_3d - joints_3d[:, :1], changed, matrices)
+    return module, views
+
+
+def scores_of(objective: nn.Module, follow: bool) -> dict[str, float]:
+    module, hands = planted(objective, follow)
+    with torch.no_grad():
+        return measure(module, hands, pose_distances(hands.joints_3d[300:]))
+
+
+def test_a_network_whose_features_are_the_pose_has_almost_no_error_and_finds_similar_poses() -> None:
+    scores = scores_of(PeCLR(), follow=True)
+    assert scores["probe/error_2d_px"] < 0.5  # the joints spread over 5 px; the ridge shrinks a little
+    assert scores["probe/pa_epe_mm"] < 3
+    assert (
+        scores["probe/retrieval_best_pa_mm"] <= scores["probe/retrieval_pa_mm"] < scores["probe/retrieval_random_pa_mm"]
+    )
+
+
+def test_points_that_follow_the_picture_are_equivariant_and_those_that_stay_invariant() -> None:
+    exact = scores_of(AffinePeCLR(), follow=True)
+    for name in MOVES:
+        assert exact[f"probe/equivariance_{name}"] == pytest.approx(1, abs=1e-5)
+    assert exact["probe/invariance_rotation"] < 0.95
+    assert exact["probe/invariance_colour"] == pytest.approx(1, abs=1e-5)
+    still = scores_of(PeCLR(), follow=False)
+    for name in MOVES:
+        assert still[f"probe/invariance_{name}"] == pytest.approx(1, abs=1e-5)
+    assert still["probe/equivariance_rotation"] < 0.95
+
+
+def test_the_published_inversion_measures_rotation_and_scale_about_the_middle_exactly() -> None:
+    module, hands = planted(PeCLR(), follow=True)
+    points = module.encoder.features
+    points -= points.view(-1, 21, 2).mean(1).repeat(1, 21)  # it turns about the points' mean
+    with torch.no_grad():
+        scores = measure(module, hands, pose_distances(hands.joints_3d[300:]))
+    assert scores["probe/equivariance_rotation"] == pytest.approx(1, abs=1e-5)
+    assert scores["probe/equivariance_scale"] == pytest.approx(1, abs=1e-5)
+
+
+def test_an_objective_without_an_inversion_is_measured_with_the_published_one() -> None:
+    assert scores_of(SimCLR(), follow=True) == scores_of(PeCLR(), follow=True)
+
+
+def test_agreement_is_one_for_the_same_nothing_for_another_hand_and_for_a_collapsed_network() -> None:
+    torch.manual_seed(0)
+    projections = torch.randn(200, 16) + 5  # most of it is common to all
+    assert agreement(projections, 3 * projections) == pytest.approx(1)
+    assert agreement(projections, projections.roll(1, 0)) == pytest.approx(0, abs=0.1)
+    assert agreement(torch.ones(5, 4), torch.ones(5, 4)) == 0
+
+
+def test_retrieval_finds_the_nearest_pose_by_features_that_know_it() -> None:
+    torch.manual_seed(0)
+    joints = torch.randn(6, 21, 3)
+    twins = torch.cat((joints, joints + 0.01 * torch.randn(6, 21, 3)))
+    distances = pose_distances(twins)
+    for a, b in ((0, 1), (3, 9)):
+        one, other = (
+            1000 * (similarity_align(twins[i, None], twins[j, None]) - twins[j]).norm(dim=-1).mean()
+            for i, j in ((a, b), (b, a))
+        )
+        assert distances[a, b] == pytest.approx(float(one + other) / 2, rel=1e-4)
+    found = retrieval(twins.flatten(1), distances)
+    assert found.found == pytest.approx(found.best)
+    assert found.best < 0.1 * found.random
+    blind = retrieval(torch.randn(12, 5), distances)
+    assert blind.found > 2 * found.found
+
+
+def test_views_and_joints_are_those_of_the_data_and_move_with_their_matrices(embedded_hands: Path) -> None:
+    hands = read_probe_hands(FreiHAND(embedded_hands), 8, 4, 48, "reflect")
+    assert hands.views.shape == (8, 3, 48, 48)
+    assert {name: tuple(views.shape) for name, views in hands.changed.items()} == dict.fromkeys(
+        [*MOVES, COLOUR], (4, 3, 48, 48)
+    )
+    assert (hands.joints_3d[:, 0] == 0).all()
+    middle = (hands.joints_2d.amax(1) + hands.joints_2d.amin(1)) / 2
+    assert (middle - 23.5).abs().max() < 12, "the crop is around the hand"
+    angles = torch.atan2(hands.view_from_crop["rotation"][:, 0, 1], hands.view_from_crop["rotation"][:, 0, 0])
+    torch.testing.assert_close(angles.rad2deg(), torch.tensor([30.0, -30, 30, -30]))
+    # turned back, the middle of a turned view is that of the plain one
+    for number, turned in enumerate(hands.changed["rotation"]):
+        plain = hands.views[number].float()
+        back = _rotate(turned.float(), hands.view_from_crop["rotation"][number])
+        inner = (slice(None), slice(12, 36), slice(12, 36))
+        assert (back[inner] - plain[inner]).abs().mean() < 0.5 * (turned.float()[inner] - plain[inner]).abs().mean()
+
+
+def _rotate(picture: Tensor, view_from_crop: Tensor) -> Tensor:
+    """Resample a picture at where `view_from_crop` took each of its pixels."""
+    grid = nn.functional.affine_grid(view_from_crop[None, :2], [1, *picture.shape], align_corners=False)
+    return nn.functional.grid_sample(picture[None], grid, align_corners=False)[0]
+
+
+def run(hands: Path, folder: Path, *more: str) -> Path:
+    root = f"--data.sources.init_args.root={hands}"
+    assert main(["fit", f"--config={CONF / 'pretrain.yaml'}", root, f"--run_dir={folder}", *more]) == 0
+    return folder
+
+
+def test_training_is_bitwise_the_same_with_probe_and_pictures(embedded_hands: Path, tmp_path: Path) -> None:
+    probe = f"{{class_path: OnlineProbe, init_args: {{root: {embedded_hands}, num_hands: 16, num_moved: 4}}}}"
+    drawn = ", ".join(
+        f"{{class_path: {name}, init_args: {{count: 2}}}}" for name in ("ViewPictures", "ProjectionPictures")
+    )
+    plain = run(embedded_hands, tmp_path / "plain")
+    probed = run(embedded_hands, tmp_path / "probed", f"--trainer.callbacks=[{probe}, {drawn}]")
+    first, second = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (plain, probed))
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    assert all(torch.equal(first["state_dict"][key], second["state_dict"][key]) for key in first["state_dict"])
+    with (probed / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["probe/pa_epe_mm"]]
+    assert len(rows) == 3, "before training and after each of two epochs"
+    assert all(float(row["probe/retrieval_best_pa_mm"]) <= float(row["probe/retrieval_pa_mm"]) for row in rows)
+    assert sorted(path.name for path in (probed / "pictures" / "projections" / "pairs").iterdir()) == [
+        "epoch-0000.png",
+        "epoch-0002.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--data.val_fraction=0"], "val_fraction is 0"),
+        (["--data.val_fraction=0.1"], "gives 2"),
+        (["--trainer.callbacks.num_hands=3"], "num_hands"),
+        (["--trainer.callbacks.root=/nowhere"], "/nowhere"),
+        (["--trainer.callbacks.every_n_epochs=0"], "every_n_epochs"),
+    ],
+)
+def test_a_probe_that_cannot_be_says_why(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], told: str
+) -> None:
+    arguments = [f"--data.sources.init_args.root={embedded_hands}", f"--run_dir={tmp_path / 'run'}"]
+    config = ["fit", f"--config={CONF / 'pretrain.yaml'}", "--trainer.callbacks=OnlineProbe"]
+    try:
+        status: Any = main([*config, *arguments, *more])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+def test_of_two_processes_one_probes_and_the_other_waits(embedded_hands: Path, tmp_path: Path) -> None:
+    data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.4)
+    module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR(), warmup_epochs=0)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_fork",
+        use_distributed_sampler=False,
+        max_epochs=2,
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=CSVLogger(str(tmp_path), name="", version=""),
+        callbacks=[OnlineProbe(num_hands=8, num_moved=4)],
+    )
+    trainer.fit(module, datamodule=data)
+    with (tmp_path / "metrics.csv").open() as file:
+        assert sum(bool(row["probe/pa_epe_mm"]) for row in csv.DictReader(file)) == 3

@@ -1,0 +1,118 @@
+"""Pictures show what they say, at the epochs they say, and tell early what they cannot show."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+
+from peclr.__main__ import main
+from peclr.data.datamodules import LabelledHandDataModule
+from peclr.metrics.pose import PAEPE
+from peclr.models.encoders import ResNetEncoder
+from peclr.tracking import pictures
+from peclr.tracking.drawing import DrawnHand, draw_projections
+from peclr.tracking.pictures import PosePictures, evenly
+from peclr.training import FinetuneModule
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def fit(config: str, root: str, run: Path, *more: str) -> int:
+    return main(["fit", f"--config={CONF / config}", root, f"--run_dir={run}", *more])
+
+
+def test_poses_of_the_fixed_and_of_the_worst_hands_are_drawn_when_asked(embedded_hands: Path, tmp_path: Path) -> None:
+    callback = "--trainer.callbacks={class_path: PosePictures, init_args: {count: 2, every_n_epochs: 2}}"
+    run = tmp_path / "run"
+    assert fit("finetune.yaml", f"--data.root={embedded_hands}", run, callback, "--trainer.max_epochs=3") == 0
+    for name in ("samples", "worst"):
+        files = sorted((run / "pictures" / "poses" / name).iterdir())
+        # before, after every second epoch, and at the end
+        assert [path.name for path in files] == ["epoch-0000.png", "epoch-0002.png", "epoch-0003.png"]
+        shown = [cv2.imread(str(path)) for path in files]
+        assert all(picture is not None and picture.std() > 10 for picture in shown)
+
+
+def test_the_worst_are_those_with_the_largest_error_after_alignment(
+    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32).eval()
+    data = LabelledHandDataModule(embedded_hands, view_size=32, val_fraction=0.5, geometry=None, photometric=None)
+    data.setup("fit")
+    assert data.val_set is not None
+    trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data, loggers=[], global_step=0, default_root_dir=tmp_path))
+    drawn: list[list[DrawnHand]] = []
+
+    def draw(hands: Sequence[DrawnHand]) -> NDArray[np.uint8]:
+        drawn.append(list(hands))
+        return np.zeros((2, 2, 3), np.uint8)
+
+    monkeypatch.setattr(pictures, "draw_hands", draw)
+    callback = PosePictures(count=3, num_hands=1000)
+    with torch.no_grad():
+        callback.prepare(trainer, module)
+        callback.look(trainer, module)
+        errors = []
+        for index in range(len(data.val_set)):
+            item = data.val_set[index]
+            joints = module(item["image"][None], item["K"][None])["joints_3d"] * item["scale_m"]
+            metric = PAEPE()
+            metric.update(joints, item["joints_3d"][None])
+            errors.append(float(metric.compute()))
+    fixed, worst = drawn
+    assert [hand.error_mm for hand in worst] == pytest.approx(sorted(errors)[:-4:-1], rel=1e-3)
+    assert [hand.error_mm for hand in fixed] == pytest.approx([errors[i] for i in evenly(len(errors), 3)], rel=1e-3)
+
+
+def test_projections_that_meet_are_drawn_on_each_other() -> None:
+    views = np.zeros((1, 2, 8, 8, 3), np.uint8)
+    one = np.random.default_rng(0).normal(size=(1, 1, 16, 2)).astype(np.float32)
+    one /= np.linalg.norm(one)
+    apart, together = np.concatenate((one, -one), 1), np.concatenate((one, one), 1)
+    both = draw_projections(views, apart, together)
+    # lines join the points of one index: there are none where the points meet
+    half = both.shape[1] * 3 // 4 - 40
+    grey = (both == 0xBB).all(-1)
+    assert grey[:, :half].sum() > 10 * max(1, grey[:, half + 80 :].sum())
+
+
+@pytest.mark.parametrize(("length", "count", "expected"), [(10, 4, [0, 3, 6, 9]), (3, 8, [0, 1, 2]), (5, 1, [0])])
+def test_samples_are_spread_over_the_data(length: int, count: int, expected: list[int]) -> None:
+    assert evenly(length, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "callback", "more", "told"),
+    [
+        ("finetune.yaml", "PosePictures", ["--data.val_fraction=0"], "val_fraction is 0"),
+        ("finetune.yaml", "ViewPictures", [], "PairedViewDataModule"),
+        ("finetune.yaml", "ProjectionPictures", [], "PretrainModule"),
+        ("pretrain.yaml", "PosePictures", [], "FinetuneModule"),
+        ("pretrain.yaml", "ViewPictures", ["--trainer.callbacks.count=0"], "count of at least 1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_before_training(
+    embedded_hands: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    config: str,
+    callback: str,
+    more: list[str],
+    told: str,
+) -> None:
+    key = "--data.root" if config == "finetune.yaml" else "--data.sources.init_args.root"
+    try:
+        status: Any = fit(config, f"{key}={embedded_hands}", tmp_path / "run", f"--trainer.callbacks={callback}", *more)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
