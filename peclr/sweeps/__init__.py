@@ -1,0 +1,1 @@
+"""Sweeps: files for `wandb sweep`, run here without an account."""

@@ -1,0 +1,83 @@
+"""`peclr sweep`: run a W&B sweep's file without an account."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from peclr.sweeps.names import run_names
+from peclr.sweeps.plan import Sweep, read_sweep, with_overrides
+from peclr.sweeps.processes import folder_options
+from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
+from peclr.sweeps.runner import Options, run_sweep
+
+
+def sweep_main(arguments: list[str]) -> int:
+    """Parse the options and run the sweep.
+
+    Args:
+        arguments: what follows `peclr sweep`.
+
+    Returns:
+        0 if every run has finished, 1 if some failed; what the user can mend raises.
+    """
+    parser = _parser()
+    known, overrides = parser.parse_known_args(arguments)
+    sweep = with_overrides(read_sweep(known.file), overrides)
+    gpus = tuple(known.gpus.split(",")) if known.gpus else None
+    options = Options(
+        out=known.out or Path("runs", "sweeps", sweep.name),
+        jobs=known.jobs or (len(gpus) if gpus else 1),
+        gpus=gpus,
+        max_runs=known.max_runs,
+        seed=known.seed,
+    )
+    if options.jobs < 1 or (gpus and options.jobs > len(gpus)):
+        parser.error(f"--jobs {options.jobs}: expected at least 1, and no more than there are --gpus")
+    if options.max_runs is not None and options.max_runs < 1:
+        parser.error(f"--max-runs {options.max_runs}: expected at least 1")
+    if known.dry_run:
+        _tell(sweep, options)
+        return 0
+    if sweep.early_terminate:
+        print("early_terminate is done by W&B's server; here, every run goes to its end")
+    return _summarise(sweep, options.out, run_sweep(sweep, options))
+
+
+def _tell(sweep: Sweep, options: Options) -> None:
+    """Print the commands, one per line, as a shell takes them."""
+    runs = sweep.runs(options.max_runs, options.seed)
+    for name, values in zip(run_names(sweep, runs), runs, strict=True):
+        print(shlex.join([*sweep.words(values), *folder_options(options.out / name)]))
+
+
+def _summarise(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
+    print(f"\n{table(outcomes, sweep.metric, sweep.varying)}\n\n{out / JSON_NAME}\n{out / CSV_NAME}")
+    finished = [outcome for outcome in outcomes if outcome.status == "finished"]
+    without = [outcome for outcome in finished if sweep.metric.name not in outcome.metrics]
+    if without:
+        logged = sorted({name for outcome in without for name in outcome.metrics})
+        print(f"{len(without)} runs have no {sweep.metric.name}; they have: {', '.join(logged) or 'no metrics'}")
+    if len(finished) == len(outcomes):
+        return 0
+    print(f"{len(outcomes) - len(finished)} of {len(outcomes)} runs did not finish; the same command tries them again")
+    print(f"their output: {out / 'logs'}")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr sweep",
+        allow_abbrev=False,
+        usage="peclr sweep FILE [options] [--name=value ...]",
+        description="Run a grid or random search that is written for `wandb sweep`, without an account. Finished runs "
+        "are skipped, interrupted ones go on from their checkpoint, failed ones are tried again.",
+        epilog="Other options, --name=value, go to every run and take the place of the file's constants.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="experiments/sweeps/NAME.yaml, for example")
+    parser.add_argument("--out", type=Path, help="its folder, new or of the same sweep (default: runs/sweeps/NAME)")
+    parser.add_argument("--jobs", type=int, help="runs at a time (default: 1, or as many as --gpus)")
+    parser.add_argument("--gpus", help="such as 0,1: a GPU of its own for each run at a time")
+    parser.add_argument("--max-runs", type=int, help="no more than these; random search needs it, or a run_cap")
+    parser.add_argument("--seed", type=int, default=0, help="of random search (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
+    return parser

@@ -1,0 +1,273 @@
+"""Sweeps run here: what they expand to, and what becomes of runs that end, fail, are stopped, and are tried again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peclr.__main__ import main
+from peclr.sweeps.names import run_names
+from peclr.sweeps.plan import read_sweep, with_overrides
+
+CONF = Path(__file__).parent / "conf"
+# Stands in for `peclr fit`: scores `x`, fails where x is 2 unless mended, notes its options, and resumes like a run.
+PROGRAM = """
+import json, os, pathlib, signal, sys, time
+options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+run = pathlib.Path(options["run_dir"])
+if run.exists() and any(run.iterdir()) and "ckpt_path" not in options:
+    sys.exit("not empty")
+run.mkdir(parents=True, exist_ok=True)
+(run / "options.json").write_text(json.dumps({**options, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
+                                          "wandb": os.environ.get("WANDB_MODE")}))
+if options["x"] == "2" and not pathlib.Path("mended").exists():
+    print("on its way")
+    sys.exit("two is bad")
+if pathlib.Path("slow").exists() and "ckpt_path" not in options:
+    def save(*_):
+        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "last.ckpt").write_text("")
+        sys.exit(130)
+    signal.signal(signal.SIGINT, save)
+    pathlib.Path("started").touch()
+    time.sleep(60)
+(run / "results.json").write_text(json.dumps({"metrics": {"val/score": float(options["x"]), "val/pa_epe_mm": 5}}))
+"""
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Writes a sweep of the stand-in, and goes to its folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def write(**changes: Any) -> Path:
+        given = {
+            "method": "grid",
+            "metric": {"name": "val/score", "goal": "maximize"},
+            "command": ["${env}", "${interpreter}", "program.py", "${args}"],
+            "parameters": {"x": {"values": [1, 2, 3]}},
+        } | changes
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(given, sort_keys=False))
+        return path
+
+    return write
+
+
+def rows(out: Path) -> dict[str, dict[str, Any]]:
+    return {row["run"]: row for row in json.loads((out / "sweep.json").read_text())["rows"]}
+
+
+def test_a_grid_has_every_combination_once(write: Write) -> None:
+    parameters = {"x": {"values": [1, 2]}, "y": {"min": 3, "max": 5}, "z": {"value": "all"}}
+    runs = read_sweep(write(parameters=parameters)).runs()
+    assert runs == [{"x": x, "y": y, "z": "all"} for x in (1, 2) for y in (3, 4, 5)]
+
+
+def test_random_search_draws_within_bounds_and_repeats_with_its_seed(write: Write) -> None:
+    parameters = {
+        "rate": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-1},
+        "margin": {"distribution": "q_uniform", "min": 1.0, "max": 1.6, "q": 0.1},
+        "scale": {"min": 0.5, "max": 2.0},
+        "epochs": {"distribution": "int_uniform", "min": 0, "max": 3},
+        "kind": {"values": ["a", "b"], "probabilities": [0.9, 0.1]},
+    }
+    sweep = read_sweep(write(method="random", parameters=parameters))
+    runs = sweep.runs(400, seed=1)
+    assert runs == sweep.runs(400, seed=1) != sweep.runs(400, seed=2)
+    assert sweep.runs(10, seed=1) == runs[:10], "more runs keep those there were"
+    assert all(1e-5 <= run["rate"] <= 1e-1 and 0.5 <= run["scale"] <= 2.0 for run in runs)
+    assert 150 < sum(run["rate"] < 1e-3 for run in runs) < 250, "half of the draws are in half of the decades"
+    assert {run["margin"] for run in runs} == {1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6}
+    assert {run["epochs"] for run in runs} == {0, 1, 2, 3}
+    assert 320 < sum(run["kind"] == "a" for run in runs) < 390
+
+
+def test_random_search_does_not_repeat_a_run(write: Write) -> None:
+    sweep = read_sweep(write(method="random", run_cap=50))
+    assert sorted(run["x"] for run in sweep.runs()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"method": "bayes"}, "bayes"),
+        ({"method": "random"}, "run_cap"),
+        ({"metric": None}, "metric"),
+        ({"command": ["${interpreter}", "program.py"]}, "${args}"),
+        ({"command": ["${args_json}", "${args}"]}, "${args_json}"),
+        ({"parameters": {"x": {"min": 0.0, "max": 1.0}}}, "grid needs values"),
+        ({"parameters": {"x": {"values": []}}}, "parameter x"),
+        ({"parameters": {"x": {"values": [None]}}}, "'null'"),
+        ({"parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "nested"),
+        ({"parameters": {"x": {"distribution": "beta", "a": 1, "b": 1}}}, "beta"),
+        ({"parameters": {"x": {"distribution": "uniform", "min": "1e-3", "max": 1}}}, "1.0e-3"),
+        ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "logarithm"),
+        ({"parameters": {"x": {"distribution": "uniform", "min": 2, "max": 1}}}, "more than max"),
+        ({"parameters": {"--x": {"value": 1}}}, "without dashes"),
+        ({"paramters": {}}, "paramters"),
+    ],
+)
+def test_what_is_no_sweep_is_refused_with_its_reason(
+    write: Write, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], told: str
+) -> None:
+    assert main(["sweep", str(write(**changes))]) == 2
+    assert told in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_no_such_sweep(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["sweep", str(tmp_path / "none.yaml")]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_overrides_take_the_place_of_constants_and_not_of_what_varies(write: Write) -> None:
+    sweep = read_sweep(write(parameters={"x": {"values": [1, 2]}, "root": {"value": "here"}}))
+    changed = with_overrides(sweep, ["--root=there", "--epochs=3"])
+    assert changed.words(changed.runs()[0])[-4:] == ["program.py", "--x=1", "--root=there", "--epochs=3"]
+    with pytest.raises(ValueError, match="varies x"):
+        with_overrides(sweep, ["--x=5"])
+    with pytest.raises(ValueError, match="--name=value"):
+        with_overrides(sweep, ["epochs", "3"])
+
+
+def test_folders_are_named_by_what_runs_differ_in(write: Write) -> None:
+    weights = ["runs/a/checkpoints/last.ckpt", "runs/b/checkpoints/last.ckpt", "null"]
+    parameters = {"model.weights": {"values": weights}, "model.lr": {"values": [1e-4, 0.5]}, "root": {"value": "x"}}
+    sweep = read_sweep(write(parameters=parameters))
+    names = run_names(sweep, sweep.runs())
+    assert names == [f"weights={name},lr={rate}" for name in ("a", "b", "null") for rate in ("0.0001", "0.5")]
+    alike = read_sweep(write(parameters={"x": {"values": ["a/b", "c/b", "d" * 300]}}))
+    assert len({name[:140] for name in run_names(alike, alike.runs())}) == 3
+
+
+def test_a_failing_run_does_not_stop_the_others_and_is_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    out = Path("runs/sweeps/study")
+    assert main(["sweep", str(write())]) == 1
+    table = capsys.readouterr().out
+    told = [line.split()[:2] for line in table.splitlines() if line.startswith(("1  ", "2  ", "-  "))]
+    assert told == [["1", "3"], ["2", "1"], ["-", "2"]], "the metric is to be maximised, and failures come last"
+    statuses = {name: row["status"] for name, row in rows(out).items()}
+    assert statuses == {"x=1": "finished", "x=2": "failed", "x=3": "finished"}
+    assert rows(out)["x=2"]["error"] == "two is bad"
+    assert "on its way" in (out / "logs" / "x=2.log").read_text()
+    with (out / "sweep.csv").open() as file:
+        scores = [(row["run"], row["val/score"]) for row in csv.DictReader(file)]
+    assert scores == [("x=3", "3.0"), ("x=1", "1.0"), ("x=2", "")]
+
+
+def test_run_again_finished_runs_are_skipped_and_failed_ones_begin_anew(write: Write) -> None:
+    out, path = Path("out"), str(write())
+    assert main(["sweep", path, "--out=out"]) == 1
+    before = (out / "x=1" / "options.json").stat().st_mtime_ns
+    Path("mended").touch()
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert (out / "x=1" / "options.json").stat().st_mtime_ns == before
+    assert {name: row["attempts"] for name, row in rows(out).items()} == {"x=1": 1, "x=2": 2, "x=3": 1}
+    assert (out / "x=2.aside1" / "options.json").is_file(), "nothing is deleted"
+
+
+def test_a_sweep_that_grows_does_only_what_is_new(write: Write) -> None:
+    Path("mended").touch()
+    assert main(["sweep", str(write()), "--max-runs=1", "--out=out"]) == 0
+    assert list(rows(Path("out"))) == ["x=1"]
+    assert main(["sweep", str(write(parameters={"x": {"values": [1, 2, 4]}})), "--out=out"]) == 0
+    assert {name: row["attempts"] for name, row in rows(Path("out")).items()} == {"x=4": 1, "x=2": 1, "x=1": 1}
+
+
+def test_another_sweeps_folder_is_refused(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", str(write()), "--max-runs=1", "--out=out"]) == 0
+    assert main(["sweep", str(write()), "--max-runs=1", "--out=out", "--epochs=9"]) == 2
+    assert "--epochs=9" in capsys.readouterr().err
+    Path("mine").mkdir()
+    (Path("mine") / "notes.txt").touch()
+    assert main(["sweep", str(write()), "--out=mine"]) == 2
+
+
+def test_every_run_at_a_time_has_a_gpu_of_its_own(write: Write) -> None:
+    Path("mended").touch()
+    parameters = {"x": {"values": list(range(6))}}
+    assert main(["sweep", str(write(parameters=parameters)), "--out=out", "--gpus=4,7"]) == 0
+    used = {json.loads(path.read_text())["gpu"] for path in Path("out").glob("*/options.json")}
+    assert used == {"4", "7"}
+
+
+def test_no_run_waits_for_an_account_unless_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    assert main(["sweep", str(write()), "--max-runs=1", "--out=plain"]) == 0
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert main(["sweep", str(write()), "--max-runs=1", "--out=told"]) == 0
+    modes = [json.loads(Path(out, "x=1", "options.json").read_text())["wandb"] for out in ("plain", "told")]
+    assert modes == ["offline", "online"]
+
+
+def test_runs_of_wandbs_agents_have_folders_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from peclr.training.run_folder import choose_run_folder
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+    chosen = []
+    for run in ("r1", "r2"):
+        monkeypatch.setenv("WANDB_RUN_ID", run)
+        chosen.append(choose_run_folder(None, "pretrain", None).path)
+    assert chosen == [Path("runs/sweeps/s1/r1"), Path("runs/sweeps/s1/r2")]
+
+
+def test_a_dry_run_prints_commands_and_does_nothing(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", str(write()), "--dry-run"]) == 0
+    words = [line.split()[-2:] for line in capsys.readouterr().out.splitlines()]
+    assert words == [[f"--x={x}", f"--run_dir=runs/sweeps/study/x={x}"] for x in (1, 2, 3)]
+    assert not Path("runs").exists()
+
+
+def test_a_stopped_sweep_saves_its_runs_and_goes_on(write: Write) -> None:
+    path = str(write(parameters={"x": {"values": [1, 3]}}))
+    Path("slow").touch()
+    package = str(Path(__file__).parents[1])
+    words = [sys.executable, "-m", "peclr", "sweep", path, "--out=out"]
+    with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": package}, stderr=subprocess.DEVNULL) as sweep:
+        while not Path("started").exists():
+            assert sweep.poll() is None
+            time.sleep(0.02)
+        assert main(["sweep", path, "--out=out"]) == 2, "two processes must not run one sweep"
+        sweep.send_signal(signal.SIGINT)
+        assert sweep.wait() == 130
+    assert {name: row["status"] for name, row in rows(Path("out")).items()} == {"x=1": "interrupted", "x=3": "waiting"}
+    Path("slow").unlink()
+    assert main(["sweep", path, "--out=out"]) == 0
+    options = json.loads(Path("out/x=1/options.json").read_text())
+    assert options["ckpt_path"] == "out/x=1/checkpoints/last.ckpt"
+    assert {name: row["status"] for name, row in rows(Path("out")).items()} == {"x=1": "finished", "x=3": "finished"}
+
+
+def test_a_sweep_runs_for_real(embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "labels.yaml"
+    sweep = {
+        "method": "grid",
+        "metric": {"name": "val/pa_epe_mm"},
+        "command": ["${env}", "${interpreter}", "-m", "peclr", "fit", f"--config={CONF / 'finetune.yaml'}", "${args}"],
+        "parameters": {"data.root": {"value": "data/embedded"}, "data.num_labels": {"values": [4, 8]}},
+    }
+    path.write_text(yaml.safe_dump(sweep))
+    words = ["sweep", str(path), f"--out={tmp_path / 'out'}", f"--data.root={embedded_hands}"]
+    assert main(words) == 0
+    assert "finished" in capsys.readouterr().out
+    found = rows(tmp_path / "out")
+    assert [found[f"num_labels={labels}"]["labels"] for labels in (4, 8)] == [4, 8]
+    for name, row in found.items():
+        results = json.loads((tmp_path / "out" / name / "results.json").read_text())
+        assert row["pa_epe_mm"] == row["metrics"]["val/pa_epe_mm"] == results["metrics"]["val/pa_epe_mm"] > 0
+    assert main(words) == 0
+    assert {row["attempts"] for row in rows(tmp_path / "out").values()} == {1}
