@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 SEED ?= 0
 DATA ?= data/freihand
+# when targets run, not when this file is read: the newest demo may be made by the same call
+REPORTED = $(or $(RUN),$(lastword $(sort $(wildcard runs/demo/*))),$(error nothing to report on: `make demo` first, or give RUN=folder))
+SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench pretrain finetune evaluate clean
+.PHONY: help setup demo test test-slow lint types bench pretrain finetune evaluate report browser clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +28,9 @@ demo: setup  ## Render hands, pre-train with SimCLR and PeCLR, compare (≤ 10 m
 
 test: setup  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses 2
+
+test-slow: setup  ## Run the tests that start and kill processes
+	$(BIN)/python -m pytest -m slow
 
 lint: setup  ## Check style and formatting
 	$(BIN)/ruff check .
@@ -44,6 +50,12 @@ finetune: setup  ## Fine-tune on labelled FreiHAND (DATA=path WEIGHTS=pre-traini
 
 evaluate: setup  ## Score a fine-tuned run as the FreiHAND leaderboard does (DATA=path RUN=folder or checkpoint)
 	$(BIN)/python -m peclr evaluate $(RUN) --data $(DATA)
+
+report: setup  ## One page of tables, curves and hands to turn (RUN=folder; default: the newest demo)
+	$(BIN)/python -m peclr report $(REPORTED) --evaluate keypoints --force --out $(REPORTED)/report.html
+
+browser:  ## Install Debian's chromium, in which a test opens the report (needs root or sudo)
+	command -v chromium || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install --yes --no-install-recommends chromium; }
 
 clean:  ## Remove the environment and the caches (runs and data stay)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -18,8 +18,11 @@ LAYERS = {
     "training": 3,
     "evaluate": 4,
     "export": 4,
+    "mining": 4,
     "predict": 4,
     "report": 4,
+    "tracking": 4,
+    "sweeps": 4,
     "cli": 5,
     "__main__": 6,
 }

@@ -109,6 +109,7 @@ def demo(out: Path, size: DemoSize, seed: int) -> dict[str, Any]:
     figure = draw_demo_figure(out, hands, size, rows, seed)
     clock.say("Errors on hands and scenes that no encoder has seen (lower is better; EPE relative to the wrist):")
     print(f"\n{table(rows)}\n\nTable as JSON: {out / 'demo.json'}\nPictures:      {figure}")
+    print(f"As a page:     make report RUN={out}")
     return results
 
 

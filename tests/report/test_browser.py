@@ -1,0 +1,99 @@
+"""The report in a real browser: no error, no request, and a hand that turns when it is dragged."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from peclr.__main__ import main
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: `make browser` installs Debian's")
+
+# WebGL without a graphics card; root may not use the sandbox, and the page is our own
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+EYE = "() => document.getElementById('turn')._fullLayout.scene._scene.getCamera().eye"
+
+
+@pytest.fixture(scope="module")
+def told() -> list[str]:
+    """Errors and requests, as they come."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def page(everything: Path, tmp_path_factory: pytest.TempPathFactory, told: list[str]) -> Iterator[Page]:
+    out = tmp_path_factory.mktemp("browser") / "report.html"
+    assert main(["report", str(everything), "--hands", "2", "--out", str(out)]) == 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 900, "height": 800})
+        page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.on("request", lambda request: told.append(request.url) if request.url != out.as_uri() else None)
+        page.goto(out.as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached")
+        page.wait_for_function("() => document.querySelector('#turn canvas')")
+        yield page
+        browser.close()
+
+
+def eye(page: Page) -> dict[str, float]:
+    position: dict[str, float] = page.evaluate(EYE)
+    return position
+
+
+def drag(page: Page) -> None:
+    page.locator("#turn").scroll_into_view_if_needed()
+    box: Any = page.locator("#turn canvas").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 150, y + 40, steps=4)
+    page.mouse.up()
+
+
+def test_every_figure_is_drawn_within_the_page(page: Page) -> None:
+    drawn = page.locator(".chart .main-svg").count()
+    assert drawn > 0
+    assert page.locator(".chart:not(:has(.main-svg))").count() == 0
+    # at README width nothing but tables and configs scrolls sideways
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_legends_do_not_cover_axis_titles(page: Page) -> None:
+    overlaps = page.evaluate(
+        """() => [...document.querySelectorAll('.chart')].filter((chart) => {
+             const title = chart.querySelector('.xtitle')?.getBoundingClientRect();
+             const legend = chart.querySelector('.legend .bg').getBoundingClientRect();
+             return title && title.bottom > legend.top;
+           }).length"""
+    )
+    assert overlaps == 0
+
+
+def test_dragging_turns_the_hand_and_another_hand_is_seen_from_there(page: Page) -> None:
+    before = eye(page)
+    drag(page)
+    page.wait_for_function(
+        f"(before) => Math.abs(({EYE})().x - before.x) + Math.abs(({EYE})().y - before.y) > 0.1", arg=before
+    )
+    turned = eye(page)
+    first = page.evaluate("() => document.getElementById('turn').data[1].x")
+    page.select_option("#hand", "1")
+    assert page.evaluate("() => document.getElementById('turn').data[1].x") != first
+    assert eye(page) == pytest.approx(turned, abs=1e-3)
+
+
+def test_a_hand_of_the_gallery_is_shown_in_3d(page: Page) -> None:
+    page.locator("button[data-hand='3']").click()
+    assert page.locator("#hand").input_value() == "3"
+
+
+def test_names_of_folders_run_no_script_and_nothing_is_requested(page: Page, told: list[str]) -> None:
+    # last in the file: what the other tests did is in it
+    assert page.title().startswith("Report on")
+    assert told == []

@@ -1,0 +1,89 @@
+"""What is found below folders, and what it is called."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from peclr.report.discovery import find_all
+
+
+def write_test_run(folder: Path, seed: int) -> None:
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"seed_everything: {seed}\ndata: {{init_args: {{num_labels: 80}}}}\n")
+    metrics = {"test/pa_epe_mm": 10.0 + seed, "test/loss": 1.0}
+    (folder / "results.json").write_text(json.dumps({"stage": "test", "metrics": metrics}))
+
+
+def test_everything_below_a_folder_is_found(everything: Path) -> None:
+    findings = find_all([everything])
+    assert [path.name for path in findings.tables] == ["table.json"]
+    assert sorted(run.kind for run in findings.runs) == ["FinetuneModule", "PretrainModule", "PretrainModule"]
+    assert len(findings.evaluations) == 2
+    scored = [row for row in findings.rows if row.protocol.startswith("scored on")]
+    # seed and labels are those of the run around the evaluation, where there is one
+    assert {(row.labels, row.seed) for row in scored} == {(100, 0), (None, None)}
+
+
+def test_an_evaluation_is_called_after_its_run(everything: Path) -> None:
+    run = next(path.parent for path in everything.glob("*/evaluation") if path.parent.name != "worse")
+    assert find_all([run / "evaluation"]).evaluations[0].name == run.name
+    assert find_all([run]).evaluations[0].name == run.name
+    assert {evaluation.name for evaluation in find_all([everything]).evaluations} == {run.name, "worse"}
+
+
+def test_units_of_an_evaluation_become_millimetres(everything: Path) -> None:
+    folder = everything / "worse" / "evaluation"
+    scores = json.loads((folder / "scores.json").read_text())["scores"]
+    (evaluation,) = find_all([folder]).evaluations
+    assert evaluation.metrics["pa_epe_mm"] == pytest.approx(10 * scores["xyz_al_mean3d"])
+    assert evaluation.metrics["pa_auc"] == scores["xyz_al_auc3d"]
+    errors = [joint["pa_epe_mm"] for joint in evaluation.per_joint.values()]
+    assert sum(errors) / 21 == pytest.approx(evaluation.metrics["pa_epe_mm"])
+
+
+def test_what_is_given_twice_is_read_once(everything: Path) -> None:
+    once, twice = find_all([everything]), find_all([everything, everything, everything / "table.json"])
+    assert twice.rows == once.rows
+    assert len(twice.runs) == len(once.runs)
+
+
+def test_tests_of_seeds_make_one_group_unless_a_table_sums_them_up(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_test_run(tmp_path / "a" / f"peclr-80-seed{seed}" / "test", seed)
+    rows = find_all([tmp_path]).rows
+    assert {(row.protocol, row.weights, row.labels) for row in rows} == {("peclr test", "a/peclr", 80)}
+    assert sorted(row.metrics["pa_epe_mm"] for row in rows) == [10.0, 11.0]
+    (tmp_path / "results.json").write_text('{"rows": [{"weights": "peclr", "pa_epe_mm": 10.5}]}')
+    assert [row.protocol for row in find_all([tmp_path]).rows] == ["result"]
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for place in ("x", "y"):
+        write_test_run(tmp_path / place / "run", 0)
+    rows = find_all([tmp_path / "x" / "run", tmp_path / "y" / "run"]).rows
+    assert {row.weights for row in rows} == {"x/run", "y/run"}
+
+
+def test_json_that_is_no_table_is_passed_over_in_folders_but_not_where_it_is_named(tmp_path: Path) -> None:
+    write_test_run(tmp_path / "run", 0)
+    for name, content in (("other.json", "[1]"), ("broken.json", "{")):
+        (tmp_path / name).write_text(content)
+    assert len(find_all([tmp_path]).rows) == 1
+    with pytest.raises(ValueError, match=r"other\.json: expected a result table"):
+        find_all([tmp_path / "other.json"])
+
+
+def test_nothing_to_report_on_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty: nothing to report on; expected a run"):
+        find_all([tmp_path / "empty"])
+    with pytest.raises(FileNotFoundError, match="gone: no such file or folder"):
+        find_all([tmp_path / "gone"])
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"scores": {}, "further": {}, "pck": {}, "per_joint": 3}', "nothing"])
+def test_damaged_scores_are_named(content: str, tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text(content)
+    with pytest.raises(ValueError, match=r"scores\.json: not"):
+        find_all([tmp_path])
