@@ -6,10 +6,13 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from experiments.embedded import run as embedded
+from experiments.embedded.neighbours import nearest, pose_distances
 from experiments.embedded.plan import HERE, SIZES, SUITES, Arm, Suite, read_suite
 from experiments.embedded.summary import draw, over_seeds, table
+from peclr.evaluate.probe import EncodedHands
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
@@ -95,3 +98,21 @@ def test_the_figure_shows_something(tmp_path: Path) -> None:
     picture = cv2.imread(str(tmp_path / "figure.png"))
     assert picture is not None
     assert picture.std() > 10
+
+
+def test_the_nearest_picture_is_of_another_hand_and_ignores_what_all_have_in_common() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(6, 8, generator=generator) * 0.01
+    features[0, 0] = features[1, 0] = features[5, 0] = 1.0  # pictures 0 and 1 are of one hand
+    features[2:5, 1] = 1.0
+    joints = torch.zeros(6, 21, 3)
+    hands = EncodedHands(features + 100.0, torch.zeros(6, 21, 2), joints)
+    assert nearest(hands, torch.tensor([0, 4]), versions=2).tolist() == [5, int(nearest(hands, torch.tensor([4]), 2))]
+    assert int(nearest(hands, torch.tensor([4]), 2)) in {2, 3}
+
+
+def test_poses_are_as_far_apart_as_their_joints_on_average() -> None:
+    generator = torch.Generator().manual_seed(0)
+    joints, others = torch.randn(2, 21, 3, generator=generator), torch.randn(3, 21, 3, generator=generator)
+    expected = [[float((a - b).norm(dim=-1).mean()) * 1000 for b in others] for a in joints]
+    assert pose_distances(joints, others).tolist() == [pytest.approx(row, rel=1e-5) for row in expected]
