@@ -49,17 +49,19 @@ class Settings:
         batch_size: hands at a time.
         view_size: side of the views, pixels; None takes the run's.
         device: None takes CUDA where there is one.
+        turn: degrees, see `peclr.evaluate.freihand.predict_split`.
     """
 
     crop: CropRule = "two-pass"
     batch_size: int = 64
     view_size: int | None = None
     device: str | None = None
+    turn: float = 0.0
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Settings:
         """From the command line."""
-        return cls(options.crop, options.batch_size, options.view_size, options.device)
+        return cls(options.crop, options.batch_size, options.view_size, options.device, options.turn)
 
 
 def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
@@ -73,7 +75,7 @@ def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
     # the crop around keypoints is the reader's; the others do not look at labels
     source = FreiHAND(data, "evaluation", crop="keypoints" if settings.crop == "keypoints" else "image")
     trained = load_network(find_checkpoint(run), settings.view_size, settings.device)
-    predictions = predict_split(trained, source, settings.crop, settings.batch_size)
+    predictions = predict_split(trained, source, settings.crop, settings.batch_size, turn=settings.turn)
     out.mkdir(parents=True, exist_ok=True)
     for path in write_predictions(out, predictions):
         print(path)
@@ -84,6 +86,7 @@ def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
         "checkpoint": str(trained.checkpoint),
         "data": str(data),
         "crop": settings.crop,
+        "turn": settings.turn,
         "view_size": trained.view_size,
     }
     _score(predictions, data, out, about, source)
@@ -144,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=CROPS,
         default=CROPS[0],
         help="where the network looks: twice, as published; around the true keypoints; at the whole image",
+    )
+    parser.add_argument(
+        "--turn", type=float, default=0.0, help="degrees: average with views turned by this to either side (default: 0)"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="does not change results (default: %(default)s)")
     parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: the run's, or 224)")

@@ -32,7 +32,7 @@ class HandQuery:
 
     Attributes:
         side: of the hand.
-        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it in two passes.
+        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
     """
 
     side: Side = "right"

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -140,15 +141,16 @@ def _count_in_header(path: str) -> int:
 
 def _video_frames(found: Input) -> Iterator[Frame]:
     """Decode one frame after the other; if there is none at all, one frame that cannot be loaded says so."""
-    place = int(found.source.removeprefix("camera:")) if found.kind == "camera" else found.source
-    capture = cv2.VideoCapture(place)
-    number = 0
+    live = found.kind == "camera"
+    capture = cv2.VideoCapture(int(found.source.removeprefix("camera:")) if live else found.source)
+    number, started = 0, time.monotonic()
     try:
         while True:
             there, picture = capture.read()
             if not there:
                 break
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # most cameras tell no position
+            time_s = time.monotonic() - started if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
             yield Frame(found, partial(_same, image), number, time_s)
             number += 1

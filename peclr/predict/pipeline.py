@@ -1,31 +1,28 @@
 """Reading, cropping and the network at the same time: threads prepare what the network looks at next.
 
 OpenCV decodes and warps, and PyTorch computes, without holding Python's lock, so threads are enough. Three
-batches are under way: while the network looks again at the hands of one, threads cut their second views out of
+batches are under way: while the network looks again at the hands of one, threads cut their last views out of
 the next, whose hands it has just found, and decode the one after that.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.views import warp
-from peclr.models.pose_net import PoseOutput
 from peclr.predict.annotations import Annotations, HandQuery
 from peclr.predict.inputs import Frame, Image
+from peclr.predict.looking import Looking, View, average, look
 from peclr.predict.network import TrainedNetwork
-from peclr.predict.schema import Camera, FramePrediction, HandPrediction, Matrix, Side
-from peclr.predict.two_pass import Box, box_of_keypoints, central_box, run_network, view_from_box
+from peclr.predict.read_ahead import ReadAhead
+from peclr.predict.schema import BoxOrigin, Camera, FramePrediction, HandPrediction, Matrix, Side
+from peclr.predict.two_pass import Box, run_network
 
 _THREADS = 4  # decoding 12 megapixels takes a network's time on a GPU
+_SEARCH = Looking()
 
 
 @dataclass(frozen=True)
@@ -45,15 +42,6 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True)
-class _View:
-    """One look at a hand: a box in the image, and its view."""
-
-    box: Box
-    view_from_image: Matrix
-    pixels: Image
-
-
 @dataclass
 class _Hand:
     """A right hand under way; a left one has been mirrored together with its image and its camera."""
@@ -61,8 +49,23 @@ class _Hand:
     query: HandQuery
     image: Image
     K: Matrix
-    view: _View
-    second: Future[_View] | None = None
+    first: list[View] = field(default_factory=list)  # none if there is a box
+    cutting: Future[list[View]] | None = None
+    last: list[View] = field(default_factory=list)
+
+
+class _Seen(NamedTuple):
+    """What the network sees in V views of one hand.
+
+    Attributes:
+        regressed_2d: (V, 21, 2), pixels of the views, with the palm in the wrist's place.
+        keypoints_2d: (V, 21, 2), the same with the wrist.
+        joints_3d: (V, 21, 3), bone lengths, frame of the camera.
+    """
+
+    regressed_2d: NDArray[np.float32]
+    keypoints_2d: NDArray[np.float32]
+    joints_3d: NDArray[np.float32]
 
 
 @dataclass
@@ -77,7 +80,11 @@ class _Work:
 
 
 def predict_frames(
-    trained: TrainedNetwork, frames: Iterable[Frame], annotations: Annotations, batch_size: int
+    trained: TrainedNetwork,
+    frames: Iterable[Frame],
+    annotations: Annotations,
+    batch_size: int,
+    looking: Looking = _SEARCH,
 ) -> Iterator[Predicted | Unreadable]:
     """Predict a stream of pictures, in order.
 
@@ -85,83 +92,128 @@ def predict_frames(
         trained: the network.
         frames: pictures; an iterator is advanced from another thread, some batches ahead.
         annotations: what is known about them.
-        batch_size: hands that the network looks at together.
+        batch_size: views that the network looks at together.
+        looking: where it looks at hands without a box, and how often.
     """
     if batch_size < 1:
         raise ValueError(f"a batch has at least one hand, got batch size {batch_size}")
+    return _Stream(trained, annotations, batch_size, looking).predict(frames)
 
-    return _predict_stream(trained, frames, annotations, batch_size)
 
+class _Stream:
+    """What stays the same from picture to picture."""
 
-def _predict_stream(
-    trained: TrainedNetwork, frames: Iterable[Frame], annotations: Annotations, batch_size: int
-) -> Iterator[Predicted | Unreadable]:
-    def prepare(frame: Frame) -> _Work:
-        return _prepare(frame, annotations, trained.view_size)
+    def __init__(self, trained: TrainedNetwork, annotations: Annotations, batch_size: int, looking: Looking) -> None:
+        self.trained, self.annotations = trained, annotations
+        self.batch_size, self.looking = batch_size, looking
 
-    with (
-        ThreadPoolExecutor(_THREADS, "peclr-crops") as pool,
-        _ReadAhead(frames, pool, prepare, batch_size) as works,
-    ):
-        found: list[_Work | Unreadable] | None = None
-        for batch in _batches(works, batch_size):
-            _find_hands(trained, batch, pool)
+    def predict(self, frames: Iterable[Frame]) -> Iterator[Predicted | Unreadable]:
+        """One result per frame, in order."""
+        with (
+            ThreadPoolExecutor(_THREADS, "peclr-crops") as pool,
+            ReadAhead(frames, pool, self._prepare, self.batch_size) as works,
+        ):
+            found: list[_Work | Unreadable] | None = None
+            for batch in _batches(map(_readable, works), self.batch_size):
+                self._find_hands(batch, pool)
+                if found is not None:
+                    yield from self._finish(found)
+                found = batch
             if found is not None:
-                yield from _finish(trained, found)
-            found = batch
-        if found is not None:
-            yield from _finish(trained, found)
+                yield from self._finish(found)
+
+    def _prepare(self, frame: Frame) -> _Work:
+        """Read a picture and cut out the first views of each hand; the last ones, too, where there is a box."""
+        image = frame.load()
+        height, width = image.shape[:2]
+        camera = self.annotations.camera_of(frame.input, width, height)
+        queries = self.annotations.hands_in(frame.input)
+        upright = {"right": image}
+        if any(query.side == "left" for query in queries):
+            upright["left"] = np.ascontiguousarray(image[:, ::-1])
+        hands = []
+        for query in queries:
+            hand = _Hand(query, upright[query.side], _mirrored_camera(camera.K, query.side, width))
+            if query.box is None:
+                boxes = self.looking.first_boxes(hand.image)
+                hand.first = [look(hand.image, box, self.trained.view_size) for box in boxes]
+            else:
+                hand.last = self._last_views(hand, _mirrored_box(query.box, query.side, width))
+            hands.append(hand)
+        return _Work(frame, image, camera, self.annotations.scale_of(frame.input), hands)
+
+    def _last_views(self, hand: _Hand, box: Box) -> list[View]:
+        return [look(hand.image, box, self.trained.view_size, angle) for angle in self.looking.angles]
+
+    def _look_again(self, hand: _Hand, keypoints_2d: NDArray[np.float32]) -> list[View]:
+        return self._last_views(hand, self.looking.second_box(hand.first, keypoints_2d))
+
+    def _find_hands(self, batch: list[_Work | Unreadable], pool: ThreadPoolExecutor) -> None:
+        """The first pass, for hands without a box; their last views are being cut out when this returns."""
+        hands = [hand for hand in _hands_of(batch) if hand.first]
+        found = self._see([hand.first for hand in hands], hands)
+        for hand, seen in zip(hands, found, strict=True):
+            hand.cutting = pool.submit(self._look_again, hand, seen.regressed_2d)
+
+    def _finish(self, batch: list[_Work | Unreadable]) -> Iterator[Predicted | Unreadable]:
+        """The last pass, in which every hand is seen in its own box."""
+        hands = _hands_of(batch)
+        for hand in hands:
+            if hand.cutting is not None:
+                hand.last = hand.cutting.result()
+        predicted = iter(self._see([hand.last for hand in hands], hands))
+        for work in batch:
+            if isinstance(work, Unreadable):
+                yield work
+                continue
+            size = (work.image.shape[1], work.image.shape[0])
+            results = tuple(self._in_picture(hand, next(predicted), work.scale_m, size[0]) for hand in work.hands)
+            frame = work.frame
+            prediction = FramePrediction(frame.input.source, size, frame.number, frame.time_s, work.camera, results)
+            yield Predicted(frame, work.image, prediction)
+
+    def _see(self, views: Sequence[Sequence[View]], hands: Sequence[_Hand]) -> list[_Seen]:
+        """What the network sees in the views of each hand, batch by batch."""
+        # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
+        flat = [(view, view.view_from_image @ hand.K) for own, hand in zip(views, hands, strict=True) for view in own]
+        parts = []
+        for start in range(0, len(flat), self.batch_size):
+            pixels, cameras = zip(*((view.pixels, K) for view, K in flat[start : start + self.batch_size]), strict=True)
+            output = run_network(self.trained.network, pixels, cameras)
+            parts.append((output["raw"]["keypoints_2d"], output["keypoints_2d"], output["joints_3d"]))
+        if not parts:
+            return []
+        arrays = [np.concatenate([part.numpy() for part in kind]) for kind in zip(*parts, strict=True)]
+        ends = np.cumsum([len(own) for own in views])[:-1]
+        return [_Seen(*seen) for seen in zip(*(np.split(array, ends) for array in arrays), strict=True)]
+
+    def _in_picture(self, hand: _Hand, seen: _Seen, scale_m: float | None, width: int) -> HandPrediction:
+        """Take a right hand in its views back to the picture that it is from."""
+        keypoints_2d, joints_3d = average(
+            seen.keypoints_2d, seen.joints_3d, [view.view_from_image for view in hand.last]
+        )
+        joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
+        side = hand.query.side
+        if side == "left":
+            keypoints_2d = keypoints_2d * [-1, 1] + [width - 1, 0]
+            joints_3d = joints_3d * [-1, 1, 1]
+        found: BoxOrigin = "two_pass" if self.looking.find == "published" else "search"
+        return HandPrediction(
+            hand=side,
+            box=_mirrored_box(hand.last[0].box, side, width),
+            box_origin=found if hand.query.box is None else "given",
+            keypoints_2d=keypoints_2d,
+            joints_3d=joints_3d,
+            scale_m=scale_m,
+        )
 
 
-class _ReadAhead:
-    """Applies a function in a pool to the items of an iterator, in order, a bounded number of them ahead."""
-
-    def __init__(
-        self, frames: Iterable[Frame], pool: ThreadPoolExecutor, prepare: Callable[[Frame], _Work], depth: int
-    ) -> None:
-        self._frames, self._pool, self._prepare = frames, pool, prepare
-        self._queue: queue.Queue[tuple[Frame, Future[_Work]] | BaseException | None] = queue.Queue(depth)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, name="peclr-reader", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        while self._thread.is_alive():  # it may wait for room in the queue
-            _drain(self._queue)
-            self._thread.join(timeout=0.05)
-
-    def __iter__(self) -> Iterator[_Work | Unreadable]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            frame, future = item
-            try:
-                yield future.result()
-            except ValueError as error:
-                yield Unreadable(frame, str(error))
-
-    def _read(self) -> None:
-        """Runs in a thread of its own, as a video is decoded while its iterator is advanced."""
-        try:
-            for frame in self._frames:
-                if self._stop.is_set():
-                    return
-                self._queue.put((frame, self._pool.submit(self._prepare, frame)))
-            self._queue.put(None)
-        except Exception as error:  # noqa: BLE001  (raised again where the items are consumed)
-            self._queue.put(error)
-
-
-def _drain(waiting: queue.Queue[Any]) -> None:
-    with suppress(queue.Empty):
-        while True:
-            waiting.get_nowait()
+def _readable(entry: tuple[Frame, Future[_Work]]) -> _Work | Unreadable:
+    frame, work = entry
+    try:
+        return work.result()
+    except ValueError as error:
+        return Unreadable(frame, str(error))
 
 
 def _batches(works: Iterable[_Work | Unreadable], size: int) -> Iterator[list[_Work | Unreadable]]:
@@ -178,92 +230,8 @@ def _batches(works: Iterable[_Work | Unreadable], size: int) -> Iterator[list[_W
         yield batch
 
 
-def _prepare(frame: Frame, annotations: Annotations, view_size: int) -> _Work:
-    """Read a picture and cut out the first view of each hand."""
-    image = frame.load()
-    height, width = image.shape[:2]
-    camera = annotations.camera_of(frame.input, width, height)
-    queries = annotations.hands_in(frame.input)
-    upright = {"right": image}
-    if any(query.side == "left" for query in queries):
-        upright["left"] = np.ascontiguousarray(image[:, ::-1])
-    hands = []
-    for query in queries:
-        picture = upright[query.side]
-        box = central_box(picture) if query.box is None else _mirrored_box(query.box, query.side, width)
-        K = _mirrored_camera(camera.K, query.side, width)
-        hands.append(_Hand(query, picture, K, _look(picture, box, view_size)))
-    return _Work(frame, image, camera, annotations.scale_of(frame.input), hands)
-
-
-def _look(image: Image, box: Box, view_size: int) -> _View:
-    matrix = view_from_box(box, view_size)
-    return _View(box, matrix, warp(image, matrix, view_size))
-
-
-def _look_again(hand: _Hand, keypoints_2d: NDArray[np.float32], view_size: int) -> _View:
-    return _look(hand.image, box_of_keypoints(keypoints_2d, hand.view.view_from_image), view_size)
-
-
-def _find_hands(trained: TrainedNetwork, batch: list[_Work | Unreadable], pool: ThreadPoolExecutor) -> None:
-    """The first pass, for hands without a box; their second views are being cut out when this returns."""
-    hands = [hand for hand in _hands_of(batch) if hand.query.box is None]
-    if hands:
-        found = _predict(trained, hands)["raw"]["keypoints_2d"].numpy()
-        for hand, keypoints_2d in zip(hands, found, strict=True):
-            hand.second = pool.submit(_look_again, hand, keypoints_2d, trained.view_size)
-
-
-def _finish(trained: TrainedNetwork, batch: list[_Work | Unreadable]) -> Iterator[Predicted | Unreadable]:
-    """The last pass, in which every hand is seen in its own box."""
-    hands = _hands_of(batch)
-    for hand in hands:
-        if hand.second is not None:
-            hand.view = hand.second.result()
-    predicted: Iterator[tuple[Matrix, Matrix]] = iter(())
-    if hands:
-        output = _predict(trained, hands)
-        predicted = zip(output["keypoints_2d"].double().numpy(), output["joints_3d"].double().numpy(), strict=True)
-    for work in batch:
-        if isinstance(work, Unreadable):
-            yield work
-            continue
-        size = (work.image.shape[1], work.image.shape[0])
-        results = tuple(_in_picture(hand, *next(predicted), work.scale_m, size[0]) for hand in work.hands)
-        frame = work.frame
-        prediction = FramePrediction(frame.input.source, size, frame.number, frame.time_s, work.camera, results)
-        yield Predicted(frame, work.image, prediction)
-
-
 def _hands_of(batch: list[_Work | Unreadable]) -> list[_Hand]:
     return [hand for work in batch if isinstance(work, _Work) for hand in work.hands]
-
-
-def _predict(trained: TrainedNetwork, hands: list[_Hand]) -> PoseOutput:
-    # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
-    cameras = [hand.view.view_from_image @ hand.K for hand in hands]
-    return run_network(trained.network, [hand.view.pixels for hand in hands], cameras)
-
-
-def _in_picture(
-    hand: _Hand, keypoints_2d: Matrix, joints_3d: Matrix, scale_m: float | None, width: int
-) -> HandPrediction:
-    """Take a right hand in its view (21, 2) and in bone lengths (21, 3) back to the picture that it is from."""
-    scale, shift = hand.view.view_from_image[[0, 1], [0, 1]], hand.view.view_from_image[:2, 2]
-    keypoints_2d = (keypoints_2d - shift) / scale
-    joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
-    side = hand.query.side
-    if side == "left":
-        keypoints_2d = keypoints_2d * [-1, 1] + [width - 1, 0]
-        joints_3d = joints_3d * [-1, 1, 1]
-    return HandPrediction(
-        hand=side,
-        box=_mirrored_box(hand.view.box, side, width),
-        box_origin="two_pass" if hand.query.box is None else "given",
-        keypoints_2d=keypoints_2d,
-        joints_3d=joints_3d,
-        scale_m=scale_m,
-    )
 
 
 def _mirrored_box(box: Box, side: Side, width: int) -> Box:

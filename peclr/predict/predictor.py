@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from peclr.data.images import read_image
 from peclr.predict.annotations import Annotations, for_all
 from peclr.predict.inputs import Frame, Input
+from peclr.predict.looking import Looking
 from peclr.predict.network import TrainedNetwork, load_network
 from peclr.predict.pipeline import Predicted, Unreadable, predict_frames
 from peclr.predict.schema import HandPrediction, Side
@@ -27,15 +28,23 @@ class HandPredictor:
 
     Attributes:
         trained: the network.
+        looking: where it looks at hands without a box, and how often.
     """
 
-    def __init__(self, trained: TrainedNetwork) -> None:
+    def __init__(self, trained: TrainedNetwork, looking: Looking | None = None) -> None:
         self.trained = trained
+        self.looking = looking or Looking()
 
     @classmethod
-    def load(cls, run: Path | str, view_size: int | None = None, device: str | torch.device | None = None) -> Self:
+    def load(
+        cls,
+        run: Path | str,
+        view_size: int | None = None,
+        device: str | torch.device | None = None,
+        looking: Looking | None = None,
+    ) -> Self:
         """Load a fine-tuning run or a checkpoint; arguments and errors as `load_network`."""
-        return cls(load_network(run, view_size, device))
+        return cls(load_network(run, view_size, device), looking)
 
     def __call__(
         self,
@@ -52,7 +61,7 @@ class HandPredictor:
         Args:
             image: a file, or (H, W, 3) uint8 RGB.
             hand: its side.
-            box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it in two passes.
+            box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
             K: (3, 3), pixels.
             focal: pixels, where K is not known; None takes 28/36 of the picture's longer side.
             scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
@@ -77,9 +86,9 @@ class HandPredictor:
         Args:
             frames: from `peclr.predict.inputs.frames_of`.
             annotations: boxes, sides, cameras and scales; None looks for one right hand in each.
-            batch_size: hands that the network looks at together.
+            batch_size: views that the network looks at together.
         """
-        return predict_frames(self.trained, frames, annotations or Annotations(), batch_size)
+        return predict_frames(self.trained, frames, annotations or Annotations(), batch_size, self.looking)
 
 
 def _checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from peclr.geometry.joints import JOINT_NAMES, NUM_JOINTS, SCALE_BONE, WRIST
 SCHEMA: Final = "peclr.prediction/1"
 
 Side = Literal["right", "left"]
-BoxOrigin = Literal["given", "two_pass"]
+BoxOrigin = Literal["given", "search", "two_pass"]
 CameraOrigin = Literal["given", "focal", "default"]
 Matrix = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class HandPrediction:
     Attributes:
         hand: the side; of a left hand, everything here is mirrored back and fits the picture.
         box: (4,), left, top, right, bottom, pixels of the image: where the network looked.
-        box_origin: "two_pass" if it was found by a first pass.
+        box_origin: "search" if it was found by a search, "two_pass" if by the published first pass.
         keypoints_2d: (21, 2), pixels of the image, order freihand.
         joints_3d: (21, 3), camera frame, order freihand; metres, or lengths of the bone from middle MCP to
             middle PIP where no scale was given.

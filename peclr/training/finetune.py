@@ -28,7 +28,7 @@ class FinetuneModule(pl.LightningModule):
         weights: encoder weights instead: a pre-training run's checkpoint, a published one, or torchvision's.
         freeze_encoder: train the head alone, as in the paper's ablations.
         view_size: side of the views, pixels: where an untrained network expects the hand.
-        loss: of the pose.
+        loss: of the pose; by default with the published weights, pixels counted as if views were 224 px.
         optimizer: any torch optimiser, called with parameter groups.
         lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step.
         weight_decay: on weights; biases and BatchNorm are exempt.
@@ -57,7 +57,7 @@ class FinetuneModule(pl.LightningModule):
         if freeze_encoder:
             self.pose_net.freeze_encoder()
         self.view_size = view_size
-        self.loss = loss or PoseLoss()
+        self.loss = loss or PoseLoss.published_for(view_size)
         self.optimizer_factory = optimizer
         self.lr_scaling = lr_scaling
         self.weight_decay = weight_decay

@@ -67,6 +67,16 @@ def test_predictions_do_not_depend_on_the_batch_size(crop: CropRule, run: Path, 
     np.testing.assert_allclose(all_of_them, one, atol=1e-5)
 
 
+@pytest.mark.parametrize("crop", ["two-pass", "keypoints", "image"])
+def test_turned_views_are_averaged_whatever_the_crop(crop: CropRule, run: Path, embedded_hands: Path) -> None:
+    source = FreiHAND(embedded_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
+    trained = load_network(run, device="cpu")
+    once, thrice = (predict_split(trained, source, crop, 8, progress=False, turn=turn).xyz for turn in (0, 30))
+    same = predict_split(trained, source, crop, 8, progress=False, turn=360 / 1e9).xyz
+    np.testing.assert_allclose(same, once, atol=1e-4)  # a turn that is none
+    assert np.abs(thrice - once).max() > 1e-3
+
+
 def test_a_run_is_scored_with_everything_that_goes_with_it(
     run: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,20 @@ def test_options_reach_the_prediction(run: Path, photos: Path, tmp_path: Path) -
     assert sorted(path.name for path in out.iterdir()) == ["0.json", "0.sides.png"]
 
 
+def test_how_to_look_reaches_the_prediction(run: Path, photos: Path, tmp_path: Path) -> None:
+    origins, joints = [], []
+    for number, options in enumerate((["--find=published"], ["--find=search"], ["--turn=30"])):
+        out = tmp_path / f"out-{number}"
+        assert predict_main([str(run), str(photos / "0.png"), "--out", str(out), "--no-overlay", *options]) == 0
+        (hand,) = from_json(read(out / "0.json")).hands
+        origins.append(hand.box_origin)
+        joints.append(hand.joints_3d)
+    assert origins == ["two_pass", "search", "search"]
+    assert min(np.abs(joints[1] - joints[0]).max(), np.abs(joints[2] - joints[1]).max()) > 1e-3
+    with pytest.raises(ValueError, match="turn -5"):
+        predict_main([str(run), str(photos), "--out", str(tmp_path / "no"), "--turn=-5"])
+
+
 def test_a_box_file_says_where_and_which_hands(run: Path, photos: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(

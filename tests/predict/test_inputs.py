@@ -85,6 +85,42 @@ def test_videos_give_rgb_frames_with_numbers_and_times(video: Path) -> None:
     assert len(list(frames_of(found, limit=3))) == 3
 
 
+class FakeCamera:
+    """A camera of three blue pictures that, like most, tells no position."""
+
+    released = False
+
+    def __init__(self, number: int) -> None:
+        assert number == 7
+        self.left = 3
+        FakeCamera.released = False
+
+    def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
+        self.left -= 1
+        blue = np.zeros((4, 6, 3), np.uint8)
+        blue[..., 0] = 255  # in OpenCV's order
+        return (True, blue) if self.left >= 0 else (False, None)
+
+    def get(self, what: int) -> float:
+        return 0.0
+
+    def release(self) -> None:
+        FakeCamera.released = True
+
+
+def test_a_camera_gives_frames_until_it_is_left_with_times_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    frames = list(frames_of(find_inputs(["camera:7"])))
+    assert [frame.number for frame in frames] == [0, 1, 2]
+    times = [frame.time_s or 0.0 for frame in frames]
+    assert 0 < times[0] < times[1] < times[2]
+    assert frames[0].load()[0, 0].tolist() == [0, 0, 255]
+    stream = frames_of(find_inputs(["camera:7"]))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert FakeCamera.released
+
+
 def test_a_video_that_is_none_is_told_when_it_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_text("nothing")

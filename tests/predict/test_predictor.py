@@ -15,6 +15,7 @@ from peclr.models.pose_net import PoseNet25D, PoseOutput
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import for_all
 from peclr.predict.inputs import Frame, Input
+from peclr.predict.looking import Looking
 from peclr.predict.network import TrainedNetwork
 from peclr.predict.pipeline import Predicted, Unreadable
 from peclr.predict.two_pass import predict_two_pass
@@ -105,10 +106,11 @@ def test_beyond_the_picture_is_black_before_normalisation(picture: MakePicture) 
     torch.testing.assert_close(view[:, 16, 31], (1 - mean) / std)
 
 
-def test_without_a_box_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: MakePicture) -> None:
+def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: MakePicture) -> None:
     images = [picture(60 + 4 * i, 80, seed=i) for i in range(5)]
     expected = predict_two_pass(trained.network, images, np.tile(K, (5, 1, 1)), trained.view_size)
-    results = list(HandPredictor(trained).stream(map(frame, images), for_all(K=K, scale_m=0.03), batch_size=2))
+    predictor = HandPredictor(trained, Looking("published"))
+    results = list(predictor.stream(map(frame, images), for_all(K=K, scale_m=0.03), batch_size=2))
     for result, joints_3d, view, image in zip(
         results, expected.output["joints_3d"], expected.view_from_image.numpy(), images, strict=True
     ):
@@ -121,12 +123,15 @@ def test_without_a_box_it_is_the_two_pass_crop(trained: TrainedNetwork, picture:
         assert result.image is image
 
 
-def test_the_box_found_by_two_passes_gives_the_same_hand(trained: TrainedNetwork, picture: MakePicture) -> None:
-    predictor = HandPredictor(trained)
+@pytest.mark.parametrize("looking", [Looking(), Looking("published"), Looking(turn=30)])
+def test_the_box_that_was_found_gives_the_same_hand(
+    looking: Looking, trained: TrainedNetwork, picture: MakePicture
+) -> None:
+    predictor = HandPredictor(trained, looking)
     (found,) = predictor(picture(), K=K)
     (given,) = predictor(picture(), K=K, box=found.box)
-    np.testing.assert_array_equal(given.keypoints_2d, found.keypoints_2d)
-    np.testing.assert_array_equal(given.joints_3d, found.joints_3d)
+    np.testing.assert_allclose(given.keypoints_2d, found.keypoints_2d, rtol=1e-5)
+    np.testing.assert_allclose(given.joints_3d, found.joints_3d, rtol=1e-5)
 
 
 @pytest.mark.parametrize("box", [None, (20.0, 10.0, 60.0, 40.0)], ids=["two-pass", "box"])
@@ -155,9 +160,13 @@ def test_a_left_hand_is_a_mirrored_right_one(
     np.testing.assert_allclose(width - 1 - left.box[[2, 0]], right.box[[0, 2]], rtol=1e-12)
 
 
+@pytest.mark.parametrize("turn", [0, 30])
 @pytest.mark.parametrize("hand", ["right", "left"])
-def test_3d_projects_onto_2d_in_the_picture(trained: TrainedNetwork, picture: MakePicture, hand: str) -> None:
-    (result,) = HandPredictor(trained)(picture(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
+def test_3d_projects_onto_2d_in_the_picture(
+    trained: TrainedNetwork, picture: MakePicture, hand: str, turn: float
+) -> None:
+    predictor = HandPredictor(trained, Looking(turn=turn))
+    (result,) = predictor(picture(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
     homogeneous = result.joints_3d @ K.T
     np.testing.assert_allclose(homogeneous[:, :2] / homogeneous[:, 2:], result.keypoints_2d, atol=1e-3)
 

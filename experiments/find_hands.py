@@ -1,0 +1,72 @@
+"""Measures how well `peclr predict` finds hands without a box, on embedded hands near the middle and anywhere."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.freihand import FreiHAND
+from peclr.predict import HandPredictor
+from peclr.predict.looking import Looking
+from peclr.predict.network import load_network
+
+Array = NDArray[np.float64]
+PICTURE_SIZE = 224
+LOOKINGS = {
+    "published": Looking("published"),
+    "search": Looking(),
+    "search, turned ±30°": Looking(turn=30),
+}
+
+
+def move(
+    image: NDArray[np.uint8], joints: Array, K: Array, stream: np.random.Generator
+) -> tuple[NDArray[np.uint8], Array, Array]:
+    """A picture in which the hand has 0.3 to 0.95 of the side and is anywhere, with its joints and camera."""
+    low, high = joints.min(axis=0), joints.max(axis=0)
+    window = (high - low).max() / stream.uniform(0.3, 0.95)
+    shift = stream.uniform(-0.9, 0.9, 2) * np.maximum(window - (high - low), 0) / 2
+    corner = (low + high) / 2 + shift - window / 2
+    scale = PICTURE_SIZE / window
+    matrix = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]], [0, 0, 1]])
+    moved = cv2.warpAffine(image, matrix[:2], (PICTURE_SIZE, PICTURE_SIZE), borderMode=cv2.BORDER_REPLICATE)
+    return moved.astype(np.uint8), joints @ matrix[:2, :2].T + matrix[:2, 2], matrix @ K
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print one row of JSON for each way to look."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.find_hands", description=__doc__)
+    parser.add_argument("run", type=Path, help="a fine-tuning run's folder")
+    parser.add_argument("--hands", type=Path, required=True, help="embedded hands: their evaluation split is used")
+    parser.add_argument("--count", type=int, default=200)
+    options = parser.parse_args(arguments)
+    trained = load_network(options.run)
+    source = FreiHAND(options.hands, "evaluation", crop="image")
+    for place in ("near the middle", "anywhere"):
+        stream = np.random.default_rng(0)
+        errors: dict[str, list[float]] = {name: [] for name in ("true box", *LOOKINGS)}
+        for index in range(options.count):
+            sample = source[index]
+            image, joints = sample["image"], np.asarray(sample["joints_2d"], np.float64)
+            K = np.asarray(sample["K"], np.float64)
+            if place == "anywhere":
+                image, joints, K = move(image, joints, K, stream)
+            box = np.concatenate((joints.min(axis=0), joints.max(axis=0)))
+            side = (box[2:] - box[:2]).max()
+            for name in errors:
+                predictor = HandPredictor(trained, LOOKINGS.get(name))
+                (hand,) = predictor(image, K=K, box=box if name == "true box" else None)
+                errors[name].append(float(np.linalg.norm(hand.keypoints_2d - joints, axis=1).mean() / side))
+        for name, values in errors.items():
+            row = {"hands": place, "look": name, "error_over_side": round(float(np.mean(values)), 3)}
+            print(json.dumps({**row, "median": round(float(np.median(values)), 3)}), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
