@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"embedded: {error}", file=sys.stderr)
         return 2
-    from experiments.embedded.summary import draw, table
+    from experiments.embedded.summary import METRICS, draw, table
 
     results = {
         "suite": suite.name,
@@ -113,9 +113,10 @@ def main(arguments: list[str] | None = None) -> int:
         "rows": rows,
     }
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (out / "table.md").write_text(table(rows))
+    tables = "\n".join(table(rows, metric) for metric in METRICS)
+    (out / "table.md").write_text(tables)
     draw(results, out / "figure.png")
-    print(f"\n{table(rows)}\n{out / 'results.json'}\n{out / 'figure.png'}")
+    print(f"\n{tables}\n{out / 'results.json'}\n{out / 'figure.png'}")
     return 0
 
 

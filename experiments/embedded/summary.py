@@ -1,5 +1,6 @@
 """An embedded experiment's table and figure: means over seeds, with standard deviations."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean, stdev
@@ -41,28 +42,35 @@ def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, me
     return fmean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def table(rows: list[Row]) -> str:
-    """Markdown: one block per protocol and label count, the least mean of each in bold."""
-    lines = [
-        "| protocol | labelled hands | weights | " + " | ".join(METRICS.values()) + " |",
-        "|---|---|---|" + "---|" * len(METRICS),
+def table(rows: list[Row], metric: str = "root_relative_epe_mm") -> str:
+    """Markdown: a row for each kind of weights, a column for each protocol and label count, its least mean in bold."""
+    columns = [
+        (protocol, labels)
+        for protocol in PROTOCOLS
+        for labels in sorted({row["labels"] for row in rows if row["protocol"] == protocol})
     ]
-    for protocol in PROTOCOLS:
-        of_protocol = [row for row in rows if row["protocol"] == protocol]
-        for labels in sorted({row["labels"] for row in of_protocol}):
-            names = names_of(row for row in of_protocol if row["labels"] == labels)
-            scores = {
-                (name, metric): over_seeds(rows, protocol, labels, name, metric) for name in names for metric in METRICS
-            }
-            least = {metric: min(scores[name, metric][0] for name in names) for metric in METRICS}
-            for name in names:
-                cells = []
-                for metric in METRICS:
-                    mean, deviation = scores[name, metric]
-                    text = f"{mean:.1f} ± {deviation:.1f}"
-                    cells.append(f"**{text}**" if mean == least[metric] else text)
-                lines.append(f"| {protocol} | {labels:,} | {name} | {' | '.join(cells)} |")
+    names = names_of(rows)
+    scores = {(name, *column): over_seeds(rows, *column, name, metric) for name in names for column in columns}
+    least = {column: min((scores[name, *column][0] for name in names), key=_last_if_nan) for column in columns}
+    lines = [
+        f"| {METRICS[metric]} | " + " | ".join(f"{protocol}, {labels:,}" for protocol, labels in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name in names:
+        cells = [_cell(*scores[name, *column], bold=scores[name, *column][0] == least[column]) for column in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _last_if_nan(value: float) -> float:
+    return math.inf if math.isnan(value) else value
+
+
+def _cell(mean: float, deviation: float, bold: bool) -> str:
+    if math.isnan(mean):
+        return ""
+    text = f"{mean:.1f} ± {deviation:.1f}"
+    return f"**{text}**" if bold else text
 
 
 def _curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:

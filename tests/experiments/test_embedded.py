@@ -88,9 +88,15 @@ ROWS = [
 def test_numbers_are_means_with_the_sample_standard_deviation() -> None:
     assert over_seeds(ROWS, "frozen probe", 100, "PeCLR", "pa_epe_mm") == pytest.approx((20.6, 0.5**0.5))
     assert over_seeds(ROWS[:1], "frozen probe", 100, "PeCLR", "pa_epe_mm") == pytest.approx((20.1, 0.0))
-    lines = table(ROWS).splitlines()[2:]
-    assert lines[0] == "| frozen probe | 100 | PeCLR |" + " **20.6 ± 0.7** |" * 3
-    assert lines[3].startswith("| frozen probe | 1,000 | scratch | 31.5 ± 0.7 |")
+    lines = table(ROWS).splitlines()
+    assert lines[0] == "| EPE, mm | frozen probe, 100 | frozen probe, 1,000 |"
+    assert lines[2] == "| PeCLR | **20.6 ± 0.7** | **21.5 ± 0.7** |"
+    assert lines[3] == "| scratch | 30.6 ± 0.7 | 31.5 ± 0.7 |"
+
+
+def test_what_was_not_measured_stays_empty() -> None:
+    tuned = {**ROWS[0], "protocol": "fine-tuned, short", "labels": 8}
+    assert table([*ROWS, tuned]).splitlines()[3] == "| scratch | 30.6 ± 0.7 | 31.5 ± 0.7 |  |"
 
 
 def test_the_figure_shows_something(tmp_path: Path) -> None:
