@@ -62,7 +62,7 @@ SIZES = {
         pretrain_steps=800,
         warmup_steps=40,
         finetune_batch=64,
-        finetune_steps={"short": 300, "converged": 1200},
+        finetune_steps={"short": 300, "converged": 900},
         trainer={"accelerator": "cpu", "precision": "bf16-mixed"},
     ),
     "gpu": Size(
