@@ -95,6 +95,13 @@ def test_random_search_draws_within_bounds_and_repeats_with_its_seed(write: Writ
     assert 320 < sum(run["kind"] == "a" for run in runs) < 390
 
 
+def test_seeds_are_drawn_from_all_there_are_without_a_list_of_them(write: Write) -> None:
+    sweep = read_sweep(write(method="random", parameters={"seed": {"min": 0, "max": 2**32 - 1}}))
+    seeds = {run["seed"] for run in sweep.runs(20)}
+    assert len(seeds) == 20
+    assert 2**30 < max(seeds) < 2**32
+
+
 def test_random_search_does_not_repeat_a_run(write: Write) -> None:
     sweep = read_sweep(write(method="random", run_cap=50))
     assert sorted(run["x"] for run in sweep.runs()) == [1, 2, 3]
@@ -116,6 +123,7 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
         ({"parameters": {"x": {"distribution": "uniform", "min": "1e-3", "max": 1}}}, "1.0e-3"),
         ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "logarithm"),
         ({"parameters": {"x": {"distribution": "uniform", "min": 2, "max": 1}}}, "more than max"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": 0.5}}}, "do not sum to 1"),
         ({"parameters": {"--x": {"value": 1}}}, "without dashes"),
         ({"paramters": {}}, "paramters"),
     ],
@@ -168,6 +176,13 @@ def test_a_failing_run_does_not_stop_the_others_and_is_told(write: Write, capsys
     assert scores == [("x=3", "3.0"), ("x=1", "1.0"), ("x=2", "")]
 
 
+def test_rows_are_called_by_what_varies_beside_labels_and_seeds(write: Write) -> None:
+    parameters = {"x": {"values": [1, 3]}, "data.root": {"value": "here"}, "data.seed": {"values": [0, 1]}}
+    assert main(["sweep", str(write(parameters=parameters)), "--out=out"]) == 0
+    told = {(row["protocol"], row["weights"], row["seed"]) for row in rows(Path("out")).values()}
+    assert told == {("study", f"x={x}", seed) for x in (1, 3) for seed in (0, 1)}
+
+
 def test_run_again_finished_runs_are_skipped_and_failed_ones_begin_anew(write: Write) -> None:
     out, path = Path("out"), str(write())
     assert main(["sweep", path, "--out=out"]) == 1
@@ -202,6 +217,13 @@ def test_every_run_at_a_time_has_a_gpu_of_its_own(write: Write) -> None:
     assert main(["sweep", str(write(parameters=parameters)), "--out=out", "--gpus=4,7"]) == 0
     used = {json.loads(path.read_text())["gpu"] for path in Path("out").glob("*/options.json")}
     assert used == {"4", "7"}
+
+
+@pytest.mark.parametrize("gpus", ["0,", ",1", "0,,1"])
+def test_a_run_without_a_gpu_of_its_own_is_refused(write: Write, gpus: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", str(write()), f"--gpus={gpus}", "--out=out"])
+    assert not Path("out").exists()
 
 
 def test_no_run_waits_for_an_account_unless_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +283,7 @@ def test_a_sweep_runs_for_real(embedded_hands: Path, tmp_path: Path, capsys: pyt
         "parameters": {"data.root": {"value": "data/embedded"}, "data.num_labels": {"values": [4, 8]}},
     }
     path.write_text(yaml.safe_dump(sweep))
-    words = ["sweep", str(path), f"--out={tmp_path / 'out'}", f"--data.root={embedded_hands}"]
+    words = ["sweep", str(path), f"--out={tmp_path / 'out'}", "--jobs=2", f"--data.root={embedded_hands}"]
     assert main(words) == 0
     assert "finished" in capsys.readouterr().out
     found = rows(tmp_path / "out")

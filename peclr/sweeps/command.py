@@ -23,7 +23,7 @@ def sweep_main(arguments: list[str]) -> int:
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
     sweep = with_overrides(read_sweep(known.file), overrides)
-    gpus = tuple(known.gpus.split(",")) if known.gpus else None
+    gpus = tuple(gpu.strip() for gpu in known.gpus.split(",")) if known.gpus else None
     options = Options(
         out=known.out or Path("runs", "sweeps", sweep.name),
         jobs=known.jobs or (len(gpus) if gpus else 1),
@@ -31,6 +31,8 @@ def sweep_main(arguments: list[str]) -> int:
         max_runs=known.max_runs,
         seed=known.seed,
     )
+    if gpus and not all(gpus):  # an empty one would hide all GPUs from its runs
+        parser.error(f"--gpus {known.gpus}: expected identifiers with commas between them, such as 0,1")
     if options.jobs < 1 or (gpus and options.jobs > len(gpus)):
         parser.error(f"--jobs {options.jobs}: expected at least 1, and no more than there are --gpus")
     if options.max_runs is not None and options.max_runs < 1:

@@ -6,7 +6,7 @@ Names and meaning are those of W&B's sweep configuration, so that one file serve
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,7 +45,7 @@ class Parameter:
 
     name: str
     distribution: str
-    choices: tuple[Value, ...] | None = None
+    choices: Sequence[Value] | None = None
     probabilities: tuple[float, ...] | None = None
     low: float = math.nan
     high: float = math.nan
@@ -135,7 +135,7 @@ def _listed(name: str, distribution: str, fields: dict[str, Any]) -> Parameter:
         low, high = fields["min"], fields["max"]
         if not (_is_whole(low) and _is_whole(high) and low <= high):
             raise ValueError(f"parameter {name}: expected whole numbers min ≤ max, got {low!r} and {high!r}")
-        return Parameter(name, distribution, tuple(range(low, high + 1)))
+        return Parameter(name, distribution, range(low, high + 1))
     choices = [fields["value"]] if distribution == "constant" else fields["values"]
     if not isinstance(choices, list) or not choices:
         raise ValueError(f"parameter {name}: values is {choices!r}; expected a list with something in it")
@@ -144,9 +144,15 @@ def _listed(name: str, distribution: str, fields: dict[str, Any]) -> Parameter:
     probabilities = fields.get("probabilities")
     if probabilities is None:
         return Parameter(name, distribution, tuple(choices))
-    if len(probabilities) != len(choices) or min(probabilities) < 0 or not math.isclose(sum(probabilities), 1):
+    if not _are_probabilities(probabilities, len(choices)):
         raise ValueError(f"parameter {name}: probabilities {probabilities} of {len(choices)} values do not sum to 1")
     return Parameter(name, distribution, tuple(choices), tuple(probabilities))
+
+
+def _are_probabilities(given: object, count: int) -> bool:
+    if not isinstance(given, list) or len(given) != count or not all(isinstance(part, int | float) for part in given):
+        return False
+    return min(given) >= 0 and math.isclose(sum(given), 1)
 
 
 def _holds_null(value: Value) -> bool:

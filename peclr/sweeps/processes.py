@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -96,7 +97,8 @@ class Processes:
         """End what did not end when asked, with all of its own processes."""
         with self._lock:
             for process in self._running:
-                os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGKILL)
 
 
 def folder_options(folder: Path) -> list[str]:

@@ -62,12 +62,12 @@ def write_results(folder: Path, plan: dict[str, Any], outcomes: list[Outcome], m
 
     Args:
         folder: the sweep's.
-        plan: what the folder is for: the command and so on.
+        plan: what the folder is for: its sweep's name, the command, what varies, and so on.
         outcomes: of all runs.
         metric: what they are sorted by.
     """
     best_first = ranked(outcomes, metric)
-    rows = [_row(plan["sweep"], outcome) for outcome in best_first]
+    rows = [_row(plan, outcome) for outcome in best_first]
     _replace(folder / JSON_NAME, json.dumps({**plan, "rows": rows}, indent=2, allow_nan=False) + "\n")
     parameters = list(dict.fromkeys(name for outcome in best_first for name in outcome.values))
     metrics = sorted({name for outcome in best_first for name in outcome.metrics})
@@ -122,12 +122,13 @@ def table(outcomes: list[Outcome], metric: Metric, varying: list[str]) -> str:
     )
 
 
-def _row(sweep: str, outcome: Outcome) -> dict[str, Any]:
+def _row(plan: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     """An outcome, with the names by which tables of all kinds of experiments call the same things."""
     values = outcome.values
     labels = next((values[name] for name in _LABELS if name in values), None)
     seed = next((values[name] for name in _SEEDS if name in values), None)
-    others = [f"{label}={shown(values[name])}" for name, label in short_labels(_told(values)).items()]
+    told = [name for name in plan["varying"] if name not in {*_LABELS, *_SEEDS}]
+    others = [f"{label}={shown(values[name])}" for name, label in short_labels(told).items()]
     scores = {
         score: outcome.metrics[f"{split}/{score}"]
         for score in _SCORES
@@ -135,17 +136,13 @@ def _row(sweep: str, outcome: Outcome) -> dict[str, Any]:
         if f"{split}/{score}" in outcome.metrics
     }
     return {
-        "protocol": sweep,
+        "protocol": plan["sweep"],
         "weights": ", ".join(others),
         "labels": labels,
         "seed": seed,
         **scores,
         **asdict(outcome),
     }
-
-
-def _told(values: Values) -> list[str]:
-    return [name for name in values if name not in {*_LABELS, *_SEEDS}]
 
 
 def _replace(path: Path, text: str) -> None:

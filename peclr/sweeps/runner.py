@@ -61,6 +61,7 @@ def run_sweep(sweep: Sweep, options: Options) -> list[Outcome]:
         "method": sweep.method,
         "metric": {"name": sweep.metric.name, "goal": "maximize" if sweep.metric.maximize else "minimize"},
         "command": list(sweep.command),
+        "varying": sweep.varying,
     }
     with _locked(options.out) as held:
         known = _read_known(options.out, plan)

@@ -44,7 +44,8 @@ class EpochCallback(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look, if it is time."""
         done = trainer.current_epoch + 1
-        if _wants(trainer) and (done % self.every_n_epochs == 0 or done == trainer.max_epochs):
+        last = done == trainer.max_epochs or trainer.global_step == trainer.max_steps
+        if _wants(trainer) and (last or done % self.every_n_epochs == 0):
             with undisturbed(trainer, pl_module):
                 self.look(trainer, pl_module)
 
@@ -60,7 +61,7 @@ def epochs_done(trainer: pl.Trainer) -> int:
 
 @contextmanager
 def undisturbed(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
-    """Evaluation mode, no gradients, the run's precision; every layer's mode and all random streams are put back."""
+    """Evaluation mode, no gradients, the run's precision; layers' modes and torch's random streams are put back."""
     modes = [(layer, layer.training) for layer in module.modules()]
     device = trainer.strategy.root_device
     devices = [device] if device.type == "cuda" else []

@@ -11,7 +11,7 @@ from wandb.apis.public.sweeps import _validate_config_and_fill_distribution
 from wandb.sdk.launch.sweeps import utils as wandb_sweeps
 
 from peclr.sweeps.names import run_names
-from peclr.sweeps.plan import Sweep, Values, read_sweep
+from peclr.sweeps.plan import Sweep, read_sweep
 
 if TYPE_CHECKING:
     from tests.experiments.conftest import Parse
@@ -54,19 +54,14 @@ def told_apart(value: Any) -> Any:
     return "checkpoint" if str(value).endswith(".ckpt") else str(value)
 
 
-def representatives(sweep: Sweep) -> list[Values]:
-    """Runs such that each option has each of its values in one of them, but for values that are alike to the parser.
+def every_option(sweep: Sweep) -> list[str]:
+    """One command with each value of each option, but for values that are alike to the parser; it ends as the last run.
 
     Options are parsed one by one: what is taken with one value of another option is taken with all of them.
     """
-    seen: set[tuple[str, Any]] = set()
-    chosen = []
-    for values in sweep.runs():
-        options = {(name, told_apart(value)) for name, value in values.items()}
-        if not options <= seen:
-            chosen.append(values)
-            seen |= options
-    return chosen
+    *others, last = sweep.runs()
+    options = {(name, told_apart(value)): f"--{name}={value}" for run in others for name, value in run.items()}
+    return [*sweep.words(last)[: -len(last)], *options.values(), *sweep.words(last)[-len(last) :]]
 
 
 def _is_what_was_said(told: object, value: str) -> bool:
@@ -77,19 +72,25 @@ def _is_what_was_said(told: object, value: str) -> bool:
 def test_the_command_line_takes_its_runs(path: Path, parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     sweep = read_sweep(path)
-    for values in representatives(sweep):
-        words = sweep.words(values)
-        assert words[2:5] == ["-m", "peclr", "fit"]
-        config = parse(words[5:])
-        for name, value in values.items():
-            if name.startswith("trainer."):
-                assert config[name] == value
-            elif name.startswith(("model.", "data.")):
-                told = config[name.replace(".", ".init_args.", 1)]
-                assert told == value if isinstance(value, int | float) else _is_what_was_said(told, value)
+    assert sweep.command[-1] == "${args}"
+    words = every_option(sweep)
+    assert words[2:5] == ["-m", "peclr", "fit"]
+    config = parse(words[5:])
+    for name, value in sweep.runs()[-1].items():
+        if name.startswith("trainer."):
+            assert config[name] == value
+        elif name.startswith(("model.", "data.")):
+            told = config[name.replace(".", ".init_args.", 1)]
+            assert told == value if isinstance(value, int | float) else _is_what_was_said(told, value)
 
 
-def test_a_misspelt_option_is_not_taken(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wrong", ["--config=WRONG", "--model.objective.init_args.temprature=0.1"])
+def test_a_misspelt_option_is_not_taken_even_if_others_follow(
+    wrong: str, parse: Parse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(ROOT)
+    overlay = tmp_path / "wrong.yaml"
+    overlay.write_text("data: {init_args: {photometric: {temprature: 0.5}}}")
+    right = "experiments/paper/augmentations/blur.yaml"
     with pytest.raises(Exception, match="temprature"):
-        parse(["--config=experiments/pretrain_peclr.yaml", "--model.objective.init_args.temprature=0.1"])
+        parse(["--config=experiments/paper/pretrain.yaml", wrong.replace("WRONG", str(overlay)), f"--config={right}"])

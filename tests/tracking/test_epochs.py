@@ -1,5 +1,6 @@
 """Looking at a run leaves no trace in it."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -8,8 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from peclr.tracking.epochs import undisturbed
+from peclr.tracking.epochs import EpochCallback, undisturbed
 
 
 class Layers(pl.LightningModule):
@@ -41,3 +43,55 @@ def test_modes_and_random_numbers_are_put_back_even_after_an_error(fails: bool) 
     assert (module.training, module.trained.training, module.frozen.training) == (True, True, False)
     assert torch.equal(torch.rand(3), expected)
     assert torch.is_grad_enabled()
+
+
+class Looks(EpochCallback):
+    """Notes the number of steps at which it looked."""
+
+    def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the list."""
+        self.steps: list[int] = []
+
+    def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note."""
+        self.steps.append(trainer.global_step)
+
+
+class Line(pl.LightningModule):
+    """The least that trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+
+    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
+        """Some loss."""
+        loss: torch.Tensor = self.line(batch[0]).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Some optimiser."""
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "most", "expected"), [(3, -1, [0, 8, 12]), (-1, 10, [0, 8, 10]), (9, 8, [0, 8]), (-1, 3, [0, 3])]
+)
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+def test_the_last_epoch_is_looked_at_whatever_ends_the_run(
+    epochs: int, most: int, expected: list[int], tmp_path: Path
+) -> None:
+    looks = Looks(every_n_epochs=2)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        max_epochs=epochs,
+        max_steps=most,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[looks],
+    )
+    trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(4, 1))))
+    assert looks.steps == expected

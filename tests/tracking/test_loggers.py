@@ -95,6 +95,7 @@ def test_tensorboard_has_config_metrics_and_pictures(embedded_hands: Path, tmp_p
     assert "temperature" in (tmp_path / "run" / "tensorboard" / "hparams.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_without_a_network_an_online_run_goes_offline_at_once(embedded_hands: Path, tmp_path: Path) -> None:
     """In a network of its own that leads nowhere, and with a key, so that W&B would want to connect."""
     command = [sys.executable, "-m", "peclr", "fit", f"--config={CONF / 'pretrain.yaml'}"]

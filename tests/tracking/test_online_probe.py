@@ -2,7 +2,8 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import pytorch_lightning as pl
@@ -196,27 +197,27 @@ def test_training_is_bitwise_the_same_with_probe_and_pictures(embedded_hands: Pa
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("probe", "val_fraction", "told"),
     [
-        (["--data.val_fraction=0"], "val_fraction is 0"),
-        (["--data.val_fraction=0.1"], "gives 2"),
-        (["--trainer.callbacks.num_hands=3"], "num_hands"),
-        (["--trainer.callbacks.root=/nowhere"], "/nowhere"),
-        (["--trainer.callbacks.every_n_epochs=0"], "every_n_epochs"),
+        ({}, 0.0, "val_fraction is 0"),
+        ({}, 0.1, "gives 2"),
+        ({"root": Path("/nowhere")}, 0.0, "/nowhere"),
     ],
 )
-def test_a_probe_that_cannot_be_says_why(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], told: str
+def test_a_probe_without_hands_says_why(
+    embedded_hands: Path, probe: dict[str, Any], val_fraction: float, told: str
 ) -> None:
-    arguments = [f"--data.sources.init_args.root={embedded_hands}", f"--run_dir={tmp_path / 'run'}"]
-    config = ["fit", f"--config={CONF / 'pretrain.yaml'}", "--trainer.callbacks=OnlineProbe"]
-    try:
-        status: Any = main([*config, *arguments, *more])
-    except SystemExit as stop:
-        status = stop.code
-    assert status == 2
-    assert told in capsys.readouterr().err
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=val_fraction)
+    module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR())
+    trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        OnlineProbe(**probe).prepare(trainer, module)
+
+
+@pytest.mark.parametrize("wrong", [{"num_hands": 3}, {"num_moved": 1}, {"every_n_epochs": 0}])
+def test_a_probe_of_too_little_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        OnlineProbe(**wrong)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -13,13 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.__main__ import main
-from peclr.data.datamodules import LabelledHandDataModule
+from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
+from peclr.losses.objectives import PeCLR
 from peclr.metrics.pose import PAEPE
 from peclr.models.encoders import ResNetEncoder
 from peclr.tracking import pictures
 from peclr.tracking.drawing import DrawnHand, draw_projections
-from peclr.tracking.pictures import PosePictures, evenly
-from peclr.training import FinetuneModule
+from peclr.tracking.epochs import EpochCallback
+from peclr.tracking.pictures import PosePictures, ProjectionPictures, ViewPictures, evenly
+from peclr.training import FinetuneModule, PretrainModule
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -89,30 +91,36 @@ def test_samples_are_spread_over_the_data(length: int, count: int, expected: lis
     assert evenly(length, count) == expected
 
 
+def test_what_cannot_be_drawn_is_told_before_training(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--trainer.callbacks=PosePictures", "--data.val_fraction=0")
+    assert fit("finetune.yaml", f"--data.root={embedded_hands}", tmp_path / "run", *more) == 2
+    assert "val_fraction is 0" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
 @pytest.mark.parametrize(
-    ("config", "callback", "more", "told"),
+    ("callback", "pre_trains", "told"),
     [
-        ("finetune.yaml", "PosePictures", ["--data.val_fraction=0"], "val_fraction is 0"),
-        ("finetune.yaml", "ViewPictures", [], "PairedViewDataModule"),
-        ("finetune.yaml", "ProjectionPictures", [], "PretrainModule"),
-        ("pretrain.yaml", "PosePictures", [], "FinetuneModule"),
-        ("pretrain.yaml", "ViewPictures", ["--trainer.callbacks.count=0"], "count of at least 1"),
+        (ViewPictures(), False, "PairedViewDataModule"),
+        (ProjectionPictures(), False, "PretrainModule"),
+        (PosePictures(), True, "FinetuneModule"),
     ],
 )
-def test_what_cannot_be_drawn_is_told_before_training(
-    embedded_hands: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    config: str,
-    callback: str,
-    more: list[str],
-    told: str,
+def test_a_callback_of_another_kind_of_run_is_refused(
+    embedded_hands: Path, callback: EpochCallback, pre_trains: bool, told: str
 ) -> None:
-    key = "--data.root" if config == "finetune.yaml" else "--data.sources.init_args.root"
-    try:
-        status: Any = fit(config, f"{key}={embedded_hands}", tmp_path / "run", f"--trainer.callbacks={callback}", *more)
-    except SystemExit as stop:
-        status = stop.code
-    assert status == 2
-    assert told in capsys.readouterr().err
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    encoder = ResNetEncoder("resnet18", width=0.125)
+    module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)
+    data: pl.LightningDataModule = LabelledHandDataModule(embedded_hands, batch_size=8)
+    if pre_trains:
+        data = PairedViewDataModule(FreiHAND(embedded_hands), batch_size=8)
+    trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
+    with pytest.raises(ValueError, match=told):
+        callback.prepare(trainer, module)
+
+
+def test_no_pictures_is_no_count() -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        ViewPictures(count=0)
