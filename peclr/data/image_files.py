@@ -41,7 +41,8 @@ def image_problem(path: Path, depth: Depth = "headers") -> str | None:
         length = path.stat().st_size
         return f"is not an image ({length} bytes)" if length else "is empty"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"cannot be opened: {error}"
+        reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
+        return f"cannot be opened: {reason or error}"
     return _decoding_problem(path) if depth == "decode" else None
 
 

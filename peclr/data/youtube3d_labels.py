@@ -5,6 +5,7 @@ begin and end and copies nothing; they are then decoded one by one, straight int
 names of keys are checked by the same pass.
 """
 
+import errno
 import mmap
 import os
 from collections.abc import Callable
@@ -140,7 +141,8 @@ def _pack_images(path: Path, images: list[_Image]) -> tuple[Arrays, dict[int, in
         if earlier != image:
             raise ValueError(f"{path}: image id {image.id} is both {earlier.name} and {image.name}")
         name = PurePosixPath(image.name)
-        if name.is_absolute() or ".." in name.parts or not name.suffix:
+        below = not name.is_absolute() and ".." not in name.parts and "\0" not in image.name
+        if not (below and name.suffix and len(name.parts) > 2):  # the second part is the film
             raise ValueError(
                 f"{path}: image {number} is {image.name!r}; expected a file below the root: "
                 "youtube/VIDEO/video/frames/NUMBER.png"
@@ -174,5 +176,7 @@ def _check_vertices(annotation: _Annotation) -> NDArray[np.float32]:
 def _list_files(folder: Path) -> set[str]:
     try:
         return set(os.listdir(folder))  # noqa: PTH208 (a Path for each of 500,000 frames takes seconds)
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return set()
+        raise ValueError(f"{folder} cannot be listed ({error.strerror}); expected a folder of frames") from error

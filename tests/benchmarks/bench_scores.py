@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from peclr.evaluate.predictions import Predictions, read_predictions
@@ -43,8 +44,6 @@ def run() -> list[dict[str, Any]]:
 
 def write_float64(folder: Path, predictions: Predictions) -> Path:
     """pred.json as most people write it, with all of Python's digits: 200 MB."""
-    import orjson
-
     path = folder / "pred.json"
     content = [predictions.xyz, predictions.verts]
     path.write_bytes(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
@@ -56,3 +55,8 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)

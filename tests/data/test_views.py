@@ -174,55 +174,6 @@ def test_ranges_that_are_none_are_refused(ranges: dict[str, Any]) -> None:
         GeometryRange(**ranges)
 
 
-def natural_picture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 grey levels."""
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    frequency[0, 0] = np.inf
-    channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, size, size))) / frequency)
-    picture: NDArray[np.uint8] = np.clip(128 + 45 * np.moveaxis(channels / channels.std(), 0, -1), 0, 255).astype(
-        np.uint8
-    )
-    return picture
-
-
-def area_means(picture: NDArray[np.uint8], view_from_image: Matrix, size: int, samples: int) -> Matrix:
-    """The reference: means of the image's pixels over each pixel of the view, samples × samples of them."""
-    fine_from_view = np.array([[samples, 0, (samples - 1) / 2], [0, samples, (samples - 1) / 2], [0, 0, 1]])
-    side = samples * size
-    fine = cv2.warpAffine(picture, (fine_from_view @ view_from_image)[:2], (side, side), flags=cv2.INTER_NEAREST)
-    means: Matrix = fine.reshape(size, samples, size, samples, 3).mean(axis=(1, 3))
-    return means
-
-
-@pytest.mark.parametrize("reduction", [2.0, 2.4, 2.9, 3.4, 3.9, 5.5, 7.6, 10.0, 14.0])
-@pytest.mark.parametrize("degrees", [0, 17, 45])
-def test_reduced_views_are_means_over_areas(reduction: float, degrees: float) -> None:
-    rng = np.random.default_rng(round(reduction * 10))
-    picture, size = natural_picture(800, rng), 40
-    half = reduction * size / 2
-    box = np.array([400.3 - half, 400.6 - half, 400.3 + half, 400.6 + half])
-    matrix = view_from_image(view_from_crop(math.radians(degrees), (0, 0), 1.0), box, size)
-    expected = area_means(picture, matrix, size, 16)
-    error = warp(picture, matrix, size) - expected
-    one_sample = cv2.warpAffine(picture, matrix[:2], (size, size)) - expected
-    assert math.sqrt((error**2).mean()) < 4
-    assert (error**2).mean() < (one_sample**2).mean() / 9
-    assert abs(error.mean()) < 0.6
-
-
-def test_strong_reduction_does_not_shimmer() -> None:
-    # a film: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
-    rng = np.random.default_rng(0)
-    picture, size, reduction = natural_picture(800, rng), 40, 9.0
-    views = []
-    for step in np.linspace(0, reduction / 2, 16):
-        box = np.array([200.0, 200.0, 560.0, 560.0]) + step
-        views.append(warp(picture, view_from_image(view_from_crop(0.3, (0, 0), 1.0), box, size), size).astype(float))
-    jumps = np.abs(np.diff(views, axis=0)).mean()
-    travelled = np.abs(views[-1] - views[0]).mean()
-    assert jumps < 0.3 * travelled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
-
-
 def draws(ranges: GeometryRange, count: int, side: float) -> dict[str, NDArray[np.float64]]:
     """Angle in degrees, shift as pixels of the photograph, and margin, as the matrices show them."""
     rng = np.random.default_rng(7)

@@ -61,6 +61,8 @@ DAMAGE: dict[str, tuple[Callable[[Any], object], str]] = {
     "an id is two images": (lambda labels: labels["images"][1].update(id=10), r"id 10 is both .*1\.png and"),
     "an image has no size": (lambda labels: labels["images"][1].update(width=0), r"images\[1\]\.width|width"),
     "an image is elsewhere": (lambda labels: labels["images"][1].update(name="../a.png"), r"'\.\./a\.png'"),
+    "an image is of no film": (lambda labels: labels["images"][1].update(name="a.png"), r"'a\.png'; expected .*VIDEO"),
+    "an image has a zero byte": (lambda labels: labels["images"][1].update(name="y/\0/a.png"), r"'y/\\x00/a\.png'"),
     "there are no hands": (lambda labels: labels["annotations"].clear(), "no annotations"),
     "a list is missing": (lambda labels: labels.pop("images"), "images"),
     "a hand is a line": (
