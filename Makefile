@@ -6,7 +6,8 @@ STAMP := $(VENV)/.complete
 SEED ?= 0
 DATA ?= data/freihand
 # when targets run, not when this file is read: the newest demo may be made by the same call
-REPORTED = $(or $(RUN),$(lastword $(sort $(wildcard runs/demo/*))),$(error nothing to report on: `make demo` first, or give RUN=folder))
+FINISHED = $(lastword $(sort $(wildcard runs/demo/*/demo.json)))
+REPORTED = $(or $(RUN),$(patsubst %/demo.json,%,$(FINISHED)),$(error nothing to report on: `make demo` first, or give RUN=folder))
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help

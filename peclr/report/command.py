@@ -59,6 +59,7 @@ def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> N
 
     plotly_js()  # before any work: it may not be installed
     findings = find_all(given)
+    _check_spared(findings, out)
     if options.evaluate and _evaluate(findings.runs, options.evaluate, options.data):
         findings = find_all(given)
     groups, metrics = group_rows(findings.rows), metrics_of(findings.rows)
@@ -74,6 +75,14 @@ def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> N
         target.write_text(content, encoding="utf-8")
     print(text_table(groups, metrics) if groups else "no scores, only curves")
     print()
+
+
+def _check_spared(findings: Findings, out: Path) -> None:
+    """Not even --force lets a report take the place of what it reports on."""
+    targets = {out.with_suffix(suffix).resolve() for suffix in _BESIDE}
+    for table in findings.tables:
+        if table.path.resolve() in targets:
+            raise ValueError(f"--out {out}: its table would replace {table.path}, which it reports on")
 
 
 def _page(title: str, findings: Findings, data: Path | None, hands: int) -> Page:
@@ -96,12 +105,12 @@ def _page(title: str, findings: Findings, data: Path | None, hands: int) -> Page
     page.add("joints", "Errors of each joint", page.charts(charts.joint_errors(evaluations)))
     finetuning = [run for run in findings.runs if run.kind == _FINETUNING]
     pretraining = [run for run in findings.runs if run.kind != _FINETUNING]
-    curves = page.charts(charts.training_curves(pretraining), "Pre-training")
+    curves = page.charts(charts.training_curves(pretraining, "Pre-training"))
     page.add(
         "training",
         "Training and probes",
         curves + _OBJECTIVES_DIFFER if curves else "",
-        page.charts(charts.training_curves(finetuning), "Fine-tuning"),
+        page.charts(charts.training_curves(finetuning, "Fine-tuning")),
     )
     galleries = [page.gallery(gallery) for gallery in _galleries(findings, data, hands)]
     if not galleries and finetuning:
@@ -136,14 +145,19 @@ def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
 
     from peclr.evaluate.command import evaluate_main
 
-    missing = [run for run in runs if run.kind == _FINETUNING and not (run.folder / _EVALUATION).exists()]
+    tuned = [run for run in runs if run.kind == _FINETUNING]
+    missing = [run for run in tuned if not any((run.folder / _EVALUATION).glob("*"))]
     for run in missing:
         root = data or run.data_setting("root")
         if root is None:
             raise ValueError(f"{run.folder}: its config names no data to evaluate on; give --data")
         print(f"evaluating {run.name} on {root}", flush=True)
         with contextlib.redirect_stdout(io.StringIO()):  # its scores are in the report
-            evaluate_main([str(run.folder), f"--data={root}", f"--crop={crop}"])
+            try:
+                evaluate_main([str(run.folder), f"--data={root}", f"--crop={crop}"])
+            except (FileNotFoundError, ValueError) as error:
+                hint = "" if data else "; --data tells where the data set is now"
+                raise ValueError(f"{run.name} cannot be evaluated: {error}{hint}") from error
     return bool(missing)
 
 

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from peclr.report.evaluations import SCORES_NAME, EvaluationFolder, read_evaluation
-from peclr.report.rows import ResultRow, is_table, known_metrics, read_json, read_rows, without_seed
+from peclr.report.mixing import rows_of_tables, shortest_tails
+from peclr.report.rows import (
+    ResultRow,
+    ResultTable,
+    compares_weights,
+    known_metrics,
+    read_json,
+    read_table,
+    without_seed,
+)
 from peclr.report.runs import TrainingRun, is_run, read_run
 
 # Folders below which no run lies.
@@ -25,16 +34,21 @@ class Findings:
     """What the report is about.
 
     Attributes:
-        rows: of result tables, of evaluations, and of tests that no table sums up.
+        measured: rows of evaluations, and of tests that no table sums up.
         runs: of training, in which something was logged.
         evaluations: made by `peclr evaluate`.
-        tables: the files that rows were read from.
+        tables: of results.
     """
 
-    rows: list[ResultRow] = field(default_factory=list)
+    measured: list[ResultRow] = field(default_factory=list)
     runs: list[TrainingRun] = field(default_factory=list)
     evaluations: list[EvaluationFolder] = field(default_factory=list)
-    tables: list[Path] = field(default_factory=list)
+    tables: list[ResultTable] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        """All that is compared."""
+        return [*rows_of_tables(self.tables), *self.measured]
 
 
 def find_all(given: Sequence[Path]) -> Findings:
@@ -59,23 +73,14 @@ def find_all(given: Sequence[Path]) -> Findings:
                 raise ValueError(f"{path}: nothing to report on; {_EXPECTED}")
         elif path.resolve() not in seen:
             seen.add(path.resolve())
-            _add_table(findings, path)
+            findings.tables.append(read_table(path))
     return findings
 
 
 def _prefixes(roots: Sequence[Path]) -> dict[Path, str]:
-    """What tells several folders apart: as many of the last parts of their paths as that takes; nothing for one."""
-    paths = list(dict.fromkeys(root.resolve() for root in roots))
-    if len(paths) == 1:
-        return {paths[0]: ""}
-    depths = range(1, 1 + max((len(path.parts) for path in paths), default=0))
-    enough = next((n for n in depths if len({path.parts[-n:] for path in paths}) == len(paths)), 1)
-    return {path: "/".join(path.parts[-enough:]) for path in paths}
-
-
-def _add_table(findings: Findings, path: Path) -> None:
-    findings.rows += read_rows(path)
-    findings.tables.append(path)
+    """What tells several folders apart; nothing for one."""
+    tails = shortest_tails(roots)
+    return tails if len(tails) > 1 else dict.fromkeys(tails, "")
 
 
 def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) -> bool:
@@ -99,9 +104,9 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
                 found, summed_up = True, True
                 if path.resolve() not in seen:
                     seen.add(path.resolve())
-                    _add_table(findings, path)
+                    findings.tables.append(read_table(path))
     if not summed_up:  # otherwise the same numbers are in the table already
-        findings.rows += [row for run in tests if (row := _row_of_test(run)).metrics]
+        findings.measured += [row for run in tests if (row := _row_of_test(run)).metrics]
     return found
 
 
@@ -119,7 +124,7 @@ def _tables(folder: Path) -> Iterator[Path]:
                 content = read_json(path)
             except ValueError:  # a file that nobody has asked for
                 continue
-            if is_table(content):
+            if compares_weights(content):
                 yield path
 
 
@@ -146,7 +151,7 @@ def _add_evaluation(findings: Findings, folder: Path, name: str) -> None:
     where = evaluation.data.resolve().name
     crop = f", crop: {evaluation.crop}" if evaluation.crop else ""
     labels = None if run is None else _labels(run)
-    findings.rows.append(
+    findings.measured.append(
         ResultRow(
             protocol=f"scored on {where}, {evaluation.hands:,} hands{crop}",
             weights=_weights(name, labels),

@@ -44,9 +44,11 @@ def traces_3d(hand: ShownHand) -> list[dict[str, Any]]:
         chain = [WRIST, *(JOINT_NAMES.index(f"{finger}_{part}") for part in PARTS)]
         names = [JOINT_NAMES[joint].replace("_", " ") for joint in chain]
         colour = f"rgb{FINGER_COLORS[finger]}"
-        is_first = finger == FINGERS[0]
-        traces.append(_chain(label[chain], names, "label", _LABEL_COLOUR, 3, is_first) | {"legendgroup": "label"})
-        traces.append(_chain(predicted[chain], names, f"predicted {finger}", colour, 8, True))
+        traces.append(
+            _chain(label[chain], names, "label", _LABEL_COLOUR, 3)
+            | {"name": "label", "legendgroup": "label", "showlegend": finger == FINGERS[0]}
+        )
+        traces.append(_chain(predicted[chain], names, "predicted", colour, 8) | {"name": finger})
     return traces
 
 
@@ -69,10 +71,10 @@ def stage(height: int = 560) -> dict[str, Any]:
         "uirevision": "same",  # another hand is seen from where the last one was
         "scene": {
             **{name: axis | {"title": {"text": title, "font": {"size": 14}}} for name, title in titles.items()},
-            "domain": {"y": [0, 0.93]},  # below the legend
+            "domain": {"y": [0, 0.91]},  # below the legend, which has two rows on a telephone
             "aspectmode": "data",
             "dragmode": "orbit",
-            "camera": {"eye": {"x": 0.42, "y": -1.8, "z": 0.45}, "center": {"x": 0, "y": 0, "z": -0.1}},
+            "camera": {"eye": {"x": 0.48, "y": -2.1, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.16}},
         },
     }
 
@@ -88,22 +90,18 @@ def _turned(joints: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack((x, z, -y), axis=1)
 
 
-def _chain(
-    points: NDArray[np.float64], names: list[str], title: str, colour: str, width: int, in_legend: bool
-) -> dict[str, Any]:
+def _chain(points: NDArray[np.float64], names: list[str], whose: str, colour: str, width: int) -> dict[str, Any]:
     x, y, z = points.round(1).T.tolist()
     return {
         "type": "scatter3d",
         "mode": "lines+markers",
-        "name": title,
         "x": x,
         "y": y,
         "z": z,
         "text": names,
-        "hovertemplate": "%{text}: %{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra>" + title + "</extra>",
+        "hovertemplate": "%{text}: %{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra>" + whose + "</extra>",
         "line": {"color": colour, "width": width},
         "marker": {"color": colour, "size": 2 + width / 3},
-        "showlegend": in_legend,
     }
 
 

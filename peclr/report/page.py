@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from peclr import __version__
-from peclr.report.charts import Figure
+from peclr.report.charts import Figure, Panel
 from peclr.report.evaluations import EvaluationFolder, ShownHand
 from peclr.report.hands import caption, overlays, stage, traces_3d
+from peclr.report.legend import legend
 from peclr.report.runs import CONFIG_NAME, TrainingRun
 
 _HERE: Final = Path(__file__).parent
@@ -64,20 +65,22 @@ class Page:
         if any(html):
             self._sections.append(Section(anchor, title, "\n".join(html)))
 
-    def charts(self, figures: Sequence[Figure], title: str = "") -> str:
-        """Places for figures side by side, below a heading; "" if there are none."""
-        if not figures:
-            return ""
+    def charts(self, panels: Sequence[Panel]) -> str:
+        """Places for the figures of panels, each side by side below heading and legend; "" if there are none."""
+        return "".join(self._panel(panel) for panel in panels)
+
+    def _panel(self, panel: Panel) -> str:
         places = []
-        for figure in figures:
-            wide = " wide" if figure["wide"] or len(figures) == 1 else ""
+        for figure in panel.figures:
+            wide = " wide" if figure["wide"] or len(panel.figures) == 1 else ""
             height = figure["layout"]["height"]  # the page does not jump when they are drawn
             places.append(
                 f'<div class="chart{wide}" data-figure="{len(self._figures)}" style="min-height:{height}px"></div>'
             )
             self._figures.append({"data": figure["data"], "layout": figure["layout"]})
-        heading = f"<h3>{escape(title)}</h3>" if title else ""
-        return f'{heading}<div class="charts">{"".join(places)}</div>'
+        heading = f"<h3>{escape(panel.title)}</h3>" if panel.title else ""
+        charts = f'<div class="charts">{"".join(places)}</div>'
+        return f'<div class="panel">{heading}{legend(panel.figures)}{charts}</div>'
 
     def gallery(self, gallery: Gallery) -> str:
         """Overlays of an evaluation's hands, each with a button that turns it in 3-D; folded after the first."""
@@ -101,7 +104,12 @@ class Page:
         options = "".join(
             f'<option value="{index}">{escape(hand["title"])}</option>' for index, hand in enumerate(self._hands)
         )
-        return f'<label>Hand: <select id="hand">{options}</select></label><div id="turn"></div>'
+        return (
+            "<p>The prediction has thick bones, a colour for each finger; the label's are thin and light. Both wrists "
+            "lie at the origin. Drag to turn.</p>"
+            f'<div class="choice"><label>Hand: <select id="hand">{options}</select></label>'
+            '<button type="button" id="upright">as the camera saw it</button></div><div id="turn"></div>'
+        )
 
     def html(self) -> str:
         """The whole file.

@@ -37,10 +37,10 @@ class Metric:
 
 
 METRICS: Final = (
-    Metric("error_2d_px", "2-D error", "px", 2),
     Metric("epe_mm", "EPE", "mm", 1),
     Metric("root_relative_epe_mm", "EPE rel. to wrist", "mm", 1),
     Metric("pa_epe_mm", "PA-EPE", "mm", 1),
+    Metric("error_2d_px", "2-D error", "px", 2),
     Metric("mesh_epe_mm", "mesh error", "mm", 1),
     Metric("pa_mesh_epe_mm", "PA mesh error", "mm", 1),
     Metric("auc", "AUC", "", 3, higher_is_better=True),
@@ -138,8 +138,23 @@ def without_seed(name: str) -> str:
     return "/".join(part for part in parts if part) or name
 
 
-def read_rows(path: Path) -> list[ResultRow]:
-    """Read a result table: {"rows": […]}, or {"seeds": [{"seed": …, "rows": […]}, …]}.
+@dataclass(frozen=True)
+class ResultTable:
+    """A file of results.
+
+    Attributes:
+        path: of the file.
+        size: of the experiment, as the table tells it; None if it does not.
+        rows: that have metrics.
+    """
+
+    path: Path
+    size: Any
+    rows: list[ResultRow]
+
+
+def read_table(path: Path) -> ResultTable:
+    """Read a result table: {"rows": […]}, or {"seeds": [{"seed": …, "rows": […]}, …]}, and "size" where it is told.
 
     Args:
         path: JSON.
@@ -159,7 +174,7 @@ def read_rows(path: Path) -> list[ResultRow]:
             row = _row(entry, table.get("seed"), f"{path}, row {number}")
             if row.metrics:  # a failed run of a sweep has none
                 rows.append(row)
-    return rows
+    return ResultTable(path, content.get("size"), rows)
 
 
 def is_table(content: object) -> bool:
@@ -170,6 +185,14 @@ def is_table(content: object) -> bool:
         return isinstance(content["rows"], list)
     seeds = content.get("seeds")
     return isinstance(seeds, list) and bool(seeds) and all(isinstance(seed, dict) for seed in seeds)
+
+
+def compares_weights(content: object) -> bool:
+    """Whether parsed JSON is a result table that says what is compared, as some tables of other trials do not."""
+    if not isinstance(content, dict) or not is_table(content):
+        return False
+    rows = content["rows"] if "rows" in content else content["seeds"][0].get("rows")
+    return isinstance(rows, list) and all(isinstance(row, dict) and "weights" in row for row in rows)
 
 
 def read_json(path: Path) -> Any:
@@ -201,12 +224,17 @@ def _row(entry: object, seed: object, where: str) -> ResultRow:
     seed = entry.get("seed", seed)
     if not isinstance(weights, str) or not isinstance(protocol, str):
         raise ValueError(f"{where}: weights {weights!r:.60} and protocol {protocol!r:.60} must be strings")
-    if labels is not None and (isinstance(labels, bool) or not isinstance(labels, int | float) or labels < 0):
+    if labels is not None and not _is_count(labels):
         raise ValueError(f"{where}: labels {labels!r:.60} must be a number of labelled hands")
-    if seed is not None and not isinstance(seed, int):
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"{where}: seed {seed!r:.60} must be a whole number")
     for metric in METRICS:
         value = entry.get(metric.name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"{where}: {metric.name} {value!r:.60} must be a number")
-    return ResultRow(protocol, weights, labels, seed, known_metrics(entry))
+    # a sweep over seeds or labels alone has nothing else to tell its rows by
+    return ResultRow(protocol, weights or protocol, labels, seed, known_metrics(entry))
+
+
+def _is_count(labels: object) -> bool:
+    return isinstance(labels, int | float) and not isinstance(labels, bool) and 0 <= labels < math.inf

@@ -107,22 +107,29 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
 
 def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
-    """Value by step, by metric, of one metrics.csv; what is not finite is left out, as a gap."""
+    """Value by step, by metric, of one metrics.csv; what is not finite is left out, as a gap.
+
+    A run that goes on, or was killed, may have written half of its last line, which is passed over.
+    """
     points: dict[str, dict[int, float]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
-        if table.fieldnames is None or "step" not in table.fieldnames:
-            raise ValueError(f"{path}: expected a column `step`, found {table.fieldnames}")
-        wanted = {name: title for name in table.fieldnames if (title := _curve_name(name)) is not None}
-        for row in table:
-            try:
-                step = int(row["step"])
-                read = {title: float(row[name]) for name, title in wanted.items() if row[name]}
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {table.line_num}: expected numbers: {error}") from error
-            for title, value in read.items():
-                if math.isfinite(value):
-                    points.setdefault(title, {})[step] = value
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    if not lines:
+        return points
+    table = csv.DictReader(lines)
+    if table.fieldnames is None or "step" not in table.fieldnames:
+        raise ValueError(f"{path}: expected a column `step`, found {table.fieldnames}")
+    wanted = {name: title for name in table.fieldnames if (title := _curve_name(name)) is not None}
+    for row in table:
+        try:
+            step = int(row["step"])
+            read = {title: float(row[name]) for name, title in wanted.items() if row[name]}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {table.line_num}: expected numbers: {error}") from error
+        for title, value in read.items():
+            if math.isfinite(value):
+                points.setdefault(title, {})[step] = value
     return points
 
 

@@ -163,4 +163,5 @@ def _latex_heading(metric: Metric) -> str:
 
 def _html_heading(metric: Metric) -> str:
     arrow, meaning = ("↑", "higher is better") if metric.higher_is_better else ("↓", "lower is better")
-    return f'{escape(metric.heading)}&nbsp;<span title="{meaning}">{arrow}</span>'
+    heading = escape(metric.heading).replace("-", "\N{NON-BREAKING HYPHEN}")
+    return f'{heading}&nbsp;<span title="{meaning}">{arrow}</span>'

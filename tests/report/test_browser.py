@@ -64,15 +64,35 @@ def test_every_figure_is_drawn_within_the_page(page: Page) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_legends_do_not_cover_axis_titles(page: Page) -> None:
+def test_words_of_a_figure_do_not_cover_each_other(page: Page) -> None:
     overlaps = page.evaluate(
-        """() => [...document.querySelectorAll('.chart')].filter((chart) => {
-             const title = chart.querySelector('.xtitle')?.getBoundingClientRect();
-             const legend = chart.querySelector('.legend .bg').getBoundingClientRect();
-             return title && title.bottom > legend.top;
-           }).length"""
+        """() => [...document.querySelectorAll('.chart')].flatMap((chart) => {
+             const words = [...chart.querySelectorAll('.xtick text, .ytick text, .xtitle, .ytitle, .gtitle')]
+               .filter((word) => !word.getAttribute('transform')?.includes('rotate(-55'))
+               .map((word) => [word.textContent, word.getBoundingClientRect()]);
+             return words.flatMap(([one, a], index) => words.slice(index + 1)
+               .filter(([_, b]) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+                 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1)
+               .map(([other, _]) => `${one} × ${other}`));
+           })"""
     )
-    assert overlaps == 0
+    assert overlaps == []
+
+
+def test_a_click_in_the_legend_hides_a_series_in_every_figure_of_the_panel(page: Page) -> None:
+    def drawn() -> list[int]:
+        counts: list[int] = page.evaluate(
+            "() => [...document.querySelectorAll('#labels .chart')].map((chart) => "
+            "chart.querySelectorAll('.scatterlayer .trace').length)"
+        )
+        return counts
+
+    entry = page.locator("#labels .legend button").first
+    entry.click()
+    assert drawn() == [1, 1]
+    assert entry.get_attribute("aria-pressed") == "false"
+    entry.click()
+    assert drawn() == [2, 2]
 
 
 def test_dragging_turns_the_hand_and_another_hand_is_seen_from_there(page: Page) -> None:
@@ -86,6 +106,14 @@ def test_dragging_turns_the_hand_and_another_hand_is_seen_from_there(page: Page)
     page.select_option("#hand", "1")
     assert page.evaluate("() => document.getElementById('turn').data[1].x") != first
     assert eye(page) == pytest.approx(turned, abs=1e-3)
+
+
+def test_the_hand_is_turned_back(page: Page) -> None:
+    drag(page)
+    page.locator("#upright").click()
+    first = page.evaluate("() => JSON.parse(document.getElementById('content').textContent).stage.scene.camera.eye")
+    page.wait_for_function(f"(first) => Math.abs(({EYE})().y - first.y) < 1e-3", arg=first)
+    assert eye(page) == pytest.approx(first, abs=1e-3)
 
 
 def test_a_hand_of_the_gallery_is_shown_in_3d(page: Page) -> None:

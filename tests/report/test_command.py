@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -63,17 +64,25 @@ def test_figures_are_what_plotly_draws_and_have_units_and_legends(content: dict[
     for figure in content["figures"]:
         go.Figure(figure)  # refuses properties and values that plotly.js does not know
         layout = figure["layout"]
-        assert layout["showlegend"]
         assert all("<img" not in trace["name"] for trace in figure["data"])  # plotly reads HTML in names
-        assert min(layout[part]["font"]["size"] for part in ("title", "legend")) >= 14
+        assert layout["title"]["font"]["size"] >= 14
         assert layout["yaxis"]["title"]["text"]
     for hand in content["hands"]:
         go.Figure({"data": hand["traces"], "layout": content["stage"]})
 
 
+def test_every_series_is_in_the_legend_of_its_panel_once(page: Path, content: dict[str, Any]) -> None:
+    for panel in page.read_text().split('<div class="panel">')[1:]:
+        figures = [content["figures"][int(index)] for index in re.findall(r'data-figure="(\d+)"', panel)]
+        drawn = {trace["name"] for figure in figures for trace in figure["data"]}
+        told = [unescape(name) for name in re.findall(r'data-series="([^"]*)"', panel)]
+        assert figures
+        assert sorted(told) == sorted(drawn)
+
+
 def test_curves_are_those_of_the_data(content: dict[str, Any]) -> None:
     figures = {figure["layout"]["title"]["text"]: figure for figure in content["figures"]}
-    efficiency = figures["frozen probe: EPE rel. to wrist"]
+    efficiency = figures["EPE rel. to wrist"]
     (simclr, peclr) = efficiency["data"]
     assert (simclr["name"], peclr["name"]) == ("SimCLR", "PeCLR")
     assert (peclr["x"], peclr["y"]) == ([100, 1000], [55.0, 46.0])  # 60 − 5 − labels / 100, plus the mean seed
@@ -118,6 +127,14 @@ def test_nothing_is_overwritten_silently(everything: Path, tmp_path: Path, capsy
     assert out.with_suffix(".csv").read_text() == "mine"
     assert main([*command, "--force"]) == 0
     assert out.with_suffix(".csv").read_text() != "mine"
+
+
+def test_a_table_is_not_replaced_by_the_report_on_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "results.json"
+    table.write_text(text := '{"rows": [{"weights": "a", "pa_epe_mm": 1.0}]}')
+    assert main(["report", str(table), "--out", str(tmp_path / "results.html"), "--force"]) == 2
+    assert f"would replace {table}" in capsys.readouterr().err
+    assert table.read_text() == text
 
 
 def test_photographs_that_have_moved_cost_the_gallery_only(

@@ -17,7 +17,7 @@ def write_test_run(folder: Path, seed: int) -> None:
 
 def test_everything_below_a_folder_is_found(everything: Path) -> None:
     findings = find_all([everything])
-    assert [path.name for path in findings.tables] == ["table.json"]
+    assert [table.path.name for table in findings.tables] == ["table.json"]
     assert sorted(run.kind for run in findings.runs) == ["FinetuneModule", "PretrainModule", "PretrainModule"]
     assert len(findings.evaluations) == 2
     scored = [row for row in findings.rows if row.protocol.startswith("scored on")]
@@ -67,7 +67,8 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_json_that_is_no_table_is_passed_over_in_folders_but_not_where_it_is_named(tmp_path: Path) -> None:
     write_test_run(tmp_path / "run", 0)
-    for name, content in (("other.json", "[1]"), ("broken.json", "{")):
+    trials = '{"rows": [{"trial": "baseline", "pa_epe_mm": 1.0}]}'
+    for name, content in (("other.json", "[1]"), ("broken.json", "{"), ("trials.json", trials)):
         (tmp_path / name).write_text(content)
     assert len(find_all([tmp_path]).rows) == 1
     with pytest.raises(ValueError, match=r"other\.json: expected a result table"):

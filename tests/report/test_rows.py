@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peclr.report.rows import METRICS, ResultRow, best_groups, group_rows, metrics_of, read_rows, without_seed
+from peclr.report.rows import METRICS, ResultRow, best_groups, group_rows, metrics_of, read_table, without_seed
 
 PA_EPE = next(metric for metric in METRICS if metric.name == "pa_epe_mm")
 PA_AUC = next(metric for metric in METRICS if metric.name == "pa_auc")
@@ -80,10 +80,10 @@ def test_both_outlines_of_tables_are_read(tmp_path: Path) -> None:
     flat.write_text(json.dumps({"seed": 7, "rows": rows}))
     nested.write_text(json.dumps({"seeds": [{"seed": 7, "rows": rows}, {"seed": 8, "rows": rows}]}))
     expected = ResultRow("p", "PeCLR", 8, 7, {"pa_epe_mm": 1.5})
-    assert read_rows(flat) == [expected]
-    assert read_rows(nested)[0] == expected
-    assert [found.seed for found in read_rows(nested)] == [7, 8]
-    assert [metric.name for metric in metrics_of(read_rows(flat))] == ["pa_epe_mm"]
+    assert read_table(flat).rows == [expected]
+    assert read_table(nested).rows[0] == expected
+    assert [found.seed for found in read_table(nested).rows] == [7, 8]
+    assert [metric.name for metric in metrics_of(read_table(flat).rows)] == ["pa_epe_mm"]
 
 
 def test_what_is_not_finite_or_has_failed_is_not_averaged(tmp_path: Path) -> None:
@@ -93,7 +93,13 @@ def test_what_is_not_finite_or_has_failed_is_not_averaged(tmp_path: Path) -> Non
         {"weights": "a", "status": "failed"},
     ]
     path.write_text(json.dumps({"rows": rows}))
-    assert read_rows(path) == [ResultRow("result", "a", None, None, {"epe_mm": 2.0})]
+    assert read_table(path).rows == [ResultRow("result", "a", None, None, {"epe_mm": 2.0})]
+
+
+def test_a_sweep_over_seeds_alone_goes_by_its_protocol(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps({"rows": [{"protocol": "seeds", "weights": "", "seed": 1, "pa_epe_mm": 2.0}]}))
+    assert read_table(path).rows == [ResultRow("seeds", "seeds", None, 1, {"pa_epe_mm": 2.0})]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,7 @@ def test_what_is_not_finite_or_has_failed_is_not_averaged(tmp_path: Path) -> Non
         ('{"rows": [3]}', "row 0: expected an object"),
         ('{"rows": [{"protocol": "p"}]}', "row 0: weights None"),
         ('{"rows": [{"weights": "a", "labels": "many"}]}', "labels 'many'"),
+        ('{"rows": [{"weights": "a", "labels": NaN}]}', "labels nan"),
         ('{"rows": [{"weights": "a", "seed": "x"}]}', "seed 'x'"),
         ('{"rows": [{"weights": "a", "pa_epe_mm": "small"}]}', "pa_epe_mm 'small'"),
     ],
@@ -113,5 +120,5 @@ def test_damaged_tables_are_named(content: str, complaint: str, tmp_path: Path) 
     path = tmp_path / "damaged.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"damaged\.json") as caught:
-        read_rows(path)
+        read_table(path)
     assert complaint in str(caught.value)

@@ -37,6 +37,15 @@ def test_a_run_without_metrics_has_no_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path) == {}
 
 
+def test_half_a_line_at_the_end_is_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    write(tmp_path / "begun", "")
+    write(tmp_path / "going", "epoch,step,train/loss\n0,10,5\n0,20,4\n1,3")
+    write(tmp_path / "killed", "epoch,step,train/loss\n0,10,5\n1")
+    assert read_curves(tmp_path / "begun") == {}
+    assert read_curves(tmp_path / "going") == {"train/loss": Curve((10, 20), (5.0, 4.0))}
+    assert read_curves(tmp_path / "killed") == {"train/loss": Curve((10,), (5.0,))}
+
+
 def test_kind_seed_and_data_come_from_the_config(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "seed_everything: 3\nmodel: {class_path: peclr.training.FinetuneModule}\ndata: {init_args: {num_labels: 80}}\n"
