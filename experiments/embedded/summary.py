@@ -14,16 +14,19 @@ Row = dict[str, Any]
 
 METRICS = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
 PROTOCOLS = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
-# Okabe & Ito 2008, with marks for those who cannot tell them apart
+# Okabe & Ito 2008, with marks for those who cannot tell them apart. In the benchmark's order of arms, a colour is an
+# objective, and a line a pairing.
 STYLES = (
     ("#999999", "x", ":"),
     ("#E69F00", "o", "--"),
     ("#0072B2", "o", "--"),
-    ("#D55E00", "s", "-"),
-    ("#56B4E9", "s", "-"),
-    ("#CC79A7", "^", "-"),
-    ("#009E73", "^", "-"),
-    ("#000000", "D", "-"),
+    ("#E69F00", "s", "-"),
+    ("#0072B2", "s", "-"),
+    ("#D55E00", "^", "-"),
+    ("#56B4E9", "^", "-"),
+    ("#CC79A7", "D", "-"),
+    ("#009E73", "D", "-"),
+    ("#000000", "v", "-"),
 )
 
 
@@ -101,11 +104,11 @@ def draw(results: dict[str, Any], out: Path) -> None:
     rows: list[Row] = results["rows"]
     shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
     with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
-        figure = Figure(figsize=(4.2 * len(shown) if len(shown) > 1 else 6.5, 7.4), layout="constrained")
-        axes = figure.subplots(2, len(shown), squeeze=False)
-        for column, protocol in enumerate(shown):
-            for line, metric in enumerate(("root_relative_epe_mm", "pa_epe_mm")):
-                _curves(axes[line, column], rows, protocol, metric)
+        figure = Figure(figsize=(9.6, 3.3 * len(shown) + 1), layout="constrained")
+        axes = figure.subplots(len(shown), 2, squeeze=False)
+        for line, protocol in zip(axes, shown, strict=True):
+            for axis, metric in zip(line, ("root_relative_epe_mm", "pa_epe_mm"), strict=True):
+                _curves(axis, rows, protocol, metric)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
         seeds = len(results["seeds"])
