@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -100,7 +100,7 @@ class PeclrCLI(LightningCLI):
         os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Give the trainer the run's folder: CSV metrics, checkpoints and results."""
+        """Give the trainer the run's folder, for metrics, checkpoints and results, and a bar that does not slow it."""
         config = self.config_init[str(self.subcommand)]
         folder = Path(config.run_dir)
         asked = self.config[str(self.subcommand)].trainer.logger
@@ -115,6 +115,8 @@ class PeclrCLI(LightningCLI):
         plugins = config.trainer.plugins or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
         wanted += [callbacks.FiniteLoss(), callbacks.ResultsFile(folder)]
+        if config.trainer.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in wanted):
+            wanted.append(callbacks.SparingProgressBar())
         if not any(isinstance(callback, artifacts.CheckpointArtifacts) for callback in wanted):
             wanted.append(artifacts.CheckpointArtifacts())
         return super().instantiate_trainer(**kwargs, callbacks=wanted)

@@ -73,29 +73,41 @@ def test_a_folder_with_a_run_in_it_is_not_overwritten(
     assert (pretrained / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
-def test_resuming_continues_to_the_new_end(pretrained: Path, embedded_hands: Path, tmp_path: Path) -> None:
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+def test_resuming_continues_to_the_new_end(embedded_hands: Path, tmp_path: Path) -> None:
+    resumed = tmp_path / "resumed"
     schedule = "--model.warmup_epochs=0"
-    assert pretrain(embedded_hands, straight, schedule, "--trainer.max_epochs=3") == 0
     assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=1") == 0
+    steps = json.loads((resumed / "results.json").read_text())["step"]
     last = f"--ckpt_path={resumed / 'checkpoints' / 'last.ckpt'}"
     before = (resumed / "metrics.csv").read_bytes()
     assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=3", last) == 0
-    assert json.loads((resumed / "results.json").read_text())["epoch"] == 3
+    results = json.loads((resumed / "results.json").read_text())
+    assert (results["epoch"], results["step"]) == (3, 3 * steps)
     assert len(list(resumed.glob("config*.yaml"))) == 2
     assert (resumed / "metrics.csv").read_bytes() == before, "what was measured before must stay"
     assert len(list(resumed.glob("resumed-*/metrics.csv"))) == 1
-    steps = [json.loads((run / "results.json").read_text())["step"] for run in (straight, resumed)]
-    assert steps[0] == steps[1]
+
+
+# four steps are an epoch
+LONGER = ("--data.pairing=same_image", "--trainer.max_epochs=2")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    assert pretrain(embedded_hands, run, *LONGER) == 0
+    return run
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
-    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    uninterrupted: Path,
+    embedded_hands: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
-    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
-    options = ("--data.pairing=same_image", "--trainer.max_epochs=2")
-    assert pretrain(embedded_hands, straight, *options) == 0
+    resumed = tmp_path / "resumed"
     step, calls = PretrainModule.training_step, iter(range(100))
 
     def interrupted(self: PretrainModule, batch: PairedViewBatch) -> torch.Tensor:
@@ -105,14 +117,14 @@ def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
 
     monkeypatch.setattr(PretrainModule, "training_step", interrupted)
     with pytest.raises(SystemExit) as stop:
-        pretrain(embedded_hands, resumed, *options)
+        pretrain(embedded_hands, resumed, *LONGER)
     assert stop.value.code == 128 + number
     monkeypatch.undo()
     saved = resumed / "checkpoints" / "last.ckpt"
     state = torch.load(saved, weights_only=True)
-    assert state["global_step"] == 6, "four steps are an epoch: this is the middle of the second"
-    assert pretrain(embedded_hands, resumed, *options, f"--ckpt_path={saved}") == 0
-    first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (straight, resumed))
+    assert state["global_step"] == 6, "this is the middle of the second"
+    assert pretrain(embedded_hands, resumed, *LONGER, f"--ckpt_path={saved}") == 0
+    first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (uninterrupted, resumed))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 

@@ -1,5 +1,6 @@
 """Real processes that are killed, and several that train together: `python -m peclr` as users start it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -119,6 +120,27 @@ def test_two_processes_of_lightning_stop_together_and_one_goes_on(
     assert not (run / "results.json").exists()
     assert peclr(finetune(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
     assert_same_head(alone, run)
+
+
+def test_two_processes_that_pre_train_together_survive_being_killed(embedded_hands: Path, tmp_path: Path) -> None:
+    """Bitwise, as BatchNorm and contrast see the same pairs on the same process again."""
+    few = (*TWO, "--model.micro_batch=2", "--data.batch_size=8", "--trainer.max_epochs=2")
+    straight, run = tmp_path / "straight", tmp_path / "run"
+    process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={straight}"))
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
+    process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={run}"))
+    last = wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=PATIENCE)
+    assert 0 < torch.load(last, weights_only=True)["global_step"] < 8, "killed before its end"
+    process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={run}", f"--ckpt_path={last}"))
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
+    first, second = weights_of(straight), weights_of(run)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    metrics = json.loads((run / "results.json").read_text())["metrics"]
+    assert metrics["train/effective_negatives"] == 2 * 8 - 2, "of both processes"
 
 
 def test_two_processes_of_torchrun_share_a_folder(alone: Path, embedded_hands: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,13 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         ValueError: it is damaged; names the newest good one in its folder.
     """
     check_checkpoint(path)
-    content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except RuntimeError as error:
+        if "PytorchStreamReader" not in str(error):
+            raise
+        # its reader is stricter than Python's about the archive's directory
+        raise ValueError(f"{path}: damaged: {error}; {_alternative(path)}") from error
     return content
 
 
@@ -84,7 +91,8 @@ def damage(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
+        # flipped bits make names that are no text, or ask for a password or a compression
         size = path.stat().st_size / _MEGABYTE
         return f"not a whole file of torch.save ({error}; {size:,.1f} MB)"
     return None if part is None else f"its part {part} is not what was written"

@@ -42,6 +42,15 @@ def pairs_per_process(pairs: int) -> list[int]:
     return [int(count) for count in counts]
 
 
+def max_over_hosts(number: int) -> int:
+    """The largest of all processes' numbers; told from host to host, as in `pairs_per_process`."""
+    if num_processes() == 1:
+        return number
+    largest = torch.tensor(number)
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group=_host_group(dist.group.WORLD))
+    return int(largest)
+
+
 @lru_cache(maxsize=1)
 def _host_group(world: Any) -> Any:
     """The processes of `world`, connected through their hosts: NCCL cannot send what lies there."""

@@ -1,4 +1,4 @@
-"""Callbacks that every run gets: one line per epoch, and the results as a file that programs can read."""
+"""Callbacks for any run: what it shows while it runs, and the results as a file that programs can read."""
 
 import json
 import math
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+
+_SECONDS_BETWEEN_READINGS = 1.0
 
 
 def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
@@ -50,6 +52,35 @@ class EpochLine(Callback):
         print(f"{self.label:<10} epoch {done}/{total}  {shown}  {rate:.1f} steps/s", flush=True)
 
 
+class SparingProgressBar(TQDMProgressBar):
+    """Lightning's bar, with the loss as it was up to a second ago: to read it, the host waits for the device.
+
+    Lightning's own reads it after every batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read: dict[str, Any] = {}
+        self._read_at = -math.inf
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """What the bar shows."""
+        now = time.monotonic()
+        if now - self._read_at >= _SECONDS_BETWEEN_READINGS:
+            self._read, self._read_at = dict(super().get_metrics(trainer, pl_module)), now
+        return self._read
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show its scores at once."""
+        self._read_at = -math.inf
+        super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the epoch's last values on the screen."""
+        self._read_at = -math.inf
+        super().on_train_epoch_end(trainer, pl_module)
+
+
 class FiniteLoss(Callback):
     """Stops a run whose loss is no longer a number, before its weights replace a good checkpoint.
 
@@ -59,8 +90,9 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look every `log_every_n_steps` steps."""
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set at run time
+        """Look every `log_every_n_steps` optimiser steps; with 0, which logs nothing in between, at epochs' ends."""
+        every = trainer.log_every_n_steps * trainer.accumulate_grad_batches  # type: ignore[attr-defined]  # set at run time
+        if every and (batch_idx + 1) % every == 0:
             self._check(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

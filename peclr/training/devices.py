@@ -15,5 +15,4 @@ def synchronise_batchnorm(module: nn.Module) -> None:
     A process that normalises its pairs alone tells by that which views belong together (SimCLR, §3.2). Parameters
     and keys of the state dict stay as they are.
     """
-    for name, child in module.named_children():
-        setattr(module, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]  # torch's
+    nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch's, without types

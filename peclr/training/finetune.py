@@ -16,6 +16,7 @@ from peclr.losses.pose import PoseLoss
 from peclr.metrics.pose import pose_metrics
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
+from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
 from peclr.training.optim import split_weight_decay
 from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
 
@@ -33,6 +34,7 @@ class FinetuneModule(pl.LightningModule):
         lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step.
         weight_decay: on weights; biases and BatchNorm are exempt.
         warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimiser step.
+        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class FinetuneModule(pl.LightningModule):
         lr_scaling: Literal["sqrt", "none"] = "sqrt",
         weight_decay: float = 2e-4,
         warmup_epochs: float = 0.0,
+        sync_batchnorm: bool = True,
     ) -> None:
         super().__init__()
         if weights is not None:
@@ -62,6 +65,7 @@ class FinetuneModule(pl.LightningModule):
         self.lr_scaling = lr_scaling
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
+        self.sync_batchnorm = sync_batchnorm
         self.val_scores = pose_metrics().clone(prefix="val/")
         self.test_scores = pose_metrics().clone(prefix="test/")
 
@@ -70,6 +74,11 @@ class FinetuneModule(pl.LightningModule):
         seen = getattr(getattr(self.trainer, "datamodule", None), "view_size", self.view_size)
         if seen != self.view_size:
             raise ValueError(f"model.view_size is {self.view_size} and data.view_size {seen}: expected the same")
+
+    def configure_model(self) -> None:
+        """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""
+        if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
+            synchronise_batchnorm(self.pose_net)
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
         """Predict hands.

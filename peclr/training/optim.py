@@ -76,20 +76,23 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def _scale_gradients(self, group: dict[str, Any]) -> None:
-        """Replace g by min(η‖w‖ / (‖g‖ + λ‖w‖ + ε) / lr, 1) · (g + λw), without waiting for the device."""
-        decay = group.get("weight_decay", 0.0)
-        for weight in group["params"]:
-            if weight.grad is None:
-                continue
-            weight_norm = torch.linalg.vector_norm(weight)
-            gradient_norm = torch.linalg.vector_norm(weight.grad)
-            ratio = self.trust_coefficient * weight_norm
-            ratio = ratio / (gradient_norm + decay * weight_norm + self.eps)
-            if self.clip:
-                ratio = (ratio / group["lr"]).clamp_max(1.0)
-            in_use = (weight_norm > 0) & (gradient_norm > 0)
-            ratio = torch.where(in_use, ratio, 1.0)
-            weight.grad.add_(weight * (decay * in_use)).mul_(ratio)
+        """Replace g by min(η‖w‖ / (‖g‖ + λ‖w‖ + ε) / lr, 1) · (g + λw), without waiting for the device.
+
+        All tensors at once, as on a GPU launching kernels for one after the other takes longer than computing.
+        """
+        weights = [weight for weight in group["params"] if weight.grad is not None]
+        if not weights:
+            return
+        gradients, decay = [weight.grad for weight in weights], group.get("weight_decay", 0.0)
+        weight_norms, gradient_norms = (torch.stack(torch._foreach_norm(part)) for part in (weights, gradients))
+        ratios = self.trust_coefficient * weight_norms / (gradient_norms + decay * weight_norms + self.eps)
+        if self.clip:
+            ratios = (ratios / group["lr"]).clamp_max(1.0)
+        ratios = torch.where(weight_norms > 0, ratios, 1.0)
+        ratios = torch.where(gradient_norms == 0, 0.0, ratios)  # so that what decay adds goes away again
+        if decay:
+            torch._foreach_add_(gradients, weights, alpha=decay)
+        torch._foreach_mul_(gradients, ratios.unbind())
 
 
 def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

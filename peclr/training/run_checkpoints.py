@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from peclr.checkpoints.durable import LAST_NAME, damage
+from peclr.losses.gather import max_over_hosts
 from peclr.training.interruption import Interruptions
 
 FOLDER = "checkpoints"
@@ -90,11 +90,8 @@ class RunCheckpoints(Checkpoint):
         return by_step or by_clock or trainer.global_step == trainer.max_steps
 
     def _act(self, trainer: pl.Trainer, wish: int) -> None:
-        """Save, requeue or stop: what any of the processes has to do, all do, after the same step."""
-        wish = max(wish, self._interruptions.received)
-        if trainer.world_size > 1:
-            agreed = trainer.strategy.reduce(torch.tensor(wish, device=trainer.strategy.root_device), reduce_op="max")
-            wish = int(agreed)
+        """Save, requeue or stop: what any process has to do, all do, after the same step; no device is waited for."""
+        wish = max_over_hosts(max(wish, self._interruptions.received))
         if wish == _NOTHING:
             return
         if wish == _SAVE:

@@ -10,7 +10,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's stub forgets it
 
-from peclr.checkpoints.durable import LAST_NAME
+from peclr.checkpoints.durable import LAST_NAME, PREVIOUS_NAME
 
 RUNS = Path("runs")
 # By which the process that a user starts tells the processes that Lightning starts from it.
@@ -57,8 +57,12 @@ def choose_run_folder(given: Path | None, name: str, ckpt_path: Path | None) -> 
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The last that a run saved: by itself, or by Lightning when SLURM announced that it would take the node away."""
-    found = [path for path in (run / "checkpoints" / LAST_NAME, *run.glob("hpc_ckpt_*.ckpt")) if path.is_file()]
+    """The last that a run saved: by itself, or by Lightning when SLURM announced that it would take the node away.
+
+    Without hard links there is none but `previous.ckpt` for a moment, see `write_checkpoint`.
+    """
+    own = (run / "checkpoints" / name for name in (LAST_NAME, PREVIOUS_NAME))
+    found = [path for path in (*own, *run.glob("hpc_ckpt_*.ckpt")) if path.is_file()]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 

@@ -90,6 +90,25 @@ def damaged(path: Path, how: str) -> None:
     path.write_bytes(left[how])
 
 
+@pytest.mark.parametrize("place", ["first header", "name in the directory", "compression", "disk number"])
+def test_a_bit_that_flips_in_the_archives_own_records_is_told(place: str, tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    write_checkpoint(content(1), tmp_path / "previous.ckpt")
+    write_checkpoint(content(2), path)
+    data = bytearray(path.read_bytes())
+    directory = data.index(b"PK\x01\x02")  # its fields: PKWARE's APPNOTE.TXT, 4.3.12
+    spot, bit = {
+        "first header": (0, 3),
+        "name in the directory": (directory + 46, 7),
+        "compression": (directory + 10, 3),
+        "disk number": (directory + 35, 0),
+    }[place]
+    data[spot] ^= 1 << bit
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"last\.ckpt: damaged: .*previous\.ckpt"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("how", ["flipped", "truncated", "empty", "text"])
 def test_damage_is_told_with_the_newest_good_one(how: str, tmp_path: Path) -> None:
     for value, name in enumerate(("a.ckpt", "b.ckpt", "last.ckpt")):

@@ -1,5 +1,6 @@
 """Two processes that share a batch compute the loss and the gradients of one process that has all of it."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -27,13 +28,10 @@ Results = dict[str, dict[str, Tensor]]
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Results]:
     """What one process computes ("1-0"), and each of two ("2-0", "2-1")."""
     folder = tmp_path_factory.mktemp("processes")
-    runs = {f"{world_size}-{rank}": (rank, world_size) for world_size in (1, 2) for rank in range(world_size)}
-    processes = [
-        subprocess.Popen([sys.executable, str(WORKER), str(rank), str(world_size), str(folder)])
-        for rank, world_size in runs.values()
-    ]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0, 0]
-    return {name: torch.load(folder / f"{name}.pt", weights_only=True) for name in runs}
+    processes = [subprocess.Popen([sys.executable, str(WORKER), str(rank), "2", str(folder)]) for rank in range(2)]
+    alone = runpy.run_path(str(WORKER))["run"](0, 1)
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    return {"1-0": alone, **{f"2-{rank}": torch.load(folder / f"2-{rank}.pt", weights_only=True) for rank in range(2)}}
 
 
 @pytest.mark.parametrize("split", ["even", "uneven"])
@@ -57,4 +55,5 @@ def test_false_negatives_are_counted_over_processes(results: dict[str, Results],
     # hands 0 0 1 1 2 2 (3): two views of the one other pair, except for the last of seven
     assert alone["false_negatives"].item() == pytest.approx(2 if split == "even" else 2 * 6 / 7)
     assert together["false_negatives"].item() == alone["false_negatives"].item()
+    assert together["largest"].item() == 10, "what the other one said"
     assert together["counts"].tolist() == {"even": [3, 3], "uneven": [5, 2]}[split]

@@ -100,15 +100,22 @@ def test_the_log_tells_negatives_from_the_optimisers_batch(
     assert logged["train/false_negatives"] == pytest.approx(false_negatives)
 
 
-def test_batchnorm_is_synchronised_on_several_gpus_only(pairs: PairedViewDataModule, tmp_path: Path) -> None:
-    module = PretrainModule(tiny_encoder(), SimCLR())
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+def test_batchnorm_is_synchronised_on_several_gpus_only(
+    kind: str, pairs: PairedViewDataModule, labelled: LabelledHandDataModule, tmp_path: Path
+) -> None:
+    cases: dict[str, tuple[Any, pl.LightningDataModule]] = {
+        "pretrain": (PretrainModule(tiny_encoder(), SimCLR()), pairs),
+        "finetune": (FinetuneModule(tiny_encoder(), view_size=32), labelled),
+    }
+    module, data = cases[kind]
     run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
-    run.fit(module, pairs)
+    run.fit(module, data)
     assert not any(isinstance(layer, nn.SyncBatchNorm) for layer in module.modules())
     before = module.state_dict()
     for wanted in (False, True):
         module.sync_batchnorm = wanted
-        with patch("peclr.training.pretrain.wants_sync_batchnorm", return_value=True):
+        with patch(f"peclr.training.{kind}.wants_sync_batchnorm", return_value=True):
             module.configure_model()
         kinds = {type(layer) for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
         assert kinds == ({nn.SyncBatchNorm} if wanted else {nn.BatchNorm1d, nn.BatchNorm2d})

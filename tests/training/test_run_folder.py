@@ -104,6 +104,8 @@ def test_the_newest_of_ours_and_lightnings_checkpoints_is_gone_on_from(tmp_path:
     assert newest_checkpoint(tmp_path) == tmp_path / "hpc_ckpt_2.ckpt"
     os.utime(last, (40, 40))
     assert newest_checkpoint(tmp_path) == last
+    last.replace(last.with_name("previous.ckpt"))
+    assert newest_checkpoint(tmp_path) == last.with_name("previous.ckpt"), "killed between two renamings"
 
 
 def test_a_rendezvous_without_a_store_needs_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities import move_data_to_device
 from torch import nn
 
@@ -16,11 +18,12 @@ from peclr.data.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
-from peclr.training.callbacks import FiniteLoss
+from peclr.training.callbacks import FiniteLoss, SparingProgressBar
 from peclr.training.optim import LARS, split_weight_decay
 from peclr.training.throughput import CompileEncoder
 
 PAIRS, SIZE = 4, 32
+CALLBACKS = "peclr.training.callbacks"
 
 
 def paired_batch(device: str) -> dict[str, torch.Tensor]:
@@ -85,19 +88,38 @@ def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Tr
         max_steps=4,
         logger=False,
         enable_checkpointing=False,
-        enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        **options,
+        **{"enable_progress_bar": False, **options},
     )
     trainer.fit(module, data)
     return module, trainer
 
 
 def test_the_callback_looks_at_the_loss_only_when_it_is_logged(embedded_hands: Path, tmp_path: Path) -> None:
-    with patch("peclr.training.callbacks.math.isfinite", return_value=True) as looked:
+    with patch(f"{CALLBACKS}.math.isfinite", return_value=True) as looked:
         fit(embedded_hands, tmp_path, callbacks=[FiniteLoss()], log_every_n_steps=2)
     assert looked.call_count == 2 + 1  # and at the end of the epoch
+
+
+@pytest.mark.parametrize(("every", "accumulated", "looks"), [(0, 1, 0), (1, 2, 4), (3, 1, 2)])
+def test_the_loss_is_looked_at_every_so_many_optimiser_steps(every: int, accumulated: int, looks: int) -> None:
+    trainer: Any = SimpleNamespace(
+        log_every_n_steps=every, accumulate_grad_batches=accumulated, callback_metrics={"train/loss": torch.ones(())}
+    )
+    with patch(f"{CALLBACKS}.math.isfinite", return_value=True) as looked:
+        for batch in range(8):
+            FiniteLoss().on_train_batch_end(trainer, pl.LightningModule(), None, None, batch)
+    assert looked.call_count == looks
+
+
+def test_the_progress_bar_does_not_read_the_loss_after_every_step(embedded_hands: Path, tmp_path: Path) -> None:
+    with (
+        patch.object(TQDMProgressBar, "get_metrics", return_value={}) as read,
+        patch(f"{CALLBACKS}._SECONDS_BETWEEN_READINGS", 3600.0),
+    ):
+        fit(embedded_hands, tmp_path, callbacks=[SparingProgressBar()], enable_progress_bar=True)
+    assert read.call_count == 1 + 1  # the first, and at the end of the epoch
 
 
 def test_compiled_runs_learn_the_same_and_write_the_same_checkpoints(embedded_hands: Path, tmp_path: Path) -> None:
