@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.data.background_bank import BackgroundBank
+from peclr.data.hand_outlines import HandOutlines, Outline
 from peclr.data.photos import Photos
 from peclr.data.samples import HandSample, HandSource
 from peclr.data.sampling import RandomStreams
@@ -20,13 +22,9 @@ from peclr.data.views import Matrix, warp
 
 Image = NDArray[np.uint8]
 
-# Of the side of a view: a background is larger, and each view takes another part of it.
-_MARGIN: Final = 1.25
-# JPEG leaves noise in masks; below and above these shares, a pixel is wholly background or wholly hand.
-_NOISE: Final = 0.125
-_HAND: Final = np.clip((np.arange(256, dtype=np.float32) / 255 - _NOISE) / (1 - 2 * _NOISE), 0, 1)
-# Of a picture's side: how far around a hand that is removed its surroundings are averaged.
-_FILL: Final = 0.1
+# From one half to the whole becomes from nothing to the whole: pixels at the outline that are partly of the old
+# background, of a green screen for example, would be a fringe.
+_INWARDS: Final = np.clip(2 * np.arange(256) - 255, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,16 @@ class ReplaceBackground:
     Attributes:
         probability: Of each view.
         folder: Photographs to take backgrounds from; by default the sources' own, their hands painted over.
-        feather: Standard deviation of the blur of the mask's edge, pixels of the view.
-        bank: Number of backgrounds in an epoch, drawn anew for each. They are decoded once and kept: one for
-            each view would cost as much as all the rest of it: 256 for views of 128 px are 20 MB in each worker.
+        feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards:
+            half of an outline's pixels are of the old background.
+        bank: Number of backgrounds that views of an epoch draw from, each another part of one; with every epoch some
+            are exchanged. They are decoded once and kept, as one for each view would cost as much as all the rest of
+            it: 256 for views of 128 px are 20 MB in each worker.
     """
 
     probability: float = 0.5
     folder: str | None = None
-    feather: float = 1.0
+    feather: int = 1
     bank: int = 256
 
     def __post_init__(self) -> None:
@@ -61,54 +61,89 @@ class Behind(NamedTuple):
 
     Attributes:
         background: (S, S, 3), RGB, of the size of the view.
-        mask: (H, W), the hand in the photograph at full size, 255 where it shows.
+        outline: Of the hand in the photograph.
         feather: See `ReplaceBackground`.
     """
 
     background: Image
-    mask: Image
-    feather: float
+    outline: Outline
+    feather: int
 
-    def put(self, view: Image, view_from_photo: Matrix, sample: HandSample) -> Image:
-        """Replaces what surrounds the hand.
+    def render(self, sample: HandSample, view_from_photo: Matrix, view_from_pixels: Matrix) -> Image:
+        """Renders a view, of the photograph only what shows the hand.
 
         Args:
-            view: (S, S, 3), before photometric augmentation.
+            sample: What the view is taken from.
             view_from_photo: (3, 3), pixels of the view ← pixels of the photograph at full size.
-            sample: What the view was taken from.
+            view_from_pixels: (3, 3), pixels of the view ← pixels of the sample's image.
+
+        Returns:
+            (S, S, 3), before photometric augmentation.
 
         Raises:
             ValueError: If mask and photograph differ in size.
         """
-        if "photo_from_image" not in sample and self.mask.shape != sample["image"].shape[:2]:
-            height, width = sample["image"].shape[:2]
-            mask = f"{self.mask.shape[1]} × {self.mask.shape[0]} px"
+        height, width = sample["image"].shape[:2]
+        if "photo_from_image" not in sample and (self.outline.height, self.outline.width) != (height, width):
+            mask = f"{self.outline.width} × {self.outline.height} px"
             raise ValueError(f"{sample['id']}: the mask has {mask}, the picture {width} × {height}")
-        hand = warp(self.mask, view_from_photo, len(view))
+        view = self.background.copy()
+        corners = self.outline.transformed(view_from_photo)
+        left, top, width, height = self._around(corners, len(view))
+        if not (width > 0 and height > 0):
+            return view
+        hand = self.outline.fill(corners, (left, top), (width, height))
         if self.feather:
-            hand = cv2.GaussianBlur(hand, (0, 0), self.feather).astype(np.uint8, copy=False)
-        weights = [cv2.LUT(hand, table).astype(np.float32, copy=False) for table in (_HAND, 1 - _HAND)]
-        return cv2.blendLinear(view, self.background, *weights).astype(np.uint8, copy=False)
+            blur = 2 * self.feather + 1
+            hand = cv2.blur(hand, (blur, blur)).astype(np.uint8, copy=False)
+        weight = cv2.cvtColor(cv2.LUT(hand, _INWARDS), cv2.COLOR_GRAY2RGB)
+        part_from_view = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]])
+        front = warp(sample["image"], part_from_view @ view_from_pixels, (width, height))
+        part = view[top : top + height, left : left + width]
+        # in 8 bits throughout: cv2.blendLinear needs floats and takes twice as long
+        back = cv2.multiply(part, cv2.bitwise_not(weight), scale=1 / 255)
+        cv2.add(cv2.multiply(front, weight, scale=1 / 255), back, dst=part)
+        return view
+
+    def _around(self, corners: NDArray[np.float32], size: int) -> tuple[int, int, int, int]:
+        """Left, top, width and height of the part of the view that the hand and its blurred edge are in."""
+        if not len(corners):
+            return 0, 0, 0, 0
+        x, y, width, height = cv2.boundingRect(corners)
+        rim = self.feather + 1
+        left, top = max(x - rim, 0), max(y - rim, 0)
+        return left, top, min(x + width + rim, size) - left, min(y + height + rim, size) - top
 
 
 class Backgrounds:
     """Draws backgrounds for views of one size."""
 
-    def __init__(self, settings: ReplaceBackground, sources: Sequence[HandSource], size: int, seed: int) -> None:
+    def __init__(
+        self, settings: ReplaceBackground, sources: Sequence[HandSource], size: int, pairs: int, seed: int
+    ) -> None:
         """Looks for the masks, and for photographs if a folder is given.
+
+        Args:
+            settings: See there.
+            sources: Of the views.
+            size: Side of the views, px.
+            pairs: How many items there are.
+            seed: Of everything random.
 
         Raises:
             ValueError: If a source has no masks; the message names it.
         """
         for source in sources:
             source.check_masks()
-        self._settings, self._size = settings, size
-        self._masked = settings.folder is None
-        self._donors: Sequence[HandSource] = sources if settings.folder is None else [Photos(settings.folder)]
-        self._streams, self._choices = RandomStreams("background", seed), RandomStreams("bank", seed)
-        self._epoch, self._bank = -1, dict[int, Image]()
+        self._settings, self._sources = settings, sources
+        self._outlines = [HandOutlines(source) for source in sources]
+        own = settings.folder is None
+        donors = sources if settings.folder is None else [Photos(settings.folder)]
+        self._bank = BackgroundBank(donors, self._outlines if own else None, size, settings.bank, pairs, seed)
+        self._streams, self._pairs = RandomStreams("background", seed), pairs
+        self._epoch, self._drawn = -1, np.empty((0, 2, 5), np.float32)  # the numbers of an epoch
 
-    def draw(self, epoch: int, index: int, source: HandSource, images: tuple[int, int]) -> list[Behind | None]:
+    def draw(self, epoch: int, index: int, source: int, images: tuple[int, int]) -> list[Behind | None]:
         """What is to be behind the hands of an item's two views; None leaves a view as it is.
 
         Its random numbers are apart from those of the views, which keep their geometry and colours.
@@ -116,72 +151,16 @@ class Backgrounds:
         Args:
             epoch: From 0.
             index: Of the item.
-            source: Where it is from.
+            source: Number of the source that it is from.
             images: Indices into the source, which may be the same.
         """
-        stream = self._streams.at(epoch, index)
-        chosen = [bool(stream.random() < self._settings.probability) for _ in images]
-        masks = {image: source.read_mask(image) for image, replaced in zip(images, chosen, strict=True) if replaced}
-        return [
-            Behind(_part(self._background(epoch, stream), self._size, stream), masks[image], self._settings.feather)
-            if replaced
-            else None
-            for image, replaced in zip(images, chosen, strict=True)
-        ]
-
-    def _background(self, epoch: int, stream: np.random.Generator) -> Image:
-        """Any picture of the epoch's bank, decoded when it is first needed."""
-        number = int(stream.integers(self._settings.bank))
         if epoch != self._epoch:
-            self._epoch, self._bank = epoch, {}
-        if number not in self._bank:
-            choice = self._choices.at(epoch, number)
-            donor = self._donors[int(choice.integers(len(self._donors)))]
-            index = int(choice.integers(len(donor)))
-            side = round(_MARGIN * self._size)
-            picture = _middle(donor.read(index, 2 * side)["image"], side)
-            if self._masked:
-                picture = _without_hand(picture, _middle(donor.read_mask(index), side))
-            self._bank[number] = picture
-        return self._bank[number]
-
-
-def _middle(picture: Image, side: int) -> Image:
-    """The square in the middle of a picture (H, W) or (H, W, 3), resized."""
-    height, width = picture.shape[:2]
-    half = min(height, width) // 2
-    top, left = height // 2 - half, width // 2 - half
-    square = picture[top : top + 2 * half, left : left + 2 * half]
-    shrinks = 2 * half > side
-    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).astype(
-        np.uint8, copy=False
-    )
-
-
-def _without_hand(picture: Image, mask: Image) -> Image:
-    """Paints over a hand with the mean of what is around it: the further away, the less it counts."""
-    # what is filled in is smooth: a quarter of the resolution is enough for it
-    size = picture.shape[0] // 4
-    small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    # a little more than the hand, whose edge is blurred
-    wider = cv2.dilate(mask, np.ones((5, 5), np.uint8))
-    around = (cv2.resize(wider, (size, size), interpolation=cv2.INTER_AREA) < 255 * _NOISE).astype(np.float32)
-    if not around.any():
-        return picture
-    # far from anything known, the mean of all that is known
-    mean = small[around > 0].mean(axis=0).astype(np.float32)
-    weight = cv2.GaussianBlur(around, (0, 0), _FILL * size) + 1e-3
-    known = cv2.GaussianBlur(small * around[..., None], (0, 0), _FILL * size) + 1e-3 * mean
-    filled = cv2.resize(known / weight[..., None], picture.shape[:2], interpolation=cv2.INTER_LINEAR)
-    hidden = cv2.GaussianBlur(wider, (0, 0), 1.5)
-    filled = np.clip(filled, 0, 255).astype(np.uint8)
-    return cv2.blendLinear(picture, filled, 1 - _HAND[hidden], _HAND[hidden]).astype(np.uint8, copy=False)
-
-
-def _part(picture: Image, size: int, stream: np.random.Generator) -> Image:
-    """A square of a background, perhaps mirrored."""
-    spare = picture.shape[0] - size + 1
-    down, right, side = stream.random(3).tolist()
-    top, left = int(down * spare), int(right * spare)
-    part = picture[top : top + size, left : left + size]
-    return cv2.flip(part, 1).astype(np.uint8, copy=False) if side < 0.5 else part.copy()
+            # all at once: to jump to each item's numbers would cost as much as to draw a hand's outline
+            drawn = self._streams.at(epoch).random((self._pairs, 2, 5), np.float32)
+            self._epoch, self._drawn = epoch, drawn
+        behind: list[Behind | None] = [None, None]
+        for view, (chance, *place) in enumerate(self._drawn[index].tolist()):
+            if chance < self._settings.probability:
+                outline = self._outlines[source].of(self._sources[source].hand_of(images[view]))
+                behind[view] = Behind(self._bank.draw(epoch, *place), outline, self._settings.feather)
+        return behind

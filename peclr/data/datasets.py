@@ -78,11 +78,13 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self.border, self.on_bad_image, self.skipped = border, on_bad_image, SkipList()
         self._recolour = None if photometric is None else Recolour(photometric)
         self._streams = RandomStreams("view", seed)
-        self._backgrounds = None if background is None else Backgrounds(background, self.sources, view_size, seed)
         chosen = pairing_of(pairing)
         self._pairs = [chosen.within(source) for source in self.sources]
         self.sizes = [len(pairs) for pairs in self._pairs]
         self._ends = list(accumulate(self.sizes))
+        self._backgrounds = None
+        if background is not None:
+            self._backgrounds = Backgrounds(background, self.sources, view_size, len(self), seed)
         self._with_joints = with_joints
         self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
 
@@ -108,7 +110,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         keep = pixels_to_keep(self.view_size, min(view.scale for view in geometry))
         first = source.read(images[0], keep)
         samples = first, first if images[1] == images[0] else source.read(images[1], keep)
-        behind = [None, None] if self._backgrounds is None else self._backgrounds.draw(epoch, index, source, images)
+        behind = [None, None] if self._backgrounds is None else self._backgrounds.draw(epoch, index, number, images)
         views = np.empty((2, 3, self.view_size, self.view_size), np.uint8)
         matrices = np.empty((2, 2, 3, 3), np.float32)
         for view in (0, 1):
@@ -253,9 +255,10 @@ def _render(
     """Warps, perhaps replaces the background, recolours, and writes the view to `out` (3, S, S)."""
     reduced = "photo_from_image" in sample
     view_from_pixels = view_from_photo @ sample["photo_from_image"] if reduced else view_from_photo
-    view = warp(sample["image"], view_from_pixels, out.shape[-1], border)
-    if behind is not None:
-        view = behind.put(view, view_from_photo, sample)
+    if behind is None:
+        view = warp(sample["image"], view_from_pixels, out.shape[-1], border)
+    else:
+        view = behind.render(sample, view_from_photo, view_from_pixels)
     if recolour is not None:
         view = recolour(view, stream)
     cv2.split(view, list(out))

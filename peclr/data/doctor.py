@@ -107,6 +107,13 @@ def _freihand(root: Path, split: str, look: Look) -> Iterator[Finding]:
         return
     labels = "labels are whole" if source.has_labels else f"no {split}_xyz.json: for prediction only"
     yield Finding("ok", f"FreiHAND {split}: {source.num_hands:,} hands, {len(source):,} images, {labels}")
+    if split == "training":
+        try:
+            source.check_masks()
+        except ValueError as error:
+            yield Finding("ok", f"no masks, hence no `background` in pre-training: {error}")
+        else:
+            yield Finding("ok", "masks of all hands: pre-training can replace their `background`")
     yield from _unreadable([rgb / f"{number:08d}.jpg" for number in range(len(source))], look, unzip)
     yield from _packed_labels("freihand", root, split)
 

@@ -123,9 +123,9 @@ class FreiHAND(HandSource):
         if missing is not None:
             raise ValueError(f"{folder / missing} is missing; expected a mask for each of the {self.num_hands} hands")
 
-    def read_mask(self, index: int) -> NDArray[np.uint8]:
-        """See `HandSource`: the versions of a hand share its mask, as they show it at the same place."""
-        return read_grey(self.root / self.split / "mask" / f"{self.hand_of(index):08d}.jpg")
+    def read_mask(self, hand: int) -> NDArray[np.uint8]:
+        """See `HandSource`."""
+        return read_grey(self.root / self.split / "mask" / f"{hand:08d}.jpg")
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HandSource`."""

@@ -36,7 +36,10 @@ class SourcePairs(ABC):
 
     @abstractmethod
     def hands(self) -> NDArray[np.int64]:
-        """(items,), the hand that the first view of each item shows."""
+        """(items,), the hand that the first view of each item shows.
+
+        The second view shows it, too, except with `Similar`: that hand is drawn each epoch, and no number here tells.
+        """
 
 
 class Pairing(ABC):
@@ -68,6 +71,10 @@ class Similar(Pairing):
 
     A hand without a similar one among those that are trained on, because that one is held out, is paired across its
     own versions.
+
+    A batch's `hand` tells the first view's. Where the second view shows a hand that another pair of the batch shows as
+    well, the two are each other's negatives: neither `unique_hands_in_batch` prevents nor `train/false_negatives`
+    counts that.
     """
 
     def __init__(self, pairs: str | Path, nearest: int = 1) -> None:

@@ -90,8 +90,11 @@ class HandSource(ABC):
         """
         raise ValueError(f"{self.name} has no masks of its hands, without which backgrounds cannot be replaced")
 
-    def read_mask(self, index: int) -> NDArray[np.uint8]:
-        """Reads where the hand is in image `index`: (H, W) of the photograph at full size, 255 where it shows."""
+    def read_mask(self, hand: int) -> NDArray[np.uint8]:
+        """Reads where a hand is in its photographs: (H, W) at full size, 255 where it shows.
+
+        Sources whose versions of a hand show it at different places have no masks.
+        """
         raise ValueError(f"{self.name} has no masks of its hands")
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:

@@ -88,9 +88,9 @@ class SelectedHands(HandSource):
         """Those of the whole source."""
         self.source.check_masks()
 
-    def read_mask(self, index: int) -> NDArray[np.uint8]:
-        """Reads the mask of one image."""
-        return self.source.read_mask(int(self._images[index]))
+    def read_mask(self, hand: int) -> NDArray[np.uint8]:
+        """Reads the mask of one hand."""
+        return self.source.read_mask(int(self.hands[hand]))
 
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""

@@ -161,7 +161,9 @@ def pixels_to_keep(size: int, finest: float) -> float:
     return 2 * size / finest
 
 
-def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: Border = "black") -> NDArray[np.uint8]:
+def warp(
+    image: NDArray[np.uint8], view_from_image: Matrix, size: int | tuple[int, int], border: Border = "black"
+) -> NDArray[np.uint8]:
     """Renders a view, bilinear.
 
     Where the view is less than half as fine as the image, bilinear samples would skip pixels. Then four samples are
@@ -172,25 +174,26 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
     Args:
         image: (H, W, 3), uint8.
         view_from_image: (3, 3), view pixels ← image pixels.
-        size: Side of the view, px.
+        size: Side of the view, px; or width and height.
         border: What is beyond the image.
 
     Returns:
-        (size, size, 3), uint8.
+        (size, size, 3), uint8; or (height, width, 3).
     """
+    width, height = (size, size) if isinstance(size, int) else size
     (a, b, _), (c, d, _), _ = view_from_image.tolist()
     mode = _BORDER_MODES[border]
     reduction = 1 / math.sqrt(abs(a * d - b * c))
     if reduction < 2:
-        view = cv2.warpAffine(image, view_from_image[:2], (size, size), borderMode=mode)
+        view = cv2.warpAffine(image, view_from_image[:2], (width, height), borderMode=mode)
         return view.astype(np.uint8, copy=False)
     double_from_image = _from_blocks(2) @ view_from_image  # pixels of the view are blocks of the doubled one
     block = min(int(reduction / 2), *image.shape[:2])
     if block > 1:
         image = _average_blocks(image, block)
         double_from_image = double_from_image @ _from_blocks(block)
-    double = cv2.warpAffine(image, double_from_image[:2], (2 * size, 2 * size), borderMode=mode)
-    return cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    double = cv2.warpAffine(image, double_from_image[:2], (2 * width, 2 * height), borderMode=mode)
+    return cv2.resize(double, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _from_blocks(block: int) -> Matrix:

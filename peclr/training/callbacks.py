@@ -45,9 +45,8 @@ class EpochLine(Callback):
             return
         seconds = time.perf_counter() - self._started
         metrics = _scalars(trainer.callback_metrics)
-        shown = "  ".join(
-            f"{name} {value:.3f}" for name, value in metrics.items() if name.startswith(("train/", "val/"))
-        )
+        told = [name for name in metrics if name == "train/loss" or name.startswith(("val/", "probe/"))]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in told)
         rate = trainer.num_training_batches / max(seconds, 1e-9)
         print(f"{self.label:<10} epoch {done}/{total}  {shown}  {rate:.1f} steps/s", flush=True)
 

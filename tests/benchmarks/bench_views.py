@@ -127,7 +127,7 @@ def augmented(
 def view_pair_over_imread(root: Path, rounds: int = 1500, background: ReplaceBackground | None = None) -> float:
     """A pair of 128 px views with colour jitter over cv2.imread of its file.
 
-    With backgrounds, once masks have been traced: that is done once in a run.
+    With backgrounds, in one epoch, once masks have been traced and its backgrounds made.
     """
     source = FreiHAND(root)
     dataset = augmented(source, background=background)
@@ -137,7 +137,7 @@ def view_pair_over_imread(root: Path, rounds: int = 1500, background: ReplaceBac
     taken = medians(
         {
             "imread": lambda number: cv2.imread(source.image_file(number % HANDS)),
-            "pair": lambda number: dataset[number, number % HANDS],
+            "pair": lambda number: dataset[number if background is None else 0, number % HANDS],
         },
         rounds,
     )
