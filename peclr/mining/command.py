@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from peclr.data.pairs_file import MinedPairs
     from peclr.data.samples import HandSource
+    from peclr.predict.network import TrainedNetwork
 
 _PAIRS_SHOWN: Final = 8
 
@@ -24,7 +26,7 @@ def mine_main(arguments: list[str]) -> int:
         arguments: What follows it on the command line.
 
     Returns:
-        0; ValueError and FileExistsError tell what the user can mend.
+        0; ValueError, FileExistsError and FileNotFoundError tell what the user can mend.
     """
     options = _parser().parse_args(arguments)
     picture = options.picture or options.out.with_suffix(".png")
@@ -38,35 +40,79 @@ def mine_main(arguments: list[str]) -> int:
     if options.neighbours < 1 or options.components < 1:
         raise ValueError(f"--neighbours {options.neighbours} --components {options.components}: expected at least 1")
 
+    if options.ignore_labels and options.detector is None:
+        raise ValueError("--ignore-labels needs --detector RUN, which tells the joints instead")
+
     import cv2
 
     from peclr.data.pairs_file import write_pairs
     from peclr.mining.picture import draw_pairs
 
+    cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
     sources = [_source(root, options.split) for root in options.data]
-    mined = [_mine(source, options) for source in sources]
-    facts = {"neighbours": options.neighbours, "components": options.components, "other_film": options.other_film}
+    detectors = _detectors(sources, options)
+    films = [films_of(source) if options.other_film else None for source in sources]
+    mined = []
+    for number, source in enumerate(sources):
+        joints = _joints(source, detectors[number])
+        mined.append(_mine(source, joints, films[number], options))
+        if number == 0:
+            picture_of = draw_pairs(source, joints, mined[0], _PAIRS_SHOWN)
+    facts = {
+        "neighbours": options.neighbours,
+        "components": options.components,
+        "other_film": options.other_film,
+        "joints": ["labels" if detector is None else str(detector.checkpoint) for detector in detectors],
+    }
     write_pairs(options.out, mined, facts)
-    cv2.imwrite(str(picture), draw_pairs(sources[0], mined[0], _PAIRS_SHOWN)[..., ::-1])
+    cv2.imwrite(str(picture), picture_of[..., ::-1])
     print(f"{options.out} and {picture}")
     return 0
 
 
-def _mine(source: HandSource, options: argparse.Namespace) -> MinedPairs:
+def _detectors(sources: Sequence[HandSource], options: argparse.Namespace) -> list[TrainedNetwork | None]:
+    """The network that tells the joints of each source; None where labels do."""
+    from peclr.mining.keypoints import has_labels
+    from peclr.predict.network import load_network
+
+    trained = None if options.detector is None else load_network(options.detector)
+    chosen: list[TrainedNetwork | None] = []
+    for source, root in zip(sources, options.data, strict=True):
+        labelled = has_labels(source)
+        if not labelled and trained is None:
+            raise ValueError(
+                f"{root}: {source.name} without labels; give --detector RUN, a fine-tuned network that finds 2-D joints"
+            )
+        chosen.append(None if labelled and not options.ignore_labels else trained)
+    return chosen
+
+
+def _joints(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np.float32]:
+    """(hands, 21, 2), pixels of each hand's first version."""
+    from peclr.mining.keypoints import detected_joints, labelled_joints
+
+    if detector is None:
+        print(f"{source.name}: joints of the labels")
+        return labelled_joints(source)
+    print(f"{source.name}: joints of {detector.checkpoint}, views of {detector.view_size} px")
+    return detected_joints(detector, source)
+
+
+def _mine(
+    source: HandSource, joints: NDArray[np.float32], films: NDArray[Any] | None, options: argparse.Namespace
+) -> MinedPairs:
     import numpy as np
 
     from peclr.data.pairs_file import NOBODY, MinedPairs
     from peclr.mining.neighbours import nearest, normalise_joints, principal_components
 
-    joints = labelled_joints(source)
-    films = films_of(source) if options.other_film else None
     started = time.perf_counter()
     try:
         poses = normalise_joints(joints)
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
     descriptors, share = principal_components(poses, options.components)
-    neighbours, distances = nearest(descriptors, options.neighbours, films)
+    neighbours, distances = nearest(descriptors, options.neighbours, films, progress=True)
     seconds = time.perf_counter() - started
     alone = int((neighbours[:, 0] == NOBODY).sum())
     print(
@@ -75,27 +121,6 @@ def _mine(source: HandSource, options: argparse.Namespace) -> MinedPairs:
         + (f"; {alone:,} hands without a neighbour" if alone else "")
     )
     return MinedPairs(source.name, source.identity(), neighbours, distances)
-
-
-def labelled_joints(source: HandSource) -> NDArray[np.float32]:
-    """(hands, 21, 2), the 2-D joints of each hand's first version, from the labels.
-
-    Raises:
-        ValueError: If a hand has none.
-    """
-    import numpy as np
-    from tqdm import tqdm
-
-    known = source.joints_2d_of_hands()
-    if known is not None:
-        return known
-    joints = []
-    for hand in tqdm(range(source.num_hands), desc=f"joints of {source.name}", unit=" hands", mininterval=0.5):
-        sample = source[source.versions_of(hand)[0]]
-        if sample["joints_2d"] is None:
-            raise ValueError(f"{source.name}, {sample['id']}: no 2-D joints to compare hands by")
-        joints.append(sample["joints_2d"])
-    return np.stack(joints)
 
 
 def films_of(source: HandSource) -> NDArray[Any]:
@@ -110,13 +135,16 @@ def films_of(source: HandSource) -> NDArray[Any]:
 
 def _source(root: Path, split: str | None) -> HandSource:
     from peclr.data.freihand import FreiHAND
-    from peclr.data.layouts import present_splits
+    from peclr.data.layouts import SPLITS, present_splits
+    from peclr.data.photos import Photos
     from peclr.data.youtube3d import YouTube3DHands
 
     if split in (None, "training", "evaluation") and present_splits("freihand", root):
         return FreiHAND(root, split or "training")  # type: ignore[arg-type]  # one of its splits
     if split in (None, "train", "val", "test") and present_splits("youtube3d", root):
         return YouTube3DHands(root, split or "train")  # type: ignore[arg-type]  # one of its splits
+    if split is None and root.is_dir() and not any(present_splits(dataset, root) for dataset in SPLITS):
+        return Photos(root)
     raise ValueError(f"{root} holds neither FreiHAND's layout nor YouTube3DHands, or has no split {split}")
 
 
@@ -127,12 +155,23 @@ def _parser() -> argparse.ArgumentParser:
         "nearest neighbours by FAISS. Pre-train with them by pairing: {class_path: Similar, init_args: {pairs: FILE}}.",
     )
     parser.add_argument(
-        "data", type=Path, nargs="+", metavar="DATA", help="folder of FreiHAND's layout or YouTube3DHands"
+        "data",
+        type=Path,
+        nargs="+",
+        metavar="DATA",
+        help="folder of FreiHAND's layout, of YouTube3DHands, or of photographs, each of one right hand",
     )
     parser.add_argument("--out", type=Path, required=True, help="a new .npz file")
     parser.add_argument("--split", help="of the data sets (default: the one to train on)")
     parser.add_argument("--neighbours", type=int, default=8, metavar="K", help="of each hand (default: %(default)s)")
     parser.add_argument("--components", type=int, default=14, metavar="D", help="of the PCA (default: %(default)s)")
+    parser.add_argument(
+        "--detector",
+        type=Path,
+        metavar="RUN",
+        help="fine-tuning run or checkpoint that finds the 2-D joints of data without labels",
+    )
+    parser.add_argument("--ignore-labels", action="store_true", help="use --detector for all data")
     parser.add_argument("--other-film", action="store_true", help="never pair hands of one film")
     parser.add_argument("--picture", type=Path, help="of a few pairs (default: FILE.png beside --out)")
     return parser

@@ -1,9 +1,11 @@
 """From 2-D joints to nearest neighbours: descriptors of poses, and FAISS's search among them."""
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from peclr.data.pairs_file import NOBODY
 
@@ -11,6 +13,8 @@ from peclr.data.pairs_file import NOBODY
 EXACT_UP_TO: Final = 20_000
 _LISTS_PER_ROOT: Final = 4  # of an inverted file: lists over the square root of the number of hands, as FAISS advises
 _PROBED: Final = 32  # lists that a query looks at
+_BLOCK: Final = 4096  # queries at a time; FAISS is no faster with more
+_ANSWERS: Final = 2**22  # numbers and distances at a time: 50 MB
 
 
 def normalise_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -54,7 +58,10 @@ def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArra
 
 
 def nearest(
-    descriptors: NDArray[np.float32], count: int, groups: NDArray[np.integer] | None = None
+    descriptors: NDArray[np.float32],
+    count: int,
+    groups: NDArray[np.integer] | None = None,
+    progress: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest other hands of each hand.
 
@@ -62,6 +69,7 @@ def nearest(
         descriptors: (N, D).
         count: How many.
         groups: (N,), hands of one group, a film for example, are not each other's neighbours.
+        progress: Show a bar with the rate.
 
     Returns:
         (N, count) numbers, NOBODY where there are not so many; (N, count) Euclidean distances, NaN there.
@@ -71,22 +79,34 @@ def nearest(
     index = _index(descriptors)
     neighbours = np.full((total, count), NOBODY, np.int32)
     distances = np.full((total, count), np.nan, np.float32)
-    open_queries, wanted = np.arange(total), count + 1  # a hand finds itself, too
-    while len(open_queries):
-        wanted = min(wanted, total)
-        squared, found = index.search(descriptors[open_queries], wanted)
-        allowed = (found >= 0) & (group[found] != group[open_queries, None])
-        best = np.argsort(~allowed, axis=1, kind="stable")[:, :count]
-        kept = np.take_along_axis(allowed, best, axis=1)
-        columns = best.shape[1]
-        neighbours[open_queries, :columns] = np.where(kept, np.take_along_axis(found, best, axis=1), NOBODY)
-        distance = np.sqrt(np.maximum(np.take_along_axis(squared, best, axis=1), 0))
-        distances[open_queries, :columns] = np.where(kept, distance, np.nan)
-        if wanted == total:
-            break
-        # in a film, the nearest hands are those of the next frames: look further
-        open_queries, wanted = open_queries[~kept.all(axis=1) | (columns < count)], 4 * wanted
+    open_queries, wanted = np.arange(total), min(count + 1, total)  # a hand finds itself, too
+    with tqdm(total=total, desc="neighbours", unit=" hands", mininterval=0.5, disable=not progress) as bar:
+        while len(open_queries):
+            unfinished = []
+            for queries in _blocks(open_queries, wanted):
+                squared, found = index.search(descriptors[queries], wanted)
+                allowed = (found >= 0) & (group[found] != group[queries, None])
+                best = np.argsort(~allowed, axis=1, kind="stable")[:, :count]
+                kept = np.take_along_axis(allowed, best, axis=1)
+                columns = best.shape[1]
+                neighbours[queries, :columns] = np.where(kept, np.take_along_axis(found, best, axis=1), NOBODY)
+                distance = np.sqrt(np.maximum(np.take_along_axis(squared, best, axis=1), 0))
+                distances[queries, :columns] = np.where(kept, distance, np.nan)
+                finished = kept.sum(axis=1) == count if wanted < total else np.ones(len(queries), np.bool_)
+                unfinished.append(queries[~finished])
+                bar.update(int(finished.sum()))
+            # in a film, the nearest hands are those of the next frames: look further, at last at all hands
+            open_queries, wanted = np.concatenate(unfinished), min(4 * wanted, total)
+            if hasattr(index, "nprobe"):
+                index.nprobe = index.nlist if wanted == total else min(4 * index.nprobe, index.nlist)
     return neighbours, distances
+
+
+def _blocks(queries: NDArray[np.int64], wanted: int) -> Iterator[NDArray[np.int64]]:
+    """Cuts queries up, so that answers of `wanted` hands each take little memory and progress shows."""
+    size = max(1, min(_BLOCK, _ANSWERS // wanted))
+    for start in range(0, len(queries), size):
+        yield queries[start : start + size]
 
 
 def _index(descriptors: NDArray[np.float32]) -> Any:

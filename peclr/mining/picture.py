@@ -12,11 +12,14 @@ from peclr.report.skeleton import draw_skeleton
 _TILE, _GAP, _TITLE = 144, 4, 16  # px
 
 
-def draw_pairs(source: HandSource, mined: MinedPairs, rows: int, columns: int = 5) -> NDArray[np.uint8]:
+def draw_pairs(
+    source: HandSource, joints: NDArray[np.floating], mined: MinedPairs, rows: int, columns: int = 5
+) -> NDArray[np.uint8]:
     """Draws hands, evenly chosen, with their nearest neighbours and the distances.
 
     Args:
         source: Where the hands are from.
+        joints: (hands, 21, 2), pixels of each hand's first version: what they were compared by.
         mined: Their neighbours.
         rows: Number of hands.
         columns: Neighbours shown of each.
@@ -36,17 +39,15 @@ def draw_pairs(source: HandSource, mined: MinedPairs, rows: int, columns: int = 
                 shown.append((other, f"{other}: {mined.distances[hand, place]:.2f}"))
         for column, (number, title) in enumerate(shown):
             top, left = row * step_down, column * step_right
-            sheet[top + _TITLE : top + _TITLE + _TILE, left : left + _TILE] = _tile(source, number)
+            sheet[top + _TITLE : top + _TITLE + _TILE, left : left + _TILE] = _tile(source, number, joints[number])
             place_of_title = (left + 2, top + _TITLE - 4)
             cv2.putText(sheet, title, place_of_title, cv2.FONT_HERSHEY_SIMPLEX, 0.38, (40, 40, 40), 1, cv2.LINE_AA)
     return sheet
 
 
-def _tile(source: HandSource, hand: int) -> NDArray[np.uint8]:
-    """The crop of a hand's first version, with its joints."""
+def _tile(source: HandSource, hand: int, joints: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The crop of a hand's first version, with its joints (21, 2)."""
     sample = source[source.versions_of(hand)[0]]
     matrix = view_from_image(np.eye(3), sample["crop_box"], _TILE)
     tile = warp(sample["image"], matrix, _TILE)
-    if sample["joints_2d"] is None:
-        return tile
-    return draw_skeleton(tile, sample["joints_2d"] @ matrix[:2, :2].T + matrix[:2, 2])
+    return draw_skeleton(tile, joints @ matrix[:2, :2].T + matrix[:2, 2])

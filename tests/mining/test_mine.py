@@ -57,6 +57,31 @@ def test_the_approximate_search_recalls_the_nearest(monkeypatch: pytest.MonkeyPa
     assert (exact == approximate).mean() >= 0.99
 
 
+def test_blocks_do_not_change_what_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points, films = cloud(100), np.arange(100) // 20
+    whole = nearest(points, 3, films)
+    monkeypatch.setattr(neighbours, "_BLOCK", 7)
+    monkeypatch.setattr(neighbours, "_ANSWERS", 60)  # for 12 hands and more, fewer than 7 at a time
+    blocked = nearest(points, 3, films, progress=True)
+    for expected, found in zip(whole, blocked, strict=True):
+        np.testing.assert_allclose(expected, found, rtol=1e-4)
+    assert "100/100" in capsys.readouterr().err
+
+
+def test_the_approximate_search_looks_beyond_a_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    films = np.arange(1500) // 500
+    points = cloud(1500)
+    points[:, 0] += 100 * films  # the lists near a hand are all of its film
+    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(neighbours, "_LISTS_PER_ROOT", 0.5)  # FAISS wants 39 points to train each list
+    monkeypatch.setattr(neighbours, "_PROBED", 1)
+    found, _ = nearest(points, 2, films)
+    assert (found != NOBODY).all()
+    assert (films[found] != films[:, None]).all()
+
+
 def test_descriptors_do_not_depend_on_place_and_size() -> None:
     joints = np.random.default_rng(0).normal(size=(5, 21, 2))
     moved = joints * np.array([2, 0.5, 9, 1, 3])[:, None, None] + np.arange(10).reshape(5, 1, 2)

@@ -1,0 +1,128 @@
+"""Mining data without labels: joints that a network finds, in pixels of the photograph."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from peclr.__main__ import main
+from peclr.data.photos import Photos
+from peclr.data.views import view_from_image, warp
+from peclr.mining.keypoints import detected_joints
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D, PoseOutput
+from peclr.predict.network import TrainedNetwork
+
+SIZE = 32  # of views, px
+
+
+class FakeNet(PoseNet25D):
+    """Sees all joints at given pixels of its view, one bone length deep, and remembers the images it was given."""
+
+    def __init__(self, points: Tensor) -> None:
+        super().__init__(ResNetEncoder("resnet18", 0.125))
+        self.points = points
+        self.seen: list[Tensor] = []
+
+    def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
+        self.seen.append(image)
+        points, depth = self.points.expand(len(image), 21, 2), torch.ones(len(image), 21)
+        return PoseOutput(
+            raw={"keypoints_2d": points, "depth_rel": depth, "root_depth": depth[:, 0]},
+            keypoints_2d=points,
+            depth_rel=depth,
+            root_depth=depth[:, 0],
+            root_depth_closed_form=depth[:, 0],
+            joints_3d=torch.cat((points, depth[..., None]), dim=-1),
+        )
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Forty photographs: more than the network looks at together; JPEGs so large that they are read reduced."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(40):
+        coarse = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number:02d}.jpg"), cv2.resize(coarse, (320, 256 + number)))
+    return folder
+
+
+def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> None:
+    points = torch.cat((torch.tensor([[-0.5, -0.5], [31.5, 31.5]]), torch.full((19, 2), 15.5)))
+    network = FakeNet(points).eval()
+    source = Photos(photos)
+    joints = detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
+    assert joints.shape == (40, 21, 2)
+    boxes = np.stack([source[hand]["crop_box"] for hand in range(40)])
+    np.testing.assert_allclose(joints[:, 0], boxes[:, :2], atol=1e-3)  # a view's edges are its crop box's
+    np.testing.assert_allclose(joints[:, 1], boxes[:, 2:], atol=1e-3)
+    np.testing.assert_allclose(joints[:, 20], (boxes[:, :2] + boxes[:, 2:]) / 2, atol=1e-3)
+
+
+def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos: Path) -> None:
+    network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), Photos(photos)
+    assert "photo_from_image" in source.read(0, 2 * SIZE)
+    detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
+    seen = torch.cat(network.seen)
+    assert len(seen) == 40
+    for hand in (0, 39):
+        sample = source[hand]
+        whole = warp(sample["image"], view_from_image(np.eye(3), sample["crop_box"], SIZE), SIZE)
+        correlation = np.corrcoef(whole.transpose(2, 0, 1).ravel(), seen[hand].numpy().ravel())[0, 1]
+        assert correlation > 0.9  # normalisation has a scale of its own for each channel
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A fine-tuning run whose narrow network has random weights: it sees other joints in other pictures."""
+    torch.manual_seed(0)
+    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
+    with torch.no_grad():
+        network.backend_model.fc.bias[:63] += 4 * torch.randn(63)
+        network.backend_model.fc.weight.mul_(5)
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
+    (folder / "config.yaml").write_text(f"model:\n  init_args:\n    view_size: {SIZE}\n")
+    return folder
+
+
+def test_photographs_are_mined_with_a_detector_only(
+    photos: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from peclr.data.pairing import Similar
+    from peclr.data.pairs_file import read_pairs
+
+    out = tmp_path / "pairs.npz"
+    assert main(["mine", str(photos), "--out", str(out)]) == 2
+    assert "without labels; give --detector" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["mine", str(photos), "--out", str(out), "--detector", str(run)]) == 0
+    assert "hands/s" in capsys.readouterr().err
+    [mined], facts = read_pairs(out)
+    assert mined.neighbours.shape == (40, 8)
+    assert facts["joints"] == [str(run / "checkpoints" / "last.ckpt")]
+    assert len(Similar(out).within(Photos(photos))) == 40
+
+
+def test_labels_are_ignored_when_asked(
+    embedded_hands: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from peclr.data.pairs_file import read_pairs
+
+    command = ["mine", str(embedded_hands), "--split", "evaluation", "--neighbours", "2"]
+    assert main([*command, "--out", str(tmp_path / "no.npz"), "--ignore-labels"]) == 2
+    assert "--ignore-labels needs --detector" in capsys.readouterr().err
+    found = {}
+    for name, options in {"labels": [], "network": ["--ignore-labels"]}.items():
+        out = tmp_path / f"{name}.npz"
+        assert main([*command, "--out", str(out), "--detector", str(run), *options]) == 0
+        [mined], facts = read_pairs(out)
+        found[name] = mined.distances
+        assert (facts["joints"] == ["labels"]) == (name == "labels")
+    assert np.abs(found["labels"] - found["network"]).max() > 1e-3
