@@ -78,7 +78,7 @@ def run() -> list[dict[str, Any]]:
             "name": "predict_over_bare_network",
             "value": round(statistics.median(ratios), 3),
             "unit": f"of ResNet-50's views/s, {PASSES} passes per image, batch {BATCH_SIZE}",
-            "target": ">= 0.9",
+            "target": "≥ 0.9",
         },
         {
             "name": "predict_images_per_s",

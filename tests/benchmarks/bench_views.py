@@ -246,22 +246,22 @@ def run() -> list[dict[str, Any]]:
         write_freihand(folder / "full", FREIHAND_HANDS, FREIHAND_VERSIONS, freihand_files())
         pack("freihand", folder / "full", "training")
         rows = [
-            ("view_pair_over_imread", view_pair_over_imread(folder / "small"), "× imread", "<= 2.6"),
+            ("view_pair_over_imread", view_pair_over_imread(folder / "small"), "× imread", "≤ 2.6"),
             (
                 "view_pair_with_background_over_imread",
                 view_pair_over_imread(folder / "small", background=ReplaceBackground()),
                 "× imread",
-                "<= 2.6",
+                "≤ 2.6",
             ),
-            ("two_workers_speedup", two_workers_speedup(folder / "small"), "× one worker", ">= 1.6"),
-            ("loader_overhead", loader_overhead(folder / "small"), "of the pairs' cost", "<= 0.15"),
+            ("two_workers_speedup", two_workers_speedup(folder / "small"), "× one worker", "≥ 1.6"),
+            ("loader_overhead", loader_overhead(folder / "small"), "of the pairs' cost", "≤ 0.15"),
             (
                 "large_photo_over_reduced_decode",
                 large_photo_over_reduced_decode(folder / "large"),
                 "× decode",
-                "<= 1.4",
+                "≤ 1.4",
             ),
-            ("four_workers_memory_mb", four_workers_memory_mb(folder / "full"), "MB over no workers", "<= 400"),
+            ("four_workers_memory_mb", four_workers_memory_mb(folder / "full"), "MB over no workers", "≤ 400"),
         ]
     finally:
         shutil.rmtree(folder)
