@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from experiments.demo.jobs import LAST, DemoSize
+from experiments.demo.jobs import DemoSize
+from experiments.jobs import LAST
 from peclr.checkpoints import load_pose_net
 from peclr.data.datamodules import LabelledHandDataModule
 from peclr.data.datasets import PairedViewDataset

@@ -1,24 +1,17 @@
 """The demo's work, one function per job, each of which runs in a process of its own on one core."""
 
-import json
-import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
-from peclr.__main__ import main as peclr
+from experiments.jobs import LAST, encode_hands, fine_tune, run_peclr
 from peclr.checkpoints import load_encoder
-from peclr.data.datamodules import LabelledHandDataModule
-from peclr.data.datasets import LabelledHandDataset
-from peclr.data.samples import LabelledBatch
-from peclr.evaluate.probe import encode, ridge_probe
+from peclr.evaluate.probe import ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 HERE = Path(__file__).parent
-LAST = Path("checkpoints", "last.ckpt")
 
 
 @dataclass(frozen=True)
@@ -61,16 +54,6 @@ class Arm:
     run: Path | None
 
 
-def run_peclr(arguments: list[str]) -> None:
-    """Run one `peclr` command quietly in this process, on one thread; failure raises."""
-    torch.set_num_threads(1)
-    for name in ("pytorch_lightning", "lightning_fabric"):  # what they tell of each run would bury the comparison
-        logging.getLogger(name).setLevel(logging.ERROR)
-    status = peclr(arguments)
-    if status:
-        raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
-
-
 def pretrain(arm: Arm, hands: Path, size: DemoSize, seed: int) -> None:
     """Pre-train one encoder into `arm.run`."""
     run_peclr(
@@ -97,28 +80,10 @@ def _encoder(arm: Arm, seed: int) -> ResNetEncoder:
     return ResNetEncoder("resnet18", width=0.5)
 
 
-def batches(dataset: LabelledHandDataset | None) -> DataLoader[LabelledBatch]:
-    """The hands in order, un-augmented as the data module made them."""
-    assert dataset is not None  # the data module has been set up
-    return DataLoader(dataset, batch_size=250)  # type: ignore[arg-type]  # collating makes batches of items
-
-
 def probe(arm: Arm, hands: Path, size: DemoSize, seed: int) -> list[dict[str, Any]]:
     """Ridge probes on the frozen encoder, one per label count."""
     torch.set_num_threads(1)
-    data = LabelledHandDataModule(
-        root=hands,
-        view_size=size.view_size,
-        num_labels=max(size.probe_labels),
-        seed=seed,
-        border="reflect",
-        geometry=None,
-        photometric=None,  # the probe's hands are seen as the evaluation's are
-    )
-    data.setup("fit")
-    data.setup("test")
-    encoder = _encoder(arm, seed).to(memory_format=torch.channels_last)
-    train, val, test = (encode(encoder, batches(split)) for split in (data.train_set, data.val_set, data.test_set))
+    train, val, test = encode_hands(_encoder(arm, seed), hands, size.view_size, seed, max(size.probe_labels))
     print(f"{arm.name:<10} probed", flush=True)
     pictures = len(train.features) // max(size.probe_labels)  # of each hand, one after the other
     rows = []
@@ -141,14 +106,12 @@ def finetune(arm: Arm, labels: int, run: Path, hands: Path, size: DemoSize, seed
         f"--trainer.max_steps={size.finetune_steps}",
     ]
     weights = [] if arm.run is None else [f"--model.weights={arm.run / LAST}"]
-    run_peclr(["fit", *shared, *weights, f"--run_dir={run}"])
-    run_peclr(["test", *shared, "--verbose=false", f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
-    metrics = json.loads((run / "test" / "results.json").read_text())["metrics"]
+    metrics = fine_tune(shared, run, weights)
     name = "scratch" if arm.run is None else arm.name
     print(f"{name:<10} fine-tuned on {labels} labels", flush=True)
     return {
         "protocol": "fine-tuned",
         "weights": name,
         "labels": labels,
-        **{key.removeprefix("test/"): value for key, value in metrics.items()},
+        **metrics,
     }

@@ -5,8 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from datetime import datetime
 from multiprocessing import get_context
@@ -14,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.demo.jobs import Arm, DemoSize, finetune, pretrain, probe
+from experiments.jobs import ONE_THREAD, gather
 
 COLUMNS = {"error_2d_px": "2-D px", "root_relative_epe_mm": "EPE mm", "pa_epe_mm": "PA-EPE mm"}
 VERSIONS = 2  # pictures of each training hand: the two views of a pair come from different ones
-# half the table's time is small matrices: more threads per process would only wait for one another
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 class Clock:
@@ -54,19 +52,6 @@ def make_hands(size: DemoSize, seed: int) -> Path:
     else:
         write_freihand_layout(out, **arguments)
     return out
-
-
-def gather(jobs: Iterable[Future[Any]]) -> list[Any]:
-    """Results in the order of the jobs; the first failure ends the demo at once."""
-    jobs = list(jobs)
-    try:
-        for job in as_completed(jobs):
-            job.result()
-    except BaseException:
-        for job in jobs:
-            job.cancel()
-        raise
-    return [job.result() for job in jobs]
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from experiments.demo.jobs import LAST, batches, run_peclr
 from experiments.embedded.plan import HERE, SCRATCH, Arm, Size
+from experiments.jobs import LAST, encode_hands, fine_tune, run_peclr
 from peclr.checkpoints import load_encoder
-from peclr.data.datamodules import LabelledHandDataModule
-from peclr.evaluate.probe import encode, ridge_probe
+from peclr.evaluate.probe import ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 Row = dict[str, Any]
@@ -106,20 +105,10 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
         rows: list[Row] = json.loads(done.read_text())
         return rows
     torch.set_num_threads(1)
-    data = LabelledHandDataModule(
-        root=job.hands,
-        view_size=job.size.view_px,
-        seed=job.seed,
-        border="reflect",
-        geometry=None,
-        photometric=None,  # the probe's hands are seen as the evaluation's are
-    )
-    data.setup("fit")
-    data.setup("test")
-    encoder = _encoder(job).to(memory_format=torch.channels_last)
+    encoder = _encoder(job)
     if torch.cuda.is_available():
         encoder.cuda()
-    train, val, test = (encode(encoder, batches(split)) for split in (data.train_set, data.val_set, data.test_set))
+    train, val, test = encode_hands(encoder, job.hands, job.size.view_px, job.seed)
     hands = len(train.features) // job.size.versions  # the pictures of a hand are one after the other
     rows = []
     counts = (hands if labels is None else labels for labels in label_counts)
@@ -162,10 +151,7 @@ def finetune(job: Job, labels: int, schedule: str) -> list[Row]:
         *_trainer(size),
     ]
     weights = [] if job.weights is None else [f"--model.weights={job.weights}"]
-    run_peclr(["fit", *shared, *weights, f"--run_dir={run}"])
-    run_peclr(["test", *shared, "--verbose=false", f"--ckpt_path={run / LAST}", f"--run_dir={run / 'test'}"])
-    metrics = json.loads((run / "test" / "results.json").read_text())["metrics"]
-    scores = {key.removeprefix("test/"): value for key, value in metrics.items()}
+    scores = fine_tune(shared, run, weights)
     rows = [job.row(f"fine-tuned, {schedule}", labels, scores)]
     _write(done, rows)
     job.say(f"fine-tuned on {labels} labels, {schedule}")

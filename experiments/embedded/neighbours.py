@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Subset
 
-from experiments.demo.jobs import LAST
 from experiments.embedded.plan import SCRATCH, SIZES, Arm, Size, read_suite
 from experiments.embedded.run import make_hands
+from experiments.jobs import LAST
 from peclr.checkpoints import load_encoder
 from peclr.data.datasets import LabelledHandDataset
 from peclr.data.freihand import FreiHAND
@@ -109,7 +109,8 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
         "Nearest other hand in each encoder's features, and how far its pose is from the query's",
         out / "neighbours.png",
     )
-    (out / "neighbours.json").write_text(json.dumps(means, indent=2) + "\n")
+    results = {"command": f"python -m experiments.embedded.neighbours {out}", "mean_pose_distance_mm": means}
+    (out / "neighbours.json").write_text(json.dumps(results, indent=2) + "\n")
     return means
 
 

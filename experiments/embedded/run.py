@@ -12,8 +12,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from experiments.demo.run import ONE_THREAD, gather
 from experiments.embedded.plan import SIZES, Size, Suite, read_suite
+from experiments.jobs import ONE_THREAD, gather
+from peclr.sweeps.lock import locked
 
 
 def make_hands(size: Size) -> Path:
@@ -97,7 +98,8 @@ def main(arguments: list[str] | None = None) -> int:
         if on_cpu:
             os.environ.update(ONE_THREAD)  # inherited by the processes that work
         processes = options.processes or ((os.cpu_count() or 1) if on_cpu else 1)
-        rows = run_suite(suite, size, out, options.seeds, processes)
+        with locked(out):
+            rows = run_suite(suite, size, out, options.seeds, processes)
     except ValueError as error:
         print(f"embedded: {error}", file=sys.stderr)
         return 2

@@ -4,9 +4,9 @@ A regression that is unsure of a hand shrinks it towards the mean pose. Taken fo
 second pass does, the box of such a prediction is too small, and every further pass makes it smaller. The same shrinking
 tells which crop fits: the network is surest where the hand that it predicts fills most of the crop's box.
 
-Mean 2-D error over the side of the hand's box, on embedded hands (`experiments/find_hands.py`; ResNet-18 of half width,
-48 px views, 300 labels): near the middle, as in FreiHAND, published 0.33, search 0.22, true box 0.18; anywhere, 0.3 to
-0.95 of the picture large, published 0.44, search 0.31, true box 0.19.
+Mean 2-D error over the side of the hand's box, on embedded hands (`experiments/measurements/find_hands.py`; ResNet-18
+of half width, 48 px views, 300 labels): near the middle, as in FreiHAND, published 0.33, search 0.22, true box 0.18;
+anywhere, 0.3 to 0.95 of the picture large, published 0.44, search 0.31, true box 0.19.
 """
 
 import math
@@ -37,7 +37,7 @@ class Looking:
             central 0.33 of the picture, as FreiHAND's evaluation.
         turn: degrees; the last view is also seen turned by this to either side, and the three are averaged. 0 does
             not. On embedded validation hands, 30 made EPE 3 to 4 % smaller and PA-EPE 1 %
-            (`experiments/finetune_recipe_tta.py`).
+            (`experiments/measurements/test_time_averages.py`).
     """
 
     find: Finding = "search"

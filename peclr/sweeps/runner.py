@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import queue
 import signal
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from peclr.sweeps.lock import LOCK_NAME, locked
 from peclr.sweeps.names import run_names, shown
 from peclr.sweeps.plan import Sweep
 from peclr.sweeps.processes import Ended, Processes, folder_options, put_aside, read_metrics
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LOGS: Final = "logs"
-_LOCK: Final = ".lock"
 _LIBRARY_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -63,7 +62,7 @@ def run_sweep(sweep: Sweep, options: Options) -> list[Outcome]:
         "command": list(sweep.command),
         "varying": sweep.varying,
     }
-    with _locked(options.out) as held:
+    with locked(options.out) as held:
         known = _read_known(options.out, plan)
         outcomes = [
             _known_or_new(known, name, given) for name, given in zip(run_names(sweep, values), values, strict=True)
@@ -176,7 +175,7 @@ def _read_known(out: Path, plan: dict[str, Any]) -> dict[str, Outcome]:
     """
     path = out / JSON_NAME
     if not path.is_file():
-        if {inside.name for inside in out.iterdir()} - {_LOCK}:
+        if {inside.name for inside in out.iterdir()} - {LOCK_NAME}:
             raise ValueError(f"{out} is not empty and holds no {JSON_NAME}; choose another --out")
         return {}
     noted, outcomes = read_results(path)
@@ -192,23 +191,6 @@ def _report(outcome: Outcome, sweep: Sweep) -> None:
     value = outcome.metrics.get(sweep.metric.name)
     told = f"{sweep.metric.name} {shown(value)}" if value is not None else (outcome.error or "")
     tqdm.write(f"{outcome.run}: {outcome.status} after {outcome.seconds / 60:.1f} min  {told}".rstrip())
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[int]:
-    """Keep other processes from running the same sweep.
-
-    The descriptor is inherited by the runs: if the sweep is killed, its folder stays locked while they go on.
-    """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{out}: another process runs this sweep, or a run that it started goes on") from None
-        yield file.fileno()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from experiments.embedded.neighbours import nearest, pose_distances
 from experiments.embedded.plan import HERE, SIZES, SUITES, Arm, Suite, read_suite
 from experiments.embedded.summary import draw, over_seeds, table
 from peclr.evaluate.probe import EncodedHands
+from peclr.sweeps.lock import locked
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
@@ -74,6 +75,18 @@ def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path) -> None:
     (tmp_path / "other" / "file").touch()
     with pytest.raises(ValueError, match="not empty"):
         embedded.check_plan(tmp_path / "other", suite, size)
+
+
+def test_two_processes_do_not_work_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = Suite("small", "A title", (Arm("scratch", ()),), (8,))
+    monkeypatch.setattr(embedded, "read_suite", lambda name: suite)
+    monkeypatch.setattr(embedded, "run_suite", lambda *_: pytest.fail("it has begun to work"))
+    embedded.check_plan(tmp_path / "out", suite, SIZES["walk"])
+    with locked(tmp_path / "out"):
+        assert embedded.main(["small", "--size=walk", f"--out={tmp_path / 'out'}"]) == 2
+    assert "another process works here" in capsys.readouterr().err
 
 
 ROWS = [

@@ -40,7 +40,7 @@ def move(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print one row of JSON for each way to look."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.find_hands", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.measurements.find_hands", description=__doc__)
     parser.add_argument("run", type=Path, help="a fine-tuning run's folder")
     parser.add_argument("--hands", type=Path, required=True, help="embedded hands: their evaluation split is used")
     parser.add_argument("--count", type=int, default=200)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from experiments.finetune_recipe import HERE
+from experiments.measurements.finetune_recipe import RESULTS
 from peclr.checkpoints import find_checkpoint
 from peclr.data.datamodules import LabelledHandDataModule
 from peclr.data.datasets import LabelledHandDataset
@@ -116,11 +116,11 @@ def measure(run: Path, root: Path, seed: int) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and add to the results."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.finetune_recipe_tta", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.measurements.test_time_averages", description=__doc__)
     parser.add_argument("--hands", type=Path, required=True, help="embedded hands")
     parser.add_argument("--run", type=Path, required=True, help="a trial's folder")
     parser.add_argument("--seed", type=int, required=True, help="of the trial: which hands it has not seen")
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "finetune_recipe.json", help="to add to")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="to add to")
     options = parser.parse_args(arguments)
     rows = measure(options.run, options.hands, options.seed)
     for row in rows:

@@ -2,12 +2,11 @@
 
 Needs embedded hands (`python -m peclr synth HANDS --train 5000 --eval 500 --size 112`) and an encoder that was
 pre-trained on them (`python -m peclr fit --config experiments/demo/pretrain.yaml`). Trials that are in the results
-are not repeated, so that an interrupted measurement goes on. Test-time averaging is `finetune_recipe_tta.py`.
+are not repeated, so that an interrupted measurement goes on. Test-time averaging is `test_time_averages.py`.
 """
 
 import argparse
 import json
-import logging
 import os
 import shutil
 import sys
@@ -18,7 +17,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-HERE = Path(__file__).parent
+from experiments.jobs import fine_tune
+
+EXPERIMENTS = Path(__file__).parents[1]
+RESULTS = EXPERIMENTS / "results" / "finetune_recipe.json"
 METRICS = ("error_2d_px", "root_relative_epe_mm", "pa_epe_mm")
 BASELINE = "baseline"
 
@@ -60,12 +62,8 @@ TRIALS: dict[str, list[str]] = {
 
 def run_trial(name: str, labels: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune and validate once; returns the row."""
-    from peclr.__main__ import main as peclr
-
-    for logger in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(logger).setLevel(logging.ERROR)
     shared = [
-        f"--config={HERE / 'demo' / 'finetune.yaml'}",
+        f"--config={EXPERIMENTS / 'demo' / 'finetune.yaml'}",
         f"--data.root={options.hands}",
         f"--data.num_labels={labels}",
         f"--seed_everything={seed}",
@@ -77,23 +75,13 @@ def run_trial(name: str, labels: int, seed: int, options: argparse.Namespace) ->
     folder = runs / _file_name(name, labels, seed)
     shutil.rmtree(folder, ignore_errors=True)  # of a trial that was interrupted
     started = time.perf_counter()
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    statuses = [
-        peclr(["fit", *shared, *BASE, *given, f"--model.weights={options.encoder}", f"--run_dir={folder}"]),
-        peclr(
-            [
-                "validate",
-                *shared,
-                "--trainer.limit_val_batches=1.0",
-                "--verbose=false",
-                f"--ckpt_path={checkpoint}",
-                f"--run_dir={folder / 'validate'}",
-            ]
-        ),
-    ]
-    if any(statuses):
-        raise RuntimeError(f"{name}: peclr ended with {statuses}")
-    metrics = json.loads((folder / "validate" / "results.json").read_text())["metrics"]
+    metrics = fine_tune(
+        shared,
+        folder,
+        fit=[*BASE, *given, f"--model.weights={options.encoder}"],
+        score="validate",
+        score_options=["--trainer.limit_val_batches=1.0"],
+    )
     if options.runs is None:
         shutil.rmtree(runs)
     return {
@@ -102,7 +90,7 @@ def run_trial(name: str, labels: int, seed: int, options: argparse.Namespace) ->
         "labels": labels,
         "steps": options.steps,
         "seed": seed,
-        **{metric: round(metrics[f"val/{metric}"], 4) for metric in METRICS},
+        **{metric: round(metrics[metric], 4) for metric in METRICS},
         "seconds": round(time.perf_counter() - started, 1),
     }
 
@@ -138,11 +126,10 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the trials that are missing, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.finetune_recipe", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.measurements.finetune_recipe", description=__doc__)
     parser.add_argument("--hands", type=Path, required=True, help="embedded hands")
     parser.add_argument("--encoder", type=Path, required=True, help="checkpoint of a pre-training run")
-    results_file = HERE / "results" / "finetune_recipe.json"
-    parser.add_argument("--results", type=Path, default=results_file, help="goes on from it (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="goes on from it (default: %(default)s)")
     parser.add_argument("--runs", type=Path, help="keep the trials' runs in this folder (default: do not)")
     parser.add_argument("--labels", type=int, default=300)
     parser.add_argument("--steps", type=int, default=300)
