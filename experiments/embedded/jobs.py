@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from peclr.evaluate.probe import ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 Row = dict[str, Any]
+
+_PAIRS = "{pairs}"  # in an arm's overrides: the file of similar hands
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Job:
         """The pre-trained checkpoint."""
         return None if self.arm.name == SCRATCH else self.folder / "pretrain" / LAST
 
+    @property
+    def overrides(self) -> list[str]:
+        """What the arm changes in `pretrain.yaml`."""
+        return [override.replace(_PAIRS, str(pairs_of(self.hands))) for override in self.arm.overrides]
+
     def say(self, text: str) -> None:
         """Tell what is done."""
         print(f"seed {self.seed}  {self.arm.name:<28}{text}", flush=True)
@@ -52,6 +60,18 @@ class Job:
     def row(self, protocol: str, labels: int, scores: dict[str, float]) -> Row:
         """A row of the results."""
         return {"protocol": protocol, "weights": self.arm.name, "labels": labels, "seed": self.seed, **scores}
+
+
+def pairs_of(hands: Path) -> Path:
+    """Where the similar hands are noted."""
+    return hands.with_suffix(".pairs.npz")
+
+
+def mine(arms: Iterable[Arm], hands: Path) -> None:
+    """Find similar hands by their true 2-D joints, if an arm needs them and they are not found yet."""
+    needed = any(_PAIRS in override for arm in arms for override in arm.overrides)
+    if needed and not pairs_of(hands).exists():
+        run_peclr(["mine", str(hands), f"--out={pairs_of(hands)}"])
 
 
 def _trainer(size: Size) -> list[str]:
@@ -91,7 +111,7 @@ def pretrain(job: Job) -> None:
             f"--trainer.max_steps={size.pretrain_steps}",
             *_encoder_options(size),
             *_trainer(size),
-            *job.arm.overrides,
+            *job.overrides,
             *resume,
         ]
     )

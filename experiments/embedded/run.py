@@ -59,9 +59,10 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
 
 def run_suite(suite: Suite, size: Size, out: Path, seeds: list[int], processes: int) -> list[dict[str, Any]]:
     """Do what is not done yet; returns the rows of all seeds."""
-    from experiments.embedded.jobs import Job, finetune, pretrain, probe
+    from experiments.embedded.jobs import Job, finetune, mine, pretrain, probe
 
     hands = make_hands(size)
+    mine(suite.arms, hands)
     rows: list[dict[str, Any]] = []
     with ProcessPoolExecutor(max_workers=processes, mp_context=get_context("spawn")) as pool:
         for seed in seeds:

@@ -28,6 +28,9 @@ class FinetuneModule(pl.LightningModule):
         encoder: the ResNet; with torchvision's weights, or none to start from scratch.
         weights: encoder weights instead: a pre-training run's checkpoint, a published one, or torchvision's.
         freeze_encoder: train the head alone, as in the paper's ablations.
+        head_first: part of the run, from 0 to less than 1, in which the encoder waits and the head alone learns. The
+            gradients of a head that starts from nothing would spoil what pre-training has taught (Kumar et al.,
+            "Fine-Tuning can Distort Pretrained Features", ICLR 2022). BatchNorm statistics do not wait.
         view_size: side of the views, pixels: where an untrained network expects the hand.
         loss: of the pose; by default with the published weights, pixels counted as if views were 224 px.
         optimizer: any torch optimiser, called with parameter groups.
@@ -42,6 +45,7 @@ class FinetuneModule(pl.LightningModule):
         encoder: ResNetEncoder,
         weights: Path | None = None,
         freeze_encoder: bool = False,
+        head_first: float = 0.0,
         view_size: int = 224,
         loss: PoseLoss | None = None,
         optimizer: OptimizerCallable = torch.optim.Adam,
@@ -51,6 +55,8 @@ class FinetuneModule(pl.LightningModule):
         sync_batchnorm: bool = True,
     ) -> None:
         super().__init__()
+        if not 0 <= head_first < 1:
+            raise ValueError(f"head_first {head_first}: expected a part of the run, from 0 to less than 1")
         if weights is not None:
             loaded = load_encoder_weights(weights, expect=encoder)
             encoder.load_state_dict(loaded.state_dict)
@@ -59,6 +65,7 @@ class FinetuneModule(pl.LightningModule):
         self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         if freeze_encoder:
             self.pose_net.freeze_encoder()
+        self.head_first = head_first
         self.view_size = view_size
         self.loss = loss or PoseLoss.published_for(view_size)
         self.optimizer_factory = optimizer
@@ -134,9 +141,14 @@ class FinetuneModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, scaled to its batch, and its schedule."""
-        optimizer = self.optimizer_factory(split_weight_decay(self.pose_net, self.weight_decay))
+        head = list(self.pose_net.head().parameters())
+        of_head = set(map(id, head))
+        encoder = [parameter for parameter in self.pose_net.parameters() if id(parameter) not in of_head]
+        groups, later = (split_weight_decay(part, self.weight_decay) for part in (head, encoder))
+        optimizer = self.optimizer_factory([*groups, *later])
         if self.lr_scaling == "sqrt":
             factor = math.sqrt(optimizer_batch(self.trainer))
             for group in optimizer.param_groups:
                 group["lr"] *= factor
-        return warmup_cosine_schedule(self.trainer, optimizer, self.warmup_epochs)
+        waiting = [0.0] * len(groups) + [self.head_first] * len(later)
+        return warmup_cosine_schedule(self.trainer, optimizer, self.warmup_epochs, waiting)

@@ -1,7 +1,7 @@
 """Optimisation as published for PeCLR: LARS around any optimiser, warm-up and cosine, which weights decay."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
 import torch
@@ -95,11 +95,11 @@ class LARS(Optimizer):
         torch._foreach_mul_(gradients, ratios.unbind())
 
 
-def split_weight_decay(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def split_weight_decay(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Parameter groups in which what has less than two dimensions, biases and BatchNorm, does not decay."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in parameters if parameter.ndim > 1]
-    others = [parameter for parameter in parameters if parameter.ndim <= 1]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    decayed = [parameter for parameter in trained if parameter.ndim > 1]
+    others = [parameter for parameter in trained if parameter.ndim <= 1]
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -128,7 +128,20 @@ def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> floa
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-def warmup_cosine(optimizer: Optimizer, warmup_steps: int, total_steps: int) -> LambdaLR:
-    """`linear_warmup_cosine` as a scheduler, to be stepped after every optimiser step."""
+def warmup_cosine(
+    optimizer: Optimizer, warmup_steps: int, total_steps: int, waiting_steps: Sequence[int] = ()
+) -> LambdaLR:
+    """`linear_warmup_cosine` as a scheduler, to be stepped after every optimiser step.
+
+    Args:
+        optimizer: with one parameter group or more.
+        warmup_steps: see `linear_warmup_cosine`.
+        total_steps: the same.
+        waiting_steps: of each parameter group: first steps at which its rate is 0. By default none waits.
+    """
     linear_warmup_cosine(0, warmup_steps, total_steps)  # a wrong length shows now, not at the end of warm-up
-    return LambdaLR(optimizer, lambda step: linear_warmup_cosine(step, warmup_steps, total_steps))
+
+    def after(waiting: int) -> Callable[[int], float]:
+        return lambda step: linear_warmup_cosine(step, warmup_steps, total_steps) if step >= waiting else 0.0
+
+    return LambdaLR(optimizer, [after(waiting) for waiting in waiting_steps or [0] * len(optimizer.param_groups)])

@@ -127,7 +127,7 @@ class PretrainModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, scaled to its batch, and its schedule."""
-        groups: Iterable[dict[str, object]] = split_weight_decay(self, self.weight_decay)
+        groups: Iterable[dict[str, object]] = split_weight_decay(self.parameters(), self.weight_decay)
         optimizer = self.optimizer_factory(groups)
         if self.lr_scaling == "sqrt":
             factor = math.sqrt(optimizer_batch(self.trainer))

@@ -1,6 +1,7 @@
 """What the optimiser sees of a run: images per step, steps in all, and the learning rate's course."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -45,9 +46,15 @@ def steps_per_epoch(trainer: pl.Trainer) -> int:
 
 
 def warmup_cosine_schedule(
-    trainer: pl.Trainer, optimizer: Optimizer, warmup_epochs: float
+    trainer: pl.Trainer, optimizer: Optimizer, warmup_epochs: float, waiting: Sequence[float] = ()
 ) -> OptimizerLRSchedulerConfig:
     """Linear warm-up, then a cosine to 0 at the last optimiser step (SimCLR, App. B.1).
+
+    Args:
+        trainer: tells how long the run is.
+        optimizer: to be scheduled.
+        warmup_epochs: of warm-up; parts of an epoch count.
+        waiting: of each parameter group: the part of the run in which its rate is 0. By default none waits.
 
     Raises:
         ValueError: the run has no end: neither `max_epochs` nor `max_steps` is given.
@@ -60,5 +67,6 @@ def warmup_cosine_schedule(
         raise ValueError("the learning rate falls to 0 at the run's end: give trainer.max_epochs or trainer.max_steps")
     total_steps = min(ends)
     warmup_steps = min(total_steps, round(warmup_epochs * per_epoch))
-    schedule = warmup_cosine(optimizer, warmup_steps, total_steps)
+    waiting_steps = [round(part * total_steps) for part in waiting]
+    schedule = warmup_cosine(optimizer, warmup_steps, total_steps, waiting_steps)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

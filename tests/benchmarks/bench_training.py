@@ -41,7 +41,7 @@ class BareStepsBetween(Callback):
 
     def __init__(self, module: PretrainModule, data: PairedViewDataModule) -> None:
         self.module, self.batches = module, iter(data.train_dataloader())
-        self.optimizer = LARS(torch.optim.Adam(split_weight_decay(module, 1e-6)))
+        self.optimizer = LARS(torch.optim.Adam(split_weight_decay(module.parameters(), 1e-6)))
         self.lightning, self.bare = list[float](), list[float]()
         self.begun = 0.0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+import yaml
 
 from experiments.embedded import run as embedded
 from experiments.embedded.neighbours import nearest, pose_distances
@@ -36,9 +37,8 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    suite = Suite(
-        "small", "A title", (Arm("scratch", ()), Arm("PeCLR, across versions", ())), (8, None), (8,), ("scratch",)
-    )
+    similar = next(arm for arm in read_suite("benchmark").arms if arm.name == "PeCLR, similar")
+    suite = Suite("small", "A title", (Arm("scratch", ()), similar), (8, None), (8,), ("scratch",))
     monkeypatch.setattr(embedded, "read_suite", lambda name: suite)
     monkeypatch.setitem(SIZES, "walk", SIZES["walk"].__class__(**{**vars(SIZES["walk"]), "train": 24}))
     arguments = ["small", "--size=walk", "--out=out", "--processes=1", "--seeds", "0"]
@@ -48,8 +48,10 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     assert sorted(found) == [
         ("fine-tuned, converged", 8, "scratch"),
         ("fine-tuned, short", 8, "scratch"),
-        *(("frozen probe", labels, name) for labels in (8, 22) for name in ("PeCLR, across versions", "scratch")),
+        *(("frozen probe", labels, name) for labels in (8, 22) for name in ("PeCLR, similar", "scratch")),
     ]
+    config = yaml.safe_load((tmp_path / "out" / "seed0" / similar.folder / "pretrain" / "config.yaml").read_text())
+    assert Path(config["data"]["init_args"]["pairing"]["init_args"]["pairs"]).is_file()
     assert "pre-trained" in capfd.readouterr().out
 
     (tmp_path / "out" / "seed0" / "scratch" / "probe.json").unlink()

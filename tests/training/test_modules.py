@@ -197,6 +197,50 @@ def test_a_frozen_encoder_keeps_its_weights_and_statistics(labelled: LabelledHan
     assert any("zroot_ref" in key for key in changed)
 
 
+def test_the_encoder_waits_until_the_head_has_learnt(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+    class Weights(pl.Callback):
+        def __init__(self) -> None:
+            self.after: list[dict[str, torch.Tensor]] = []
+
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+            self.after.append({name: value.detach().clone() for name, value in pl_module.named_parameters()})
+
+    module, weights = FinetuneModule(tiny_encoder(), head_first=0.5, view_size=32), Weights()
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    trainer(tmp_path, max_steps=6, limit_val_batches=0, callbacks=[weights]).fit(module, labelled)
+    moved = [
+        {name for name in before if not torch.equal(earlier[name], later[name])}
+        for earlier, later in zip([before, *weights.after], weights.after, strict=False)
+    ]
+    head = {name for name in before if ".fc." in name or "zroot_ref" in name}
+    assert [names <= head for names in moved] == [True] * 3 + [False] * 3
+    assert all(names & head for names in moved)
+    assert set.union(*moved[3:]) == set(before)
+
+
+def test_rates_fall_alike_once_all_are_moving(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+    module = FinetuneModule(tiny_encoder(), head_first=0.5, view_size=32)
+    run = trainer(tmp_path, max_steps=4, limit_val_batches=0)
+    rates: list[list[float]] = []
+
+    class Rates(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    run.callbacks.append(Rates())  # type: ignore[attr-defined]  # Lightning makes it a list
+    run.fit(module, labelled)
+    peak = 1e-3 * math.sqrt(8)
+    for step, (*_, decayed, others) in enumerate(rates):
+        assert rates[step][0] == pytest.approx(peak * (1 + math.cos(math.pi * step / 4)) / 2)
+        assert decayed == others == (0 if step < 2 else rates[step][0])
+
+
+@pytest.mark.parametrize("part", [-0.1, 1.0])
+def test_waiting_for_all_of_the_run_is_refused(part: float) -> None:
+    with pytest.raises(ValueError, match=f"head_first {part}"):
+        FinetuneModule(tiny_encoder(), head_first=part)
+
+
 def test_scores_are_of_metres_and_view_pixels(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), view_size=32)
     run = trainer(tmp_path)

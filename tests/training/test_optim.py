@@ -175,7 +175,7 @@ def test_impossible_schedules_are_refused(warmup: int, total: int) -> None:
 def test_biases_and_normalisation_do_not_decay() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     module[3].weight.requires_grad_(False)
-    decayed, others = split_weight_decay(module, 0.1)
+    decayed, others = split_weight_decay(module.parameters(), 0.1)
     assert decayed["weight_decay"] == 0.1
     assert others["weight_decay"] == 0
     assert [id(p) for p in decayed["params"]] == [id(module[0].weight)]
@@ -184,4 +184,4 @@ def test_biases_and_normalisation_do_not_decay() -> None:
 
 
 def test_module_without_biases_has_one_group() -> None:
-    assert len(split_weight_decay(nn.Linear(2, 2, bias=False), 0.1)) == 1
+    assert len(split_weight_decay(nn.Linear(2, 2, bias=False).parameters(), 0.1)) == 1

@@ -41,7 +41,7 @@ def labelled_batch(device: str) -> dict[str, torch.Tensor]:
 
 def step(module: pl.LightningModule, batch: dict[str, torch.Tensor]) -> None:
     """A step with LARS, all of whose arithmetic is on the batch's device."""
-    inner = torch.optim.SGD(split_weight_decay(module, 1e-6), lr=0.1, momentum=0.9)
+    inner = torch.optim.SGD(split_weight_decay(module.parameters(), 1e-6), lr=0.1, momentum=0.9)
     optimizer = LARS(inner)
     # there is no autocast for `meta`, and without mixed precision nothing to switch off
     no_autocast = patch("torch.autocast", lambda *arguments, **options: nullcontext())
