@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from experiments.embedded.plan import HERE, SCRATCH, Arm, Size
+from experiments.embedded.plan import HEAD_FIRST, HERE, SCRATCH, Arm, Size
 from experiments.jobs import LAST, encode_hands, fine_tune, run_peclr
 from peclr.checkpoints import load_encoder
 from peclr.evaluate.probe import ridge_probe
@@ -170,7 +170,7 @@ def finetune(job: Job, labels: int, schedule: str) -> list[Row]:
         *_encoder_options(size),
         *_trainer(size),
     ]
-    weights = [] if job.weights is None else [f"--model.weights={job.weights}"]
+    weights = [] if job.weights is None else [f"--model.weights={job.weights}", f"--model.head_first={HEAD_FIRST}"]
     scores = fine_tune(shared, run, weights)
     rows = [job.row(f"fine-tuned, {schedule}", labels, scores)]
     _write(done, rows)

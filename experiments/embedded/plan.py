@@ -10,6 +10,9 @@ import yaml
 HERE = Path(__file__).parent
 SUITES = HERE / "suites"
 SCRATCH = "scratch"
+# Part of fine-tuning before a pre-trained encoder moves, chosen on validation hands; without pre-training there is
+# nothing that a new head could spoil.
+HEAD_FIRST = 1 / 6
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ SIZES = {
         view_px=48,
         encoder="resnet18",
         width=0.5,
-        pretrain_batch=128,
-        pretrain_steps=800,
-        warmup_steps=40,
+        pretrain_batch=64,
+        pretrain_steps=2000,
+        warmup_steps=100,
         finetune_batch=64,
         finetune_steps={"short": 300, "converged": 900},
         trainer={"accelerator": "cpu", "precision": "bf16-mixed"},
