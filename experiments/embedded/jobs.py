@@ -128,11 +128,16 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     encoder = _encoder(job)
     if torch.cuda.is_available():
         encoder.cuda()
-    train, val, test = encode_hands(encoder, job.hands, job.size.view_px, job.seed)
+    counts = [job.size.train if labels is None else labels for labels in label_counts]
+    # some are held out: if most are asked for, those that there are
+    most = max(counts) if max(counts) <= job.size.train // 2 else None
+    train, val, test = encode_hands(encoder, job.hands, job.size.view_px, job.seed, most)
     hands = len(train.features) // job.size.versions  # the pictures of a hand are one after the other
     rows = []
-    counts = (hands if labels is None else labels for labels in label_counts)
-    for count in (count for count in counts if count <= hands):
+    for labels in label_counts:
+        count = hands if labels is None else labels
+        if count > hands:
+            continue
         scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
         rows.append(job.row("frozen probe", count, scores))
     _write(done, rows)

@@ -1,7 +1,7 @@
 """What an embedded experiment compares, and how much work each size of it is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +100,8 @@ SIZES = {
         trainer={"accelerator": "cpu"},
     ),
 }
+# to compare many arms
+SIZES["brief"] = replace(SIZES["cpu"], pretrain_steps=300, warmup_steps=15)
 
 
 @dataclass(frozen=True)
