@@ -87,7 +87,7 @@ def encode_hands(
 
 
 def gather(jobs: Iterable[Future[Any]]) -> list[Any]:
-    """Results in the order of the jobs; the first failure ends all of them at once."""
+    """Results in the order of the jobs; after the first failure, none is begun any more."""
     jobs = list(jobs)
     try:
         for job in as_completed(jobs):

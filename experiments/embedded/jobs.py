@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from experiments.embedded.plan import HEAD_FIRST, HERE, SCRATCH, Arm, Size
+from experiments.embedded.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, Arm, Size
 from experiments.jobs import LAST, encode_hands, fine_tune, run_peclr
 from peclr.checkpoints import load_encoder
 from peclr.evaluate.probe import ridge_probe
@@ -87,35 +87,36 @@ def pretrain(job: Job) -> None:
     """Pre-train, or go on where it was interrupted, or see that it is done."""
     if job.weights is None:
         return
-    run, size = job.folder / "pretrain", job.size
+    run = job.folder / "pretrain"
     results = run / "results.json"
-    if results.exists() and json.loads(results.read_text())["step"] == size.pretrain_steps:
+    if results.exists() and json.loads(results.read_text())["step"] == job.size.pretrain_steps:
         return
     resume = [f"--ckpt_path={run / LAST}"] if (run / LAST).exists() else []
     if run.exists() and not resume:
         shutil.rmtree(run)  # interrupted before there was anything to go on from
+    run_peclr(["fit", *pretraining(job), f"--run_dir={run}", *resume])
+    job.say("pre-trained")
+
+
+def pretraining(job: Job) -> list[str]:
+    """Options of `peclr fit`: what all arms share, and what this one changes."""
+    size = job.size
     pictures = size.versions if "--data.pairing=same_image" in job.arm.overrides else 1
     steps_per_epoch = size.train * pictures // size.pretrain_batch
-    run_peclr(
-        [
-            "fit",
-            f"--config={HERE / 'pretrain.yaml'}",
-            f"--run_dir={run}",
-            f"--seed_everything={job.seed}",
-            f"--data.seed={job.seed}",
-            f"--data.sources.init_args.root={job.hands}",
-            f"--data.view_size={size.view_px}",
-            f"--data.batch_size={size.pretrain_batch}",
-            f"--data.num_workers={size.workers}",
-            f"--model.init_args.warmup_epochs={size.warmup_steps / steps_per_epoch}",
-            f"--trainer.max_steps={size.pretrain_steps}",
-            *_encoder_options(size),
-            *_trainer(size),
-            *job.overrides,
-            *resume,
-        ]
-    )
-    job.say("pre-trained")
+    return [
+        f"--config={PRETRAIN}",
+        f"--seed_everything={job.seed}",
+        f"--data.seed={job.seed}",
+        f"--data.sources.init_args.root={job.hands}",
+        f"--data.view_size={size.view_px}",
+        f"--data.batch_size={size.pretrain_batch}",
+        f"--data.num_workers={size.workers}",
+        f"--model.init_args.warmup_epochs={size.warmup_steps / steps_per_epoch}",
+        f"--trainer.max_steps={size.pretrain_steps}",
+        *_encoder_options(size),
+        *_trainer(size),
+        *job.overrides,
+    ]
 
 
 def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
@@ -128,10 +129,10 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     encoder = _encoder(job)
     if torch.cuda.is_available():
         encoder.cuda()
-    counts = [job.size.train if labels is None else labels for labels in label_counts]
-    # some are held out: if most are asked for, those that there are
-    most = max(counts) if max(counts) <= job.size.train // 2 else None
-    train, val, test = encode_hands(encoder, job.hands, job.size.view_px, job.seed, most)
+    most = max(labels or job.size.train for labels in label_counts)
+    # some hands are held out: of the others, all that there are, unless a half is enough
+    limit = most if most <= job.size.train // 2 else None
+    train, val, test = encode_hands(encoder, job.hands, job.size.view_px, job.seed, limit)
     hands = len(train.features) // job.size.versions  # the pictures of a hand are one after the other
     rows = []
     for labels in label_counts:
@@ -162,7 +163,7 @@ def finetune(job: Job, labels: int, schedule: str) -> list[Row]:
     if run.exists():
         shutil.rmtree(run)  # cheaper to repeat than to resume
     shared = [
-        f"--config={HERE / 'finetune.yaml'}",
+        f"--config={FINETUNE}",
         f"--seed_everything={job.seed}",
         f"--data.seed={job.seed}",
         f"--data.root={job.hands}",

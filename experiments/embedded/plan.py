@@ -9,6 +9,7 @@ import yaml
 
 HERE = Path(__file__).parent
 SUITES = HERE / "suites"
+PRETRAIN, FINETUNE = HERE / "pretrain.yaml", HERE / "finetune.yaml"
 SCRATCH = "scratch"
 # Part of fine-tuning before a pre-trained encoder moves, chosen on validation hands; without pre-training there is
 # nothing that a new head could spoil.
@@ -100,8 +101,8 @@ SIZES = {
         trainer={"accelerator": "cpu"},
     ),
 }
-# to compare many arms
-SIZES["brief"] = replace(SIZES["cpu"], pretrain_steps=300, warmup_steps=15)
+# to compare many arms with one another
+SIZES["brief"] = replace(SIZES["cpu"], width=0.25, pretrain_steps=400, warmup_steps=20)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from experiments.embedded.plan import SIZES, Size, Suite, read_suite
+import yaml
+
+from experiments.embedded.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SIZES, Size, Suite, read_suite
 from experiments.jobs import ONE_THREAD, gather
-from peclr.sweeps.lock import locked
+from peclr.sweeps.lock import LOCK_NAME, locked
 
 
 def make_hands(size: Size) -> Path:
@@ -40,17 +42,23 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
     Raises:
         ValueError: the folder holds another experiment.
     """
-    plan = json.loads(json.dumps({"arms": {arm.name: arm.overrides for arm in suite.arms}, "size": asdict(size)}))
+    recipe = {
+        "head_first": HEAD_FIRST,
+        **{path.stem: yaml.safe_load(path.read_text()) for path in (PRETRAIN, FINETUNE)},
+    }
+    arms = {arm.name: arm.overrides for arm in suite.arms}
+    plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": recipe}))
     noted = out / "plan.json"
     if not noted.exists():
-        if out.exists() and any(out.iterdir()):
+        if any(path.name != LOCK_NAME for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no plan.json; choose a new folder")
-        out.mkdir(parents=True, exist_ok=True)
         noted.write_text(json.dumps(plan, indent=2) + "\n")
         return
     there = json.loads(noted.read_text())
     if there["size"] != plan["size"]:
         raise ValueError(f"{out} was begun with another size; choose a new --out, or that size")
+    if there.get("recipe") != plan["recipe"]:
+        raise ValueError(f"{out} was begun with another {PRETRAIN.name} or {FINETUNE.name}; choose a new --out")
     changed = [name for name, overrides in plan["arms"].items() if there["arms"].get(name, overrides) != overrides]
     if changed:
         raise ValueError(f"{out} was begun with other overrides for {changed}; choose a new --out")
@@ -95,11 +103,11 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.perf_counter()
     try:
         suite = read_suite(options.suite)
-        check_plan(out, suite, size)
         if on_cpu:
             os.environ.update(ONE_THREAD)  # inherited by the processes that work
         processes = options.processes or ((os.cpu_count() or 1) if on_cpu else 1)
         with locked(out):
+            check_plan(out, suite, size)
             rows = run_suite(suite, size, out, options.seeds, processes)
     except ValueError as error:
         print(f"embedded: {error}", file=sys.stderr)

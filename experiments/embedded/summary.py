@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 METRICS = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
 PROTOCOLS = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
-# Okabe & Ito 2008, with marks for those who cannot tell them apart. In the benchmark's order of arms, a colour is an
+# Okabe & Ito 2008, with marks for those who cannot tell them apart. Of the benchmark's first arms, a colour is an
 # objective, and a line a pairing.
 STYLES = (
     ("#999999", "x", ":"),

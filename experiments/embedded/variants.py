@@ -1,4 +1,4 @@
-"""Ideas that the ablations try and that peclr itself does not have, because they were not worth it."""
+"""Ideas that the ablations try and that peclr itself does not have."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -53,15 +53,15 @@ class EmaTarget(PretrainModule):
         return loss
 
     @torch.no_grad()
-    def on_before_zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
-        """Follow by a step."""
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Follow, once the optimiser has stepped."""
         for part, follower in zip((self.encoder, self.projection_head), self._followers, strict=True):
             for value, followed in zip(part.parameters(), follower.parameters(), strict=True):
                 followed.lerp_(value, 1 - self.momentum)
 
 
 class OneViewRecoloured(PairedViewDataModule):
-    """Only the first view of a pair gets other colours; in this process, so without workers.
+    """Only the first view of a pair gets other colours.
 
     Args:
         options: of `PairedViewDataModule`.
@@ -69,15 +69,13 @@ class OneViewRecoloured(PairedViewDataModule):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        if self.num_workers:
-            raise ValueError(f"num_workers {self.num_workers}: expected 0")
         recolour = self.train_set._recolour
         if recolour is not None:
             self.train_set._recolour = _EverySecond(recolour)  # type: ignore[assignment]  # it is called, no more
 
 
 class _EverySecond:
-    """Views are recoloured in turns."""
+    """Views are recoloured in turns; each process makes both of a pair, one after the other."""
 
     def __init__(self, recolour: Callable[[Image, np.random.Generator], Image]) -> None:
         self.recolour, self.first = recolour, False

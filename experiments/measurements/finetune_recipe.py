@@ -2,7 +2,7 @@
 
 Needs embedded hands (`python -m peclr synth HANDS --train 5000 --eval 500 --size 112`) and an encoder that was
 pre-trained on them (`python -m peclr fit --config experiments/demo/pretrain.yaml`). Trials that are in the results
-are not repeated, so that an interrupted measurement goes on. Test-time averaging is `test_time_averages.py`.
+are not repeated, so that an interrupted measurement goes on. Test-time averaging is `averaged_views.py`.
 """
 
 import argparse
@@ -53,6 +53,8 @@ TRIALS: dict[str, list[str]] = {
     "loss: root 0": [_LOSS % (_PIXELS, 5, 0)],
     "loss: root 5": [_LOSS % (_PIXELS, 5, 5)],
     "schedule: warm-up of a tenth": ["--model.warmup_epochs=1.7"],
+    "schedule: head first, a sixth": ["--model.head_first=0.1667"],
+    "schedule: head first, a third": ["--model.head_first=0.3333"],
     "weight decay: 0": ["--model.weight_decay=0"],
     "weight decay: 0.05": ["--model.weight_decay=0.05"],
     "EMA: 0.9": [f"--trainer.callbacks={{class_path: {_EMA}, init_args: {{decay: 0.9}}}}"],

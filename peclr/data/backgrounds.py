@@ -6,7 +6,6 @@ hand tells the view's geometry.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import cv2
@@ -27,33 +26,32 @@ Image = NDArray[np.uint8]
 _INWARDS: Final = np.clip(2 * np.arange(256) - 255, 0, 255).astype(np.uint8)
 
 
-@dataclass(frozen=True)
 class ReplaceBackground:
     """How often views get another background, and where from.
 
-    Attributes:
-        probability: Of each view.
-        folder: Photographs to take backgrounds from; by default the sources' own, their hands painted over.
-        feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards:
-            half of an outline's pixels are of the old background.
-        bank: Number of backgrounds that views of an epoch draw from, each another part of one; with every epoch some
-            are exchanged. They are decoded once and kept, as one for each view would cost as much as all the rest of
-            it: 256 for views of 128 px are 20 MB in each worker.
+    No dataclass, though it looks like one: of `background: {class_path: ReplaceBackground}`, jsonargparse 4 would make
+    None if any option of a nested class came before.
     """
 
-    probability: float = 0.5
-    folder: str | None = None
-    feather: int = 1
-    bank: int = 256
+    def __init__(self, probability: float = 0.5, folder: str | None = None, feather: int = 1, bank: int = 256) -> None:
+        """Refuses what cannot be.
 
-    def __post_init__(self) -> None:
-        """Refuses what cannot be."""
-        if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability {self.probability} is not a probability")
-        if not 0 <= self.feather <= 16:
-            raise ValueError(f"feather {self.feather} is outside 0 … 16 px")
-        if self.bank < 1:
-            raise ValueError(f"bank {self.bank}: expected at least 1 background")
+        Args:
+            probability: Of each view.
+            folder: Photographs to take backgrounds from; by default the sources' own, their hands painted over.
+            feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards:
+                half of an outline's pixels are of the old background.
+            bank: Number of backgrounds that views of an epoch draw from, each another part of one; with every epoch
+                some are exchanged. They are decoded once and kept, as one for each view would cost as much as all the
+                rest of it: 256 for views of 128 px are 20 MB in each worker.
+        """
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability {probability} is not a probability")
+        if not 0 <= feather <= 16:
+            raise ValueError(f"feather {feather} is outside 0 … 16 px")
+        if bank < 1:
+            raise ValueError(f"bank {bank}: expected at least 1 background")
+        self.probability, self.folder, self.feather, self.bank = probability, folder, feather, bank
 
 
 class Behind(NamedTuple):

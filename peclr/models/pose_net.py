@@ -185,9 +185,9 @@ class PoseNet25D(nn.Module):
             nn.init.zeros_(parameter)
         return self
 
-    def head(self) -> nn.ModuleList:
-        """What is not the encoder: the last layer, and the refinement of the root's depth."""
-        return nn.ModuleList([self.backend_model.fc, self.zroot_ref])
+    def head_parameters(self) -> list[nn.Parameter]:
+        """What is not the encoder's: the last layer's, and those of the refinement of the root's depth."""
+        return [*self.backend_model.fc.parameters(), *self.zroot_ref.parameters()]
 
     def freeze_encoder(self) -> Self:
         """Train the head alone: the encoder's weights and BatchNorm statistics stay as they are."""

@@ -37,7 +37,7 @@ class Looking:
             central 0.33 of the picture, as FreiHAND's evaluation.
         turn: degrees; the last view is also seen turned by this to either side, and the three are averaged. 0 does
             not. On embedded validation hands, 30 made EPE 3 to 4 % smaller and PA-EPE 1 %
-            (`experiments/measurements/test_time_averages.py`).
+            (`experiments/measurements/averaged_views.py`).
     """
 
     find: Finding = "search"

@@ -13,7 +13,8 @@ LOCK_NAME: Final = ".lock"
 def locked(out: Path) -> Iterator[int]:
     """Keep other processes from working in a folder, which is made if it is not there.
 
-    The descriptor is inherited by what is started: if a sweep is killed, its folder stays locked while its runs go on.
+    A process that is given the descriptor keeps the lock: if a sweep is killed, its folder stays locked while its runs
+    go on.
 
     Args:
         out: the folder.

@@ -30,7 +30,8 @@ class FinetuneModule(pl.LightningModule):
         freeze_encoder: train the head alone, as in the paper's ablations.
         head_first: part of the run, from 0 to less than 1, in which the encoder waits and the head alone learns. The
             gradients of a head that starts from nothing would spoil what pre-training has taught (Kumar et al.,
-            "Fine-Tuning can Distort Pretrained Features", ICLR 2022). BatchNorm statistics do not wait.
+            "Fine-Tuning can Distort Pretrained Features", ICLR 2022). BatchNorm statistics do not wait, and steps take
+            as long as later ones. A frozen encoder waits to the end.
         view_size: side of the views, pixels: where an untrained network expects the hand.
         loss: of the pose; by default with the published weights, pixels counted as if views were 224 px.
         optimizer: any torch optimiser, called with parameter groups.
@@ -141,7 +142,7 @@ class FinetuneModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, scaled to its batch, and its schedule."""
-        head = list(self.pose_net.head().parameters())
+        head = self.pose_net.head_parameters()
         of_head = set(map(id, head))
         encoder = [parameter for parameter in self.pose_net.parameters() if id(parameter) not in of_head]
         groups, later = (split_weight_decay(part, self.weight_decay) for part in (head, encoder))

@@ -67,6 +67,6 @@ def warmup_cosine_schedule(
         raise ValueError("the learning rate falls to 0 at the run's end: give trainer.max_epochs or trainer.max_steps")
     total_steps = min(ends)
     warmup_steps = min(total_steps, round(warmup_epochs * per_epoch))
-    waiting_steps = [round(part * total_steps) for part in waiting]
+    waiting_steps = [int(part * total_steps) for part in waiting]
     schedule = warmup_cosine(optimizer, warmup_steps, total_steps, waiting_steps)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,6 +1,5 @@
 """Other backgrounds: the hand stays pixel for pixel where it was, everything else goes."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,12 @@ from peclr.data.views import GeometryRange
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
 
-ALWAYS = ReplaceBackground(probability=1, feather=0, bank=8)
+
+def always(**changes: Any) -> ReplaceBackground:
+    return ReplaceBackground(**{"probability": 1, "feather": 0, "bank": 8, **changes})
+
+
+ALWAYS = always()
 
 
 def views(source: HandSource, background: ReplaceBackground | None, **options: Any) -> PairedViewDataset:
@@ -80,9 +84,7 @@ def test_backgrounds_depend_on_seed_epoch_and_index_alone(hands: FreiHAND) -> No
 
 
 def test_probability_is_how_often(hands: FreiHAND) -> None:
-    before, sometimes = (
-        views(hands, background, view_size=16) for background in (None, replace(ALWAYS, probability=0.3))
-    )
+    before, sometimes = (views(hands, background, view_size=16) for background in (None, always(probability=0.3)))
     replaced = [
         not torch.equal(old, new)
         for epoch in range(3)
@@ -90,12 +92,12 @@ def test_probability_is_how_often(hands: FreiHAND) -> None:
         for old, new in zip(before[epoch, index]["views"], sometimes[epoch, index]["views"], strict=True)
     ]
     assert 0.22 < np.mean(replaced) < 0.38  # 288 views: three standard deviations
-    never = views(hands, replace(ALWAYS, probability=0), view_size=16)
+    never = views(hands, always(probability=0), view_size=16)
     assert torch.equal(never[0, 1]["views"], before[0, 1]["views"])
 
 
 def test_feathering_softens_the_edge_only(hands: FreiHAND) -> None:
-    hard, soft = views(hands, ALWAYS), views(hands, replace(ALWAYS, feather=2))
+    hard, soft = views(hands, ALWAYS), views(hands, always(feather=2))
     [mask, _] = masks_of(hard, (0, 0))
     difference = (hard[0, 0]["views"][0].int() - soft[0, 0]["views"][0].int()).abs().amax(dim=0)
     distance = cv2.distanceTransform((mask.numpy() > 127).astype(np.uint8), cv2.DIST_L2, 5)
@@ -129,11 +131,11 @@ def test_hands_of_the_pictures_behind_are_painted_over(layout: "Layout", tmp_pat
 
 def test_backgrounds_may_be_photographs_of_a_folder(hands: FreiHAND, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "blue.png"), np.full((50, 90, 3), (255, 0, 0), np.uint8))
-    dataset = views(hands, replace(ALWAYS, folder=str(tmp_path)))
+    dataset = views(hands, always(folder=str(tmp_path)))
     view, mask = dataset[0, 2]["views"][1], masks_of(dataset, (0, 2))[1]
     assert (view[:, mask < 5] == torch.tensor([[0], [0], [255]])).all()
     with pytest.raises(ValueError, match="nowhere"):
-        views(hands, replace(ALWAYS, folder=str(tmp_path / "nowhere")))
+        views(hands, always(folder=str(tmp_path / "nowhere")))
 
 
 def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:

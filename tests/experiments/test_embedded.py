@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -10,8 +12,9 @@ import torch
 import yaml
 
 from experiments.embedded import run as embedded
+from experiments.embedded.jobs import Job, pretraining, probe
 from experiments.embedded.neighbours import nearest, pose_distances
-from experiments.embedded.plan import HERE, SIZES, SUITES, Arm, Suite, read_suite
+from experiments.embedded.plan import SIZES, SUITES, Arm, Suite, read_suite
 from experiments.embedded.summary import draw, over_seeds, table
 from peclr.evaluate.probe import EncodedHands
 from peclr.sweeps.lock import locked
@@ -20,12 +23,24 @@ NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_arm_is_a_valid_run_of_its_own(name: str, parse: Callable[[list[str]], object]) -> None:
-    suite = read_suite(name)
-    config = f"--config={HERE / 'pretrain.yaml'}"
-    parsed = [str(parse([config, *arm.overrides])) for arm in suite.arms if arm.name != "scratch"]
-    assert len(set(parsed)) == len(parsed), "two arms are the same run"
+def test_every_arm_is_a_valid_run_of_its_own(name: str, parse: Callable[[list[str]], Any]) -> None:
+    suite, size = read_suite(name), SIZES["cpu"]
+    jobs = [Job(arm, 3, size, Path("hands"), Path("out")) for arm in suite.arms if arm.name != "scratch"]
+    parsed = [parse(pretraining(job)) for job in jobs]
+    assert len({str(config) for config in parsed}) == len(parsed), "two arms are the same run"
     assert len({arm.folder for arm in suite.arms}) == len(suite.arms), "two arms share a folder"
+    for config in parsed:  # also where an arm names a class of its own
+        model, data = config.model.init_args, config.data.init_args
+        assert (model.encoder.init_args.width, model.weight_decay, data.border) == (size.width, 1e-4, "reflect")
+        assert (data.seed, data.batch_size, config.trainer.max_steps) == (3, size.pretrain_batch, size.pretrain_steps)
+        pictures = size.train * (size.versions if data.pairing == "same_image" else 1)
+        assert model.warmup_epochs * (pictures // size.pretrain_batch) == pytest.approx(size.warmup_steps)
+
+
+def test_the_same_options_make_the_same_run(parse: Callable[[list[str]], Any]) -> None:
+    # or the test above would find no two arms alike
+    job = Job(read_suite("benchmark").arms[1], 0, SIZES["walk"], Path("hands"), Path("out"))
+    assert str(parse(pretraining(job))) == str(parse(pretraining(job)))
 
 
 def test_a_suite_that_does_not_exist_is_refused_by_name() -> None:
@@ -64,7 +79,16 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     assert "fine-tuned on" not in shown
 
 
-def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path) -> None:
+def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(embedded_hands: Path, tmp_path: Path) -> None:
+    few = replace(SIZES["walk"], train=24, versions=1)
+    jobs = [Job(Arm("scratch", ()), 0, few, embedded_hands, tmp_path / part) for part in ("needed", "all")]
+    needed, everything = probe(jobs[0], (4, 8)), probe(jobs[1], (4, 8, None))
+    assert needed == everything[:2]
+    assert len(everything) == 3
+
+
+def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
     size = SIZES["walk"]
     suite = Suite("one", "A title", (Arm("a", ("--data.seed=1",)),), (8,))
     embedded.check_plan(tmp_path / "out", suite, size)
@@ -73,6 +97,10 @@ def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path) -> None:
         embedded.check_plan(tmp_path / "out", Suite("one", "A title", (Arm("a", ()),), (8,)), size)
     with pytest.raises(ValueError, match="another size"):
         embedded.check_plan(tmp_path / "out", suite, SIZES["cpu"])
+    with monkeypatch.context() as changed:
+        changed.setattr(embedded, "HEAD_FIRST", 0.5)
+        with pytest.raises(ValueError, match=r"another pretrain\.yaml"):
+            embedded.check_plan(tmp_path / "out", suite, size)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(ValueError, match="not empty"):
@@ -85,7 +113,6 @@ def test_two_processes_do_not_work_in_one_folder(
     suite = Suite("small", "A title", (Arm("scratch", ()),), (8,))
     monkeypatch.setattr(embedded, "read_suite", lambda name: suite)
     monkeypatch.setattr(embedded, "run_suite", lambda *_: pytest.fail("it has begun to work"))
-    embedded.check_plan(tmp_path / "out", suite, SIZES["walk"])
     with locked(tmp_path / "out"):
         assert embedded.main(["small", "--size=walk", f"--out={tmp_path / 'out'}"]) == 2
     assert "another process works here" in capsys.readouterr().err

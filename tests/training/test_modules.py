@@ -220,15 +220,14 @@ def test_the_encoder_waits_until_the_head_has_learnt(labelled: LabelledHandDataM
 
 def test_rates_fall_alike_once_all_are_moving(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), head_first=0.5, view_size=32)
-    run = trainer(tmp_path, max_steps=4, limit_val_batches=0)
     rates: list[list[float]] = []
 
     class Rates(pl.Callback):
         def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
             rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
-    run.callbacks.append(Rates())  # type: ignore[attr-defined]  # Lightning makes it a list
-    run.fit(module, labelled)
+    trainer(tmp_path, max_steps=4, limit_val_batches=0, callbacks=[Rates()]).fit(module, labelled)
+    assert len(rates) == 4
     peak = 1e-3 * math.sqrt(8)
     for step, (*_, decayed, others) in enumerate(rates):
         assert rates[step][0] == pytest.approx(peak * (1 + math.cos(math.pi * step / 4)) / 2)

@@ -116,7 +116,7 @@ def measure(run: Path, root: Path, seed: int) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and add to the results."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.measurements.test_time_averages", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.measurements.averaged_views", description=__doc__)
     parser.add_argument("--hands", type=Path, required=True, help="embedded hands")
     parser.add_argument("--run", type=Path, required=True, help="a trial's folder")
     parser.add_argument("--seed", type=int, required=True, help="of the trial: which hands it has not seen")
