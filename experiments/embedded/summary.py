@@ -76,6 +76,10 @@ def _cell(mean: float, deviation: float, bold: bool) -> str:
     return f"**{text}**" if bold else text
 
 
+def _named(metric: str) -> str:
+    return METRICS[metric] + (", wrist-relative" if metric == "root_relative_epe_mm" else "")
+
+
 def _curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     """Error over labelled hands, one curve per kind of weights."""
     of_protocol = [row for row in rows if row["protocol"] == protocol]
@@ -91,24 +95,42 @@ def _curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
     axis.set_xlabel("labelled hands")
-    axis.set_ylabel(
-        METRICS[metric].replace("EPE, mm", "EPE, mm" if metric == "pa_epe_mm" else "EPE, mm (wrist-relative)")
-    )
+    axis.set_ylabel(_named(metric))
+    axis.set_title(protocol, loc="left", fontsize=10)
+    axis.grid(axis="y", alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
+    """Arms among each other, the first at the top and its mean drawn through all: for more than curves can show."""
+    of_protocol = [row for row in rows if row["protocol"] == protocol]
+    counts, names = sorted({row["labels"] for row in of_protocol}), names_of(of_protocol)
+    for number, labels in enumerate(counts):
+        colour, mark, _ = STYLES[number % len(STYLES)]
+        means, deviations = zip(*(over_seeds(rows, protocol, labels, name, metric) for name in names), strict=True)
+        style: dict[str, Any] = {"color": colour, "marker": mark, "ls": "", "ms": 4.5, "capsize": 2}
+        axis.errorbar(means, range(len(names)), xerr=deviations, label=f"{labels:,} labels", **style)
+        axis.axvline(means[0], color=colour, ls=":", lw=1)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel(_named(metric))
     axis.set_title(protocol, loc="left", fontsize=10)
     axis.grid(axis="y", alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def draw(results: dict[str, Any], out: Path) -> None:
-    """Draw the label-efficiency curves of all protocols into a PNG."""
+    """Draw errors over labels for all protocols into a PNG; for many arms one below the other."""
     rows: list[Row] = results["rows"]
     shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
+    arms = len(names_of(rows))
+    kind, height = (_curves, 3.3) if arms <= len(STYLES) else (_list, 0.9 + 0.25 * arms)
     with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
-        figure = Figure(figsize=(9.6, 3.3 * len(shown) + 1), layout="constrained")
-        axes = figure.subplots(len(shown), 2, squeeze=False)
+        figure = Figure(figsize=(9.6, height * len(shown) + 1), layout="constrained")
+        axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if kind is _list else "none")
         for line, protocol in zip(axes, shown, strict=True):
             for axis, metric in zip(line, ("root_relative_epe_mm", "pa_epe_mm"), strict=True):
-                _curves(axis, rows, protocol, metric)
+                kind(axis, rows, protocol, metric)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
         seeds = len(results["seeds"])

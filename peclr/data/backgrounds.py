@@ -99,7 +99,7 @@ class Behind(NamedTuple):
         front = warp(sample["image"], part_from_view @ view_from_pixels, (width, height))
         part = view[top : top + height, left : left + width]
         # in 8 bits throughout: cv2.blendLinear needs floats and takes twice as long
-        back = cv2.multiply(part, ~weight, scale=1 / 255)
+        back = cv2.multiply(part, np.invert(weight, dtype=np.uint8), scale=1 / 255)
         cv2.add(cv2.multiply(front, weight, scale=1 / 255), back, dst=part)
         return view
 

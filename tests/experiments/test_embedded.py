@@ -148,6 +148,17 @@ def test_the_figure_shows_something(tmp_path: Path) -> None:
     assert picture.std() > 10
 
 
+def test_many_arms_are_drawn_one_below_the_other(tmp_path: Path) -> None:
+    def height(arms: int) -> int:
+        rows = [{**row, "weights": f"{row['weights']} {arm}"} for row in ROWS for arm in range(arms // 2)]
+        draw({"rows": rows, "title": "A title", "seeds": [0, 1]}, tmp_path / "figure.png")
+        picture = cv2.imread(str(tmp_path / "figure.png"))
+        assert picture is not None
+        return len(picture)
+
+    assert height(2) == height(10) < height(16) < height(24)
+
+
 def test_the_nearest_picture_is_of_another_hand_and_ignores_what_all_have_in_common() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(6, 8, generator=generator) * 0.01

@@ -41,7 +41,7 @@ def test_the_target_is_a_copy_that_follows(embedded_hands: Path, tmp_path: Path,
         def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
             assert isinstance(pl_module, EmaTarget)
             self.weights.append(pl_module.encoder.conv1.weight.detach().clone())
-            self.followers.append(pl_module._followers[0].conv1.weight.clone())
+            self.followers.append(pl_module._followers[0].get_parameter("conv1.weight").clone())
 
     torch.manual_seed(0)
     module = EmaTarget(momentum, encoder=ResNetEncoder("resnet18", 0.125), objective=PeCLR(), warmup_epochs=0)
