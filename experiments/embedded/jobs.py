@@ -89,13 +89,19 @@ def pretrain(job: Job) -> None:
         return
     run = job.folder / "pretrain"
     results = run / "results.json"
-    if results.exists() and json.loads(results.read_text())["step"] == job.size.pretrain_steps:
+    if results.exists() and json.loads(results.read_text())["step"] == pretrain_steps(job):
         return
     resume = [f"--ckpt_path={run / LAST}"] if (run / LAST).exists() else []
     if run.exists() and not resume:
         shutil.rmtree(run)  # interrupted before there was anything to go on from
     run_peclr(["fit", *pretraining(job), f"--run_dir={run}", *resume])
     job.say("pre-trained")
+
+
+def pretrain_steps(job: Job) -> int:
+    """How many optimiser steps: as of the size, unless the arm says otherwise."""
+    option = "--trainer.max_steps="
+    return int(next(given for given in reversed(pretraining(job)) if given.startswith(option)).removeprefix(option))
 
 
 def pretraining(job: Job) -> list[str]:

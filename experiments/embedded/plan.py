@@ -102,7 +102,7 @@ SIZES = {
     ),
 }
 # to compare many arms with one another
-SIZES["brief"] = replace(SIZES["cpu"], width=0.25, pretrain_steps=400, warmup_steps=20)
+SIZES["brief"] = replace(SIZES["cpu"], width=0.25, pretrain_steps=300, warmup_steps=15)
 
 
 @dataclass(frozen=True)
