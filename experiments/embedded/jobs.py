@@ -55,7 +55,7 @@ class Job:
 
     def say(self, text: str) -> None:
         """Tell what is done."""
-        print(f"seed {self.seed}  {self.arm.name:<28}{text}", flush=True)
+        print(f"seed {self.seed}  {self.arm.name:<36}  {text}", flush=True)
 
     def row(self, protocol: str, labels: int, scores: dict[str, float]) -> Row:
         """A row of the results."""

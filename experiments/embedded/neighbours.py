@@ -1,6 +1,6 @@
 """Why backgrounds matter, in one picture: whose features are nearest, in each model's eyes.
 
-`python -m experiments.embedded.neighbours runs/embedded/benchmark-cpu` after the benchmark has run.
+`python -m experiments.embedded.neighbours runs/embedded/benchmark-cpu` after the benchmark has run, or some arms of it.
 """
 
 import argparse
@@ -120,15 +120,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="folder of a benchmark that has run")
     parser.add_argument("--size", choices=SIZES, default="cpu", help="that it was run at (default: %(default)s)")
     options = parser.parse_args(arguments)
-    arms = [arm for arm in read_suite("benchmark").arms if arm.name != SCRATCH]
-    missing = [arm.name for arm in arms if not (options.out / "seed0" / arm.folder / "pretrain" / LAST).is_file()]
-    if missing:
-        print(
-            f"neighbours: {options.out} lacks the pre-trained weights of {missing}; run the benchmark", file=sys.stderr
-        )
+    arms = [
+        arm
+        for arm in read_suite("benchmark").arms
+        if arm.name != SCRATCH and (options.out / "seed0" / arm.folder / "pretrain" / LAST).is_file()
+    ]
+    if not arms:
+        print(f"neighbours: {options.out} has no pre-trained weights; run the benchmark", file=sys.stderr)
         return 2
     for name, mean in compare(options.out, SIZES[options.size], arms).items():
-        print(f"{name:<28}{mean:6.1f} mm")
+        print(f"{name:<36}  {mean:6.1f} mm")
     print(options.out / "neighbours.png")
     return 0
 

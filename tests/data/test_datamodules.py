@@ -15,6 +15,7 @@ from peclr.data.freihand import FreiHAND
 from peclr.data.photometric import Photometric
 from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.views import GeometryRange
+from tests.trainer import quiet_trainer
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -235,15 +236,7 @@ class Recorder(pl.LightningModule):
 def test_lightning_hands_every_epoch_to_the_workers(layout: Layout, num_workers: int) -> None:
     module = paired(layout.root, num_workers=num_workers)
     recorder = Recorder()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=layout.root,
-    )
+    trainer = quiet_trainer(layout.root, max_epochs=2)
     trainer.fit(recorder, datamodule=module)
     for epoch, batches in recorder.seen.items():
         indices = torch.cat([batch["index"] for batch in batches]).tolist()

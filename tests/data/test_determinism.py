@@ -20,6 +20,7 @@ from peclr.data.loaders import ResumableLoader, make_loader
 from peclr.data.photometric import Photometric
 from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.sampling import EpochSampler
+from tests.trainer import quiet_trainer
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -152,18 +153,8 @@ def train(
 ) -> dict[int, Seen]:
     """What a run of Lightning trains on: by step, of all processes."""
     folder.mkdir()
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=processes,
-        strategy="ddp_fork" if processes > 1 else "auto",
-        use_distributed_sampler=False,
-        max_epochs=2,
-        logger=False,
-        callbacks=[save],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
+    trainer = quiet_trainer(
+        folder, devices=processes, strategy="ddp_fork" if processes > 1 else "auto", max_epochs=2, callbacks=[save]
     )
     module = data_module(root, num_workers * processes)
     trainer.fit(WritesDown(folder), datamodule=module, ckpt_path=ckpt_path)

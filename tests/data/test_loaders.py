@@ -15,6 +15,7 @@ from peclr.data.freihand import FreiHAND
 from peclr.data.loaders import ResumableLoader, make_loader
 from peclr.data.samples import PairedViewBatch
 from peclr.data.sampling import EpochSampler
+from tests.trainer import quiet_trainer
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -80,16 +81,8 @@ def train(root: Path, recorder: Recorder, num_workers: int = 0, callback: Callba
         num_workers=num_workers,
         seed=3,
     )
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=EPOCHS,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[callback] if callback is not None else [],
-        default_root_dir=root,
+    trainer = quiet_trainer(
+        root, max_epochs=EPOCHS, num_sanity_val_steps=0, callbacks=[callback] if callback is not None else []
     )
     trainer.fit(recorder, datamodule=module, **fit)
 
@@ -230,17 +223,8 @@ def test_two_processes_share_the_batches_of_one(layout: Layout, tmp_path: Path) 
         module = PairedViewDataModule(
             [FreiHAND(layout.root)], view_size=32, batch_size=4, val_fraction=0.0, num_workers=1, seed=3
         )
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=processes,
-            strategy="ddp_fork" if processes > 1 else "auto",
-            use_distributed_sampler=False,
-            max_epochs=2,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
+        trainer = quiet_trainer(
+            tmp_path, devices=processes, strategy="ddp_fork" if processes > 1 else "auto", max_epochs=2
         )
         trainer.fit(NotesKeys(tmp_path), datamodule=module)
     (alone,), both = ([json.loads(p.read_text()) for p in sorted(tmp_path.glob(f"{n}-*.json"))] for n in (1, 2))

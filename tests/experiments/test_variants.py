@@ -12,6 +12,7 @@ from experiments.embedded.variants import EmaTarget, OneViewRecoloured
 from peclr.data.datamodules import FreiHAND, PairedViewDataModule
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
+from tests.trainer import quiet_trainer
 
 OPTIONS: dict[str, Any] = {"view_size": 32, "batch_size": 8, "val_fraction": 0.0}
 
@@ -54,18 +55,7 @@ def test_the_target_is_a_copy_that_follows(embedded_hands: Path, tmp_path: Path,
     expected = module.objective(module(batch["views"]), batch["view_from_crop"])
     torch.testing.assert_close(loss, expected)
 
-    pl.Trainer(
-        accelerator="cpu",
-        max_steps=3,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        limit_val_batches=0,
-        default_root_dir=tmp_path,
-        callbacks=[course],
-    ).fit(module, data)
+    quiet_trainer(tmp_path, max_steps=3, limit_val_batches=0, callbacks=[course]).fit(module, data)
     assert len(course.weights) == 3
     assert torch.equal(course.followers[0], course.weights[0])
     for step in (1, 2):

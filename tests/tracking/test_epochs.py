@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from peclr.tracking.epochs import EpochCallback, undisturbed
+from tests.trainer import quiet_trainer
 
 
 class Layers(pl.LightningModule):
@@ -82,16 +83,6 @@ def test_the_last_epoch_is_looked_at_whatever_ends_the_run(
     epochs: int, most: int, expected: list[int], tmp_path: Path
 ) -> None:
     looks = Looks(every_n_epochs=2)
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
-        max_epochs=epochs,
-        max_steps=most,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[looks],
-    )
+    trainer = quiet_trainer(tmp_path, max_epochs=epochs, max_steps=most, callbacks=[looks])
     trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(4, 1))))
     assert looks.steps == expected

@@ -21,6 +21,7 @@ from peclr.tracking.online_probe import OnlineProbe, measure
 from peclr.tracking.probe_hands import COLOUR, MOVES, ProbeHands, read_probe_hands
 from peclr.tracking.probe_scores import agreement, pose_distances, retrieval
 from peclr.training import PretrainModule
+from tests.trainer import quiet_trainer
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -224,17 +225,12 @@ def test_a_probe_of_too_little_is_refused(wrong: dict[str, Any]) -> None:
 def test_of_two_processes_one_probes_and_the_other_waits(embedded_hands: Path, tmp_path: Path) -> None:
     data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.4)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR(), warmup_epochs=0)
-    trainer = pl.Trainer(
-        default_root_dir=tmp_path,
-        accelerator="cpu",
+    trainer = quiet_trainer(
+        tmp_path,
         devices=2,
         strategy="ddp_fork",
-        use_distributed_sampler=False,
         max_epochs=2,
         log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         logger=CSVLogger(str(tmp_path), name="", version=""),
         callbacks=[OnlineProbe(num_hands=8, num_moved=4)],
     )

@@ -18,24 +18,12 @@ from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.devices import wants_sync_batchnorm
+from tests.trainer import quiet_trainer
 
 
 def tiny_encoder(seed: int = 0) -> ResNetEncoder:
     torch.manual_seed(seed)
     return ResNetEncoder("resnet18", width=0.125)
-
-
-def trainer(folder: Path, **options: Any) -> pl.Trainer:
-    return pl.Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **options,
-    )
 
 
 def training_loss(module: Any, batch: Any) -> torch.Tensor:
@@ -91,7 +79,7 @@ def test_the_log_tells_negatives_from_the_optimisers_batch(
             batch["hand"] = torch.tensor(hands)
             super().on_train_batch_start(batch, batch_idx)
 
-    run = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=3, limit_val_batches=0)
+    run = quiet_trainer(tmp_path, max_epochs=1, accumulate_grad_batches=3, limit_val_batches=0)
     run.fit(WithHands(tiny_encoder(), SimCLR(), micro_batch=2), pairs)
     logged = {name: float(value) for name, value in run.callback_metrics.items()}
     assert logged["train/effective_negatives"] == 2 * 6 - 2
@@ -109,7 +97,7 @@ def test_batchnorm_is_synchronised_on_several_gpus_only(
         "finetune": (FinetuneModule(tiny_encoder(), view_size=32), labelled),
     }
     module, data = cases[kind]
-    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
     run.fit(module, data)
     assert not any(isinstance(layer, nn.SyncBatchNorm) for layer in module.modules())
     before = module.state_dict()
@@ -153,7 +141,7 @@ def test_the_learning_rate_scales_with_the_root_of_the_optimisers_batch(
     pairs: PairedViewDataModule, tmp_path: Path
 ) -> None:
     module = PretrainModule(tiny_encoder(), SimCLR(), lars=False, warmup_epochs=0)
-    run = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=3, limit_val_batches=0)
+    run = quiet_trainer(tmp_path, max_epochs=1, accumulate_grad_batches=3, limit_val_batches=0)
     run.fit(module, pairs)
     # three batches of six are one step; the schedule starts at the peak without warm-up
     assert run.global_step == 1
@@ -162,7 +150,7 @@ def test_the_learning_rate_scales_with_the_root_of_the_optimisers_batch(
 
 def test_biases_and_normalisation_are_not_decayed(pairs: PairedViewDataModule, tmp_path: Path) -> None:
     module = PretrainModule(tiny_encoder(), SimCLR(), weight_decay=0.5)
-    run = trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    run = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
     run.fit(module, pairs)
     decayed = {id(p) for group in run.optimizers[0].param_groups if group["weight_decay"] for p in group["params"]}
     for name, parameter in module.named_parameters():
@@ -173,7 +161,7 @@ def test_biases_and_normalisation_are_not_decayed(pairs: PairedViewDataModule, t
 def test_square_root_scaling_needs_a_batch_size(tmp_path: Path, pairs: PairedViewDataModule) -> None:
     module = PretrainModule(tiny_encoder(), SimCLR())
     with pytest.raises(ValueError, match="lr_scaling"):
-        trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, pairs.train_dataloader())
+        quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, pairs.train_dataloader())
 
 
 def test_finetuning_learns_a_few_hands(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
@@ -183,7 +171,7 @@ def test_finetuning_learns_a_few_hands(labelled: LabelledHandDataModule, tmp_pat
     labelled.setup("fit")
     batch = next(iter(labelled.train_dataloader()))
     before = float(training_loss(module, batch))
-    trainer(tmp_path, max_steps=60, limit_val_batches=0).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=60, limit_val_batches=0).fit(module, labelled)
     module.train()  # batch statistics, as during training
     assert float(training_loss(module, batch)) < 0.5 * before
 
@@ -191,7 +179,7 @@ def test_finetuning_learns_a_few_hands(labelled: LabelledHandDataModule, tmp_pat
 def test_a_frozen_encoder_keeps_its_weights_and_statistics(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), freeze_encoder=True, view_size=32)
     before = {key: value.clone() for key, value in module.pose_net.state_dict().items()}
-    trainer(tmp_path, max_steps=3, limit_val_batches=0).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=3, limit_val_batches=0).fit(module, labelled)
     changed = {key for key, value in module.pose_net.state_dict().items() if not torch.equal(before[key], value)}
     assert {key for key in changed if "backend_model" in key} == {"backend_model.fc.weight", "backend_model.fc.bias"}
     assert any("zroot_ref" in key for key in changed)
@@ -207,7 +195,7 @@ def test_the_encoder_waits_until_the_head_has_learnt(labelled: LabelledHandDataM
 
     module, weights = FinetuneModule(tiny_encoder(), head_first=0.5, view_size=32), Weights()
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
-    trainer(tmp_path, max_steps=6, limit_val_batches=0, callbacks=[weights]).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=6, limit_val_batches=0, callbacks=[weights]).fit(module, labelled)
     moved = [
         {name for name in before if not torch.equal(earlier[name], later[name])}
         for earlier, later in zip([before, *weights.after], weights.after, strict=False)
@@ -226,7 +214,7 @@ def test_rates_fall_alike_once_all_are_moving(labelled: LabelledHandDataModule, 
         def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
             rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
-    trainer(tmp_path, max_steps=4, limit_val_batches=0, callbacks=[Rates()]).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=4, limit_val_batches=0, callbacks=[Rates()]).fit(module, labelled)
     assert len(rates) == 4
     peak = 1e-3 * math.sqrt(8)
     for step, (*_, decayed, others) in enumerate(rates):
@@ -242,7 +230,7 @@ def test_waiting_for_all_of_the_run_is_refused(part: float) -> None:
 
 def test_scores_are_of_metres_and_view_pixels(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), view_size=32)
-    run = trainer(tmp_path)
+    run = quiet_trainer(tmp_path)
     (shown,) = run.test(module, labelled, verbose=False)
     module.eval()
     distances, pixels = [], []

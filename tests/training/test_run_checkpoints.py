@@ -16,6 +16,7 @@ from peclr.data.loaders import ResumableLoader, make_loader, shuffles
 from peclr.data.sampling import EpochSampler
 from peclr.training.checkpoint_io import DurableCheckpointIO
 from peclr.training.run_checkpoints import RunCheckpoints
+from tests.trainer import quiet_trainer
 
 EPOCHS, BATCHES = 3, 6
 
@@ -73,17 +74,13 @@ def train(run: Path, resume: bool = False, **options: Any) -> list[torch.Tensor]
     toy = Toy(options.pop("events", None))
     data = NumbersDataModule(options.pop("num_workers", 0))
     checkpoints = RunCheckpoints(options.pop("every_minutes", 0.0), options.pop("every_n_steps", 0))
-    trainer = pl.Trainer(
+    trainer = quiet_trainer(
+        run,
         **{"max_epochs": EPOCHS, **options},
-        accelerator="cpu",
-        default_root_dir=run,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
         callbacks=[checkpoints],
         plugins=[DurableCheckpointIO()],
+        enable_checkpointing=True,
     )
     trainer.fit(toy, datamodule=data, ckpt_path=run / "checkpoints" / "last.ckpt" if resume else None)
     return [value.clone() for value in toy.state_dict().values()]
@@ -264,16 +261,7 @@ def test_overfitting_sees_the_same_few_items_in_every_epoch(tmp_path: Path) -> N
             seen.append(batch.flatten().tolist())
             return super().training_step(batch)
 
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        max_epochs=2,
-        overfit_batches=2,
-        default_root_dir=tmp_path,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(tmp_path, max_epochs=2, overfit_batches=2)
     trainer.fit(Notes(), datamodule=NumbersDataModule())
     assert len(seen) == 4
     assert seen[:2] == seen[2:]

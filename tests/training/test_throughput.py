@@ -21,6 +21,7 @@ from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.callbacks import FiniteLoss, SparingProgressBar
 from peclr.training.optim import LARS, split_weight_decay
 from peclr.training.throughput import CompileEncoder
+from tests.trainer import quiet_trainer
 
 PAIRS, SIZE = 4, 32
 CALLBACKS = "peclr.training.callbacks"
@@ -82,16 +83,7 @@ def test_finetuning_steps_never_wait_for_the_device() -> None:
 def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Trainer]:
     data = PairedViewDataModule(FreiHAND(root), view_size=SIZE, batch_size=6, val_fraction=0.0)
     module = PretrainModule(tiny(), SimCLR(), warmup_epochs=0)
-    trainer = pl.Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        max_steps=4,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        **{"enable_progress_bar": False, **options},
-    )
+    trainer = quiet_trainer(folder, max_steps=4, **options)
     trainer.fit(module, data)
     return module, trainer
 

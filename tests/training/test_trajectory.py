@@ -13,6 +13,7 @@ from peclr.losses.objectives import PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.schedule import optimizer_batch
+from tests.trainer import quiet_trainer
 
 STEPS = 4
 # Adam divides what rounding leaves of a gradient of zero by itself
@@ -43,21 +44,15 @@ class SavesWeights(pl.Callback):
 
 def train(module: pl.LightningModule, data: pl.LightningDataModule, processes: int, folder: Path) -> dict[str, object]:
     path = folder / f"{processes}.pt"
-    trainer = pl.Trainer(
-        accelerator="cpu",
+    trainer = quiet_trainer(
+        folder,
         devices=processes,
         strategy="ddp_fork" if processes > 1 else "auto",
-        use_distributed_sampler=False,
         max_steps=STEPS,
         max_epochs=10,
         accumulate_grad_batches=2,
         num_sanity_val_steps=0,
         limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
         callbacks=[SavesWeights(path)],
     )
     trainer.fit(module, datamodule=data)

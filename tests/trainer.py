@@ -1,0 +1,24 @@
+"""A Lightning trainer that leaves nothing behind and says nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+
+def quiet_trainer(folder: Path, **options: Any) -> pl.Trainer:
+    """A trainer on the CPU without logger, checkpoints or progress; the data modules split batches, as in runs.
+
+    Args:
+        folder: where it would write.
+        options: of the trainer, these included.
+    """
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
+    return pl.Trainer(default_root_dir=folder, **(quiet | options))
