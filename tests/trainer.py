@@ -13,7 +13,7 @@ def quiet_trainer(folder: Path, **options: Any) -> pl.Trainer:
         folder: where it would write.
         options: of the trainer, these included.
     """
-    quiet = {
+    quiet: dict[str, Any] = {
         "accelerator": "cpu",
         "logger": False,
         "enable_checkpointing": False,

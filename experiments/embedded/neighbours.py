@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
@@ -85,7 +86,7 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
     loader, views = gallery(make_hands(size), size)
     # the last version of each hand: not the green screen, where there is one
     queries = torch.arange(size.versions - 1, len(views), size.versions)
-    shown = queries[:: max(1, len(queries) // SHOWN)][:SHOWN]
+    shown = queries[:: max(1, len(queries) // SHOWN)][:SHOWN].contiguous()
     rows: dict[str, tuple[list[Picture], list[str]]] = {
         "query": ([views[int(query)] for query in shown], [""] * len(shown))
     }
@@ -103,7 +104,7 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
         positions = torch.searchsorted(queries, shown)
         pictures = [views[int(index)] for index in found[positions]]
         captions = [f"{float(of_found[position]):.0f} mm" for position in positions]
-        rows[f"{arm.name}\nmean {means[arm.name]:.0f} mm"] = (pictures, captions)
+        rows[f"{fill(arm.name, 24)}\nmean {means[arm.name]:.0f} mm"] = (pictures, captions)
     draw(
         rows,
         "Nearest other hand in each encoder's features, and how far its pose is from the query's",
