@@ -6,38 +6,17 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from peclr.__main__ import main
 from peclr.data.photos import Photos
 from peclr.data.views import view_from_image, warp
 from peclr.mining.keypoints import detected_joints
 from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D, PoseOutput
+from peclr.models.pose_net import PoseNet25D
 from peclr.predict.network import TrainedNetwork
+from tests.fake_net import FakeNet
 
 SIZE = 32  # of views, px
-
-
-class FakeNet(PoseNet25D):
-    """Sees all joints at given pixels of its view, one bone length deep, and remembers the images it was given."""
-
-    def __init__(self, points: Tensor) -> None:
-        super().__init__(ResNetEncoder("resnet18", 0.125))
-        self.points = points
-        self.seen: list[Tensor] = []
-
-    def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
-        self.seen.append(image)
-        points, depth = self.points.expand(len(image), 21, 2), torch.ones(len(image), 21)
-        return PoseOutput(
-            raw={"keypoints_2d": points, "depth_rel": depth, "root_depth": depth[:, 0]},
-            keypoints_2d=points,
-            depth_rel=depth,
-            root_depth=depth[:, 0],
-            root_depth_closed_form=depth[:, 0],
-            joints_3d=torch.cat((points, depth[..., None]), dim=-1),
-        )
 
 
 @pytest.fixture
@@ -67,7 +46,7 @@ def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos
     network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), Photos(photos)
     assert "photo_from_image" in source.read(0, 2 * SIZE)
     detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
-    seen = torch.cat(network.seen)
+    seen = torch.cat([images for images, _ in network.seen])
     assert len(seen) == 40
     for hand in (0, 39):
         sample = source[hand]

@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D, PoseOutput
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import for_all
 from peclr.predict.inputs import Frame, Input
@@ -19,31 +16,10 @@ from peclr.predict.looking import Looking
 from peclr.predict.network import TrainedNetwork
 from peclr.predict.pipeline import Predicted, Unreadable
 from peclr.predict.two_pass import predict_two_pass
+from tests.fake_net import FakeNet
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 K = np.array([[70.0, 0, 41.25], [0, 72, 28.5], [0, 0, 1]])
-
-
-class FakeNet(PoseNet25D):
-    """Sees all joints at given pixels of its view, one bone length deep, and remembers what it was given."""
-
-    def __init__(self, points: Tensor) -> None:
-        super().__init__(ResNetEncoder("resnet18", 0.125))
-        self.points = points
-        self.seen: list[tuple[Tensor, Tensor]] = []
-
-    def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
-        self.seen.append((image, K))
-        batch = len(image)
-        points, depth = self.points.expand(batch, 21, 2), torch.ones(batch, 21)
-        return PoseOutput(
-            raw={"keypoints_2d": points, "depth_rel": depth, "root_depth": depth[:, 0]},
-            keypoints_2d=points,
-            depth_rel=depth,
-            root_depth=depth[:, 0],
-            root_depth_closed_form=depth[:, 0],
-            joints_3d=torch.cat((points, depth[..., None]), dim=-1),
-        )
 
 
 def fake(points: NDArray[np.float64]) -> tuple[FakeNet, HandPredictor]:
