@@ -13,7 +13,10 @@ from torch.utils.data import DataLoader
 
 from peclr.__main__ import main as peclr
 from peclr.data.datamodules import LabelledHandDataModule
-from peclr.evaluate.probe import EncodedHands, encode
+from peclr.data.samples import LabelledBatch
+from peclr.geometry.joints import WRIST
+from peclr.metrics.probe import EncodedHands
+from peclr.models.encoders import normalise_images
 
 LAST = Path("checkpoints", "last.ckpt")
 # Half of what experiments do is small matrices: more threads per process would only wait for one another.
@@ -84,6 +87,27 @@ def encode_hands(
     loaders = [DataLoader(split, batch_size=250) for split in splits]
     train, val, test = (encode(encoder, loader) for loader in loaders)
     return train, val, test
+
+
+@torch.no_grad()
+def encode(encoder: nn.Module, loader: Iterable[LabelledBatch]) -> EncodedHands:
+    """Run the encoder over labelled hands in evaluation mode.
+
+    Args:
+        encoder: normalised images (B, 3, S, S) -> features (B, F); its mode is restored afterwards.
+        loader: batches of LabelledBatch, in a fixed order.
+    """
+    was_training = encoder.training
+    device = next(encoder.parameters()).device
+    encoder.eval()
+    features, joints_2d, joints_3d = [], [], []
+    for batch in loader:
+        images = normalise_images(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
+        features.append(encoder(images).float().cpu())
+        joints_2d.append(batch["joints_25d"][..., :2])
+        joints_3d.append(batch["joints_3d"] - batch["joints_3d"][:, WRIST : WRIST + 1])
+    encoder.train(was_training)
+    return EncodedHands(torch.cat(features), torch.cat(joints_2d), torch.cat(joints_3d))
 
 
 def gather(jobs: Iterable[Future[Any]]) -> list[Any]:

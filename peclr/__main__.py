@@ -38,7 +38,7 @@ def _synth(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
     options = parser.parse_args(arguments)
 
-    from peclr.data.synthetic.writer import write_freihand_layout
+    from peclr.synthetic.writer import write_freihand_layout
 
     summary = write_freihand_layout(
         options.out,
@@ -79,7 +79,8 @@ SUBCOMMANDS = {
         _deferred("peclr.predict.command", "predict_main"),
     ),
     "export": Subcommand(
-        "write weights for others: torchvision, safetensors, ONNX", _deferred("peclr.export", "export_main")
+        "write weights for others: torchvision, safetensors, ONNX",
+        _deferred("peclr.checkpoints.command", "export_main"),
     ),
     "sweep": Subcommand(
         "run a grid or random search written for W&B, without an account",
@@ -88,7 +89,7 @@ SUBCOMMANDS = {
     "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
     "inspect": Subcommand(
         "draw the views that a config trains on, and their geometry undone",
-        _deferred("peclr.report.inspection", "inspect_main"),
+        _deferred("peclr.drawing.views", "inspect_main"),
     ),
     "report": Subcommand(
         "make one page of runs, evaluations and result tables: tables, curves, hands to turn",
@@ -98,10 +99,11 @@ SUBCOMMANDS = {
         "find the hands of a data set that are most alike, for pairs", _deferred("peclr.mining.command", "mine_main")
     ),
     "prepare": Subcommand(
-        "check a data set once and pack its labels, or its crops", _deferred("peclr.data.prepare", "prepare_main")
+        "check a data set once and pack its labels, or its crops",
+        _deferred("peclr.data.prepare.command", "prepare_main"),
     ),
     "doctor": Subcommand(
-        "say what is there, what is wrong, and what mends it", _deferred("peclr.data.doctor", "doctor_main")
+        "say what is there, what is wrong, and what mends it", _deferred("peclr.data.prepare.doctor", "doctor_main")
     ),
 }
 

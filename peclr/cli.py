@@ -16,15 +16,15 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from peclr.checkpoints.durable import check_checkpoint
 from peclr.data import datamodules
 from peclr.losses import objectives, pose, simhand
+from peclr.runs.checkpoint_io import DurableCheckpointIO
+from peclr.runs.checkpointing import RunCheckpoints
+from peclr.runs.durable import check_checkpoint
+from peclr.runs.folder import RUN_DIR_VARIABLE, choose_run_folder
+from peclr.runs.resuming import check_fit
 from peclr.tracking import artifacts, loggers, online_probe, pictures
 from peclr.training import FinetuneModule, PretrainModule, callbacks
-from peclr.training.checkpoint_io import DurableCheckpointIO
-from peclr.training.resuming import check_fit
-from peclr.training.run_checkpoints import RunCheckpoints
-from peclr.training.run_folder import RUN_DIR_VARIABLE, choose_run_folder
 
 CONFIG_NAME = "config.yaml"
 # a config may name the classes of modules that are loaded without their modules

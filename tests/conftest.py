@@ -2,9 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from peclr.inference.network import TrainedNetwork
     from peclr.models.pose_net import PoseNet25D
+
+VIEW_SIZE = 32  # px, of the fixture `trained`
 
 torch.set_num_threads(1)  # two test processes share two cores
 
@@ -66,7 +71,7 @@ def published(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> "Pos
 @pytest.fixture(scope="session")
 def embedded_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny embedded data set in FreiHAND's layout: 24 training hands in two versions, 8 for evaluation, 64 px."""
-    from peclr.data.synthetic.writer import write_freihand_layout
+    from peclr.synthetic.writer import write_freihand_layout
 
     out = tmp_path_factory.mktemp("embedded") / "hands"
     write_freihand_layout(out, train=24, evaluation=8, seed=0, size=64, versions=2, workers=1, progress=False)
@@ -80,3 +85,40 @@ def real_hands() -> Path:
     if folder is None:
         pytest.skip("PECLR_REAL_HANDS is not set: the photographs' licences forbid shipping them")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def trained() -> "TrainedNetwork":
+    """A narrow network with random weights whose joints spread over its 32 px views."""
+    from peclr.inference.network import TrainedNetwork
+    from peclr.models.encoders import ResNetEncoder
+    from peclr.models.pose_net import PoseNet25D
+
+    torch.manual_seed(0)
+    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(VIEW_SIZE).eval()
+    with torch.no_grad():
+        network.backend_model.fc.bias[:63] += 4 * torch.randn(63)
+        network.backend_model.fc.weight.mul_(5)  # what it sees matters
+    return TrainedNetwork(network, VIEW_SIZE, Path("net.ckpt"))
+
+
+@pytest.fixture
+def run(trained: "TrainedNetwork", tmp_path: Path) -> Path:
+    """A fine-tuning run's folder with that network."""
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    state = {f"pose_net.{key}": value for key, value in trained.network.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
+    (folder / "config.yaml").write_text(f"model:\n  init_args:\n    view_size: {VIEW_SIZE}\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., NDArray[np.uint8]]:
+    """Makes smooth random pictures (height, width, 3)."""
+
+    def make(height: int = 60, width: int = 80, seed: int = 0) -> NDArray[np.uint8]:
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+        return cv2.resize(coarse, (width, height)).astype(np.uint8)
+
+    return make

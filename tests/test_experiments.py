@@ -11,7 +11,7 @@ from peclr.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted([*ROOT.glob("experiments/**/*.yaml"), *ROOT.glob("tests/conf/*.yaml")])
-# sweeps are for `wandb sweep`, suites for experiments.embedded: they name configs rather than being some; most of
+# sweeps are for `wandb sweep`, suites for experiments.rendered: they name configs rather than being some; most of
 # the paper's are parts of others (tests/experiments/test_paper.py)
 RUNNABLE = [path for path in CONFIGS if not {"sweeps", "suites", "paper"} & set(path.parts)]
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from peclr.__main__ import main as peclr
-from peclr.checkpoints.durable import damage
+from peclr.runs.durable import damage
 
 pytestmark = pytest.mark.slow
 CONF = Path(__file__).parent / "conf"

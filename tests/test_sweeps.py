@@ -236,7 +236,7 @@ def test_no_run_waits_for_an_account_unless_told(write: Write, monkeypatch: pyte
 
 
 def test_runs_of_wandbs_agents_have_folders_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from peclr.training.run_folder import choose_run_folder
+    from peclr.runs.folder import choose_run_folder
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_SWEEP_ID", "s1")

@@ -16,13 +16,13 @@ from experiments.jobs import LAST
 from peclr.checkpoints import load_pose_net
 from peclr.data.datamodules import LabelledHandDataModule
 from peclr.data.datasets import PairedViewDataset
-from peclr.data.freihand import FreiHAND
-from peclr.data.photometric import Photometric
 from peclr.data.samples import LabelledItem
-from peclr.data.views import GeometryRange
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.views.geometric import GeometryRange
+from peclr.data.views.photometric import Photometric
+from peclr.drawing.skeleton import draw_skeleton
 from peclr.geometry.affine import apply_affine, compose, invert, pixels_from_normalised
 from peclr.models.encoders import normalise_images
-from peclr.report.skeleton import draw_skeleton
 
 Picture = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ import torch
 
 from experiments.jobs import LAST, encode_hands, fine_tune, run_peclr
 from peclr.checkpoints import load_encoder
-from peclr.evaluate.probe import ridge_probe
+from peclr.metrics.probe import ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 HERE = Path(__file__).parent

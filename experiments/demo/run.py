@@ -37,7 +37,7 @@ class Clock:
 
 def make_hands(size: DemoSize, seed: int) -> Path:
     """Render the hands, or take those that an earlier demo with the same arguments has rendered."""
-    from peclr.data.synthetic.writer import is_complete, write_freihand_layout
+    from peclr.synthetic.writer import is_complete, write_freihand_layout
 
     out = Path("data", f"embedded-{size.train}-{size.evaluation}-{size.picture_size}px-seed{seed}")
     arguments: dict[str, Any] = {

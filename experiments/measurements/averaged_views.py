@@ -16,16 +16,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from experiments.measurements.finetune_recipe import RESULTS
-from peclr.checkpoints import find_checkpoint
 from peclr.data.datamodules import LabelledHandDataModule
 from peclr.data.datasets import LabelledHandDataset
 from peclr.data.samples import LabelledBatch
-from peclr.data.views import GeometryRange
+from peclr.data.views.geometric import GeometryRange
 from peclr.geometry.affine import apply_affine
 from peclr.geometry.joints import WRIST
 from peclr.geometry.procrustes import similarity_align
+from peclr.inference.network import TrainedNetwork, load_network
 from peclr.models.encoders import normalise_images
-from peclr.predict.network import TrainedNetwork, load_network
+from peclr.runs.layout import find_checkpoint
 
 
 @dataclass(frozen=True)

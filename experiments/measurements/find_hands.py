@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
+from peclr.inference.crop_search import Looking
+from peclr.inference.network import load_network
 from peclr.predict import HandPredictor
-from peclr.predict.looking import Looking
-from peclr.predict.network import load_network
 
 Array = NDArray[np.float64]
 PICTURE_SIZE = 224

@@ -13,7 +13,6 @@ from peclr.checkpoints.loading import (
     load_pose_net_weights,
 )
 from peclr.checkpoints.onnx_file import export_onnx
-from peclr.checkpoints.runs import find_checkpoint, read_run_config, view_size_of
 from peclr.checkpoints.saving import export_safetensors, export_torchvision, file_metadata
 
 __all__ = [
@@ -25,13 +24,10 @@ __all__ = [
     "export_safetensors",
     "export_torchvision",
     "file_metadata",
-    "find_checkpoint",
     "holds_pose_net",
     "load_encoder",
     "load_encoder_weights",
     "load_pose_net",
     "load_pose_net_weights",
-    "read_run_config",
     "read_state_dict",
-    "view_size_of",
 ]

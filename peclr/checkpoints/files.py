@@ -2,17 +2,17 @@
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from peclr.runs.layout import listed
+
 StateDict = dict[str, Tensor]
 
 SAFETENSORS_SUFFIX = ".safetensors"
-_KEYS_SHOWN = 6
 # Configs and callbacks that the published training code pickles beside its weights: PeCLR's and SiMHand's
 # hyper-parameters are EasyDicts, and early Lightning names a callback's state by its class.
 _INERT_CLASSES = ("easydict.EasyDict",)
@@ -55,14 +55,6 @@ def require_extra(module: str) -> None:
         __import__(module)
     except ImportError as error:
         raise ValueError(f"{module} is not installed; pip install 'peclr[export]' brings it") from error
-
-
-def listed(keys: Iterable[object]) -> str:
-    """The first few, and how many more."""
-    names = [str(key) for key in keys]
-    if len(names) > _KEYS_SHOWN:
-        return f"{', '.join(names[:_KEYS_SHOWN])} and {len(names) - _KEYS_SHOWN} more"
-    return ", ".join(names) or "nothing"
 
 
 def _read_safetensors(path: Path) -> StateDict:

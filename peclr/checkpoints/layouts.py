@@ -7,8 +7,9 @@ from pathlib import Path
 
 from torchvision.models.resnet import Bottleneck  # type: ignore[import-untyped]  # torchvision ships no types
 
-from peclr.checkpoints.files import StateDict, listed
+from peclr.checkpoints.files import StateDict
 from peclr.models.encoders import ARCHITECTURES, STEM_CHANNELS, ResNetName
+from peclr.runs.layout import listed
 
 _GROUPS_SHOWN = 6
 

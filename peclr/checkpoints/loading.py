@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from peclr.checkpoints.files import StateDict, listed, read_state_dict
+from peclr.checkpoints.files import StateDict, read_state_dict
 from peclr.checkpoints.layouts import (
     CoverageReport,
     Layout,
@@ -16,9 +16,9 @@ from peclr.checkpoints.layouts import (
     recognise_layout,
     recognise_resnet,
 )
-from peclr.checkpoints.runs import find_checkpoint
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.pose_net import PoseNet25D
+from peclr.runs.layout import find_checkpoint, listed
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,21 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 
-from peclr.data.backgrounds import ReplaceBackground
 from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
-from peclr.data.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
-from peclr.data.loaders import ResumableLoader, make_loader, process_of, shuffles
-from peclr.data.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
-from peclr.data.photometric import Photometric
-from peclr.data.photos import Photos
-from peclr.data.prepared_crops import PreparedCrops
+from peclr.data.loading.loaders import ResumableLoader, make_loader, process_of, shuffles
+from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
+from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
+from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
-from peclr.data.sampling import EpochSampler, UniqueHands, check_weights
-from peclr.data.selection import SelectedHands, hand_count, split_hands
-from peclr.data.skipping import OnBadImage
-from peclr.data.videos import Videos
-from peclr.data.views import Border, GeometryRange
-from peclr.data.youtube3d import YouTube3DHands
+from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
+from peclr.data.sources.image_files import Photos
+from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
+from peclr.data.sources.videos import Videos
+from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.data.views.backgrounds import ReplaceBackground
+from peclr.data.views.geometric import Border, GeometryRange
+from peclr.data.views.photometric import Photometric
 
 __all__ = [
     "AcrossVersions",

@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from peclr.data.backgrounds import Backgrounds, Behind, ReplaceBackground
-from peclr.data.pairing import Pairing, PairingName, pairing_of
-from peclr.data.photometric import Photometric, Recolour
+from peclr.data.loading.pairing import Pairing, PairingName, pairing_of
+from peclr.data.loading.skipping import OnBadImage, SkipList, first_readable
+from peclr.data.rng import RandomStreams
 from peclr.data.samples import HandSample, HandSource, LabelledItem, PairedViewItem
-from peclr.data.sampling import RandomStreams
-from peclr.data.skipping import OnBadImage, SkipList, first_readable
-from peclr.data.views import (
+from peclr.data.views.backgrounds import Backgrounds, Behind, ReplaceBackground
+from peclr.data.views.geometric import (
     Border,
     GeometryRange,
     Matrix,
@@ -31,6 +30,7 @@ from peclr.data.views import (
     view_from_image,
     warp,
 )
+from peclr.data.views.photometric import Photometric, Recolour
 from peclr.geometry.camera import crop_camera
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE, WRIST
 from peclr.geometry.pose25d import to_25d
@@ -58,7 +58,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
 
         Args:
             sources: One or more.
-            pairing: Which two photographs the views of an item are of, see `peclr.data.pairing`.
+            pairing: Which two photographs the views of an item are of, see `peclr.data.loading.pairing`.
             view_size: Side of a view, px.
             geometry: Geometric augmentation; None shows the crop box as it is.
             photometric: Photometric augmentation; None leaves colours as they are.

@@ -1,14 +1,13 @@
 """What travels between readers, data sets and models: keys, shapes, units, frames; what a reader offers."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-
-from peclr.data.identity import hash_of
 
 
 class HandSample(TypedDict):
@@ -120,6 +119,31 @@ class HandSource(ABC):
     @abstractmethod
     def versions_of(self, hand: int) -> Sequence[int]:
         """The indices of the images that show `hand`."""
+
+
+class SingleImages(HandSource):
+    """Numbers hands and images alike; `num_hands` is all that a reader tells."""
+
+    def __len__(self) -> int:
+        """Number of images, one for each hand."""
+        return self.num_hands
+
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows: `index` itself."""
+        return index
+
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The one image that shows `hand`."""
+        return range(hand, hand + 1)
+
+
+def hash_of(name: str, *arrays: NDArray[Any]) -> str:
+    """Hashes a name and arrays, with their types and shapes."""
+    digest = hashlib.sha256(name.encode())
+    for array in arrays:
+        digest.update(f" {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 class PairedViewItem(TypedDict):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `--help` must not import torch
-    from peclr.data.freihand import FreiHAND
+    from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.freihand import CropRule
     from peclr.evaluate.predictions import Predictions
 
@@ -66,11 +66,11 @@ class Settings:
 
 def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
     """Predict the evaluation split, and score it if it has labels; everything goes into the new folder `out`."""
-    from peclr.checkpoints import find_checkpoint
-    from peclr.data.freihand import FreiHAND
+    from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.freihand import predict_split
     from peclr.evaluate.predictions import write_predictions
-    from peclr.predict.network import load_network
+    from peclr.inference.network import load_network
+    from peclr.runs.layout import find_checkpoint
 
     # the crop around keypoints is the reader's; the others do not look at labels
     source = FreiHAND(data, "evaluation", crop="keypoints" if settings.crop == "keypoints" else "image")
@@ -94,7 +94,7 @@ def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
 
 def evaluate_predictions(path: Path, data: Path, out: Path) -> None:
     """Score a file of predictions into the new folder `out`; of `data`, the labels are needed, the rest is not."""
-    from peclr.data.freihand import FreiHAND
+    from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.predictions import read_predictions
 
     predictions = read_predictions(path)

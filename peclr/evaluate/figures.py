@@ -7,12 +7,12 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
+from peclr.drawing.skeleton import draw_skeleton
 from peclr.evaluate.predictions import Predictions
 from peclr.evaluate.scoring import Evaluation
 from peclr.geometry.camera import project
 from peclr.metrics.freihand import PCK_THRESHOLDS
-from peclr.report.skeleton import draw_skeleton
 
 _MM_PER_M = 1000.0
 # Pairs of pictures side by side, and below one another.

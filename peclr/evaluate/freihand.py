@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from peclr.data.freihand import FreiHAND
 from peclr.data.samples import HandSample
-from peclr.data.views import view_from_image, warp
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.views.geometric import view_from_image, warp
 from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.predict.looking import Looking, turned
-from peclr.predict.network import TrainedNetwork
-from peclr.predict.two_pass import predict_two_pass, run_network
+from peclr.inference.crop_search import Looking, turned
+from peclr.inference.network import TrainedNetwork
+from peclr.inference.two_pass import predict_two_pass, run_network
 
 # Where the network looks: as published, at the box of the true keypoints, or at the whole image.
 CropRule = Literal["two-pass", "keypoints", "image"]

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from peclr.collectives import gather, pairs_per_process, rank, sum_over_processes
 from peclr.geometry.affine import at_least_float32
-from peclr.losses.gather import gather, pairs_per_process, rank, sum_over_processes
 from peclr.losses.nt_xent import nt_xent_of_anchors
 
 # Shorter projections are not made longer than that: their gradients are divided by it, twice where an inversion

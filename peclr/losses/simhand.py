@@ -8,10 +8,10 @@ attraction as in repulsion. Meant for positives from different photographs, mine
 import torch
 from torch import Tensor
 
+from peclr.collectives import max_over_processes, pairs_per_process, sum_over_processes
 from peclr.geometry.affine import at_least_float32
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.losses.contrast import gather_views, unit
-from peclr.losses.gather import max_over_processes, pairs_per_process, sum_over_processes
 from peclr.losses.nt_xent import nt_xent_of_anchors
 from peclr.losses.objectives import PeCLR
 

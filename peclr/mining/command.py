@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from peclr.data.pairs_file import MinedPairs
+    from peclr.data.loading.pairs_file import MinedPairs
     from peclr.data.samples import HandSource
-    from peclr.predict.network import TrainedNetwork
+    from peclr.inference.network import TrainedNetwork
 
 _PAIRS_SHOWN: Final = 8
 
@@ -45,7 +45,7 @@ def mine_main(arguments: list[str]) -> int:
 
     import cv2
 
-    from peclr.data.pairs_file import write_pairs
+    from peclr.data.loading.pairs_file import write_pairs
     from peclr.mining.picture import draw_pairs
 
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
@@ -72,8 +72,8 @@ def mine_main(arguments: list[str]) -> int:
 
 def _detectors(sources: Sequence[HandSource], options: argparse.Namespace) -> list[TrainedNetwork | None]:
     """The network that tells the joints of each source; None where labels do."""
+    from peclr.inference.network import load_network
     from peclr.mining.keypoints import has_labels
-    from peclr.predict.network import load_network
 
     trained = None if options.detector is None else load_network(options.detector)
     chosen: list[TrainedNetwork | None] = []
@@ -103,7 +103,7 @@ def _mine(
 ) -> MinedPairs:
     import numpy as np
 
-    from peclr.data.pairs_file import NOBODY, MinedPairs
+    from peclr.data.loading.pairs_file import NOBODY, MinedPairs
     from peclr.mining.neighbours import nearest, normalise_joints, principal_components
 
     started = time.perf_counter()
@@ -134,10 +134,10 @@ def films_of(source: HandSource) -> NDArray[Any]:
 
 
 def _source(root: Path, split: str | None) -> HandSource:
-    from peclr.data.freihand import FreiHAND
-    from peclr.data.layouts import SPLITS, present_splits
-    from peclr.data.photos import Photos
-    from peclr.data.youtube3d import YouTube3DHands
+    from peclr.data.sources.freihand import FreiHAND
+    from peclr.data.sources.image_files import Photos
+    from peclr.data.sources.layouts import SPLITS, present_splits
+    from peclr.data.sources.youtube3d import YouTube3DHands
 
     if split in (None, "training", "evaluation") and present_splits("freihand", root):
         return FreiHAND(root, split or "training")  # type: ignore[arg-type]  # one of its splits

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from peclr.data.samples import HandSample, HandSource
-from peclr.data.views import Matrix, pixels_to_keep, view_from_image, warp
+from peclr.data.views.geometric import Matrix, pixels_to_keep, view_from_image, warp
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.predict.annotations import DEFAULT_FOCAL_RATIO, centred_camera
-from peclr.predict.network import TrainedNetwork
-from peclr.predict.read_ahead import ReadAhead
-from peclr.predict.two_pass import run_network
+from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centred_camera
+from peclr.inference.network import TrainedNetwork
+from peclr.inference.read_ahead import ReadAhead
+from peclr.inference.two_pass import run_network
 
 _BATCH: Final = 32  # views that the network looks at together
 _THREADS: Final = 2  # that read pictures meanwhile

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from peclr.data.pairs_file import NOBODY
+from peclr.data.loading.pairs_file import NOBODY
 
 # An exact search takes time with the square of the number of hands: minutes for 100,000 of them.
 EXACT_UP_TO: Final = 20_000

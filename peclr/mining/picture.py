@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.pairs_file import NOBODY, MinedPairs
+from peclr.data.loading.pairs_file import NOBODY, MinedPairs
 from peclr.data.samples import HandSource
-from peclr.data.views import view_from_image, warp
-from peclr.report.skeleton import draw_skeleton
+from peclr.data.views.geometric import view_from_image, warp
+from peclr.drawing.skeleton import draw_skeleton
 
 _TILE, _GAP, _TITLE = 144, 4, 16  # px
 

@@ -13,12 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.geometry.camera import check_intrinsics
+from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centred_camera
 from peclr.predict.inputs import Input
 from peclr.predict.schema import Camera, Matrix, Side
-
-# What a picture's longer side is to its focal length where nobody knows it: a lens of 28 mm on film of 36 mm,
-# as phones and webcams have. 2-D hardly depends on it; the distance to the camera is proportional to it.
-DEFAULT_FOCAL_RATIO = 28 / 36
 
 _EDGES = ("left", "top", "right", "bottom")
 _ALL = ""  # the key of what holds for every file
@@ -92,11 +89,6 @@ def for_all(
         focal=focal,
         scales={} if scale_m is None else {_ALL: _checked_scale(scale_m, "scale")},
     )
-
-
-def centred_camera(focal: float, width: int, height: int) -> Matrix:
-    """K (3, 3), pixels, of square pixels that looks through the middle of a picture."""
-    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
 def read_boxes(path: Path, side: Side | None = None, needs_side: bool = False) -> dict[str, tuple[HandQuery, ...]]:

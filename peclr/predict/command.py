@@ -50,9 +50,9 @@ def predict_main(arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
 
+    from peclr.inference.crop_search import Looking
+    from peclr.inference.network import load_network
     from peclr.predict.inputs import find_inputs, frame_rate
-    from peclr.predict.looking import Looking
-    from peclr.predict.network import load_network
     from peclr.predict.outputs import OutputFolder, VideoFile
     from peclr.predict.predictor import HandPredictor
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.images import read_image
-from peclr.data.photos import SUFFIXES as IMAGE_SUFFIXES
+from peclr.data.sources.image_files import SUFFIXES as IMAGE_SUFFIXES
+from peclr.data.sources.images import read_image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 

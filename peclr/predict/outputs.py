@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
+from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Input
-from peclr.predict.network import TrainedNetwork
 from peclr.predict.pipeline import Predicted
 from peclr.predict.schema import FramePrediction, to_json
-from peclr.report.skeleton import draw_skeleton, draw_skeleton_3d
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
 

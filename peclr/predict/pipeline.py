@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.inference.crop_search import Looking, View, average, look
+from peclr.inference.network import TrainedNetwork
+from peclr.inference.read_ahead import ReadAhead
+from peclr.inference.two_pass import Box, run_network
 from peclr.predict.annotations import Annotations, HandQuery
 from peclr.predict.inputs import Frame, Image
-from peclr.predict.looking import Looking, View, average, look
-from peclr.predict.network import TrainedNetwork
-from peclr.predict.read_ahead import ReadAhead
 from peclr.predict.schema import BoxOrigin, Camera, FramePrediction, HandPrediction, Matrix, Side
-from peclr.predict.two_pass import Box, run_network
 
 _THREADS = 4  # decoding 12 megapixels takes a network's time on a GPU
 _SEARCH = Looking()

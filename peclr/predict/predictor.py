@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from peclr.data.images import read_image
+from peclr.data.sources.images import read_image
+from peclr.inference.crop_search import Looking
+from peclr.inference.network import TrainedNetwork, load_network
 from peclr.predict.annotations import Annotations, for_all
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.looking import Looking
-from peclr.predict.network import TrainedNetwork, load_network
 from peclr.predict.pipeline import Predicted, Unreadable, predict_frames
 from peclr.predict.schema import HandPrediction, Side
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from peclr.report.rows import known_metrics, read_json
 
 if TYPE_CHECKING:
-    from peclr.data.freihand import FreiHAND
+    from peclr.data.sources.freihand import FreiHAND
 
 Array = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def shown_hands(evaluation: EvaluationFolder, data: Path | None, count: int) -> 
     """
     import torch
 
-    from peclr.data.freihand import FreiHAND
+    from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.predictions import PREDICTIONS_NAME, read_labels, read_predictions
     from peclr.geometry.joints import NUM_JOINTS, WRIST
     from peclr.geometry.procrustes import similarity_align

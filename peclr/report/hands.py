@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.drawing.skeleton import draw_skeleton
 from peclr.geometry.joints import FINGER_COLORS, FINGERS, JOINT_NAMES, PARTS, WRIST
 from peclr.report.evaluations import ShownHand
-from peclr.report.skeleton import draw_skeleton
 
 Image = NDArray[np.uint8]
 

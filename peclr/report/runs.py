@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from peclr.checkpoints.runs import read_run_config
 from peclr.report.rows import read_json
+from peclr.runs.layout import read_run_config
 
 CONFIG_NAME: Final = "config.yaml"
 METRICS_NAME: Final = "metrics.csv"

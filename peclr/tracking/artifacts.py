@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
-from peclr.checkpoints.durable import LAST_NAME
+from peclr.runs.durable import LAST_NAME
 
 
 class CheckpointArtifacts(Callback):

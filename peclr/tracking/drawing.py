@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from peclr.report.skeleton import draw_skeleton, draw_skeleton_3d
+from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 
 Image = NDArray[np.uint8]
 

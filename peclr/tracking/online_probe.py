@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from peclr.data.freihand import FreiHAND, Split
 from peclr.data.samples import HandSource
-from peclr.data.selection import SelectedHands, split_hands
-from peclr.evaluate.probe import EncodedHands, ridge_probe
+from peclr.data.sources.freihand import FreiHAND, Split
+from peclr.data.sources.selection import SelectedHands, split_hands
 from peclr.losses.objectives import PeCLR
+from peclr.metrics.probe import EncodedHands, ridge_probe
 from peclr.models.encoders import normalise_images
 from peclr.tracking.epochs import EpochCallback
 from peclr.tracking.pictures import pairs_of

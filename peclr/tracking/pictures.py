@@ -12,9 +12,9 @@ from torch.utils.data import default_collate
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabelledHandDataset
 from peclr.data.samples import LabelledBatch, PairedViewBatch
+from peclr.drawing.views import draw_items
 from peclr.geometry.procrustes import similarity_align
 from peclr.losses.objectives import PeCLR, as_points
-from peclr.report.inspection import draw_items
 from peclr.tracking.drawing import DrawnHand, draw_hands, draw_projections
 from peclr.tracking.epochs import EpochCallback, epochs_done
 from peclr.tracking.loggers import send_picture

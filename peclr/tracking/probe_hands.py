@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from peclr.data.photometric import Photometric, Recolour
 from peclr.data.samples import HandSample, HandSource
-from peclr.data.views import Border, ViewGeometry, view_from_image, warp
+from peclr.data.views.geometric import Border, ViewGeometry, view_from_image, warp
+from peclr.data.views.photometric import Photometric, Recolour
 from peclr.geometry.joints import WRIST
 
 # Near the ends of the published ranges: rotation ±45°, translation 15 of about 180 px, scale 0.72 to 1.2.

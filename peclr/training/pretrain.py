@@ -10,8 +10,8 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from peclr.collectives import gather, pairs_per_process
 from peclr.data.samples import PairedViewBatch
-from peclr.losses.gather import gather, pairs_per_process
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.heads import ProjectionHead
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.synthetic.anatomy import sample_subject
-from peclr.data.synthetic.poses import sample_pose
 from peclr.mining.neighbours import nearest, normalise_joints, principal_components
+from peclr.synthetic.anatomy import sample_subject
+from peclr.synthetic.poses import sample_pose
 
 POSES = 100_000
 COMPONENTS, NEIGHBOURS = 14, 8  # the command's

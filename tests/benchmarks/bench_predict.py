@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 import torch
 
+from peclr.inference.crop_search import Looking
+from peclr.inference.network import TrainedNetwork
+from peclr.inference.two_pass import run_network
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.predict.annotations import Annotations
 from peclr.predict.inputs import find_inputs, frames_of
-from peclr.predict.looking import Looking
-from peclr.predict.network import TrainedNetwork
 from peclr.predict.outputs import OutputFolder
 from peclr.predict.pipeline import Predicted, predict_frames
-from peclr.predict.two_pass import run_network
 
 IMAGES = 24
 BATCH_SIZE = 8

@@ -21,10 +21,10 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.freihand import FreiHAND
-from peclr.data.synthetic.writer import write_freihand_layout
+from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
+from peclr.synthetic.writer import write_freihand_layout
 from peclr.training import PretrainModule
 from peclr.training.callbacks import FiniteLoss
 from peclr.training.optim import LARS, split_weight_decay

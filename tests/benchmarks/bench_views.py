@@ -23,16 +23,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.backgrounds import ReplaceBackground
 from peclr.data.datasets import PairedViewDataset
-from peclr.data.freihand import FreiHAND
-from peclr.data.images import read_picture
-from peclr.data.loaders import make_loader
-from peclr.data.packing import pack
-from peclr.data.photometric import Photometric
-from peclr.data.photos import Photos
-from peclr.data.sampling import EpochSampler
-from peclr.data.views import GeometryRange, pixels_to_keep
+from peclr.data.loading.loaders import make_loader
+from peclr.data.loading.sampling import EpochSampler
+from peclr.data.prepare.packing import pack
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.image_files import Photos
+from peclr.data.sources.images import read_picture
+from peclr.data.views.backgrounds import ReplaceBackground
+from peclr.data.views.geometric import GeometryRange, pixels_to_keep
+from peclr.data.views.photometric import Photometric
 
 Image = NDArray[np.uint8]
 

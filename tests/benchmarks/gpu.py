@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder, ResNetName, normalise_images
 from peclr.models.heads import ProjectionHead

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from peclr.export import export_main
+from peclr.checkpoints.command import export_main
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 

@@ -11,10 +11,10 @@ from jsonargparse import ArgumentParser
 
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
-from peclr.data.freihand import FreiHAND
-from peclr.data.photometric import Photometric
 from peclr.data.samples import HandSource, PairedViewBatch
-from peclr.data.views import GeometryRange
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.views.geometric import GeometryRange
+from peclr.data.views.photometric import Photometric
 from tests.trainer import quiet_trainer
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
-from peclr.data.freihand import FreiHAND
-from peclr.data.photometric import Photometric
-from peclr.data.photos import Photos
+from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import HandSample, HandSource, PairedViewBatch, PairedViewItem
-from peclr.data.sampling import EpochSampler
-from peclr.data.views import GeometryRange
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.image_files import Photos
+from peclr.data.views.geometric import GeometryRange
+from peclr.data.views.photometric import Photometric
 from peclr.geometry import affine, camera, pose25d
 from peclr.geometry.joints import SCALE_BONE, WRIST
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.photos import Photos
+from peclr.data.sources.image_files import Photos
 
 SIDE, EPOCHS = 96, 350  # px of the photograph; two views each
 HUE, SATURATION, BRIGHT, DARK = 120, 200, 200, 100  # as OpenCV counts: hue of 180

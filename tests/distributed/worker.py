@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from peclr.collectives import gather, max_over_hosts, pairs_per_process
 from peclr.geometry.affine import compose, rotation, scaling, translation
-from peclr.losses.gather import gather, max_over_hosts, pairs_per_process
 from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
 from peclr.evaluate.command import evaluate_main
 from peclr.evaluate.freihand import CropRule, predict_split
 from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
+from peclr.inference.network import load_network
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.predict.network import load_network
 
 SIZE = 32
 SCORED = {"scores.txt", "scores.json", "pck.png", "worst.png"}

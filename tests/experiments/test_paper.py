@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from peclr.__main__ import main
-from peclr.data.photometric import Photometric
-from peclr.data.views import GeometryRange
+from peclr.data.views.geometric import GeometryRange
+from peclr.data.views.photometric import Photometric
 from peclr.evaluate.command import _parser as evaluate_parser
 from peclr.sweeps.names import run_names
 from peclr.sweeps.plan import read_sweep

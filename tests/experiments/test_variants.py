@@ -8,7 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from experiments.embedded.variants import EmaTarget, OneViewRecoloured
+from experiments.rendered.variants import EmaTarget, OneViewRecoloured
 from peclr.data.datamodules import FreiHAND, PairedViewDataModule
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder

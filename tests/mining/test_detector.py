@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from peclr.__main__ import main
-from peclr.data.photos import Photos
-from peclr.data.views import view_from_image, warp
+from peclr.data.sources.image_files import Photos
+from peclr.data.views.geometric import view_from_image, warp
+from peclr.inference.network import TrainedNetwork
 from peclr.mining.keypoints import detected_joints
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.predict.network import TrainedNetwork
 from tests.fake_net import FakeNet
 
 SIZE = 32  # of views, px
@@ -74,8 +74,8 @@ def run(tmp_path: Path) -> Path:
 def test_photographs_are_mined_with_a_detector_only(
     photos: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from peclr.data.pairing import Similar
-    from peclr.data.pairs_file import read_pairs
+    from peclr.data.loading.pairing import Similar
+    from peclr.data.loading.pairs_file import read_pairs
 
     out = tmp_path / "pairs.npz"
     assert main(["mine", str(photos), "--out", str(out)]) == 2
@@ -92,7 +92,7 @@ def test_photographs_are_mined_with_a_detector_only(
 def test_labels_are_ignored_when_asked(
     embedded_hands: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from peclr.data.pairs_file import read_pairs
+    from peclr.data.loading.pairs_file import read_pairs
 
     command = ["mine", str(embedded_hands), "--split", "evaluation", "--neighbours", "2"]
     assert main([*command, "--out", str(tmp_path / "no.npz"), "--ignore-labels"]) == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from peclr.__main__ import main
-from peclr.data.pairs_file import read_pairs
+from peclr.data.loading.pairs_file import read_pairs
 
 FILMS = ["filmA", "filmA", "filmB", "filmB", "filmC", "filmC"]
 

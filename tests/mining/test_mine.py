@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from peclr.__main__ import main
 from peclr.data.datasets import PairedViewDataset
-from peclr.data.freihand import FreiHAND
-from peclr.data.pairing import Similar
-from peclr.data.pairs_file import NOBODY, read_pairs
+from peclr.data.loading.pairing import Similar
+from peclr.data.loading.pairs_file import NOBODY, read_pairs
+from peclr.data.sources.freihand import FreiHAND
 from peclr.mining import neighbours
 from peclr.mining.neighbours import nearest, normalise_joints, principal_components
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import BONE_COLORS, BONES
+from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.network import TrainedNetwork
 from peclr.predict.outputs import OutputFolder, VideoFile, draw_prediction
 from peclr.predict.pipeline import Predicted
 from peclr.predict.schema import Camera, FramePrediction, HandPrediction, Side

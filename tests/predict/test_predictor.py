@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from peclr.inference.crop_search import Looking
+from peclr.inference.network import TrainedNetwork
+from peclr.inference.two_pass import predict_two_pass
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import for_all
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.looking import Looking
-from peclr.predict.network import TrainedNetwork
 from peclr.predict.pipeline import Predicted, Unreadable
-from peclr.predict.two_pass import predict_two_pass
 from tests.fake_net import FakeNet
 
 MakePicture = Callable[..., NDArray[np.uint8]]

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder

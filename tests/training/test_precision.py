@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
 from peclr.geometry.camera import back_project, inverse_intrinsics, project
 from peclr.geometry.pose25d import from_25d, root_depth
 from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR

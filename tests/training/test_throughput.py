@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import move_data_to_device
 from torch import nn
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.freihand import FreiHAND
+from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule

@@ -1,0 +1,139 @@
+"""Why backgrounds matter, in one picture: whose features are nearest, in each model's eyes.
+
+`python -m experiments.rendered.neighbours runs/embedded/benchmark-cpu` after the benchmark has run, or some arms of it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from textwrap import fill
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader, Subset
+
+from experiments.jobs import LAST, encode
+from experiments.rendered.plan import SCRATCH, SIZES, Arm, Size, read_suite
+from experiments.rendered.run import make_hands
+from peclr.checkpoints import load_encoder
+from peclr.data.datasets import LabelledHandDataset
+from peclr.data.samples import LabelledBatch
+from peclr.data.sources.freihand import FreiHAND
+from peclr.metrics.probe import EncodedHands
+
+Picture = NDArray[np.uint8]
+
+GALLERY_HANDS = 1000
+SHOWN = 8
+
+
+def pose_distances(joints: Tensor, others: Tensor) -> Tensor:
+    """Mean joint distance, mm, of each of (Q, 21, 3) wrist-relative joints in metres to each of (N, 21, 3): (Q, N)."""
+    return torch.cdist(joints.transpose(0, 1), others.transpose(0, 1)).mean(dim=0) * 1000
+
+
+def nearest(hands: EncodedHands, queries: Tensor, versions: int) -> Tensor:
+    """Index of the picture whose features are closest in cosine, among all that show another hand.
+
+    Args:
+        hands: N pictures; those of a hand follow each other.
+        queries: (Q,) indices of pictures.
+        versions: pictures of each hand.
+    """
+    features = normalize(hands.features - hands.features.mean(dim=0), dim=1)
+    cosines = features[queries] @ features.T
+    same_hand = queries[:, None] // versions == torch.arange(len(features)) // versions
+    return cosines.masked_fill(same_hand, -torch.inf).argmax(dim=1)
+
+
+def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabelledBatch], list[Picture]]:
+    """The pictures of the first training hands, those of a hand after each other: batches, and views to show."""
+    source = FreiHAND(hands)
+    order = [image for hand in range(min(GALLERY_HANDS, source.num_hands)) for image in source.versions_of(hand)]
+    dataset = LabelledHandDataset(source, size.view_px, border="reflect")
+    large = LabelledHandDataset(source, 2 * size.view_px, border="reflect")
+    views = [large[image]["image"].permute(1, 2, 0).numpy() for image in order]
+    return DataLoader(Subset(dataset, order), batch_size=250), views  # type: ignore[arg-type]  # items become batches
+
+
+def draw(rows: dict[str, tuple[list[Picture], list[str]]], title: str, out: Path) -> None:
+    """One row of pictures with captions per model, the queries first."""
+    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+        figure = Figure(figsize=(10, 1.2 * len(rows) + 0.55))
+        axes = figure.subplots(len(rows), SHOWN, squeeze=False)
+        figure.subplots_adjust(
+            left=0.19, right=0.995, top=1 - 0.42 / figure.get_figheight(), bottom=0.03, wspace=0.04, hspace=0.17
+        )
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        for line, (name, (pictures, captions)) in zip(axes, rows.items(), strict=True):
+            for axis, picture, caption in zip(line, pictures, captions, strict=True):
+                axis.imshow(picture)
+                axis.set(xticks=[], yticks=[])
+                axis.set_xlabel(caption, fontsize=8, labelpad=2)
+                axis.spines[:].set_visible(False)
+            line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        figure.savefig(out)
+
+
+def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
+    """Draw `out/neighbours.png`; returns the mean pose distance (mm) of the nearest neighbours by model."""
+    loader, views = gallery(make_hands(size), size)
+    # the last version of each hand: not the green screen, where there is one
+    queries = torch.arange(size.versions - 1, len(views), size.versions)
+    shown = queries[:: max(1, len(queries) // SHOWN)][:SHOWN].contiguous()
+    rows: dict[str, tuple[list[Picture], list[str]]] = {
+        "query": ([views[int(query)] for query in shown], [""] * len(shown))
+    }
+    means: dict[str, float] = {}
+    for arm in arms:
+        hands = encode(load_encoder(out / "seed0" / arm.folder / "pretrain" / LAST), loader)
+        distances = pose_distances(hands.joints_3d[queries], hands.joints_3d)
+        found = nearest(hands, queries, size.versions)
+        of_found = distances[torch.arange(len(queries)), found]
+        if not means:
+            same_hand = queries[:, None] // size.versions == torch.arange(len(views)) // size.versions
+            means["any other hand"] = float(distances[~same_hand].mean())
+            means["most similar pose"] = float(distances.masked_fill(same_hand, torch.inf).amin(dim=1).mean())
+        means[arm.name] = float(of_found.mean())
+        positions = torch.searchsorted(queries, shown)
+        pictures = [views[int(index)] for index in found[positions]]
+        captions = [f"{float(of_found[position]):.0f} mm" for position in positions]
+        rows[f"{fill(arm.name, 24)}\nmean {means[arm.name]:.0f} mm"] = (pictures, captions)
+    draw(
+        rows,
+        "Nearest other hand in each encoder's features, and how far its pose is from the query's",
+        out / "neighbours.png",
+    )
+    results = {"command": f"python -m experiments.rendered.neighbours {out}", "mean_pose_distance_mm": means}
+    (out / "neighbours.json").write_text(json.dumps(results, indent=2) + "\n")
+    return means
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the options and draw."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.rendered.neighbours", description=__doc__)
+    parser.add_argument("out", type=Path, help="folder of a benchmark that has run")
+    parser.add_argument("--size", choices=SIZES, default="cpu", help="that it was run at (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    arms = [
+        arm
+        for arm in read_suite("benchmark").arms
+        if arm.name != SCRATCH and (options.out / "seed0" / arm.folder / "pretrain" / LAST).is_file()
+    ]
+    if not arms:
+        print(f"neighbours: {options.out} has no pre-trained weights; run the benchmark", file=sys.stderr)
+        return 2
+    for name, mean in compare(options.out, SIZES[options.size], arms).items():
+        print(f"{name:<36}  {mean:6.1f} mm")
+    print(options.out / "neighbours.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

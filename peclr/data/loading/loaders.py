@@ -1,0 +1,144 @@
+"""Data loaders whose place in an epoch can be saved and restored."""
+
+import math
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from peclr.data.loading.sampling import EpochSampler
+
+Progress = Callable[[], tuple[int, int]]
+
+# How long workers outlive SIGTERM: schedulers give a job 30 s or so.
+_GRACE_SECONDS = 20
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader whose state is two integers, epoch and position, which Lightning saves and restores.
+
+    Workers load ahead, so the loader does not know what was used: the trainer does. A position counts items, of all
+    processes together. It stays what it is when the number of workers or processes changes; for Lightning to carry on
+    in the middle of an epoch, all processes together must also use as many items per step as before, as it counts
+    steps.
+    """
+
+    sampler: EpochSampler
+
+    def __init__(
+        self, dataset: Dataset[Any], batch_size: int, progress: Progress | None = None, **options: Any
+    ) -> None:
+        """Makes a loader.
+
+        Args:
+            dataset: Of keys (epoch, index).
+            batch_size: Items per batch and process.
+            progress: Tells epoch and number of batches of it that have been used, see `progress_of`.
+            options: Of DataLoader; `sampler` has to be an EpochSampler.
+        """
+        super().__init__(dataset, batch_size, **options)
+        self._progress = progress
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch, and position in it."""
+        if self._progress is None:
+            return {"epoch": self.sampler.epoch, "position": self.sampler.position}
+        epoch, batches = self._progress()
+        assert self.batch_size is not None
+        return {"epoch": epoch, "position": batches * self.batch_size * self.sampler.num_replicas}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes there."""
+        self.sampler.seek(state["epoch"], state["position"])
+
+
+def make_loader(
+    dataset: Dataset[Any],
+    sampler: EpochSampler,
+    batch_size: int,
+    num_workers: int,
+    drop_last: bool,
+    trainer: pl.Trainer | None = None,
+) -> ResumableLoader:
+    """Makes a loader of one process, which gets its share of every batch.
+
+    So the steps of a run are the same on any number of devices.
+
+    Args:
+        dataset: Of keys (epoch, index).
+        sampler: Of keys.
+        batch_size: Items per batch, of all processes together.
+        num_workers: Processes that load, of all together; each has at least one, unless there are to be none.
+        drop_last: Whether to leave out a last batch that is not full.
+        trainer: For training, what counts the batches that have been used.
+
+    Raises:
+        ValueError: The processes cannot have equal shares of a batch.
+    """
+    processes = sampler.num_replicas
+    if batch_size % processes:
+        raise ValueError(f"batch_size {batch_size} is of all processes and cannot be divided evenly among {processes}")
+    num_workers = math.ceil(num_workers / processes)
+    if trainer is not None:
+        # a run that resumes at the end of an epoch, or from a checkpoint without the loader's state
+        epochs: Any = trainer.fit_loop.epoch_progress.current  # typed as a base class that lacks `processed`
+        sampler.seek(epochs.processed, 0)
+    return ResumableLoader(
+        dataset,
+        batch_size // processes,
+        progress=None if trainer is None else progress_of(trainer),
+        sampler=sampler,
+        num_workers=num_workers,
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=num_workers > 0,
+        worker_init_fn=_prepare_worker,
+    )
+
+
+def process_of(trainer: pl.Trainer | None) -> tuple[int, int]:
+    """Rank of this process and number of processes."""
+    return (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+
+
+def shuffles(trainer: pl.Trainer | None) -> bool:
+    """Whether to train in a new order and with new views in every epoch: not if a few batches are to be overfitted."""
+    overfit: float = getattr(trainer, "overfit_batches", 0)  # set at run time
+    return overfit == 0
+
+
+def progress_of(trainer: pl.Trainer) -> Progress:
+    """Tells the epoch that a trainer is in, and how many batches of it have been trained on.
+
+    A batch counts as soon as its step is done, as it does when Lightning resumes: a step that is interrupted is
+    repeated, one whose checkpoint is written at its end is not.
+    """
+
+    def progress() -> tuple[int, int]:
+        loop = trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current  # typed as base classes that lack these counts
+        steps: Any = loop.epoch_loop.batch_progress.current
+        epoch, batches = max(epochs.started - 1, 0), steps.processed
+        if batches >= trainer.num_training_batches:  # all of them, which `limit_train_batches` may make fewer
+            return epoch + 1, 0
+        return epoch, batches
+
+    return progress
+
+
+def _prepare_worker(worker: int) -> None:
+    """Keeps OpenCV from starting a thread per core in every worker, which then fight for the cores.
+
+    And lets workers outlive signals to all processes of a terminal or a job: the trainer wants to finish its step and
+    save, and is stopped by a worker's death. When it ends, they end.
+    """
+    cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # not ignored, as a loader stops its workers by it: it comes into force later
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))

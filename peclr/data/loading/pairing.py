@@ -1,0 +1,180 @@
+"""Which two photographs the views of a pair come from: one, two versions of a hand, or two similar hands.
+
+The published loader takes both views from one image, whose background can then identify it. Versions of a hand share
+the hand only. Similar hands (SiMHand, Lin et al., ICLR 2025) share the pose only. Pairs never leave their source.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.loading.pairs_file import NOBODY, MinedPairs, read_pairs
+from peclr.data.samples import HandSource
+from peclr.data.sources.selection import SelectedHands
+
+# By name, where there is nothing to set.
+PairingName = Literal["same_image", "across_versions"]
+
+_log = logging.getLogger(__name__)
+
+
+class SourcePairs(ABC):
+    """The pairs of one source."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of items: pairs in an epoch that goes once through the source."""
+
+    @abstractmethod
+    def draw(self, item: int, stream: np.random.Generator) -> tuple[int, int]:
+        """The photographs of an item's two views, which may be one and the same: indices into the source."""
+
+    @abstractmethod
+    def hands(self) -> NDArray[np.int64]:
+        """(items,), the hand that the first view of each item shows.
+
+        The second view shows it, too, except with `Similar`: that hand is drawn each epoch, and no number here tells.
+        """
+
+
+class Pairing(ABC):
+    """How pairs are chosen. A base class rather than a protocol, so that configs can name its kinds."""
+
+    @abstractmethod
+    def within(self, source: HandSource) -> SourcePairs:
+        """The pairs of a source; ValueError if it cannot be paired so."""
+
+
+class SameImage(Pairing):
+    """Every image is an item, and both views are of it, as published."""
+
+    def within(self, source: HandSource) -> SourcePairs:
+        """The pairs of a source."""
+        return _ImagePairs(source)
+
+
+class AcrossVersions(Pairing):
+    """Every hand is an item; the views are of two of its versions, drawn anew each epoch, or of the only one."""
+
+    def within(self, source: HandSource) -> SourcePairs:
+        """The pairs of a source."""
+        return _HandPairs(source)
+
+
+class Similar(Pairing):
+    """Every hand is an item; the first view is of one of its versions, the second one of a similar hand's.
+
+    A hand without a similar one among those that are trained on, because that one is held out, is paired across its
+    own versions.
+
+    A batch's `hand` tells the first view's. Where the second view shows a hand that another pair of the batch shows as
+    well, the two are each other's negatives: neither `unique_hands_in_batch` prevents nor `train/false_negatives`
+    counts that.
+    """
+
+    def __init__(self, pairs: str | Path, nearest: int = 1) -> None:
+        """Reads the pairs.
+
+        Args:
+            pairs: A file of `peclr mine`.
+            nearest: The second hand is drawn from so many most similar ones, anew each epoch; SiMHand takes 1.
+        """
+        if nearest < 1:
+            raise ValueError(f"nearest {nearest}: expected at least 1 similar hand")
+        self.path, self.nearest = Path(pairs), nearest
+        self._mined, _ = read_pairs(self.path)
+        fewest = min((pairs.neighbours.shape[1] for pairs in self._mined), default=0)
+        if nearest > fewest:
+            raise ValueError(f"nearest {nearest}: {self.path} lists {fewest} similar hands; mine with --neighbours")
+
+    def within(self, source: HandSource) -> SourcePairs:
+        """The pairs of a source, which may be some hands of the one that was mined."""
+        whole, selected = source, np.arange(source.num_hands)
+        if isinstance(source, SelectedHands):
+            whole, selected = source.source, source.hands
+        neighbours = self._of(whole).neighbours
+        number = np.full(whole.num_hands + 1, NOBODY)  # among the selected ones; the last is NOBODY's
+        number[selected] = np.arange(len(selected))
+        partners = number[neighbours[selected]]
+        nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
+        partners = np.take_along_axis(partners, nearest_first, axis=1)
+        if alone := int((partners[:, 0] == NOBODY).sum()):
+            _log.info(
+                "%s: %d of %d hands have no similar one here; they are paired across versions",
+                source.name,
+                alone,
+                len(selected),
+            )
+        return _HandPairs(source, partners)
+
+    def _of(self, source: HandSource) -> MinedPairs:
+        """The pairs that were mined from a source."""
+        identity = source.identity()
+        for pairs in self._mined:
+            if pairs.identity == identity:
+                return pairs
+        listed = ", ".join(f"{len(pairs.neighbours)} hands of {pairs.source}" for pairs in self._mined)
+        raise ValueError(
+            f"{self.path} lists similar hands of others than these {source.num_hands} of {source.name}, namely of "
+            f"{listed or 'none'}; mine this source as it is now, with `peclr mine`"
+        )
+
+
+def pairing_of(choice: Pairing | PairingName) -> Pairing:
+    """A pairing, which may be given by its name."""
+    if isinstance(choice, Pairing):
+        return choice
+    if choice not in get_args(PairingName):
+        raise ValueError(f"pairing {choice!r} does not exist; expected one of {get_args(PairingName)}, or Similar")
+    return SameImage() if choice == "same_image" else AcrossVersions()
+
+
+class _ImagePairs(SourcePairs):
+    def __init__(self, source: HandSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def draw(self, item: int, stream: np.random.Generator) -> tuple[int, int]:
+        return item, item
+
+    def hands(self) -> NDArray[np.int64]:
+        hands = np.empty(len(self), np.int64)
+        for hand in range(self._source.num_hands):
+            hands[self._source.versions_of(hand)] = hand
+        return hands
+
+
+class _HandPairs(SourcePairs):
+    """Pairs of versions of a hand, or of two hands where `partners` (hands, K) lists others."""
+
+    def __init__(self, source: HandSource, partners: NDArray[np.integer] | None = None) -> None:
+        self._source, self._partners = source, partners
+        self._count = None if partners is None else (partners != NOBODY).sum(axis=1)
+
+    def __len__(self) -> int:
+        return self._source.num_hands
+
+    def draw(self, item: int, stream: np.random.Generator) -> tuple[int, int]:
+        versions = self._source.versions_of(item)
+        if self._partners is not None and self._count is not None and self._count[item]:
+            partner = int(self._partners[item, stream.integers(self._count[item])])
+            return _any_of(versions, stream), _any_of(self._source.versions_of(partner), stream)
+        if len(versions) == 1:
+            return versions[0], versions[0]
+        first = int(stream.integers(len(versions)))
+        second = (first + 1 + int(stream.integers(len(versions) - 1))) % len(versions)  # any but the first
+        return versions[first], versions[second]
+
+    def hands(self) -> NDArray[np.int64]:
+        return np.arange(len(self))
+
+
+def _any_of(versions: Sequence[int], stream: np.random.Generator) -> int:
+    return versions[int(stream.integers(len(versions)))]

@@ -1,0 +1,153 @@
+"""The order of an epoch, a pure function of (seed, epoch, position).
+
+Loaders are given keys (epoch, index), not indices: workers that outlive an epoch, as persistent ones do, then
+learn the epoch together with the index, and a view is the same whatever the number of workers and processes.
+What a loader has delivered is told by two integers, epoch and position, whatever these numbers are.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DistributedSampler, SequentialSampler
+
+from peclr.data.loading.unique_hands import without_repeats
+from peclr.data.rng import RandomStreams
+
+
+def epoch_order(
+    sizes: Sequence[int], seed: int, epoch: int, length: int | None = None, weights: Sequence[float] | None = None
+) -> NDArray[np.int64]:
+    """Indices into the concatenation of sources, in the order of an epoch.
+
+    One source is permuted: each item comes once. Several are drawn from with replacement and, unless weights are
+    given, equal mass, however large each is, as in the published pre-training on FreiHAND and YouTube3DHands.
+
+    Args:
+        sizes: Number of items of each source.
+        seed: Of the order.
+        epoch: From 0.
+        length: Number of draws; by default as many as there are items. A single source is then drawn from
+            with replacement, too.
+        weights: Mass of each source, in any unit; see `check_weights`.
+
+    Returns:
+        (length,) indices.
+    """
+    stream = RandomStreams("order", seed).at(epoch)
+    if len(sizes) == 1 and length is None:
+        return stream.permutation(sizes[0])
+    count = sum(sizes) if length is None else length
+    size, start = np.asarray(sizes), np.cumsum([0, *sizes[:-1]])
+    if weights is None:
+        source = stream.integers(len(sizes), size=count)
+    else:
+        mass = np.cumsum(weights)
+        source = np.searchsorted(mass, mass[-1] * stream.random(count), side="right")
+    return start[source] + stream.integers(size[source])
+
+
+def check_weights(weights: Sequence[float], num_sources: int) -> None:
+    """Refuses weights that are not one positive number for each source."""
+    if len(weights) != num_sources:
+        raise ValueError(f"weights {list(weights)} are {len(weights)} numbers; expected one for each of {num_sources}")
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise ValueError(f"weights {list(weights)} must be positive; leave out sources that are not to be used")
+
+
+class UniqueHands(NamedTuple):
+    """That no batch may show a hand twice, see `without_repeats`.
+
+    Attributes:
+        hands: (items,), the hand that each item shows.
+        batch: Items in a batch of all processes together. The order of an epoch depends on it.
+    """
+
+    hands: NDArray[np.int64]
+    batch: int
+
+
+class EpochSampler(DistributedSampler[Any], SequentialSampler):
+    """Yields keys (epoch, index), each to exactly one of the processes.
+
+    It is a DistributedSampler so that Lightning leaves it alone: any other is wrapped, and the epoch divided
+    twice; and a SequentialSampler, as any other is replaced when a few batches are to be overfitted. Lightning calls
+    its `set_epoch`.
+
+    Attributes:
+        epoch: That the next iteration goes through.
+        position: Where in that epoch it begins: how many items all processes together have had before.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        seed: int = 0,
+        shuffle: bool = True,
+        length: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        weights: Sequence[float] | None = None,
+        unique: UniqueHands | None = None,
+    ) -> None:
+        """Plans epochs over a concatenation of sources.
+
+        Args:
+            sizes: Number of items of each source.
+            seed: Of the order.
+            shuffle: False goes through the items in order, always as epoch 0: for validation.
+            length: Number of draws in an epoch, see `epoch_order`; only with `shuffle`.
+            rank: This process.
+            world_size: Number of processes.
+            drop_last: Leave out the few items that would give some processes one more than others.
+            weights: Mass of each source, see `epoch_order`; only with `shuffle`.
+            unique: Keeps the versions of a hand in different batches.
+        """
+        if weights is not None:
+            check_weights(weights, len(sizes))
+        self.sizes, self.length, self.weights = tuple(sizes), length, weights
+        total = sum(sizes) if length is None else length
+        # of a Dataset, DistributedSampler only takes the length
+        super().__init__(range(total), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
+        self.total = total - total % world_size if drop_last else total
+        self._count, self.position = total, 0
+        self._unique = unique
+
+    def __len__(self) -> int:
+        """Number of items of a whole epoch for this process, also of one that begins in the middle.
+
+        A trainer that resumes has counted the rest before.
+        """
+        return len(range(self.rank, self.total, self.num_replicas))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # keys, not indices
+        """This process' share of the epoch, from the position on."""
+        epoch, order = 0, np.arange(self._count)
+        if self.shuffle:
+            epoch = self.epoch
+            order = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)
+        if self._unique is not None:
+            # index 1: the order itself was drawn from index 0
+            order = without_repeats(order, *self._unique, RandomStreams("order", self.seed).at(epoch, 1))
+        share = islice(order.tolist(), self.position + self.rank, self.total, self.num_replicas)
+        return ((epoch, index) for index in share)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Goes to the beginning of an epoch, or stays where it is in the current one."""
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+
+    def seek(self, epoch: int, position: int) -> None:
+        """Goes to a place that an earlier run had reached, with any number of workers and processes.
+
+        Args:
+            epoch: From 0.
+            position: Items that all processes together have had of it; a whole epoch or more means the next one.
+        """
+        if position >= self.total:
+            epoch, position = epoch + 1, 0
+        self.epoch, self.position = epoch, position

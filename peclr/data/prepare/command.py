@@ -1,0 +1,129 @@
+"""`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if told to.
+
+Heavy modules are imported where they are needed: `--help` does without them, and the labels of YouTube3DHands are
+packed without torch.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peclr.data.sources.layouts import DEPTHS, LAYOUTS, SPLITS, DataSet, present_splits
+
+if TYPE_CHECKING:  # annotations only
+    from peclr.data.samples import HandSource
+
+
+def prepare_main(arguments: list[str]) -> int:
+    """Run `peclr prepare`.
+
+    Args:
+        arguments: What follows it on the command line.
+
+    Returns:
+        0, or 1 if there are images that cannot be read.
+
+    Raises:
+        ValueError: If labels are missing or wrong; nothing is written then.
+    """
+    options = _parser().parse_args(arguments)
+    splits = options.split or present_splits(options.dataset, options.root)
+    if not splits:
+        raise ValueError(f"{options.root} does not hold {options.dataset}; expected {LAYOUTS[options.dataset]}")
+    return max([_prepare(options, split) for split in splits])
+
+
+def open_source(dataset: DataSet, root: Path, split: str, mano: Path | None = None) -> "HandSource":
+    """The reader of a split."""
+    if dataset == "freihand":
+        from peclr.data.sources.freihand import FreiHAND
+
+        return FreiHAND(root, split)  # type: ignore[arg-type]  # the reader checks the split
+    from peclr.data.sources.youtube3d import YouTube3DHands
+
+    return YouTube3DHands(root, split, mano)  # type: ignore[arg-type]  # the reader checks the split
+
+
+def _prepare(options: argparse.Namespace, split: str) -> int:
+    """Prepares one split and tells about it; the exit status."""
+    from peclr.data.prepare.packing import pack
+    from peclr.data.sources.headers import find_problems
+
+    if split not in SPLITS[options.dataset]:
+        raise ValueError(f"split {split!r} does not exist; expected one of {SPLITS[options.dataset]}")
+    crops = None if options.crops is None else options.crops / split
+    if crops is not None and crops.exists():  # found out before the long part
+        raise FileExistsError(f"{crops} exists; crops are written to a new folder")
+    packed = pack(options.dataset, options.root, split, progress=True)
+    print(f"{options.root}, {split}:", *packed.facts, sep="\n  ")
+
+    problems = [
+        f"{path} {problem}"
+        for path, problem in find_problems(packed.images, options.images, options.workers, progress=True).items()
+    ]
+    if crops is not None:
+        problems += _write_crops(options, split, crops)
+    for problem in problems:
+        print(f"  {problem}")
+    if problems:
+        print(f"  {len(problems)} images cannot be used: get them again, or train with on_bad_image: skip")
+    return 1 if problems else 0
+
+
+def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[str]:
+    """Cuts out the hands of a split; the images that could not be read."""
+    from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
+
+    left_out = write_crops(
+        open_source(options.dataset, options.root, split, options.mano),
+        folder,
+        size=options.size,
+        context=DEFAULT_CONTEXT if options.context is None else options.context,
+        quality=options.quality,
+        workers=options.workers,
+        progress=True,
+    )
+    print(f"  crops are in {folder}")
+    return [f"{problem}: no crop" for problem in left_out.values()]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr prepare",
+        description="Check a data set and pack its labels into ROOT/prepared, where its reader finds them and all "
+        "workers share them. Labels that are wrong are an error; images that cannot be read are listed.",
+    )
+    parser.add_argument("dataset", choices=SPLITS, help="which data set it is")
+    parser.add_argument("root", type=Path, help="its folder")
+    parser.add_argument("--split", action="append", metavar="S", help="may be repeated (default: all there are)")
+    parser.add_argument(
+        "--images",
+        choices=DEPTHS,
+        default="headers",
+        help="how closely to look at images: not at all, at their beginnings and ends, or decode each "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="threads (default: one a core)"
+    )
+    crops = parser.add_argument_group("crops", "each hand as a small JPEG, which `PreparedCrops` reads")
+    crops.add_argument("--crops", type=Path, metavar="OUT", help="write them to OUT/SPLIT, a new folder")
+    crops.add_argument("--size", type=_positive, default=256, help="side of a crop, px (default: %(default)s)")
+    crops.add_argument(
+        "--context",
+        type=float,
+        help="side of what is shown over that of the crop box (default: 1.93, all that the default augmentation sees)",
+    )
+    crops.add_argument("--quality", type=_positive, default=95, help="of the JPEGs, to 100 (default: %(default)s)")
+    crops.add_argument(
+        "--mano", type=Path, metavar="FILE", help="joint regressor of MANO, for joints of youtube3d; .npy or .npz"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number

@@ -1,0 +1,130 @@
+"""Labels of a data set → memory-mapped arrays: what `peclr prepare` does before it looks at images."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.sources.layouts import DataSet, label_files, prepared_kind
+from peclr.data.sources.packed_labels import Array, SourceStamp, prepared_folder, replacing, stamp_source, write_packed
+from peclr.data.sources.youtube3d_labels import MISSING, Split, find_frames, frame_path, read_labels
+
+_FUSED_LENGTH = 22  # ids of films have 11 letters; one name in the official list is two of them
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A split whose labels have been packed.
+
+    Attributes:
+        facts: What there is, in words.
+        images: The image files that are there.
+    """
+
+    facts: list[str]
+    images: list[Path]
+
+
+def pack(dataset: DataSet, root: Path, split: str, progress: bool = False) -> Packed:
+    """Checks the labels of a split and packs them.
+
+    Args:
+        dataset: Which it is.
+        root: Its folder; labels go to `prepared` below it.
+        split: A split of it.
+        progress: Whether to show a bar.
+
+    Raises:
+        ValueError: If labels are missing or wrong, or images of FreiHAND are missing; nothing is written then.
+    """
+    if dataset == "freihand":
+        return _pack_freihand(root, split)
+    return _pack_youtube3d(root, split, progress)  # type: ignore[arg-type]  # checked by the caller
+
+
+def missing_films(names: NDArray[np.bytes_], suffix: NDArray[np.uint8]) -> list[str]:
+    """Where frames of YouTube3DHands are missing: films and numbers of frames, most first.
+
+    Args:
+        names: (M,), of the frames.
+        suffix: (M,), as from `find_frames`.
+    """
+    films = Counter(name.decode().split("/")[1] for name in names[suffix == MISSING].tolist())
+    return [
+        f"{film}: {count:,}" + (" (two ids fused into one)" if len(film) == _FUSED_LENGTH else "")
+        for film, count in films.most_common()
+    ]
+
+
+def _pack_freihand(root: Path, split: str) -> Packed:
+    from peclr.data.sources.freihand import FreiHAND  # imports torch
+
+    files = [path for path in label_files("freihand", root, split) if path.is_file()]
+    with _unchanged(root, files) as stamps:
+        source = FreiHAND(root, split, use_prepared=False)  # type: ignore[arg-type]  # the reader checks the split
+    counts = {"hands": source.num_hands, "images": len(source)}
+    folder = prepared_folder(root, prepared_kind("freihand", split))
+    with replacing(folder) as partial:
+        write_packed(partial, folder.name, source.labels, stamps, counts)
+    facts = [f"{source.num_hands:,} hands, {len(source):,} images", f"labels are packed in {folder}"]
+    if not source.has_labels:
+        facts.insert(1, f"no {split}_xyz.json: joints are unknown, and images can only be predicted")
+    return Packed(facts, [Path(source.image_file(index)) for index in range(len(source))])
+
+
+def _pack_youtube3d(root: Path, split: Split, progress: bool) -> Packed:
+    [path] = label_files("youtube3d", root, split)
+    folder = prepared_folder(root, prepared_kind("youtube3d", split))
+    with replacing(folder) as partial:
+
+        def on_disk(shape: tuple[int, ...]) -> NDArray[np.float32]:
+            return np.lib.format.open_memmap(partial / "vertices.npy", "w+", np.float32, shape)
+
+        with _unchanged(root, [path]) as stamps:
+            arrays = read_labels(path, on_disk, progress)
+        counts = {"hands": len(arrays["image"]), "images": len(arrays["image_name"])}
+        write_packed(partial, folder.name, arrays, stamps, counts)
+    suffix = find_frames(root, arrays["image_name"])
+    return Packed(
+        [*describe_youtube3d(arrays, suffix), f"labels are packed in {folder}"], youtube3d_frames(root, arrays, suffix)
+    )
+
+
+def describe_youtube3d(arrays: dict[str, Array], suffix: NDArray[np.uint8]) -> list[str]:
+    """Counts of YouTube3DHands, in words."""
+    hands, left, ids = len(arrays["image"]), int(arrays["is_left"].sum()), arrays["annotation_id"]
+    usable = int((suffix[arrays["image"]] != MISSING).sum())
+    facts = [f"{hands:,} hands, {left:,} of them left, in {len(suffix):,} frames"]
+    if repeated := len(ids) - len(np.unique(ids)):
+        facts.append(f"{repeated:,} annotations share their id with another; all are kept")
+    if usable < hands:
+        facts.append(f"{usable:,} hands have their frame; missing frames by film:")
+        facts += [f"  {film}" for film in missing_films(arrays["image_name"], suffix)]
+    return facts
+
+
+def youtube3d_frames(root: Path, arrays: dict[str, Array], suffix: NDArray[np.uint8]) -> list[Path]:
+    """Frames that are there and show an annotated hand."""
+    used = np.unique(arrays["image"])
+    return [
+        root / frame_path(arrays["image_name"][number], suffix[number])
+        for number in used[suffix[used] != MISSING].tolist()
+    ]
+
+
+@contextmanager
+def _unchanged(root: Path, files: Sequence[Path]) -> Iterator[dict[str, SourceStamp]]:
+    """Stamps of files, by name below `root`, that are checked to hold after they have been read."""
+    try:
+        stamps = {path.relative_to(root).as_posix(): stamp_source(path) for path in files}
+    except OSError as error:
+        raise ValueError(f"{error.filename} cannot be read ({error.strerror}); expected a label file") from error
+    yield stamps
+    for name, stamp in stamps.items():
+        status = (root / name).stat()
+        if (status.st_size, status.st_mtime_ns) != (stamp["bytes"], stamp["mtime_ns"]):
+            raise ValueError(f"{root / name} changed while it was read; expected it to stay as it is")

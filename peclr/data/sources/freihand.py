@@ -1,0 +1,261 @@
+"""FreiHAND, and any data set written in its layout: images, cameras and 3-D joints of right hands.
+
+Zimmermann et al., "FreiHAND: A Dataset for Markerless Capture of Hand Pose and Shape", ICCV 2019. Below its
+root are
+
+    training/rgb/00000000.jpg …      file number = hand + number of hands × version
+    training/mask/00000000.jpg …     where the hand is, in all of its versions: one for each hand
+    evaluation/rgb/00000000.jpg …    one version
+    {training,evaluation}_K.json, …_xyz.json, …_scale.json      one entry per hand
+
+A hand's versions differ in background. Older downloads have no evaluation_xyz.json.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.sources.headers import check_image_files
+from peclr.data.sources.images import read_grey, read_picture
+from peclr.data.sources.layouts import freihand_labels, prepare_command, prepared_kind
+from peclr.data.sources.packed_labels import open_if_fresh
+from peclr.geometry.camera import check_intrinsics, project
+from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE
+from peclr.geometry.planar import square_around_keypoints, whole_picture
+
+Split = Literal["training", "evaluation"]
+Crop = Literal["keypoints", "image"]
+
+PUBLISHED_CROP_MARGIN = 1.25  # of the published code, where it does not augment the crop
+_LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}
+
+
+class FreiHAND(HandSource):
+    """One split of a data set in FreiHAND's layout: any number of hands, any number of versions.
+
+    Everything is checked when the reader is made; the images are only counted, and read one at a time.
+    """
+
+    name = "freihand"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "training",
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        crop: Crop = "keypoints",
+        use_prepared: bool = True,
+    ) -> None:
+        """Reads and checks the labels.
+
+        Args:
+            root: The folder that holds `training`, `training_K.json` and so on.
+            split: "training" or "evaluation".
+            crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
+            crop: "keypoints" takes the crop box from the 2-D joints, as published; "image" takes the whole
+                image and looks at no label. Without labels it is always the whole image.
+            use_prepared: Whether to use the labels that `peclr prepare freihand` has packed, while they are
+                fresh.
+
+        Raises:
+            ValueError: If something is missing or wrong; the message names the file and the value.
+        """
+        if split not in get_args(Split):
+            raise ValueError(f"split {split!r} does not exist; expected one of {get_args(Split)}")
+        if crop not in get_args(Crop):
+            raise ValueError(f"crop {crop!r} does not exist; expected one of {get_args(Crop)}")
+        if not crop_margin > 0:
+            raise ValueError(f"crop_margin must be positive, got {crop_margin}")
+        self.root, self.split = Path(root), split
+        self._folder = self.root / split / "rgb"
+        if not self._folder.is_dir():
+            raise ValueError(
+                f"{self._folder} is not a folder; {self.root} is expected to hold {split}/rgb/00000000.jpg … "
+                f"and {split}_K.json, {split}_xyz.json, {split}_scale.json"
+            )
+        files = freihand_labels(self.root, split)
+        packed = None
+        if use_prepared:
+            command = prepare_command("freihand", self.root, split)
+            packed = open_if_fresh(self.root, prepared_kind("freihand", split), list(files.values()), command)
+        self.labels: Mapping[str, NDArray[np.float32]] = packed or {
+            kind: self._read_labels(kind, _LABEL_SHAPES[kind]) for kind in files
+        }
+        self.has_labels = "xyz" in files
+        self._K, self._scale, self._joints_3d = self.labels["K"], self.labels["scale"], self.labels.get("xyz")
+        self._check_labels()
+        self.num_hands = len(self._K)
+        self._num_images = self._count_images()
+        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self._joints_2d, self._crop_boxes = self._project(crop, crop_margin)
+
+    def __len__(self) -> int:
+        """Number of images, all versions."""
+        return self._num_images
+
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows."""
+        return index % self.num_hands
+
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The images that show `hand`."""
+        return range(hand, self._num_images, self.num_hands)
+
+    def check_masks(self) -> None:
+        """See `HandSource`: the training split has masks."""
+        folder = self.root / self.split / "mask"
+        if not folder.is_dir():
+            raise ValueError(
+                f"{folder} is not a folder; backgrounds are replaced with masks 00000000.jpg …, one per hand"
+            )
+        with os.scandir(folder) as entries:
+            names = {entry.name for entry in entries}
+        missing = next((name for hand in range(self.num_hands) if (name := f"{hand:08d}.jpg") not in names), None)
+        if missing is not None:
+            raise ValueError(f"{folder / missing} is missing; expected a mask for each of the {self.num_hands} hands")
+
+    def read_mask(self, hand: int) -> NDArray[np.uint8]:
+        """See `HandSource`."""
+        return read_grey(self.root / self.split / "mask" / f"{hand:08d}.jpg")
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
+        """See `HandSource`."""
+        return self._joints_2d
+
+    def identity(self) -> str:
+        """See `HandSource`: of the cameras and scales, which every split has."""
+        return hash_of(f"{self.name} {self.split}", np.asarray(self._K), np.asarray(self._scale))
+
+    def __getitem__(self, index: int) -> HandSample:
+        """Reads image `index`, the number of its file."""
+        return self.read(index, math.inf)
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads image `index` for a view; images in this layout may be larger than FreiHAND's."""
+        if not 0 <= index < self._num_images:
+            raise IndexError(f"{self._folder} has images 0 to {self._num_images - 1}, not {index}")
+        hand = self.hand_of(index)
+        box = None if self._crop_boxes is None else self._crop_boxes[hand]
+        picture = read_picture(self.image_file(index), None if box is None else box[2] - box[0], keep)
+        sample: HandSample = {
+            "image": picture.image,
+            "K": self._K[hand],
+            "joints_3d": None if self._joints_3d is None else self._joints_3d[hand],
+            "joints_2d": None if self._joints_2d is None else self._joints_2d[hand],
+            "crop_box": whole_picture(picture.width, picture.height) if box is None else box,
+            "scale_m": float(self._scale[hand]),
+            "hand": "right",
+            "id": f"{self.split}/{index:08d}",
+        }
+        if picture.photo_from_image is not None:
+            sample["photo_from_image"] = picture.photo_from_image
+        return sample
+
+    def image_file(self, index: int) -> str:
+        """Path of image `index`."""
+        return f"{self._folder}/{index:08d}.jpg"
+
+    def _label_file(self, kind: str) -> Path:
+        return self.root / f"{self.split}_{kind}.json"
+
+    def _read_labels(self, kind: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """One label file as (hands, *shape): an array, whose memory workers share, unlike a list's."""
+        path = self._label_file(kind)
+        try:
+            entries = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            raise ValueError(f"{path} is missing") from None
+        except ValueError as error:  # not JSON, or not text
+            raise ValueError(f"{path} is not valid JSON: {error}") from error
+        if not isinstance(entries, list) or not entries:
+            raise ValueError(f"{path}: expected a list with one entry per hand")
+        try:
+            with np.errstate(over="ignore"):  # becomes infinite, and is refused below
+                labels = np.asarray(entries, dtype=np.float32)
+        except (TypeError, ValueError):  # ragged, or not numbers
+            labels = None
+        if labels is None or labels.shape[1:] != shape:
+            hand = next(hand for hand, entry in enumerate(entries) if not _is_array(entry, shape))
+            raise ValueError(f"{path}: hand {hand} is not numbers of shape {shape}: {str(entries[hand])[:80]}")
+        finite = np.isfinite(labels).reshape(len(labels), -1).all(axis=1)
+        if not finite.all():
+            hand = int(np.argmin(finite))
+            raise ValueError(f"{path}: hand {hand} has numbers that are not finite: {labels[hand].tolist()}")
+        return labels
+
+    def _check_labels(self) -> None:
+        """What no single file shows: lengths that differ, and hands that no camera can see."""
+        lengths = {self._label_file("K"): len(self._K), self._label_file("scale"): len(self._scale)}
+        if self._joints_3d is not None:
+            lengths[self._label_file("xyz")] = len(self._joints_3d)
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{path} has {length}" for path, length in lengths.items())
+            raise ValueError(f"label files must list the same hands, but {listed}")
+        check_intrinsics(torch.tensor(self._K), str(self._label_file("K")))
+        if not self._scale[hand := int(self._scale.argmin())] > 0:
+            raise ValueError(f"{self._label_file('scale')}: hand {hand} has scale {self._scale[hand]} m")
+        if self._joints_3d is None:
+            return
+        depth = self._joints_3d[..., 2].min(axis=1)
+        if not depth[hand := int(depth.argmin())] > 0:
+            raise ValueError(
+                f"{self._label_file('xyz')}: hand {hand} is not in front of the camera, its depth begins at "
+                f"{depth[hand]} m"
+            )
+        first, second = SCALE_BONE
+        bone = np.linalg.norm(self._joints_3d[:, first] - self._joints_3d[:, second], axis=-1)
+        if not bone[hand := int(bone.argmin())] > 0:
+            raise ValueError(
+                f"{self._label_file('xyz')}: hand {hand} has joints {first} and {second} at the same place"
+            )
+
+    def check_images(self) -> None:
+        """See `HandSource`; `peclr prepare freihand` does it once for all runs."""
+        if not self._checked:
+            check_image_files([Path(self.image_file(index)) for index in range(len(self))])
+            self._checked = True
+
+    def _count_images(self) -> int:
+        """Number of images, after checking that they are numbered without a gap and that the labels fit."""
+        with os.scandir(self._folder) as entries:  # one pass: 130,240 separate looks would take seconds
+            names = (entry.name for entry in entries if entry.name.endswith(".jpg"))
+            found = {int(stem) for name in names if len(stem := name.removesuffix(".jpg")) == 8 and stem.isdecimal()}
+        if not found:
+            raise ValueError(f"{self._folder}: no images; expected 00000000.jpg, 00000001.jpg, …")
+        if max(found) >= len(found):
+            first_gap = next(number for number in range(len(found)) if number not in found)
+            raise ValueError(
+                f"{self._folder}: {first_gap:08d}.jpg is missing, but images go up to {max(found):08d}.jpg"
+            )
+        if len(found) % self.num_hands:
+            raise ValueError(
+                f"{self._folder}: {len(found)} images are not a multiple of the {self.num_hands} hands in "
+                f"{self._label_file('K')}"
+            )
+        return len(found)
+
+    def _project(self, crop: Crop, margin: float) -> tuple[NDArray[np.float32] | None, NDArray[np.float64] | None]:
+        """2-D joints (hands, 21, 2) px and crop boxes (hands, 4) px; None where only an image can tell."""
+        if self._joints_3d is None:
+            return None, None
+        joints_3d, K = torch.tensor(self._joints_3d).double(), torch.tensor(self._K).double()
+        joints_2d = project(joints_3d, K).numpy()
+        boxes = square_around_keypoints(joints_2d, margin) if crop == "keypoints" else None
+        return joints_2d.astype(np.float32), boxes
+
+
+def _is_array(entry: object, shape: tuple[int, ...]) -> bool:
+    """Whether one JSON entry is numbers of this shape."""
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(entry, dtype=np.float32).shape == shape
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,111 @@
+"""Image files to RGB arrays, large JPEGs at the reduced scale that is needed."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.sources.jpeg import read_header
+
+# OpenCV turns pictures upright by their Exif tag, makes grey, CMYK, 16-bit and transparent ones RGB with 8 bits, and
+# since 4.13 refuses JPEGs that are cut short, where it used to fill up with grey.
+_FLAGS: Final = {
+    0: cv2.IMREAD_GRAYSCALE,  # at full size
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+}
+
+
+class BadImageError(ValueError):
+    """An image file that cannot be read; the message names it and says why."""
+
+
+class Picture(NamedTuple):
+    """A decoded photograph.
+
+    Attributes:
+        image: (H, W, 3), uint8, RGB, perhaps at a reduced scale.
+        width: Of the photograph at full size, px.
+        height: Of the photograph at full size, px.
+        photo_from_image: (3, 3), pixels of the photograph ← pixels of `image`; None where they are the same.
+    """
+
+    image: NDArray[np.uint8]
+    width: int
+    height: int
+    photo_from_image: NDArray[np.float64] | None = None
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Reads an image file, turned upright by its EXIF tag.
+
+    Args:
+        path: JPEG, PNG or whatever else OpenCV decodes; grey images become RGB.
+
+    Returns:
+        (H, W, 3), uint8, RGB.
+
+    Raises:
+        BadImageError: If the file cannot be opened or is not an image.
+    """
+    return _decode(path, _read_bytes(path), 1)
+
+
+def read_picture(
+    path: str | Path, side: float | Callable[[int, int], float] | None = None, keep: float = math.inf
+) -> Picture:
+    """Reads an image file, a JPEG at a reduced scale where that leaves pixels enough.
+
+    Args:
+        path: As for `read_image`.
+        side: Of the part that will be looked at, px of the photograph, or what tells it from the photograph's width and
+            height; None for the longer side of all of it.
+        keep: Number of pixels that this side must keep; infinite for the photograph as it is.
+
+    Raises:
+        BadImageError: If the file cannot be opened or is not an image.
+    """
+    encoded = _read_bytes(path)
+    looked_at = max if side is None else side
+    # most crops are small: then nothing has to be known about the file
+    header = read_header(encoded) if callable(looked_at) or looked_at >= 2 * keep else None
+    if header is not None:
+        length = looked_at(header.width, header.height) if callable(looked_at) else looked_at
+        reduction = header.reduction(length / keep)
+        image = _decode(path, encoded, reduction) if reduction > 1 else None
+        # lossless JPEGs, for example, are not reduced
+        if image is not None and image.shape[:2] == (-(-header.height // reduction), -(-header.width // reduction)):
+            return Picture(image, header.width, header.height, header.photo_from_reduced(reduction))
+    image = _decode(path, encoded, 1)
+    return Picture(image, image.shape[1], image.shape[0])
+
+
+def read_grey(path: str | Path) -> NDArray[np.uint8]:
+    """Reads an image file as grey levels, (H, W), uint8; a mask for example. Errors as of `read_image`."""
+    return _decode(path, _read_bytes(path), 0)
+
+
+def _read_bytes(path: str | Path) -> bytes:
+    # Python opens the file and OpenCV decodes the bytes: cv2.imread cannot open every non-ASCII path on every
+    # system, and says nothing about why it failed.
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (Path.read_bytes costs 10 µs more)
+            return file.read()
+    except OSError as error:
+        raise BadImageError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _decode(path: str | Path, encoded: bytes, reduction: int) -> NDArray[np.uint8]:
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _FLAGS[reduction]) if encoded else None
+    except cv2.error as error:  # a header that promises more pixels than OpenCV allows, for example
+        raise BadImageError(f"{path}: cannot be decoded ({error.err or 'out of memory'})") from error
+    if image is None:
+        raise BadImageError(f"{path}: {len(encoded)} bytes that are not a readable image")
+    return image.astype(np.uint8, copy=False)

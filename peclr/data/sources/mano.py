@@ -1,0 +1,71 @@
+"""The 21 joints of a hand from the 778 vertices of a MANO mesh.
+
+Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", SIGGRAPH Asia 2017. The licence of
+MANO forbids shipping its regressor; users take it from their own copy. MANO_RIGHT.pkl is a pickle, which can run any
+code and is never loaded here. Where its unpickling works (it needs chumpy and scipy), one line converts it:
+
+    python -c "import numpy, pickle; m = pickle.load(open('MANO_RIGHT.pkl', 'rb'), encoding='latin1');
+    numpy.save('J_regressor.npy', m['J_regressor'].toarray())"
+
+The left hand of MANO is the mirror image of the right one, so the same regressor serves both.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.geometry.joints import FINGER_TIP_VERTICES, NUM_JOINTS, TIPS, convert
+
+NUM_VERTICES: Final = 778
+NUM_REGRESSED: Final = 16  # the wrist and three joints a finger; tips are vertices
+REGRESSOR_KEY: Final = "J_regressor"
+
+_CONVERSION = (
+    f"expected {REGRESSOR_KEY} ({NUM_REGRESSED}, {NUM_VERTICES}) in an .npy or .npz file; peclr/data/sources/mano.py "
+    "tells in one line how to make it from MANO_RIGHT.pkl"
+)
+
+
+def load_joint_regressor(path: str | Path) -> NDArray[np.float64]:
+    """Reads the joint regressor of MANO.
+
+    Args:
+        path: An .npy file that holds it, or an .npz file that holds it as `J_regressor`.
+
+    Returns:
+        (16, 778); joints in order mano are its product with vertices (778, D).
+
+    Raises:
+        ValueError: If the file does not hold it.
+    """
+    path = Path(path)
+    if path.suffix not in {".npy", ".npz"}:
+        raise ValueError(f"{path}: {path.suffix or 'no'} file; {_CONVERSION}")
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        regressor = np.asarray(loaded if path.suffix == ".npy" else loaded[REGRESSOR_KEY])
+    except KeyError:
+        raise ValueError(f"{path} holds {', '.join(loaded.files)}; {_CONVERSION}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read ({error}); {_CONVERSION}") from error
+    if regressor.shape != (NUM_REGRESSED, NUM_VERTICES) or regressor.dtype.kind not in "fiu":
+        raise ValueError(f"{path} has shape {regressor.shape} of {regressor.dtype}; {_CONVERSION}")
+    sums = regressor.sum(axis=1, dtype=np.float64)
+    # each joint is a weighted mean of vertices; otherwise it would not move with the hand
+    if not np.allclose(sums, 1, atol=1e-2):
+        row = int(np.argmax(~np.isclose(sums, 1, atol=1e-2)))
+        raise ValueError(f"{path}: the weights of joint {row} sum to {sums[row]}, expected 1")
+    return regressor.astype(np.float64)
+
+
+def joints_from_vertices(vertices: NDArray[np.floating], regressor: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """Joints (21, D), order freihand, of a mesh (778, D); without a regressor, all but the finger tips are NaN."""
+    tips = vertices[list(FINGER_TIP_VERTICES)]
+    if regressor is None:
+        joints = np.full((NUM_JOINTS, vertices.shape[1]), np.nan)
+        joints[list(TIPS)] = tips
+        return joints.astype(np.float32)
+    return convert(np.concatenate([regressor @ vertices, tips]).astype(np.float32), "mano", "freihand")

@@ -1,0 +1,109 @@
+"""Which hands: splits that keep a hand's versions together, and a source cut down to some hands."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.rng import RandomStreams
+from peclr.data.samples import HandSample, HandSource
+
+
+def hand_count(amount: float, num_hands: int, what: str) -> int:
+    """Number of hands that a fraction or a count means.
+
+    Args:
+        amount: A float is a fraction in (0, 1], an int a number of hands. A fraction means at least one hand.
+        num_hands: How many there are.
+        what: Name of the option, for the message.
+
+    Raises:
+        ValueError: If the amount is not within what there is.
+    """
+    if isinstance(amount, int):
+        if not 1 <= amount <= num_hands:
+            raise ValueError(f"{what} {amount} is outside 1 … {num_hands}, the number of hands")
+        return amount
+    if not 0 < amount <= 1:
+        raise ValueError(f"{what} {amount} is outside (0, 1]")
+    return max(1, round(amount * num_hands))
+
+
+def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[int]]:
+    """Divides hands into training and validation hands.
+
+    Both lists come in a random order that depends on the seed alone. Prefixes of the training list are
+    therefore nested random subsets: the first 10 % are part of the first 20 %.
+
+    Args:
+        num_hands: How many hands there are.
+        val: Fraction (float) or number (int) of hands to hold out; 0 holds out none.
+        seed: Of the permutation.
+
+    Returns:
+        Training hands and validation hands.
+
+    Raises:
+        ValueError: If no hand is left to train on.
+    """
+    count = hand_count(val, num_hands, "val_fraction") if val else 0
+    if count >= num_hands:
+        raise ValueError(f"val_fraction {val} holds out all {num_hands} hands; none is left to train on")
+    order = RandomStreams("split", seed).at().permutation(num_hands).tolist()
+    return order[count:], order[:count]
+
+
+class SelectedHands(HandSource):
+    """Some hands of a source, renumbered in the order given, each with all of its versions.
+
+    Attributes:
+        source: Where they are from.
+        hands: (num_hands,), their numbers there.
+    """
+
+    def __init__(self, source: HandSource, hands: Sequence[int]) -> None:
+        """Looks up the images.
+
+        Args:
+            source: Where the hands are from.
+            hands: Which, at least one.
+        """
+        if not len(hands):
+            raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
+        self.source, self.name, self.num_hands = source, source.name, len(hands)
+        self.hands = np.asarray(hands, np.int64)
+        versions = [source.versions_of(hand) for hand in hands]
+        self._images = np.concatenate([np.asarray(images, np.int64) for images in versions])
+        self._start = np.cumsum([0, *(len(images) for images in versions)])
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+    def check_images(self) -> None:
+        """Those of the whole source."""
+        self.source.check_images()
+
+    def check_masks(self) -> None:
+        """Those of the whole source."""
+        self.source.check_masks()
+
+    def read_mask(self, hand: int) -> NDArray[np.uint8]:
+        """Reads the mask of one hand."""
+        return self.source.read_mask(int(self.hands[hand]))
+
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows."""
+        return int(np.searchsorted(self._start, index, side="right")) - 1
+
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The images that show `hand`."""
+        return range(int(self._start[hand]), int(self._start[hand + 1]))
+
+    def __getitem__(self, index: int) -> HandSample:
+        """Reads one image."""
+        return self.source[int(self._images[index])]
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads one image for a view."""
+        return self.source.read(int(self._images[index]), keep)

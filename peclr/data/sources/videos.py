@@ -1,0 +1,192 @@
+"""Films of hands, without labels: every frame, or every n-th, is a photograph. Needs PyAV: `pip install peclr[video]`.
+
+A frame is decoded from the last key frame before it, which costs as much as all frames between. To train on films for
+long, cut their frames out once, by `peclr.data.prepare.write_crops.write_crops` or with any other tool.
+"""
+
+import math
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, SingleImages, hash_of
+from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.image_files import list_files
+from peclr.data.sources.images import BadImageError
+from peclr.geometry.planar import whole_picture
+
+if TYPE_CHECKING:
+    from av.container import InputContainer  # type: ignore[import-not-found, unused-ignore]  # an extra
+
+SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
+
+
+class Videos(SingleImages):
+    """Frames of films, in order of the films' names; each is one version of one hand.
+
+    Without boxes, the hand fills the frame. Several boxes of one frame are several hands; with boxes, frames without
+    one are left out.
+    """
+
+    name = "videos"
+
+    def __init__(self, root: str | Path, every: int = 1, boxes: str | Path | None = None) -> None:
+        """Lists the frames; they are decoded one at a time.
+
+        Args:
+            root: A folder, below which films are looked for, or a pattern as of a shell.
+            every: Takes every n-th frame of a film; neighbours hardly differ.
+            boxes: CSV or JSON file that says where the hands are, see `peclr.data.sources.box_files`; a frame's
+                name is that of its film relative to the folder, #, and its number from 0: "folder/film.mp4#120".
+
+        Raises:
+            ValueError: If there are no films, or one cannot be read, or boxes do not fit them.
+        """
+        if every < 1:
+            raise ValueError(f"every {every} is not a positive number of frames")
+        _import_av()
+        self.root, self._files = list_files(root, SUFFIXES, "films")
+        self._films = [index_frames(self.root / file) for file in self._files]
+        counts = [len(range(0, len(film.times), every)) for film in self._films]
+        frames = [(film, every * step) for film, count in enumerate(counts) for step in range(count)]
+        self._hands: list[tuple[int, int, NDArray[np.float64] | None]] = [(*frame, None) for frame in frames]
+        if boxes is not None:
+            found = read_boxes(Path(boxes))
+            names = {self._name(*frame): frame for frame in frames}
+            unknown = sorted(found.keys() - names.keys())
+            if unknown:
+                raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames, {next(iter(names))} … every {every}")
+            self._hands = [(*names[name], box) for name in names for box in found.get(name, ())]
+        self.num_hands = len(self._hands)
+        self._open: dict[int, _Decoder] = {}
+        self._inherited: dict[int, _Decoder] = {}
+        self._owner = os.getpid()
+
+    def identity(self) -> str:
+        """See `HandSource`: of the frames' names and boxes."""
+        boxes = [[math.nan] * 4 if box is None else box for *_, box in self._hands]
+        names = [os.fsencode(self._name(film, frame)) for film, frame, _ in self._hands]
+        return hash_of(self.name, np.array(names), np.array(boxes))
+
+    def __getitem__(self, index: int) -> HandSample:
+        """Decodes the frame of hand `index`."""
+        film, frame, box = self._hands[index]
+        image = self._decoder(film).frame(frame)
+        return {
+            "image": image,
+            "K": None,
+            "joints_3d": None,
+            "joints_2d": None,
+            "crop_box": whole_picture(image.shape[1], image.shape[0]) if box is None else box,
+            "scale_m": None,
+            "hand": "unknown",
+            "id": self._name(film, frame),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}, "_inherited": {}}
+
+    def _name(self, film: int, frame: int) -> str:
+        return f"{self._files[film]}#{frame}"
+
+    def _decoder(self, film: int) -> "_Decoder":
+        if self._owner != os.getpid():
+            # A worker has its own place in a file. The parent's films are kept, as closing them would wait for
+            # threads that the worker does not have.
+            self._inherited, self._open, self._owner = self._open, {}, os.getpid()
+        if film not in self._open:
+            self._open[film] = _Decoder(self.root / self._files[film], self._films[film])
+            if len(self._open) > 8:  # open files are few
+                self._open.pop(next(iter(self._open))).close()
+        return self._open[film]
+
+
+class FrameTimes(NamedTuple):
+    """When the frames of a film are shown, in its own unit of time.
+
+    Attributes:
+        times: Of all frames, ascending.
+        keys: Of those that can be decoded without others, ascending.
+    """
+
+    times: list[int]
+    keys: list[int]
+
+
+def index_frames(path: Path) -> FrameTimes:
+    """Reads through a film without decoding it."""
+    av = _import_av()
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"{path} has no pictures")
+            packets = [
+                (packet.pts, packet.is_keyframe) for packet in container.demux(video=0) if packet.pts is not None
+            ]
+    except (av.FFmpegError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as a film: {error}") from error
+    if not packets:
+        raise ValueError(f"{path} has no frames")
+    return FrameTimes(sorted({time for time, _ in packets}), sorted({time for time, is_key in packets if is_key}))
+
+
+class _Decoder:
+    """An open film."""
+
+    def __init__(self, path: Path, film: FrameTimes) -> None:
+        self._path, self._film, self._av = path, film, _import_av()
+        self._container: InputContainer = self._av.open(str(path))
+        self._frames: Iterator[Any] = iter(())
+        self._last: int | None = None  # time of the last frame that was decoded
+
+    def frame(self, number: int) -> NDArray[np.uint8]:
+        """Frame (H, W, 3), RGB, upright."""
+        time = self._film.times[number]
+        try:
+            frame = self._find(time)
+        except self._av.FFmpegError as error:
+            self._last = None
+            raise BadImageError(f"{self._path}: frame {number} cannot be decoded: {error}") from error
+        if frame is None:
+            raise BadImageError(f"{self._path}: frame {number} of {len(self._film.times)} cannot be decoded")
+        image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _find(self, time: int) -> Any:
+        """The frame that is shown at a time; None if there is none."""
+        keys = self._film.keys[: bisect_right(self._film.keys, time)]
+        goes_on = self._last is not None and self._last < time and (not keys or keys[-1] <= self._last)
+        if goes_on and (frame := self._decode_until(time)) is not None:
+            return frame
+        # Containers seek in the order of decoding, in which a key frame may come before frames that are shown earlier
+        # and need the one before: then the one before is tried.
+        for key in reversed(keys or [0]):
+            stream = self._container.streams.video[0]
+            self._container.seek(key, stream=stream)
+            self._frames, self._last = self._container.decode(stream), None
+            if (frame := self._decode_until(time)) is not None:
+                return frame
+        return None
+
+    def _decode_until(self, time: int) -> Any:
+        for frame in self._frames:
+            self._last = frame.pts
+            if frame.pts is not None and frame.pts >= time:
+                return frame if frame.pts == time else None
+        return None
+
+
+def _import_av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError("films need PyAV, which is not installed; `pip install peclr[video]` brings it") from error
+    return av

@@ -1,0 +1,177 @@
+"""YouTube3DHands: hands in films, with the vertices of a MANO mesh fitted to each.
+
+Kulon et al., "Weakly-Supervised Mesh-Convolutional Hand Reconstruction in the Wild", CVPR 2020. Below its root are
+
+    youtube_{train,val,test}.json                        labels
+    youtube/VIDEO/video/frames/NUMBER.png or .jpg        frames, which users extract from the films themselves
+
+Films disappear, so hands whose frame is missing are left out, and counted. Two ids of the official list of films are
+fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc are the same film.
+"""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, SingleImages, hash_of
+from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN
+from peclr.data.sources.images import Picture, read_picture
+from peclr.data.sources.layouts import prepare_command, prepared_kind, youtube3d_labels
+from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
+from peclr.data.sources.packed_labels import Array, open_if_fresh
+from peclr.data.sources.youtube3d_labels import MISSING, Split, find_frames, frame_path, read_labels
+from peclr.geometry.planar import enclosing_square, square_around_keypoints
+
+Matrix = NDArray[np.float64]
+
+_log = logging.getLogger(__name__)
+
+
+class YouTube3DHands(SingleImages):
+    """One split: every hand is one image, a frame that may show others, too.
+
+    Vertices are in pixels of a frame as large as the labels say. Frames of another resolution are common, and labels
+    are then rescaled to them. Large JPEGs are decoded at the reduced scale that a view needs. Left hands are mirrored.
+    There are no cameras and no metric labels.
+
+    Attributes:
+        num_missing: Number of annotated hands whose frame is not on disk.
+    """
+
+    name = "youtube3d"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "train",
+        mano: str | Path | None = None,
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        use_prepared: bool = True,
+    ) -> None:
+        """Opens the labels and looks which frames there are.
+
+        Args:
+            root: The folder that holds `youtube_train.json` and so on, and `youtube`.
+            split: "train", "val" or "test".
+            mano: The joint regressor of MANO, see `peclr.data.sources.mano`. With it, samples have all 2-D joints and
+                are cropped around them, as published; without it, samples have the five finger tips and are cropped
+                around the vertices.
+            crop_margin: Half side of the crop box over the distance of the farthest joint from their mean, or over half
+                the longer side of the vertices' bounding box.
+            use_prepared: Whether to use the labels that `peclr prepare youtube3d` has packed, while they are fresh.
+
+        Raises:
+            ValueError: If something is missing or wrong; the message names the file and the value.
+        """
+        if split not in get_args(Split):
+            raise ValueError(f"split {split!r} does not exist; expected one of {get_args(Split)}")
+        if not crop_margin > 0:
+            raise ValueError(f"crop_margin must be positive, got {crop_margin}")
+        self.root, self.split, self.crop_margin = Path(root), split, crop_margin
+        self._regressor = None if mano is None else load_joint_regressor(mano)
+        path = youtube3d_labels(self.root, split)
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; {self.root} is expected to hold {path.name} and youtube/")
+        packed = None
+        if use_prepared:
+            command = prepare_command("youtube3d", self.root, split)
+            packed = open_if_fresh(self.root, prepared_kind("youtube3d", split), [path], command)
+        self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
+        self._suffix = find_frames(self.root, self._labels["image_name"])
+        self._hands = np.flatnonzero(self._suffix[self._labels["image"]] != MISSING)
+        self.num_hands = len(self._hands)
+        self.num_missing = len(self._labels["image"]) - self.num_hands
+        if not self.num_hands:
+            first = self._labels["image_name"][0].decode()
+            raise ValueError(f"{self.root}: none of the frames in {path.name} exist, {first} (or .jpg) for example")
+        if self.num_missing:
+            _log.warning(
+                "%s: the frames of %d hands are missing, of %d there are", path, self.num_missing, self.num_hands
+            )
+
+    def identity(self) -> str:
+        """See `HandSource`: of the hands whose frames there are."""
+        return hash_of(f"{self.name} {self.split}", np.asarray(self._labels["annotation_id"])[self._hands])
+
+    def films_of_hands(self) -> NDArray[np.str_] | None:
+        """See `HandSource`: the name of the frame's folder, youtube/FILM/video/frames."""
+        names = np.asarray(self._labels["image_name"])[self._labels["image"][self._hands]]
+        return np.array([name.decode().split("/")[1] for name in names.tolist()])
+
+    def __getitem__(self, index: int) -> HandSample:
+        """Reads the frame of hand `index`."""
+        return self.read(index, math.inf)
+
+    def read(self, index: int, keep: float) -> HandSample:
+        """Reads the frame of hand `index` for a view."""
+        if not 0 <= index < self.num_hands:
+            raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
+        annotation = self._hands[index]
+        number = self._labels["image"][annotation]
+        name = frame_path(self._labels["image_name"][number], self._suffix[number])
+        annotated = self._labels["image_size"][number].tolist()
+        vertices = self._labels["vertices"][annotation, :, :2].astype(np.float64)
+        joints_2d = joints_from_vertices(vertices, self._regressor)
+        # what the crop box is drawn around: joints, or corners of the vertices' bounding box
+        around = np.stack([vertices.min(axis=0), vertices.max(axis=0)]) if self._regressor is None else joints_2d
+
+        def side(width: int, height: int) -> float:
+            box = self._crop_box(_apply(_photo_from_annotated(annotated, width, height), around))
+            return float(box[2] - box[0])
+
+        picture = read_picture(f"{self.root}/{name}", side, keep)
+        matrix = _photo_from_annotated(annotated, picture.width, picture.height)
+        is_left = bool(self._labels["is_left"][annotation])
+        if is_left:
+            matrix, picture = _mirror(picture.width) @ matrix, _mirror_picture(picture)
+        sample: HandSample = {
+            "image": picture.image,
+            "K": None,
+            "joints_3d": None,
+            "joints_2d": _apply(matrix, joints_2d).astype(np.float32),
+            "crop_box": self._crop_box(_apply(matrix, around)),
+            "scale_m": None,
+            "hand": "left" if is_left else "right",
+            "id": f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
+        }
+        if picture.photo_from_image is not None:
+            sample["photo_from_image"] = picture.photo_from_image
+        return sample
+
+    def _crop_box(self, around: Matrix) -> Matrix:
+        """The box (4,) around joints (21, 2), or around two corners (2, 2), px."""
+        if self._regressor is not None:
+            return square_around_keypoints(around, self.crop_margin)
+        left, top, right, bottom = enclosing_square([*around.min(axis=0), *around.max(axis=0)]).tolist()
+        widening = (right - left) * (self.crop_margin - 1) / 2
+        return np.array([left - widening, top - widening, right + widening, bottom + widening])
+
+
+def _photo_from_annotated(annotated: Sequence[int], width: int, height: int) -> Matrix:
+    """(3, 3), pixels of a frame as it is ← pixels of it as annotated (width, height): edges stay edges."""
+    x, y = width / annotated[0], height / annotated[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def _mirror(width: int) -> Matrix:
+    """(3, 3), pixels of a mirrored picture ← its pixels, or the other way: left becomes right."""
+    return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+
+
+def _mirror_picture(picture: Picture) -> Picture:
+    image = cv2.flip(picture.image, 1).astype(np.uint8, copy=False)
+    photo_from_image = picture.photo_from_image
+    if photo_from_image is not None:
+        photo_from_image = _mirror(picture.width) @ photo_from_image @ _mirror(image.shape[1])
+    return picture._replace(image=image, photo_from_image=photo_from_image)
+
+
+def _apply(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
+    """Takes points (P, 2) through a matrix (3, 3)."""
+    return points @ matrix[:2, :2].T + matrix[:2, 2]

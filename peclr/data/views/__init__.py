@@ -1,0 +1,1 @@
+"""Makes one view of a hand: geometry, photometry, backgrounds."""

@@ -1,0 +1,1 @@
+"""Pictures of hands and views, for reports, trackers and commands."""

@@ -1,0 +1,1 @@
+"""The one way from an image to a hand."""

@@ -1,0 +1,105 @@
+"""Ridge probe: how much hand pose a frozen encoder's features hold, linearly readable from few labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from peclr.geometry.joints import NUM_JOINTS
+from peclr.geometry.procrustes import similarity_align
+
+# from "interpolate" to "predict the mean", for standardised features; chosen on validation hands
+RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+
+
+@dataclass(frozen=True)
+class EncodedHands:
+    """Features of a set of hands with the labels to read from them.
+
+    Attributes:
+        features: (N, F).
+        joints_2d: (N, 21, 2), pixels of the view.
+        joints_3d: (N, 21, 3), metres, relative to the wrist.
+    """
+
+    features: Tensor
+    joints_2d: Tensor
+    joints_3d: Tensor
+
+    def first(self, count: int) -> "EncodedHands":
+        """The first `count` hands: subsets of different sizes are nested."""
+        return EncodedHands(self.features[:count], self.joints_2d[:count], self.joints_3d[:count])
+
+
+@dataclass(frozen=True)
+class ProbeScores:
+    """Errors of a probe on hands that neither the encoder nor the probe has seen.
+
+    Attributes:
+        error_2d_px: mean distance of the 2-D joints, pixels of the view.
+        root_relative_epe_mm: mean distance of the 3-D joints relative to the wrist.
+        pa_epe_mm: the same after similarity alignment.
+        strength: the ridge strength that validation chose.
+    """
+
+    error_2d_px: float
+    root_relative_epe_mm: float
+    pa_epe_mm: float
+    strength: float
+
+
+class _Ridge:
+    """Ridge regression on standardised features; one decomposition serves every strength."""
+
+    def __init__(self, features: Tensor, targets: Tensor) -> None:
+        x, y = features.double(), targets.double()
+        self.mean, self.offset = x.mean(0), y.mean(0)
+        # a unit that never fires has no spread and must not be divided by it
+        self.spread = x.std(0, unbiased=False).clamp_min(1e-6)
+        self.u, self.s, self.vh = torch.linalg.svd((x - self.mean) / self.spread, full_matrices=False)
+        self.projected = self.u.mT @ (y - self.offset)
+
+    def predict(self, features: Tensor, strength: float) -> Tensor:
+        """(M, F) features -> (M, T) targets for one strength."""
+        shrunk = (self.s / (self.s.square() + strength))[:, None] * self.projected
+        x = (features.double() - self.mean) / self.spread
+        predicted: Tensor = x @ self.vh.mT @ shrunk + self.offset
+        return predicted
+
+
+def _targets(hands: EncodedHands) -> Tensor:
+    return torch.cat([hands.joints_2d.flatten(1), hands.joints_3d.flatten(1)], dim=1)
+
+
+def _errors(predicted: Tensor, truth: EncodedHands) -> tuple[Tensor, Tensor, Tensor]:
+    joints_2d = predicted[:, : 2 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 2)
+    joints_3d = predicted[:, 2 * NUM_JOINTS :].reshape(-1, NUM_JOINTS, 3)
+    true_3d = truth.joints_3d.double()
+    return (
+        (joints_2d - truth.joints_2d).norm(dim=-1).mean(),
+        1000 * (joints_3d - true_3d).norm(dim=-1).mean(),
+        1000 * (similarity_align(joints_3d, true_3d) - true_3d).norm(dim=-1).mean(),
+    )
+
+
+def ridge_probe(
+    train: EncodedHands,
+    val: EncodedHands,
+    test: EncodedHands,
+    strengths: Sequence[float] = RIDGE_STRENGTHS,
+) -> ProbeScores:
+    """Fit on `train`, choose the strength by 3-D error on `val`, score on `test`.
+
+    Raises:
+        ValueError: fewer than two training hands, or features that are not finite.
+    """
+    if len(train.features) < 2:
+        raise ValueError(f"a ridge probe needs at least 2 labelled hands; got {len(train.features)}")
+    for name, hands in (("train", train), ("val", val), ("test", test)):
+        if not torch.isfinite(hands.features).all():
+            raise ValueError(f"features of the {name} hands are not finite; did the encoder diverge?")
+    ridge = _Ridge(train.features, _targets(train))
+    best = min(strengths, key=lambda strength: float(_errors(ridge.predict(val.features, strength), val)[1]))
+    error_2d, epe, pa_epe = _errors(ridge.predict(test.features, best), test)
+    return ProbeScores(float(error_2d), float(epe), float(pa_epe), best)

@@ -1,0 +1,122 @@
+"""A run's own checkpoints: enough of them to lose little to a kill, and one before every orderly end."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from peclr.collectives import max_over_hosts
+from peclr.runs.durable import LAST_NAME, damage
+from peclr.runs.interruption import Interruptions
+
+FOLDER = "checkpoints"
+_SECONDS = 60.0
+# What processes agree upon after a step: nothing, a checkpoint, or a signal, by its number; the greatest wins.
+_NOTHING, _SAVE = 0, 1
+
+
+class RunCheckpoints(Checkpoint):
+    """Keeps `RUN/checkpoints/last.ckpt`, and as `previous.ckpt` what it was before.
+
+    It is written at the end of every epoch; within epochs every few minutes or steps, against what gives no warning:
+    kill -9, power, a full memory; and after the step in which Ctrl-C or SIGTERM comes, which then ends the run with
+    status 130 or 143, as shells report these signals. Signals with a handler, as Lightning's for SLURM's requeueing,
+    are passed on after the step, too. A run that resumes ends with the weights of one that was never interrupted: it
+    is saved between two optimiser steps only, never between the batches that one step accumulates.
+
+    Args:
+        every_minutes: longest time without a checkpoint within an epoch; 0 turns this off.
+        every_n_steps: optimiser steps between two checkpoints within an epoch; 0 turns this off.
+    """
+
+    def __init__(self, every_minutes: float = 10.0, every_n_steps: int = 0) -> None:
+        if every_minutes < 0 or every_n_steps < 0:
+            raise ValueError(
+                f"expected every_minutes ≥ 0 and every_n_steps ≥ 0, got {every_minutes} and {every_n_steps}"
+            )
+        super().__init__()
+        self.every_minutes = every_minutes
+        self.every_n_steps = every_n_steps
+        self._interruptions = Interruptions()
+        self._step = self._saved_step = -1
+        self._between_steps = True
+        self._saved_at = 0.0
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Put a damaged `last.ckpt` aside: as the next one's predecessor it would take the place of a good one."""
+        last = self._path(trainer)
+        if stage == "fit" and trainer.is_global_zero and last.exists() and damage(last):
+            last.replace(last.with_name(f"{LAST_NAME}.damaged"))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over the signals from Lightning, which has its handlers by now."""
+        self._interruptions.install(tells=trainer.is_global_zero)
+        self._step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time; act upon signals."""
+        self._between_steps = trainer.global_step != self._step
+        self._step = trainer.global_step
+        if self._between_steps:
+            self._act(trainer, _SAVE if self._is_time(trainer) else _NOTHING)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Act upon signals, alone: processes need not have equally many batches to validate on."""
+        if trainer.world_size == 1 and self._between_steps:
+            self._act(trainer, _NOTHING)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save; not where `max_steps` ended the epoch early, as that step's checkpoint knows how to go on in it."""
+        whole = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
+        self._act(trainer, _SAVE if whole or self._saved_step != trainer.global_step else _NOTHING)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the signals back."""
+        self._interruptions.restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give the signals back. Nothing is saved: an error may come in the middle of a step, and on one process."""
+        self._interruptions.restore()
+
+    def _is_time(self, trainer: pl.Trainer) -> bool:
+        by_step = self.every_n_steps > 0 and trainer.global_step % self.every_n_steps == 0
+        by_clock = self.every_minutes > 0 and time.monotonic() - self._saved_at >= self.every_minutes * _SECONDS
+        return by_step or by_clock or trainer.global_step == trainer.max_steps
+
+    def _act(self, trainer: pl.Trainer, wish: int) -> None:
+        """Save, requeue or stop: what any process has to do, all do, after the same step; no device is waited for."""
+        wish = max_over_hosts(max(wish, self._interruptions.received))
+        if wish == _NOTHING:
+            return
+        if wish == _SAVE:
+            self._save(trainer)
+        elif self._interruptions.ends_the_run(wish):
+            self._save(trainer)
+            self._stop(trainer, wish)
+        else:
+            self._interruptions.handle(wish)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
+            trainer.save_checkpoint(self._path(trainer), weights_only=False)
+
+    def _stop(self, trainer: pl.Trainer, number: int) -> None:
+        path = self._path(trainer)
+        if not trainer.is_global_zero:
+            raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
+        print(
+            f"peclr: stopped by {signal.Signals(number).name} after step {trainer.global_step}; the same command with "
+            f"--ckpt_path {path} --run_dir {trainer.default_root_dir} goes on",
+            file=sys.stderr,
+        )
+        raise SystemExit(128 + number)
+
+    def _path(self, trainer: pl.Trainer) -> Path:
+        return Path(trainer.default_root_dir) / FOLDER / LAST_NAME

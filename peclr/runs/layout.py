@@ -1,0 +1,82 @@
+"""Runs on disk: which checkpoint a run's folder means, and with which config it was trained."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# What the published networks were trained on, and a fine-tuning run by default; pixels.
+PUBLISHED_VIEW_SIZE = 224
+_CHECKPOINTS = "checkpoints"
+_CONFIG = "config.yaml"
+_PREFERRED = ("last.ckpt", "best.ckpt")
+_KEYS_SHOWN = 6
+
+
+def find_checkpoint(run: Path | str) -> Path:
+    """The file that `run` means: itself, or of a run's folder the last checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: there are several, and none is called last or best.
+    """
+    run = Path(run)
+    if not run.is_dir():
+        return run
+    folder = run / _CHECKPOINTS if (run / _CHECKPOINTS).is_dir() else run
+    for name in _PREFERRED:
+        if (folder / name).is_file():
+            return folder / name
+    found = sorted(folder.glob("*.ckpt"))
+    if not found:
+        raise FileNotFoundError(f"{run}: no such checkpoint as {_CHECKPOINTS}/{_PREFERRED[0]} in this folder")
+    if len(found) > 1:
+        raise ValueError(f"{run}: holds several checkpoints; name one of {', '.join(map(str, found))}")
+    return found[0]
+
+
+def run_folder(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint is from; None if it stands alone."""
+    for folder in (checkpoint.parent, checkpoint.parent.parent):
+        if (folder / _CONFIG).is_file():
+            return folder
+    return None
+
+
+def read_run_config(checkpoint: Path) -> dict[str, Any]:
+    """The config that the run of a checkpoint was started with; empty for a checkpoint that stands alone.
+
+    Raises:
+        ValueError: the config is not a YAML mapping.
+    """
+    folder = run_folder(checkpoint)
+    if folder is None:
+        return {}
+    path = folder / _CONFIG
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a YAML file: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: expected the mapping of a run's config, found a {type(config).__name__}")
+    return config
+
+
+def view_size_of(checkpoint: Path) -> int:
+    """Side in pixels of the views that a checkpoint was trained on: its run's, or the published networks'."""
+    config = read_run_config(checkpoint)
+    for part in ("data", "model"):
+        section = config.get(part)
+        size = (section.get("init_args") or {}).get("view_size") if isinstance(section, dict) else None
+        if isinstance(size, int):
+            return size
+    return PUBLISHED_VIEW_SIZE
+
+
+def listed(keys: Iterable[object]) -> str:
+    """The first few, and how many more."""
+    names = [str(key) for key in keys]
+    if len(names) > _KEYS_SHOWN:
+        return f"{', '.join(names[:_KEYS_SHOWN])} and {len(names) - _KEYS_SHOWN} more"
+    return ", ".join(names) or "nothing"

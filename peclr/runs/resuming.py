@@ -1,0 +1,81 @@
+"""Whether a checkpoint and the run that is to go on from it belong together."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from peclr.runs.durable import read_checkpoint
+from peclr.runs.layout import listed, read_run_config
+
+# What decides the weights of a run …
+_SECTIONS = ("seed_everything", "model", "data")
+_TRAINER_KEYS = ("trainer.accumulate_grad_batches", "trainer.precision")
+# … but for: data that have moved, how many processes load them, and where the first weights were from
+_FREE = {"data": ("root", "num_workers"), "model": ("weights",)}
+
+
+def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What two configs of a run say differently, of all that decides its weights.
+
+    Args:
+        before: the config of the run that a checkpoint is from.
+        now: the config to go on with.
+
+    Returns:
+        Dotted key → value before and value now.
+    """
+    old, new = dict(_decisive(before)), dict(_decisive(now))
+    keys = sorted(old.keys() | new.keys())
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Refuse a checkpoint that the model cannot go on from.
+
+    Args:
+        checkpoint: of a run, with all its state.
+        model: that is to take its weights.
+        config: that the model was made with.
+
+    Returns:
+        What the config says differently than that of the checkpoint's run, by dotted key: value before and value now.
+
+    Raises:
+        ValueError: other classes, or weights of other shapes or names; names the differing values, too.
+        FileNotFoundError: there is no such checkpoint.
+    """
+    content = read_checkpoint(checkpoint)
+    changed = changed_values(read_run_config(checkpoint), config)
+    told = "".join(f"\n  {key}: {before} there, {now} here" for key, (before, now) in changed.items())
+    told = f"; its run's config differs:{told}" if told else ""
+    state = content.get("state_dict")
+    if not isinstance(state, dict) or "loops" not in content:
+        raise ValueError(f"{checkpoint}: expected a checkpoint of a run, found {listed(content)}")
+    expected = model.state_dict()
+    strange = sorted(state.keys() ^ expected.keys())
+    strange += [key for key in expected.keys() & state.keys() if state[key].shape != expected[key].shape]
+    if strange:
+        raise ValueError(f"{checkpoint}: does not fit the model, in {listed(strange)}{told}")
+    if any(key.startswith("model.") and key.endswith("class_path") for key in changed):
+        raise ValueError(f"{checkpoint}: is from a run of other classes{told}")
+    return changed
+
+
+def _decisive(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in _flat(config):
+        section, name = key.split(".")[0], key.split(".")[-1]
+        if key in _TRAINER_KEYS or (section in _SECTIONS and name not in _FREE.get(section, ())):
+            yield key, value
+
+
+def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(config, list) and any(isinstance(value, Mapping) for value in config):
+        for index, value in enumerate(config):
+            yield from _flat(value, f"{prefix}.{index}")
+    else:
+        yield prefix, config

@@ -1,0 +1,78 @@
+"""`peclr export`: what the weights allow is written, and the rest is told or refused in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from peclr.checkpoints import load_encoder
+from peclr.checkpoints.command import export_main
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A fine-tuning run."""
+    folder = tmp_path / "finetuned"
+    (folder / "checkpoints").mkdir(parents=True)
+    state = PoseNet25D(ResNetEncoder("resnet18", 0.125)).state_dict()
+    torch.save(
+        {"state_dict": {f"pose_net.{key}": value for key, value in state.items()}},
+        folder / "checkpoints" / "last.ckpt",
+    )
+    return folder
+
+
+def test_an_encoder_alone_is_exported_for_torchvision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights, out = tmp_path / "encoder.pth", tmp_path / "out"
+    torch.save(ResNetEncoder("resnet18").state_dict(), weights)
+    assert export_main([str(weights), "--out", str(out), "--formats", "torchvision", "--name", "mine"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "mine_torchvision.pth"]
+    assert load_encoder(out / "mine_torchvision.pth").name == "resnet18"
+    card = (out / "README.md").read_text()
+    assert "torchvision.models.resnet18()" in card
+    assert "## Output" not in card
+    assert "Not evaluated" in card
+    assert "encoder.pth: torchvision ResNet" in capsys.readouterr().out
+
+
+def test_what_the_weights_do_not_allow_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
+    weights, out = tmp_path / "encoder.pth", tmp_path / "out"
+    torch.save(ResNetEncoder("resnet18", 0.125).state_dict(), weights)
+    assert export_main([str(weights), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "encoder.safetensors"]
+    shown = capsys.readouterr().out
+    assert "no torchvision: torchvision has no resnet18 of width 0.125" in shown
+    assert "no onnx: ONNX takes an image and a camera" in shown
+
+
+def test_what_was_asked_for_and_cannot_be_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--formats torchvision: torchvision has no resnet18 of width 0\.125"):
+        export_main([str(run), "--out", str(tmp_path / "out"), "--formats", "torchvision"])
+    weights = tmp_path / "encoder.pth"
+    torch.save(ResNetEncoder("resnet18", 0.125).state_dict(), weights)
+    with pytest.raises(ValueError, match=r"--formats onnx: .* an encoder alone"):
+        export_main([str(weights), "--out", str(tmp_path / "out"), "--formats", "onnx"])
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FileExistsError, match=r"finetuned is not an empty folder; choose another by --out"):
+        export_main([str(run), "--out", str(run)])
+    (tmp_path / "scores.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"scores\.json: expected the scores\.json of `peclr evaluate`"):
+        export_main([str(run), "--out", str(tmp_path / "out"), "--scores", str(tmp_path / "scores.json")])
+
+
+@pytest.mark.parametrize("command", ["peclr.checkpoints.command:export_main", "peclr.evaluate.command:evaluate_main"])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    module, function = command.split(":")
+    program = (
+        f"import sys\nfrom {module} import {function}\n"
+        f"try:\n    {function}(['--help'])\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print('IMPORTED', *sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    heavy = {"torch", "numpy", "cv2", "matplotlib", "orjson"}
+    assert set(shown.split("IMPORTED")[1].split()) & heavy == set()

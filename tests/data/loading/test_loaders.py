@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.loading.loaders import ResumableLoader, make_loader
+from peclr.data.loading.sampling import EpochSampler
+from peclr.data.samples import PairedViewBatch
+from peclr.data.sources.freihand import FreiHAND
+from tests.trainer import quiet_trainer
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Layout
+
+EPOCHS, BATCHES = 3, 4  # 18 images, batches of 4
+
+Record = tuple[int, list[int], bytes]
+
+
+class Recorder(pl.LightningModule):
+    """Notes what it is trained on: epoch, indices, pixels. Stops in the middle of a step where told to."""
+
+    def __init__(self, stop_in_step: int | None = None) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.seen: list[Record] = []
+        self.stop_in_step = stop_in_step
+
+    def training_step(self, batch: PairedViewBatch) -> torch.Tensor:
+        if self.global_step == self.stop_in_step:
+            raise InterruptedError("in the middle of a step")
+        self.seen.append((self.current_epoch, batch["index"].tolist(), batch["views"].numpy().tobytes()))
+        return self.weight
+
+    def validation_step(self, batch: PairedViewBatch) -> None:
+        pass
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class SaveAndStop(Callback):
+    """Saves a checkpoint after a number of steps and stops there, or where training stops by itself."""
+
+    def __init__(self, path: Path, steps: int | None = None, at: str = "batch") -> None:
+        self.path, self.steps, self.at = path, steps, at
+
+    def _save(self, trainer: pl.Trainer, at: str) -> None:
+        if self.at == at and trainer.global_step == self.steps:
+            trainer.save_checkpoint(self.path)
+            raise InterruptedError("after a step")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self._save(trainer, "batch")
+
+    def on_validation_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self._save(trainer, "validation")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self._save(trainer, "epoch")
+
+    def on_exception(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.steps is None:
+            trainer.save_checkpoint(self.path)
+
+
+def train(root: Path, recorder: Recorder, num_workers: int = 0, callback: Callback | None = None, **fit: Any) -> None:
+    module = PairedViewDataModule(
+        [FreiHAND(root)],
+        view_size=32,
+        batch_size=4,
+        val_fraction=fit.pop("val_fraction", 0.0),
+        num_workers=num_workers,
+        seed=3,
+    )
+    trainer = quiet_trainer(
+        root, max_epochs=EPOCHS, num_sanity_val_steps=0, callbacks=[callback] if callback is not None else []
+    )
+    trainer.fit(recorder, datamodule=module, **fit)
+
+
+@pytest.fixture
+def whole(layout: Layout) -> list[Record]:
+    """A run without interruption."""
+    recorder = Recorder()
+    train(layout.root, recorder)
+    assert len(recorder.seen) == EPOCHS * BATCHES
+    return recorder.seen
+
+
+@pytest.mark.parametrize(
+    ("steps", "workers_before", "workers_after"),
+    [(2, 0, 0), (BATCHES, 0, 1), (BATCHES + 1, 1, 0), (2 * BATCHES + 1, 0, 0), (BATCHES + 3, 0, 1)],
+)
+def test_a_run_that_stops_after_a_step_goes_on_as_if_it_had_not(
+    layout: Layout, whole: list[Record], steps: int, workers_before: int, workers_after: int
+) -> None:
+    path = layout.root / "checkpoint.ckpt"
+    first, second = Recorder(), Recorder()
+    with pytest.raises(InterruptedError):
+        train(layout.root, first, workers_before, SaveAndStop(path, steps))
+    train(layout.root, second, workers_after, ckpt_path=path)
+    assert len(first.seen) == steps
+    assert first.seen + second.seen == whole
+
+
+@pytest.mark.parametrize("step", [1, BATCHES, BATCHES + 2])
+def test_a_step_that_is_interrupted_is_repeated(layout: Layout, whole: list[Record], step: int) -> None:
+    path = layout.root / "checkpoint.ckpt"
+    first, second = Recorder(stop_in_step=step), Recorder()
+    with pytest.raises(InterruptedError):
+        train(layout.root, first, 1, SaveAndStop(path))
+    train(layout.root, second, 1, ckpt_path=path)
+    assert first.seen + second.seen == whole
+
+
+@pytest.mark.parametrize("at", ["epoch", "validation"])
+def test_checkpoints_at_the_end_of_an_epoch_lead_to_the_next(layout: Layout, at: str) -> None:
+    path = layout.root / "checkpoint.ckpt"
+    whole, first, second = Recorder(), Recorder(), Recorder()
+    train(layout.root, whole, val_fraction=0.34)
+    steps = len(whole.seen) // EPOCHS
+    with pytest.raises(InterruptedError):
+        train(layout.root, first, 0, SaveAndStop(path, steps, at), val_fraction=0.34)
+    train(layout.root, second, 1, val_fraction=0.34, ckpt_path=path)
+    assert first.seen + second.seen == whole.seen
+
+
+def test_the_state_is_two_integers(layout: Layout) -> None:
+    path = layout.root / "checkpoint.ckpt"
+    with pytest.raises(InterruptedError):
+        train(layout.root, Recorder(), 1, SaveAndStop(path, BATCHES + 1))
+    checkpoint = torch.load(path, weights_only=True)
+    assert checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"epoch": 1, "position": 4}]
+
+
+def keys(loaders: list[ResumableLoader]) -> list[tuple[int, int]]:
+    """Keys of several processes in the order in which they are trained on."""
+    return [key for step in zip(*loaders, strict=True) for batch in zip(*step, strict=True) for key in batch]
+
+
+class Keys(torch.utils.data.Dataset[tuple[int, int]]):
+    """A data set that gives its keys."""
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[int, int]:
+        return key
+
+
+def loaders_of(world_size: int, batch_size: int, num_workers: int = 0) -> list[ResumableLoader]:
+    def collate(items: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        return items
+
+    made = []
+    for rank in range(world_size):
+        sampler = EpochSampler([26, 7], 5, True, 24, rank, world_size, drop_last=True)
+        loader = make_loader(Keys(), sampler, batch_size * world_size, num_workers, drop_last=True)
+        loader.collate_fn = collate
+        made.append(loader)
+    return made
+
+
+@pytest.mark.parametrize(("world_size", "batch_size"), [(1, 4), (2, 2), (4, 1), (2, 4)])
+def test_a_position_survives_a_change_of_processes(world_size: int, batch_size: int) -> None:
+    (alone,) = loaders_of(1, 4)
+    alone.sampler.set_epoch(2)
+    whole = keys([alone])
+    loaders = loaders_of(world_size, batch_size)
+    for loader in loaders:
+        loader.load_state_dict({"epoch": 2, "position": 8})
+        assert loader.state_dict() == {"epoch": 2, "position": 8}
+    assert keys(loaders) == whole[8:]
+    for loader in loaders:
+        loader.sampler.set_epoch(2)  # what a trainer that resumes does: it stays where it is
+    assert keys(loaders) == whole[8:]
+    for loader in loaders:
+        loader.sampler.set_epoch(3)
+    assert len(keys(loaders)) == 24
+
+
+# four are meant, on two cores, too
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+@pytest.mark.parametrize(("num_workers", "world_size"), [(0, 1), (1, 1), (4, 1), (0, 2), (1, 2)])
+def test_views_are_the_same_for_any_number_of_workers_and_processes(
+    layout: Layout, num_workers: int, world_size: int
+) -> None:
+    module = PairedViewDataModule([FreiHAND(layout.root)], view_size=32, batch_size=4, val_fraction=0.0, seed=3)
+    found: dict[int, torch.Tensor] = {}
+    for rank in range(world_size):
+        sampler = EpochSampler(module.train_set.sizes, 3, rank=rank, world_size=world_size)
+        loader = make_loader(module.train_set, sampler, 6, num_workers, drop_last=False)
+        for epoch in range(2):
+            sampler.set_epoch(epoch)
+            for batch in loader:
+                found |= dict(zip((100 * epoch + batch["index"]).tolist(), batch["views"], strict=True))
+    assert len(found) == 36
+    for name, views in found.items():
+        torch.testing.assert_close(views, module.train_set[divmod(name, 100)]["views"], rtol=0, atol=0)
+
+
+class NotesKeys(Recorder):
+    """Writes down what each process was trained on."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def on_train_end(self) -> None:
+        seen = [(epoch, indices, hashlib.sha256(views).hexdigest()) for epoch, indices, views in self.seen]
+        (self.folder / f"{self.trainer.world_size}-{self.global_rank}.json").write_text(json.dumps(seen))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+def test_two_processes_share_the_batches_of_one(layout: Layout, tmp_path: Path) -> None:
+    for processes in (1, 2):
+        module = PairedViewDataModule(
+            [FreiHAND(layout.root)], view_size=32, batch_size=4, val_fraction=0.0, num_workers=1, seed=3
+        )
+        trainer = quiet_trainer(
+            tmp_path, devices=processes, strategy="ddp_fork" if processes > 1 else "auto", max_epochs=2
+        )
+        trainer.fit(NotesKeys(tmp_path), datamodule=module)
+    (alone,), both = ([json.loads(p.read_text()) for p in sorted(tmp_path.glob(f"{n}-*.json"))] for n in (1, 2))
+    assert len(both) == 2
+    assert len(alone) == len(both[0]) == 2 * BATCHES
+    for (epoch, indices, _), *shares in zip(alone, *both, strict=True):
+        assert [share[0] for share in shares] == [epoch, epoch]
+        assert [index for pair in zip(*(share[1] for share in shares), strict=True) for index in pair] == indices

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import peclr.data.prepare.packing
+import peclr.data.sources.youtube3d_labels
+from peclr.data.prepare.command import prepare_main
+from peclr.data.prepare.packing import missing_films, pack
+from peclr.data.prepare.write_crops import DEFAULT_CONTEXT
+from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.packed_labels import PackedArrays
+from peclr.data.sources.youtube3d import YouTube3DHands
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Films, Layout
+
+
+def run(*arguments: object) -> int:
+    return prepare_main([str(argument) for argument in arguments])
+
+
+def test_freihand_is_packed_and_read_from_there(layout: Layout, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = [FreiHAND(layout.root)[index] for index in range(18)]
+    assert run("freihand", layout.root) == 0
+    shown = capsys.readouterr().out
+    assert "6 hands, 18 images" in shown
+    assert "2 hands, 2 images" in shown
+    for file in ("K", "xyz", "scale"):  # as long and as old, but not readable: so they are not read
+        path = layout.root / f"training_{file}.json"
+        status = path.stat()
+        path.write_bytes(bytes(status.st_size))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    hands = FreiHAND(layout.root)
+    for index, sample in enumerate(expected):
+        for key, value in sample.items():
+            np.testing.assert_array_equal(hands[index][key], value)  # type: ignore[literal-required]
+
+
+def test_freihand_without_evaluation_joints_is_packed_and_stale_once_they_are_there(layout: Layout) -> None:
+    joints = layout.root / "evaluation_xyz.json"
+    text = joints.read_text()
+    joints.unlink()
+    assert run("freihand", layout.root, "--split", "evaluation") == 0
+    assert FreiHAND(layout.root, "evaluation")[0]["joints_3d"] is None
+    joints.write_text(text)
+    with pytest.warns(UserWarning, match=r"evaluation_xyz\.json"):
+        assert FreiHAND(layout.root, "evaluation")[0]["joints_3d"] is not None
+
+
+def test_youtube3d_is_packed_and_told_about(films: Films, capsys: pytest.CaptureFixture[str]) -> None:
+    films.edit(lambda labels: labels["annotations"][1].update(id=100))
+    assert run("youtube3d", films.root) == 0
+    shown = capsys.readouterr().out
+    assert "5 hands, 3 of them left, in 4 frames" in shown
+    assert "1 annotations share their id" in shown
+    assert "4 hands have their frame" in shown
+    assert "filmB: 1" in shown
+    packed = PackedArrays(films.root / "prepared" / "youtube3d_train")
+    np.testing.assert_allclose(packed["vertices"], films.vertices, rtol=1e-6)
+    assert packed.damaged() == []
+
+
+def test_wrong_labels_leave_the_packed_ones_as_they_were(films: Films, layout: Layout) -> None:
+    assert run("youtube3d", films.root) == 0
+    assert run("freihand", layout.root) == 0
+    before = sorted(films.root.rglob("*")), sorted(layout.root.rglob("*"))
+    films.edit(lambda labels: labels["annotations"][4].update(image_id=99))
+    layout.edit("training_K.json", lambda K: K.pop())
+    with pytest.raises(ValueError, match=r"youtube_train\.json: annotation 4 is of image 99"):
+        run("youtube3d", films.root)
+    with pytest.raises(ValueError, match=r"training_K\.json has 5"):
+        run("freihand", layout.root)
+    assert (sorted(films.root.rglob("*")), sorted(layout.root.rglob("*"))) == before
+
+
+def test_labels_that_change_meanwhile_are_refused(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = peclr.data.sources.youtube3d_labels.read_labels
+
+    def read_and_change(*arguments: object) -> object:
+        arrays = read(*arguments)  # type: ignore[arg-type]
+        films.labels.write_text("{}")
+        return arrays
+
+    monkeypatch.setattr(peclr.data.prepare.packing, "read_labels", read_and_change)
+    with pytest.raises(ValueError, match=r"youtube_train\.json changed while it was read"):
+        pack("youtube3d", films.root, "train")
+    assert not (films.root / "prepared" / "youtube3d_train").exists()
+
+
+def test_images_that_cannot_be_read_are_listed(
+    films: Films, layout: Layout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (films.root / "youtube/filmA/video/frames/2.jpg").write_bytes(b"")
+    (films.root / "youtube/filmA/video/frames/3.png").write_bytes(b"")  # shows no hand
+    (layout.root / "training/rgb/00000007.jpg").write_text("<html>")
+    assert run("youtube3d", films.root) == 1
+    assert run("freihand", layout.root) == 1
+    shown = capsys.readouterr().out
+    assert "frames/2.jpg is empty" in shown
+    assert "3.png" not in shown
+    assert "00000007.jpg is not an image (6 bytes)" in shown
+    assert run("freihand", layout.root, "--images", "present") == 0
+    assert len(YouTube3DHands(films.root)) == 4  # labels are packed all the same
+
+
+def test_crops_are_written_for_each_split(layout: Layout, films: Films, tmp_path: Path, regressor: Path) -> None:
+    out = tmp_path / "crops"
+    assert run("freihand", layout.root, "--crops", out, "--size", 32, "--workers", 2) == 0
+    assert [len(PreparedCrops(out, split)) for split in ("training", "evaluation")] == [18, 2]
+    assert PreparedCrops(out, "training")[0]["image"].shape == (32, 32, 3)
+    (films.root / "youtube/filmA/video/frames/1.png").write_bytes(b"")
+    assert run("youtube3d", films.root, "--crops", out, "--mano", regressor, "--context", 1) == 1
+    sample = PreparedCrops(out, "train")[0]
+    assert np.isfinite(sample["joints_2d"]).all()  # type: ignore[arg-type]
+    np.testing.assert_allclose(sample["crop_box"], [-0.5, -0.5, 255.5, 255.5], atol=1e-6)
+
+
+def test_crops_that_exist_are_refused_before_anything_is_done(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "crops" / "training").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="crops/training exists"):
+        run("freihand", layout.root, "--crops", tmp_path / "crops")
+    assert not (layout.root / "prepared").exists()
+
+
+def test_mistakes_are_named(layout: Layout, films: Films) -> None:
+    with pytest.raises(ValueError, match=r"does not hold youtube3d; expected youtube_train\.json"):
+        run("youtube3d", layout.root)
+    with pytest.raises(ValueError, match="split 'training' does not exist"):
+        run("youtube3d", films.root, "--split", "training")
+    with pytest.raises(ValueError, match=r"youtube_val\.json cannot be read"):
+        run("youtube3d", films.root, "--split", "val")
+    with pytest.raises(SystemExit):
+        run("freihand", layout.root, "--size", 0)
+
+
+def test_fused_films_are_pointed_out() -> None:
+    names = np.array([b"youtube/5zNg5kRgLlc5kzqX4KHfT4/video/frames/1.png"] * 2 + [b"youtube/a/video/frames/1.png"])
+    assert missing_films(names, np.full(3, 3, np.uint8)) == [
+        "5zNg5kRgLlc5kzqX4KHfT4: 2 (two ids fused into one)",
+        "a: 1",
+    ]
+
+
+@pytest.mark.parametrize("module", ["prepare", "doctor"])
+def test_help_imports_nothing_heavy(module: str) -> None:
+    code = (
+        f"import sys; from peclr.data.{module} import {module}_main\n"
+        f"try: {module}_main(['--help'])\n"
+        "except SystemExit: sys.exit(bool({'torch', 'numpy', 'cv2'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    if module == "prepare":
+        assert f"default: {DEFAULT_CONTEXT}" in " ".join(result.stdout.split())
+
+
+def test_manifests_say_what_was_packed(films: Films) -> None:
+    run("youtube3d", films.root)
+    manifest = json.loads((films.root / "prepared/youtube3d_train/manifest.json").read_text())
+    assert manifest["facts"] == {"hands": 5, "images": 4}
+    assert manifest["sources"].keys() == {"youtube_train.json"}
+    assert manifest["sources"]["youtube_train.json"]["bytes"] == films.labels.stat().st_size

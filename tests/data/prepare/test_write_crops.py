@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
+from peclr.data.samples import HandSource
+from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.images import read_image
+from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.data.views.geometric import GeometryRange, view_from_crop, view_from_image, warp
+from peclr.geometry.joints import TIPS
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Films, Layout
+
+
+def cut(source: HandSource, tmp_path: Path, size: int = 192) -> PreparedCrops:
+    assert write_crops(source, tmp_path / "crops" / "train", size=size, quality=98, workers=2) == {}
+    return PreparedCrops(tmp_path / "crops", "train")
+
+
+@pytest.fixture(params=["freihand", "youtube3d"])
+def source(request: pytest.FixtureRequest, layout: Layout, films: Films, regressor: Path) -> HandSource:
+    if request.param == "freihand":
+        return FreiHAND(layout.root)
+    return YouTube3DHands(films.root, mano=regressor)
+
+
+def test_hands_and_versions_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
+    crops = cut(source, tmp_path, 16)
+    assert (len(crops), crops.num_hands) == (len(source), source.num_hands)
+    for index in range(len(source)):
+        assert crops.hand_of(index) == source.hand_of(index)
+        original, crop = source[index], crops[index]
+        assert (crop["hand"], crop["id"], crop["scale_m"]) == (
+            original["hand"],
+            original["id"],
+            original["scale_m"] and pytest.approx(original["scale_m"], rel=1e-6),
+        )
+    for hand in range(source.num_hands):
+        assert list(crops.versions_of(hand)) == list(source.versions_of(hand))
+
+
+def test_views_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
+    crops = cut(source, tmp_path)
+    for index in (1, 3):
+        views = []
+        for sample in (source[index], crops[index]):
+            matrix = view_from_image(view_from_crop(0.4, (0.05, -0.03), 1.1), sample["crop_box"], 64)
+            views.append(cv2.GaussianBlur(warp(sample["image"], matrix, 64), (5, 5), 1).astype(float))
+        assert np.abs(views[0] - views[1]).mean() < 3
+        # and not because there is nothing to see
+        assert views[0].max() > 100
+
+
+def test_joints_are_carried_to_the_same_pixels(source: HandSource, tmp_path: Path) -> None:
+    crops = cut(source, tmp_path)
+    for index in range(len(source)):
+        sample, original = crops[index], source[index]
+        assert sample["joints_2d"] is not None
+        assert original["joints_2d"] is not None
+        matrix = crops.image_from_crop(index)
+        back = sample["joints_2d"] @ matrix[:2, :2].T + matrix[:2, 2]
+        expected = original["joints_2d"].astype(float)
+        if original["hand"] == "left":
+            expected[:, 0] = original["image"].shape[1] - 1 - expected[:, 0]
+        np.testing.assert_allclose(back, expected, atol=1e-3)
+
+
+def test_the_matrix_goes_back_to_the_file_as_it_is_on_disk(films: Films, tmp_path: Path) -> None:
+    crops = cut(YouTube3DHands(films.root), tmp_path)
+    for index in range(len(crops)):
+        sample = crops[index]
+        assert sample["joints_2d"] is not None
+        matrix = crops.image_from_crop(index)
+        file = read_image(films.root / sample["id"].split(" in ")[1])
+        tips = sample["joints_2d"][list(TIPS)]
+        x, y = np.round(tips @ matrix[:2, :2].T + matrix[:2, 2]).astype(int).T
+        assert (file[y, x] > 200).all()
+        assert (np.linalg.det(matrix) < 0) == (sample["hand"] == "left")
+        x, y = np.round(tips).astype(int).T
+        assert (sample["image"][y, x] > 150).all()
+
+
+def test_cameras_follow(layout: Layout, tmp_path: Path) -> None:
+    source = FreiHAND(layout.root)
+    labelled = LabelledHandDataset(cut(source, tmp_path), view_size=64)
+    for index in (0, 17):
+        expected, item = LabelledHandDataset(source, view_size=64)[index], labelled[index]
+        for key in ("K", "joints_25d", "joints_3d", "scale_m"):
+            np.testing.assert_allclose(item[key], expected[key], rtol=2e-4, atol=1e-3)
+
+
+def test_what_a_source_does_not_know_stays_unknown(films: Films, tmp_path: Path) -> None:
+    sample = cut(YouTube3DHands(films.root), tmp_path, 32)[0]
+    assert (sample["K"], sample["joints_3d"], sample["scale_m"]) == (None, None, None)
+    assert sample["joints_2d"] is not None
+    assert np.isfinite(sample["joints_2d"]).all(axis=1).sum() == 5
+
+
+def test_crops_show_the_crop_box_in_its_context(source: HandSource, tmp_path: Path) -> None:
+    write_crops(source, tmp_path / "c" / "train", size=100, context=2.0)
+    sample = PreparedCrops(tmp_path / "c", "train")[0]
+    assert sample["image"].shape == (100, 100, 3)
+    np.testing.assert_allclose(sample["crop_box"], [24.5, 24.5, 74.5, 74.5], atol=1e-6)
+
+
+def test_the_default_context_is_all_that_the_default_augmentation_can_show() -> None:
+    corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]).T
+    ranges = GeometryRange()
+    reach = max(
+        np.abs(np.linalg.inv(view_from_crop(np.radians(angle), (x, y), scale)) @ corners)[:2].max()
+        for angle in np.linspace(*ranges.rotation, 91)
+        for x in ranges.translation
+        for y in ranges.translation
+        for scale in ranges.scale
+    )
+    assert reach == pytest.approx(DEFAULT_CONTEXT, abs=0.01)
+
+
+def test_images_that_cannot_be_read_are_left_out_and_told(layout: Layout, tmp_path: Path) -> None:
+    for version in range(3):  # all that show hand 1, and one of hand 2
+        (layout.root / f"training/rgb/{1 + 6 * version:08d}.jpg").write_bytes(b"no image")
+    (layout.root / "training/rgb/00000008.jpg").write_bytes(b"")
+    left_out = write_crops(FreiHAND(layout.root), tmp_path / "c" / "training", size=16)
+    assert sorted(map(int, left_out)) == [1, 7, 8, 13]
+    assert "00000008.jpg" in left_out["8"]
+    crops = PreparedCrops(tmp_path / "c", "training")
+    assert (len(crops), crops.num_hands) == (14, 5)
+    assert [crops[index]["id"][-8:] for index in crops.versions_of(1)] == ["00000002", "00000014"]
+    assert crops[crops.versions_of(4)[0]]["id"].endswith("00000005")
+    assert PairedViewDataset([crops], "across_versions", view_size=16)[1]["views"].shape == (2, 3, 16, 16)
+
+
+def test_mistakes_are_named(layout: Layout, tmp_path: Path) -> None:
+    source = FreiHAND(layout.root)
+    with pytest.raises(ValueError, match="context 0"):
+        write_crops(source, tmp_path / "c", context=0)
+    write_crops(source, tmp_path / "c" / "training", size=8)
+    with pytest.raises(FileExistsError, match="c/training exists"):
+        write_crops(source, tmp_path / "c" / "training", size=8)
+    with pytest.raises(ValueError, match=r"c/evaluation holds no manifest\.json"):
+        PreparedCrops(tmp_path / "c", "evaluation")
+    crops = PreparedCrops(tmp_path / "c", "training")
+    with pytest.raises(IndexError, match="crops 0 to 17, not 18"):
+        crops[18]
+    (tmp_path / "c/training/00000/00000003.jpg").unlink()
+    with pytest.raises(ValueError, match=r"00000003\.jpg"):
+        crops[3]
+
+
+def test_nothing_is_left_if_no_image_can_be_read(films: Films, tmp_path: Path) -> None:
+    source = YouTube3DHands(films.root)
+    for frame in films.root.glob("youtube/*/video/frames/*"):
+        frame.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="none of the 4 images of youtube3d can be read"):
+        write_crops(source, tmp_path / "c" / "train")
+    assert list((tmp_path / "c").iterdir()) == []

@@ -1,0 +1,97 @@
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peclr.data.sources.box_files import read_boxes
+
+COCO: dict[str, Any] = {
+    "images": [{"id": 7, "file_name": "a.jpg", "width": 60}, {"id": 9, "file_name": "b/c.png"}],
+    "annotations": [
+        {"id": 1, "image_id": 9, "bbox": [10, 20, 30, 40], "category_id": 1},
+        {"id": 2, "image_id": 7, "bbox": [0, 0, 8.0, 8.0], "iscrowd": 0},
+        {"id": 3, "image_id": 7, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+        {"id": 4, "image_id": 9, "bbox": [0, 0, 2, 2]},
+    ],
+    "categories": [{"id": 1, "name": "hand"}],
+}
+
+
+def write(folder: Path, contents: object) -> Path:
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(contents))
+    return path
+
+
+def test_coco_counts_from_the_corner_of_the_image(tmp_path: Path) -> None:
+    boxes = read_boxes(write(tmp_path, COCO))
+    assert sorted(boxes) == ["a.jpg", "b/c.png"]
+    # the first eight pixels, whose centres are 0 … 7
+    np.testing.assert_allclose(boxes["a.jpg"], [[-0.5, -0.5, 7.5, 7.5]])
+    np.testing.assert_allclose(boxes["b/c.png"], [[4.5, 19.5, 44.5, 59.5], [-0.5, -0.5, 1.5, 1.5]])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": 3}, "expected images and annotations"),
+        ({"images": [{"id": 1}]}, "an image has no id or file_name"),
+        ({"annotations": [{"image_id": 5, "bbox": [0, 0, 1, 1]}]}, "annotation 0 is"),
+        ({"annotations": [{"image_id": 7, "bbox": [0, 0, 1]}]}, "annotation 0 is"),
+        ({"annotations": ["box"]}, "annotation 0 is box"),
+        ({"annotations": [{"image_id": 7, "bbox": [0, 0, 1, float("nan")]}]}, r"entry 0, a\.jpg"),
+        ({"annotations": [{"image_id": 7, "bbox": [0, 0, 0, 1]}]}, r"entry 0, a\.jpg"),
+    ],
+)
+def test_coco_files_with_mistakes_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_boxes(write(tmp_path, {**COCO, **change}))
+
+
+def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.csv cannot be read"):
+        read_boxes(tmp_path / "gone.csv")
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_boxes(tmp_path)
+    with pytest.raises(ValueError, match="expected a list of boxes"):
+        read_boxes(write(tmp_path, "boxes"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "bbox", "file"]), inner),
+    max_leaves=6,
+)
+
+
+def paths(value: object, prefix: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where everything is in nested lists and dictionaries."""
+    found = [prefix]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        found += paths(inner, (*prefix, key))
+    return found
+
+
+@given(st.sampled_from(paths(COCO)[1:]), JSON)
+def test_anything_in_place_of_anything_is_refused_or_read(place: tuple[Any, ...], value: object) -> None:
+    contents = json.loads(json.dumps(COCO))
+    inner = contents
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            boxes = read_boxes(write(Path(folder), contents))
+        except ValueError as error:
+            assert "boxes.json" in str(error)  # noqa: PT017 (either outcome is fine)
+        else:
+            for box in (box for several in boxes.values() for box in several):
+                assert np.isfinite(box).all()
+                assert box[2] - box[0] == pytest.approx(box[3] - box[1])
+                assert box[2] > box[0]

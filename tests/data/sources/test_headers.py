@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.sources.headers import chunks, find_problems, image_problem
+
+
+@pytest.fixture(params=[".jpg", ".png", ".webp"])
+def image(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"bild ü{request.param}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    path.write_bytes(cv2.imencode(request.param, noise)[1].tobytes())
+    return path
+
+
+def test_whole_images_are_fine(image: Path) -> None:
+    assert image_problem(image, "present") is None
+    assert image_problem(image, "headers") is None
+    assert image_problem(image, "decode") is None
+
+
+def test_padding_behind_the_end_is_fine(image: Path) -> None:
+    image.write_bytes(image.read_bytes() + bytes(100))
+    assert image_problem(image, "decode") is None
+
+
+def test_images_of_another_kind_than_their_name_are_fine(image: Path) -> None:
+    assert image_problem(image.rename(image.with_suffix(".jpeg")), "decode") is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
+def test_images_cut_short_are_found_without_decoding(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    encoded = cv2.imencode(suffix, noise)[1].tobytes()
+    path.write_bytes(encoded[: int(kept * len(encoded)) - 8])
+    problem = image_problem(path)
+    assert problem is not None
+    assert problem.startswith("is cut short after")
+
+
+def test_what_is_no_image_is_told(tmp_path: Path) -> None:
+    empty, page, folder = tmp_path / "empty.jpg", tmp_path / "page.jpg", tmp_path / "folder.jpg"
+    empty.write_bytes(b"")
+    page.write_text("<html>404</html>")
+    folder.mkdir()
+    assert image_problem(empty) == "is empty"
+    assert image_problem(page) == "is not an image (16 bytes)"
+    assert image_problem(tmp_path / "absent.jpg") == "is missing"
+    assert "cannot be opened" in str(image_problem(folder))
+    assert image_problem(tmp_path / "absent.jpg", "present") == "is missing"
+    assert image_problem(empty, "present") is None
+
+
+def test_pixels_are_looked_at_only_when_decoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(cv2.imencode(".png", np.zeros((40, 60, 3), np.uint8))[1].tobytes())
+    content = bytearray(path.read_bytes())
+    content[41:-16] = bytes(len(content) - 57)  # the pixels
+    path.write_bytes(content)
+    assert image_problem(path, "headers") is None
+    assert "not a readable image" in str(image_problem(path, "decode"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_many_files_are_looked_at_in_their_order(tmp_path: Path, workers: int) -> None:
+    paths = [tmp_path / f"{number}.jpg" for number in range(200)]
+    good = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    for number, path in enumerate(paths):
+        path.write_bytes(b"" if number % 67 == 5 else good)
+    problems = find_problems(paths, "headers", workers)
+    assert problems == {paths[number]: "is empty" for number in (5, 72, 139)}
+    assert list(problems) == [paths[number] for number in (5, 72, 139)]
+
+
+def test_chunks_cover_everything_once() -> None:
+    assert list(chunks(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]

@@ -1,0 +1,147 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.samples import HandSample
+from peclr.data.sources.image_files import Photos
+
+
+def everything(photos: Photos) -> list[HandSample]:
+    return [photos[index] for index in range(len(photos))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three photographs of 30 × 20 px, one below another folder, and what is no photograph."""
+    root = tmp_path / "photos"
+    (root / "deeper").mkdir(parents=True)
+    for name in ("b.JPG", "a.png", "deeper/c.webp"):
+        file = root / name
+        encoded = cv2.imencode(file.suffix.lower(), np.full((20, 30, 3), 99, np.uint8))[1]
+        file.write_bytes(encoded.tobytes())
+    (root / "notes.txt").write_text("no photograph")
+    (root / "._b.JPG").write_text("no photograph either")
+    return root
+
+
+def test_photographs_are_found_in_order_at_any_depth(folder: Path) -> None:
+    photos = Photos(folder)
+    assert len(photos) == photos.num_hands == 3
+    assert [photos[index]["id"] for index in range(3)] == ["a.png", "b.JPG", "deeper/c.webp"]
+    assert [(photos.hand_of(i), list(photos.versions_of(i))) for i in range(3)] == [(i, [i]) for i in range(3)]
+
+
+def test_patterns_take_what_they_match(folder: Path, tmp_path: Path) -> None:
+    names = {
+        pattern: [photo["id"] for photo in everything(Photos(folder / pattern))]
+        for pattern in ("*.JPG", "**/*", "d*/*")
+    }
+    assert names == {"*.JPG": ["b.JPG"], "**/*": ["a.png", "b.JPG", "deeper/c.webp"], "d*/*": ["deeper/c.webp"]}
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\ndeeper/c.webp,0,0,8,8\n")
+    np.testing.assert_allclose(Photos(folder / "**" / "*.webp", boxes)[0]["crop_box"], [0, 0, 8, 8])
+    for pattern in ("*.txt", "*.gif", "nowhere/**"):
+        with pytest.raises(ValueError, match="no photographs"):
+            Photos(folder / pattern)
+
+
+def test_large_photographs_are_decoded_smaller_where_a_view_needs_less(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "large.jpg"), np.zeros((601, 803, 3), np.uint8))
+    (tmp_path / "boxes.csv").write_text("file,left,top,right,bottom\nlarge.jpg,100,100,300,300\n")
+    whole, hand = Photos(tmp_path), Photos(tmp_path, tmp_path / "boxes.csv")
+    assert whole.read(0, 200.0)["image"].shape == (151, 201, 3)
+    assert hand.read(0, 200.0)["image"].shape == (601, 803, 3)
+    assert hand.read(0, 100.0)["image"].shape == (301, 402, 3)
+    for photos in (whole, hand):
+        # everything but the pixels is that of the photograph at full size
+        np.testing.assert_allclose(photos.read(0, 50.0)["crop_box"], photos[0]["crop_box"])
+        assert "photo_from_image" in photos.read(0, 50.0)
+        assert "photo_from_image" not in photos[0]
+
+
+def test_without_boxes_the_crop_holds_the_whole_photograph(folder: Path) -> None:
+    sample = Photos(folder)[1]
+    np.testing.assert_allclose(sample["crop_box"], [-0.5, -5.5, 29.5, 24.5])
+    assert sample["image"].shape == (20, 30, 3)
+    assert sample["hand"] == "unknown"
+    assert all(sample[key] is None for key in ("K", "joints_3d", "joints_2d", "scale_m"))
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv"])
+def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, suffix: str) -> None:
+    boxes = tmp_path / f"boxes.{suffix}"
+    rows = [("b.JPG", 1, 2, 5, 10), ("deeper/c.webp", 0, 0, 4, 4), ("b.JPG", 10, 10, 20, 20)]
+    keys = ("file", "left", "top", "right", "bottom")
+    if suffix == "json":
+        boxes.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
+    else:
+        boxes.write_text("\n".join(",".join(map(str, row)) for row in [keys, *rows]))
+    photos = Photos(folder, boxes)
+    found = [(photos[i]["id"], photos[i]["crop_box"].tolist()) for i in range(len(photos))]
+    assert found == [
+        ("a.png", [-0.5, -5.5, 29.5, 24.5]),
+        ("b.JPG", [-1, 2, 7, 10]),
+        ("b.JPG", [10, 10, 20, 20]),
+        ("deeper/c.webp", [0, 0, 4, 4]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("z.png,1,2,3,4", "z.png is not a photograph"),
+        ("a.png,3,2,1,4", r"a.png: \[3.0, 2.0, 1.0, 4.0\] is not left < right"),
+        ("a.png,1,2,nan,4", "a.png: .*nan"),
+        ("a.png,1,2,,4", "entry 0"),
+        ("a.png,1,2", "entry 0"),
+    ],
+)
+def test_boxes_that_do_not_fit_are_named(folder: Path, tmp_path: Path, row: str, message: str) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\n" + row)
+    with pytest.raises(ValueError, match=rf"boxes\.csv: .*{message}"):
+        Photos(folder, boxes)
+
+
+def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gone\.csv cannot be read"):
+        Photos(folder, tmp_path / "gone.csv")
+    (tmp_path / "boxes.json").write_text("[{")
+    with pytest.raises(ValueError, match=r"boxes\.json cannot be parsed"):
+        Photos(folder, tmp_path / "boxes.json")
+
+
+def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gone is not a folder"):
+        Photos(tmp_path / "gone")
+    with pytest.raises(ValueError, match="no photographs"):
+        Photos(tmp_path)
+
+
+def test_real_photographs_are_read(real_hands: Path) -> None:
+    photos = Photos(real_hands / "photos")
+    assert len(photos) == 18
+    assert photos[17]["image"].shape == (224, 224, 3)
+
+
+def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\na.png,40,2,50,12\nb.JPG,25,15,35,25\n")
+    photos = Photos(folder, boxes)
+    with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
+        photos[0]
+    assert photos[1]["id"] == "b.JPG"  # a part of it is enough
+
+
+def test_the_identity_is_that_of_names_and_boxes(folder: Path, tmp_path: Path) -> None:
+    expected = Photos(folder).identity()
+    assert Photos(folder.rename(tmp_path / "elsewhere")).identity() == expected
+    folder = tmp_path / "elsewhere"
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom\na.png,0,0,8,8\n")
+    assert Photos(folder, boxes).identity() != expected
+    (folder / "a.png").rename(folder / "z.png")
+    assert Photos(folder).identity() != expected

@@ -1,0 +1,124 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from peclr.data.sources.images import read_image, read_picture
+from peclr.data.sources.jpeg import read_header
+from peclr.data.views.geometric import view_from_crop, view_from_image, warp
+
+ORIENTATION = 0x0112
+
+
+def encode(size: tuple[int, int], orientation: int | None = None, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x010F] = "a maker, so that the directory has more than one entry"
+    if orientation is not None:
+        exif[ORIENTATION] = orientation
+    Image.new("RGB", size).save(buffer, "JPEG", exif=exif, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+def test_the_header_tells_the_size_of_the_upright_picture(orientation: int | None, progressive: bool) -> None:
+    header = read_header(encode((60, 34), orientation, progressive=progressive))
+    expected = (34, 60) if orientation in (5, 6, 7, 8) else (60, 34)
+    assert header is not None
+    assert (header.width, header.height, header.orientation) == (*expected, orientation or 1)
+
+
+def test_other_files_have_no_header() -> None:
+    for content in (
+        b"",
+        b"\xff\xd8",
+        b"\xff\xd8\xff\xe0\x00",
+        b"\x89PNG\r\n",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8" + bytes(99),
+    ):
+        assert read_header(content) is None
+
+
+WHOLE = encode((60, 34), 6)
+
+
+@given(st.binary(max_size=64), st.integers(0, len(WHOLE)))
+@example(b"\xff" * 40, 2)
+def test_no_bytes_make_it_fail(noise: bytes, place: int) -> None:
+    read_header(noise)
+    header = read_header(WHOLE[:place] + noise + WHOLE[place + len(noise) :])
+    assert header is None or header.orientation in range(1, 9)
+
+
+@given(st.floats(0, 1e9), st.integers(1, 9000), st.integers(1, 9000))
+def test_reductions_are_those_of_libjpeg_and_not_too_large(at_most: float, width: int, height: int) -> None:
+    header = read_header(encode((8, 8)))
+    assert header is not None
+    factor = header._replace(width=width, height=height).reduction(at_most)
+    assert factor in (1, 2, 4, 8)
+    assert factor <= max(1, at_most)
+    assert factor == 8 or 2 * factor > at_most
+
+
+def blurred_noise(width: int, height: int, sigma: float) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(0).normal(size=(height, width, 3))
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma)
+    picture: NDArray[np.uint8] = np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    return picture
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("size", [(331, 258), (336, 263)])
+def test_a_reduced_picture_shows_the_same_in_the_same_place(
+    tmp_path: Path, orientation: int | None, reduction: int, size: tuple[int, int]
+) -> None:
+    """Odd sizes, every orientation: incomplete blocks, which may come to lie at any side, must not shift it."""
+    file = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[ORIENTATION] = orientation
+    Image.fromarray(blurred_noise(*size, sigma=3 * reduction)).save(file, "JPEG", exif=exif, quality=95)
+    whole = read_image(file)
+    height, width = whole.shape[:2]
+    picture = read_picture(file, None, max(width, height) / reduction)
+    assert (picture.width, picture.height) == (width, height)
+    assert picture.image.shape[:2] == (-(-height // reduction), -(-width // reduction))
+    assert picture.photo_from_image is not None
+    # the middle, at the reduced scale, not aligned with its blocks
+    box = np.array([40.3, 41.7, 220.3, 221.7])
+    view_size = 180 // reduction
+    view_from_photo = view_from_image(view_from_crop(0.2, (0, 0), 1), box, view_size)
+    ours = warp(picture.image, view_from_photo @ picture.photo_from_image, view_size)
+    expected = warp(whole, view_from_photo, view_size)
+    # the shift that explains the difference best, pixels of the photograph
+    down, right = (slope.ravel() for slope in np.gradient(expected.astype(float), axis=(0, 1)))
+    shift = np.linalg.lstsq(np.stack([right, down], 1), (expected.astype(float) - ours).ravel(), rcond=None)[0]
+    assert np.abs(shift * reduction).max() < 0.25
+
+
+def test_pixels_that_are_needed_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "photo.jpg"
+    cv2.imwrite(str(file), np.zeros((300, 400, 3), np.uint8))
+    sides = {keep: max(read_picture(file, None, keep).image.shape) for keep in (400, 201, 200, 100, 50, 10)}
+    assert sides == {400: 400, 201: 400, 200: 200, 100: 100, 50: 50, 10: 50}
+    # of a crop, which is smaller than the photograph
+    assert read_picture(file, 100, 51).photo_from_image is None
+    assert max(read_picture(file, 100, 50).image.shape) == 200
+
+
+def test_other_formats_are_not_reduced(tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    cv2.imwrite(str(file), np.zeros((300, 400, 3), np.uint8))
+    picture = read_picture(file, None, 10)
+    assert (picture.image.shape, picture.width, picture.height) == ((300, 400, 3), 400, 300)
+    assert picture.photo_from_image is None

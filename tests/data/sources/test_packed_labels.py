@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from peclr.data.sources.packed_labels import (
+    PackedArrays,
+    open_if_fresh,
+    prepared_folder,
+    replacing,
+    stamp_source,
+    write_packed,
+)
+
+ARRAYS: dict[str, Any] = {
+    "a": np.arange(60, dtype=np.float32).reshape(20, 3),
+    "name": np.array([b"one", b"three"]),
+    "one": np.ones(1, bool),
+}
+COMMAND = "peclr prepare it"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "labels.json"
+    path.write_text("[1, 2, 3]")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, source: Path) -> Path:
+    folder = prepared_folder(tmp_path, "kind")
+    with replacing(folder) as partial:
+        write_packed(partial, "kind", ARRAYS, {source.name: stamp_source(source)}, {"hands": 20})
+    return folder
+
+
+def test_arrays_come_back_mapped_and_read_only(folder: Path) -> None:
+    packed = PackedArrays(folder)
+    assert set(packed) == set(ARRAYS)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(packed[name], array)
+        assert isinstance(packed[name].base, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            packed[name][0] = 0
+    assert packed.manifest["facts"] == {"hands": 20}
+    assert packed.damaged() == []
+
+
+def test_pickles_hold_the_path_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    pickled = pickle.dumps(PackedArrays("kind"))
+    monkeypatch.chdir("/")
+    copy = pickle.loads(pickled)  # noqa: S301 (our own)
+    np.testing.assert_array_equal(copy["a"], ARRAYS["a"])
+    assert len(pickled) < 300
+
+
+def test_fresh_labels_are_opened(folder: Path, source: Path) -> None:
+    packed = open_if_fresh(source.parent, "kind", [source], COMMAND)
+    assert packed is not None
+    assert packed.folder == folder.resolve()
+
+
+def test_a_copy_with_another_time_is_fresh(folder: Path, source: Path) -> None:
+    os.utime(source, (0, 0))
+    assert open_if_fresh(source.parent, "kind", [source], COMMAND) is not None
+
+
+def test_nothing_prepared_is_nothing_to_tell(source: Path) -> None:
+    assert open_if_fresh(source.parent, "kind", [source], COMMAND) is None
+
+
+def another_source(folder: Path, source: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["sources"]["other.json"] = manifest["sources"][source.name]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def another_format(folder: Path, source: Path) -> None:
+    del source
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.json").write_text(text.replace('"format": 1', '"format": 2'))
+
+
+def cut(path: Path, length: int = 1) -> None:
+    path.write_bytes(path.read_bytes()[:-length])
+
+
+def rewrite(path: Path, text: str) -> None:
+    path.write_text(text)
+    os.utime(path, (1, 1))
+
+
+DAMAGE: dict[str, Any] = {
+    "labels.json has 2 bytes, and had 9": lambda _, source: source.write_text("[]"),
+    "labels.json has changed": lambda _, source: rewrite(source, "[1, 2, 4]"),
+    "labels.json is missing": lambda _, source: source.unlink(),
+    "other.json": another_source,
+    "format 2, but": another_format,
+    r"a\.npy cannot be mapped": lambda folder, _: (folder / "a.npy").unlink(),
+    r"one\.npy cannot be mapped|one\.npy has": lambda folder, _: cut(folder / "one.npy"),
+    r"a\.npy has .*expected": lambda folder, _: np.save(folder / "a.npy", ARRAYS["a"].astype(np.float64)),
+    r"manifest\.json cannot be read": lambda folder, _: (folder / "manifest.json").unlink(),
+    r"manifest\.json is not valid JSON": lambda folder, _: cut(folder / "manifest.json", 2),
+    r"manifest\.json: expected an object": lambda folder, _: (folder / "manifest.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_stale_and_damaged_folders_are_told_about_and_not_used(folder: Path, source: Path, message: str) -> None:
+    DAMAGE[message](folder, source)
+    with pytest.warns(UserWarning, match=rf"not used: .*({message}).*`peclr prepare it` mends it"):
+        assert open_if_fresh(source.parent, "kind", [source], COMMAND) is None
+
+
+def test_damage_within_an_array_is_found_by_its_hash(folder: Path) -> None:
+    content = bytearray((folder / "a.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "a.npy").write_bytes(content)
+    assert PackedArrays(folder).damaged() == [folder / "a.npy"]
+
+
+def test_a_new_folder_takes_the_place_of_the_old_one(folder: Path) -> None:
+    with replacing(folder) as partial:
+        write_packed(partial, "kind", {"b": np.zeros(3)}, {}, {})
+        assert set(PackedArrays(folder)) == set(ARRAYS)  # until the new one is whole
+    assert set(PackedArrays(folder)) == {"b"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_run_leaves_everything_as_it_was(folder: Path, error: type[BaseException]) -> None:
+    def interrupted() -> None:
+        with replacing(folder) as partial:
+            np.save(partial / "b.npy", np.zeros(3))
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert set(PackedArrays(folder)) == set(ARRAYS)
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_killed_run_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, pathlib, numpy, peclr.data.sources.packed_labels as p\n"
+        f"with p.replacing(pathlib.Path({str(tmp_path)!r}, 'kind')) as partial:\n"
+        "    p.write_packed(partial, 'kind', {'a': numpy.zeros(3)}, {}, {})\n"
+        "    print(flush=True)\n"
+        "    time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.wait(timeout=10)
+    process.stdout.close()
+    assert not (tmp_path / "kind").exists()
+    assert [path.name.startswith(".kind.partial-") for path in tmp_path.iterdir()] == [True]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ValueError, match=r"file/\.kind\.partial-.*cannot be made"),
+        replacing(tmp_path / "file" / "kind"),
+    ):
+        pass
+
+
+def test_opening_reads_nothing(tmp_path: Path) -> None:
+    with replacing(tmp_path / "big") as partial:
+        write_packed(partial, "big", {"a": np.zeros((50, 1000, 1000), np.uint8)}, {}, {})
+    start = time.perf_counter()
+    packed = PackedArrays(tmp_path / "big")
+    assert time.perf_counter() - start < 0.05
+    assert packed["a"].shape == (50, 1000, 1000)

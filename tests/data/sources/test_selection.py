@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Layout
+
+
+def test_splits_are_disjoint_complete_and_reproducible() -> None:
+    train, val = split_hands(100, 0.2, seed=0)
+    assert (len(train), len(val)) == (80, 20)
+    assert sorted(train + val) == list(range(100))
+    assert split_hands(100, 0.2, seed=0) == (train, val)
+    assert split_hands(100, 0.2, seed=1) != (train, val)
+    assert train != sorted(train)
+
+
+def test_nothing_need_be_held_out() -> None:
+    train, val = split_hands(7, 0, seed=0)
+    assert sorted(train) == list(range(7))
+    assert val == []
+
+
+@pytest.mark.parametrize(("amount", "count"), [(1.0, 40), (0.25, 10), (0.001, 1), (1, 1), (40, 40)])
+def test_fractions_and_counts(amount: float, count: int) -> None:
+    assert hand_count(amount, 40, "labels") == count
+
+
+@pytest.mark.parametrize("amount", [0.0, -0.5, 1.5, 0, 41, -3])
+def test_amounts_beyond_what_there_is_are_refused(amount: float) -> None:
+    with pytest.raises(ValueError, match=rf"labels {amount}"):
+        hand_count(amount, 40, "labels")
+
+
+def test_holding_out_everything_is_refused() -> None:
+    with pytest.raises(ValueError, match="holds out all 3 hands"):
+        split_hands(3, 0.99, seed=0)
+
+
+def test_selected_hands_keep_all_of_their_versions(layout: Layout) -> None:
+    source = FreiHAND(layout.root)
+    selected = SelectedHands(source, [4, 1])
+    assert (len(selected), selected.num_hands, selected.name) == (6, 2, "freihand")
+    ids = [[selected[index]["id"] for index in selected.versions_of(hand)] for hand in range(2)]
+    assert ids == [[source[index]["id"] for index in source.versions_of(hand)] for hand in (4, 1)]
+    assert [selected.hand_of(index) for index in range(6)] == [0, 0, 0, 1, 1, 1]
+
+
+def test_selecting_nothing_is_refused(layout: Layout) -> None:
+    with pytest.raises(ValueError, match="of the 6 in freihand"):
+        SelectedHands(FreiHAND(layout.root), [])

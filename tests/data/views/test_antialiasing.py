@@ -1,0 +1,125 @@
+"""Views of large photographs are means over areas, from pixels to views and from JPEG files to views."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from peclr.data.datasets import PairedViewDataset
+from peclr.data.samples import HandSource
+from peclr.data.sources.image_files import Photos
+from peclr.data.sources.images import read_image
+from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.data.views.geometric import GeometryRange, Matrix, pixels_to_keep, view_from_crop, view_from_image, warp
+
+
+def natural_picture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 grey levels."""
+    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    frequency[0, 0] = np.inf
+    channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, size, size))) / frequency)
+    picture: NDArray[np.uint8] = np.clip(128 + 45 * np.moveaxis(channels / channels.std(), 0, -1), 0, 255).astype(
+        np.uint8
+    )
+    return picture
+
+
+def area_means(picture: NDArray[np.uint8], view_from_image: Matrix, size: int, samples: int) -> Matrix:
+    """The reference: means of the image's pixels over each pixel of the view, samples × samples of them."""
+    fine_from_view = np.array([[samples, 0, (samples - 1) / 2], [0, samples, (samples - 1) / 2], [0, 0, 1]])
+    side = samples * size
+    fine = cv2.warpAffine(picture, (fine_from_view @ view_from_image)[:2], (side, side), flags=cv2.INTER_NEAREST)
+    means: Matrix = fine.reshape(size, samples, size, samples, 3).mean(axis=(1, 3))
+    return means
+
+
+@pytest.mark.parametrize("reduction", [2.0, 2.4, 2.9, 3.4, 3.9, 5.5, 7.6, 10.0, 14.0])
+@pytest.mark.parametrize("degrees", [0, 17, 45])
+def test_reduced_views_are_means_over_areas(reduction: float, degrees: float) -> None:
+    rng = np.random.default_rng(round(reduction * 10))
+    picture, size = natural_picture(800, rng), 40
+    half = reduction * size / 2
+    box = np.array([400.3 - half, 400.6 - half, 400.3 + half, 400.6 + half])
+    matrix = view_from_image(view_from_crop(math.radians(degrees), (0, 0), 1.0), box, size)
+    expected = area_means(picture, matrix, size, 16)
+    error = warp(picture, matrix, size) - expected
+    one_sample = cv2.warpAffine(picture, matrix[:2], (size, size)) - expected
+    assert math.sqrt((error**2).mean()) < 4
+    assert (error**2).mean() < (one_sample**2).mean() / 9
+    assert abs(error.mean()) < 0.6
+
+
+def test_strong_reduction_does_not_shimmer() -> None:
+    # a film: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
+    rng = np.random.default_rng(0)
+    picture, size, reduction = natural_picture(800, rng), 40, 9.0
+    views = []
+    for step in np.linspace(0, reduction / 2, 16):
+        box = np.array([200.0, 200.0, 560.0, 560.0]) + step
+        views.append(warp(picture, view_from_image(view_from_crop(0.3, (0, 0), 1.0), box, size), size).astype(float))
+    jumps = np.abs(np.diff(views, axis=0)).mean()
+    travelled = np.abs(views[-1] - views[0]).mean()
+    assert jumps < 0.3 * travelled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
+
+
+FRAME = (1600, 1200)
+HALF_PIXEL = np.array([0.5, 0.5, 0.0])
+BOXES = {"whole": (20, 20, 1180, 1180), "half": (300, 250, 900, 850), "third": (420, 380, 810, 770)}  # px
+
+
+def write_photo(folder: Path, rng: np.random.Generator) -> Path:
+    """A photograph as cameras take them: the spectrum of photographs, slightly out of focus, JPEG."""
+    width, height = FRAME
+    picture = cv2.GaussianBlur(natural_picture(width, rng)[:height], (0, 0), 1.0)
+    folder.mkdir(parents=True)
+    path = folder / "1.jpg"
+    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return path
+
+
+def photos(root: Path, rng: np.random.Generator) -> tuple[HandSource, Path]:
+    """A photograph with boxes."""
+    path = write_photo(root / "photos", rng)
+    rows = "\n".join(f"1.jpg,{','.join(map(str, box))}" for box in BOXES.values())
+    (root / "boxes.csv").write_text(f"file,left,top,right,bottom\n{rows}\n")
+    return Photos(root / "photos", root / "boxes.csv"), path
+
+
+def films(root: Path, rng: np.random.Generator) -> tuple[HandSource, Path]:
+    """A frame with right hands, annotated at half its resolution."""
+    path = write_photo(root / "youtube/film/video/frames", rng)
+    annotations = []
+    for number, (left, top, right, bottom) in enumerate(BOXES.values()):
+        corners = (np.array([[left, top, 0.0], [right, bottom, 0.0]]) + HALF_PIXEL) / 2 - HALF_PIXEL
+        vertices = np.linspace(corners[0], corners[1], 778)
+        annotations.append({"vertices": vertices.tolist(), "is_left": 0, "image_id": 0, "id": number})
+    image = {"name": "youtube/film/video/frames/1.png", "width": FRAME[0] // 2, "height": FRAME[1] // 2, "id": 0}
+    (root / "youtube_train.json").write_text(json.dumps({"images": [image], "annotations": annotations}))
+    return YouTube3DHands(root, crop_margin=1.0), path
+
+
+@pytest.mark.parametrize("make", [photos, films])
+@pytest.mark.parametrize("box", [0, 1, 2], ids=list(BOXES))
+def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_photograph(tmp_path: Path, make: Any, box: int) -> None:
+    """End to end: decoded at a reduced scale or not, the matrix says over which pixels of the photograph to average."""
+    source, path = make(tmp_path, np.random.default_rng(box))
+    size, geometry = 48, GeometryRange(scale=(0.9, 1.1))
+    assert "photo_from_image" in source.read(box, pixels_to_keep(size, 1.1)), "decoded at a reduced scale"
+    whole, dataset = read_image(path), PairedViewDataset([source], view_size=size, geometry=geometry)
+    for epoch in range(2):
+        item = dataset[epoch, box]
+        for view, matrix in zip(item["views"].numpy(), item["view_from_image"].double().numpy(), strict=True):
+            samples = math.ceil(2 / math.sqrt(np.linalg.det(matrix[:2, :2])))
+            expected = area_means(whole, matrix, size, samples)
+            error = np.moveaxis(view, 0, -1) - expected
+            one_sample = cv2.warpAffine(whole, matrix[:2], (size, size)) - expected
+            assert math.sqrt((error**2).mean()) < 3
+            assert (error**2).mean() < (one_sample**2).mean() / 16
+            assert abs(error.mean()) < 0.6

@@ -1,0 +1,206 @@
+"""Other backgrounds: the hand stays pixel for pixel where it was, everything else goes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.datasets import PairedViewDataset
+from peclr.data.prepare.doctor import Look, examine
+from peclr.data.samples import HandSource
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.image_files import Photos
+from peclr.data.sources.selection import SelectedHands
+from peclr.data.views.background_bank import BackgroundBank
+from peclr.data.views.backgrounds import ReplaceBackground
+from peclr.data.views.geometric import GeometryRange
+from peclr.data.views.hand_outlines import HandOutlines, trace
+from peclr.data.views.photometric import Photometric
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Layout
+
+
+def always(**changes: Any) -> ReplaceBackground:
+    return ReplaceBackground(**{"probability": 1, "feather": 0, "bank": 8, **changes})
+
+
+ALWAYS = always()
+
+
+def views(source: HandSource, background: ReplaceBackground | None, **options: Any) -> PairedViewDataset:
+    settings = {"view_size": 64, "geometry": GeometryRange(), "border": "reflect", **options}
+    return PairedViewDataset([source], background=background, **settings)
+
+
+@pytest.fixture
+def hands(embedded_hands: Path) -> FreiHAND:
+    return FreiHAND(embedded_hands)
+
+
+def masks_of(dataset: PairedViewDataset, key: tuple[int, int]) -> list[Tensor]:
+    """The hand's mask in each view, taken through the item's matrices, apart from the code."""
+    item = dataset[key]
+    source, images = dataset.images_of(key)
+    masks = [
+        cv2.warpAffine(source.read_mask(source.hand_of(image)), matrix[:2].double().numpy(), (64, 64))
+        for image, matrix in zip(images, item["view_from_image"], strict=True)
+    ]
+    return [torch.from_numpy(mask) for mask in masks]
+
+
+def test_the_hand_stays_and_its_surroundings_go(hands: FreiHAND) -> None:
+    before, after = views(hands, None), views(hands, ALWAYS)
+    for index in range(12):
+        old, new = before[1, index], after[1, index]
+        assert torch.equal(old["view_from_image"], new["view_from_image"])
+        for number, mask in enumerate(masks_of(after, (1, index))):
+            difference = (old["views"][number].int() - new["views"][number].int()).abs().amax(dim=0)
+            # within the edge, where the matrix's rounding to 32 bits may move the mask by 1/32 px
+            inside = torch.from_numpy(cv2.erode(mask.numpy(), np.ones((5, 5))))
+            assert difference[inside > 250].max() <= 1
+            assert difference[mask < 5].float().mean() > 10
+
+
+def test_both_views_get_backgrounds_of_their_own_and_each_epoch_others(hands: FreiHAND) -> None:
+    dataset = views(hands, ALWAYS, geometry=None)
+    first, second = dataset[0, 3]["views"]
+    outside = masks_of(dataset, (0, 3))[0] < 5
+    assert (first.int() - second.int()).abs()[:, outside].float().mean() > 5
+    assert not torch.equal(dataset[1, 3]["views"], dataset[0, 3]["views"])
+
+
+def test_backgrounds_depend_on_seed_epoch_and_index_alone(hands: FreiHAND) -> None:
+    one, two = views(hands, ALWAYS), views(hands, ALWAYS)
+    for key in ((0, 5), (1, 2), (0, 7)):
+        two[key]
+    assert torch.equal(one[1, 3]["views"], two[1, 3]["views"])
+    assert not torch.equal(one[1, 3]["views"], views(hands, ALWAYS, seed=1)[1, 3]["views"])
+
+
+def test_probability_is_how_often(hands: FreiHAND) -> None:
+    before, sometimes = (views(hands, background, view_size=16) for background in (None, always(probability=0.3)))
+    replaced = [
+        not torch.equal(old, new)
+        for epoch in range(3)
+        for index in range(len(before))
+        for old, new in zip(before[epoch, index]["views"], sometimes[epoch, index]["views"], strict=True)
+    ]
+    assert 0.22 < np.mean(replaced) < 0.38  # 288 views: three standard deviations
+    never = views(hands, always(probability=0), view_size=16)
+    assert torch.equal(never[0, 1]["views"], before[0, 1]["views"])
+
+
+def test_feathering_softens_the_edge_only(hands: FreiHAND) -> None:
+    hard, soft = views(hands, ALWAYS), views(hands, always(feather=2))
+    [mask, _] = masks_of(hard, (0, 0))
+    difference = (hard[0, 0]["views"][0].int() - soft[0, 0]["views"][0].int()).abs().amax(dim=0)
+    distance = cv2.distanceTransform((mask.numpy() > 127).astype(np.uint8), cv2.DIST_L2, 5)
+    distance = distance + cv2.distanceTransform((mask.numpy() <= 127).astype(np.uint8), cv2.DIST_L2, 5)
+    assert difference[torch.from_numpy(distance) < 3].max() > 10
+    assert difference[torch.from_numpy(distance) > 8].max() <= 1
+
+
+def test_colours_are_augmented_after_it(hands: FreiHAND) -> None:
+    """Hand and background get the same light: a view drained of colour has none anywhere."""
+    grey = Photometric(color_jitter=0, color_drop=1)
+    view = views(hands, ALWAYS, photometric=grey)[0, 0]["views"][0].int()
+    assert (view - view[:1]).abs().max() == 0
+
+
+def test_hands_of_the_pictures_behind_are_painted_over(layout: "Layout", tmp_path: Path) -> None:
+    """A red hand on a black picture, behind a hand that is not there: nothing red is left."""
+    (layout.root / "training/mask").mkdir()
+    picture, mask = np.zeros((112, 112, 3), np.uint8), np.zeros((112, 112), np.uint8)
+    cv2.circle(picture, (56, 56), 30, (0, 0, 255), -1)  # BGR
+    cv2.circle(mask, (56, 56), 30, 255, -1)
+    for number in range(18):
+        cv2.imwrite(str(layout.root / f"training/rgb/{number:08d}.jpg"), picture)
+    for hand in range(6):
+        cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), mask)
+    # far away from the hand, the view shows the background alone
+    dataset = views(FreiHAND(layout.root, crop="image"), ALWAYS, geometry=GeometryRange(translation=(4, 4)))
+    for index in range(6):
+        assert dataset[0, index]["views"][0].max() < 40
+
+
+def test_backgrounds_may_be_photographs_of_a_folder(hands: FreiHAND, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "blue.png"), np.full((50, 90, 3), (255, 0, 0), np.uint8))
+    dataset = views(hands, always(folder=str(tmp_path)))
+    view, mask = dataset[0, 2]["views"][1], masks_of(dataset, (0, 2))[1]
+    assert (view[:, mask < 5] == torch.tensor([[0], [0], [255]])).all()
+    with pytest.raises(ValueError, match="nowhere"):
+        views(hands, always(folder=str(tmp_path / "nowhere")))
+
+
+def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"mask is not a folder"):
+        PairedViewDataModule(FreiHAND(layout.root), batch_size=4, background=ALWAYS)
+    (layout.root / "training/mask").mkdir()
+    for hand in (0, 1, 2, 4, 5):
+        (layout.root / f"training/mask/{hand:08d}.jpg").touch()
+    with pytest.raises(ValueError, match=r"00000003\.jpg is missing; expected a mask for each of the 6"):
+        views(SelectedHands(FreiHAND(layout.root), [0, 1]), ALWAYS)
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ValueError, match="photos has no masks"):
+        views(Photos(tmp_path / "*.png"), ALWAYS)
+
+
+def test_masks_of_another_size_are_refused(layout: "Layout") -> None:
+    (layout.root / "training/mask").mkdir()
+    for hand in range(6):
+        cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), np.zeros((56, 112), np.uint8))
+    with pytest.raises(ValueError, match="00000007: the mask has 112 × 56 px, the picture 112 × 112"):
+        views(FreiHAND(layout.root), ALWAYS)[0, 7]
+
+
+@pytest.mark.parametrize("wrong", [{"probability": 1.1}, {"feather": -1}, {"bank": 0}])
+def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} {next(iter(wrong.values()))}"):
+        ReplaceBackground(**wrong)  # type: ignore[arg-type]  # what is wrong is the point
+
+
+def test_doctor_tells_whether_there_are_masks(layout: "Layout") -> None:
+    def told() -> list[str]:
+        return [finding.what for finding in examine(layout.root, Look()) if "masks" in finding.what]
+
+    assert told()[0].startswith("no masks, hence no `background`")
+    (layout.root / "training/mask").mkdir()
+    for hand in range(6):
+        (layout.root / f"training/mask/{hand:08d}.jpg").touch()
+    assert told() == ["masks of all hands: pre-training can replace their `background`"]
+
+
+def test_outlines_keep_gaps_parts_and_places() -> None:
+    """A ring and a disc, drawn where a matrix takes them, against the warped mask."""
+    mask = np.zeros((90, 120), np.uint8)
+    cv2.circle(mask, (40, 45), 30, 255, -1)
+    cv2.circle(mask, (40, 45), 12, 0, -1)
+    cv2.circle(mask, (95, 40), 15, 255, -1)
+    turned = np.array([[0.8, 0.6, -20], [-0.6, 0.8, 50], [0, 0, 1]])
+    outline = trace(mask)
+    drawn = outline.fill(outline.transformed(turned), (10, 20), (70, 60))
+    expected = cv2.warpAffine(mask, turned[:2], (80, 80))[20:80, 10:80] > 127
+    assert ((drawn > 0) != expected).mean() < 0.04  # a pixel along the edges
+    inner = cv2.erode(expected.astype(np.uint8), np.ones((5, 5))) > 0
+    outer = cv2.dilate(expected.astype(np.uint8), np.ones((5, 5))) > 0
+    assert drawn[inner].all()
+    assert not drawn[~outer].any()
+
+
+def test_a_bank_moves_on_with_the_epochs(hands: FreiHAND) -> None:
+    donors = [hands]
+
+    def pictures(bank: BackgroundBank, epoch: int) -> list[bytes]:
+        return [bank.draw(epoch, which / 4, 0, 0, 1).tobytes() for which in range(4)]
+
+    bank = BackgroundBank(donors, [HandOutlines(hands)], 32, 4, 100, seed=0)
+    first, second, later = pictures(bank, 0), pictures(bank, 1), pictures(bank, 9)
+    assert second[:3] == first[1:]
+    assert {*later} != {*first}
+    assert pictures(BackgroundBank(donors, [HandOutlines(hands)], 32, 4, 100, seed=0), 1) == second

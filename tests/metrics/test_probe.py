@@ -1,0 +1,91 @@
+"""The ridge probe against the normal equations, and what it must tell apart."""
+
+from typing import cast
+
+import pytest
+import torch
+
+from experiments.jobs import encode
+from peclr.data.samples import LabelledBatch
+from peclr.metrics.probe import EncodedHands, _Ridge, ridge_probe
+from peclr.models.encoders import ResNetEncoder
+
+
+def hands(count: int, informative: bool, seed: int) -> EncodedHands:
+    """Hands whose joints are a fixed linear map of a latent; features hold the latent, or noise alone."""
+    stream = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(4, 105, generator=torch.Generator().manual_seed(0))
+    latent = torch.randn(count, 4, generator=stream)
+    labels = latent @ mixing
+    noise = torch.randn(count, 4, generator=stream)
+    features = torch.cat([latent if informative else noise, noise], dim=1)
+    return EncodedHands(features, labels[:, :42].reshape(-1, 21, 2), labels[:, 42:].reshape(-1, 21, 3))
+
+
+@pytest.mark.parametrize("count", [5, 50])
+@pytest.mark.parametrize("strength", [0.1, 10.0])
+def test_ridge_solves_the_normal_equations(count: int, strength: float) -> None:
+    torch.manual_seed(1)
+    x, y = torch.randn(count, 12).double(), torch.randn(count, 3).double()
+    new = torch.randn(7, 12).double()
+    z = (x - x.mean(0)) / x.std(0, unbiased=False)
+    weights = torch.linalg.solve(z.T @ z + strength * torch.eye(12), z.T @ (y - y.mean(0)))
+    expected = (new - x.mean(0)) / x.std(0, unbiased=False) @ weights + y.mean(0)
+    torch.testing.assert_close(_Ridge(x, y).predict(new, strength), expected)
+
+
+def test_informative_features_probe_better_than_noise() -> None:
+    good, bad = (
+        ridge_probe(hands(100, informative, 1), hands(50, informative, 2), hands(50, informative, 3))
+        for informative in (True, False)
+    )
+    assert good.error_2d_px < 0.1 * bad.error_2d_px
+    assert good.root_relative_epe_mm < 0.1 * bad.root_relative_epe_mm
+    assert good.pa_epe_mm < good.root_relative_epe_mm
+
+
+def test_the_strength_is_chosen_on_validation_hands_not_on_test_hands() -> None:
+    train, val = hands(12, False, 1), hands(200, False, 2)
+    chosen = ridge_probe(train, val, hands(50, True, 3)).strength
+    assert chosen == ridge_probe(train, val, hands(50, False, 4)).strength
+    assert chosen == max((1.0, 1000.0, 10000.0)), "noise is best answered by the mean"
+
+
+def test_a_constant_feature_does_no_harm() -> None:
+    train, test = hands(100, True, 1), hands(50, True, 3)
+    dead = [
+        EncodedHands(torch.cat([h.features, torch.zeros(len(h.features), 1)], 1), h.joints_2d, h.joints_3d)
+        for h in (train, test)
+    ]
+    assert ridge_probe(dead[0], dead[1], dead[1]).root_relative_epe_mm == pytest.approx(
+        ridge_probe(train, test, test).root_relative_epe_mm
+    )
+
+
+def test_features_that_are_not_finite_are_reported() -> None:
+    broken = hands(10, True, 1)
+    broken.features[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="val hands are not finite"):
+        ridge_probe(hands(10, True, 2), broken, hands(10, True, 3))
+
+
+def test_one_hand_is_too_few() -> None:
+    with pytest.raises(ValueError, match="at least 2 labelled hands; got 1"):
+        ridge_probe(hands(1, True, 1), hands(10, True, 2), hands(10, True, 3))
+
+
+def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist() -> None:
+    torch.manual_seed(0)
+    encoder = ResNetEncoder("resnet18", width=0.125).train()
+    batch = {
+        "image": torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8),
+        "joints_25d": torch.randn(4, 21, 3),
+        "joints_3d": torch.randn(4, 21, 3),
+    }
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    encoded = encode(encoder, [cast(LabelledBatch, batch)] * 2)
+    assert encoder.training
+    assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
+    assert encoded.features.shape == (8, encoder.feature_dim)
+    assert (encoded.joints_3d[:, 0] == 0).all()
+    torch.testing.assert_close(encoded.features[:4], encoded.features[4:])

@@ -1,0 +1,86 @@
+"""A checkpoint and the run that is to go on from it: what may differ, what is told, what is refused."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from peclr.runs.durable import write_checkpoint
+from peclr.runs.resuming import changed_values, check_fit
+
+CONFIG: dict[str, Any] = {
+    "seed_everything": 0,
+    "model": {"class_path": "A", "init_args": {"lars": True, "optimizer": {"class_path": "Adam"}, "weights": None}},
+    "data": {"class_path": "B", "init_args": {"sources": [{"root": "here"}], "weights": [1.0, 2.0], "num_workers": 2}},
+    "trainer": {"max_epochs": 2, "devices": 1, "precision": "32-true"},
+}
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    """The config with other values at dotted keys, whose dots are written as two underscores."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in values.items():
+        *folders, name = key.split("__")
+        section: Any = config
+        for folder in folders:
+            section = section[int(folder) if folder.isdigit() else folder]
+        section[name] = value
+    return config
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    write_checkpoint({"state_dict": torch.nn.Linear(2, 3).state_dict(), "loops": {}}, path)
+    (path.parents[1] / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    return path
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"trainer__max_epochs": 9},
+        {"trainer__devices": 8},
+        {"data__init_args__num_workers": 0},
+        {"data__init_args__sources__0__root": "there"},
+        {"model__init_args__weights": "start.pth"},
+        {"model__init_args__new_option": None},
+    ],
+)
+def test_what_does_not_decide_the_weights_may_differ(values: dict[str, Any]) -> None:
+    assert changed_values(CONFIG, changed(**values)) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed_everything", 1),
+        ("model__init_args__lars", False),
+        ("data__init_args__weights", [1.0, 1.0]),
+        ("trainer__precision", "bf16-mixed"),
+    ],
+)
+def test_what_decides_them_is_told(key: str, value: Any, checkpoint: Path) -> None:
+    found = check_fit(checkpoint, torch.nn.Linear(2, 3), changed(**{key: value}))
+    assert [(name, now) for name, (_, now) in found.items()] == [(key.replace("__", "."), value)]
+
+
+def test_another_class_is_refused(checkpoint: Path) -> None:
+    config = changed(model__init_args__optimizer={"class_path": "SGD"})
+    with pytest.raises(ValueError, match=r"of other classes.*\n  model\.init_args\.optimizer\.class_path: Adam there"):
+        check_fit(checkpoint, torch.nn.Linear(2, 3), config)
+
+
+@pytest.mark.parametrize("model", [torch.nn.Linear(2, 4), torch.nn.Linear(2, 3, bias=False)])
+def test_weights_that_do_not_fit_are_refused(model: torch.nn.Module, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=r"last\.ckpt: does not fit the model, in .*bias"):
+        check_fit(checkpoint, model, CONFIG)
+
+
+def test_weights_alone_are_no_run(tmp_path: Path) -> None:
+    write_checkpoint(torch.nn.Linear(2, 3).state_dict(), tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"expected a checkpoint of a run, found weight, bias"):
+        check_fit(tmp_path / "weights.pth", torch.nn.Linear(2, 3), CONFIG)
