@@ -1,31 +1,45 @@
-"""NT-Xent, the normalised temperature-scaled cross-entropy of contrastive learning.
+"""NT-Xent, the normalized temperature-scaled cross-entropy of contrastive learning, over the batches of all processes.
 
-Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020 (arXiv
-2002.05709), eq. 1 and Algorithm 1. The logits are never held as a whole: rows are turned into their share of the
-loss and of its gradient a chunk at a time, with one exponential for both.
+Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020 (arXiv 2002.05709),
+eq. 1 and Algorithm 1. `plain_nt_xent` is the formula. What training runs, `contrast`, has the same value and gradients
+without ever holding the whole matrix of logits: rows are turned into their share of the loss and of its gradient a
+chunk at a time, with one exponential for both, each process those of its own anchors.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy, normalize
 
+from peclr.collectives import gather, pairs_per_process, rank, sum_over_processes
 from peclr.geometry.affine import at_least_float32
 
 # Logits held at once: 4 MiB in float32, which a CPU's cache keeps between the passes over a chunk; a GPU, which
 # has to be kept busy instead, gets more.
 _CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**25}
 
+# Shorter projections are not made longer than that: their gradients are divided by it, twice where an inversion
+# comes between two normalizations, and have to fit into float16. A head's projections start at a length of about 5.
+_MIN_NORM = 1e-2
+
+
+def plain_nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
+    """NT-Xent as it is written: each of 2N embeddings finds its other view among the 2N − 1 others."""
+    z = torch.cat((z1, z2))
+    logits = (z @ z.mT / temperature).fill_diagonal_(-torch.inf)  # nobody is its own negative
+    return cross_entropy(logits, torch.arange(len(z), device=z.device).roll(len(z1)))
+
 
 def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
-    """Tell each embedding's other view from the 2N − 2 embeddings of other samples.
+    """NT-Xent between two views of each sample, of this process alone.
 
     Args:
-        z1: (N, D), first views, L2-normalised.
-        z2: (N, D), second views of the same samples in the same order, L2-normalised.
+        z1: (N, D), first views, L2-normalized.
+        z2: (N, D), second views of the same samples in the same order, L2-normalized.
         temperature: Divides the cosines. 0.5 in PeCLR.
 
     Returns:
@@ -40,14 +54,58 @@ def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
     return nt_xent_of_anchors(z, torch.arange(len(z), device=z.device), temperature)
 
 
+def contrast(projections: Tensor, temperature: float) -> Tensor:
+    """NT-Xent of the batches of all processes: the last step of every contrastive objective.
+
+    Args:
+        projections: (B, 2, D), two views per sample, in one frame by now, not normalized.
+        temperature: Of NT-Xent.
+
+    Returns:
+        Scalar, the same on all processes; with the gradient that DistributedDataParallel has to average.
+    """
+    z, anchors = gather_views(l2_normalize(projections), pairs_per_process(len(projections)))
+    return sum_over_processes(nt_xent_of_anchors(z, anchors, temperature))
+
+
+def l2_normalize(projections: Tensor) -> Tensor:
+    """Projections (…, D) of length one, shorter if they have next to none; at least float32."""
+    return normalize(at_least_float32(projections), dim=-1, eps=_MIN_NORM)
+
+
+class GatheredViews(NamedTuple):
+    """The views of all processes, and which of them are one's own.
+
+    Attributes:
+        views: (2N, …), all first views, then all second views in the same order.
+        own: (2B,) int64, rows of this process: its first views, then its second views.
+    """
+
+    views: Tensor
+    own: Tensor
+
+
+def gather_views(views: Tensor, counts: list[int]) -> GatheredViews:
+    """Gather the two views (B, 2, …) of each pair from all processes; differentiable.
+
+    Args:
+        views: Of this process.
+        counts: B of each process, from `pairs_per_process`.
+    """
+    gathered = gather(views, counts)
+    start = sum(counts[: rank()])
+    own = torch.arange(start, start + len(views), device=views.device)
+    return GatheredViews(torch.cat(gathered.unbind(dim=1)), torch.cat((own, own + len(gathered))))
+
+
 def nt_xent_of_anchors(
     z: Tensor, anchors: Tensor, temperature: float, weights: Tensor | None = None, pull: Tensor | None = None
 ) -> Tensor:
     """The share of some anchors in NT-Xent; the shares of all anchors add up to the loss.
 
     Args:
-        z: (2N, D), all first views, then all second views in the same order, L2-normalised.
-        anchors: (A,) int64, rows of `z` that are told from the others; the others are only compared with.
+        z: (2N, D), all first views, then all second views in the same order, L2-normalized.
+        anchors: (A,) int64, rows of `z` that look for their other view; the rest are only compared with.
         temperature: Divides the cosines.
         weights: (A, 2N), factors of the logits in the softmax's denominator; constants, by default 1.
         pull: (A,), factors of the logits of the anchors' other views in its numerator; constants, by default 1.
@@ -83,7 +141,6 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
         pull: Tensor | None,
         differentiate: bool,
     ) -> Tensor:
-        """Go over the anchors in chunks, keeping the sum of losses and of gradients."""
         with torch.autocast(z.device.type, enabled=False), _full_precision_matmul():
             partners = (anchors + len(z) // 2) % len(z)
             factor = 1 / temperature
@@ -105,7 +162,6 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale the gradient of `forward`."""
         (gradient,) = ctx.saved_tensors
         return gradient * grad_output, None, None, None, None, None
 
@@ -118,7 +174,7 @@ def _log_partition(
     scores = queries @ z.mT
     if weights is not None:
         scores *= weights
-    scores[torch.arange(len(anchors), device=z.device), anchors] = -torch.inf  # nobody is its own negative
+    scores[torch.arange(len(anchors), device=z.device), anchors] = -torch.inf
     largest = scores.amax(dim=1, keepdim=True)
     exponentials = scores.sub_(largest).exp_()
     partition = exponentials.sum(dim=1, keepdim=True)

@@ -1,41 +1,62 @@
 """The objectives of pre-training: SimCLR is invariant to a view's geometry, the others equivariant.
 
-All take the projections of two views per sample, the geometry of those views and, if they are known, their 2-D
-joints, so that a training module need not know which one it has. Contrast is over the batches of all processes.
-See `nt_xent`, `equivariance` and `contrast` for the papers and the mathematics.
+Contrast is over the batches of all processes. See `nt_xent` and `equivariance` for the papers and the mathematics.
 """
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from peclr.geometry.affine import apply_affine, at_least_float32, invert_unchecked, rotation_angle
-from peclr.losses.contrast import contrast, unit
 from peclr.losses.equivariance import undo_translation_rotation
+from peclr.losses.nt_xent import contrast, l2_normalize
+
+Known = Literal["features", "joints_2d", "hand"]
 
 
-class SimCLR(nn.Module):
-    """NT-Xent of the projections as they are: whatever a view did to the picture is to be forgotten."""
+class Objective(nn.Module, ABC):
+    """What pre-training minimizes: a loss of the projections of two views per sample and of these views' geometry.
+
+    Attributes:
+        needs: What else `forward` is given, by keyword: features (B, 2, F) of the encoder, joints_2d (B, 2, 21, 2) in
+            pixels of the views, NaN where unknown, or hand (B,), the id of the hand that a sample shows.
+    """
+
+    needs: ClassVar[frozenset[Known]] = frozenset()
+
+    @abstractmethod
+    def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            projections: (B, 2, D), two views per sample, not normalized.
+            view_from_crop: (B, 2, 3, 3), normalized coordinates: what augmentation did to each view.
+            known: What the class `needs`.
+
+        Returns:
+            Scalar, the same on all processes.
+
+        Raises:
+            ValueError: If shapes are others, or what is needed is missing.
+        """
+
+
+class SimCLR(Objective):
+    """NT-Xent of the projections as they are: the encoder shall forget what a view did to the image."""
 
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            projections: (B, 2, D), two views per sample, not normalised.
-            view_from_crop: (B, 2, 3, 3), normalised coordinates; not used.
-            joints_2d: (B, 2, 21, 2), pixels of the views; not used.
-
-        Returns:
-            Scalar, the same on all processes.
-        """
+    def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
+        """Compute the loss; the geometry is not used."""
         check_shapes(projections, view_from_crop)
         return contrast(projections, self.temperature)
 
 
-class PeCLR(nn.Module):
+class PeCLR(Objective):
     """NT-Xent of the projections after each view's translation and rotation are undone on them.
 
     Args:
@@ -50,39 +71,30 @@ class PeCLR(nn.Module):
         self.translation = translation
         self.rotation = rotation
 
-    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            projections: (B, 2, D), two views per sample, not normalised; D is even.
-            view_from_crop: (B, 2, 3, 3), normalised coordinates: what augmentation did to each view.
-            joints_2d: (B, 2, 21, 2), pixels of the views; not used.
-
-        Returns:
-            Scalar, the same on all processes.
-        """
+    def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
+        """Compute the loss; D is even."""
         return contrast(self.undo(projections, view_from_crop), self.temperature)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
         check_shapes(projections, view_from_crop)
         matrices = at_least_float32(view_from_crop).flatten(0, 1)
-        # a view is 2 wide in normalised coordinates
+        # a view is 2 wide in normalized coordinates
         translation, angle = matrices[:, :2, 2] / 2, rotation_angle(matrices)
         if not self.translation:
             translation = torch.zeros_like(translation)
         if not self.rotation:
             angle = torch.zeros_like(angle)
-        points = as_points(unit(projections)).flatten(0, 1)
+        points = as_points(l2_normalize(projections)).flatten(0, 1)
         return undo_translation_rotation(points, translation, angle).reshape(projections.shape)
 
 
-class AffinePeCLR(nn.Module):
+class AffinePeCLR(Objective):
     """NT-Xent of the projections after each view's whole affine map, scale included, is undone on them.
 
-    Unlike the published inversion, this one is exact: projections are read as points in normalised coordinates
-    of the view, in its unit, so they are not normalised before, and the map's inverse is applied to them. If they
-    are points that move with the picture, those of two views agree with a cosine of 1. The head has to learn the
+    Unlike the published inversion, this one is exact: projections are read as points in normalized coordinates
+    of the view, in its unit, so they are not normalized before, and the map's inverse is applied to them. If they
+    are points that move with the image, those of two views agree with a cosine of 1. The head has to learn the
     unit in return, which `PeCLR` takes from the points themselves.
     """
 
@@ -90,8 +102,8 @@ class AffinePeCLR(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
-        """Compute the loss; see `PeCLR`."""
+    def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
+        """Compute the loss; D is even."""
         return contrast(self.undo(projections, view_from_crop), self.temperature)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:

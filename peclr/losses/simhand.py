@@ -2,8 +2,10 @@
 
 Lin et al., "SiMHand: Mining Similar Hands for Large-Scale 3D Hand Pose Pre-training", ICLR 2025 (arXiv
 2502.15251), §3.3, with linear weights. Weights multiply cosines: those of hands in unlike poses count less, in
-attraction as in repulsion. Meant for positives from different photographs, mined for their similarity.
+attraction as in repulsion. Meant for positives from different images, mined for their similarity.
 """
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,9 +13,8 @@ from torch import Tensor
 from peclr.collectives import max_over_processes, pairs_per_process, sum_over_processes
 from peclr.geometry.affine import at_least_float32
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.losses.contrast import gather_views, unit
-from peclr.losses.nt_xent import nt_xent_of_anchors
-from peclr.losses.objectives import PeCLR
+from peclr.losses.nt_xent import gather_views, l2_normalize, nt_xent_of_anchors
+from peclr.losses.objectives import Known, PeCLR
 
 
 class SiMHand(PeCLR):
@@ -33,6 +34,8 @@ class SiMHand(PeCLR):
         negative: Whether to weigh negative pairs. With neither, this is PeCLR.
     """
 
+    needs: ClassVar[frozenset[Known]] = frozenset({"joints_2d"})
+
     def __init__(
         self,
         temperature: float = 0.5,
@@ -45,32 +48,19 @@ class SiMHand(PeCLR):
         self.positive = positive
         self.negative = negative
 
-    def forward(self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            projections: (B, 2, D), two views per sample, not normalised; D is even.
-            view_from_crop: (B, 2, 3, 3), normalised coordinates: what augmentation did to each view.
-            joints_2d: (B, 2, 21, 2), pixels of the views; NaN where they are not known.
-
-        Returns:
-            Scalar, the same on all processes.
-
-        Raises:
-            ValueError: If there are no joints, or their shape is another one.
-        """
+    def forward(
+        self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None, **known: Tensor
+    ) -> Tensor:
+        """Compute the loss; D is even."""
         if joints_2d is None:
-            raise ValueError(
-                "SiMHand weighs pairs by their 2-D joints, and the batch has none: "
-                "set with_joints: true in the data module, or use PeCLR"
-            )
+            raise ValueError("SiMHand weighs pairs by their joints_2d (B, 2, 21, 2), and none were given")
         if joints_2d.shape != (*projections.shape[:2], NUM_JOINTS, 2):
             raise ValueError(
                 f"expected joints_2d (B, 2, {NUM_JOINTS}, 2) for projections {tuple(projections.shape)}, "
                 f"got {tuple(joints_2d.shape)}"
             )
         counts = pairs_per_process(len(projections))
-        views, own = gather_views(unit(self.undo(projections, view_from_crop)), counts)
+        views, own = gather_views(l2_normalize(self.undo(projections, view_from_crop)), counts)
         joints = gather_views(at_least_float32(joints_2d.detach()), counts).views
         weights = negative_weights(joints, own) if self.negative else None
         pull = positive_weights(joints)[own % (len(joints) // 2)] if self.positive else None

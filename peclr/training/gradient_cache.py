@@ -19,8 +19,12 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
 def project_in_micro_batches(
-    project: Callable[[Tensor], Tensor], views: Tensor, micro_batch: int, module: nn.Module, largest: int | None = None
-) -> Tensor:
+    project: Callable[[Tensor], tuple[Tensor, ...]],
+    views: Tensor,
+    micro_batch: int,
+    module: nn.Module,
+    largest: int | None = None,
+) -> tuple[Tensor, ...]:
     """Project views with the activations of one micro-batch in memory and the gradient of the whole batch.
 
     Each micro-batch is projected twice. BatchNorm in training normalises each with its own statistics, as on so
@@ -28,7 +32,7 @@ def project_in_micro_batches(
     the first. With BatchNorm in evaluation, projections and gradients are those of the whole batch.
 
     Args:
-        project: (b, 2, 3, S, S) views to (b, 2, D) projections.
+        project: (b, 2, 3, S, S) views to (b, 2, …) projections and what else an objective needs of the network.
         views: (B, 2, 3, S, S).
         micro_batch: Pairs projected at once, at most. Micro-batches are of equal size, give or take one.
         module: Whose layers `project` uses.
@@ -36,7 +40,7 @@ def project_in_micro_batches(
             SyncBatchNorm waits for each of the others' calls. By default B.
 
     Returns:
-        (B, 2, D).
+        What `project` returns, (B, 2, …) each.
     """
     parts = math.ceil((largest or len(views)) / micro_batch)
     if parts == 1 or len(views) < 2:
@@ -49,7 +53,7 @@ def project_in_micro_batches(
         checkpoint(project, part, use_reentrant=False, context_fn=contexts)
         for part in views.tensor_split(min(parts, len(views)))
     ]
-    return torch.cat(projections)
+    return tuple(torch.cat(parts) for parts in zip(*projections, strict=True))
 
 
 @contextmanager

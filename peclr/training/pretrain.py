@@ -8,10 +8,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from peclr.collectives import gather, pairs_per_process
 from peclr.data.samples import PairedViewBatch
+from peclr.losses.objectives import Objective
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.heads import ProjectionHead
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
@@ -28,7 +29,7 @@ class PretrainModule(pl.LightningModule):
 
     Args:
         encoder: the ResNet to train; what is kept afterwards.
-        objective: (projections (B, 2, D), view_from_crop (B, 2, 3, 3), joints_2d (B, 2, 21, 2) or None) -> loss.
+        objective: the loss of projections and of the geometry of their views.
         optimizer: any torch optimiser, called with parameter groups.
         lars: wrap the optimiser in LARS, as published.
         lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step, as
@@ -47,7 +48,7 @@ class PretrainModule(pl.LightningModule):
     def __init__(
         self,
         encoder: ResNetEncoder,
-        objective: nn.Module,
+        objective: Objective,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lars: bool = True,
         lr_scaling: Literal["sqrt", "none"] = "sqrt",
@@ -87,20 +88,35 @@ class PretrainModule(pl.LightningModule):
         Returns:
             (B, 2, D) raw projections.
         """
+        return self._project(views)[0]
+
+    def _project(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Projections (B, 2, D) of views (B, 2, 3, S, S), and the features (B, 2, F) that they are made from."""
         images = normalise_images(views.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-        projections: Tensor = self.projection_head(self.encoder(images))
-        return projections.view(-1, 2, projections.shape[-1])
+        features = self.encoder(images)
+        return self.projection_head(features).unflatten(0, (-1, 2)), features.unflatten(0, (-1, 2))
 
     def _shared_step(self, batch: PairedViewBatch, split: str) -> Tensor:
         views = batch["views"]
         if self.micro_batch is None:
-            projections = self(views)
+            projections, features = self._project(views)
         else:
             largest = max(pairs_per_process(len(views)))
-            projections = project_in_micro_batches(self, views, self.micro_batch, self, largest)
-        loss: Tensor = self.objective(projections, batch["view_from_crop"], batch.get("joints_2d"))
+            projections, features = project_in_micro_batches(self._project, views, self.micro_batch, self, largest)
+        loss: Tensor = self.objective(projections, batch["view_from_crop"], **self._known(batch, features))
         self.log(f"{split}/loss", loss, batch_size=len(views), prog_bar=True, sync_dist=split != "train")
         return loss
+
+    def _known(self, batch: PairedViewBatch, features: Tensor) -> dict[str, Tensor]:
+        """What the objective needs beside projections and geometry."""
+        known: dict[str, Tensor] = {"features": features}
+        known |= {name: batch[name] for name in ("joints_2d", "hand") if name in batch}
+        if missing := self.objective.needs - known.keys():
+            raise ValueError(
+                f"{type(self.objective).__name__} needs {', '.join(sorted(missing))} of the batch, which has none: "
+                "set with_joints: true in the data module, or choose another objective"
+            )
+        return {name: known[name] for name in self.objective.needs}
 
     def training_step(self, batch: PairedViewBatch) -> Tensor:
         """One contrastive step."""

@@ -16,12 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from peclr.collectives import gather, max_over_hosts, pairs_per_process
 from peclr.geometry.affine import compose, rotation, scaling, translation
-from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
+from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.training.pretrain import PretrainModule, false_negatives
 
-OBJECTIVES: dict[str, Callable[[], nn.Module]] = {
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "SimCLR": SimCLR,
     "PeCLR": PeCLR,
     "AffinePeCLR": AffinePeCLR,
@@ -53,7 +53,7 @@ def batch_of(pairs: int) -> dict[str, Tensor]:
 class OnFeatures(nn.Module):
     """The objective of a linear projection: the smallest model with parameters."""
 
-    def __init__(self, objective: nn.Module) -> None:
+    def __init__(self, objective: Objective) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.projection = nn.Linear(12, 16)
@@ -61,14 +61,15 @@ class OnFeatures(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss."""
-        loss: Tensor = self.objective(self.projection(batch["features"]), batch["view_from_crop"], batch["joints_2d"])
+        known = {name: batch[name] for name in self.objective.needs}
+        loss: Tensor = self.objective(self.projection(batch["features"]), batch["view_from_crop"], **known)
         return loss
 
 
 class OnViews(nn.Module):
     """A training step of the real module, without a trainer to log to; BatchNorm in evaluation."""
 
-    def __init__(self, objective: nn.Module, micro_batch: int | None) -> None:
+    def __init__(self, objective: Objective, micro_batch: int | None) -> None:
         super().__init__()
         torch.manual_seed(0)
         encoder = ResNetEncoder("resnet18", width=0.125)

@@ -120,7 +120,7 @@ def test_hands_in_one_pose_weigh_as_in_peclr(projections: Tensor, joints: Tensor
 
 
 def test_a_batch_without_joints_is_refused(projections: Tensor) -> None:
-    with pytest.raises(ValueError, match="the batch has none: set with_joints: true"):
+    with pytest.raises(ValueError, match="weighs pairs by their joints_2d"):
         SiMHand()(projections, IDENTITY)
 
 

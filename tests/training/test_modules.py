@@ -13,7 +13,7 @@ from torch import nn
 
 from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
@@ -49,7 +49,7 @@ def labelled(embedded_hands: Path) -> LabelledHandDataModule:
 
 @pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
 def test_the_pretraining_loss_is_the_objective_of_the_projections(
-    pairs: PairedViewDataModule, objective: nn.Module
+    pairs: PairedViewDataModule, objective: Objective
 ) -> None:
     module = PretrainModule(tiny_encoder(), objective)
     batch = next(iter(pairs.train_dataloader()))

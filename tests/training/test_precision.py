@@ -13,7 +13,7 @@ from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.geometry.camera import back_project, inverse_intrinsics, project
 from peclr.geometry.pose25d import from_25d, root_depth
-from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
+from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
@@ -136,7 +136,7 @@ MIN_GRADIENT_COSINE = 0.85
 @pytest.mark.parametrize(
     "objective", [SimCLR(), PeCLR(), AffinePeCLR()], ids=lambda objective: type(objective).__name__
 )
-def test_a_pretraining_step_in_bfloat16_agrees_with_float32(pairs: Any, objective: torch.nn.Module) -> None:
+def test_a_pretraining_step_in_bfloat16_agrees_with_float32(pairs: Any, objective: Objective) -> None:
     torch.manual_seed(0)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.25), objective)
     (loss, gradient), (rough_loss, rough_gradient) = (step(module, pairs, bfloat16) for bfloat16 in (False, True))

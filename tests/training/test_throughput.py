@@ -11,11 +11,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities import move_data_to_device
-from torch import nn
+from torch import Tensor, nn
 
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.callbacks import FiniteLoss, SparingProgressBar
@@ -60,15 +60,15 @@ def tiny(**options: Any) -> ResNetEncoder:
 
 @pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
 @pytest.mark.parametrize("micro_batch", [None, 2])
-def test_pretraining_steps_never_wait_for_the_device(objective: nn.Module, micro_batch: int | None) -> None:
+def test_pretraining_steps_never_wait_for_the_device(objective: Objective, micro_batch: int | None) -> None:
     """Tensors on `meta` have no values: asking for one, as .item() or a branch does, raises."""
     step(PretrainModule(tiny(), objective, micro_batch=micro_batch).to("meta"), paired_batch("meta"))
 
 
 def test_asking_for_a_value_is_caught() -> None:
     class Waits(SimCLR):
-        def forward(self, *arguments: Any) -> torch.Tensor:
-            loss: torch.Tensor = super().forward(*arguments)
+        def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
+            loss = super().forward(projections, view_from_crop)
             assert loss > 0
             return loss
 

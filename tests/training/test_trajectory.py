@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
-from peclr.losses.objectives import PeCLR, SimCLR
+from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.schedule import optimizer_batch
@@ -75,7 +75,7 @@ def assert_same_course(results: list[dict[str, object]], prefix: str = "") -> No
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
 @pytest.mark.parametrize("objective", [SimCLR, PeCLR])
-def test_pre_training_takes_the_same_course(objective: type[nn.Module], embedded_hands: Path, tmp_path: Path) -> None:
+def test_pre_training_takes_the_same_course(objective: type[Objective], embedded_hands: Path, tmp_path: Path) -> None:
     results = []
     for processes in (1, 2):
         torch.manual_seed(0)
