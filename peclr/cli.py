@@ -18,6 +18,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from peclr.data import datamodules
 from peclr.losses import objectives, pose, simhand
+from peclr.runs import aliases
 from peclr.runs.checkpoint_io import DurableCheckpointIO
 from peclr.runs.checkpointing import RunCheckpoints
 from peclr.runs.durable import check_checkpoint
@@ -157,7 +158,8 @@ def run_lightning(arguments: list[str]) -> int:
             seed_everything_default=0,
             # the samplers divide an epoch among processes themselves, so that its order does not depend on their number
             trainer_defaults={"use_distributed_sampler": False},
-            args=arguments,
+            parser_kwargs={"parser_mode": aliases.config_mode()},
+            args=[aliases.renewed_argument(word) for word in arguments],
         )
     except SIGTERMException as stop:  # before training; Lightning would call that a success
         raise SystemExit(128 + signal.SIGTERM) from stop

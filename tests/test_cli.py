@@ -15,6 +15,7 @@ import yaml
 
 from peclr.__main__ import main
 from peclr.data.samples import PairedViewBatch
+from peclr.runs import aliases
 from peclr.training import PretrainModule
 
 CONF = Path(__file__).parent / "conf"
@@ -62,6 +63,22 @@ def test_the_saved_config_repeats_the_run(pretrained: Path, tmp_path: Path) -> N
     first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (pretrained, again))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_run_of_the_version_before_is_resumed_under_its_old_names(
+    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "old"
+    shutil.copytree(pretrained, run)
+    config = (run / "config.yaml").read_text()
+    assert "peclr.data.sources.freihand.FreiHAND" in config
+    (run / "config.yaml").write_text(config.replace("peclr.data.sources.freihand", "peclr.data.freihand"))
+    aliases._report.cache_clear()
+    again = ["fit", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
+    assert main([*again, f"--run_dir={run}", "--trainer.max_epochs=3"]) == 0
+    assert "old name peclr.data.freihand.FreiHAND: now peclr.data.sources.freihand" in capsys.readouterr().err
+    saved = next(run.glob("config-*.yaml")).read_text()
+    assert "peclr.data.freihand.FreiHAND" not in saved
 
 
 def test_a_folder_with_a_run_in_it_is_not_overwritten(

@@ -85,6 +85,7 @@ def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataM
     from jsonargparse import ArgumentParser
 
     from peclr.data import datamodules
+    from peclr.runs.aliases import config_mode, renewed_argument
 
     try:
         contents = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -92,9 +93,9 @@ def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataM
         raise ValueError(f"{config} cannot be read: {error}") from error
     if not isinstance(contents, dict) or "data" not in contents:
         raise ValueError(f"{config}: expected a config with `data`")
-    parser = ArgumentParser(prog="peclr inspect")
+    parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode())
     parser.add_subclass_arguments(pl.LightningDataModule, "data", required=True)
-    parsed = parser.parse_args([f"--data={json.dumps(contents['data'])}", *overrides])
+    parsed = parser.parse_args([f"--data={json.dumps(contents['data'])}", *map(renewed_argument, overrides)])
     module = parser.instantiate_classes(parsed).data
     if not isinstance(module, datamodules.PairedViewDataModule | datamodules.LabelledHandDataModule):
         raise ValueError(f"{config}: data is a {type(module).__name__}, of which there are no views to draw")

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
+
+from peclr.runs.aliases import renewed
 
 # What the published networks were trained on, and a fine-tuning run by default; pixels.
 PUBLISHED_VIEW_SIZE = 224
@@ -60,7 +62,7 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected the mapping of a run's config, found a {type(config).__name__}")
-    return config
+    return cast("dict[str, Any]", renewed(config))
 
 
 def view_size_of(checkpoint: Path) -> int:

@@ -1,0 +1,72 @@
+"""Names in the configs of older runs, and what they are called now: the one place that knows."""
+
+import sys
+from functools import cache
+from typing import Any, Final
+
+_DATA: Final = "peclr.data"
+# old class path, or old short name of a class → class path now
+CLASSES: Final[dict[str, str]] = {
+    f"{_DATA}.backgrounds.ReplaceBackground": f"{_DATA}.views.backgrounds.ReplaceBackground",
+    f"{_DATA}.freihand.FreiHAND": f"{_DATA}.sources.freihand.FreiHAND",
+    f"{_DATA}.pairing.AcrossVersions": f"{_DATA}.loading.pairing.AcrossVersions",
+    f"{_DATA}.pairing.SameImage": f"{_DATA}.loading.pairing.SameImage",
+    f"{_DATA}.pairing.Similar": f"{_DATA}.loading.pairing.Similar",
+    f"{_DATA}.photos.Photos": f"{_DATA}.sources.image_files.Photos",
+    f"{_DATA}.prepared_crops.PreparedCrops": f"{_DATA}.sources.crops.PreparedCrops",
+    f"{_DATA}.selection.SelectedHands": f"{_DATA}.sources.selection.SelectedHands",
+    f"{_DATA}.videos.Videos": f"{_DATA}.sources.videos.Videos",
+    f"{_DATA}.youtube3d.YouTube3DHands": f"{_DATA}.sources.youtube3d.YouTube3DHands",
+}
+# (class path now, old argument) → argument now
+OPTIONS: Final[dict[tuple[str, str], str]] = {}
+
+
+def renamed(class_path: str) -> str:
+    """The present path of a class; an old one is reported once on stderr."""
+    now = CLASSES.get(class_path, class_path)
+    if now != class_path:
+        _report(class_path, now)
+    return now
+
+
+def renewed(config: Any) -> Any:
+    """A copy of a config, or of a part of one, with present names of classes and of their arguments."""
+    if isinstance(config, list):
+        return [renewed(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: renewed(part) for key, part in config.items()}
+    if isinstance(path := config.get("class_path"), str):
+        path = config["class_path"] = renamed(path)
+        if isinstance(given := config.get("init_args"), dict):
+            config["init_args"] = {_renamed_option(path, name): value for name, value in given.items()}
+    return config
+
+
+def renewed_argument(word: str) -> str:
+    """A word of the command line whose value, after the last =, may be an old class path."""
+    option, equals, value = word.rpartition("=")
+    return f"{option}{equals}{renamed(value)}" if "." in value or option.endswith("class_path") else word
+
+
+def config_mode() -> str:
+    """The mode in which a parser of jsonargparse reads YAML with old names; registered by the call."""
+    import yaml
+    from jsonargparse import get_loader, set_loader
+
+    read = get_loader("yaml")
+    set_loader("peclr", lambda text: renewed(read(text)), (yaml.YAMLError,))
+    return "peclr"
+
+
+def _renamed_option(class_path: str, name: str) -> str:
+    now = OPTIONS.get((class_path, name), name)
+    if now != name:
+        _report(name, now)
+    return now
+
+
+@cache
+def _report(old: str, now: str) -> None:
+    print(f"peclr: config uses the old name {old}: now {now}", file=sys.stderr)

@@ -1,0 +1,64 @@
+"""Names of older runs go on working: the table is complete in itself, and configs are read through it."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from peclr.data.sources.freihand import FreiHAND
+from peclr.drawing.views import read_data_module
+from peclr.runs import aliases
+from peclr.runs.layout import read_run_config
+
+
+@pytest.fixture(autouse=True)
+def _nothing_reported_yet() -> None:
+    aliases._report.cache_clear()
+
+
+@pytest.mark.parametrize(("old", "now"), aliases.CLASSES.items())
+def test_present_paths_lead_to_classes_and_old_ones_nowhere(old: str, now: str) -> None:
+    module, _, name = now.rpartition(".")
+    assert isinstance(getattr(import_module(module), name), type)
+    assert old not in aliases.CLASSES.values(), "an alias of an alias"
+    with pytest.raises(ModuleNotFoundError):
+        import_module(old.rpartition(".")[0])
+
+
+def test_names_change_at_any_depth_and_nothing_else_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(aliases.CLASSES, "a.Old", "a.New")
+    monkeypatch.setitem(aliases.OPTIONS, ("a.New", "keep"), "min_side")
+    old = {"class_path": "a.Old", "init_args": {"keep": 3, "other": "a.Old"}}
+    new = {"class_path": "a.New", "init_args": {"min_side": 3, "other": "a.Old"}}
+    kept = {"class_path": "a.Other", "init_args": {"keep": 1}, "keep": None}
+    assert aliases.renewed({"data": [old, kept], "n": 1.5}) == {"data": [new, kept], "n": 1.5}
+    aliases.renewed(old)
+    assert capsys.readouterr().err.splitlines() == [
+        "peclr: config uses the old name a.Old: now a.New",
+        "peclr: config uses the old name keep: now min_side",
+    ], "each is reported once"
+
+
+@pytest.mark.parametrize("given", ["file", "command line"])
+def test_a_config_with_old_class_paths_is_read(
+    given: str, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = {"class_path": "peclr.data.freihand.FreiHAND", "init_args": {"root": str(embedded_hands)}}
+    data = {"class_path": "PairedViewDataModule", "init_args": {"batch_size": 4, "sources": source}}
+    overrides = []
+    if given == "command line":
+        overrides = [f"--data.sources.class_path={source['class_path']}", f"--data.sources.root={embedded_hands}"]
+        data["init_args"] = {"batch_size": 4}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"data": data}))
+    module = read_data_module(path, overrides)
+    module.setup("fit")
+    assert "uses the old name peclr.data.freihand.FreiHAND: now" in capsys.readouterr().err
+    assert read_run_config(path)["data"]["class_path"] == "PairedViewDataModule"
+    if given == "file":
+        assert read_run_config(path)["data"]["init_args"]["sources"]["class_path"] == (
+            f"{FreiHAND.__module__}.{FreiHAND.__qualname__}"
+        )
