@@ -20,7 +20,7 @@ from peclr.data.loading.pairing import Pairing, PairingName, pairing_of
 from peclr.data.loading.skipping import OnBadImage, SkipList, first_readable
 from peclr.data.rng import RandomStreams
 from peclr.data.samples import HandSample, HandSource, LabelledItem, PairedViewItem
-from peclr.data.views.backgrounds import Backgrounds, Behind, ReplaceBackground
+from peclr.data.views.backgrounds import Backgrounds, NewBackground, ReplaceBackground
 from peclr.data.views.geometric import (
     Border,
     GeometryRange,
@@ -110,14 +110,15 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         keep = pixels_to_keep(self.view_size, min(view.scale for view in geometry))
         first = source.read(images[0], keep)
         samples = first, first if images[1] == images[0] else source.read(images[1], keep)
-        behind = [None, None] if self._backgrounds is None else self._backgrounds.draw(epoch, index, number, images)
+        drawn = self._backgrounds and self._backgrounds.draw(epoch, index, number, images)
+        backgrounds = drawn or (None, None)
         views = np.empty((2, 3, self.view_size, self.view_size), np.uint8)
         matrices = np.empty((2, 2, 3, 3), np.float32)
         for view in (0, 1):
             box = samples[view]["crop_box"]
             crop = geometry[view].view_from_crop(float(box[2] - box[0]))
             matrix = view_from_image(crop, box, self.view_size)
-            _render(samples[view], matrix, self._recolour, stream, self.border, views[view], behind[view])
+            _render(samples[view], matrix, self._recolour, stream, self.border, views[view], backgrounds[view])
             matrices[0, view], matrices[1, view] = matrix, crop
         item: PairedViewItem = {
             "views": torch.from_numpy(views),
@@ -250,15 +251,18 @@ def _render(
     stream: np.random.Generator,
     border: Border,
     out: NDArray[np.uint8],
-    behind: Behind | None = None,
+    background: NewBackground | None = None,
 ) -> None:
     """Warps, perhaps replaces the background, recolours, and writes the view to `out` (3, S, S)."""
     reduced = "photo_from_image" in sample
     view_from_pixels = view_from_photo @ sample["photo_from_image"] if reduced else view_from_photo
-    if behind is None:
-        view = warp(sample["image"], view_from_pixels, out.shape[-1], border)
-    else:
-        view = behind.render(sample, view_from_photo, view_from_pixels)
+    view = warp(sample["image"], view_from_pixels, out.shape[-1], border)
+    if background is not None:
+        (height, width), masked = sample["image"].shape[:2], background.outline.shape
+        if not reduced and masked != (height, width):
+            mask = f"{masked[1]} × {masked[0]} px"
+            raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
+        view = background.behind(view, view_from_photo)
     if recolour is not None:
         view = recolour(view, stream)
     cv2.split(view, list(out))

@@ -90,7 +90,7 @@ class HandSource(ABC):
         raise ValueError(f"{self.name} has no masks of its hands, without which backgrounds cannot be replaced")
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
-        """Reads where a hand is in its photographs: (H, W) at full size, 255 where it shows.
+        """Reads where a hand is in its photographs: (H, W) at full size, 1 where it shows, else 0.
 
         Sources whose versions of a hand show it at different places have no masks.
         """

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.headers import check_image_files
-from peclr.data.sources.images import read_grey, read_picture
+from peclr.data.sources.images import read_mask, read_picture
 from peclr.data.sources.layouts import freihand_labels, prepare_command, prepared_kind
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.geometry.camera import check_intrinsics, project
@@ -124,7 +124,7 @@ class FreiHAND(HandSource):
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """See `HandSource`."""
-        return read_grey(self.root / self.split / "mask" / f"{hand:08d}.jpg")
+        return read_mask(self.root / self.split / "mask" / f"{hand:08d}.jpg")
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HandSource`."""

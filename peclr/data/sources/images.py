@@ -86,9 +86,18 @@ def read_picture(
     return Picture(image, image.shape[1], image.shape[0])
 
 
-def read_grey(path: str | Path) -> NDArray[np.uint8]:
-    """Reads an image file as grey levels, (H, W), uint8; a mask for example. Errors as of `read_image`."""
-    return _decode(path, _read_bytes(path), 0)
+def read_mask(path: str | Path) -> NDArray[np.uint8]:
+    """Read a mask: (H, W), 1 where it is brighter than middle gray or, in a mask of 0 and 1, than black; else 0.
+
+    Raises:
+        BadImageError: As for `read_image`, or if the mask shows nothing.
+    """
+    gray = _decode(path, _read_bytes(path), 0)
+    brightest = int(gray.max())
+    mask = gray > (0 if brightest == 1 else 127)
+    if not mask.any():
+        raise BadImageError(f"{path}: this mask shows no hand; its brightest pixel is {brightest}, expected 255 or 1")
+    return mask.astype(np.uint8)
 
 
 def _read_bytes(path: str | Path) -> bytes:

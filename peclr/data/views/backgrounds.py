@@ -1,29 +1,27 @@
 """Another background for a view: the hand stays where it is, pixel for pixel, and everything around it is replaced.
 
-Views of one photograph share what is behind the hand, and a network can tell them from others by that alone. With a
-mask of the hand, each view gets a background of its own. It is not turned and shifted with the view: nothing but the
-hand tells the view's geometry.
+Views of one image share what is behind the hand, and a network can recognize them by that alone. With a mask of the
+hand, each view gets a background of its own. It does not turn and shift with the view: only the hand shows how the
+view was made.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import RandomStreams
-from peclr.data.samples import HandSample, HandSource
+from peclr.data.samples import HandSource
 from peclr.data.sources.image_files import Photos
-from peclr.data.views.background_bank import BackgroundBank
-from peclr.data.views.geometric import Matrix, warp
-from peclr.data.views.hand_outlines import HandOutlines, Outline
+from peclr.data.views.geometric import Matrix
 
 Image = NDArray[np.uint8]
 
-# From one half to the whole becomes from nothing to the whole: pixels at the outline that are partly of the old
-# background, of a green screen for example, would be a fringe.
-_INWARDS: Final = np.clip(2 * np.arange(256) - 255, 0, 255).astype(np.uint8)
+_MARGIN: Final = 1.25  # of the side of a view: a background is larger, and each view shows another part of it
+_PAIRS_PER_NEW: Final = 1024  # pairs of an epoch for each background that is new in it: every process makes them all
+_RIM: Final = 0.03  # of an image's side, painted over around a hand for its shadow and its soft edge
 
 
 class ReplaceBackground:
@@ -38,12 +36,11 @@ class ReplaceBackground:
 
         Args:
             probability: Of each view.
-            folder: Photographs to take backgrounds from; by default the sources' own, their hands painted over.
+            folder: Images to take backgrounds from; by default the sources' own, their hands painted over.
             feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards:
-                half of an outline's pixels are of the old background.
-            bank: Number of backgrounds that views of an epoch draw from, each another part of one; with every epoch
-                some are exchanged. They are decoded once and kept, as one for each view would cost as much as all the
-                rest of it: 256 for views of 128 px are 20 MB in each worker.
+                half of an outline's pixels are of the old background, a green screen for example.
+            bank: Number of backgrounds that views of an epoch draw from; some are exchanged with every epoch. They are
+                decoded once and kept: 256 for views of 128 px are 20 MB in each worker.
         """
         if not 0 <= probability <= 1:
             raise ValueError(f"probability {probability} is not a probability")
@@ -54,111 +51,132 @@ class ReplaceBackground:
         self.probability, self.folder, self.feather, self.bank = probability, folder, feather, bank
 
 
-class Behind(NamedTuple):
-    """What to show behind a hand.
+class Outline(NamedTuple):
+    """Where a hand is in an image: a kilobyte, drawn in a tenth of the time that its mask takes to be decoded.
 
     Attributes:
-        background: (S, S, 3), RGB, of the size of the view.
-        outline: Of the hand in the photograph.
-        feather: See `ReplaceBackground`.
+        shape: Height and width of the image at full size, px.
+        points: (P, 1, 2), float32, px: the corners of all polygons, one after another. What is inside an odd number of
+            them is hand, as there may be gaps between fingers and several parts.
+        ends: Of each polygon but the last.
     """
 
-    background: Image
+    shape: tuple[int, int]
+    points: NDArray[np.float32]
+    ends: tuple[int, ...]
+
+    @classmethod
+    def of(cls, mask: Image) -> Self:
+        """The outline of a mask (H, W) of 0 and 1, half a pixel at most from it."""
+        contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        polygons = [cv2.approxPolyDP(contour, 0.5, True) for contour in contours]
+        ends = np.cumsum([len(polygon) for polygon in polygons])[:-1]
+        return cls((mask.shape[0], mask.shape[1]), np.concatenate(polygons).astype(np.float32), tuple(ends.tolist()))
+
+    def draw(self, matrix: Matrix, size: int) -> Image:
+        """The hand in a square of `size` px, 255 or 0; the matrix takes pixels of the image to those of the square."""
+        corners = cv2.transform(self.points, 16 * matrix[:2]).astype(np.int32)  # in 1/16 px
+        hand = np.zeros((size, size), np.uint8)
+        cv2.fillPoly(hand, np.split(corners, self.ends), 255, shift=4)
+        return hand
+
+
+class NewBackground(NamedTuple):
+    """What to show behind a hand, (S, S, 3) RGB, and where the hand is in its image."""
+
+    image: Image
     outline: Outline
     feather: int
 
-    def render(self, sample: HandSample, view_from_photo: Matrix, view_from_pixels: Matrix) -> Image:
-        """Renders a view, of the photograph only what shows the hand.
-
-        Args:
-            sample: What the view is taken from.
-            view_from_photo: (3, 3), pixels of the view ← pixels of the photograph at full size.
-            view_from_pixels: (3, 3), pixels of the view ← pixels of the sample's image.
-
-        Returns:
-            (S, S, 3), before photometric augmentation.
-
-        Raises:
-            ValueError: If mask and photograph differ in size.
-        """
-        height, width = sample["image"].shape[:2]
-        if "photo_from_image" not in sample and (self.outline.height, self.outline.width) != (height, width):
-            mask = f"{self.outline.width} × {self.outline.height} px"
-            raise ValueError(f"{sample['id']}: the mask has {mask}, the picture {width} × {height}")
-        view = self.background.copy()
-        corners = self.outline.transformed(view_from_photo)
-        left, top, width, height = self._around(corners, len(view))
-        if not (width > 0 and height > 0):
-            return view
-        hand = self.outline.fill(corners, (left, top), (width, height))
+    def behind(self, view: Image, view_from_image: Matrix) -> Image:
+        """Replace in a view (S, S, 3) what is not the hand; the matrix takes pixels of the image at full size."""
+        hand = self.outline.draw(view_from_image, len(view))
         if self.feather:
-            blur = 2 * self.feather + 1
-            hand = cv2.blur(hand, (blur, blur)).astype(np.uint8, copy=False)
-        weight = cv2.cvtColor(cv2.LUT(hand, _INWARDS), cv2.COLOR_GRAY2RGB)
-        part_from_view = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]])
-        front = warp(sample["image"], part_from_view @ view_from_pixels, (width, height))
-        part = view[top : top + height, left : left + width]
+            hand = cv2.blur(hand, (2 * self.feather + 1,) * 2).astype(np.uint8, copy=False)
+            hand = cv2.subtract(hand, cv2.bitwise_not(hand)).astype(np.uint8, copy=False)  # inwards: half becomes none
+        weight = cv2.cvtColor(hand, cv2.COLOR_GRAY2RGB)
         # in 8 bits throughout: cv2.blendLinear needs floats and takes twice as long
-        back = cv2.multiply(part, np.invert(weight, dtype=np.uint8), scale=1 / 255)
-        cv2.add(cv2.multiply(front, weight, scale=1 / 255), back, dst=part)
-        return view
-
-    def _around(self, corners: NDArray[np.float32], size: int) -> tuple[int, int, int, int]:
-        """Left, top, width and height of the part of the view that the hand and its blurred edge are in."""
-        if not len(corners):
-            return 0, 0, 0, 0
-        x, y, width, height = cv2.boundingRect(corners)
-        rim = self.feather + 1
-        left, top = max(x - rim, 0), max(y - rim, 0)
-        return left, top, min(x + width + rim, size) - left, min(y + height + rim, size) - top
+        back = cv2.multiply(self.image, cv2.bitwise_not(weight), scale=1 / 255)
+        return cv2.add(cv2.multiply(view, weight, scale=1 / 255), back).astype(np.uint8, copy=False)
 
 
 class Backgrounds:
-    """Draws backgrounds for views of one size."""
+    """Draws backgrounds for views of one size.
+
+    Each epoch has a bank of backgrounds, a window on an endless sequence that depends on the seed alone.
+    """
 
     def __init__(
         self, settings: ReplaceBackground, sources: Sequence[HandSource], size: int, pairs: int, seed: int
     ) -> None:
-        """Looks for the masks, and for photographs if a folder is given.
+        """Looks for masks, and for images if a folder is given; ValueError where there are none.
 
         Args:
             settings: See there.
             sources: Of the views.
             size: Side of the views, px.
-            pairs: How many items there are.
+            pairs: Of an epoch.
             seed: Of everything random.
-
-        Raises:
-            ValueError: If a source has no masks; the message names it.
         """
         for source in sources:
             source.check_masks()
-        self._settings, self._sources = settings, sources
-        self._outlines = [HandOutlines(source) for source in sources]
-        own = settings.folder is None
-        donors = sources if settings.folder is None else [Photos(settings.folder)]
-        self._bank = BackgroundBank(donors, self._outlines if own else None, size, settings.bank, pairs, seed)
-        self._streams, self._pairs = RandomStreams("background", seed), pairs
-        self._epoch, self._drawn = -1, np.empty((0, 2, 5), np.float32)  # the numbers of an epoch
+        self._settings, self._sources, self._size = settings, sources, size
+        self._donors = sources if settings.folder is None else [Photos(settings.folder)]
+        self._new = min(settings.bank, max(1, pairs // _PAIRS_PER_NEW))
+        self._rng, self._rng_of_bank = RandomStreams("background", seed), RandomStreams("bank", seed)
+        self._made, self._outlines = dict[int, Image](), dict[tuple[int, int], Outline]()
 
-    def draw(self, epoch: int, index: int, source: int, images: tuple[int, int]) -> list[Behind | None]:
-        """What is to be behind the hands of an item's two views; None leaves a view as it is.
-
-        Its random numbers are apart from those of the views, which keep their geometry and colours.
+    def draw(self, epoch: int, index: int, source: int, images: tuple[int, int]) -> list[NewBackground | None]:
+        """Draw a background for each of the two views of an item, or None to keep the original.
 
         Args:
             epoch: From 0.
-            index: Of the item.
+            index: Of the item; geometry and colors of its views are drawn elsewhere and stay the same.
             source: Number of the source that it is from.
             images: Indices into the source, which may be the same.
         """
-        if epoch != self._epoch:
-            # all at once: to jump to each item's numbers would cost as much as to draw a hand's outline
-            drawn = self._streams.at(epoch).random((self._pairs, 2, 5), np.float32)
-            self._epoch, self._drawn = epoch, drawn
-        behind: list[Behind | None] = [None, None]
-        for view, (chance, *place) in enumerate(self._drawn[index].tolist()):
+        new: list[NewBackground | None] = [None, None]
+        for view, (chance, *place) in enumerate(self._rng.at(epoch, index).random((2, 5)).tolist()):
             if chance < self._settings.probability:
-                outline = self._outlines[source].of(self._sources[source].hand_of(images[view]))
-                behind[view] = Behind(self._bank.draw(epoch, *place), outline, self._settings.feather)
-        return behind
+                hand = self._sources[source].hand_of(images[view])
+                if (source, hand) not in self._outlines:
+                    self._outlines[source, hand] = Outline.of(self._sources[source].read_mask(hand))
+                image = self._part(epoch, *place)
+                new[view] = NewBackground(image, self._outlines[source, hand], self._settings.feather)
+        return new
+
+    def _part(self, epoch: int, which: float, right: float, down: float, side: float) -> Image:
+        """A part (S, S, 3) of one of the epoch's backgrounds, from four numbers in [0, 1)."""
+        first = epoch * self._new
+        number = first + int(which * self._settings.bank)
+        if number not in self._made:
+            self._made = {made: image for made, image in self._made.items() if made >= first}
+            self._made[number] = self._make(number)
+        left, top = (int(share * (len(self._made[number]) - self._size + 1)) for share in (right, down))
+        part = self._made[number][top : top + self._size, left : left + self._size]
+        # OpenCV takes five times as long where rows are not next to each other
+        return cv2.flip(part, 1).astype(np.uint8, copy=False) if side < 0.5 else part.copy()
+
+    def _make(self, number: int) -> Image:
+        """The square in the middle of any donor's image, its hand painted over."""
+        rng = self._rng_of_bank.at(0, number)
+        donor = self._donors[int(rng.integers(len(self._donors)))]
+        index, side = int(rng.integers(len(donor))), round(_MARGIN * self._size)
+        square = _middle(donor.read(index, 2 * side)["image"], side)
+        if self._settings.folder is not None:
+            return square
+        hand = _middle(donor.read_mask(donor.hand_of(index)), side)
+        if hand.any():
+            cv2.fillConvexPoly(hand, cv2.convexHull(cv2.findNonZero(hand)), 1)
+        rim = np.ones((2 * max(1, round(_RIM * side)) + 1,) * 2, np.uint8)
+        return cv2.inpaint(square, cv2.dilate(hand, rim), 3, cv2.INPAINT_TELEA).astype(np.uint8, copy=False)
+
+
+def _middle(image: Image, side: int) -> Image:
+    """The square in the middle of an image (H, W, …), resized."""
+    height, width = image.shape[:2]
+    length = min(height, width)
+    top, left = (height - length) // 2, (width - length) // 2
+    square = image[top : top + length, left : left + length]
+    method = cv2.INTER_AREA if length > side else cv2.INTER_LINEAR
+    return cv2.resize(square, (side, side), interpolation=method).astype(np.uint8, copy=False)

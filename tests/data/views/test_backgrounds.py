@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from peclr.data.datamodules import PairedViewDataModule
@@ -16,10 +17,8 @@ from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import Photos
 from peclr.data.sources.selection import SelectedHands
-from peclr.data.views.background_bank import BackgroundBank
-from peclr.data.views.backgrounds import ReplaceBackground
+from peclr.data.views.backgrounds import Backgrounds, Outline, ReplaceBackground
 from peclr.data.views.geometric import GeometryRange
-from peclr.data.views.hand_outlines import HandOutlines, trace
 from peclr.data.views.photometric import Photometric
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def masks_of(dataset: PairedViewDataset, key: tuple[int, int]) -> list[Tensor]:
     item = dataset[key]
     source, images = dataset.images_of(key)
     masks = [
-        cv2.warpAffine(source.read_mask(source.hand_of(image)), matrix[:2].double().numpy(), (64, 64))
+        cv2.warpAffine(255 * source.read_mask(source.hand_of(image)), matrix[:2].double().numpy(), (64, 64))
         for image, matrix in zip(images, item["view_from_image"], strict=True)
     ]
     return [torch.from_numpy(mask) for mask in masks]
@@ -151,12 +150,31 @@ def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:
         views(Photos(tmp_path / "*.png"), ALWAYS)
 
 
-def test_masks_of_another_size_are_refused(layout: "Layout") -> None:
-    (layout.root / "training/mask").mkdir()
+def write_masks(layout: "Layout", mask: NDArray[np.uint8]) -> FreiHAND:
+    (layout.root / "training/mask").mkdir(exist_ok=True)
     for hand in range(6):
-        cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), np.zeros((56, 112), np.uint8))
-    with pytest.raises(ValueError, match="00000007: the mask has 112 × 56 px, the picture 112 × 112"):
-        views(FreiHAND(layout.root), ALWAYS)[0, 7]
+        cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), mask, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    return FreiHAND(layout.root)
+
+
+def test_masks_of_another_size_are_refused(layout: "Layout") -> None:
+    source = write_masks(layout, np.full((56, 112), 255, np.uint8))
+    with pytest.raises(ValueError, match="00000007: the mask has 112 × 56 px, the image 112 × 112"):
+        views(source, ALWAYS)[0, 7]
+
+
+def test_masks_that_show_no_hand_are_refused(layout: "Layout") -> None:
+    source = write_masks(layout, np.full((112, 112), 3, np.uint8))
+    with pytest.raises(ValueError, match=r"mask/0000000\d\.jpg: this mask shows no hand; its brightest pixel is 3"):
+        views(source, ALWAYS)[0, 1]
+
+
+def test_masks_of_zeros_and_ones_are_those_of_black_and_white(layout: "Layout") -> None:
+    mask = np.zeros((112, 112), np.uint8)
+    mask[16:64, 32:80] = 1
+    ones = write_masks(layout, mask).read_mask(3)
+    assert (ones == mask).all()
+    assert (write_masks(layout, 255 * mask).read_mask(3) == ones).all()
 
 
 @pytest.mark.parametrize("wrong", [{"probability": 1.1}, {"feather": -1}, {"bank": 0}])
@@ -183,9 +201,8 @@ def test_outlines_keep_gaps_parts_and_places() -> None:
     cv2.circle(mask, (40, 45), 12, 0, -1)
     cv2.circle(mask, (95, 40), 15, 255, -1)
     turned = np.array([[0.8, 0.6, -20], [-0.6, 0.8, 50], [0, 0, 1]])
-    outline = trace(mask)
-    drawn = outline.fill(outline.transformed(turned), (10, 20), (70, 60))
-    expected = cv2.warpAffine(mask, turned[:2], (80, 80))[20:80, 10:80] > 127
+    drawn = Outline.of(mask // 255).draw(turned, 80)
+    expected = cv2.warpAffine(mask, turned[:2], (80, 80)) > 127
     assert ((drawn > 0) != expected).mean() < 0.04  # a pixel along the edges
     inner = cv2.erode(expected.astype(np.uint8), np.ones((5, 5))) > 0
     outer = cv2.dilate(expected.astype(np.uint8), np.ones((5, 5))) > 0
@@ -194,13 +211,15 @@ def test_outlines_keep_gaps_parts_and_places() -> None:
 
 
 def test_a_bank_moves_on_with_the_epochs(hands: FreiHAND) -> None:
-    donors = [hands]
+    def images(bank: Backgrounds, epoch: int) -> list[bytes]:
+        return [bank._part(epoch, which / 4, 0, 0, 1).tobytes() for which in range(4)]
 
-    def pictures(bank: BackgroundBank, epoch: int) -> list[bytes]:
-        return [bank.draw(epoch, which / 4, 0, 0, 1).tobytes() for which in range(4)]
+    def bank() -> Backgrounds:
+        return Backgrounds(always(bank=4), [hands], 32, 100, seed=0)
 
-    bank = BackgroundBank(donors, [HandOutlines(hands)], 32, 4, 100, seed=0)
-    first, second, later = pictures(bank, 0), pictures(bank, 1), pictures(bank, 9)
+    moving = bank()
+    first, second, later = images(moving, 0), images(moving, 1), images(moving, 9)
     assert second[:3] == first[1:]
     assert {*later} != {*first}
-    assert pictures(BackgroundBank(donors, [HandOutlines(hands)], 32, 4, 100, seed=0), 1) == second
+    assert len(moving._made) <= 4
+    assert images(bank(), 1) == second
