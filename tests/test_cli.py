@@ -72,13 +72,13 @@ def test_a_run_of_the_version_before_is_resumed_under_its_old_names(
     shutil.copytree(pretrained, run)
     config = (run / "config.yaml").read_text()
     assert "peclr.data.sources.freihand.FreiHAND" in config
-    (run / "config.yaml").write_text(config.replace("peclr.data.sources.freihand", "peclr.data.freihand"))
+    (run / "config.yaml").write_text(config.replace("data.sources.freihand", "data.freihand"))
     aliases._report.cache_clear()
     again = ["fit", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
     assert main([*again, f"--run_dir={run}", "--trainer.max_epochs=3"]) == 0
-    assert "old name peclr.data.freihand.FreiHAND: now peclr.data.sources.freihand" in capsys.readouterr().err
+    assert "data.freihand.FreiHAND: now peclr.data.sources.freihand" in capsys.readouterr().err
     saved = next(run.glob("config-*.yaml")).read_text()
-    assert "peclr.data.freihand.FreiHAND" not in saved
+    assert "data.freihand.FreiHAND" not in saved
 
 
 def test_a_folder_with_a_run_in_it_is_not_overwritten(

@@ -1,33 +1,25 @@
 """Weights in and out: published checkpoints, torchvision's, our own runs; torchvision, safetensors, ONNX, a card."""
 
-from peclr.checkpoints.card import ModelCard
-from peclr.checkpoints.files import read_state_dict
-from peclr.checkpoints.layouts import CoverageReport
-from peclr.checkpoints.loading import (
-    LoadedEncoder,
-    LoadedPoseNet,
-    holds_pose_net,
-    load_encoder,
-    load_encoder_weights,
-    load_pose_net,
-    load_pose_net_weights,
-)
-from peclr.checkpoints.onnx_file import export_onnx
-from peclr.checkpoints.saving import export_safetensors, export_torchvision, file_metadata
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CoverageReport",
-    "LoadedEncoder",
-    "LoadedPoseNet",
-    "ModelCard",
-    "export_onnx",
-    "export_safetensors",
-    "export_torchvision",
-    "file_metadata",
-    "holds_pose_net",
-    "load_encoder",
-    "load_encoder_weights",
-    "load_pose_net",
-    "load_pose_net_weights",
-    "read_state_dict",
-]
+if TYPE_CHECKING:
+    from peclr.checkpoints.loading import load_encoder, load_pose_net
+    from peclr.checkpoints.onnx_file import export_onnx
+    from peclr.checkpoints.saving import export_safetensors, export_torchvision
+
+__all__ = ["export_onnx", "export_safetensors", "export_torchvision", "load_encoder", "load_pose_net"]
+_HOMES = {
+    "load_encoder": "loading",
+    "load_pose_net": "loading",
+    "export_onnx": "onnx_file",
+    "export_safetensors": "saving",
+    "export_torchvision": "saving",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a function, and PyTorch with it, when it is asked for: `peclr export --help` does without."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

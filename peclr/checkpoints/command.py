@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # `--help` must not import torch
-    from peclr.checkpoints import CoverageReport, ModelCard
+    from peclr.checkpoints.card import ModelCard
+    from peclr.checkpoints.layouts import CoverageReport
     from peclr.models.encoders import ResNetEncoder
     from peclr.models.pose_net import PoseNet25D
 
@@ -89,7 +90,7 @@ def export(
         FileNotFoundError: there is no such checkpoint.
         ValueError: a format is asked for that the weights do not allow, or a package is missing.
     """
-    from peclr.checkpoints import ModelCard
+    from peclr.checkpoints.card import ModelCard
     from peclr.runs.layout import find_checkpoint, read_run_config, run_folder, view_size_of
 
     checkpoint = find_checkpoint(run)
@@ -113,7 +114,7 @@ def export(
 
 def _load(checkpoint: Path) -> Weights:
     """A pose network if there is one; an encoder otherwise."""
-    from peclr.checkpoints import holds_pose_net, load_encoder_weights, load_pose_net_weights
+    from peclr.checkpoints.loading import holds_pose_net, load_encoder_weights, load_pose_net_weights
     from peclr.models.encoders import ResNetEncoder
 
     if holds_pose_net(checkpoint):
@@ -141,7 +142,8 @@ def _choose(weights: Weights, formats: list[str] | None) -> list[str]:
 
 def _write(weights: Weights, card: ModelCard, formats: list[str], out: Path) -> ModelCard:
     """Write the files; returns the card that lists them."""
-    from peclr.checkpoints import export_onnx, export_safetensors, export_torchvision, file_metadata
+    from peclr.checkpoints import export_onnx, export_safetensors, export_torchvision
+    from peclr.checkpoints.saving import file_metadata
 
     files: dict[Path, str] = {}
     metadata = file_metadata(card.name, card.view_size)

@@ -10,7 +10,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from peclr.checkpoints import load_encoder_weights
+from peclr.checkpoints.loading import load_encoder_weights
 from peclr.data.samples import LabelledBatch
 from peclr.losses.pose import PoseLoss
 from peclr.metrics.pose import pose_metrics

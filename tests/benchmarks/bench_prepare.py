@@ -42,12 +42,12 @@ def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
         write_freihand(freihand)
         gigabytes = (films / "youtube_train.json").stat().st_size / 1e9
         seconds, peak = timed(
-            "from pathlib import Path; from peclr.data.packing import pack", _pack("youtube3d", films)
+            "from pathlib import Path; from peclr.data.prepare.packing import pack", _pack("youtube3d", films)
         )
-        timed("from pathlib import Path; from peclr.data.packing import pack", _pack("freihand", freihand))
+        timed("from pathlib import Path; from peclr.data.prepare.packing import pack", _pack("freihand", freihand))
         opened = [
-            timed("from peclr.data.youtube3d import YouTube3DHands", f"YouTube3DHands({str(films)!r})")[0],
-            timed("from peclr.data.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
+            timed("from peclr.data.sources.youtube3d import YouTube3DHands", f"YouTube3DHands({str(films)!r})")[0],
+            timed("from peclr.data.sources.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
         ]
     return [
         {"name": "prepare_youtube3d_peak_gb", "value": peak, "unit": "GB", "target": 3.0},

@@ -12,14 +12,8 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from peclr.checkpoints import (
-    export_safetensors,
-    holds_pose_net,
-    load_encoder,
-    load_encoder_weights,
-    load_pose_net,
-    load_pose_net_weights,
-)
+from peclr.checkpoints import export_safetensors, load_encoder, load_pose_net
+from peclr.checkpoints.loading import holds_pose_net, load_encoder_weights, load_pose_net_weights
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.heads import ProjectionHead
 from peclr.models.pose_net import PoseNet25D

@@ -116,7 +116,7 @@ def test_configs_without_views_are_refused(tmp_path: Path) -> None:
 
 def test_help_is_light() -> None:
     code = (
-        "import sys; from peclr.report.inspection import inspect_main\n"
+        "import sys; from peclr.drawing.views import inspect_main\n"
         "try: inspect_main(['--help'])\nexcept SystemExit: assert 'torch' not in sys.modules, 'torch was imported'"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
