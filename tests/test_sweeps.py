@@ -1,6 +1,7 @@
 """Sweeps run here: what they expand to, and what becomes of runs that end, fail, are stopped, and are tried again."""
 
 import csv
+import datetime
 import json
 import os
 import signal
@@ -110,8 +111,16 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"method": "bayes"}, "bayes"),
+        ({"method": "annealing"}, "grid|random|bayes"),
         ({"method": "random"}, "run_cap"),
+        ({"method": "bayes"}, "run_cap"),
+        (
+            {"method": "bayes", "run_cap": 2, "parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.5]}}},
+            "probabilities",
+        ),
+        ({"early_terminate": {"type": "envelope", "min_iter": 1}}, "hyperband"),
+        ({"early_terminate": {"type": "hyperband"}}, "min_iter"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9}}, "max_iter and s"),
         ({"metric": None}, "metric"),
         ({"command": ["${interpreter}", "program.py"]}, "${args}"),
         ({"command": ["${args_json}", "${args}"]}, "${args_json}"),
@@ -121,9 +130,12 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
         ({"parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "nested"),
         ({"parameters": {"x": {"distribution": "beta", "a": 1, "b": 1}}}, "beta"),
         ({"parameters": {"x": {"distribution": "uniform", "min": "1e-3", "max": 1}}}, "1.0e-3"),
-        ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "logarithm"),
-        ({"parameters": {"x": {"distribution": "uniform", "min": 2, "max": 1}}}, "more than max"),
-        ({"parameters": {"x": {"values": [1, 2], "probabilities": 0.5}}}, "do not sum to 1"),
+        ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "0 < min"),
+        ({"parameters": {"x": {"distribution": "uniform", "min": 2, "max": 1}}}, "min ≤ max"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": 0.5}}}, "sum to 1"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.4]}}}, "sum to 1"),
+        ({"parameters": {"x": {"distribution": "q_uniform", "min": 1, "max": 2, "q": 0}}}, "q > 0"),
+        ({"parameters": {"x": {"values": [datetime.date(2020, 1, 2)]}}}, "quotes"),
         ({"parameters": {"--x": {"value": 1}}}, "without dashes"),
         ({"paramters": {}}, "paramters"),
     ],

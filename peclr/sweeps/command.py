@@ -6,9 +6,9 @@ from pathlib import Path
 
 from peclr.sweeps.names import run_names
 from peclr.sweeps.plan import Sweep, read_sweep, with_overrides
-from peclr.sweeps.processes import folder_options
 from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
 from peclr.sweeps.runner import Options, run_sweep
+from peclr.sweeps.runs import folder_options
 
 
 def sweep_main(arguments: list[str]) -> int:
@@ -18,7 +18,7 @@ def sweep_main(arguments: list[str]) -> int:
         arguments: what follows `peclr sweep`.
 
     Returns:
-        0 if every run has finished, 1 if some failed; what the user can mend raises.
+        0 if every run has finished or was stopped early, 1 if not; what the user can fix raises.
     """
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
@@ -38,21 +38,21 @@ def sweep_main(arguments: list[str]) -> int:
     if options.max_runs is not None and options.max_runs < 1:
         parser.error(f"--max-runs {options.max_runs}: expected at least 1")
     if known.dry_run:
-        _tell(sweep, options)
+        _show(sweep, options)
         return 0
-    if sweep.early_terminate:
-        print("early_terminate is done by W&B's server; here, every run goes to its end")
-    return _summarise(sweep, options.out, run_sweep(sweep, options))
+    return _summarize(sweep, options.out, run_sweep(sweep, options))
 
 
-def _tell(sweep: Sweep, options: Options) -> None:
+def _show(sweep: Sweep, options: Options) -> None:
     """Print the commands, one per line, as a shell takes them."""
+    if sweep.method == "bayes":
+        raise ValueError("--dry-run: bayes search has no plan; what it runs depends on results")
     runs = sweep.runs(options.max_runs, options.seed)
     for name, values in zip(run_names(sweep, runs), runs, strict=True):
         print(shlex.join([*sweep.words(values), *folder_options(options.out / name)]))
 
 
-def _summarise(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
+def _summarize(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
     print(f"\n{table(outcomes, sweep.metric, sweep.varying)}\n\n{out / JSON_NAME}\n{out / CSV_NAME}")
     finished = [outcome for outcome in outcomes if outcome.status == "finished"]
     without = [outcome for outcome in finished if sweep.metric.name not in outcome.metrics]

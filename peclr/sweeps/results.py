@@ -14,7 +14,7 @@ from peclr.sweeps.plan import Metric, Values
 
 JSON_NAME: Final = "sweep.json"
 CSV_NAME: Final = "sweep.csv"
-Status = Literal["waiting", "finished", "interrupted", "failed"]
+Status = Literal["waiting", "running", "finished", "pruned", "interrupted", "failed"]
 # Whose scores stand for a run in tables that compare runs, the first that it has.
 _SPLITS: Final = ("test", "val", "probe")
 _SCORES: Final = ("error_2d_px", "root_relative_epe_mm", "pa_epe_mm")
