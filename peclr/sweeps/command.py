@@ -59,9 +59,13 @@ def _summarize(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
     if without:
         logged = sorted({name for outcome in without for name in outcome.metrics})
         print(f"{len(without)} runs have no {sweep.metric.name}; they have: {', '.join(logged) or 'no metrics'}")
-    if len(finished) == len(outcomes):
+    left = [outcome for outcome in outcomes if outcome.status not in ("finished", "pruned")]
+    if not left:
         return 0
-    print(f"{len(outcomes) - len(finished)} of {len(outcomes)} runs did not finish; the same command tries them again")
+    elsewhere = sum(outcome.status == "running" for outcome in left)
+    print(f"{len(left)} of {len(outcomes)} runs did not finish; the same command tries them again")
+    if elsewhere:
+        print(f"{elsewhere} of them goes on elsewhere, and is left to it")
     print(f"their output: {out / 'logs'}")
     return 1
 

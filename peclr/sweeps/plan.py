@@ -39,8 +39,9 @@ class Metric(Struct, frozen=True):
 
 
 class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
-    """Early termination: after `first` values of the metric, and each time there are `eta` times as many, a run goes on
-    if it is among the best 1 / eta. What W&B calls strict is always so here.
+    """Early termination: after `first` values of the metric, and eta times as many, and so on, the best 1 / eta go on.
+
+    What W&B calls strict is always so here.
     """
 
     type: Annotated[str, Meta(pattern="^hyperband$")]
@@ -178,7 +179,9 @@ def _read(name: str, given: Any) -> Sweep:
     parameters = given.get("parameters") if isinstance(given, dict) else None
     if not isinstance(parameters, dict) or not parameters:
         raise ValueError("expected a sweep: method, metric, command, and parameters as {NAME: {values: [...]}, ...}")
-    sweep = convert({**given, "name": name, "parameters": {}}, Sweep)
+    command = given.get("command")
+    words = [str(word) for word in command] if isinstance(command, list) else command
+    sweep = convert({**given, "name": name, "parameters": {}, "command": words}, Sweep)
     if _ARGS not in sweep.command:
         raise ValueError(f"command is {list(sweep.command)}; one of its words has to be {_ARGS}")
     for word in sweep.command:

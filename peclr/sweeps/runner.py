@@ -136,10 +136,8 @@ class _Session:
         for run in self._runs:
             if not self.study.keep(run.claim):  # another machine does it, as this one has slept for long
                 run.kill()
-            elif self.sweep.early_terminate and not run.hopeless:
-                run.hopeless = self.study.is_hopeless(run.claim, self._history(run.claim))
-                if run.hopeless:
-                    run.stop()
+            elif self._is_hopeless(run):
+                run.stop()
 
     def _begin(self, claim: Claim) -> None:
         """Start the process of a run, unless it has finished and was not noted: a sweep may be killed in between."""
@@ -175,11 +173,13 @@ class _Session:
             self._free_gpus.append(run.gpu)
         outcome.seconds += time.monotonic() - run.started
         outcome.error = None
-        if status == 0:
-            outcome.status = "finished"
-            self._read_results(outcome)
-        elif run.hopeless:
+        hopeless = self._is_hopeless(run)  # also of one that has finished: others are judged by it
+        if status == 0 and self._read_results(outcome):
+            pass
+        elif hopeless and run.asked:
             outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: self._history(run.claim)[-1]}
+        elif status == 0:
+            outcome.status = "finished"
         elif status in _STOPPED:
             outcome.status = "interrupted"
         else:
@@ -197,6 +197,11 @@ class _Session:
         if metrics is not None:
             outcome.status, outcome.metrics, outcome.error = "finished", metrics, None
         return metrics is not None
+
+    def _is_hopeless(self, run: _Run) -> bool:
+        if self.sweep.early_terminate and not run.hopeless:
+            run.hopeless = self.study.is_hopeless(run.claim, self._history(run.claim))
+        return run.hopeless
 
     def _history(self, claim: Claim) -> list[float]:
         return read_history(self.options.out / claim.outcome.run, self.sweep.metric.name)

@@ -179,9 +179,10 @@ class Study:
 
     def _all(self, trials: dict[str, FrozenTrial]) -> list[Outcome]:
         """What is known of all runs, in the order of the sweep."""
-        known = self._known | {run: outcome for run, trial in trials.items() if (outcome := _noted(trial))}
+        known = {run: outcome for run, trial in trials.items() if (outcome := _noted(trial))}
         if self._cap:
             return list(known.values())
+        known = self._known | known
         for planned in self._planned:
             there = known.setdefault(planned.run, replace(planned))
             if there.values != planned.values:
