@@ -457,6 +457,19 @@ def test_a_folder_of_version_0_1_is_read_and_gone_on_with(write: Write) -> None:
         assert again or after[name] == row
 
 
+def test_a_damaged_journal_is_named_and_can_be_done_without(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write(parameters={"x": {"values": [1, 3]}}))
+    assert main(["sweep", path, "--out=out"]) == 0
+    with Path("out/study.journal").open("a") as journal:
+        journal.write('{"op_code": 3, "worker')
+        journal.write('{"op_code": 4}\n')
+    assert main(["sweep", path, "--out=out"]) == 2
+    assert "study.journal is damaged" in capsys.readouterr().err
+    Path("out/study.journal").unlink()
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert {row["attempts"] for row in rows(Path("out")).values()} == {1}
+
+
 def short(name: str) -> str:
     return ",".join(name.split(",")[:2])
 

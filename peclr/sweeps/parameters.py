@@ -17,16 +17,17 @@ if TYPE_CHECKING:  # `--help` imports neither
 
 Value = Any  # what YAML can say, but null
 
-# Of each distribution, what it takes: in `_choices`, these words are its fields.
+_NUMBERS: Final = "min ≤ max, both numbers (1.0e-3 rather than 1e-3, which YAML takes for text)"
+# Of each distribution, its fields and what they have to be; q may be left out.
 _TAKES: Final = {
-    "constant": "value",
-    "categorical": "values in a list",
-    "categorical_w_probabilities": "values and as many probabilities which sum to 1",
-    "int_uniform": "whole numbers min ≤ max",
-    "uniform": "numbers min ≤ max (1.0e-3 rather than 1e-3, which YAML takes for text)",
-    "q_uniform": "numbers min ≤ max and q > 0",
-    "log_uniform_values": "numbers 0 < min ≤ max (1.0e-3 rather than 1e-3, which YAML takes for text)",
-    "q_log_uniform_values": "numbers 0 < min ≤ max and q > 0",
+    "constant": ({"value"}, "value"),
+    "categorical": ({"values"}, "values, a list"),
+    "categorical_w_probabilities": ({"values", "probabilities"}, "values and their probabilities, which sum to 1"),
+    "int_uniform": ({"min", "max"}, "min ≤ max, both whole"),
+    "uniform": ({"min", "max"}, _NUMBERS),
+    "q_uniform": ({"min", "max", "q"}, f"{_NUMBERS}, and q > 0"),
+    "log_uniform_values": ({"min", "max"}, f"0 < {_NUMBERS}"),
+    "q_log_uniform_values": ({"min", "max", "q"}, f"0 < {_NUMBERS}, and q > 0"),
 }
 
 
@@ -95,9 +96,12 @@ def read_parameter(given: object) -> Parameter:
     distribution = str(fields.pop("distribution", None) or _inferred(fields))
     if distribution not in _TAKES:
         raise ValueError(f"distribution {distribution!r}; expected one of {', '.join(_TAKES)}")
-    parameter = (_range if "uniform" in distribution else _choices)(distribution, fields)
+    known, takes = _TAKES[distribution]
+    parameter = None
+    if known - {"q"} <= fields.keys() <= known:
+        parameter = _range(distribution, **fields) if "min" in known else _choices(**fields)
     if parameter is None:
-        raise ValueError(f"{distribution} takes {_TAKES[distribution]}; got {fields}")
+        raise ValueError(f"{distribution} takes {takes}; got {fields}")
     return parameter
 
 
@@ -113,12 +117,10 @@ def _inferred(fields: dict[str, Any]) -> str:
     return "int_uniform" if types == {int} else "uniform"
 
 
-def _choices(distribution: str, fields: dict[str, Any]) -> Parameter | None:
-    """The parameter; None if these are not the distribution's fields."""
-    choices = [fields.get("value")] if distribution == "constant" else fields.get("values")
-    weights = fields.get("probabilities")
-    count = len(choices) if isinstance(choices, list) else 0
-    if fields.keys() != set(_TAKES[distribution].split()) & {"value", "values", "probabilities"} or not count:
+def _choices(values: Any = None, value: Any = None, probabilities: Any = None) -> Parameter | None:
+    """The parameter with these fields; None if they are not what they have to be."""
+    choices = [value] if values is None else values
+    if not isinstance(choices, list) or not choices:
         return None
     if _holds_null(choices):
         raise ValueError("null would reach the command as the word None; write the text 'null'")
@@ -126,14 +128,12 @@ def _choices(distribution: str, fields: dict[str, Any]) -> Parameter | None:
         json.dumps(choices, allow_nan=False)
     except (TypeError, ValueError):
         raise ValueError(f"{choices} cannot be noted as JSON; write dates and the like in quotes") from None
-    if weights is None:
+    if probabilities is None:
         return Parameter(choices)
-    numbers = (
-        isinstance(weights, list) and len(weights) == count and all(type(part) in (int, float) for part in weights)
-    )
-    if not numbers or len(weights) != count or min(weights) < 0 or not math.isclose(sum(weights), 1):
+    if not isinstance(probabilities, list) or not all(type(part) in (int, float) for part in probabilities):
         return None
-    return Parameter(choices, weights)
+    sums_to_one = min(probabilities, default=-1) >= 0 and math.isclose(sum(probabilities), 1)
+    return Parameter(choices, probabilities) if sums_to_one and len(probabilities) == len(choices) else None
 
 
 def _holds_null(value: Value) -> bool:
@@ -141,15 +141,13 @@ def _holds_null(value: Value) -> bool:
     return value is None or any(map(_holds_null, parts))
 
 
-def _range(distribution: str, fields: dict[str, Any]) -> Parameter | None:
-    """The parameter; None if these are not the distribution's fields."""
+def _range(distribution: str, min: Any, max: Any, q: Any = 1) -> Parameter | None:  # noqa: A002 (W&B's names)
+    """The parameter with these fields; None if they are not what they have to be."""
     whole, log = distribution == "int_uniform", "log_" in distribution
-    low, high, step = fields.get("min"), fields.get("max"), fields.get("q", 1)
-    known = fields.keys() <= ({"min", "max", "q"} if distribution.startswith("q_") else {"min", "max"})
-    if not known or not all(type(number) in ((int,) if whole else (int, float)) for number in (low, high, step)):
+    if not all(type(number) in ((int,) if whole else (int, float)) for number in (min, max, q)):
         return None
-    if not (-math.inf < low <= high < math.inf and step > 0 and (low > 0 or not log)):
+    if not (-math.inf < min <= max < math.inf and q > 0 and (min > 0 or not log)):
         return None
     if whole:
-        return Parameter(range(low, high + 1))
-    return Parameter(low=float(low), high=float(high), log=log, step=step if distribution.startswith("q_") else None)
+        return Parameter(range(min, max + 1))
+    return Parameter(low=float(min), high=float(max), log=log, step=q if distribution.startswith("q_") else None)

@@ -92,6 +92,11 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Names of the parameters that runs can differ in, in the file's order."""
         return [name for name, given in self.parameters.items() if given.choices is None or len(given.choices) > 1]
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a folder is for, which stays the same as long as its runs can be compared."""
+        return {"sweep": self.name, "method": self.method, "command": list(self.command)}
+
     def cap(self, most: int | None) -> int:
         """The number of runs of a search.
 

@@ -7,13 +7,11 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peclr.sweeps.names import shown
-from peclr.sweeps.plan import Sweep
 from peclr.sweeps.results import Outcome
 from peclr.sweeps.runs import folder_options, last_line, put_aside, read_history, read_metrics
 from peclr.sweeps.study import Claim, Study
@@ -28,44 +26,24 @@ _LIBRARY_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _STOPPED: Final = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a sweep is run.
+def run_sweep(study: Study, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
+    """Do what is not done yet, and what no other process does in the same folder; `study.outcomes` says what came out.
 
-    Attributes:
-        out: its folder.
+    Args:
+        study: of the sweep.
         jobs: runs at a time.
-        gpus: identifiers of GPUs, one for each run at a time; None leaves all GPUs to every run.
-        max_runs: no more runs than these.
-        seed: of a search.
-    """
-
-    out: Path
-    jobs: int = 1
-    gpus: tuple[str, ...] | None = None
-    max_runs: int | None = None
-    seed: int = 0
-
-
-def run_sweep(sweep: Sweep, options: Options) -> list[Outcome]:
-    """Do what is not done yet, and what no other process does in the same folder.
-
-    Returns:
-        The outcomes of all runs, in the order of the sweep.
+        gpus: identifiers of GPUs, one for each run at a time; empty leaves all GPUs to every run.
 
     Raises:
-        ValueError: the folder is another sweep's, or the sweep cannot be run.
         KeyboardInterrupt: Ctrl-C; runs have saved their checkpoints, and all that is known is written.
         SystemExit: SIGTERM, which ends it in the same way.
     """
-    study = Study(sweep, options.out, options.max_runs, options.seed)
-    (options.out / LOGS).mkdir(exist_ok=True)
-    session = _Session(sweep, options, study)
+    (study.out / LOGS).mkdir(exist_ok=True)
+    session = _Session(study, jobs, gpus)
     with _signals_noted(session.signals):
         session.run()
     if session.signals:
         raise KeyboardInterrupt if session.signals[0] == signal.SIGINT else SystemExit(128 + session.signals[0])
-    return study.outcomes
 
 
 @dataclass
@@ -94,11 +72,11 @@ class _Run:
 class _Session:
     """The runs of this process: as many at a time as asked for, until nothing is left or somebody asks to stop."""
 
-    def __init__(self, sweep: Sweep, options: Options, study: Study) -> None:
-        self.sweep, self.options, self.study = sweep, options, study
+    def __init__(self, study: Study, jobs: int, gpus: Sequence[str]) -> None:
+        self.study, self.sweep, self.jobs = study, study.sweep, jobs
         self.signals: list[int] = []
         self._runs: list[_Run] = []
-        self._free_gpus = list(options.gpus or ())
+        self._free_gpus: list[str | None] = [*gpus] or [None] * jobs
 
     def run(self) -> None:
         """Do all there is to do."""
@@ -107,7 +85,7 @@ class _Session:
         with tqdm(unit="run", total=len(self.study.outcomes)) as bar:
             try:
                 while True:
-                    while not self.signals and len(self._runs) < self.options.jobs and (claim := self.study.claim()):
+                    while not self.signals and len(self._runs) < self.jobs and (claim := self.study.claim()):
                         self._begin(claim)
                     bar.total = len(self.study.outcomes)
                     bar.n = sum(outcome.status in ("finished", "pruned") for outcome in self.study.outcomes)
@@ -142,20 +120,19 @@ class _Session:
     def _begin(self, claim: Claim) -> None:
         """Start the process of a run, unless it has finished and was not noted: a sweep may be killed in between."""
         outcome = claim.outcome
-        folder, log = self.options.out / outcome.run, self.options.out / LOGS / f"{outcome.run}.log"
+        folder, log = self.study.out / outcome.run, self.study.out / LOGS / f"{outcome.run}.log"
         try:
             if self._read_results(outcome):
                 return self.study.note(claim)
             put_aside(folder)
             outcome.attempts += 1
             with log.open("ab") as output:
-                gpu = self._free_gpus.pop(0) if self.options.gpus else None
                 process = subprocess.Popen(
                     [*self.sweep.words(outcome.values), *folder_options(folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._environment(gpu)},
+                    env={**os.environ, **self._environment(self._free_gpus[0])},
                     process_group=0,
                     pass_fds=(claim.file.fileno(),),
                 )
@@ -163,14 +140,13 @@ class _Session:
             outcome.status, outcome.error = "failed", str(error)
             self._note(claim)
         else:
-            self._runs.append(_Run(claim, process, gpu, time.monotonic()))
+            self._runs.append(_Run(claim, process, self._free_gpus.pop(0), time.monotonic()))
 
     def _end(self, run: _Run) -> None:
         """Note how a run has ended."""
         outcome, status = run.claim.outcome, run.process.returncode
         self._runs.remove(run)
-        if run.gpu is not None:
-            self._free_gpus.append(run.gpu)
+        self._free_gpus.append(run.gpu)
         outcome.seconds += time.monotonic() - run.started
         outcome.error = None
         hopeless = self._is_hopeless(run)  # also of one that has finished: others are judged by it
@@ -183,14 +159,14 @@ class _Session:
         elif status in _STOPPED:
             outcome.status = "interrupted"
         else:
-            log = self.options.out / LOGS / f"{outcome.run}.log"
+            log = self.study.out / LOGS / f"{outcome.run}.log"
             outcome.status, outcome.error = "failed", last_line(log) or f"exit status {status}"
         self._note(run.claim)
 
     def _read_results(self, outcome: Outcome) -> bool:
         """Whether a run has results, of whatever kind, which are then noted."""
         try:
-            metrics = read_metrics(self.options.out / outcome.run)
+            metrics = read_metrics(self.study.out / outcome.run)
         except ValueError as error:
             outcome.status, outcome.error = "failed", str(error)
             return True
@@ -204,7 +180,7 @@ class _Session:
         return run.hopeless
 
     def _history(self, claim: Claim) -> list[float]:
-        return read_history(self.options.out / claim.outcome.run, self.sweep.metric.name)
+        return read_history(self.study.out / claim.outcome.run, self.sweep.metric.name)
 
     def _note(self, claim: Claim) -> None:
         from tqdm import tqdm
@@ -220,8 +196,8 @@ class _Session:
         environment = {"WANDB_MODE": os.environ.get("WANDB_MODE", "offline")}
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        if self.options.jobs > 1:
-            threads = max(1, (os.cpu_count() or 1) // self.options.jobs)
+        if self.jobs > 1:
+            threads = max(1, (os.cpu_count() or 1) // self.jobs)
             environment |= {name: str(threads) for name in _LIBRARY_THREADS if name not in os.environ}
         return environment
 
