@@ -439,6 +439,35 @@ def test_early_termination_stops_a_run_that_lags_behind(
     assert main(["sweep", path, "--out=out"]) == 0, "it is done with"
 
 
+def test_a_run_that_diverges_is_stopped_and_noted(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peclr.sweeps.runner.LOOK_SECONDS", 0.1)
+    path = str(write(parameters={"x": {"values": [1]}}, early_terminate={"type": "hyperband", "min_iter": 2}))
+    Path("program.py").write_text(EPOCHS.replace("{step},{options['x']}", "{step},nan"))
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert statuses(Path("out")) == {"run": "pruned"}
+    assert rows(Path("out"))["run"]["metrics"] == {"val/score": None}
+
+
+def test_a_run_that_was_taken_for_dead_is_the_others(write: Write) -> None:
+    sweep = read_sweep(write(parameters={"x": {"values": [1]}}, early_terminate={"type": "hyperband", "min_iter": 1}))
+    ours = Study(sweep, Path("out"), max_runs=None, seed=0)
+    claim = ours.claim()
+    assert claim is not None
+    assert ours.keep(claim)
+    Path("out/held/run").unlink()  # as if this machine had slept, and its lock could not be seen
+    theirs = Study(sweep, Path("out"), max_runs=None, seed=0)
+    again = theirs.claim()
+    assert again is not None
+    assert not ours.keep(claim)
+    assert not ours.is_hopeless(claim, [1.0, 2.0])
+    claim.outcome.status = "failed"
+    ours.note(claim)
+    assert statuses(Path("out")) == {"run": "running"}
+    again.outcome.status, again.outcome.metrics = "finished", {"val/score": 1.0}
+    theirs.note(again)
+    assert statuses(Path("out")) == {"run": "finished"}
+
+
 def test_a_folder_of_version_0_1_is_read_and_gone_on_with(write: Write) -> None:
     write()
     old = Path(__file__).parent / "reference" / "sweep_v0.1"

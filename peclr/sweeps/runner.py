@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from peclr.sweeps.names import shown
 from peclr.sweeps.results import Outcome
-from peclr.sweeps.runs import folder_options, last_line, put_aside, read_history, read_metrics
+from peclr.sweeps.runs import finite, folder_options, last_line, put_aside, read_history, read_metrics
 from peclr.sweeps.study import Claim, Study
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ class _Session:
         if status == 0 and self._read_results(outcome):
             pass
         elif hopeless and run.asked:
-            outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: self._history(run.claim)[-1]}
+            last = finite(self._history(run.claim)[-1])
+            outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: last}
         elif status == 0:
             outcome.status = "finished"
         elif status in _STOPPED:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -43,9 +45,14 @@ def read_metrics(folder: Path) -> dict[str, float | None] | None:
         return None
     try:
         metrics: Any = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-        return {str(name): None if value is None else float(value) for name, value in metrics.items()}
+        return {str(name): finite(float("nan" if value is None else value)) for name, value in metrics.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the results of a run: {error!r}") from error
+
+
+def finite(value: float) -> float | None:
+    """The value as strict JSON can hold it."""
+    return value if math.isfinite(value) else None
 
 
 def read_history(folder: Path, metric: str) -> list[float]:
@@ -55,8 +62,9 @@ def read_history(folder: Path, metric: str) -> list[float]:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         complete = [line for line in lines if line.endswith("\n")]  # half a number is another number
         for number, row in enumerate(csv.DictReader(complete)):
-            if row.get(metric):
-                values[float(row.get("step") or number)] = float(row[metric])
+            with contextlib.suppress(ValueError):  # of another program, perhaps: nothing to stop all runs for
+                if row.get(metric):
+                    values[float(row.get("step") or number)] = float(row[metric])
     return [value for _, value in sorted(values.items())]
 
 

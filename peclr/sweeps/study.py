@@ -126,7 +126,7 @@ class Study:
     def is_hopeless(self, claim: Claim, values: list[float]) -> bool:
         """Whether early termination ends a run that has had these values of the metric."""
         early = self.sweep.early_terminate
-        for value in values[claim.judged :]:
+        for value in values[claim.judged :] if self.keep(claim) else ():
             claim.judged += 1
             claim.trial.report(value, claim.judged)
             if early and claim.judged < (early.max_iter or math.inf) and claim.trial.should_prune():
