@@ -83,7 +83,7 @@ SUBCOMMANDS = {
         _deferred("peclr.checkpoints.command", "export_main"),
     ),
     "sweep": Subcommand(
-        "run a grid or random search written for W&B, without an account",
+        "run a search written for W&B, on one machine or several, without an account",
         _deferred("peclr.sweeps.command", "sweep_main"),
     ),
     "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),

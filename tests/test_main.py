@@ -7,7 +7,7 @@ import pytest
 
 from peclr.__main__ import SUBCOMMANDS, main
 
-HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy"}
+HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy", "optuna"}
 
 
 LIGHT = ["synth", "prepare", "doctor", "predict", "evaluate", "export", "report", "sweep"]

@@ -1,13 +1,16 @@
 """Sweeps run here: what they expand to, and what becomes of runs that end, fail, are stopped, and are tried again."""
 
 import csv
+import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ import pytest
 import yaml
 
 from peclr.__main__ import main
+from peclr.sweeps.lock import STALE_SECONDS, hold, is_held
 from peclr.sweeps.names import run_names
-from peclr.sweeps.plan import read_sweep, with_overrides
+from peclr.sweeps.plan import Sweep, read_sweep, with_overrides
+from peclr.sweeps.study import Study
 
 CONF = Path(__file__).parent / "conf"
 # Stands in for `peclr fit`: scores `x`, fails where x is 2 unless mended, notes its options, and resumes like a run.
@@ -32,13 +37,14 @@ run.mkdir(parents=True, exist_ok=True)
 if options["x"] == "2" and not pathlib.Path("mended").exists():
     print("on its way")
     sys.exit("two is bad")
-if pathlib.Path("slow").exists() and "ckpt_path" not in options:
+slow = pathlib.Path("slow")
+if slow.exists() and options["x"] in slow.read_text() and "ckpt_path" not in options:
     def save(*_):
         (run / "checkpoints").mkdir()
         (run / "checkpoints" / "last.ckpt").write_text("")
         sys.exit(130)
     signal.signal(signal.SIGINT, save)
-    pathlib.Path("started").touch()
+    pathlib.Path("started").write_text(str(os.getpid()))
     time.sleep(60)
 (run / "results.json").write_text(json.dumps({"metrics": {"val/score": float(options["x"]), "val/pa_epe_mm": 5}}))
 """
@@ -110,8 +116,16 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"method": "bayes"}, "bayes"),
+        ({"method": "annealing"}, "grid|random|bayes"),
         ({"method": "random"}, "run_cap"),
+        ({"method": "bayes"}, "run_cap"),
+        (
+            {"method": "bayes", "run_cap": 2, "parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.5]}}},
+            "probabilities",
+        ),
+        ({"early_terminate": {"type": "envelope", "min_iter": 1}}, "hyperband"),
+        ({"early_terminate": {"type": "hyperband"}}, "min_iter"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9}}, "max_iter and s"),
         ({"metric": None}, "metric"),
         ({"command": ["${interpreter}", "program.py"]}, "${args}"),
         ({"command": ["${args_json}", "${args}"]}, "${args_json}"),
@@ -121,9 +135,12 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
         ({"parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "nested"),
         ({"parameters": {"x": {"distribution": "beta", "a": 1, "b": 1}}}, "beta"),
         ({"parameters": {"x": {"distribution": "uniform", "min": "1e-3", "max": 1}}}, "1.0e-3"),
-        ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "logarithm"),
-        ({"parameters": {"x": {"distribution": "uniform", "min": 2, "max": 1}}}, "more than max"),
-        ({"parameters": {"x": {"values": [1, 2], "probabilities": 0.5}}}, "do not sum to 1"),
+        ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "0 < min"),
+        ({"parameters": {"x": {"distribution": "uniform", "min": 2, "max": 1}}}, "min ≤ max"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": 0.5}}}, "sum to 1"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.4]}}}, "sum to 1"),
+        ({"parameters": {"x": {"distribution": "q_uniform", "min": 1, "max": 2, "q": 0}}}, "q > 0"),
+        ({"parameters": {"x": {"values": [datetime.date(2020, 1, 2)]}}}, "quotes"),
         ({"parameters": {"--x": {"value": 1}}}, "without dashes"),
         ({"paramters": {}}, "paramters"),
     ],
@@ -254,24 +271,236 @@ def test_a_dry_run_prints_commands_and_does_nothing(write: Write, capsys: pytest
     assert not Path("runs").exists()
 
 
-def test_a_stopped_sweep_saves_its_runs_and_goes_on(write: Write) -> None:
-    path = str(write(parameters={"x": {"values": [1, 3]}}))
-    Path("slow").touch()
+def statuses(out: Path) -> dict[str, str]:
+    return {name: row["status"] for name, row in rows(out).items()}
+
+
+@contextmanager
+def working(path: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A sweep in a process of its own, whose run of x=1 has begun and goes on for a minute."""
+    Path("slow").write_text("1")
     package = str(Path(__file__).parents[1])
     words = [sys.executable, "-m", "peclr", "sweep", path, "--out=out"]
     with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": package}, stderr=subprocess.DEVNULL) as sweep:
-        while not Path("started").exists():
+        while not Path("started").exists() or not Path("started").read_text():
             assert sweep.poll() is None
             time.sleep(0.02)
-        assert main(["sweep", path, "--out=out"]) == 2, "two processes must not run one sweep"
-        sweep.send_signal(signal.SIGINT)
-        assert sweep.wait() == 130
-    assert {name: row["status"] for name, row in rows(Path("out")).items()} == {"x=1": "interrupted", "x=3": "waiting"}
+        yield sweep
     Path("slow").unlink()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_sweep_saves_its_runs_and_goes_on(write: Write, number: signal.Signals, status: int) -> None:
+    path = str(write(parameters={"x": {"values": [1, 3]}}))
+    with working(path) as sweep:
+        sweep.send_signal(number)
+        assert sweep.wait() == status
+    assert statuses(Path("out")) == {"x=1": "interrupted", "x=3": "waiting"}
     assert main(["sweep", path, "--out=out"]) == 0
     options = json.loads(Path("out/x=1/options.json").read_text())
     assert options["ckpt_path"] == "out/x=1/checkpoints/last.ckpt"
-    assert {name: row["status"] for name, row in rows(Path("out")).items()} == {"x=1": "finished", "x=3": "finished"}
+    assert statuses(Path("out")) == {"x=1": "finished", "x=3": "finished"}
+
+
+def test_processes_in_one_folder_share_its_runs(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write(parameters={"x": {"values": [1, 3, 4]}}))
+    with working(path) as sweep:
+        assert main(["sweep", path, "--out=out"]) == 1, "not all runs have finished"
+        assert statuses(Path("out")) == {"x=1": "running", "x=3": "finished", "x=4": "finished"}
+        assert "goes on elsewhere" in capsys.readouterr().out
+        sweep.send_signal(signal.SIGINT)
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert {name: row["attempts"] for name, row in rows(Path("out")).items()} == {"x=1": 2, "x=3": 1, "x=4": 1}
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_was_killed_is_run_again(write: Write) -> None:
+    path = str(write(parameters={"x": {"values": [1, 3]}}))
+    with working(path) as sweep:
+        sweep.kill()
+        sweep.wait()
+        assert main(["sweep", path, "--out=out"]) == 1
+        assert statuses(Path("out")) == {"x=1": "running", "x=3": "finished"}, "the run goes on by itself"
+        os.killpg(int(Path("started").read_text()), signal.SIGKILL)
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert statuses(Path("out")) == {"x=1": "finished", "x=3": "finished"}
+
+
+def test_a_run_of_another_machine_is_believed_while_it_shows_that_it_is_alive(tmp_path: Path) -> None:
+    path = tmp_path / "held" / "x=1"
+    assert not is_held(path)
+    with hold(path):
+        assert is_held(path), "by this process"
+    assert not is_held(path), "its lock is gone"
+    path.write_text("another machine")
+    assert is_held(path), "whose locks may not be seen here"
+    long_ago = path.stat().st_mtime - 2 * STALE_SECONDS
+    os.utime(path, (long_ago, long_ago))
+    assert not is_held(path)
+
+
+def test_values_do_not_depend_on_how_many_run_at_once(write: Write) -> None:
+    parameters = {
+        "x": {"distribution": "q_uniform", "min": 3, "max": 4, "q": 0.1},
+        "kind": {"values": ["a", "b"], "probabilities": [0.9, 0.1]},
+    }
+    path = str(write(method="random", run_cap=4, parameters=parameters))
+    for jobs in (1, 3):
+        assert main(["sweep", path, f"--jobs={jobs}", f"--out={jobs}"]) == 0
+    one, three = ({name: row["values"] for name, row in rows(Path(out)).items()} for out in ("1", "3"))
+    assert one == three
+    assert len(one) == 4
+
+
+def searched(sweep: Sweep, out: Path, runs: int) -> list[float]:
+    """Do a few runs of a search without their processes; returns its choices of x so far."""
+    study = Study(sweep, out, max_runs=None, seed=1)
+    for _ in range(runs):
+        claim = study.claim()
+        assert claim is not None
+        claim.outcome.status, claim.outcome.metrics = "finished", {"val/score": claim.outcome.values["x"]}
+        study.note(claim)
+    return [outcome.values["x"] for outcome in study.outcomes]
+
+
+def test_bayes_search_follows_the_results(write: Write) -> None:
+    given: dict[str, Any] = {"method": "bayes", "run_cap": 18, "parameters": {"x": {"min": 0.0, "max": 1.0}}}
+    chosen = {}
+    for goal in ("minimize", "maximize"):
+        sweep = read_sweep(write(**given, metric={"name": "val/score", "goal": goal}))
+        chosen[goal] = searched(sweep, Path(goal), 18)
+    low, high = chosen.values()
+    assert low[:10] == high[:10], "with the same seed, before anything is known"
+    assert sum(low[10:]) / 8 < 0.35 < 0.65 < sum(high[10:]) / 8
+    searched(sweep, Path("parts"), 3)
+    searched(sweep, Path("parts"), 8)
+    assert searched(sweep, Path("parts"), 7) == high, "a search that goes on chooses as one that was not stopped"
+    assert Study(sweep, Path("parts"), max_runs=None, seed=1).claim() is None, "run_cap"
+
+
+def test_bayes_search_rounds_and_takes_what_optuna_does_not(write: Write) -> None:
+    parameters = {
+        "x": {"distribution": "q_log_uniform_values", "min": 8, "max": 512, "q": 8},
+        "betas": {"values": [[0.9, 0.99], [0.9, 0.999]]},
+        "depth": {"min": 1, "max": 3},
+        "root": {"value": "here"},
+    }
+    sweep = read_sweep(write(method="bayes", run_cap=12, parameters=parameters))
+    searched(sweep, Path("out"), 12)
+    values = [row["values"] for row in rows(Path("out")).values()]
+    assert all(isinstance(given["x"], int) and given["x"] % 8 == 0 and 8 <= given["x"] <= 512 for given in values)
+    assert {json.dumps(given["betas"]) for given in values} == {"[0.9, 0.99]", "[0.9, 0.999]"}
+    assert {given["depth"] for given in values} == {1, 2, 3}
+    assert {given["root"] for given in values} == {"here"}
+
+
+def test_runs_of_bayes_search_are_run_and_gone_on_with(write: Write) -> None:
+    path = str(write(method="bayes", parameters={"x": {"values": [2, 3]}}))
+    assert main(["sweep", path, "--out=out", "--max-runs=4"]) == 1
+    before = {name: row["values"] for name, row in rows(Path("out")).items()}
+    assert len(before) == 4
+    Path("mended").touch()
+    assert main(["sweep", path, "--out=out", "--max-runs=4"]) == 0
+    assert {name: row["values"] for name, row in rows(Path("out")).items()} == before
+    assert main(["sweep", path, "--dry-run"]) == 2
+
+
+# Logs a score three times; x is its score, and what is 1 goes on until it is asked to stop.
+EPOCHS = """
+import json, pathlib, signal, sys, time
+options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+run = pathlib.Path(options["run_dir"])
+run.mkdir(parents=True)
+with open(run / "metrics.csv", "w") as file:
+    print("epoch,step,val/score,train/loss", file=file)
+    for step in range(3):
+        print(f"{step},{step},{options['x']},", f"{step},{step},,0.5", sep=chr(10), file=file)
+if options["x"] == "1":
+    def save(*_):
+        (run / "saved").touch()
+        sys.exit(130)
+    signal.signal(signal.SIGINT, save)
+    time.sleep(60)
+(run / "results.json").write_text(json.dumps({"metrics": {"val/score": float(options["x"])}}))
+"""
+
+
+@pytest.mark.parametrize("early", [{"min_iter": 2}, {"max_iter": 18, "s": 2}])
+def test_early_termination_stops_a_run_that_lags_behind(
+    write: Write, monkeypatch: pytest.MonkeyPatch, early: dict[str, int]
+) -> None:
+    monkeypatch.setattr("peclr.sweeps.runner.LOOK_SECONDS", 0.1)
+    path = str(write(parameters={"x": {"values": [3, 1]}}, early_terminate={"type": "hyperband", **early}))
+    Path("program.py").write_text(EPOCHS)
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert statuses(Path("out")) == {"x=3": "finished", "x=1": "pruned"}
+    assert rows(Path("out"))["x=1"]["metrics"] == {"val/score": 1.0}
+    assert Path("out/x=1/saved").exists(), "it was asked, not killed"
+    assert main(["sweep", path, "--out=out"]) == 0, "it is done with"
+
+
+def test_a_run_that_diverges_is_stopped_and_noted(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peclr.sweeps.runner.LOOK_SECONDS", 0.1)
+    path = str(write(parameters={"x": {"values": [1]}}, early_terminate={"type": "hyperband", "min_iter": 2}))
+    Path("program.py").write_text(EPOCHS.replace("{step},{options['x']}", "{step},nan"))
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert statuses(Path("out")) == {"run": "pruned"}
+    assert rows(Path("out"))["run"]["metrics"] == {"val/score": None}
+
+
+def test_a_run_that_was_taken_for_dead_is_the_others(write: Write) -> None:
+    sweep = read_sweep(write(parameters={"x": {"values": [1]}}, early_terminate={"type": "hyperband", "min_iter": 1}))
+    ours = Study(sweep, Path("out"), max_runs=None, seed=0)
+    claim = ours.claim()
+    assert claim is not None
+    assert ours.keep(claim)
+    Path("out/held/run").unlink()  # as if this machine had slept, and its lock could not be seen
+    theirs = Study(sweep, Path("out"), max_runs=None, seed=0)
+    again = theirs.claim()
+    assert again is not None
+    assert not ours.keep(claim)
+    assert not ours.is_hopeless(claim, [1.0, 2.0])
+    claim.outcome.status = "failed"
+    ours.note(claim)
+    assert statuses(Path("out")) == {"run": "running"}
+    again.outcome.status, again.outcome.metrics = "finished", {"val/score": 1.0}
+    theirs.note(again)
+    assert statuses(Path("out")) == {"run": "finished"}
+
+
+def test_a_folder_of_version_0_1_is_read_and_gone_on_with(write: Write) -> None:
+    write()
+    old = Path(__file__).parent / "reference" / "sweep_v0.1"
+    Path("out").mkdir()
+    shutil.copy(old / "sweep.json", "out")
+    before = rows(Path("out"))
+    Path("program.py").write_text(PROGRAM.replace('options["x"]', 'options["margin"]'))
+    assert main(["sweep", str(old / "study.yaml"), "--out=out", "--seed=3"]) == 0
+    after = rows(Path("out"))
+    assert len(before) == 6
+    assert list(map(short, sorted(after.keys() - before.keys()))) == ["006,rate=0.01907", "007,rate=0.0008293"]
+    for name, row in before.items():
+        again = row["status"] in ("failed", "interrupted")
+        assert after[name]["values"] == row["values"]
+        assert after[name]["attempts"] == row["attempts"] + again
+        assert again or after[name] == row
+
+
+def test_a_damaged_journal_is_named_and_can_be_done_without(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write(parameters={"x": {"values": [1, 3]}}))
+    assert main(["sweep", path, "--out=out"]) == 0
+    with Path("out/study.journal").open("a") as journal:
+        journal.write('{"op_code": 3, "worker')
+        journal.write('{"op_code": 4}\n')
+    assert main(["sweep", path, "--out=out"]) == 2
+    assert "study.journal is damaged" in capsys.readouterr().err
+    Path("out/study.journal").unlink()
+    assert main(["sweep", path, "--out=out"]) == 0
+    assert {row["attempts"] for row in rows(Path("out")).values()} == {1}
+
+
+def short(name: str) -> str:
+    return ",".join(name.split(",")[:2])
 
 
 def test_a_sweep_runs_for_real(embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

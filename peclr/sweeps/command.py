@@ -5,10 +5,11 @@ import shlex
 from pathlib import Path
 
 from peclr.sweeps.names import run_names
-from peclr.sweeps.plan import Sweep, read_sweep, with_overrides
-from peclr.sweeps.processes import folder_options
+from peclr.sweeps.plan import Sweep, Values, read_sweep, with_overrides
 from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
-from peclr.sweeps.runner import Options, run_sweep
+from peclr.sweeps.runner import run_sweep
+from peclr.sweeps.runs import folder_options
+from peclr.sweeps.study import Study
 
 
 def sweep_main(arguments: list[str]) -> int:
@@ -18,50 +19,50 @@ def sweep_main(arguments: list[str]) -> int:
         arguments: what follows `peclr sweep`.
 
     Returns:
-        0 if every run has finished, 1 if some failed; what the user can mend raises.
+        0 if every run has finished or was stopped early, 1 if not; what the user can fix raises.
     """
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
     sweep = with_overrides(read_sweep(known.file), overrides)
-    gpus = tuple(gpu.strip() for gpu in known.gpus.split(",")) if known.gpus else None
-    options = Options(
-        out=known.out or Path("runs", "sweeps", sweep.name),
-        jobs=known.jobs or (len(gpus) if gpus else 1),
-        gpus=gpus,
-        max_runs=known.max_runs,
-        seed=known.seed,
-    )
-    if gpus and not all(gpus):  # an empty one would hide all GPUs from its runs
+    out = known.out or Path("runs", "sweeps", sweep.name)
+    gpus = [gpu.strip() for gpu in known.gpus.split(",")] if known.gpus else []
+    jobs = known.jobs or max(1, len(gpus))
+    if not all(gpus):  # an empty one would hide all GPUs from its runs
         parser.error(f"--gpus {known.gpus}: expected identifiers with commas between them, such as 0,1")
-    if options.jobs < 1 or (gpus and options.jobs > len(gpus)):
-        parser.error(f"--jobs {options.jobs}: expected at least 1, and no more than there are --gpus")
-    if options.max_runs is not None and options.max_runs < 1:
-        parser.error(f"--max-runs {options.max_runs}: expected at least 1")
+    if jobs < 1 or (gpus and jobs > len(gpus)):
+        parser.error(f"--jobs {jobs}: expected at least 1, and no more than there are --gpus")
+    if (known.max_runs is not None and known.max_runs < 1) or known.seed < 0:
+        parser.error(f"--max-runs {known.max_runs}, --seed {known.seed}: expected at least 1, and at least 0")
     if known.dry_run:
-        _tell(sweep, options)
-        return 0
-    if sweep.early_terminate:
-        print("early_terminate is done by W&B's server; here, every run goes to its end")
-    return _summarise(sweep, options.out, run_sweep(sweep, options))
+        return _show(sweep, out, sweep.runs(known.max_runs, known.seed))
+    study = Study(sweep, out, known.max_runs, known.seed)
+    run_sweep(study, jobs, gpus)
+    return _summarize(sweep, out, study.outcomes)
 
 
-def _tell(sweep: Sweep, options: Options) -> None:
+def _show(sweep: Sweep, out: Path, runs: list[Values]) -> int:
     """Print the commands, one per line, as a shell takes them."""
-    runs = sweep.runs(options.max_runs, options.seed)
+    if sweep.method == "bayes":
+        raise ValueError("--dry-run: bayes search has no plan; what it runs depends on results")
     for name, values in zip(run_names(sweep, runs), runs, strict=True):
-        print(shlex.join([*sweep.words(values), *folder_options(options.out / name)]))
+        print(shlex.join([*sweep.words(values), *folder_options(out / name)]))
+    return 0
 
 
-def _summarise(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
-    print(f"\n{table(outcomes, sweep.metric, sweep.varying)}\n\n{out / JSON_NAME}\n{out / CSV_NAME}")
+def _summarize(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
+    print(f"\n{table(outcomes, sweep)}\n\n{out / JSON_NAME}\n{out / CSV_NAME}")
     finished = [outcome for outcome in outcomes if outcome.status == "finished"]
     without = [outcome for outcome in finished if sweep.metric.name not in outcome.metrics]
     if without:
         logged = sorted({name for outcome in without for name in outcome.metrics})
         print(f"{len(without)} runs have no {sweep.metric.name}; they have: {', '.join(logged) or 'no metrics'}")
-    if len(finished) == len(outcomes):
+    left = [outcome for outcome in outcomes if outcome.status not in ("finished", "pruned")]
+    if not left:
         return 0
-    print(f"{len(outcomes) - len(finished)} of {len(outcomes)} runs did not finish; the same command tries them again")
+    elsewhere = sum(outcome.status == "running" for outcome in left)
+    print(f"{len(left)} of {len(outcomes)} runs did not finish; the same command tries them again")
+    if elsewhere:
+        print(f"{elsewhere} of them goes on elsewhere, and is left to it")
     print(f"their output: {out / 'logs'}")
     return 1
 
@@ -71,15 +72,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="peclr sweep",
         allow_abbrev=False,
         usage="peclr sweep FILE [options] [--name=value ...]",
-        description="Run a grid or random search that is written for `wandb sweep`, without an account. Finished runs "
-        "are skipped, interrupted ones go on from their checkpoint, failed ones are tried again.",
+        description="Run a grid, random or bayes search that is written for `wandb sweep`, without an account. "
+        "Finished runs are skipped, interrupted ones go on from their checkpoint, failed ones are tried again. Several "
+        "machines with one shared folder may run the same command at the same time.",
         epilog="Other options, --name=value, go to every run and take the place of the file's constants.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="experiments/sweeps/NAME.yaml, for example")
     parser.add_argument("--out", type=Path, help="its folder, new or of the same sweep (default: runs/sweeps/NAME)")
     parser.add_argument("--jobs", type=int, help="runs at a time (default: 1, or as many as --gpus)")
     parser.add_argument("--gpus", help="such as 0,1: a GPU of its own for each run at a time")
-    parser.add_argument("--max-runs", type=int, help="no more than these; random search needs it, or a run_cap")
-    parser.add_argument("--seed", type=int, default=0, help="of random search (default: %(default)s)")
+    parser.add_argument("--max-runs", type=int, help="no more than these; a search needs it, or a run_cap")
+    parser.add_argument("--seed", type=int, default=0, help="of a search (default: %(default)s)")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, run nothing")
     return parser

@@ -11,22 +11,22 @@ from typing import Final
 from peclr.sweeps.plan import Sweep, Values
 
 _LONGEST: Final = 100
-# What every run's checkpoint is called: its folder tells more.
+# What every run's checkpoint is called: its folder says more.
 _SAID_BY_ALL: Final = {"checkpoints", "last.ckpt", "config.yaml"}
 
 
-def run_names(sweep: Sweep, runs: Sequence[Values]) -> list[str]:
+def run_names(sweep: Sweep, runs: Sequence[Values], first: int = 0) -> list[str]:
     """One name per run, such as `objective=SimCLR,temperature=0.5`.
 
-    A grid's names do not depend on what other runs there are. Random search numbers them, as rounded values may be
-    equal.
+    A grid's names do not depend on what other runs there are. Searches number them from `first`, as rounded values may
+    be equal.
     """
     labels = short_labels(sweep.varying)
     names = []
-    for number, values in enumerate(runs):
-        told = ",".join(f"{labels[name]}={shown(values[name])}" for name in sweep.varying) or "run"
-        told = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", told)
-        names.append(f"{number:03d},{told}" if sweep.method == "random" else told)
+    for number, values in enumerate(runs, first):
+        said = ",".join(f"{labels[name]}={shown(values[name])}" for name in sweep.varying) or "run"
+        said = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", said)
+        names.append(f"{number:03d},{said}" if sweep.method != "grid" else said)
     counts = Counter(name[:_LONGEST] for name in names)
     return [
         name if len(name) <= _LONGEST and counts[name] == 1 else f"{name[:_LONGEST]}-{_digest(values)}"
@@ -35,16 +35,16 @@ def run_names(sweep: Sweep, runs: Sequence[Values]) -> list[str]:
 
 
 def short_labels(names: Sequence[str]) -> dict[str, str]:
-    """Dotted names without what precedes the last dot, where that is enough to tell them apart."""
+    """Dotted names without what precedes the last dot, where that is enough to keep them apart."""
     last = {name: name.rsplit(".", 1)[-1] for name in names}
-    # the name of a class is told by what it is the class of
+    # the name of a class is what it is the class of
     last |= {name: name.split(".")[-2] for name in names if name.endswith(".class_path")}
     counts = Counter(last.values())
     return {name: label if counts[label] == 1 else name for name, label in last.items()}
 
 
 def shown(value: object) -> str:
-    """A value as people read it: numbers rounded, of a path what tells it from others."""
+    """A value as people read it: numbers rounded, of a path what sets it apart."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, str) and "/" in value:

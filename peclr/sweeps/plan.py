@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import yaml
+from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import replace
 
-from peclr.sweeps.distributions import Parameter, Value, read_parameter
+from peclr.sweeps.parameters import Parameter, Value, read_parameter
 
-# Top-level keys that W&B knows. What only its server can do is left to it.
-_KEYS: Final = {"name", "description", "project", "entity", "program", "command", "method", "metric", "parameters"}
-_IGNORED_HERE: Final = {"run_cap", "early_terminate"}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ARGS: Final = "${args}"
@@ -26,88 +23,129 @@ _PLACEHOLDERS: Final = ("${env}", "${interpreter}", "${program}", _ARGS)
 _MOST_REPEATS = 1000
 
 Values = dict[str, Value]
+_Count = Annotated[int, Meta(ge=1)]
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What runs are compared by.
-
-    Attributes:
-        name: as runs log it: `split/metric_unit`.
-        maximize: whether more is better.
-    """
+class Metric(Struct, frozen=True):
+    """What runs are compared by; its name as runs log it, `split/metric_unit`."""
 
     name: str
-    maximize: bool = False
+    goal: Annotated[str, Meta(pattern="^(minimize|maximize)$")] = "minimize"
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more is better."""
+        return self.goal == "maximize"
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep's file.
+class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
+    """Early termination: after `first` values of the metric, and eta times as many, and so on, the best 1 / eta go on.
+
+    What W&B calls strict is always so here.
+    """
+
+    type: Annotated[str, Meta(pattern="^hyperband$")]
+    min_iter: _Count | None = None
+    max_iter: _Count | None = None
+    s: _Count | None = None
+    eta: Annotated[int, Meta(ge=2)] = 3
+    strict: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.min_iter is None) == (self.max_iter is None or self.s is None):
+            raise ValueError("early_terminate: expected either min_iter, or max_iter and s")
+
+    @property
+    def first(self) -> int:
+        """How many values of the metric a run has before it is first judged."""
+        return self.min_iter or max(1, (self.max_iter or 1) // self.eta ** (self.s or 1))
+
+
+class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sweep's file, with the keys that W&B knows.
 
     Attributes:
         name: the file's, without its ending.
-        method: "grid" or "random".
+        method: how values are chosen; bayes is Optuna's TPE.
         metric: what runs are compared by.
-        parameters: what runs differ in, and constants.
+        parameters: what runs differ in, and constants, by the option's name.
         command: words; `${args}` stands for a run's values.
         run_cap: most runs; None for as many as a grid has.
+        early_terminate: when runs are stopped early; None for never.
         program: what `${program}` stands for.
-        early_terminate: whether W&B would stop runs early.
     """
 
     name: str
-    method: str
+    method: Annotated[str, Meta(pattern="^(grid|random|bayes)$")]
     metric: Metric
-    parameters: tuple[Parameter, ...]
     command: tuple[str, ...]
-    run_cap: int | None = None
+    parameters: dict[str, Parameter] = {}
+    run_cap: _Count | None = None
+    early_terminate: Hyperband | None = None
     program: str | None = None
-    early_terminate: bool = False
+    description: Any = None
+    project: Any = None
+    entity: Any = None
 
     @property
     def varying(self) -> list[str]:
         """Names of the parameters that runs can differ in, in the file's order."""
-        return [parameter.name for parameter in self.parameters if parameter.varies]
+        return [name for name, given in self.parameters.items() if given.choices is None or len(given.choices) > 1]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a folder is for, which stays the same as long as its runs can be compared."""
+        return {"sweep": self.name, "method": self.method, "command": list(self.command)}
+
+    def cap(self, most: int | None) -> int:
+        """The number of runs of a search.
+
+        Args:
+            most: overrides the file's `run_cap`.
+
+        Raises:
+            ValueError: neither says.
+        """
+        cap = self.run_cap if most is None else most
+        if cap is None:
+            raise ValueError(f"{self.name}: {self.method} search has no end; give run_cap in the file, or --max-runs")
+        return cap
 
     def runs(self, most: int | None = None, seed: int = 0) -> list[Values]:
-        """The values of all runs: a grid's last parameter varies fastest; random ones are without repeats.
+        """The values of all runs that can be planned ahead, without repeats: none of bayes search.
 
-        With more runs, or a seed that stays the same, those there were stay the same.
+        A grid's last parameter varies fastest. With more runs, or a seed that stays the same, those there were stay.
 
         Args:
             most: no more runs than these; also overrides the file's `run_cap`.
             seed: of random search.
 
         Raises:
-            ValueError: random search without an end, or a grid over what has no finite number of values.
+            ValueError: a search without an end, or a grid over what has no finite number of values.
         """
-        cap = self.run_cap if most is None else most
         if self.method == "grid":
-            return self._grid()[:cap]
-        if cap is None:
-            raise ValueError(f"sweep {self.name}: random search has no end; give run_cap in the file, or --max-runs")
-        return self._random(cap, seed)
+            return self._grid()[: self.run_cap if most is None else most]
+        return self._random(self.cap(most), seed) if self.method == "random" else []
 
     def _grid(self) -> list[Values]:
-        for parameter in self.parameters:
+        from itertools import product
+
+        for name, parameter in self.parameters.items():
             if parameter.choices is None:
-                raise ValueError(f"parameter {parameter.name}: a grid needs values, not {parameter.distribution}")
-        names = [parameter.name for parameter in self.parameters]
-        return [
-            dict(zip(names, chosen, strict=True))
-            for chosen in product(*(parameter.choices or () for parameter in self.parameters))
-        ]
+                raise ValueError(f"parameter {name}: a grid needs values, not a range")
+        choices = [parameter.choices or () for parameter in self.parameters.values()]
+        runs = [dict(zip(self.parameters, chosen, strict=True)) for chosen in product(*choices)]
+        return list({json.dumps(run): run for run in runs}.values())
 
     def _random(self, count: int, seed: int) -> list[Values]:
         from numpy.random import default_rng
 
-        stream = default_rng(seed)
-        there_are = prod(len(parameter.choices) if parameter.choices else sys.maxsize for parameter in self.parameters)
+        rng = default_rng(seed)
+        there_are = prod(len(given.choices) if given.choices else sys.maxsize for given in self.parameters.values())
         found: list[Values] = []
         repeats = 0
         while len(found) < min(count, there_are) and repeats < _MOST_REPEATS:
-            drawn = {parameter.name: parameter.draw(stream) for parameter in self.parameters}
+            drawn = {name: parameter.draw(rng) for name, parameter in self.parameters.items()}
             if drawn in found:
                 repeats += 1
             else:
@@ -122,11 +160,8 @@ class Sweep:
             "${program}": [] if self.program is None else [self.program],
             _ARGS: [f"--{name}={value}" for name, value in values.items()],
         }
-        words: list[str] = []
-        for word in self.command:
-            filled = _ENVIRONMENT.sub(lambda match: os.environ.get(match[1], match[1]), word)
-            words += replacements.get(filled, [filled])
-        return words
+        filled = (_ENVIRONMENT.sub(lambda match: os.environ.get(match[1], match[1]), word) for word in self.command)
+        return [part for word in filled for part in replacements.get(word, [word])]
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -140,62 +175,32 @@ def read_sweep(path: Path) -> Sweep:
         raise FileNotFoundError(f"{path}: no such file; expected a sweep's YAML, as experiments/sweeps holds")
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML file: {error}") from error
-    if not isinstance(given, dict):
-        raise ValueError(f"{path}: expected a mapping with method, metric and parameters")
-    try:
         return _read(path.stem, given)
-    except ValueError as error:
+    except (yaml.YAMLError, ValidationError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read(name: str, given: dict[str, Any]) -> Sweep:
-    unknown = given.keys() - _KEYS - _IGNORED_HERE
-    if unknown:
-        raise ValueError(f"does not take {', '.join(sorted(map(str, unknown)))}; expected {', '.join(sorted(_KEYS))}")
-    method = given.get("method")
-    if method not in ("grid", "random"):
-        raise ValueError(f"method is {method!r}; grid and random are run here, others by `wandb sweep`")
-    parameters = given.get("parameters")
+def _read(name: str, given: Any) -> Sweep:
+    parameters = given.get("parameters") if isinstance(given, dict) else None
     if not isinstance(parameters, dict) or not parameters:
-        raise ValueError("parameters: expected a mapping from dotted names to {values: [...]} and so on")
-    for option in parameters:
+        raise ValueError("expected a sweep: method, metric, command, and parameters as {NAME: {values: [...]}, ...}")
+    command = given.get("command")
+    words = [str(word) for word in command] if isinstance(command, list) else command
+    sweep = convert({**given, "name": name, "parameters": {}, "command": words}, Sweep)
+    if _ARGS not in sweep.command:
+        raise ValueError(f"command is {list(sweep.command)}; one of its words has to be {_ARGS}")
+    for word in sweep.command:
+        if word.startswith("${") and word not in _PLACEHOLDERS and not _ENVIRONMENT.match(word):
+            raise ValueError(f"command: {word}; of W&B's placeholders, {', '.join(_PLACEHOLDERS)} are known here")
+    read: dict[str, Parameter] = {}
+    for option, value in parameters.items():
         if not _NAME.fullmatch(str(option)):
             raise ValueError(f"parameter {option!r}: expected the name of an option, without dashes before it")
-    run_cap = given.get("run_cap")
-    if run_cap is not None and (not isinstance(run_cap, int) or run_cap < 1):
-        raise ValueError(f"run_cap is {run_cap!r}; expected a whole number of at least 1")
-    return Sweep(
-        name=name,
-        method=method,
-        metric=_read_metric(given.get("metric")),
-        parameters=tuple(read_parameter(str(option), value) for option, value in parameters.items()),
-        command=_read_command(given.get("command")),
-        run_cap=run_cap,
-        program=given.get("program"),
-        early_terminate="early_terminate" in given,
-    )
-
-
-def _read_metric(given: object) -> Metric:
-    if not isinstance(given, dict) or not isinstance(given.get("name"), str):
-        raise ValueError(f"metric is {given!r}; expected {{name: val/pa_epe_mm, goal: minimize}}")
-    goal = given.get("goal", "minimize")
-    if goal not in ("minimize", "maximize"):
-        raise ValueError(f"metric.goal is {goal!r}; expected minimize or maximize")
-    return Metric(given["name"], goal == "maximize")
-
-
-def _read_command(given: object) -> tuple[str, ...]:
-    words = tuple(map(str, given)) if isinstance(given, Sequence) and not isinstance(given, str) else ()
-    if _ARGS not in words:
-        raise ValueError(f"command is {given!r}; expected a list of words, one of them {_ARGS}")
-    strange = [word for word in words if word.startswith("${") and word not in _PLACEHOLDERS]
-    strange = [word for word in strange if not _ENVIRONMENT.match(word)]
-    if strange:
-        raise ValueError(f"command: {strange[0]}; of W&B's placeholders, {', '.join(_PLACEHOLDERS)} are known here")
-    return words
+        try:
+            read[option] = read_parameter(value)
+        except ValueError as error:
+            raise ValueError(f"parameter {option}: {error}") from None
+    return replace(sweep, parameters=read)
 
 
 def with_overrides(sweep: Sweep, overrides: list[str]) -> Sweep:
@@ -208,13 +213,12 @@ def with_overrides(sweep: Sweep, overrides: list[str]) -> Sweep:
     Raises:
         ValueError: one is not of this form, or is of a parameter that the sweep varies.
     """
-    names = []
+    kept = dict(sweep.parameters)
     for word in overrides:
         name, equals, _ = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not equals or not _NAME.fullmatch(name):
             raise ValueError(f"{word}: expected options of `peclr fit` as --name=value")
         if name in sweep.varying:
             raise ValueError(f"{word}: the sweep {sweep.name} varies {name}")
-        names.append(name)
-    kept = tuple(parameter for parameter in sweep.parameters if parameter.name not in names)
+        kept.pop(name, None)
     return replace(sweep, parameters=kept, command=(*sweep.command, *overrides))

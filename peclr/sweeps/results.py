@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from peclr.sweeps.names import short_labels, shown
-from peclr.sweeps.plan import Metric, Values
+from peclr.sweeps.plan import Metric, Sweep, Values
 
 JSON_NAME: Final = "sweep.json"
 CSV_NAME: Final = "sweep.csv"
-Status = Literal["waiting", "finished", "interrupted", "failed"]
+Status = Literal["waiting", "running", "finished", "pruned", "interrupted", "failed"]
 # Whose scores stand for a run in tables that compare runs, the first that it has.
 _SPLITS: Final = ("test", "val", "probe")
 _SCORES: Final = ("error_2d_px", "root_relative_epe_mm", "pa_epe_mm")
@@ -29,7 +30,7 @@ class Outcome:
     Attributes:
         run: its name, and its folder's in the sweep's.
         values: of the sweep's parameters.
-        status: how it ended; a run that another process does is still waiting.
+        status: how it ended; pruned is what early termination stopped.
         metrics: what it logged last, by full name.
         seconds: what its processes took, all attempts together.
         attempts: how often it was started.
@@ -45,7 +46,7 @@ class Outcome:
     error: str | None = None
 
     def score(self, metric: Metric) -> float:
-        """The metric, to be minimised; infinite where there is none."""
+        """The metric, to be minimized; infinite where there is none."""
         value = self.metrics.get(metric.name)
         if value is None or not math.isfinite(value):
             return math.inf
@@ -53,32 +54,28 @@ class Outcome:
 
 
 def ranked(outcomes: list[Outcome], metric: Metric) -> list[Outcome]:
-    """Best first; runs without the metric last, in their order."""
-    return sorted(outcomes, key=lambda outcome: outcome.score(metric))
+    """Best first; runs that did not finish, or without the metric, last."""
+    return sorted(outcomes, key=lambda outcome: (outcome.status != "finished", outcome.score(metric)))
 
 
-def write_results(folder: Path, plan: dict[str, Any], outcomes: list[Outcome], metric: Metric) -> None:
-    """Write `sweep.json`, which a sweep that is run again goes on from, and `sweep.csv`.
-
-    Args:
-        folder: the sweep's.
-        plan: what the folder is for: its sweep's name, the command, what varies, and so on.
-        outcomes: of all runs.
-        metric: what they are sorted by.
-    """
-    best_first = ranked(outcomes, metric)
-    rows = [_row(plan, outcome) for outcome in best_first]
-    _replace(folder / JSON_NAME, json.dumps({**plan, "rows": rows}, indent=2, allow_nan=False) + "\n")
-    parameters = list(dict.fromkeys(name for outcome in best_first for name in outcome.values))
-    metrics = sorted({name for outcome in best_first for name in outcome.metrics})
-    partial = folder / f"{CSV_NAME}.partial"
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", "status", "seconds", *parameters, *metrics])
-        for outcome in best_first:
-            told = [outcome.values.get(name) for name in parameters] + [outcome.metrics.get(name) for name in metrics]
-            writer.writerow([outcome.run, outcome.status, f"{outcome.seconds:.1f}", *told])
-    partial.replace(folder / CSV_NAME)
+def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
+    """Write `sweep.json`, by which a folder is known as the sweep's, and `sweep.csv`: all runs, best first."""
+    best_first = ranked(outcomes, sweep.metric)
+    metric = {"name": sweep.metric.name, "goal": sweep.metric.goal}
+    rows = [_row(sweep, outcome) for outcome in best_first]
+    noted = {**sweep.identity, "metric": metric, "varying": sweep.varying, "rows": rows}
+    _replace(folder / JSON_NAME, json.dumps(noted, indent=2, allow_nan=False) + "\n")
+    lines = [
+        {"run": outcome.run, "status": outcome.status, "seconds": f"{outcome.seconds:.1f}"}
+        | outcome.values
+        | dict(sorted(outcome.metrics.items()))
+        for outcome in best_first
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for line in lines for name in line)))
+    writer.writeheader()
+    writer.writerows(lines)
+    _replace(folder / CSV_NAME, text.getvalue())
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], dict[str, Outcome]]:
@@ -96,39 +93,33 @@ def read_results(path: Path) -> tuple[dict[str, Any], dict[str, Outcome]]:
         raise ValueError(f"{path}: not the results of a sweep: {error!r}") from error
 
 
-def table(outcomes: list[Outcome], metric: Metric, varying: list[str]) -> str:
+def table(outcomes: list[Outcome], sweep: Sweep) -> str:
     """One line per run, best first."""
-    labels = short_labels(varying)
-    rows = [["", *(labels[name] for name in varying), metric.name, "min", "status"]]
-    for rank, outcome in enumerate(ranked(outcomes, metric), start=1):
-        value = outcome.metrics.get(metric.name)
+    labels = short_labels(sweep.varying)
+    rows = [["", *(labels[name] for name in sweep.varying), sweep.metric.name, "min", "status"]]
+    for rank, outcome in enumerate(ranked(outcomes, sweep.metric), start=1):
+        value = outcome.metrics.get(sweep.metric.name)
         rows.append(
             [
-                str(rank) if math.isfinite(outcome.score(metric)) else "-",
-                *(shown(outcome.values[name]) for name in varying),
+                str(rank) if math.isfinite(outcome.score(sweep.metric)) else "-",
+                *(shown(outcome.values[name]) for name in sweep.varying),
                 "-" if value is None else f"{value:.4g}",
                 f"{outcome.seconds / 60:.1f}",
                 outcome.status if outcome.error is None else f"{outcome.status}: {outcome.error}",
             ]
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    numeric = range(len(varying) + 1, len(varying) + 3)
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column in numeric else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [*([str.ljust] * (len(sweep.varying) + 1)), str.rjust, str.rjust, str.ljust]
+    return "\n".join("  ".join(map(lambda align, *cell: align(*cell), aligned, row, widths)).rstrip() for row in rows)
 
 
-def _row(plan: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
+def _row(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
     """An outcome, with the names by which tables of all kinds of experiments call the same things."""
     values = outcome.values
     labels = next((values[name] for name in _LABELS if name in values), None)
     seed = next((values[name] for name in _SEEDS if name in values), None)
-    told = [name for name in plan["varying"] if name not in {*_LABELS, *_SEEDS}]
-    others = [f"{label}={shown(values[name])}" for name, label in short_labels(told).items()]
+    varied = [name for name in sweep.varying if name not in {*_LABELS, *_SEEDS}]
+    others = [f"{label}={shown(values[name])}" for name, label in short_labels(varied).items()]
     scores = {
         score: outcome.metrics[f"{split}/{score}"]
         for score in _SCORES
@@ -136,7 +127,7 @@ def _row(plan: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
         if f"{split}/{score}" in outcome.metrics
     }
     return {
-        "protocol": plan["sweep"],
+        "protocol": sweep.name,
         "weights": ", ".join(others),
         "labels": labels,
         "seed": seed,

@@ -2,206 +2,213 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import queue
 import signal
+import subprocess
+import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from peclr.sweeps.lock import LOCK_NAME, locked
-from peclr.sweeps.names import run_names, shown
-from peclr.sweeps.plan import Sweep
-from peclr.sweeps.processes import Ended, Processes, folder_options, put_aside, read_metrics
-from peclr.sweeps.results import JSON_NAME, Outcome, read_results, write_results
+from peclr.sweeps.names import shown
+from peclr.sweeps.results import Outcome
+from peclr.sweeps.runs import finite, folder_options, last_line, put_aside, read_history, read_metrics
+from peclr.sweeps.study import Claim, Study
 
 if TYPE_CHECKING:
     from types import FrameType
 
 LOGS: Final = "logs"
+LOOK_SECONDS: Final = 5.0
 _LIBRARY_THREADS: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+# What a shell, and Python, call a process that Ctrl-C or SIGTERM ended.
+_STOPPED: Final = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a sweep is run.
+def run_sweep(study: Study, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
+    """Do what is not done yet, and what no other process does in the same folder; `study.outcomes` says what came out.
 
-    Attributes:
-        out: its folder.
+    Args:
+        study: of the sweep.
         jobs: runs at a time.
-        gpus: identifiers of GPUs, one for each run at a time; None leaves all GPUs to every run.
-        max_runs: no more runs than these.
-        seed: of random search.
-    """
-
-    out: Path
-    jobs: int = 1
-    gpus: tuple[str, ...] | None = None
-    max_runs: int | None = None
-    seed: int = 0
-
-
-def run_sweep(sweep: Sweep, options: Options) -> list[Outcome]:
-    """Do what is not done yet.
-
-    Returns:
-        The outcomes of all runs, in the order of the sweep.
+        gpus: identifiers of GPUs, one for each run at a time; empty leaves all GPUs to every run.
 
     Raises:
-        ValueError: the folder is another sweep's, or at work for this one.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; runs have saved their checkpoints, and all that is known is written.
+        KeyboardInterrupt: Ctrl-C; runs have saved their checkpoints, and all that is known is written.
+        SystemExit: SIGTERM, which ends it in the same way.
     """
-    values = sweep.runs(options.max_runs, options.seed)
-    plan = {
-        "sweep": sweep.name,
-        "method": sweep.method,
-        "metric": {"name": sweep.metric.name, "goal": "maximize" if sweep.metric.maximize else "minimize"},
-        "command": list(sweep.command),
-        "varying": sweep.varying,
-    }
-    with locked(options.out) as held:
-        known = _read_known(options.out, plan)
-        outcomes = [
-            _known_or_new(known, name, given) for name, given in zip(run_names(sweep, values), values, strict=True)
-        ]
-        waiting = [outcome for outcome in outcomes if not _is_finished(options.out, outcome)]
-        (options.out / LOGS).mkdir(exist_ok=True)
-        write_results(options.out, plan, outcomes, sweep.metric)
-        work = _Work(sweep, options, held)
-        for ended in work.through(waiting, already=len(outcomes) - len(waiting)):
-            _report(ended, sweep)
-            write_results(options.out, plan, outcomes, sweep.metric)
-        if work.processes.stopping:
-            raise KeyboardInterrupt
-    return outcomes
+    (study.out / LOGS).mkdir(exist_ok=True)
+    session = _Session(study, jobs, gpus)
+    with _signals_noted(session.signals):
+        session.run()
+    if session.signals:
+        raise KeyboardInterrupt if session.signals[0] == signal.SIGINT else SystemExit(128 + session.signals[0])
 
 
-class _Work:
-    """The threads that wait for the processes, one for each run at a time."""
+@dataclass
+class _Run:
+    """A run at work, whose process leads a group of its own: Ctrl-C in a terminal reaches the sweep alone."""
 
-    def __init__(self, sweep: Sweep, options: Options, held: int) -> None:
-        self.sweep, self.options, self.held = sweep, options, held
-        self.processes = Processes()
-        self._free_gpus: queue.SimpleQueue[str] = queue.SimpleQueue()
-        for gpu in options.gpus or ():
-            self._free_gpus.put(gpu)
+    claim: Claim
+    process: subprocess.Popen[bytes]
+    gpu: str | None
+    started: float
+    asked: bool = False
+    hopeless: bool = False
 
-    def through(self, outcomes: Sequence[Outcome], already: int) -> Iterator[Outcome]:
-        """Run all; yields each when it has ended, also after the sweep was asked to stop."""
+    def stop(self) -> None:
+        """Ask it once to save a checkpoint and end; asked twice, it would drop the checkpoint."""
+        if not self.asked:
+            self.process.send_signal(signal.SIGINT)
+        self.asked = True
+
+    def kill(self) -> None:
+        """End it with all of its own processes."""
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class _Session:
+    """The runs of this process: as many at a time as asked for, until nothing is left or somebody asks to stop."""
+
+    def __init__(self, study: Study, jobs: int, gpus: Sequence[str]) -> None:
+        self.study, self.sweep, self.jobs = study, study.sweep, jobs
+        self.signals: list[int] = []
+        self._runs: list[_Run] = []
+        self._free_gpus: list[str | None] = [*gpus] or [None] * jobs
+
+    def run(self) -> None:
+        """Do all there is to do."""
         from tqdm import tqdm
 
-        with (
-            ThreadPoolExecutor(self.options.jobs) as pool,
-            _signals_stop(self.processes),
-            tqdm(total=already + len(outcomes), initial=already, unit="run", disable=not outcomes) as progress,
-        ):
-            futures: dict[Future[bool], Outcome] = {pool.submit(self._run, outcome): outcome for outcome in outcomes}
-            for future in as_completed(futures):
-                if future.result():
-                    progress.update()
-                    yield futures[future]
+        with tqdm(unit="run", total=len(self.study.outcomes)) as bar:
+            try:
+                while True:
+                    while not self.signals and len(self._runs) < self.jobs and (claim := self.study.claim()):
+                        self._begin(claim)
+                    bar.total = len(self.study.outcomes)
+                    bar.n = sum(outcome.status in ("finished", "pruned") for outcome in self.study.outcomes)
+                    bar.refresh()
+                    if not self._runs:
+                        return
+                    self._wait()
+            finally:  # of none, unless something went wrong here
+                for run in self._runs:
+                    run.stop()
+                for run in self._runs:
+                    run.process.wait()
 
-    def _run(self, outcome: Outcome) -> bool:
-        """Run one to its end and note how it ended; whether it was started at all."""
-        folder = self.options.out / outcome.run
-        if self.processes.stopping:
-            return False
-        put_aside(folder)
-        words = [*self.sweep.words(outcome.values), *folder_options(folder)]
-        gpu = self._free_gpus.get() if self.options.gpus else None
+    def _wait(self) -> None:
+        """Wait until a run has ended, or it is time to look at all of them, and for more of them."""
+        until = time.monotonic() + LOOK_SECONDS
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            for run in self._runs if self.signals else ():
+                run.kill() if len(self.signals) > 1 else run.stop()
+            ended = [run for run in self._runs if run.process.poll() is not None]
+            for run in ended:
+                self._end(run)
+            if ended:
+                return
+        for run in self._runs:
+            if not self.study.keep(run.claim):  # another machine does it, as this one has slept for long
+                run.kill()
+            elif self._is_hopeless(run):
+                run.stop()
+
+    def _begin(self, claim: Claim) -> None:
+        """Start the process of a run, unless it has finished and was not noted: a sweep may be killed in between."""
+        outcome = claim.outcome
+        folder, log = self.study.out / outcome.run, self.study.out / LOGS / f"{outcome.run}.log"
         try:
-            log = self.options.out / LOGS / f"{outcome.run}.log"
-            ended = self.processes.run(words, log, self._environment(gpu), self.held)
+            if self._read_results(outcome):
+                return self.study.note(claim)
+            put_aside(folder)
+            outcome.attempts += 1
+            with log.open("ab") as output:
+                process = subprocess.Popen(
+                    [*self.sweep.words(outcome.values), *folder_options(folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, **self._environment(self._free_gpus[0])},
+                    process_group=0,
+                    pass_fds=(claim.file.fileno(),),
+                )
         except OSError as error:  # no such program, no room for a log
-            ended = Ended(127, 0.0, str(error))
-        finally:
-            if gpu is not None:
-                self._free_gpus.put(gpu)
-        if ended is not None:
-            _note(outcome, ended, folder)
-        return ended is not None
+            outcome.status, outcome.error = "failed", str(error)
+            self._note(claim)
+        else:
+            self._runs.append(_Run(claim, process, self._free_gpus.pop(0), time.monotonic()))
+
+    def _end(self, run: _Run) -> None:
+        """Note how a run has ended."""
+        outcome, status = run.claim.outcome, run.process.returncode
+        self._runs.remove(run)
+        self._free_gpus.append(run.gpu)
+        outcome.seconds += time.monotonic() - run.started
+        outcome.error = None
+        hopeless = self._is_hopeless(run)  # also of one that has finished: others are judged by it
+        if status == 0 and self._read_results(outcome):
+            pass
+        elif hopeless and run.asked:
+            last = finite(self._history(run.claim)[-1])
+            outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: last}
+        elif status == 0:
+            outcome.status = "finished"
+        elif status in _STOPPED:
+            outcome.status = "interrupted"
+        else:
+            log = self.study.out / LOGS / f"{outcome.run}.log"
+            outcome.status, outcome.error = "failed", last_line(log) or f"exit status {status}"
+        self._note(run.claim)
+
+    def _read_results(self, outcome: Outcome) -> bool:
+        """Whether a run has results, of whatever kind, which are then noted."""
+        try:
+            metrics = read_metrics(self.study.out / outcome.run)
+        except ValueError as error:
+            outcome.status, outcome.error = "failed", str(error)
+            return True
+        if metrics is not None:
+            outcome.status, outcome.metrics, outcome.error = "finished", metrics, None
+        return metrics is not None
+
+    def _is_hopeless(self, run: _Run) -> bool:
+        if self.sweep.early_terminate and not run.hopeless:
+            run.hopeless = self.study.is_hopeless(run.claim, self._history(run.claim))
+        return run.hopeless
+
+    def _history(self, claim: Claim) -> list[float]:
+        return read_history(self.study.out / claim.outcome.run, self.sweep.metric.name)
+
+    def _note(self, claim: Claim) -> None:
+        from tqdm import tqdm
+
+        self.study.note(claim)
+        outcome = claim.outcome
+        value = outcome.metrics.get(self.sweep.metric.name)
+        said = f"{self.sweep.metric.name} {shown(value)}" if value is not None else (outcome.error or "")
+        tqdm.write(f"{outcome.run}: {outcome.status} after {outcome.seconds / 60:.1f} min  {said}".rstrip())
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
         """What runs at the same time shall not share; and W&B without an account, unless the user has said more."""
         environment = {"WANDB_MODE": os.environ.get("WANDB_MODE", "offline")}
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
-        if self.options.jobs > 1:
-            threads = max(1, (os.cpu_count() or 1) // self.options.jobs)
+        if self.jobs > 1:
+            threads = max(1, (os.cpu_count() or 1) // self.jobs)
             environment |= {name: str(threads) for name in _LIBRARY_THREADS if name not in os.environ}
         return environment
 
 
-def _note(outcome: Outcome, ended: Ended, folder: Path) -> None:
-    outcome.attempts += 1
-    outcome.seconds += ended.seconds
-    outcome.error = None
-    if ended.status == 0:
-        try:
-            outcome.status, outcome.metrics = "finished", read_metrics(folder) or {}
-        except ValueError as error:
-            outcome.status, outcome.error = "failed", str(error)
-    elif ended.stopped:
-        outcome.status = "interrupted"
-    else:
-        outcome.status, outcome.error = "failed", ended.error or f"exit status {ended.status}"
-
-
-def _is_finished(out: Path, outcome: Outcome) -> bool:
-    """Whether nothing is left to do. The run's own results count: a sweep may be killed before it notes them."""
-    metrics = read_metrics(out / outcome.run)
-    if metrics is not None:
-        outcome.status, outcome.metrics, outcome.error = "finished", metrics, None
-    return outcome.status == "finished"
-
-
-def _known_or_new(known: dict[str, Outcome], name: str, values: dict[str, Any]) -> Outcome:
-    outcome = known.get(name, Outcome(name, values))
-    if outcome.values != values:
-        raise ValueError(
-            f"run {name}: its folder holds a run with {outcome.values}, not {values}; choose another --out"
-        )
-    return outcome
-
-
-def _read_known(out: Path, plan: dict[str, Any]) -> dict[str, Outcome]:
-    """The outcomes noted before.
-
-    Raises:
-        ValueError: they are another sweep's.
-    """
-    path = out / JSON_NAME
-    if not path.is_file():
-        if {inside.name for inside in out.iterdir()} - {LOCK_NAME}:
-            raise ValueError(f"{out} is not empty and holds no {JSON_NAME}; choose another --out")
-        return {}
-    noted, outcomes = read_results(path)
-    for key in ("sweep", "method", "command"):
-        if noted.get(key) != plan[key]:
-            raise ValueError(f"{out} was begun with {key} {noted.get(key)}, not {plan[key]}; choose another --out")
-    return outcomes
-
-
-def _report(outcome: Outcome, sweep: Sweep) -> None:
-    from tqdm import tqdm
-
-    value = outcome.metrics.get(sweep.metric.name)
-    told = f"{sweep.metric.name} {shown(value)}" if value is not None else (outcome.error or "")
-    tqdm.write(f"{outcome.run}: {outcome.status} after {outcome.seconds / 60:.1f} min  {told}".rstrip())
-
-
-@contextmanager
-def _signals_stop(processes: Processes) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the sweep in order; asked a second time, it ends at once."""
+@contextlib.contextmanager
+def _signals_noted(noted: list[int]) -> Iterator[None]:
+    """Note Ctrl-C and SIGTERM: asked once, the sweep stops its runs in order; asked a second time, it kills them."""
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        if processes.stopping:
-            processes.kill()
-        else:
-            processes.stop()
+        noted.append(number)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

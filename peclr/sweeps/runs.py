@@ -1,0 +1,78 @@
+"""One run of a sweep in its folder: how it is begun or gone on with, and what it has written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, Final
+
+_RESULTS: Final = "results.json"
+_METRICS: Final = "metrics.csv"
+_LAST: Final = Path("checkpoints", "last.ckpt")
+_TAIL_BYTES: Final = 8192
+_LONGEST_ERROR: Final = 160
+
+
+def folder_options(folder: Path) -> list[str]:
+    """The options by which a run begins in its folder, or goes on from what it saved there."""
+    last = folder / _LAST
+    resumed = [f"--ckpt_path={last}"] if last.is_file() else []
+    return [*resumed, f"--run_dir={folder}"]
+
+
+def put_aside(folder: Path) -> None:
+    """Rename what a run left that ended before it saved anything: a new one begins in an empty folder."""
+    if not folder.is_dir() or (folder / _LAST).is_file() or not any(folder.iterdir()):
+        return
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.aside{number}")).exists():
+        number += 1
+    folder.rename(aside)
+
+
+def read_metrics(folder: Path) -> dict[str, float | None] | None:
+    """What a run that has ended well logged last; None for any other.
+
+    Raises:
+        ValueError: its results are not what `peclr fit` writes.
+    """
+    path = folder / _RESULTS
+    if not path.is_file():
+        return None
+    try:
+        metrics: Any = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+        return {str(name): finite(float("nan" if value is None else value)) for name, value in metrics.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not the results of a run: {error!r}") from error
+
+
+def finite(value: float) -> float | None:
+    """The value as strict JSON can hold it."""
+    return value if math.isfinite(value) else None
+
+
+def read_history(folder: Path, metric: str) -> list[float]:
+    """The values of a metric that a run has logged so far, those of a run that went on in order of their steps."""
+    values: dict[float, float] = {}
+    for path in (folder / _METRICS, *sorted(folder.glob(f"*/{_METRICS}"))):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        complete = [line for line in lines if line.endswith("\n")]  # half a number is another number
+        for number, row in enumerate(csv.DictReader(complete)):
+            with contextlib.suppress(ValueError):  # of another program, perhaps: nothing to stop all runs for
+                if row.get(metric):
+                    values[float(row.get("step") or number)] = float(row[metric])
+    return [value for _, value in sorted(values.items())]
+
+
+def last_line(log: Path) -> str | None:
+    """The last line of a log that says something, shortened."""
+    with log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    return lines[-1][:_LONGEST_ERROR] if lines else None
