@@ -30,7 +30,7 @@ Without --K and --focal, the focal length is taken as 28/36 of the picture's lon
 it, the distance to the camera is proportional to it. Without --scale, 3-D is in lengths of the bone from middle
 MCP to middle PIP. The JSON says which.
 
-The exit status is 1 if a picture could not be read, 2 if nothing could be done.
+The exit status is 1 if an image could not be read, or its box lies beyond it; 2 if nothing could be done.
 """
 
 
@@ -57,14 +57,14 @@ def predict_main(arguments: list[str]) -> int:
     from peclr.predict.predictor import HandPredictor
 
     inputs = find_inputs(options.inputs)
-    annotations = _annotations(options)
+    annotations, notes = _annotations(options, inputs)
     video: VideoFile | None = None
     if options.video is not None:
         default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
     looking = Looking(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
-    print(f"{trained.checkpoint}, views of {trained.view_size} px", *_assumptions(annotations), sep="\n")
+    print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, *_assumptions(annotations), sep="\n")
     folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
     with OutputFolder(folder, trained, options.overlay, options.sides, video) as outputs:
         status = _predict_all(HandPredictor(trained, looking), inputs, annotations, outputs, options)
@@ -87,7 +87,7 @@ def _predict_all(
 
     cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
     pictures = hands = unreadable = 0
-    interrupted = False
+    interrupted, reason = False, ""
     started = time.perf_counter()
     # a file or a pipe gets a line now and then
     every = 0.2 if sys.stderr.isatty() else 10.0
@@ -98,7 +98,9 @@ def _predict_all(
             for result in predictor.stream(frames, annotations, options.batch_size):
                 if isinstance(result, Unreadable):
                     unreadable += 1
-                    progress.write(f"skipped: {result.reason}", file=sys.stderr)
+                    if result.reason != reason:  # a video's frames may all have the same
+                        progress.write(f"skipped: {result.reason}", file=sys.stderr)
+                    reason = result.reason
                 else:
                     pictures += 1
                     hands += len(result.prediction.hands)
@@ -106,6 +108,8 @@ def _predict_all(
                 progress.update()
         except KeyboardInterrupt:  # how a camera is stopped: what there is gets written
             interrupted = True
+    if not pictures and unreadable:
+        raise ValueError(f"nothing could be predicted; the last reason: {reason}")
     seconds = time.perf_counter() - started
     print(f"{pictures} pictures, {hands} hands in {seconds:.1f} s: {pictures / seconds:.1f} pictures/s")
     if unreadable:
@@ -113,11 +117,11 @@ def _predict_all(
     return 130 if interrupted else int(unreadable > 0)
 
 
-def _annotations(options: argparse.Namespace) -> Annotations:
-    """What the options say about the pictures."""
+def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Annotations, list[str]]:
+    """What the options say about the images, and lines that say which of it fits none of them."""
     from dataclasses import replace
 
-    from peclr.predict.annotations import for_all, read_boxes, read_cameras, read_scales
+    from peclr.predict.annotations import check_names, for_all, read_boxes, read_cameras, read_scales
 
     listed = options.hand == _FROM_BOX_FILE
     if listed and options.boxes is None:
@@ -138,7 +142,12 @@ def _annotations(options: argparse.Namespace) -> Annotations:
         annotations = replace(annotations, cameras=read_cameras(options.K))
     if isinstance(options.scale, Path):
         annotations = replace(annotations, scales=read_scales(options.scale))
-    return annotations
+    files = (
+        (f"--boxes {options.boxes}", annotations.hands),
+        (f"--K {options.K}", annotations.cameras),
+        (f"--scale {options.scale}", annotations.scales),
+    )
+    return annotations, [line for what, values in files for line in check_names(what, values, inputs)]
 
 
 def _assumptions(annotations: Annotations) -> list[str]:

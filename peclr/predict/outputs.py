@@ -1,6 +1,5 @@
 """What a prediction leaves behind: JSON, pictures with skeletons, a video; in a folder of its own."""
 
-import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Semaphore
@@ -11,19 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Input
 from peclr.predict.pipeline import Predicted
-from peclr.predict.schema import FramePrediction, to_json
+from peclr.predict.schema import FramePrediction, to_text
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
 
-# full colour resolution: bones are few pixels wide
-_JPEG_OPTIONS = [
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-]
 _BACKLOG = 16  # pictures that wait to be written: their memory is bounded
 
 Image = NDArray[np.uint8]
@@ -47,6 +42,8 @@ class VideoFile:
             raise ValueError(f"{path}: expected a video ending in {' or '.join(VIDEO_CODECS)}")
         if path.exists():
             raise FileExistsError(f"{path} exists already; give another path or remove it")
+        if not is_utf8(path):
+            raise ValueError(f"{str(path)!r}: OpenCV writes videos of names in UTF-8 only")
         self.path, self.rate = path, rate
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -111,6 +108,8 @@ class OutputFolder:
         self._thread.shutdown(wait=True)
         if self._video is not None:
             self._video.close()
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
         if kind is None and self._failed is not None:
             raise self._failed
 
@@ -127,9 +126,7 @@ class OutputFolder:
 
     def _write(self, predicted: Predicted) -> None:
         prediction, name = predicted.prediction, self._name(predicted.frame.input)
-        document = json.dumps(
-            to_json(prediction, self._trained.checkpoint, self._trained.view_size), ensure_ascii=False
-        )
+        document = to_text(prediction, self._trained.checkpoint, self._trained.view_size)
         still = prediction.frame is None
         path = _with_suffix(name, ".json" if still else ".jsonl")
         with path.open("x" if still else "a", encoding="utf-8") as file:
@@ -137,11 +134,11 @@ class OutputFolder:
         if (self._overlay and still) or self._video is not None:
             picture = draw_prediction(predicted.image, prediction)
             if self._overlay and still:
-                _save_picture(_with_suffix(name, ".overlay.jpg"), picture)
+                write_image(_with_suffix(name, ".overlay.jpg"), picture)
             if self._video is not None:
                 self._video.write(picture)
         if self._sides and still and prediction.hands:
-            _save_picture(_with_suffix(name, ".sides.png"), draw_sides(prediction))
+            write_image(_with_suffix(name, ".sides.png"), draw_sides(prediction))
 
     def _name(self, found: Input) -> Path:
         """A path without suffix that no other input has."""
@@ -173,14 +170,6 @@ def draw_sides(prediction: FramePrediction) -> Image:
 def _with_suffix(name: Path, suffix: str) -> Path:
     # Path.with_suffix would cut "a.b" off at its own dot
     return name.with_name(name.name + suffix)
-
-
-def _save_picture(path: Path, picture: Image) -> None:
-    """Encode and write; cv2.imwrite cannot open every non-ASCII path on every system."""
-    options = _JPEG_OPTIONS if path.suffix == ".jpg" else []
-    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
-    with path.open("xb") as file:
-        file.write(encoded.tobytes())
 
 
 def _fitted(image: Image, size: tuple[int, int]) -> Any:

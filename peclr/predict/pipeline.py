@@ -127,6 +127,7 @@ class _Stream:
         image = frame.load()
         height, width = image.shape[:2]
         camera = self.annotations.camera_of(frame.input, width, height)
+        self.annotations.check_boxes(frame.input, width, height)
         queries = self.annotations.hands_in(frame.input)
         upright = {"right": image}
         if any(query.side == "left" for query in queries):

@@ -1,5 +1,6 @@
 """What a prediction says, as dataclasses and as versioned JSON."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -7,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from peclr.data.sources.images import is_utf8
 from peclr.geometry.joints import JOINT_NAMES, NUM_JOINTS, SCALE_BONE, WRIST
 
 # Readers refuse another number; it grows when a key changes its meaning or goes away.
@@ -111,6 +113,12 @@ def to_json(prediction: FramePrediction, checkpoint: Path | str, view_size: int)
         "camera": {"K": prediction.camera.K.tolist(), "origin": prediction.camera.origin},
         "hands": [_hand_to_json(hand) for hand in prediction.hands],
     }
+
+
+def to_text(prediction: FramePrediction, checkpoint: Path | str, view_size: int) -> str:
+    """`to_json` in one line of JSON, readable where UTF-8 has the names of files; other names are escaped."""
+    content = to_json(prediction, checkpoint, view_size)
+    return json.dumps(content, ensure_ascii=not (is_utf8(prediction.source) and is_utf8(checkpoint)))
 
 
 def from_json(content: dict[str, Any], where: str = "prediction") -> FramePrediction:
