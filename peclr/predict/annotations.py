@@ -13,29 +13,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.geometry.camera import check_intrinsics
-from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centred_camera
-from peclr.inference.two_pass import Box
-from peclr.predict.inputs import Input
-from peclr.predict.schema import Camera, Matrix, Side
+from peclr.geometry.planar import centred_camera
+from peclr.inference.crop_search import Box
+from peclr.inference.hands import HandQuery, Scene, Side, assumed_camera
+from peclr.predict.inputs import Frame, Input
+from peclr.predict.schema import Camera, Matrix
 
 _EDGES = ("left", "top", "right", "bottom")
 _SMALLEST_BOX = 2.0  # px; what is smaller has been given in fractions of the image
 _ALL = ""  # the key of what holds for every file
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class HandQuery:
-    """One hand to look for.
-
-    Attributes:
-        side: of the hand.
-        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
-    """
-
-    side: Side = "right"
-    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,15 @@ class Annotations:
             return Camera(K, "given")
         if self.focal is not None:
             return Camera(centred_camera(self.focal, width, height), "focal")
-        return Camera(centred_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height), "default")
+        return Camera(assumed_camera(width, height), "default")
+
+    def read(self, frame: Frame) -> Scene:
+        """Read an image, with what is known about it."""
+        image = frame.load()
+        height, width = image.shape[:2]
+        self.check_boxes(frame.input, width, height)
+        K = self.camera_of(frame.input, width, height).K
+        return Scene(image, self.hands_in(frame.input), K, self.scale_of(frame.input))
 
     def check_boxes(self, found: Input, width: int, height: int) -> None:
         """Refuse boxes that lie beyond an image of that size."""

@@ -50,7 +50,7 @@ def predict_main(arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
 
-    from peclr.inference.crop_search import Looking
+    from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
     from peclr.predict.inputs import find_inputs, frame_rate
     from peclr.predict.outputs import OutputFolder, VideoFile
@@ -62,12 +62,12 @@ def predict_main(arguments: list[str]) -> int:
     if options.video is not None:
         default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
-    looking = Looking(options.find, options.turn)
+    search = CropSearch(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, *_assumptions(annotations), sep="\n")
     folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
     with OutputFolder(folder, trained, options.overlay, options.sides, video) as outputs:
-        status = _predict_all(HandPredictor(trained, looking), inputs, annotations, outputs, options)
+        status = _predict_all(HandPredictor(trained, search), inputs, annotations, outputs, options)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
     return status
 
@@ -83,7 +83,7 @@ def _predict_all(
     from tqdm import tqdm
 
     from peclr.predict.inputs import count_frames, frames_of
-    from peclr.predict.pipeline import Unreadable
+    from peclr.predict.predictor import Unreadable
 
     cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
     pictures = hands = unreadable = 0

@@ -14,7 +14,7 @@ from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Input
-from peclr.predict.pipeline import Predicted
+from peclr.predict.predictor import Predicted
 from peclr.predict.schema import FramePrediction, to_text
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
