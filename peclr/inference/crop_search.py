@@ -43,11 +43,13 @@ class View:
     Attributes:
         box: (4,), px of the image, that the view was made for.
         view_from_image: (3, 3), view pixels ← image pixels.
+        K: (3, 3), camera of the view, pixels.
         pixels: (S, S, 3), RGB.
     """
 
     box: Box
     view_from_image: Matrix
+    K: Matrix
     pixels: Image
 
 

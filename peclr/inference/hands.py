@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Literal, TypeVar
 
 import numpy as np
@@ -62,7 +63,7 @@ class Scene:
     hands: Sequence[HandQuery] = (HandQuery(),)
     K: NDArray[np.floating] | None = None
     scale_m: float | None = None
-    photo_from_image: Matrix | None = None
+    photo_from_image: Matrix = field(default_factory=partial(np.eye, 3))
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,9 @@ class _Hand:
     """A right hand under way; a left one has been mirrored together with its image and its camera."""
 
     query: HandQuery
+    scene: Scene
     image: Image
     K: Matrix
-    scale_m: float | None
     first: list[View] = field(default_factory=list)  # none if there is a box
     cutting: Future[list[View]] | None = None
     last: list[View] = field(default_factory=list)
@@ -183,31 +184,33 @@ class _Stream:
         K = _camera(scene)
         hands = []
         for query in scene.hands:
-            hand = _Hand(query, images[query.side], _mirrored_camera(K, query.side, width), scene.scale_m)
+            hand = _Hand(query, scene, images[query.side], _mirrored_camera(K, query.side, width))
             if query.box is None:
                 boxes = self.search.first_boxes(width, height)
-                hand.first = [self._look(hand, box, view_from_box(box, self.trained.view_size)) for box in boxes]
+                hand.first = [view for box in boxes for view in self._look(hand, box, (0.0,))]
             else:
-                hand.last = self._last_views(hand, _mirrored_box(query.box, query.side, width), scene.photo_from_image)
+                hand.last = self._look(hand, _mirrored_box(query.box, query.side, width), self.search.angles)
             hands.append(hand)
         return hands
 
-    def _look(self, hand: _Hand, box: Box, matrix: Matrix, photo_from_image: Matrix | None = None) -> View:
-        pixels = matrix if photo_from_image is None else matrix @ photo_from_image
-        return View(box, matrix, warp(hand.image, pixels, self.trained.view_size))
-
-    def _last_views(self, hand: _Hand, box: Box, photo_from_image: Matrix | None = None) -> list[View]:
+    def _look(self, hand: _Hand, box: Box, angles: Sequence[float]) -> list[View]:
+        """Cut out views of a box, turned by angles in degrees."""
         size = self.trained.view_size
         straight = view_from_image(np.eye(3), box, size) if hand.query.whole else view_from_box(box, size)
-        return [self._look(hand, box, turned(straight, size, angle), photo_from_image) for angle in self.search.angles]
+        matrices = [turned(straight, size, angle) for angle in angles]
+        # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
+        return [
+            View(box, matrix, matrix @ hand.K, warp(hand.image, matrix @ hand.scene.photo_from_image, size))
+            for matrix in matrices
+        ]
 
     def _look_again(self, hand: _Hand, keypoints_2d: NDArray[np.float32]) -> list[View]:
-        return self._last_views(hand, self.search.second_box(hand.first, keypoints_2d))
+        return self._look(hand, self.search.second_box(hand.first, keypoints_2d), self.search.angles)
 
     def _find_hands(self, batch: Sequence[_Work[Item]], pool: ThreadPoolExecutor) -> None:
         """Make the first pass, for hands without a box; their last views are being cut out when this returns."""
         hands = [hand for work in batch for hand in work.hands if hand.first]
-        for hand, seen in zip(hands, self._see([hand.first for hand in hands], hands), strict=True):
+        for hand, seen in zip(hands, self._see([hand.first for hand in hands]), strict=True):
             hand.cutting = pool.submit(self._look_again, hand, seen.regressed_2d)
 
     def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[_Result[Item]]:
@@ -216,22 +219,17 @@ class _Stream:
         for hand in hands:
             if hand.cutting is not None:
                 hand.last = hand.cutting.result()
-        seen = iter(self._see([hand.last for hand in hands], hands))
+        seen = iter(self._see([hand.last for hand in hands]))
         for work in batch:
             yield work.item, work.scene, tuple(self._in_image(hand, next(seen)) for hand in work.hands)
 
-    def _see(self, views: Sequence[Sequence[View]], hands: Sequence[_Hand]) -> list[Seen]:
+    def _see(self, views: Sequence[Sequence[View]]) -> list[Seen]:
         """Ask the network about the views of each hand, batch by batch."""
-        # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
-        flat = [
-            (view.pixels, view.view_from_image @ hand.K) for own, hand in zip(views, hands, strict=True) for view in own
-        ]
+        flat = [view for own in views for view in own]
         if not flat:
             return []
-        size = self.batch_size
-        parts = [
-            self.trained.see(*zip(*flat[start : start + size], strict=True)) for start in range(0, len(flat), size)
-        ]
+        batches = (flat[start : start + self.batch_size] for start in range(0, len(flat), self.batch_size))
+        parts = [self.trained.see([view.pixels for view in some], [view.K for view in some]) for some in batches]
         ends = np.cumsum([len(own) for own in views])[:-1]
         joined = (np.split(np.concatenate(kind), ends) for kind in zip(*parts, strict=True))
         return [Seen(*seen) for seen in zip(*joined, strict=True)]
@@ -240,20 +238,16 @@ class _Stream:
         """Take a right hand in its views back to the image that it is from."""
         matrices = [view.view_from_image for view in hand.last]
         keypoints_2d, joints_3d = average(seen.keypoints_2d, seen.joints_3d, matrices)
-        joints_3d = joints_3d * (1.0 if hand.scale_m is None else hand.scale_m)
+        scale_m = hand.scene.scale_m
+        joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
         side, width = hand.query.side, hand.image.shape[1]
         if side == "left":
             keypoints_2d = keypoints_2d * [-1, 1] + [width - 1, 0]
             joints_3d = joints_3d * [-1, 1, 1]
         found: BoxOrigin = "two_pass" if self.search.find == "published" else "search"
-        return HandPrediction(
-            hand=side,
-            box=_mirrored_box(hand.last[0].box, side, width),
-            box_origin=found if hand.query.box is None else "given",
-            keypoints_2d=keypoints_2d,
-            joints_3d=joints_3d,
-            scale_m=hand.scale_m,
-        )
+        origin = found if hand.query.box is None else "given"
+        box = _mirrored_box(hand.last[0].box, side, width)
+        return HandPrediction(side, box, origin, keypoints_2d, joints_3d, scale_m)
 
 
 def assumed_camera(width: float, height: float) -> Matrix:
@@ -265,8 +259,6 @@ def _camera(scene: Scene) -> Matrix:
     if scene.K is not None:
         return np.asarray(scene.K, np.float64)
     height, width = scene.image.shape[:2]
-    if scene.photo_from_image is None:
-        return assumed_camera(width, height)
     return assumed_camera(width * scene.photo_from_image[0, 0], height * scene.photo_from_image[1, 1])
 
 

@@ -56,7 +56,7 @@ def detected_joints(trained: TrainedNetwork, source: HandSource) -> NDArray[np.f
         """The view of a hand's first version that fine-tuning shows without augmentation."""
         sample = source.read(source.versions_of(hand)[0], pixels_to_keep(trained.view_size, 1.0))
         query = HandQuery(box=sample["crop_box"], whole=True)
-        return Scene(sample["image"], (query,), sample["K"], photo_from_image=sample.get("photo_from_image"))
+        return Scene(sample["image"], (query,), sample["K"], None, sample.get("photo_from_image", np.eye(3)))
 
     joints = np.empty((source.num_hands, NUM_JOINTS, 2), np.float32)
     results = predict_hands(trained, range(source.num_hands), read, _BATCH)

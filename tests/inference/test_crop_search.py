@@ -28,7 +28,7 @@ HAND = np.random.default_rng(0).uniform(-1, 1, (21, 2))
 
 def look(box: Box, view_size: int) -> View:
     """What the search knows of a view; pixels do not matter to it."""
-    return View(box, view_from_box(box, view_size), np.zeros((view_size, view_size, 3), np.uint8))
+    return View(box, view_from_box(box, view_size), np.eye(3), np.zeros((view_size, view_size, 3), np.uint8))
 
 
 def test_a_search_looks_at_squares_in_the_middle_and_the_published_pass_at_one_box() -> None:
