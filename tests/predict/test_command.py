@@ -43,8 +43,8 @@ def test_a_folder_of_photos(run: Path, photos: Path, tmp_path: Path, capsys: pyt
     shown = capsys.readouterr().out
     assert "focal length taken as 28/36" in shown
     assert "lengths of the bone" in shown
-    assert "3 pictures, 3 hands" in shown
-    assert "pictures/s" in shown
+    assert "3 images, 3 hands" in shown
+    assert "images/s" in shown
     assert str(out) in shown
     predictor = HandPredictor.load(run)
     for number in range(3):
