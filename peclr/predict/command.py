@@ -105,7 +105,7 @@ def _predict_all(
                 progress.update()
         except KeyboardInterrupt:  # how a camera is stopped: what there is gets written
             interrupted = True
-    if not images and unreadable:
+    if not images and unreadable and not interrupted:
         raise ValueError(f"nothing could be predicted; the last reason: {reason}")
     seconds = progress.format_dict["elapsed"]
     print(f"{images} images, {hands} hands in {seconds:.1f} s: {images / seconds:.1f} images/s")
