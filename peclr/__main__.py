@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 
 from peclr import __version__
@@ -145,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 on success, 2 for input that the user can mend.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     if not words or words[0] in {"-h", "--help", "help"}:
         print(_usage())
         return 0 if words else 2

@@ -22,8 +22,8 @@ from peclr.data.samples import LabelledBatch
 from peclr.data.views.geometric import GeometryRange
 from peclr.geometry.affine import apply_affine
 from peclr.geometry.joints import WRIST
-from peclr.geometry.procrustes import similarity_align
 from peclr.inference.network import TrainedNetwork, load_network
+from peclr.metrics.pose import aligned_errors
 from peclr.models.encoders import normalise_images
 from peclr.runs.layout import find_checkpoint
 
@@ -83,11 +83,10 @@ def errors(keypoints_2d: Tensor, joints_3d: Tensor, truth: dict[str, Tensor]) ->
     """As validation logs them."""
     metres = joints_3d * truth["scale_m"][:, None, None]
     relative, true_relative = (x - x[:, WRIST : WRIST + 1] for x in (metres, truth["joints_3d"]))
-    aligned = similarity_align(metres, truth["joints_3d"])
     return {
         "error_2d_px": float((keypoints_2d - truth["joints_2d"]).norm(dim=-1).mean()),
         "root_relative_epe_mm": 1000 * float((relative - true_relative).norm(dim=-1).mean()),
-        "pa_epe_mm": 1000 * float((aligned - truth["joints_3d"]).norm(dim=-1).mean()),
+        "pa_epe_mm": float(aligned_errors(metres, truth["joints_3d"])[1].mean()),
     }
 
 

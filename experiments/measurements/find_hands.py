@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.freihand import FreiHAND
-from peclr.inference.crop_search import Looking
+from peclr.inference.crop_search import CropSearch
 from peclr.inference.network import load_network
 from peclr.predict import HandPredictor
 
 Array = NDArray[np.float64]
 PICTURE_SIZE = 224
-LOOKINGS = {
-    "published": Looking("published"),
-    "search": Looking(),
-    "search, turned ±30°": Looking(turn=30),
+SEARCHES = {
+    "published": CropSearch("published"),
+    "search": CropSearch(),
+    "search, turned ±30°": CropSearch(turn=30),
 }
 
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source = FreiHAND(options.hands, "evaluation", crop="image")
     for place in ("near the middle", "anywhere"):
         stream = np.random.default_rng(0)
-        errors: dict[str, list[float]] = {name: [] for name in ("true box", *LOOKINGS)}
+        errors: dict[str, list[float]] = {name: [] for name in ("true box", *SEARCHES)}
         for index in range(options.count):
             sample = source[index]
             image, joints = sample["image"], np.asarray(sample["joints_2d"], np.float64)
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             box = np.concatenate((joints.min(axis=0), joints.max(axis=0)))
             side = (box[2:] - box[:2]).max()
             for name in errors:
-                predictor = HandPredictor(trained, LOOKINGS.get(name))
+                predictor = HandPredictor(trained, SEARCHES.get(name))
                 (hand,) = predictor(image, K=K, box=box if name == "true box" else None)
                 errors[name].append(float(np.linalg.norm(hand.keypoints_2d - joints, axis=1).mean() / side))
         for name, values in errors.items():

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.data.sources.images import write_image
 from peclr.drawing.skeleton import draw_skeleton
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def inspect_main(arguments: list[str]) -> int:
         raise ValueError(f"--out {options.out}: expected a .png or .jpg in a folder that exists")
 
     picture = draw_views(read_data_module(options.config, overrides), options.count, options.epoch)
-    cv2.imwrite(str(options.out), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    write_image(options.out, picture)
     print(options.out)
     return 0
 

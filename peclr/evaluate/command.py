@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.data.sources.freihand import FreiHAND
-    from peclr.evaluate.freihand import CropRule
     from peclr.evaluate.predictions import Predictions
 
 CROPS = ("two-pass", "keypoints", "image")
@@ -33,38 +31,14 @@ def evaluate_main(arguments: list[str]) -> int:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is not an empty folder; choose another by --out")
     if options.run is not None:
-        evaluate_run(options.run, options.data, out, Settings.of(options))
+        evaluate_run(options, out)
     else:
         evaluate_predictions(options.predictions, options.data, out)
     print(f"\n{out}")
     return 0
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a network is run.
-
-    Attributes:
-        crop: see `peclr.evaluate.freihand.predict_split`.
-        batch_size: hands at a time.
-        view_size: side of the views, pixels; None takes the run's.
-        device: None takes CUDA where there is one.
-        turn: degrees, see `peclr.evaluate.freihand.predict_split`.
-    """
-
-    crop: CropRule = "two-pass"
-    batch_size: int = 64
-    view_size: int | None = None
-    device: str | None = None
-    turn: float = 0.0
-
-    @classmethod
-    def of(cls, options: argparse.Namespace) -> Settings:
-        """From the command line."""
-        return cls(options.crop, options.batch_size, options.view_size, options.device, options.turn)
-
-
-def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
+def evaluate_run(options: argparse.Namespace, out: Path) -> None:
     """Predict the evaluation split, and score it if it has labels; everything goes into the new folder `out`."""
     from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.freihand import predict_split
@@ -72,24 +46,19 @@ def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
     from peclr.inference.network import load_network
     from peclr.runs.layout import find_checkpoint
 
+    data, crop, turn = options.data, options.crop, options.turn
     # the crop around keypoints is the reader's; the others do not look at labels
-    source = FreiHAND(data, "evaluation", crop="keypoints" if settings.crop == "keypoints" else "image")
-    trained = load_network(find_checkpoint(run), settings.view_size, settings.device)
-    predictions = predict_split(trained, source, settings.crop, settings.batch_size, turn=settings.turn)
+    source = FreiHAND(data, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
+    trained = load_network(find_checkpoint(options.run), options.view_size, options.device)
+    predictions = predict_split(trained, source, crop, options.batch_size, turn=turn)
     out.mkdir(parents=True, exist_ok=True)
     for path in write_predictions(out, predictions):
         print(path)
     if not source.has_labels:
         print(f"{data / 'evaluation_xyz.json'} is not there: predicted only, not scored")
         return
-    about = {
-        "checkpoint": str(trained.checkpoint),
-        "data": str(data),
-        "crop": settings.crop,
-        "turn": settings.turn,
-        "view_size": trained.view_size,
-    }
-    _score(predictions, data, out, about, source)
+    about = {"checkpoint": str(trained.checkpoint), "data": str(data), "crop": crop, "turn": turn}
+    _score(predictions, data, out, {**about, "view_size": trained.view_size}, source)
 
 
 def evaluate_predictions(path: Path, data: Path, out: Path) -> None:

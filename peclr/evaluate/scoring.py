@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import JOINT_NAMES, WRIST
-from peclr.geometry.procrustes import similarity_align
 from peclr.metrics.freihand import PCK_THRESHOLDS, align, freihand_scores, summarise_errors
+from peclr.metrics.pose import aligned_errors
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     with_mesh = predictions.verts is not None and verts is not None
     official = freihand_scores(pred, xyz, predictions.verts if with_mesh else None, verts if with_mesh else None)
     aligned = align(pred, xyz)
-    proper = similarity_align(torch.from_numpy(pred), torch.from_numpy(xyz)).numpy()
+    proper, proper_mm = (part.numpy() for part in aligned_errors(torch.from_numpy(pred), torch.from_numpy(xyz)))
     summaries = {"xyz": summarise_errors(pred, xyz), "xyz_al": summarise_errors(aligned, xyz)}
     if predictions.verts is not None and verts is not None:
         summaries["mesh"] = summarise_errors(predictions.verts, verts)
@@ -79,7 +79,7 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
         },
         errors_mm=_distances_mm(pred, xyz),
         aligned_mm=_distances_mm(aligned, xyz),
-        proper_mm=_distances_mm(proper, xyz),
+        proper_mm=proper_mm,
         pck={name: summary.pck for name, summary in summaries.items()},
     )
 

@@ -41,6 +41,6 @@ def whole_picture(width: int, height: int) -> NDArray[np.float64]:
     return enclosing_square([-0.5, -0.5, width - 0.5, height - 0.5])
 
 
-def centred_camera(focal: float, width: int, height: int) -> NDArray[np.float64]:
+def centred_camera(focal: float, width: float, height: float) -> NDArray[np.float64]:
     """K (3, 3), pixels, of square pixels that looks through the middle of a picture."""
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])

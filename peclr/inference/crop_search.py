@@ -1,12 +1,15 @@
-"""Where the network looks at a hand without a box, and how often: crops to choose from, and turned views to average.
+"""Where the network looks at a hand, and how often: the published rules, crops to choose from, turned views to average.
 
 A regression that is unsure of a hand shrinks it towards the mean pose. Taken for the hand's size, as the published
 second pass does, the box of such a prediction is too small, and every further pass makes it smaller. The same shrinking
-tells which crop fits: the network is surest where the hand that it predicts fills most of the crop's box.
+shows which crop fits: the network is surest where the hand that it predicts fills most of the crop's box.
 
-Mean 2-D error over the side of the hand's box, on embedded hands (`experiments/measurements/find_hands.py`; ResNet-18
+Mean 2-D error over the side of the hand's box, on rendered hands (`experiments/measurements/find_hands.py`; ResNet-18
 of half width, 48 px views, 300 labels): near the middle, as in FreiHAND, published 0.33, search 0.22, true box 0.18;
-anywhere, 0.3 to 0.95 of the picture large, published 0.44, search 0.31, true box 0.19.
+anywhere, 0.3 to 0.95 of the image large, published 0.44, search 0.31, true box 0.19.
+
+Parity with the published test-time protocol is tested on its reference vectors. Like `peclr.data.views.geometric`,
+matrices are NumPy's: a torch operation on nine numbers costs as much as all of this.
 """
 
 import math
@@ -15,28 +18,50 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from peclr.data.views.geometric import Matrix, warp
-from peclr.inference.two_pass import Box, box_of_keypoints, central_box, view_from_box
+from peclr.data.views.geometric import Matrix
 
+Box = NDArray[np.float64]
+Image = NDArray[np.uint8]
 Finding = Literal["search", "published"]
 
-# Sides of the square boxes in the middle that the search tries, over the picture's longer side. The published one is
+# Both of the published test-time protocol.
+CENTRAL_FRACTION: Final = 0.33  # of the image's sides: where the first pass takes the hand to be
+FILL: Final = 0.7  # of the view's side: what the longer side of a box takes up
+
+# Sides of the square boxes in the middle that the search tries, over the image's longer side. The published one is
 # the first; neighbours are a factor of 1.4 to 1.5 apart, and views of training show hands 0.83 to 1.39 as large as a
 # crop that fits.
 SEARCH_FRACTIONS: Final = (0.33, 0.5, 0.7, 1.0)
 
 
 @dataclass(frozen=True)
-class Looking:
+class View:
+    """One look at a hand.
+
+    Attributes:
+        box: (4,), px of the image, that the view was made for.
+        view_from_image: (3, 3), view pixels ← image pixels.
+        K: (3, 3), camera of the view, pixels.
+        pixels: (S, S, 3), RGB.
+    """
+
+    box: Box
+    view_from_image: Matrix
+    K: Matrix
+    pixels: Image
+
+
+@dataclass(frozen=True)
+class CropSearch:
     """How the network looks at a hand.
 
     Attributes:
         find: of a hand without a box: "search" tries central boxes of four sizes; "published" takes the
-            central 0.33 of the picture, as FreiHAND's evaluation.
+            central 0.33 of the image, as FreiHAND's evaluation.
         turn: degrees; the last view is also seen turned by this to either side, and the three are averaged. 0 does
-            not. On embedded validation hands, 30 made EPE 3 to 4 % smaller and PA-EPE 1 %
+            not. On rendered validation hands, 30 made EPE 3 to 4 % smaller and PA-EPE 1 %
             (`experiments/measurements/averaged_views.py`).
     """
 
@@ -57,27 +82,25 @@ class Looking:
 
     @property
     def angles(self) -> tuple[float, ...]:
-        """Of the last views, degrees."""
+        """Degrees of the last views."""
         return (0.0, self.turn, -self.turn) if self.turn else (0.0,)
 
-    def first_boxes(self, image: NDArray[np.uint8]) -> list[Box]:
-        """Where the first pass looks in an image (H, W, 3)."""
+    def first_boxes(self, width: int, height: int) -> list[Box]:
+        """Boxes that the first pass looks at in an image."""
         if self.find == "published":
-            return [central_box(image)]
-        height, width = image.shape[:2]
-        centre = np.array([width, height]) / 2  # as the published first pass
-        halves = [fraction * max(width, height) / 2 for fraction in SEARCH_FRACTIONS]
-        return [np.concatenate((centre - half, centre + half)) for half in halves]
+            return [central_box(width, height)]
+        middle = np.array([width, height]) / 2  # as the published first pass
+        return [_square(middle, fraction * max(width, height)) for fraction in SEARCH_FRACTIONS]
 
-    def second_box(self, first: Sequence["View"], keypoints_2d: NDArray[np.floating]) -> Box:
-        """The box of the hand that the first pass found.
+    def second_box(self, first: Sequence[View], keypoints_2d: NDArray[np.floating]) -> Box:
+        """Choose the box (4,) px of the hand that the first pass found.
 
         Args:
             first: C views of the first pass.
             keypoints_2d: (C, 21, 2), pixels of these views, as the network regressed them.
 
         Returns:
-            (4,), pixels of the image. After a search, the chosen box, moved to the middle of the predicted hand.
+            After a search, the box that the hand fills most, moved to the middle of the predicted hand.
         """
         found = [
             box_of_keypoints(points, view.view_from_image) for points, view in zip(keypoints_2d, first, strict=True)
@@ -86,51 +109,77 @@ class Looking:
             return found[0]
         filled = [_side(box) / _side(view.box) for box, view in zip(found, first, strict=True)]
         best = int(np.argmax(filled))
-        centre, half = (found[best][:2] + found[best][2:]) / 2, _side(first[best].box) / 2
-        return np.concatenate((centre - half, centre + half))
+        return _square((found[best][:2] + found[best][2:]) / 2, _side(first[best].box))
 
 
-@dataclass(frozen=True)
-class View:
-    """One look at a hand.
-
-    Attributes:
-        box: (4,), px of the image, that the view was made for.
-        view_from_image: (3, 3), view pixels ← image pixels.
-        pixels: (S, S, 3), RGB.
-    """
-
-    box: Box
-    view_from_image: Matrix
-    pixels: NDArray[np.uint8]
+def central_box(width: int, height: int) -> Box:
+    """The box (4,) px that the published first pass takes for the hand: the central 0.33 of an image."""
+    middle = np.array([width, height]) / 2
+    return np.concatenate(((1 - CENTRAL_FRACTION) * middle, (1 + CENTRAL_FRACTION) * middle))
 
 
-def look(image: NDArray[np.uint8], box: Box, view_size: int, degrees: float = 0.0) -> View:
-    """Cut a view out of an image, turned about its middle.
+def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
+    """Center a box in a view and scale its longer side to 0.7 of the view's.
+
+    The published rule takes centers of boxes to `view_size / 2`, half a pixel right and below the center of the
+    view by this project's convention; the networks have learnt with it.
 
     Args:
-        image: (H, W, 3), RGB.
-        box: (4,), px of the image.
-        view_size: side of the view, px.
-        degrees: OpenCV sign: positive turns the picture counter-clockwise.
+        box: (4,), left, top, right, bottom, pixels of the image.
+        view_size: side of the view, pixels.
+
+    Returns:
+        (3, 3), view pixels ← image pixels.
+
+    Raises:
+        ValueError: the box is empty or not finite.
     """
-    matrix = turned(view_from_box(box, view_size), view_size, degrees)
-    return View(box, matrix, warp(image, matrix, view_size))
+    left, top, right, bottom = np.asarray(box, np.float64).tolist()
+    side = max(right - left, bottom - top)
+    if not (np.isfinite([left, top, right, bottom]).all() and right >= left and bottom >= top and side > 0):
+        raise ValueError(f"expected a finite box with left < right, top < bottom: {[left, top, right, bottom]}")
+    scale = FILL * view_size / side
+    shift_x = view_size / 2 - scale * (left + right) / 2
+    shift_y = view_size / 2 - scale * (top + bottom) / 2
+    return np.array([[scale, 0, shift_x], [0, scale, shift_y], [0, 0, 1]], np.float64)
+
+
+def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix) -> Box:
+    """The box in the image of the keypoints that the first pass found.
+
+    Args:
+        keypoints_2d: (21, 2), pixels of the view, as the network regressed them: with the palm, not the wrist.
+        view_from_image: (3, 3), of the first pass; without rotation.
+
+    Returns:
+        (4,), pixels of the image; at least one pixel of the view wide and high.
+    """
+    # the published code cuts the fractions off
+    low, high = np.trunc(keypoints_2d.min(axis=0)), np.trunc(keypoints_2d.max(axis=0))
+    high = np.maximum(high, low + 1)
+    scale, shift = view_from_image[[0, 1], [0, 1]], view_from_image[:2, 2]
+    return np.concatenate(((low - shift) / scale, (high - shift) / scale))
 
 
 def turned(view_from_image: Matrix, view_size: int, degrees: float) -> Matrix:
-    """A view (3, 3) turned about where it has the middle of its box."""
+    """Turn a view (3, 3) about where it has the middle of its box.
+
+    Args:
+        view_from_image: (3, 3), view pixels ← image pixels.
+        view_size: side of the view, px.
+        degrees: OpenCV sign: positive turns the image counter-clockwise.
+    """
     if not degrees:
         return view_from_image
-    cos, sin, centre = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), view_size / 2
-    x, y = centre - cos * centre - sin * centre, centre + sin * centre - cos * centre
+    cos, sin, middle = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), view_size / 2
+    x, y = middle - cos * middle - sin * middle, middle + sin * middle - cos * middle
     return np.array([[cos, sin, x], [-sin, cos, y], [0.0, 0.0, 1.0]]) @ view_from_image
 
 
 def average(
     keypoints_2d: NDArray[np.floating], joints_3d: NDArray[np.floating], view_from_image: Sequence[Matrix]
 ) -> tuple[Matrix, Matrix]:
-    """One hand from several views.
+    """Take a hand from its views back to the image, and average.
 
     Args:
         keypoints_2d: (V, 21, 2), pixels of the views.
@@ -140,13 +189,15 @@ def average(
     Returns:
         (21, 2), pixels of the image, weighted by depth, so that the mean of 3-D still projects to it; and (21, 3).
     """
-    in_image = []
-    for points, matrix in zip(keypoints_2d.astype(np.float64), view_from_image, strict=True):
-        back = np.linalg.inv(matrix)
-        in_image.append(points @ back[:2, :2].T + back[:2, 2])
+    back = np.linalg.inv(np.stack(view_from_image))
+    in_image = keypoints_2d.astype(np.float64) @ back[:, :2, :2].mT + back[:, None, :2, 2]
     depth = joints_3d[..., 2:].astype(np.float64)
     weights = depth / depth.sum(axis=0)
-    return (weights * np.stack(in_image)).sum(axis=0), joints_3d.astype(np.float64).mean(axis=0)
+    return (weights * in_image).sum(axis=0), joints_3d.astype(np.float64).mean(axis=0)
+
+
+def _square(middle: NDArray[np.float64], side: float) -> Box:
+    return np.concatenate((middle - side / 2, middle + side / 2))
 
 
 def _side(box: Box) -> float:

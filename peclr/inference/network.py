@@ -1,19 +1,37 @@
 """A trained network from a run's folder or a bare checkpoint, and the side of the views that it has learnt on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from peclr.checkpoints import load_pose_net
+from peclr.models.encoders import normalise_images
 from peclr.models.pose_net import PoseNet25D
 
 PUBLISHED_VIEW_SIZE = 224  # of every published fine-tuned network
 
 _CONFIG = "config.yaml"
 _LAST = Path("checkpoints", "last.ckpt")
+
+
+class Seen(NamedTuple):
+    """What the network sees in V views.
+
+    Attributes:
+        regressed_2d: (V, 21, 2), pixels of the views, with the palm in the wrist's place.
+        keypoints_2d: (V, 21, 2), the same with the wrist.
+        joints_3d: (V, 21, 3), bone lengths, frame of the camera.
+    """
+
+    regressed_2d: NDArray[np.float32]
+    keypoints_2d: NDArray[np.float32]
+    joints_3d: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,28 @@ class TrainedNetwork:
     network: PoseNet25D
     view_size: int
     checkpoint: Path
+
+    def see(self, views: Sequence[NDArray[np.uint8]], K: Sequence[NDArray[np.floating]]) -> Seen:
+        """Look at V views, in one forward pass.
+
+        Args:
+            views: V images (S, S, 3), RGB, of right hands.
+            K: V cameras (3, 3) of these views, pixels.
+
+        Raises:
+            ValueError: the network predicts something that is not finite.
+        """
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            # (V, S, S, 3) seen as (V, 3, S, S) is what PyTorch calls channels_last: convolutions are faster
+            images = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
+            cameras = torch.from_numpy(np.stack(K)).to(device, torch.float32)
+            output = self.network(normalise_images(images), cameras)
+            parts = (output["raw"]["keypoints_2d"], output["keypoints_2d"], output["joints_3d"])
+            seen = Seen(*(part.cpu().numpy() for part in parts))
+        if not all(np.isfinite(part).all() for part in seen):
+            raise ValueError(f"{self.checkpoint}: predicts joints that are not finite; have its weights diverged?")
+        return seen
 
 
 def load_network(

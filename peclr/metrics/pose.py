@@ -13,6 +13,21 @@ _AUC_RANGE_M = 0.05
 _AUC_STEPS = 100
 
 
+def aligned_errors(joints_3d: Tensor, target_3d: Tensor, allow_reflection: bool = False) -> tuple[Tensor, Tensor]:
+    """Align hands to their labels, each by a similarity transform, and measure what is left: the mean is PA-EPE.
+
+    Args:
+        joints_3d: (B, 21, 3), predicted, metres.
+        target_3d: (B, 21, 3), metres.
+        allow_reflection: let a left hand pass for a right one, as the official FreiHAND scores do.
+
+    Returns:
+        The aligned joints (B, 21, 3), metres, and their distances from the labels (B, 21), float64, millimetres.
+    """
+    aligned = similarity_align(joints_3d, target_3d, allow_reflection)
+    return aligned, _MM_PER_M * _distances(aligned, target_3d)
+
+
 class MeanJointDistance(Metric):
     """Mean distance of 21 joints over all hands seen; what a distance is, subclasses say."""
 
@@ -28,8 +43,7 @@ class MeanJointDistance(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def _add(self, pred: Tensor, target: Tensor) -> None:
-        errors = _distances(pred, target)
+    def _add(self, errors: Tensor) -> None:
         self.total += errors.sum()
         self.count += errors.numel()
 
@@ -48,7 +62,7 @@ class Error2D(MeanJointDistance):
             keypoints_2d: (B, 21, 2), predicted, pixels.
             target_2d: (B, 21, 2), pixels of the same view.
         """
-        self._add(keypoints_2d, target_2d)
+        self._add(_distances(keypoints_2d, target_2d))
 
 
 class EPE(MeanJointDistance):
@@ -61,7 +75,7 @@ class EPE(MeanJointDistance):
             joints_3d: (B, 21, 3), predicted, metres, camera frame.
             target_3d: (B, 21, 3), metres, camera frame.
         """
-        self._add(joints_3d * _MM_PER_M, target_3d * _MM_PER_M)
+        self._add(_MM_PER_M * _distances(joints_3d, target_3d))
 
 
 class RootRelativeEPE(MeanJointDistance):
@@ -70,7 +84,7 @@ class RootRelativeEPE(MeanJointDistance):
     def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
         """Add a batch: (B, 21, 3), predicted and true, metres, order freihand."""
         root = slice(WRIST, WRIST + 1)
-        self._add((joints_3d - joints_3d[:, root]) * _MM_PER_M, (target_3d - target_3d[:, root]) * _MM_PER_M)
+        self._add(_MM_PER_M * _distances(joints_3d - joints_3d[:, root], target_3d - target_3d[:, root]))
 
 
 class PAEPE(MeanJointDistance):
@@ -86,8 +100,7 @@ class PAEPE(MeanJointDistance):
 
     def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
         """Add a batch: (B, 21, 3), predicted and true, metres."""
-        aligned = similarity_align(joints_3d, target_3d, self.allow_reflection)
-        self._add(aligned * _MM_PER_M, target_3d * _MM_PER_M)
+        self._add(aligned_errors(joints_3d, target_3d, self.allow_reflection)[1])
 
 
 class AUC(Metric):

@@ -46,6 +46,7 @@ def mine_main(arguments: list[str]) -> int:
     import cv2
 
     from peclr.data.loading.pairs_file import write_pairs
+    from peclr.data.sources.images import write_image
     from peclr.mining.picture import draw_pairs
 
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
@@ -65,7 +66,7 @@ def mine_main(arguments: list[str]) -> int:
         "joints": ["labels" if detector is None else str(detector.checkpoint) for detector in detectors],
     }
     write_pairs(options.out, mined, facts)
-    cv2.imwrite(str(picture), picture_of[..., ::-1])
+    write_image(picture, picture_of)
     print(f"{options.out} and {picture}")
     return 0
 

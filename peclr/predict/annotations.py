@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,27 +13,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.geometry.camera import check_intrinsics
-from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centred_camera
-from peclr.predict.inputs import Input
-from peclr.predict.schema import Camera, Matrix, Side
+from peclr.geometry.planar import centred_camera
+from peclr.inference.crop_search import Box
+from peclr.inference.hands import HandQuery, Scene, Side, assumed_camera
+from peclr.predict.inputs import Frame, Input
+from peclr.predict.schema import Camera, Matrix
 
 _EDGES = ("left", "top", "right", "bottom")
+_SMALLEST_BOX = 2.0  # px; what is smaller has been given in fractions of the image
 _ALL = ""  # the key of what holds for every file
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class HandQuery:
-    """One hand to look for.
-
-    Attributes:
-        side: of the hand.
-        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
-    """
-
-    side: Side = "right"
-    box: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,26 @@ class Annotations:
             return Camera(K, "given")
         if self.focal is not None:
             return Camera(centred_camera(self.focal, width, height), "focal")
-        return Camera(centred_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height), "default")
+        return Camera(assumed_camera(width, height), "default")
+
+    def read(self, frame: Frame) -> Scene:
+        """Read an image, with what is known about it."""
+        image = frame.load()
+        height, width = image.shape[:2]
+        self.check_boxes(frame.input, width, height)
+        K = self.camera_of(frame.input, width, height).K
+        return Scene(image, self.hands_in(frame.input), K, self.scale_of(frame.input))
+
+    def check_boxes(self, found: Input, width: int, height: int) -> None:
+        """Refuse boxes that lie beyond an image of that size."""
+        for query in self.hands_in(found):
+            # the image begins at −0.5
+            if query.box is not None and not (
+                (query.box[2:] > -0.5).all() and (query.box[:2] < np.array([width, height]) - 0.5).all()
+            ):
+                raise ValueError(
+                    f"{found.source}: the box {query.box.tolist()} lies beyond the {width} × {height} px of the image"
+                )
 
     def scale_of(self, found: Input) -> float | None:
         """Metres; None where they are not known."""
@@ -119,24 +128,63 @@ def read_boxes(path: Path, side: Side | None = None, needs_side: bool = False) -
 
 
 def read_cameras(path: Path) -> dict[str, Matrix]:
-    """Read K from JSON: 3×3 for all pictures, or by file {file: 3×3} or [{"file": …, "K": 3×3}, …]."""
+    """Read K, 3×3, from JSON: one for all images, K or {"K": K}, or by image.
+
+    By image: {file: K}, [{"file": …, "K": K}, …], or a list [K, …] as FreiHAND's `evaluation_K.json`.
+    """
     content = _read_json(path)
-    if isinstance(content, list) and content and isinstance(content[0], list):
-        return {_ALL: _checked_camera(content, str(path))}
-    return {file: _checked_camera(K, f"{path}: {file}") for file, K in _by_file(content, "K", path).items()}
+    listed = isinstance(content, list) and bool(content) and isinstance(content[0], list)
+    if listed and not (content[0] and isinstance(content[0][0], list)):
+        content = {"K": content}
+    elif listed:
+        content = _by_number(content, path)
+    return {file: _checked_camera(K, f"{path}: {file or 'K'}") for file, K in _by_file(content, "K", path).items()}
 
 
 def read_scales(path: Path) -> dict[str, float]:
-    """Read metres from JSON: {file: metres} or [{"file": …, "scale": metres}, …]."""
-    values = _by_file(_read_json(path), "scale", path)
-    return {file: _checked_scale(scale, f"{path}: {file}") for file, scale in values.items()}
+    """Read metres from JSON: a number or {"scale": …} for all images, or by image as `read_cameras` does."""
+    content = _read_json(path)
+    if _is_number(content):
+        content = {"scale": content}
+    elif isinstance(content, list) and content and _is_number(content[0]):
+        content = _by_number(content, path)
+    values = _by_file(content, "scale", path)
+    return {file: _checked_scale(scale, f"{path}: {file or 'scale'}") for file, scale in values.items()}
+
+
+def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:
+    """Compare the names in a file with the images that are there.
+
+    Args:
+        what: the option and its file, for messages.
+        values: what the file says, by name.
+        inputs: the images, videos and cameras.
+
+    Returns:
+        A line that counts the names that match nothing, if there are some.
+
+    Raises:
+        ValueError: no name matches.
+    """
+    listed = values.keys() - {_ALL}
+    unused = listed.difference(*map(_names, inputs))
+    if not unused:
+        return []
+    example = f"{min(unused)!r}"
+    if len(unused) == len(listed):
+        raise ValueError(
+            f"{what}: none of its {len(listed)} names is that of an input; it names {example}, "
+            f"the first input is {inputs[0].file!r}"
+        )
+    return [f"{what}: {len(unused)} of {len(listed)} names match no input, for example {example}"]
 
 
 def _lookup(values: Mapping[str, Value], found: Input) -> Value | None:
-    for key in (found.source, found.file, Path(found.file).name, _ALL):
-        if key in values:
-            return values[key]
-    return None
+    return next((values[name] for name in (*_names(found), _ALL) if name in values), None)
+
+
+def _names(found: Input) -> tuple[str, str, str]:
+    return found.source, found.file, Path(found.file).name
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
@@ -160,34 +208,57 @@ def _read_json(path: Path) -> Any:
 
 def _by_file(content: Any, key: str, path: Path) -> dict[str, Any]:
     if isinstance(content, dict):
-        return content
+        return {_ALL: content[key]} if key in content else content
     try:
         return {str(entry["file"]): entry[key] for entry in content if entry[key] is not None}
     except (KeyError, TypeError):
-        raise ValueError(f'{path}: expected {{file: {key}}} or a list of {{"file": …, "{key}": …}}') from None
+        raise ValueError(
+            f'{path}: expected one {key} for all images, {{file: {key}}} or a list of {{"file": …, "{key}": …}}'
+        ) from None
 
 
-def _checked_box(box: ArrayLike, where: str) -> NDArray[np.float64]:
-    edges = np.asarray(box, np.float64)
-    if edges.shape != (4,) or not np.isfinite(edges).all() or not (edges[:2] < edges[2:]).all():
+def _by_number(values: list[Value], path: Path) -> dict[str, Value]:
+    """FreiHAND's lists are in order of its numbered images; those of training come in four versions."""
+    versions = 4 if path.name.startswith("training") else 1
+    return {f"{number:08d}.jpg": values[number % len(values)] for number in range(versions * len(values))}
+
+
+def _checked_box(box: ArrayLike, where: str) -> Box:
+    edges = _numbers(box, (4,), where)
+    if not np.isfinite(edges).all() or not (edges[:2] < edges[2:]).all():
         raise ValueError(f"{where}: {edges.tolist()} is not left < right, top < bottom")
+    if (edges[2:] - edges[:2]).max() < _SMALLEST_BOX:
+        raise ValueError(f"{where}: {edges.tolist()} is no box in pixels; fractions of the image are not taken")
     return edges
 
 
 def _checked_camera(K: ArrayLike, where: str) -> Matrix:
-    try:
-        matrix = np.asarray(K, np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: expected a 3×3 camera matrix, got {str(K)[:80]}") from None
+    matrix = _numbers(K, (3, 3), where)
     check_intrinsics(torch.from_numpy(matrix), where)
+    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
+        raise ValueError(f"{where}: focal lengths are positive, got {matrix[0, 0]:g} and {matrix[1, 1]:g}")
     return matrix
 
 
 def _checked_scale(scale: Any, where: str) -> float:
+    if not _is_number(scale) or not 0 < scale < 1:
+        raise ValueError(
+            f"{where}: the bone from middle MCP to PIP has a length in metres, about 0.03; got {str(scale)[:80]}"
+        )
+    return float(scale)
+
+
+def _numbers(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
+    """Numbers of a shape; NumPy would also take texts and true for numbers."""
     try:
-        metres = float(scale)
-    except (TypeError, ValueError):
-        metres = math.nan
-    if not 0 < metres < 1:
-        raise ValueError(f"{where}: the bone from middle MCP to PIP has a length in metres, about 0.03; got {scale}")
-    return metres
+        array = np.asarray(values)
+        leaves = np.asarray(values, object).ravel() if isinstance(values, list | tuple) else ()
+    except ValueError:  # lists of different lengths
+        array, leaves = np.empty(0), ()
+    if array.shape != shape or array.dtype.kind not in "iuf" or not all(map(_is_number, leaves)):
+        raise ValueError(f"{where}: expected {'×'.join(map(str, shape))} numbers, got {str(values)[:80]}")
+    return array.astype(np.float64)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -21,16 +20,16 @@ _STILLS_PER_SECOND = 10.0  # in a video of still images
 _CAMERA_RATE = 30.0
 
 _EPILOG = """\
-A box is tight around the hand, in pixels of the upright picture; it fills 0.7 of the network's view. Without a
+A box is tight around the hand, in pixels of the upright image; it fills 0.7 of the network's view. Without a
 box, the network looks at four central squares, and again around the hand that it found where it was surest.
 --find published looks as FreiHAND's evaluation does: at the central third, then at the box of the joints it found
-there. A hand far from the middle, or smaller than a fifth of the picture, needs a box.
+there. A hand far from the middle, or smaller than a fifth of the image, needs a box.
 
-Without --K and --focal, the focal length is taken as 28/36 of the picture's longer side: 2-D hardly depends on
+Without --K and --focal, the focal length is taken as 28/36 of the image's longer side: 2-D hardly depends on
 it, the distance to the camera is proportional to it. Without --scale, 3-D is in lengths of the bone from middle
 MCP to middle PIP. The JSON says which.
 
-The exit status is 1 if a picture could not be read, 2 if nothing could be done.
+The exit status is 1 if an image could not be read, or its box lies beyond it; 2 if nothing could be done.
 """
 
 
@@ -41,7 +40,7 @@ def predict_main(arguments: list[str]) -> int:
         arguments: what follows `predict` on the command line.
 
     Returns:
-        The exit status: 0 on success, 1 if a picture could not be read, 130 if interrupted.
+        The exit status: 0 on success, 1 if an image could not be read, 130 if interrupted.
 
     Raises:
         FileNotFoundError: an input or the network is not there.
@@ -50,24 +49,24 @@ def predict_main(arguments: list[str]) -> int:
     """
     options = _parser().parse_args(arguments)
 
-    from peclr.inference.crop_search import Looking
+    from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
     from peclr.predict.inputs import find_inputs, frame_rate
     from peclr.predict.outputs import OutputFolder, VideoFile
     from peclr.predict.predictor import HandPredictor
 
     inputs = find_inputs(options.inputs)
-    annotations = _annotations(options)
+    annotations, notes = _annotations(options, inputs)
     video: VideoFile | None = None
     if options.video is not None:
         default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
-    looking = Looking(options.find, options.turn)
+    search = CropSearch(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
-    print(f"{trained.checkpoint}, views of {trained.view_size} px", *_assumptions(annotations), sep="\n")
+    print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, *_assumptions(annotations), sep="\n")
     folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
     with OutputFolder(folder, trained, options.overlay, options.sides, video) as outputs:
-        status = _predict_all(HandPredictor(trained, looking), inputs, annotations, outputs, options)
+        status = _predict_all(HandPredictor(trained, search), inputs, annotations, outputs, options)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
     return status
 
@@ -83,69 +82,70 @@ def _predict_all(
     from tqdm import tqdm
 
     from peclr.predict.inputs import count_frames, frames_of
-    from peclr.predict.pipeline import Unreadable
+    from peclr.predict.predictor import Unreadable
 
     cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
-    pictures = hands = unreadable = 0
-    interrupted = False
-    started = time.perf_counter()
+    images = hands = unreadable = 0
+    interrupted, reason = False, ""
     # a file or a pipe gets a line now and then
     every = 0.2 if sys.stderr.isatty() else 10.0
     total = count_frames(inputs, options.max_frames)
-    with tqdm(total=total, unit=" pictures", mininterval=every, maxinterval=every) as progress:
-        frames = frames_of(inputs, options.max_frames)
+    with tqdm(total=total, unit=" images", mininterval=every, maxinterval=every) as progress:
         try:
-            for result in predictor.stream(frames, annotations, options.batch_size):
+            for result in predictor.stream(frames_of(inputs, options.max_frames), annotations, options.batch_size):
                 if isinstance(result, Unreadable):
                     unreadable += 1
-                    progress.write(f"skipped: {result.reason}", file=sys.stderr)
+                    if result.reason != reason:  # a video's frames may all have the same
+                        progress.write(f"skipped: {result.reason}", file=sys.stderr)
+                    reason = result.reason
                 else:
-                    pictures += 1
+                    images += 1
                     hands += len(result.prediction.hands)
                     outputs.write(result)
                 progress.update()
         except KeyboardInterrupt:  # how a camera is stopped: what there is gets written
             interrupted = True
-    seconds = time.perf_counter() - started
-    print(f"{pictures} pictures, {hands} hands in {seconds:.1f} s: {pictures / seconds:.1f} pictures/s")
+    if not images and unreadable and not interrupted:
+        raise ValueError(f"nothing could be predicted; the last reason: {reason}")
+    seconds = progress.format_dict["elapsed"]
+    print(f"{images} images, {hands} hands in {seconds:.1f} s: {images / seconds:.1f} images/s")
     if unreadable:
         print(f"{unreadable} could not be read", file=sys.stderr)
     return 130 if interrupted else int(unreadable > 0)
 
 
-def _annotations(options: argparse.Namespace) -> Annotations:
-    """What the options say about the pictures."""
+def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Annotations, list[str]]:
+    """What the options say about the images, and lines that say which of it fits none of them."""
     from dataclasses import replace
 
-    from peclr.predict.annotations import for_all, read_boxes, read_cameras, read_scales
+    from peclr.predict.annotations import check_names, for_all, read_boxes, read_cameras, read_scales
 
-    listed = options.hand == _FROM_BOX_FILE
-    if listed and options.boxes is None:
+    K, scale, boxes, side = options.K, options.scale, options.boxes, options.hand
+    listed = side == _FROM_BOX_FILE
+    if listed and boxes is None:
         raise ValueError(f"--hand {_FROM_BOX_FILE} needs --boxes FILE")
-    camera = options.K if isinstance(options.K, list) else None
-    scale = options.scale if isinstance(options.scale, float) else None
-    annotations = for_all(
-        "left" if options.hand == "left" else "right",
+    known = for_all(
+        "left" if side == "left" else "right",
         box=options.box,
-        K=None if camera is None else [[camera[0], 0, camera[2]], [0, camera[1], camera[3]], [0, 0, 1]],
+        K=[[K[0], 0, K[2]], [0, K[1], K[3]], [0, 0, 1]] if isinstance(K, list) else None,
         focal=options.focal,
-        scale_m=scale,
+        scale_m=scale if isinstance(scale, float) else None,
     )
-    if options.boxes is not None:
-        side = options.hand if options.hand in ("left", "right") else None
-        annotations = replace(annotations, hands=read_boxes(options.boxes, side, needs_side=listed))
-    if isinstance(options.K, Path):
-        annotations = replace(annotations, cameras=read_cameras(options.K))
-    if isinstance(options.scale, Path):
-        annotations = replace(annotations, scales=read_scales(options.scale))
-    return annotations
+    if boxes is not None:
+        known = replace(known, hands=read_boxes(boxes, None if listed else side, needs_side=listed))
+    if isinstance(K, Path):
+        known = replace(known, cameras=read_cameras(K))
+    if isinstance(scale, Path):
+        known = replace(known, scales=read_scales(scale))
+    files = ((f"--boxes {boxes}", known.hands), (f"--K {K}", known.cameras), (f"--scale {scale}", known.scales))
+    return known, [line for what, values in files for line in check_names(what, values, inputs)]
 
 
 def _assumptions(annotations: Annotations) -> list[str]:
-    """What the user did not say."""
+    """Lines that say what is assumed, as the user did not say it."""
     lines = []
     if not annotations.cameras and annotations.focal is None:
-        lines.append("camera: not given; focal length taken as 28/36 of a picture's longer side (--K, --focal)")
+        lines.append("camera: not given; focal length taken as 28/36 of an image's longer side (--K, --focal)")
     if not annotations.scales:
         lines.append("3-D: in lengths of the bone from middle MCP to middle PIP; --scale METRES makes it metres")
     return lines
@@ -154,7 +154,7 @@ def _assumptions(annotations: Annotations) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peclr predict",
-        description="Predict hands on images, videos or a camera: JSON, and pictures with skeletons.",
+        description="Predict hands on images, videos or a camera: JSON, and images with skeletons.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
     parser.add_argument("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--box", type=_numbers(4), metavar="L,T,R,B", help="where the hand is, in every picture")
+    where.add_argument("--box", type=_numbers(4), metavar="L,T,R,B", help="where the hand is, in every image")
     where.add_argument(
         "--boxes", type=Path, metavar="FILE", help="CSV or JSON with file, left, top, right, bottom[, hand]"
     )

@@ -4,6 +4,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.image_files import SUFFIXES as IMAGE_SUFFIXES
-from peclr.data.sources.images import read_image
+from peclr.data.sources.images import is_utf8, read_image
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
@@ -96,9 +97,8 @@ def frame_rate(found: Input) -> float | None:
     """Frames per second of a video, as its file says; None of anything else."""
     if found.kind != "video":
         return None
-    capture = cv2.VideoCapture(found.source)
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
+    with _opened(found.source) as capture:
+        rate = capture.get(cv2.CAP_PROP_FPS)
     return rate if rate > 0 else None
 
 
@@ -133,29 +133,36 @@ def _file(path: Path, relative: str) -> Input:
 
 
 def _count_in_header(path: str) -> int:
-    capture = cv2.VideoCapture(path)
-    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    capture.release()
-    return max(count, 0)
+    with _opened(path) as capture:
+        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+
+
+@contextmanager
+def _opened(source: str | int) -> Iterator[cv2.VideoCapture]:
+    """A video or, by its number, a camera, released at the end."""
+    with ExitStack() as stack:
+        if isinstance(source, str) and not is_utf8(source):  # OpenCV would end the process
+            file = stack.enter_context(Path(source).open("rb"))
+            source = f"/dev/fd/{file.fileno()}"
+        capture = cv2.VideoCapture(source)
+        stack.callback(capture.release)
+        yield capture
 
 
 def _video_frames(found: Input) -> Iterator[Frame]:
     """Decode one frame after the other; if there is none at all, one frame that cannot be loaded says so."""
     live = found.kind == "camera"
-    capture = cv2.VideoCapture(int(found.source.removeprefix("camera:")) if live else found.source)
     number, started = 0, time.monotonic()
-    try:
+    with _opened(int(found.source.removeprefix("camera:")) if live else found.source) as capture:
         while True:
             there, picture = capture.read()
             if not there:
                 break
-            # most cameras tell no position
+            # most cameras know no position
             time_s = time.monotonic() - started if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
             yield Frame(found, partial(_same, image), number, time_s)
             number += 1
-    finally:
-        capture.release()
     if number == 0:
         yield Frame(found, partial(_refuse, f"{found.source}: not a {found.kind} that OpenCV can read"))
 

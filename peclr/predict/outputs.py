@@ -1,9 +1,8 @@
-"""What a prediction leaves behind: JSON, pictures with skeletons, a video; in a folder of its own."""
+"""What a prediction leaves behind: JSON, images with skeletons, a video; in a folder of its own."""
 
-import json
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Semaphore
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,26 +10,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Input
-from peclr.predict.pipeline import Predicted
-from peclr.predict.schema import FramePrediction, to_json
+from peclr.predict.predictor import Predicted
+from peclr.predict.schema import FramePrediction, to_text
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
 
-# full colour resolution: bones are few pixels wide
-_JPEG_OPTIONS = [
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-]
-_BACKLOG = 16  # pictures that wait to be written: their memory is bounded
+_BACKLOG = 16  # images that wait to be written: their memory is bounded
 
 Image = NDArray[np.uint8]
 
 
 class VideoFile:
-    """A video that opens with its first picture; pictures of another size are fitted into the first one's."""
+    """A video that opens with its first image; images of another size are fitted into the first one's."""
 
     def __init__(self, path: Path, rate: float) -> None:
         """Checks the path.
@@ -47,15 +42,17 @@ class VideoFile:
             raise ValueError(f"{path}: expected a video ending in {' or '.join(VIDEO_CODECS)}")
         if path.exists():
             raise FileExistsError(f"{path} exists already; give another path or remove it")
+        if not is_utf8(path):
+            raise ValueError(f"{str(path)!r}: OpenCV writes videos of names in UTF-8 only")
         self.path, self.rate = path, rate
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
 
     def write(self, image: Image) -> None:
-        """Append a picture (H, W, 3) RGB; OSError if the video cannot be written."""
+        """Append a image (H, W, 3) RGB; OSError if the video cannot be written."""
         if self._writer is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # codecs of 4:2:0 colour want even sides
+            # codecs of 4:2:0 color want even sides
             self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
             codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
             self._writer = cv2.VideoWriter(str(self.path), codec, self.rate, self._size)
@@ -99,8 +96,7 @@ class OutputFolder:
         self._names: dict[Input, Path] = {}
         self._taken: set[Path] = set()
         self._thread = ThreadPoolExecutor(1, "peclr-writer")
-        self._room = Semaphore(_BACKLOG)
-        self._failed: BaseException | None = None
+        self._waiting: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -111,44 +107,37 @@ class OutputFolder:
         self._thread.shutdown(wait=True)
         if self._video is not None:
             self._video.close()
-        if kind is None and self._failed is not None:
-            raise self._failed
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+        for written in self._waiting if kind is None else ():
+            written.result()
 
     def write(self, predicted: Predicted) -> None:
-        """Write a prediction, soon; what went wrong with an earlier one is raised here."""
-        if self._failed is not None:
-            raise self._failed
-        self._room.acquire()
-        self._thread.submit(self._write, predicted).add_done_callback(self._done)
-
-    def _done(self, future: "Future[None]") -> None:
-        self._room.release()
-        self._failed = self._failed or future.exception()
+        """Write a prediction, soon; what went wrong with an earlier one is raised here, or at the end."""
+        self._waiting.append(self._thread.submit(self._write, predicted))
+        if len(self._waiting) > _BACKLOG:
+            self._waiting.popleft().result()
 
     def _write(self, predicted: Predicted) -> None:
         prediction, name = predicted.prediction, self._name(predicted.frame.input)
-        document = json.dumps(
-            to_json(prediction, self._trained.checkpoint, self._trained.view_size), ensure_ascii=False
-        )
         still = prediction.frame is None
-        path = _with_suffix(name, ".json" if still else ".jsonl")
-        with path.open("x" if still else "a", encoding="utf-8") as file:
-            file.write(document + "\n")
+        with _with_suffix(name, ".json" if still else ".jsonl").open("x" if still else "a", encoding="utf-8") as file:
+            file.write(to_text(prediction, self._trained.checkpoint, self._trained.view_size) + "\n")
         if (self._overlay and still) or self._video is not None:
-            picture = draw_prediction(predicted.image, prediction)
+            drawn = draw_prediction(predicted.image, prediction)
             if self._overlay and still:
-                _save_picture(_with_suffix(name, ".overlay.jpg"), picture)
+                write_image(_with_suffix(name, ".overlay.jpg"), drawn)
             if self._video is not None:
-                self._video.write(picture)
+                self._video.write(drawn)
         if self._sides and still and prediction.hands:
-            _save_picture(_with_suffix(name, ".sides.png"), draw_sides(prediction))
+            write_image(_with_suffix(name, ".sides.png"), draw_sides(prediction))
 
     def _name(self, found: Input) -> Path:
         """A path without suffix that no other input has."""
         if found not in self._names:
             wanted = self.folder / found.file
-            stem = wanted.with_suffix("") if found.kind != "camera" else wanted
-            name, number = stem, 2
+            stem = name = wanted if found.kind == "camera" else wanted.with_suffix("")
+            number = 2
             while name in self._taken:
                 name, number = stem.with_name(f"{stem.name}-{number}"), number + 1
             name.parent.mkdir(parents=True, exist_ok=True)
@@ -158,15 +147,14 @@ class OutputFolder:
 
 
 def draw_prediction(image: Image, prediction: FramePrediction) -> Image:
-    """Skeletons of all hands over a copy of their picture (H, W, 3) RGB."""
-    picture = image.copy()
+    """Draw the skeletons of all hands over a copy of their image (H, W, 3) RGB."""
     for hand in prediction.hands:
-        picture = draw_skeleton(picture, hand.keypoints_2d)
-    return picture
+        image = draw_skeleton(image, hand.keypoints_2d)
+    return image
 
 
 def draw_sides(prediction: FramePrediction) -> Image:
-    """The hands in 3-D from two sides, one below the other."""
+    """Draw the hands in 3-D from two sides, one below the other."""
     return np.concatenate([draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in prediction.hands])
 
 
@@ -175,25 +163,16 @@ def _with_suffix(name: Path, suffix: str) -> Path:
     return name.with_name(name.name + suffix)
 
 
-def _save_picture(path: Path, picture: Image) -> None:
-    """Encode and write; cv2.imwrite cannot open every non-ASCII path on every system."""
-    options = _JPEG_OPTIONS if path.suffix == ".jpg" else []
-    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
-    with path.open("xb") as file:
-        file.write(encoded.tobytes())
-
-
 def _fitted(image: Image, size: tuple[int, int]) -> Any:
-    """Scale a picture into width × height, centred on black."""
+    """Scale a image into width × height, centered on black."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image
-    if width - size[0] in (0, 1) and height - size[1] in (0, 1):
+    if width - size[0] in (0, 1) and height - size[1] in (0, 1):  # an odd side
         return np.ascontiguousarray(image[: size[1], : size[0]])
     scale = min(size[0] / width, size[1] / height)
-    inside = cv2.resize(
-        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
-    )
+    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
+    inside = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     top, left = (size[1] - inside.shape[0]) // 2, (size[0] - inside.shape[1]) // 2
     canvas[top : top + inside.shape[0], left : left + inside.shape[1]] = inside

@@ -1,7 +1,8 @@
-"""The Python API: a trained network that takes pictures and gives hands."""
+"""The Python API: a trained network that takes images and gives hands."""
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -11,16 +12,35 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.images import read_image
-from peclr.inference.crop_search import Looking
+from peclr.inference.crop_search import CropSearch
+from peclr.inference.hands import HandPrediction, Scene, Side, predict_hands
 from peclr.inference.network import TrainedNetwork, load_network
 from peclr.predict.annotations import Annotations, for_all
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.pipeline import Predicted, Unreadable, predict_frames
-from peclr.predict.schema import HandPrediction, Side
+from peclr.predict.schema import FramePrediction
+
+_NOTHING = Annotations()
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """An image with its prediction; `image` is the image itself, (H, W, 3) RGB."""
+
+    frame: Frame
+    image: NDArray[np.uint8]
+    prediction: FramePrediction
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be read, and why."""
+
+    frame: Frame
+    reason: str
 
 
 class HandPredictor:
-    """Predicts the hands of pictures.
+    """Predict the hands of images.
 
         predictor = HandPredictor.load("runs/finetune")
         hands = predictor("photo.jpg")
@@ -28,12 +48,12 @@ class HandPredictor:
 
     Attributes:
         trained: the network.
-        looking: where it looks at hands without a box, and how often.
+        search: where it looks at hands without a box, and how often.
     """
 
-    def __init__(self, trained: TrainedNetwork, looking: Looking | None = None) -> None:
+    def __init__(self, trained: TrainedNetwork, search: CropSearch | None = None) -> None:
         self.trained = trained
-        self.looking = looking or Looking()
+        self.search = search or CropSearch()
 
     @classmethod
     def load(
@@ -41,10 +61,10 @@ class HandPredictor:
         run: Path | str,
         view_size: int | None = None,
         device: str | torch.device | None = None,
-        looking: Looking | None = None,
+        search: CropSearch | None = None,
     ) -> Self:
         """Load a fine-tuning run or a checkpoint; arguments and errors as `load_network`."""
-        return cls(load_network(run, view_size, device), looking)
+        return cls(load_network(run, view_size, device), search)
 
     def __call__(
         self,
@@ -56,18 +76,18 @@ class HandPredictor:
         focal: float | None = None,
         scale_m: float | None = None,
     ) -> tuple[HandPrediction, ...]:
-        """Predict the hand of one picture.
+        """Predict the hand of one image.
 
         Args:
             image: a file, or (H, W, 3) uint8 RGB.
             hand: its side.
             box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
             K: (3, 3), pixels.
-            focal: pixels, where K is not known; None takes 28/36 of the picture's longer side.
+            focal: pixels, where K is not known; None takes 28/36 of the image's longer side.
             scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
 
         Raises:
-            ValueError: the picture cannot be read, or an argument is not possible.
+            ValueError: the image cannot be read, or an argument is not possible.
         """
         if isinstance(image, (str, os.PathLike)):
             frame = Frame(Input(str(image), Path(image).name, "image"), partial(read_image, image))
@@ -79,16 +99,28 @@ class HandPredictor:
         return result.prediction.hands
 
     def stream(
-        self, frames: Iterable[Frame], annotations: Annotations | None = None, batch_size: int = 8
+        self, frames: Iterable[Frame], annotations: Annotations = _NOTHING, batch_size: int = 8
     ) -> Iterator[Predicted | Unreadable]:
-        """Predict many pictures, in order; they are read and cropped while the network computes.
+        """Predict many images, in order; they are read and cropped while the network computes.
 
         Args:
             frames: from `peclr.predict.inputs.frames_of`.
-            annotations: boxes, sides, cameras and scales; None looks for one right hand in each.
+            annotations: boxes, sides, cameras and scales; by default, one right hand in each.
             batch_size: views that the network looks at together.
         """
-        return predict_frames(self.trained, frames, annotations or Annotations(), batch_size, self.looking)
+        results = predict_hands(self.trained, frames, annotations.read, batch_size, self.search)
+        return (_described(*result, annotations) for result in results)
+
+
+def _described(
+    frame: Frame, scene: Scene | ValueError, hands: tuple[HandPrediction, ...], annotations: Annotations
+) -> Predicted | Unreadable:
+    if isinstance(scene, ValueError):
+        return Unreadable(frame, str(scene))
+    height, width = scene.image.shape[:2]
+    camera = annotations.camera_of(frame.input, width, height)
+    prediction = FramePrediction(frame.input.source, (width, height), frame.number, frame.time_s, camera, hands)
+    return Predicted(frame, scene.image, prediction)
 
 
 def _checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """What a prediction says, as dataclasses and as versioned JSON."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -7,50 +8,17 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from peclr.data.sources.images import is_utf8
 from peclr.geometry.joints import JOINT_NAMES, NUM_JOINTS, SCALE_BONE, WRIST
+from peclr.inference.hands import HandPrediction
 
 # Readers refuse another number; it grows when a key changes its meaning or goes away.
 SCHEMA: Final = "peclr.prediction/1"
 
-Side = Literal["right", "left"]
-BoxOrigin = Literal["given", "search", "two_pass"]
 CameraOrigin = Literal["given", "focal", "default"]
 Matrix = NDArray[np.float64]
 
 _PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
-
-
-@dataclass(frozen=True)
-class HandPrediction:
-    """One hand.
-
-    Attributes:
-        hand: the side; of a left hand, everything here is mirrored back and fits the picture.
-        box: (4,), left, top, right, bottom, pixels of the image: where the network looked.
-        box_origin: "search" if it was found by a search, "two_pass" if by the published first pass.
-        keypoints_2d: (21, 2), pixels of the image, order freihand.
-        joints_3d: (21, 3), camera frame, order freihand; metres, or lengths of the bone from middle MCP to
-            middle PIP where no scale was given.
-        scale_m: the length of that bone, metres; None where it was not given.
-    """
-
-    hand: Side
-    box: NDArray[np.float64]
-    box_origin: BoxOrigin
-    keypoints_2d: NDArray[np.float64]
-    joints_3d: NDArray[np.float64]
-    scale_m: float | None
-
-    @property
-    def unit_3d(self) -> Literal["m", "bone"]:
-        """The unit of 3-D positions."""
-        return "bone" if self.scale_m is None else "m"
-
-    @property
-    def joints_3d_relative(self) -> NDArray[np.float64]:
-        """(21, 3), relative to the wrist, axes of the camera frame, in the unit of `joints_3d`."""
-        relative: NDArray[np.float64] = self.joints_3d - self.joints_3d[WRIST]
-        return relative
 
 
 @dataclass(frozen=True)
@@ -111,6 +79,12 @@ def to_json(prediction: FramePrediction, checkpoint: Path | str, view_size: int)
         "camera": {"K": prediction.camera.K.tolist(), "origin": prediction.camera.origin},
         "hands": [_hand_to_json(hand) for hand in prediction.hands],
     }
+
+
+def to_text(prediction: FramePrediction, checkpoint: Path | str, view_size: int) -> str:
+    """`to_json` in one line of JSON, readable where UTF-8 has the names of files; other names are escaped."""
+    content = to_json(prediction, checkpoint, view_size)
+    return json.dumps(content, ensure_ascii=not (is_utf8(prediction.source) and is_utf8(checkpoint)))
 
 
 def from_json(content: dict[str, Any], where: str = "prediction") -> FramePrediction:

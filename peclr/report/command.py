@@ -72,7 +72,7 @@ def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> N
     }
     for suffix, content in contents.items():
         target = out if suffix == ".html" else out.with_suffix(suffix)
-        target.write_text(content, encoding="utf-8")
+        target.write_text(content, encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
     print(text_table(groups, metrics) if groups else "no scores, only curves")
     print()
 

@@ -133,7 +133,7 @@ def shown_hands(evaluation: EvaluationFolder, data: Path | None, count: int) -> 
     from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.predictions import PREDICTIONS_NAME, read_labels, read_predictions
     from peclr.geometry.joints import NUM_JOINTS, WRIST
-    from peclr.geometry.procrustes import similarity_align
+    from peclr.metrics.pose import aligned_errors
 
     root = data or evaluation.data
     if not (root / "evaluation" / "rgb").is_dir():
@@ -145,8 +145,7 @@ def shown_hands(evaluation: EvaluationFolder, data: Path | None, count: int) -> 
     labels = read_labels(root / "evaluation_xyz.json", NUM_JOINTS)
     if len(predicted) != len(labels):
         raise ValueError(f"{predicted_path} has {len(predicted)} hands, but {root} has {len(labels)}")
-    aligned = similarity_align(torch.from_numpy(predicted), torch.from_numpy(labels)).numpy()
-    pa_epe_mm = 1000 * np.linalg.norm(aligned - labels, axis=-1).mean(axis=-1)
+    pa_epe_mm = aligned_errors(torch.from_numpy(predicted), torch.from_numpy(labels))[1].mean(dim=-1).numpy()
     relative = (predicted - predicted[:, [WRIST]]) - (labels - labels[:, [WRIST]])
     epe_mm = 1000 * np.linalg.norm(relative, axis=-1).mean(axis=-1)
     order = np.argsort(pa_epe_mm, kind="stable").tolist()

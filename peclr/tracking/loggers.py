@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 
+from peclr.data.sources.images import write_image
 from peclr.tracking.network import reachable
 
 PROJECT = "peclr"
@@ -111,8 +111,7 @@ def send_picture(trainer: pl.Trainer, name: str, picture: NDArray[np.uint8], epo
     """
     path = Path(trainer.default_root_dir) / "pictures" / name / f"epoch-{epoch:04d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)):
-        raise OSError(f"{path} could not be written")
+    write_image(path, picture)
     step = max(trainer.global_step - 1, 0)  # as Lightning numbers the metrics of an epoch's end
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):

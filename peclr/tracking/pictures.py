@@ -13,14 +13,12 @@ from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabelledHandDataset
 from peclr.data.samples import LabelledBatch, PairedViewBatch
 from peclr.drawing.views import draw_items
-from peclr.geometry.procrustes import similarity_align
 from peclr.losses.objectives import PeCLR, as_points
+from peclr.metrics.pose import aligned_errors
 from peclr.tracking.drawing import DrawnHand, draw_hands, draw_projections
 from peclr.tracking.epochs import EpochCallback, epochs_done
 from peclr.tracking.loggers import send_picture
 from peclr.training import FinetuneModule, PretrainModule
-
-_MM_PER_M = 1000.0
 
 
 class ViewPictures(EpochCallback):
@@ -119,15 +117,14 @@ class PosePictures(EpochCallback):
             output = pl_module(batch["image"][part].to(pl_module.device), batch["K"][part].to(pl_module.device))
             true = batch["joints_3d"][part].double()
             predicted = output["joints_3d"].double().cpu() * batch["scale_m"][part, None, None]
-            aligned = similarity_align(predicted, true)
-            errors = _MM_PER_M * (aligned - true).norm(dim=-1).mean(dim=-1)
+            aligned, errors = aligned_errors(predicted, true)
             rows = zip(
                 batch["image"][part].permute(0, 2, 3, 1).contiguous().numpy(),
                 batch["joints_25d"][part, :, :2].double().numpy(),
                 output["keypoints_2d"].double().cpu().numpy(),
                 true.numpy(),
                 aligned.numpy(),
-                errors.tolist(),
+                errors.mean(dim=-1).tolist(),
                 strict=True,
             )
             hands += [DrawnHand(*row) for row in rows]

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from peclr.geometry.procrustes import similarity_align
-
-_MM_PER_M = 1000.0
+from peclr.metrics.pose import aligned_errors
 
 
 class Retrieval(NamedTuple):
@@ -27,11 +25,8 @@ class Retrieval(NamedTuple):
 
 def pose_distances(joints_3d: Tensor) -> Tensor:
     """Between all pairs of hands (N, 21, 3), metres: (N, N), mm after similarity alignment; infinite to itself."""
-    rows = []
-    for hand in joints_3d.double():
-        target = hand.expand_as(joints_3d)
-        rows.append((similarity_align(joints_3d.double(), target) - target).norm(dim=-1).mean(dim=-1))
-    distances = _MM_PER_M * torch.stack(rows)
+    hands = joints_3d.double()
+    distances = torch.stack([aligned_errors(hands, hand.expand_as(hands))[1].mean(dim=-1) for hand in hands])
     # which of two hands is scaled to the other makes a difference, but not to how alike they are
     return ((distances + distances.mT) / 2).fill_diagonal_(torch.inf)
 

@@ -10,21 +10,19 @@ import cv2
 import numpy as np
 import torch
 
-from peclr.inference.crop_search import Looking
+from peclr.inference.crop_search import CropSearch
 from peclr.inference.network import TrainedNetwork
-from peclr.inference.two_pass import run_network
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.predict.annotations import Annotations
 from peclr.predict.inputs import find_inputs, frames_of
 from peclr.predict.outputs import OutputFolder
-from peclr.predict.pipeline import Predicted, predict_frames
+from peclr.predict.predictor import HandPredictor, Predicted
 
 IMAGES = 24
 BATCH_SIZE = 8
 VIEW_SIZE = 224
 ROUNDS = 3
-PASSES = Looking().views_per_hand  # through the network for every image without a box: all count
+PASSES = CropSearch().views_per_hand  # through the network for every image without a box: all count
 
 
 def write_photos(folder: Path, count: int) -> None:
@@ -41,7 +39,7 @@ def bare_seconds(trained: TrainedNetwork, passes: int) -> float:
     cameras = [np.array([[500.0, 0, 112], [0, 500, 112], [0, 0, 1]])] * BATCH_SIZE
     start = time.perf_counter()
     for _ in range(passes // BATCH_SIZE):
-        run_network(trained.network, views, cameras)
+        trained.see(views, cameras)
     return time.perf_counter() - start
 
 
@@ -49,7 +47,7 @@ def predict_seconds(trained: TrainedNetwork, photos: Path, out: Path) -> float:
     """Time of the command's work, without importing PyTorch and loading weights."""
     start = time.perf_counter()
     with OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs:
-        for result in predict_frames(trained, frames_of(find_inputs([str(photos)])), Annotations(), BATCH_SIZE):
+        for result in HandPredictor(trained).stream(frames_of(find_inputs([str(photos)])), batch_size=BATCH_SIZE):
             assert isinstance(result, Predicted)
             outputs.write(result)
     return time.perf_counter() - start

@@ -8,43 +8,54 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.geometry.affine import apply_affine
-from peclr.inference.crop_search import SEARCH_FRACTIONS, Looking, average, look, turned
+from peclr.inference.crop_search import (
+    SEARCH_FRACTIONS,
+    Box,
+    CropSearch,
+    View,
+    average,
+    box_of_keypoints,
+    central_box,
+    turned,
+    view_from_box,
+)
 from peclr.inference.network import TrainedNetwork
-from peclr.inference.two_pass import box_of_keypoints, central_box, view_from_box
 from peclr.predict import HandPredictor
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 HAND = np.random.default_rng(0).uniform(-1, 1, (21, 2))
 
 
+def look(box: Box, view_size: int) -> View:
+    """What the search knows of a view; pixels do not matter to it."""
+    return View(box, view_from_box(box, view_size), np.eye(3), np.zeros((view_size, view_size, 3), np.uint8))
+
+
 def test_a_search_looks_at_squares_in_the_middle_and_the_published_pass_at_one_box() -> None:
-    image = np.zeros((60, 80, 3), np.uint8)
-    boxes = np.array(Looking().first_boxes(image))
+    boxes = np.array(CropSearch().first_boxes(80, 60))
     np.testing.assert_allclose(boxes[:, :2] + boxes[:, 2:], np.tile([80, 60], (4, 1)))
     np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], 80 * np.array([SEARCH_FRACTIONS, SEARCH_FRACTIONS]).T)
-    (published,) = Looking("published").first_boxes(image)
-    np.testing.assert_array_equal(published, central_box(image))
-    assert (Looking().views_per_hand, Looking("published", 30).views_per_hand) == (5, 4)
+    (published,) = CropSearch("published").first_boxes(80, 60)
+    np.testing.assert_array_equal(published, central_box(80, 60))
+    assert (CropSearch().views_per_hand, CropSearch("published", 30).views_per_hand) == (5, 4)
 
 
 @pytest.mark.parametrize("best", range(4))
 def test_the_search_takes_the_crop_that_the_hand_fills_most_and_moves_it_onto_the_hand(best: int) -> None:
-    image = np.zeros((80, 80, 3), np.uint8)
-    first = [look(image, box, 64) for box in Looking().first_boxes(image)]
+    first = [look(box, 64) for box in CropSearch().first_boxes(80, 80)]
     fill = np.full(4, 0.3)
     fill[best] = 0.5  # of the view; the box takes up 0.7
     keypoints = 40 + 64 * fill[:, None, None] * HAND / np.ptp(HAND, axis=0).max()
-    box = Looking().second_box(first, keypoints)
+    box = CropSearch().second_box(first, keypoints)
     assert box[2] - box[0] == pytest.approx(80 * SEARCH_FRACTIONS[best])
     hand = box_of_keypoints(keypoints[best], first[best].view_from_image)
     np.testing.assert_allclose(box[:2] + box[2:], hand[:2] + hand[2:])
 
 
 def test_the_published_pass_takes_the_box_of_the_joints() -> None:
-    image = np.zeros((80, 80, 3), np.uint8)
-    first = [look(image, box, 64) for box in Looking("published").first_boxes(image)]
+    first = [look(box, 64) for box in CropSearch("published").first_boxes(80, 80)]
     keypoints = 30 + 10 * HAND[None]
-    box = Looking("published").second_box(first, keypoints)
+    box = CropSearch("published").second_box(first, keypoints)
     np.testing.assert_array_equal(box, box_of_keypoints(keypoints[0], first[0].view_from_image))
 
 
@@ -76,27 +87,26 @@ def test_averaging_turned_views_asks_the_network_thrice_and_changes_what_it_says
 ) -> None:
     box = (20.0, 10.0, 60.0, 40.0)
     (one,) = HandPredictor(trained)(picture(), box=box)
-    (three,) = HandPredictor(trained, Looking(turn=30))(picture(), box=box)
+    (three,) = HandPredictor(trained, CropSearch(turn=30))(picture(), box=box)
     assert np.abs(one.joints_3d - three.joints_3d).max() > 1e-3
     np.testing.assert_array_equal(one.box, three.box)
     # each of the three views by itself
     singles = []
-    for angle in Looking(turn=30).angles:
-        monkeypatch.setattr(Looking, "angles", (angle,))
+    for angle in CropSearch(turn=30).angles:
+        monkeypatch.setattr(CropSearch, "angles", (angle,))
         singles.append(HandPredictor(trained)(picture(), box=box)[0].joints_3d)
     np.testing.assert_allclose(np.mean(singles, axis=0), three.joints_3d, rtol=1e-5)
 
 
-def test_a_search_does_not_shrink_onto_a_prediction_that_is_unsure(picture: MakePicture) -> None:
+def test_a_search_does_not_shrink_onto_a_prediction_that_is_unsure() -> None:
     """A network that predicts one small hand, whatever it sees, is asked about a crop of the size that it saw."""
-    image = picture(90, 90)
-    first = [look(image, box, 32) for box in Looking().first_boxes(image)]
+    first = [look(box, 32) for box in CropSearch().first_boxes(90, 90)]
     unsure = np.tile(16 + 2 * HAND, (4, 1, 1))
-    box = Looking().second_box(first, unsure)
+    box = CropSearch().second_box(first, unsure)
     assert any(box[2] - box[0] == pytest.approx(fraction * 90) for fraction in SEARCH_FRACTIONS)
 
 
 @pytest.mark.parametrize(("find", "turn"), [("elsewhere", 0), ("search", -1), ("search", 200), ("search", np.nan)])
 def test_what_is_not_possible_is_refused(find: str, turn: float) -> None:
     with pytest.raises(ValueError, match="expected"):
-        Looking(find, turn)  # type: ignore[arg-type]
+        CropSearch(find, turn)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_sum
 
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.pose import AUC, EPE, PAAUC, PAEPE, Error2D, RootRelativeEPE, pose_metrics
+from peclr.metrics.pose import AUC, EPE, PAAUC, PAEPE, Error2D, RootRelativeEPE, aligned_errors, pose_metrics
 
 
 def random_hands(count: int = 17, noise: float = 0.015, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -65,6 +65,19 @@ def test_a_left_hand_is_no_right_hand() -> None:
         metric.update(target * torch.tensor([-1.0, 1.0, 1.0]), target)
     assert lenient.compute().item() == pytest.approx(0, abs=1e-3)
     assert strict.compute().item() > 10
+
+
+def test_aligned_errors_are_what_a_similarity_leaves() -> None:
+    pred, target = random_hands(3)
+    turn = torch.linalg.qr(torch.randn(3, 3, 3, generator=torch.Generator().manual_seed(1)).double())[0]
+    turn = turn * torch.linalg.det(turn)[:, None, None]  # no mirrors
+    moved = 2.5 * target.double() @ turn.mT + 0.3
+    aligned, errors = aligned_errors(moved, target)
+    assert errors.shape == (3, 21)
+    assert errors.max() < 1e-2
+    torch.testing.assert_close(aligned, target.double(), atol=1e-5, rtol=0)
+    aligned, errors = aligned_errors(pred, target)
+    torch.testing.assert_close(errors, 1000 * (aligned - target).double().norm(dim=-1))
 
 
 def test_pck_of_each_joint() -> None:

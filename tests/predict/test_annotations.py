@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from peclr.predict.annotations import Annotations, for_all, read_boxes, read_cameras, read_scales
+from peclr.predict.annotations import Annotations, check_names, for_all, read_boxes, read_cameras, read_scales
 from peclr.predict.inputs import Input
 
 PHOTO = Input("photos/left/a.jpg", "left/a.jpg", "image")
@@ -58,14 +58,14 @@ def test_a_file_goes_by_three_names(tmp_path: Path, name: str) -> None:
 
 def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    contents: list[object] = [{"a.jpg": K}, [{"file": "a.jpg", "K": K}, {"file": "b.jpg", "K": None}], K]
+    contents: list[object] = [{"a.jpg": K}, [{"file": "a.jpg", "K": K}, {"file": "b.jpg", "K": None}], K, {"K": K}]
     for content in contents:
         path.write_text(json.dumps(content))
         camera = Annotations(cameras=read_cameras(path), focal=3).camera_of(PHOTO, 9, 9)
         np.testing.assert_array_equal(camera.K, K)
     path.write_text(json.dumps({"c.jpg": K}))
     assert Annotations(cameras=read_cameras(path), focal=3).camera_of(PHOTO, 9, 9).origin == "focal"
-    contents = [{"a.jpg": 0.03}, [{"file": "a.jpg", "scale": 0.03}]]
+    contents = [{"a.jpg": 0.03}, [{"file": "a.jpg", "scale": 0.03}], 0.03, {"scale": 0.03}]
     for content in contents:
         path.write_text(json.dumps(content))
         assert Annotations(scales=read_scales(path)).scale_of(PHOTO) == 0.03
@@ -86,18 +86,92 @@ def test_wrong_boxes_are_named(tmp_path: Path, text: str, message: str) -> None:
         read_boxes(tmp_path / "boxes.csv")
 
 
-@pytest.mark.parametrize("content", ["{", "3", '{"a.jpg": [[1, 2], [3]]}', '{"a.jpg": [[1]]}', '[{"K": 1}]'])
+def test_lists_as_freihands_go_by_the_number_of_the_image(tmp_path: Path) -> None:
+    def image(number: int, split: str) -> Input:
+        return Input(f"D/{split}/rgb/{number:08d}.jpg", f"{split}/rgb/{number:08d}.jpg", "image")
+
+    cameras = [np.diag([100.0 + number, 90, 1]).tolist() for number in range(3)]
+    for split, versions in (("evaluation", 1), ("training", 4)):  # the versions of a training hand share its labels
+        (tmp_path / f"{split}_K.json").write_text(json.dumps(cameras))
+        (tmp_path / f"{split}_scale.json").write_text(json.dumps([0.02, 0.03, 0.04]))
+        known = Annotations(
+            cameras=read_cameras(tmp_path / f"{split}_K.json"), scales=read_scales(tmp_path / f"{split}_scale.json")
+        )
+        for number in range(3 * versions):
+            assert known.camera_of(image(number, split), 9, 9).K[0, 0] == 100 + number % 3
+            assert known.scale_of(image(number, split)) == (0.02, 0.03, 0.04)[number % 3]
+        assert known.camera_of(image(3 * versions, split), 9, 9).origin == "default"
+        assert known.scale_of(Input("a.jpg", "a.jpg", "image")) is None
+
+
+def test_names_that_match_nothing_are_counted_and_refused_where_all_are_such() -> None:
+    other = Input("photos/b.jpg", "b.jpg", "image")
+    assert check_names("--K k.json", {"": K}, [PHOTO]) == []
+    assert check_names("--K k.json", {"a.jpg": K, "photos/b.jpg": K}, [PHOTO, other]) == []
+    (line,) = check_names("--K k.json", {"a.jpg": K, "c.jpg": K, "d.jpg": K}, [PHOTO, other])
+    assert line == "--K k.json: 2 of 3 names match no input, for example 'c.jpg'"
+    with pytest.raises(ValueError, match=r"--K k\.json: none of its 1 names .*'c\.jpg'.*'left/a\.jpg'"):
+        check_names("--K k.json", {"c.jpg": K}, [PHOTO, other])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "3",
+        "true",
+        '{"a.jpg": [[1, 2], [3]]}',
+        '{"a.jpg": [[1]]}',
+        '[{"K": 1}]',
+        '{"K": [["500", 0, 100], [0, 500, 90], [0, 0, 1]]}',
+        '{"K": [[500, 0, 100], [0, true, 90], [0, 0, 1]]}',
+        '{"K": [[500, 0, 100], [0, NaN, 90], [0, 0, 1]]}',
+        '{"K": [[500, 0, 100], [0, -500, 90], [0, 0, 1]]}',
+        '{"a.jpg": [[[500, 0, 100], [0, 500, 90], [0, 0, 1]]]}',
+        "[[[500, 0, 100], [0, 500, 90], [0, 0, 1]], [[1]]]",
+        '{"a.jpg": null}',
+    ],
+)
 def test_wrong_cameras_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "K.json").write_text(content)
     with pytest.raises(ValueError, match=r"K\.json: "):
         read_cameras(tmp_path / "K.json")
 
 
-@pytest.mark.parametrize("scale", [0, -0.03, 30, "long", None])
+@pytest.mark.parametrize("scale", [0, -0.03, 30, "long", "0.03", True, [0.03], None])
 def test_scales_that_are_no_metres_are_refused(tmp_path: Path, scale: object) -> None:
     (tmp_path / "scale.json").write_text(json.dumps({"a.jpg": scale}))
     with pytest.raises(ValueError, match=r"scale\.json: a\.jpg: .*in metres"):
         read_scales(tmp_path / "scale.json")
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ([0.2, 0.3, 0.6, 0.8], "fractions"),
+        ([0, 0, 1, 1], "fractions"),
+        ([30, 10, 20, 40], "not left < right"),
+        ([10, 10, 10, 10], "not left < right"),
+        ([10, np.nan, 20, 40], "not left < right"),
+        ([10, 10, np.inf, 40], "not left < right"),
+        ([10, 10, 40], "expected 4 numbers"),
+        (["10", "10", "40", "40"], "expected 4 numbers"),
+    ],
+)
+def test_boxes_that_are_none_in_pixels_are_refused(box: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^box: .*{message}"):
+        for_all(box=box)
+
+
+@pytest.mark.parametrize("box", [[80, 10, 90, 20], [-30, 10, -1, 20], [10, 60, 20, 70], [10, -30, 20, -1]])
+def test_boxes_beyond_the_image_are_refused(box: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"photos/left/a\.jpg: the box .* lies beyond the 80 × 60 px"):
+        for_all(box=box).check_boxes(PHOTO, 80, 60)
+
+
+def test_boxes_across_the_edge_are_taken() -> None:
+    for box in ([-30, -10, 5, 9], [70, 50, 95, 80], [-100, -100, 200, 200]):
+        for_all(box=box).check_boxes(PHOTO, 80, 60)
 
 
 def test_impossible_wishes_for_all_are_refused() -> None:

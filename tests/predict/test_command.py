@@ -1,6 +1,7 @@
 """`peclr predict` as a user calls it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from peclr.__main__ import main
 from peclr.predict import HandPredictor
 from peclr.predict.command import predict_main
 from peclr.predict.schema import from_json
@@ -41,8 +43,8 @@ def test_a_folder_of_photos(run: Path, photos: Path, tmp_path: Path, capsys: pyt
     shown = capsys.readouterr().out
     assert "focal length taken as 28/36" in shown
     assert "lengths of the bone" in shown
-    assert "3 pictures, 3 hands" in shown
-    assert "pictures/s" in shown
+    assert "3 images, 3 hands" in shown
+    assert "images/s" in shown
     assert str(out) in shown
     predictor = HandPredictor.load(run)
     for number in range(3):
@@ -144,6 +146,69 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, ph
         with pytest.raises(SystemExit) as stop:
             predict_main([*start, wrong])
         assert stop.value.code == 2
+
+
+def test_boxes_and_files_that_fit_no_image_are_refused(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    start = [str(run), str(photos), f"--out={out}", "--no-overlay"]
+    for box in ("--box=200,10,240,50", "--box=0.2,0.3,0.6,0.8", "--box=40,10,20,50", "--box=nan,10,20,50"):
+        assert main(["predict", *start, box]) == 2
+        assert "box" in capsys.readouterr().err
+        assert not out.exists()
+    (tmp_path / "x.json").write_text(json.dumps({"else.png": 0.03}))
+    (tmp_path / "x.csv").write_text("file,left,top,right,bottom\nelse.png,5,5,30,40\n")
+    for option in ("--scale=x.json", "--boxes=x.csv"):
+        name, file = option.split("=")
+        assert main(["predict", *start, name, str(tmp_path / file)]) == 2
+        assert "none of its 1 names is that of an input; it names 'else.png'" in capsys.readouterr().err
+        assert not out.exists()
+    # one of three is beyond its image: the others are predicted
+    (tmp_path / "x.csv").write_text(
+        "file,left,top,right,bottom\n0.png,5,5,30,40\n1.png,90,5,99,40\n2.png,5,5,30,40\nelse.png,1,2,3,4\n"
+    )
+    assert main(["predict", *start, "--boxes", str(tmp_path / "x.csv")]) == 1
+    shown = capsys.readouterr()
+    assert "1 of 4 names match no input" in shown.out
+    assert "1.png: the box [90.0, 5.0, 99.0, 40.0] lies beyond" in shown.err
+    assert sorted(path.name for path in out.iterdir()) == ["0.json", "2.json"]
+
+
+def test_the_cameras_and_scales_of_freihands_layout(run: Path, picture: MakePicture, tmp_path: Path) -> None:
+    images = tmp_path / "evaluation" / "rgb"
+    images.mkdir(parents=True)
+    for number in range(2):
+        encoded = cv2.imencode(".jpg", picture(seed=number))[1]
+        (images / f"{number:08d}.jpg").write_bytes(encoded.tobytes())
+    cameras = [[[70.0 + number, 0, 40], [0, 72, 30], [0, 0, 1]] for number in range(2)]
+    (tmp_path / "evaluation_K.json").write_text(json.dumps(cameras))
+    (tmp_path / "evaluation_scale.json").write_text("[0.025, 0.035]")
+    files = [f"--{name}={tmp_path / f'evaluation_{name}.json'}" for name in ("K", "scale")]
+    assert predict_main([str(run), str(images), f"--out={tmp_path / 'out'}", "--no-overlay", *files]) == 0
+    for number in range(2):
+        document = from_json(read(tmp_path / "out" / f"{number:08d}.json"))
+        assert (document.camera.K.tolist(), document.hands[0].scale_m) == (cameras[number], (0.025, 0.035)[number])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode elsewhere")
+def test_names_that_are_not_utf8(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"caf\xe9")  # Latin-1
+    (photos / "1.png").rename(photos / f"{name}.png")
+    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 60))
+    writer.write(np.zeros((60, 80, 3), np.uint8))
+    writer.release()
+    (tmp_path / "clip.avi").rename(photos / f"{name}2.avi")
+    out = tmp_path / f"out {name}"
+    assert main(["predict", str(run), str(photos), "--out", str(out), "--sides"]) == 0
+    assert r"out caf\udce9" in capsys.readouterr().out
+    stems = ("0", "2", name)
+    files = [f"{stem}.{kind}" for stem in stems for kind in ("json", "overlay.jpg", "sides.png")]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*files, f"{name}2.jsonl"])
+    assert from_json(read(out / f"{name}.json")).source == str(photos / f"{name}.png")
+    assert from_json(read(out / f"{name}2.jsonl")).frame == 0
+    assert main(["predict", str(run), str(photos), f"--video={tmp_path / name}.avi"]) == 2
+    assert r"caf\udce9.avi': OpenCV writes videos" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:

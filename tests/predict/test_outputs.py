@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import BONE_COLORS, BONES
+from peclr.inference.hands import HandPrediction, Side
 from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.outputs import OutputFolder, VideoFile, draw_prediction
-from peclr.predict.pipeline import Predicted
-from peclr.predict.schema import Camera, FramePrediction, HandPrediction, Side
+from peclr.predict.predictor import Predicted
+from peclr.predict.schema import Camera, FramePrediction
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 

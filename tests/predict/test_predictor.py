@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from peclr.inference.crop_search import Looking
+from peclr.data.views.geometric import warp
+from peclr.inference.crop_search import CropSearch, box_of_keypoints, central_box, view_from_box
 from peclr.inference.network import TrainedNetwork
-from peclr.inference.two_pass import predict_two_pass
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import for_all
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.pipeline import Predicted, Unreadable
+from peclr.predict.predictor import Predicted, Unreadable
 from tests.fake_net import FakeNet
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -83,27 +83,29 @@ def test_beyond_the_picture_is_black_before_normalisation(picture: MakePicture) 
 
 
 def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: MakePicture) -> None:
+    """The published protocol, step by step: what it computes is held against its reference vectors elsewhere."""
     images = [picture(60 + 4 * i, 80, seed=i) for i in range(5)]
-    expected = predict_two_pass(trained.network, images, np.tile(K, (5, 1, 1)), trained.view_size)
-    predictor = HandPredictor(trained, Looking("published"))
+    predictor = HandPredictor(trained, CropSearch("published"))
     results = list(predictor.stream(map(frame, images), for_all(K=K, scale_m=0.03), batch_size=2))
-    for result, joints_3d, view, image in zip(
-        results, expected.output["joints_3d"], expected.view_from_image.numpy(), images, strict=True
-    ):
+    for result, image in zip(results, images, strict=True):
+        first = view_from_box(central_box(*image.shape[1::-1]), 32)
+        found = trained.see([warp(image, first, 32)], [first @ K]).regressed_2d[0]
+        box = box_of_keypoints(found, first)
+        second = view_from_box(box, 32)
+        expected = trained.see([warp(image, second, 32)], [second @ K]).joints_3d[0]
         assert isinstance(result, Predicted)
         (hand,) = result.prediction.hands
-        np.testing.assert_allclose(hand.joints_3d, 0.03 * joints_3d, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(hand.joints_3d, 0.03 * expected, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(hand.box, box, rtol=1e-5)
         assert hand.box_origin == "two_pass"
-        # the box fills 0.7 of the second view
-        assert max(hand.box[2:] - hand.box[:2]) * view[0, 0] == pytest.approx(0.7 * 32)
         assert result.image is image
 
 
-@pytest.mark.parametrize("looking", [Looking(), Looking("published"), Looking(turn=30)])
+@pytest.mark.parametrize("search", [CropSearch(), CropSearch("published"), CropSearch(turn=30)])
 def test_the_box_that_was_found_gives_the_same_hand(
-    looking: Looking, trained: TrainedNetwork, picture: MakePicture
+    search: CropSearch, trained: TrainedNetwork, picture: MakePicture
 ) -> None:
-    predictor = HandPredictor(trained, looking)
+    predictor = HandPredictor(trained, search)
     (found,) = predictor(picture(), K=K)
     (given,) = predictor(picture(), K=K, box=found.box)
     np.testing.assert_allclose(given.keypoints_2d, found.keypoints_2d, rtol=1e-5)
@@ -141,7 +143,7 @@ def test_a_left_hand_is_a_mirrored_right_one(
 def test_3d_projects_onto_2d_in_the_picture(
     trained: TrainedNetwork, picture: MakePicture, hand: str, turn: float
 ) -> None:
-    predictor = HandPredictor(trained, Looking(turn=turn))
+    predictor = HandPredictor(trained, CropSearch(turn=turn))
     (result,) = predictor(picture(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
     homogeneous = result.joints_3d @ K.T
     np.testing.assert_allclose(homogeneous[:, :2] / homogeneous[:, 2:], result.keypoints_2d, atol=1e-3)
@@ -217,5 +219,5 @@ def test_a_network_that_diverged_is_refused(picture: MakePicture) -> None:
 
 
 def test_an_empty_batch_is_refused(trained: TrainedNetwork) -> None:
-    with pytest.raises(ValueError, match="batch size 0"):
+    with pytest.raises(ValueError, match="batch size must be at least 1, got 0"):
         HandPredictor(trained).stream([], batch_size=0)

@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from peclr.geometry.joints import JOINT_NAMES
-from peclr.predict.schema import (
-    SCHEMA,
-    BoxOrigin,
-    Camera,
-    FramePrediction,
-    HandPrediction,
-    Side,
-    from_json,
-    to_json,
-)
+from peclr.inference.hands import BoxOrigin, HandPrediction, Side
+from peclr.predict.schema import SCHEMA, Camera, FramePrediction, from_json, to_json
 
 K = np.array([[500.1234567891, 0, 100], [0, 510, 90], [0, 0, 1]])
 

@@ -21,6 +21,14 @@ _FLAGS: Final = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
 }
 
+# full color resolution: bones are few pixels wide
+_JPEG_OPTIONS: Final = {
+    ".jpg": [
+        *(cv2.IMWRITE_JPEG_QUALITY, 95),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ]
+}
+
 
 class BadImageError(ValueError):
     """An image file that cannot be read; the message names it and says why."""
@@ -98,6 +106,25 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     if not mask.any():
         raise BadImageError(f"{path}: this mask shows no hand; its brightest pixel is {brightest}, expected 255 or 1")
     return mask.astype(np.uint8)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an RGB image (H, W, 3) into a file that ends in .jpg or .png.
+
+    cv2.imwrite cannot open every path, says nothing of why, and ends the process at names that are not UTF-8.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _, encoded = cv2.imencode(
+        path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG_OPTIONS.get(path.suffix.lower(), [])
+    )
+    path.write_bytes(encoded.tobytes())
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether a file's name is text: on Linux, it may be any bytes, and Python escapes those that are not UTF-8."""
+    return str(path).isascii() or not any("\ud800" <= letter <= "\udfff" for letter in str(path))
 
 
 def _read_bytes(path: str | Path) -> bytes:

@@ -1,0 +1,289 @@
+"""The one way from images to hands: read, cut out views, ask the network, map back.
+
+OpenCV decodes and warps, and PyTorch computes, without holding Python's lock, so threads are enough. Three
+batches are under way: while the network looks again at the hands of one, threads cut their last views out of
+the next, whose hands it has just found, and decode the one after that.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.views.geometric import Matrix, view_from_image, warp
+from peclr.geometry.joints import WRIST
+from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centred_camera
+from peclr.inference.crop_search import Box, CropSearch, Image, View, average, turned, view_from_box
+from peclr.inference.network import Seen, TrainedNetwork
+from peclr.inference.read_ahead import read_ahead
+
+Side = Literal["right", "left"]
+BoxOrigin = Literal["given", "search", "two_pass"]
+Item = TypeVar("Item")
+_Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
+
+_THREADS = 4  # decoding 12 megapixels takes a network's time on a GPU
+_SEARCH = CropSearch()
+
+
+@dataclass(frozen=True)
+class HandQuery:
+    """One hand to look for.
+
+    Attributes:
+        side: of the hand.
+        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
+        whole: whether the box is a square that the view shows whole, as crops of training, in place of a tight one.
+    """
+
+    side: Side = "right"
+    box: Box | None = None
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image, and what is known about it.
+
+    Attributes:
+        image: (H, W, 3), RGB, upright.
+        hands: to look for.
+        K: (3, 3), pixels; None takes `assumed_camera`.
+        scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
+        photo_from_image: (3, 3), where the image was decoded at a reduced scale: boxes, K and predictions are in pixels
+            of the photograph at full size; right hands with boxes only.
+    """
+
+    image: Image
+    hands: Sequence[HandQuery] = (HandQuery(),)
+    K: NDArray[np.floating] | None = None
+    scale_m: float | None = None
+    photo_from_image: Matrix = field(default_factory=partial(np.eye, 3))
+
+
+@dataclass(frozen=True)
+class HandPrediction:
+    """One hand.
+
+    Attributes:
+        hand: the side; of a left hand, everything here is mirrored back and fits the image.
+        box: (4,), left, top, right, bottom, pixels of the image: where the network looked.
+        box_origin: "search" if it was found by a search, "two_pass" if by the published first pass.
+        keypoints_2d: (21, 2), pixels of the image, order freihand.
+        joints_3d: (21, 3), camera frame, order freihand; metres, or lengths of the bone from middle MCP to
+            middle PIP where no scale was given.
+        scale_m: the length of that bone, metres; None where it was not given.
+    """
+
+    hand: Side
+    box: Box
+    box_origin: BoxOrigin
+    keypoints_2d: NDArray[np.float64]
+    joints_3d: NDArray[np.float64]
+    scale_m: float | None
+
+    @property
+    def unit_3d(self) -> Literal["m", "bone"]:
+        """The unit of 3-D positions."""
+        return "bone" if self.scale_m is None else "m"
+
+    @property
+    def joints_3d_relative(self) -> NDArray[np.float64]:
+        """(21, 3), relative to the wrist, axes of the camera frame, in the unit of `joints_3d`."""
+        relative: NDArray[np.float64] = self.joints_3d - self.joints_3d[WRIST]
+        return relative
+
+
+@dataclass
+class _Hand:
+    """A right hand under way; a left one has been mirrored together with its image and its camera."""
+
+    query: HandQuery
+    scene: Scene
+    image: Image
+    K: Matrix
+    first: list[View] = field(default_factory=list)  # none if there is a box
+    cutting: Future[list[View]] | None = None
+    last: list[View] = field(default_factory=list)
+
+
+@dataclass
+class _Work(Generic[Item]):
+    """An item under way, with its scene, or why there is none."""
+
+    item: Item
+    scene: Scene | ValueError
+    hands: Sequence[_Hand] = ()
+
+
+def predict_hands(
+    trained: TrainedNetwork,
+    items: Iterable[Item],
+    read: Callable[[Item], Scene],
+    batch_size: int,
+    search: CropSearch = _SEARCH,
+) -> Iterator[_Result[Item]]:
+    """Predict the hands of many images, in order.
+
+    Args:
+        trained: the network.
+        items: whatever `read` understands; an iterator is advanced from another thread, some batches ahead.
+        read: gives the scene of an item, in one of several threads; a ValueError says why it cannot be read.
+        batch_size: views that the network looks at together; predictions do not depend on it.
+        search: where it looks at hands without a box, and how often.
+
+    Yields:
+        The item, its scene, and a hand for each of the scene's queries; no scene but the error if `read` raised one.
+
+    Raises:
+        ValueError: the batch size is not positive; or, later, the network predicts what is not finite.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch size must be at least 1, got {batch_size}")
+    return _Stream(trained, batch_size, search).predict(items, read)
+
+
+class _Stream:
+    """What stays the same from image to image."""
+
+    def __init__(self, trained: TrainedNetwork, batch_size: int, search: CropSearch) -> None:
+        self.trained, self.batch_size, self.search = trained, batch_size, search
+
+    def predict(self, items: Iterable[Item], read: Callable[[Item], Scene]) -> Iterator[_Result[Item]]:
+        """Yield one result per item, in order."""
+
+        def prepare(item: Item) -> _Work[Item]:
+            try:
+                scene = read(item)
+                return _Work(item, scene, self._begin(scene))
+            except ValueError as error:
+                return _Work(item, error)
+
+        with (
+            ThreadPoolExecutor(_THREADS, "peclr-crops") as pool,
+            closing(read_ahead(items, prepare, pool, self.batch_size)) as works,
+        ):
+            found: list[_Work[Item]] = []
+            for batch in _batches(works, self.batch_size):
+                self._find_hands(batch, pool)
+                yield from self._finish(found)
+                found = batch
+            yield from self._finish(found)
+
+    def _begin(self, scene: Scene) -> list[_Hand]:
+        """Cut out the first views of each hand, or, where there is a box, the last ones."""
+        height, width = scene.image.shape[:2]
+        images = {"right": scene.image}
+        if any(query.side == "left" for query in scene.hands):
+            images["left"] = np.ascontiguousarray(scene.image[:, ::-1])
+        K = _camera(scene)
+        hands = []
+        for query in scene.hands:
+            hand = _Hand(query, scene, images[query.side], _mirrored_camera(K, query.side, width))
+            if query.box is None:
+                boxes = self.search.first_boxes(width, height)
+                hand.first = [view for box in boxes for view in self._look(hand, box, (0.0,))]
+            else:
+                hand.last = self._look(hand, _mirrored_box(query.box, query.side, width), self.search.angles)
+            hands.append(hand)
+        return hands
+
+    def _look(self, hand: _Hand, box: Box, angles: Sequence[float]) -> list[View]:
+        """Cut out views of a box, turned by angles in degrees."""
+        size = self.trained.view_size
+        straight = view_from_image(np.eye(3), box, size) if hand.query.whole else view_from_box(box, size)
+        matrices = [turned(straight, size, angle) for angle in angles]
+        # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
+        return [
+            View(box, matrix, matrix @ hand.K, warp(hand.image, matrix @ hand.scene.photo_from_image, size))
+            for matrix in matrices
+        ]
+
+    def _look_again(self, hand: _Hand, keypoints_2d: NDArray[np.float32]) -> list[View]:
+        return self._look(hand, self.search.second_box(hand.first, keypoints_2d), self.search.angles)
+
+    def _find_hands(self, batch: Sequence[_Work[Item]], pool: ThreadPoolExecutor) -> None:
+        """Make the first pass, for hands without a box; their last views are being cut out when this returns."""
+        hands = [hand for work in batch for hand in work.hands if hand.first]
+        for hand, seen in zip(hands, self._see([hand.first for hand in hands]), strict=True):
+            hand.cutting = pool.submit(self._look_again, hand, seen.regressed_2d)
+
+    def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[_Result[Item]]:
+        """Make the last pass, in which every hand is seen in its own box."""
+        hands = [hand for work in batch for hand in work.hands]
+        for hand in hands:
+            if hand.cutting is not None:
+                hand.last = hand.cutting.result()
+        seen = iter(self._see([hand.last for hand in hands]))
+        for work in batch:
+            yield work.item, work.scene, tuple(self._in_image(hand, next(seen)) for hand in work.hands)
+
+    def _see(self, views: Sequence[Sequence[View]]) -> list[Seen]:
+        """Ask the network about the views of each hand, batch by batch."""
+        flat = [view for own in views for view in own]
+        if not flat:
+            return []
+        batches = (flat[start : start + self.batch_size] for start in range(0, len(flat), self.batch_size))
+        parts = [self.trained.see([view.pixels for view in some], [view.K for view in some]) for some in batches]
+        ends = np.cumsum([len(own) for own in views])[:-1]
+        joined = (np.split(np.concatenate(kind), ends) for kind in zip(*parts, strict=True))
+        return [Seen(*seen) for seen in zip(*joined, strict=True)]
+
+    def _in_image(self, hand: _Hand, seen: Seen) -> HandPrediction:
+        """Take a right hand in its views back to the image that it is from."""
+        matrices = [view.view_from_image for view in hand.last]
+        keypoints_2d, joints_3d = average(seen.keypoints_2d, seen.joints_3d, matrices)
+        scale_m = hand.scene.scale_m
+        joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
+        side, width = hand.query.side, hand.image.shape[1]
+        if side == "left":
+            keypoints_2d = keypoints_2d * [-1, 1] + [width - 1, 0]
+            joints_3d = joints_3d * [-1, 1, 1]
+        found: BoxOrigin = "two_pass" if self.search.find == "published" else "search"
+        origin = found if hand.query.box is None else "given"
+        box = _mirrored_box(hand.last[0].box, side, width)
+        return HandPrediction(side, box, origin, keypoints_2d, joints_3d, scale_m)
+
+
+def assumed_camera(width: float, height: float) -> Matrix:
+    """K (3, 3), pixels, of an image whose camera nobody knows."""
+    return centred_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height)
+
+
+def _camera(scene: Scene) -> Matrix:
+    if scene.K is not None:
+        return np.asarray(scene.K, np.float64)
+    height, width = scene.image.shape[:2]
+    return assumed_camera(width * scene.photo_from_image[0, 0], height * scene.photo_from_image[1, 1])
+
+
+def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Item]]]:
+    """Group images until they show `size` hands; one without hands counts as well, as it takes memory."""
+    batch: list[_Work[Item]] = []
+    room = size
+    for work in works:
+        batch.append(work)
+        room -= max(1, len(work.hands))
+        if room <= 0:
+            yield batch
+            batch, room = [], size
+    if batch:
+        yield batch
+
+
+def _mirrored_box(box: Box, side: Side, width: int) -> Box:
+    """Between an image and the one in which the hand is a right one; its own inverse."""
+    return box if side == "right" else np.array([width - 1, 0, width - 1, 0]) + box[[2, 1, 0, 3]] * [-1, 1, -1, 1]
+
+
+def _mirrored_camera(K: Matrix, side: Side, width: int) -> Matrix:
+    """Pixels and the camera's x axis are mirrored both: K of the other image and of the mirrored hand."""
+    if side == "right":
+        return K
+    mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+    return mirror @ K @ np.diag([-1.0, 1, 1])
