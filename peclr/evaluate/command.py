@@ -70,11 +70,10 @@ def evaluate_run(run: Path, data: Path, out: Path, settings: Settings) -> None:
     from peclr.evaluate.freihand import predict_split
     from peclr.evaluate.predictions import write_predictions
     from peclr.inference.network import load_network
-    from peclr.runs.layout import find_checkpoint
 
     # the crop around keypoints is the reader's; the others do not look at labels
     source = FreiHAND(data, "evaluation", crop="keypoints" if settings.crop == "keypoints" else "image")
-    trained = load_network(find_checkpoint(run), settings.view_size, settings.device)
+    trained = load_network(run, settings.view_size, settings.device)
     predictions = predict_split(trained, source, settings.crop, settings.batch_size, turn=settings.turn)
     out.mkdir(parents=True, exist_ok=True)
     for path in write_predictions(out, predictions):
@@ -152,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         "--turn", type=float, default=0.0, help="degrees: average with views turned by this to either side (default: 0)"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="does not change results (default: %(default)s)")
-    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: the run's, or 224)")
+    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     return parser
 

@@ -41,10 +41,10 @@ def resume(run: str, *options: str) -> tuple[int, int]:
     return before, torch.load(last, weights_only=True)["global_step"]
 
 
-def predict(weights: str, out: str) -> NDArray[np.float64]:
+def predict(weights: str, out: str, *options: str) -> NDArray[np.float64]:
     """(21, 2), pixels: the hand of one image."""
-    image, options = "hands/evaluation/rgb/00000000.jpg", ["--box", "10,10,50,50", "--view-size", "48"]
-    assert main(["predict", weights, image, "--out", out, "--no-overlay", *options]) == 0
+    image, box = "hands/evaluation/rgb/00000000.jpg", "10,10,50,50"
+    assert main(["predict", weights, image, "--out", out, "--no-overlay", "--box", box, *options]) == 0
     (hand,) = json.loads(Path(out, "00000000.json").read_text())["hands"]
     return np.array(hand["keypoints_2d"])
 
@@ -76,6 +76,18 @@ def test_predicting_and_exporting(old: Path) -> None:
     np.testing.assert_allclose(predict("exported/finetune.safetensors", "exported_by_it"), joints, atol=1e-3)
     assert main(["export", "runs/finetune", "--out", "ours", "--formats", "safetensors"]) == 0
     np.testing.assert_allclose(predict("ours/finetune.safetensors", "exported_by_us"), joints, atol=1e-3)
+
+
+def test_a_checkpoint_that_does_not_say_its_views_is_not_guessed_at(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy("runs/finetune/checkpoints/last.ckpt", "x.ckpt")
+    for command in (["predict", "x.ckpt", "hands/evaluation/rgb"], ["evaluate", "x.ckpt", "--data", "hands"]):
+        assert main([*command, "--out", "guessed"]) == 2
+        assert "x.ckpt: nothing says on views of which size it was trained" in capsys.readouterr().err
+    assert main(["export", "x.ckpt", "--out", "guessed", "--formats", "safetensors"]) == 2
+    given = predict("x.ckpt", "given", "--view-size", "48")
+    np.testing.assert_allclose(given, predict("runs/finetune", "run"), atol=1e-3)
 
 
 def test_weights_are_loaded(old: Path) -> None:
