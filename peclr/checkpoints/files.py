@@ -31,7 +31,7 @@ class Content(NamedTuple):
     Attributes:
         state: its tensors by name, on the CPU.
         about: what it says of itself; None if it is not ours, or older than that.
-        view_size: side of the views that it names, pixels; None if it names none.
+        view_size: side of the views that an older file names by itself, pixels; None if it does not.
     """
 
     state: StateDict
@@ -70,7 +70,7 @@ def read_content(path: Path) -> Content:
     ):
         found = f"a mapping with {listed(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise ValueError(f"{path}: expected a state dict or a mapping with 'state_dict', found {found}")
-    return Content(dict(state), about, about and about.view_size)
+    return Content(dict(state), about)
 
 
 def require_extra(module: str) -> None:
@@ -96,13 +96,14 @@ def _read_safetensors(path: Path) -> Content:
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: damaged or no safetensors file ({error})") from error
     try:
-        about = About.read(json.loads(metadata[KEY]), path) if KEY in metadata else None
+        said = json.loads(metadata.get(KEY, "null"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: its {KEY!r} is not JSON: {error}") from error
-    if about is not None or "view_size" not in metadata:
-        return Content(state, about, about and about.view_size)
-    # what version 0.1 exported
-    size = metadata["view_size"]
+    if said is not None:
+        return Content(state, About.read(said, path))
+    size = metadata.get("view_size")  # of what version 0.1 exported
+    if size is None:
+        return Content(state)
     return Content(state, None, check_view_size(int(size) if size.isdecimal() else size, path))
 
 

@@ -144,9 +144,9 @@ def load_pose_net_weights(path: Path | str) -> LoadedPoseNet:
 
 def _view_size(content: Content, layout: Layout, width: float, path: Path) -> int | None:
     """What the file says; older ones: what all of their kind have in common, or their run's config says."""
-    if content.view_size is not None:
-        return content.view_size
-    return (layout.view_size if width == 1 else None) or view_size_of_run(path)
+    if content.about is not None:
+        return content.about.view_size
+    return content.view_size or (layout.view_size if width == 1 else None) or view_size_of_run(path)
 
 
 def _cover(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from peclr.checkpoints import load_pose_net_weights
+from peclr.checkpoints.loading import load_pose_net_weights
 from peclr.models.pose_net import PoseNet25D
 
 
