@@ -25,7 +25,6 @@ from peclr.geometry.joints import WRIST
 from peclr.inference.network import TrainedNetwork, load_network
 from peclr.metrics.pose import aligned_errors
 from peclr.models.encoders import normalise_images
-from peclr.runs.layout import find_checkpoint
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def errors(keypoints_2d: Tensor, joints_3d: Tensor, truth: dict[str, Tensor]) ->
 
 def measure(run: Path, root: Path, seed: int) -> list[dict[str, Any]]:
     """All averages of one network."""
-    trained = load_network(find_checkpoint(run), device="cpu")
+    trained = load_network(run, device="cpu")
     data = LabelledHandDataModule(root, trained.view_size, num_labels=1, seed=seed, border="reflect")
     data.setup("validate")
     hands = data.val_set

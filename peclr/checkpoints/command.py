@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.checkpoints.layouts import CoverageReport
     from peclr.models.encoders import ResNetEncoder
     from peclr.models.pose_net import PoseNet25D
+    from peclr.runs.about import About
 
 FORMATS = ("torchvision", "safetensors", "onnx")
 CARD_NAME = "README.md"
@@ -21,11 +22,12 @@ _OWN_SCORES = Path("evaluation", "scores.json")  # where `peclr evaluate RUN` wr
 
 @dataclass(frozen=True)
 class Weights:
-    """What a checkpoint holds: an encoder, and around it a pose network or none."""
+    """What a checkpoint holds: an encoder, around it a pose network or none, and what they are."""
 
     encoder: ResNetEncoder
     network: PoseNet25D | None
     report: CoverageReport
+    about: About
 
     @property
     def architecture(self) -> str:
@@ -61,7 +63,7 @@ def export_main(arguments: list[str]) -> int:
         "--formats", nargs="+", choices=FORMATS, help="default: all that the weights allow, and a word on the rest"
     )
     parser.add_argument("--name", help="title of the card, stem of the files (default: the run's)")
-    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: the run's, or 224)")
+    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     parser.add_argument("--scores", type=Path, help="scores.json of `peclr evaluate` (default: the run's own)")
     options = parser.parse_args(arguments)
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
@@ -91,17 +93,17 @@ def export(
         ValueError: a format is asked for that the weights do not allow, or a package is missing.
     """
     from peclr.checkpoints.card import ModelCard
-    from peclr.runs.layout import find_checkpoint, read_run_config, run_folder, view_size_of
+    from peclr.runs.layout import find_checkpoint, read_run_config, run_folder
 
     checkpoint = find_checkpoint(run)
-    weights = _load(checkpoint)
+    weights = _load(checkpoint, view_size)
     folder = run_folder(checkpoint)
     card = ModelCard(
         name=name or (folder.resolve().name if folder else checkpoint.stem),
         architecture=weights.architecture,
         report=weights.report,
         files={},
-        view_size=(view_size or view_size_of(checkpoint)) if weights.network else None,
+        view_size=weights.about.view_size if weights.network else None,
         config=read_run_config(checkpoint),
         scores=_read_scores(scores, folder),
     )
@@ -112,18 +114,24 @@ def export(
     return card
 
 
-def _load(checkpoint: Path) -> Weights:
-    """A pose network if there is one; an encoder otherwise."""
+def _load(checkpoint: Path, view_size: int | None) -> Weights:
+    """A pose network if there is one, for views of that size if given; an encoder otherwise."""
+    from peclr import __version__
     from peclr.checkpoints.loading import holds_pose_net, load_encoder_weights, load_pose_net_weights
     from peclr.models.encoders import ResNetEncoder
+    from peclr.runs.about import FORMAT, About
 
     if holds_pose_net(checkpoint):
-        network, report = load_pose_net_weights(checkpoint)
-        return Weights(network.backend_model, network, report)
+        found = load_pose_net_weights(checkpoint)
+        network, encoder = found.network, found.network.backend_model
+        about = found.about or About(kind="finetune", encoder=encoder.config())
+        about = replace(about, view_size=found.check_view_size(view_size), version=__version__, format=FORMAT)
+        return Weights(encoder, network, found.report, about)
     loaded = load_encoder_weights(checkpoint)
     encoder = ResNetEncoder(loaded.name, loaded.width)
     encoder.load_state_dict(loaded.state_dict)
-    return Weights(encoder, None, loaded.report)
+    about = loaded.about or About(kind="pretrain", encoder=encoder.config())
+    return Weights(encoder, None, loaded.report, replace(about, version=__version__, format=FORMAT))
 
 
 def _choose(weights: Weights, formats: list[str] | None) -> list[str]:
@@ -146,10 +154,10 @@ def _write(weights: Weights, card: ModelCard, formats: list[str], out: Path) -> 
     from peclr.checkpoints.saving import file_metadata
 
     files: dict[Path, str] = {}
-    metadata = file_metadata(card.name, card.view_size)
+    metadata = file_metadata(card.name, weights.about)
     if "torchvision" in formats:
         path = out / f"{card.name}_torchvision.pth"
-        export_torchvision(weights.encoder, path)
+        export_torchvision(weights.encoder, path, weights.about)
         files[path] = "torchvision, strict=True"
     if "safetensors" in formats:
         path = out / f"{card.name}.safetensors"

@@ -1,14 +1,16 @@
 """Checkpoint files to tensors by name: what torch.save and safetensors wrote, and never any code."""
 
+import json
 import pickle
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from peclr.runs.layout import listed
+from peclr.runs.about import KEY, About
+from peclr.runs.layout import check_view_size, listed
 
 StateDict = dict[str, Tensor]
 
@@ -23,26 +25,52 @@ _INERT_MODULES = (
 )
 
 
+class Content(NamedTuple):
+    """What is in a file of weights.
+
+    Attributes:
+        state: its tensors by name, on the CPU.
+        about: what it says of itself; None if it is not ours, or older than that.
+        view_size: side of the views that an older file names by itself, pixels; None if it does not.
+    """
+
+    state: StateDict
+    about: About | None = None
+    view_size: int | None = None
+
+
 def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a checkpoint, on the CPU: the file's own mapping, or the one under its key `state_dict`.
+    """The tensors of a checkpoint; arguments and errors as `read_content`."""
+    return read_content(path).state
+
+
+def read_content(path: Path) -> Content:
+    """Tensors, in the file's own mapping or under its key `state_dict`, and what the file says of them.
 
     Args:
         path: written by safetensors if its name ends so, else by torch.save; read with weights_only.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, holds more than weights_only lets through, or no tensors by name.
+        ValueError: it is damaged, holds more than weights_only lets through, or no tensors by name; or what it says of
+            itself is not to be understood.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
-    content = _read_safetensors(path) if path.suffix == SAFETENSORS_SUFFIX else _read_pickled(path)
+    if path.suffix == SAFETENSORS_SUFFIX:
+        return _read_safetensors(path)
+    content = _read_pickled(path)
+    # as a key of checkpoints, as an attribute of state dicts for torchvision, which has no use for further keys
+    said = content.get(KEY) if isinstance(content, dict) else None
+    said = getattr(content, KEY, None) if said is None else said
+    about = None if said is None else About.read(said, path)
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         found = f"a mapping with {listed(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise ValueError(f"{path}: expected a state dict or a mapping with 'state_dict', found {found}")
-    return dict(state)
+    return Content(dict(state), about)
 
 
 def require_extra(module: str) -> None:
@@ -57,15 +85,26 @@ def require_extra(module: str) -> None:
         raise ValueError(f"{module} is not installed; pip install 'peclr[export]' brings it") from error
 
 
-def _read_safetensors(path: Path) -> StateDict:
+def _read_safetensors(path: Path) -> Content:
     require_extra("safetensors")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: damaged or no safetensors file ({error})") from error
+    try:
+        said = json.loads(metadata.get(KEY, "null"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: its {KEY!r} is not JSON: {error}") from error
+    if said is not None:
+        return Content(state, About.read(said, path))
+    size = metadata.get("view_size")  # of what version 0.1 exported
+    if size is None:
+        return Content(state)
+    return Content(state, None, check_view_size(int(size) if size.isdecimal() else size, path))
 
 
 def _read_pickled(path: Path) -> Any:

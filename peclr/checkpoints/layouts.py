@@ -25,6 +25,7 @@ class Layout:
         others: prefixes of keys that an encoder has no use for.
         pose_net: prefix of the whole pose network; None where there is none.
         renamed: prefixes of the encoder's keys, and what torchvision calls them.
+        view_size: side of the views of all such networks of width 1, pixels; None where runs differ.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Layout:
     first: str = "conv1.weight"
     pose_net: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
+    view_size: int | None = None
 
 
 LAYOUTS = (
@@ -47,6 +49,7 @@ LAYOUTS = (
         encoder="backend_model.",
         others=("backend_model.fc.", "zroot_ref."),
         pose_net="",
+        view_size=224,
     ),
     Layout(
         kind="pre-training run of this package",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from peclr.checkpoints.files import StateDict, read_state_dict
+from peclr.checkpoints.files import Content, StateDict, read_content, read_state_dict
 from peclr.checkpoints.layouts import (
     CoverageReport,
     Layout,
@@ -18,7 +18,8 @@ from peclr.checkpoints.layouts import (
 )
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.pose_net import PoseNet25D
-from peclr.runs.layout import find_checkpoint, listed
+from peclr.runs.about import About
+from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_size_of_run
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class LoadedEncoder:
         width: its multiplier of channels.
         state_dict: what `ResNetEncoder(name, width)` loads.
         report: what was used.
+        about: what the file says of itself; None if it is not ours, or older than that.
     """
 
     name: ResNetName
     width: float
     state_dict: StateDict
     report: CoverageReport
+    about: About | None
 
 
 class LoadedPoseNet(NamedTuple):
@@ -44,10 +47,29 @@ class LoadedPoseNet(NamedTuple):
     Attributes:
         network: in training mode, like any new one.
         report: what was used.
+        about: what the file says of itself; None if it is not ours, or older than that.
+        view_size: side of the views that it was trained on, pixels; None if nothing says it.
     """
 
     network: PoseNet25D
     report: CoverageReport
+    about: About | None
+    view_size: int | None
+
+    def check_view_size(self, given: int | None) -> int:
+        """Side of the views to use the network on: the given one, or else its own.
+
+        Raises:
+            ValueError: the given one is no number of pixels, or none is known.
+        """
+        if given is not None:
+            return check_view_size(given, "given")
+        if self.view_size is None:
+            raise ValueError(
+                f"{self.report.path}: nothing says on views of which size it was trained: the file is older than its "
+                "key 'peclr', and no run's config.yaml stands beside it; give --view-size, or its run's folder"
+            )
+        return self.view_size
 
 
 def load_encoder(path: Path | str) -> ResNetEncoder:
@@ -71,7 +93,7 @@ def load_encoder_weights(path: Path | str, expect: ResNetEncoder | None = None) 
             ResNet than expected.
     """
     path = find_checkpoint(path)
-    state = read_state_dict(path)
+    state, about, _ = read_content(path)
     layout = recognise_layout(state, path)
     sources = encoder_sources(state, layout)
     found = recognise_resnet({new: state[old] for new, old in sources.items()}, path)
@@ -80,7 +102,7 @@ def load_encoder_weights(path: Path | str, expect: ResNetEncoder | None = None) 
     with torch.device("meta"):  # for its keys and shapes
         target = ResNetEncoder(*found)
     weights, report = _cover(target, state, sources, layout, layout.others, path)
-    return LoadedEncoder(*found, weights, report)
+    return LoadedEncoder(*found, weights, report, about)
 
 
 def holds_pose_net(path: Path | str) -> bool:
@@ -102,7 +124,8 @@ def load_pose_net(path: Path | str) -> PoseNet25D:
 def load_pose_net_weights(path: Path | str) -> LoadedPoseNet:
     """`load_pose_net`, with the report."""
     path = find_checkpoint(path)
-    state = read_state_dict(path)
+    content = read_content(path)
+    state = content.state
     layout = recognise_layout(state, path)
     prefix = layout.pose_net
     if prefix is None:
@@ -115,7 +138,15 @@ def load_pose_net_weights(path: Path | str) -> LoadedPoseNet:
     sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
     weights, report = _cover(network, state, sources, layout, (), path)
     network.load_state_dict(weights)
-    return LoadedPoseNet(network, report)
+    size = _view_size(content, layout, network.backend_model.width, path)
+    return LoadedPoseNet(network, report, content.about, size)
+
+
+def _view_size(content: Content, layout: Layout, width: float, path: Path) -> int | None:
+    """What the file says; older ones: what all of their kind have in common, or their run's config says."""
+    if content.about is not None:
+        return content.about.view_size
+    return content.view_size or (layout.view_size if width == 1 else None) or view_size_of_run(path)
 
 
 def _cover(

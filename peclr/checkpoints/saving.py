@@ -1,6 +1,7 @@
 """Weights out, for PyTorch: a state dict that torchvision loads, and safetensors."""
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -8,29 +9,31 @@ import torch
 from peclr import __version__
 from peclr.checkpoints.files import require_extra
 from peclr.geometry.joints import JOINT_NAMES
-from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNetEncoder
+from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.runs.about import KEY, About
 
 _IMAGENET_CLASSES = 1000
 
 
-def file_metadata(name: str, view_size: int | None) -> dict[str, str]:
-    """What exported files say about themselves, for those who find them without their card.
+def file_metadata(name: str, about: About) -> dict[str, str]:
+    """What exported files say about themselves, to `peclr` and to those who find them without their card.
 
     Args:
         name: of the weights.
-        view_size: side of a pose network's views, pixels; None for an encoder.
+        about: them.
     """
     metadata = {
         "name": name,
         "producer": f"peclr {__version__}",
         "image": "RGB, (pixels / 255 - mean) / std",
-        "image_mean": json.dumps(IMAGENET_MEAN),
-        "image_std": json.dumps(IMAGENET_STD),
+        "image_mean": json.dumps(about.mean),
+        "image_std": json.dumps(about.std),
+        KEY: json.dumps(about.as_dict()),
     }
-    if view_size is not None:
+    if about.kind == "finetune":
         metadata |= {
-            "view_size": str(view_size),
+            "view_size": str(about.view_size),
             "joint_names": json.dumps(JOINT_NAMES),
             "unit_2d": "pixels of the view",
             "unit_3d": "lengths of the bone from middle_mcp to middle_pip, camera frame",
@@ -44,10 +47,15 @@ def check_new(path: Path) -> None:
         raise FileExistsError(f"{path} exists already; give another path or remove it")
 
 
-def export_torchvision(encoder: ResNetEncoder, path: Path | str) -> None:
+def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | None = None) -> None:
     """Write a state dict that torchvision's ResNet of that name loads with strict=True.
 
     Its classifier, which an encoder does not have, is filled with zeros.
+
+    Args:
+        encoder: of width 1.
+        path: a new file.
+        about: what the file is to say of itself, in an attribute of the state dict.
 
     Raises:
         FileExistsError: there is such a file already.
@@ -57,9 +65,12 @@ def export_torchvision(encoder: ResNetEncoder, path: Path | str) -> None:
     if encoder.width != 1:
         raise ValueError(f"torchvision has no {encoder.name} of width {encoder.width:g}, only of width 1")
     check_new(path)
-    state = {key: value.detach().cpu() for key, value in encoder.state_dict().items() if not key.startswith("fc.")}
+    tensors = encoder.state_dict().items()
+    state = OrderedDict((key, value.detach().cpu()) for key, value in tensors if not key.startswith("fc."))
     state["fc.weight"] = torch.zeros(_IMAGENET_CLASSES, encoder.feature_dim)
     state["fc.bias"] = torch.zeros(_IMAGENET_CLASSES)
+    if about is not None:
+        setattr(state, KEY, about.as_dict())
     torch.save(state, path)
 
 

@@ -44,12 +44,11 @@ def evaluate_run(options: argparse.Namespace, out: Path) -> None:
     from peclr.evaluate.freihand import predict_split
     from peclr.evaluate.predictions import write_predictions
     from peclr.inference.network import load_network
-    from peclr.runs.layout import find_checkpoint
 
     data, crop, turn = options.data, options.crop, options.turn
     # the crop around keypoints is the reader's; the others do not look at labels
     source = FreiHAND(data, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
-    trained = load_network(find_checkpoint(options.run), options.view_size, options.device)
+    trained = load_network(options.run, options.view_size, options.device)
     predictions = predict_split(trained, source, crop, options.batch_size, turn=turn)
     out.mkdir(parents=True, exist_ok=True)
     for path in write_predictions(out, predictions):
@@ -121,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         "--turn", type=float, default=0.0, help="degrees: average with views turned by this to either side (default: 0)"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="does not change results (default: %(default)s)")
-    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: the run's, or 224)")
+    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     return parser
 

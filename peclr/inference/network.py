@@ -3,21 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
-from peclr.checkpoints import load_pose_net
+from peclr.checkpoints.loading import load_pose_net_weights
 from peclr.models.encoders import normalise_images
 from peclr.models.pose_net import PoseNet25D
-
-PUBLISHED_VIEW_SIZE = 224  # of every published fine-tuned network
-
-_CONFIG = "config.yaml"
-_LAST = Path("checkpoints", "last.ckpt")
 
 
 class Seen(NamedTuple):
@@ -78,52 +72,18 @@ def load_network(
 
     Args:
         run: a run's folder, of which the last checkpoint is taken, or a checkpoint.
-        view_size: side of the views, pixels. None reads it from the run's config; a checkpoint that is not in a
-            run's folder has none, and is taken to be a published one: 224.
+        view_size: side of the views, pixels. None takes that of those it was trained on, which the file says; older
+            files by their run's config beside them, published networks are known.
         device: None takes CUDA where there is one.
 
     Raises:
         FileNotFoundError: there is no such run or checkpoint.
-        ValueError: the checkpoint holds no pose network, or the view size is no positive number.
+        ValueError: the checkpoint holds no pose network, or nothing says a view's size.
     """
-    checkpoint, config = find_checkpoint(Path(run))
-    if view_size is None:
-        view_size = PUBLISHED_VIEW_SIZE if config is None else _view_size_of(config)
-    if view_size < 1:
-        raise ValueError(f"a view has at least one pixel, got view size {view_size}")
+    loaded = load_pose_net_weights(run)
+    size = loaded.check_view_size(view_size)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = load_pose_net(checkpoint).to(device).eval()
+    network = loaded.network.to(device).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return TrainedNetwork(network, view_size, checkpoint)
-
-
-def find_checkpoint(run: Path) -> tuple[Path, Path | None]:
-    """The checkpoint that a run's folder or a path means, and the config of its run where there is one.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    if not run.exists():
-        raise FileNotFoundError(f"{run}: no such run or checkpoint")
-    if run.is_dir():
-        checkpoint = run / _LAST
-        if not checkpoint.is_file():
-            raise FileNotFoundError(f"{run} holds no {_LAST}; give a fine-tuning run's folder or a checkpoint")
-        folder = run
-    else:
-        # RUN/checkpoints/NAME.ckpt
-        checkpoint, folder = run, run.resolve().parent.parent
-    config = folder / _CONFIG
-    return checkpoint, config if config.is_file() else None
-
-
-def _view_size_of(config: Path) -> int:
-    """The view size in the config of a fine-tuning run."""
-    content: Any = yaml.safe_load(config.read_text(encoding="utf-8"))
-    try:
-        return int(content["model"]["init_args"]["view_size"])
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"{config}: expected model.init_args.view_size, as fine-tuning writes it; or give the view size"
-        ) from None
+    return TrainedNetwork(network, size, loaded.report.path)

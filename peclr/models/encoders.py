@@ -1,7 +1,7 @@
 """Image encoders: torchvision's ResNets without their classifier, at any width."""
 
 import math
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,11 @@ class ResNetEncoder(ResNet):  # type: ignore[misc]  # torchvision ships no types
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
+
+    def config(self) -> dict[str, Any]:
+        """Class path and arguments that build this encoder again, as in a run's config."""
+        path = f"{type(self).__module__}.{type(self).__qualname__}"
+        return {"class_path": path, "init_args": {"name": self.name, "width": self.width}}
 
     def _rebuild(self, block: type[BasicBlock | Bottleneck], blocks_per_stage: tuple[int, ...], stem: int) -> None:
         """Replace everything that has channels: torchvision's constructor knows one width only."""

@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DEGREES",
         help="average with views turned by this to either side: 30 makes EPE 3 to 4 %% smaller, and takes longer",
     )
-    parser.add_argument("--view-size", type=_count, metavar="PX", help="of the network (default: its run's, or 224)")
+    parser.add_argument("--view-size", type=_count, metavar="PX", help="of the network (default: as it was trained)")
     parser.add_argument("--batch-size", type=_count, default=8, help="views at a time (default: %(default)s)")
     parser.add_argument("--device", help="cpu, cuda, … (default: CUDA where there is one)")
     parser.add_argument(

@@ -32,15 +32,16 @@ def renamed(class_path: str) -> str:
 
 def renewed(config: Any) -> Any:
     """A copy of a config, or of a part of one, with present names of classes and of their arguments."""
+    if isinstance(config, str):  # a class without arguments may be written as its path alone
+        return renamed(config)
     if isinstance(config, list):
         return [renewed(part) for part in config]
     if not isinstance(config, dict):
         return config
     config = {key: renewed(part) for key, part in config.items()}
-    if isinstance(path := config.get("class_path"), str):
-        path = config["class_path"] = renamed(path)
-        if isinstance(given := config.get("init_args"), dict):
-            config["init_args"] = {_renamed_option(path, name): value for name, value in given.items()}
+    path, given = config.get("class_path"), config.get("init_args")
+    if isinstance(path, str) and isinstance(given, dict):
+        config["init_args"] = {_renamed_option(path, name): value for name, value in given.items()}
     return config
 
 

@@ -8,8 +8,6 @@ import yaml
 
 from peclr.runs.aliases import renewed
 
-# What the published networks were trained on, and a fine-tuning run by default; pixels.
-PUBLISHED_VIEW_SIZE = 224
 _CHECKPOINTS = "checkpoints"
 _CONFIG = "config.yaml"
 _PREFERRED = ("last.ckpt", "best.ckpt")
@@ -65,15 +63,22 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", renewed(config))
 
 
-def view_size_of(checkpoint: Path) -> int:
-    """Side in pixels of the views that a checkpoint was trained on: its run's, or the published networks'."""
+def view_size_of_run(checkpoint: Path) -> int | None:
+    """Side in pixels of the views in the config of a checkpoint's run; None if there is none."""
     config = read_run_config(checkpoint)
     for part in ("data", "model"):
         section = config.get(part)
-        size = (section.get("init_args") or {}).get("view_size") if isinstance(section, dict) else None
-        if isinstance(size, int):
-            return size
-    return PUBLISHED_VIEW_SIZE
+        arguments = (section.get("init_args") or {}) if isinstance(section, dict) else {}
+        if "view_size" in arguments:
+            return check_view_size(arguments["view_size"], f"{run_folder(checkpoint)}/{_CONFIG}: {part}")
+    return None
+
+
+def check_view_size(value: Any, where: Path | str) -> int:
+    """Return a number of pixels that something says a view has; ValueError if that is none."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{where}: view_size {value!r}, expected a whole number of pixels, at least 1")
+    return value
 
 
 def listed(keys: Iterable[object]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from peclr.runs.about import KEY, About
 from peclr.runs.durable import read_checkpoint
 from peclr.runs.layout import listed, read_run_config
 
@@ -47,7 +48,8 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
         FileNotFoundError: there is no such checkpoint.
     """
     content = read_checkpoint(checkpoint)
-    changed = changed_values(read_run_config(checkpoint), config)
+    before = read_run_config(checkpoint)
+    changed = changed_values(before, config) if before else _contradicted(content, checkpoint, config)
     told = "".join(f"\n  {key}: {before} there, {now} here" for key, (before, now) in changed.items())
     told = f"; its run's config differs:{told}" if told else ""
     state = content.get("state_dict")
@@ -61,6 +63,19 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
     if any(key.startswith("model.") and key.endswith("class_path") for key in changed):
         raise ValueError(f"{checkpoint}: is from a run of other classes{told}")
     return changed
+
+
+def _contradicted(content: Mapping[str, Any], checkpoint: Path, now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """`changed_values` for a checkpoint that was taken from its run's folder: against what it says of itself."""
+    if KEY not in content:
+        return {}
+    about = About.read(content[KEY], checkpoint)
+    objective = about.objective if about.kind == "pretrain" else None
+    said = _flat(
+        {"model": {"init_args": {"objective": objective}}, "data": {"init_args": {"view_size": about.view_size}}}
+    )
+    values = dict(_flat(now))
+    return {key: (value, values[key]) for key, value in said if value is not None and values.get(key, value) != value}
 
 
 def _decisive(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

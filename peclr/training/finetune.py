@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +16,7 @@ from peclr.losses.pose import PoseLoss
 from peclr.metrics.pose import pose_metrics
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
+from peclr.runs.about import KEY, About, config_of
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
 from peclr.training.optim import split_weight_decay
 from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
@@ -139,6 +140,12 @@ class FinetuneModule(pl.LightningModule):
     def test_step(self, batch: LabelledBatch) -> None:
         """Score the evaluation split."""
         self._score(batch, "test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say what it is, and how to use it."""
+        encoder, objective = self.pose_net.backend_model.config(), config_of(self.loss)
+        about = About(kind="finetune", encoder=encoder, objective=objective, view_size=self.view_size)
+        checkpoint[KEY] = about.as_dict()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, scaled to its batch, and its schedule."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -15,6 +15,7 @@ from peclr.data.samples import PairedViewBatch
 from peclr.losses.objectives import Objective
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.heads import ProjectionHead
+from peclr.runs.about import KEY, About, config_of
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
 from peclr.training.gradient_cache import project_in_micro_batches
 from peclr.training.optim import LARS, split_weight_decay
@@ -140,6 +141,13 @@ class PretrainModule(pl.LightningModule):
         if "hand" in batch:
             metrics["false_negatives"] = false_negatives(gather(batch["hand"], counts))
         self.log_dict({f"train/{name}": value for name, value in metrics.items()}, batch_size=len(batch["views"]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let the checkpoint say what it is."""
+        view_size = getattr(getattr(self.trainer, "datamodule", None), "view_size", None)
+        encoder, objective = self.encoder.config(), config_of(self.objective)
+        about = About(kind="pretrain", encoder=encoder, objective=objective, view_size=view_size)
+        checkpoint[KEY] = about.as_dict()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimiser, scaled to its batch, and its schedule."""

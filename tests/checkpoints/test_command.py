@@ -23,6 +23,7 @@ def run(tmp_path: Path) -> Path:
         {"state_dict": {f"pose_net.{key}": value for key, value in state.items()}},
         folder / "checkpoints" / "last.ckpt",
     )
+    (folder / "config.yaml").write_text("model: {init_args: {view_size: 48}}")
     return folder
 
 

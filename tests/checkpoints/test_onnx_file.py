@@ -69,6 +69,7 @@ def test_the_file_describes_itself(exported: tuple[PoseNet25D, Path]) -> None:
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert properties["view_size"] == str(SIZE)
     assert json.loads(properties["joint_names"]) == list(JOINT_NAMES)
+    assert json.loads(properties["peclr"])["view_size"] == SIZE
     assert [entry.name for entry in model.graph.input] == ["image", "K"]
 
 

@@ -7,8 +7,12 @@ import torch
 import torchvision  # type: ignore[import-untyped]
 
 from peclr.checkpoints import export_safetensors, export_torchvision, load_encoder
+from peclr.checkpoints.files import read_content
+from peclr.checkpoints.loading import load_pose_net_weights
+from peclr.checkpoints.saving import file_metadata
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.runs.about import About
 
 
 def encoder_of(width: float) -> ResNetEncoder:
@@ -22,7 +26,9 @@ def encoder_of(width: float) -> ResNetEncoder:
 def test_export_loads_into_torchvision_and_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "encoder.pth"
     encoder = encoder_of(1).eval()
-    export_torchvision(encoder, path)
+    about = About(kind="pretrain", encoder=encoder.config(), view_size=48)
+    export_torchvision(encoder, path, about)
+    assert read_content(path).about == about
     model = torchvision.models.resnet18()
     model.load_state_dict(torch.load(path, weights_only=True), strict=True)
     model.fc = torch.nn.Identity()
@@ -51,3 +57,30 @@ def test_safetensors_overwrite_nothing(tmp_path: Path) -> None:
     (tmp_path / "net.safetensors").touch()
     with pytest.raises(FileExistsError, match=r"net\.safetensors exists already"):
         export_safetensors(encoder_of(0.125), tmp_path / "net.safetensors")
+
+
+def test_safetensors_say_what_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
+    network = PoseNet25D(encoder_of(0.125))
+    about = About(kind="finetune", encoder=network.backend_model.config(), view_size=48)
+    export_safetensors(network, tmp_path / "net.safetensors", file_metadata("net", about))
+    loaded = load_pose_net_weights(tmp_path / "net.safetensors")
+    assert (loaded.about, loaded.view_size) == (about, 48)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        ({"view_size": "48.0"}, r"view_size '48\.0', expected a whole number of pixels"),
+        ({"view_size": "0"}, "view_size 0, expected"),
+        ({"peclr": "{"}, "its 'peclr' is not JSON"),
+        ({"peclr": "[1]", "view_size": "48"}, "its 'peclr' has format None, expected a number"),
+    ],
+)
+def test_safetensors_that_cannot_be_understood_are_refused(
+    metadata: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
+    export_safetensors(PoseNet25D(encoder_of(0.125)), tmp_path / "net.safetensors", metadata)
+    with pytest.raises(ValueError, match=rf"net\.safetensors: {reason}"):
+        load_pose_net_weights(tmp_path / "net.safetensors")

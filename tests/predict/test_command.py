@@ -129,7 +129,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, ph
     start = [str(run), str(photos), f"--out={out}"]
     cases: list[tuple[list[str], type[Exception], str]] = [
         ([str(run), "nothing.jpg"], FileNotFoundError, r"nothing\.jpg"),
-        ([str(tmp_path / "no"), str(photos)], FileNotFoundError, "no such run"),
+        ([str(tmp_path / "no"), str(photos)], FileNotFoundError, "no such checkpoint"),
         ([*start, "--hand=both-from-box-file"], ValueError, "--boxes"),
         ([*start, "--K=none.json"], FileNotFoundError, r"none\.json"),
         ([*start, "--boxes=none.csv"], FileNotFoundError, r"none\.csv"),

@@ -31,8 +31,8 @@ def test_names_change_at_any_depth_and_nothing_else_does(
 ) -> None:
     monkeypatch.setitem(aliases.CLASSES, "a.Old", "a.New")
     monkeypatch.setitem(aliases.OPTIONS, ("a.New", "keep"), "min_side")
-    old = {"class_path": "a.Old", "init_args": {"keep": 3, "other": "a.Old"}}
-    new = {"class_path": "a.New", "init_args": {"min_side": 3, "other": "a.Old"}}
+    old = {"class_path": "a.Old", "init_args": {"keep": 3, "other": "a.Old", "text": "an a.Old"}}
+    new = {"class_path": "a.New", "init_args": {"min_side": 3, "other": "a.New", "text": "an a.Old"}}
     kept = {"class_path": "a.Other", "init_args": {"keep": 1}, "keep": None}
     assert aliases.renewed({"data": [old, kept], "n": 1.5}) == {"data": [new, kept], "n": 1.5}
     aliases.renewed(old)

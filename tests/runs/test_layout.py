@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from peclr.runs.layout import find_checkpoint, read_run_config, view_size_of
+from peclr.runs.layout import find_checkpoint, read_run_config, view_size_of_run
 
 
 def run_with(folder: Path, *names: str) -> Path:
@@ -42,9 +42,17 @@ def test_no_and_several_checkpoints_are_told(tmp_path: Path) -> None:
 def test_the_view_size_is_the_runs(tmp_path: Path) -> None:
     checkpoint = run_with(tmp_path, "last.ckpt") / "checkpoints" / "last.ckpt"
     assert read_run_config(checkpoint) == {}
-    assert view_size_of(checkpoint) == 224  # of the published networks
+    assert view_size_of_run(checkpoint) is None
     (tmp_path / "config.yaml").write_text("data: {class_path: A, init_args: {view_size: 64}}\nmodel: null\n")
-    assert view_size_of(checkpoint) == 64
+    assert view_size_of_run(checkpoint) == 64
     (tmp_path / "config.yaml").write_text("- a list")
     with pytest.raises(ValueError, match=r"config\.yaml: expected the mapping of a run's config, found a list"):
-        view_size_of(checkpoint)
+        view_size_of_run(checkpoint)
+
+
+@pytest.mark.parametrize("size", ["'48'", "48.0", "null", "true", "-3"])
+def test_a_view_size_that_is_no_number_of_pixels_is_refused(size: str, tmp_path: Path) -> None:
+    checkpoint = run_with(tmp_path, "last.ckpt") / "checkpoints" / "last.ckpt"
+    (tmp_path / "config.yaml").write_text(f"model: {{init_args: {{view_size: {size}}}}}")
+    with pytest.raises(ValueError, match=r"config\.yaml: model: view_size .*, expected a whole number of pixels"):
+        view_size_of_run(checkpoint)

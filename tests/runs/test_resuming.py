@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from peclr.runs.about import About
 from peclr.runs.durable import write_checkpoint
 from peclr.runs.resuming import changed_values, check_fit
 
@@ -66,6 +67,24 @@ def test_what_does_not_decide_the_weights_may_differ(values: dict[str, Any]) -> 
 def test_what_decides_them_is_told(key: str, value: Any, checkpoint: Path) -> None:
     found = check_fit(checkpoint, torch.nn.Linear(2, 3), changed(**{key: value}))
     assert [(name, now) for name, (_, now) in found.items()] == [(key.replace("__", "."), value)]
+
+
+def test_a_checkpoint_away_from_its_run_says_itself_what_differs(checkpoint: Path, tmp_path: Path) -> None:
+    objective = {"class_path": "peclr.losses.objectives.PeCLR", "init_args": {"temperature": 0.1}}
+    config = changed(model__init_args__objective=objective, data__init_args__view_size=48)
+    about = About(kind="pretrain", encoder={}, objective=objective, view_size=48)
+    content = {"state_dict": torch.nn.Linear(2, 3).state_dict(), "loops": {}, "peclr": about.as_dict()}
+    write_checkpoint(content, tmp_path / "x.ckpt")
+    assert check_fit(tmp_path / "x.ckpt", torch.nn.Linear(2, 3), config) == {}
+    config["model"]["init_args"]["objective"] = objective | {"init_args": {"temperature": 0.5}}
+    config["data"]["init_args"]["view_size"] = 64
+    assert check_fit(tmp_path / "x.ckpt", torch.nn.Linear(2, 3), config) == {
+        "model.init_args.objective.init_args.temperature": (0.1, 0.5),
+        "data.init_args.view_size": (48, 64),
+    }
+    config["model"]["init_args"]["objective"] = objective | {"class_path": "peclr.losses.objectives.SimCLR"}
+    with pytest.raises(ValueError, match=r"x\.ckpt: is from a run of other classes"):
+        check_fit(tmp_path / "x.ckpt", torch.nn.Linear(2, 3), config)
 
 
 def test_another_class_is_refused(checkpoint: Path) -> None:

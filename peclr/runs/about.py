@@ -1,0 +1,99 @@
+"""What a checkpoint or an exported file says of itself under the key `peclr`: all that its use takes, in primitives."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from peclr import __version__
+from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from peclr.runs.aliases import renewed
+from peclr.runs.layout import check_view_size
+
+KEY: Final = "peclr"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """How to use weights, and what they are.
+
+    Attributes:
+        kind: the training that they are from.
+        encoder: its class and arguments: class_path and init_args, as in a run's config.
+        objective: the same of what was minimised; None where nothing says it.
+        view_size: side of the views, pixels; None where nothing says it.
+        mean: of the network's input, RGB in 0…1, to be subtracted.
+        std: to divide it by afterwards.
+        joints: the order in which the network gives joints.
+        version: of peclr, which wrote the file.
+        format: of this description.
+    """
+
+    kind: Literal["pretrain", "finetune"]
+    encoder: Mapping[str, Any]
+    objective: Mapping[str, Any] | None = None
+    view_size: int | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    joints: str = "freihand"
+    version: str = __version__
+    format: int = FORMAT
+
+    def as_dict(self) -> dict[str, Any]:
+        """Primitives, which weights_only and JSON let through."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def read(cls, content: Any, path: Path) -> Self:
+        """Check what a file says of itself.
+
+        Args:
+            content: from `as_dict`, by way of the file.
+            path: of the file, for messages.
+
+        Raises:
+            ValueError: it is of a later version, incomplete, or asks for what this version cannot do.
+        """
+        said = content if isinstance(content, dict) else {}
+        if type(number := said.get("format")) is not int or number < 1:
+            raise ValueError(f"{path}: its {KEY!r} has format {number!r}, expected a number from 1")
+        if number > FORMAT:
+            raise ValueError(
+                f"{path}: peclr {said.get('version')} wrote it, in format {number}; "
+                f"peclr {__version__} reads formats up to {FORMAT}: update it"
+            )
+        if missing := [field.name for field in fields(cls) if field.name not in said]:
+            raise ValueError(f"{path}: its {KEY!r} lacks {', '.join(missing)}")
+        if said["view_size"] is not None or said["kind"] == "finetune":
+            check_view_size(said["view_size"], path)
+        for name, ours in (("mean", list(IMAGENET_MEAN)), ("std", list(IMAGENET_STD)), ("joints", "freihand")):
+            if said[name] != ours:
+                raise ValueError(f"{path}: its {KEY!r} has {name} {said[name]!r}, expected {ours!r}")
+        known = {field.name: said[field.name] for field in fields(cls)}
+        known |= {name: tuple(said[name]) for name in ("mean", "std")}
+        return cls(**known | {name: renewed(said[name]) for name in ("encoder", "objective")})
+
+
+def config_of(built: Any) -> dict[str, Any]:
+    """Class path and arguments that build an object again, as in a run's config.
+
+    They are its `config()`, or else the attributes that are called like the constructor's arguments.
+    """
+    if hasattr(built, "config"):
+        config: dict[str, Any] = built.config()
+        return config
+    names = [name for name in inspect.signature(type(built)).parameters if hasattr(built, name)]
+    return {
+        "class_path": f"{type(built).__module__}.{type(built).__qualname__}",
+        "init_args": {name: _plain(getattr(built, name)) for name in names},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    return value if value is None or isinstance(value, bool | int | float | str) else config_of(value)
