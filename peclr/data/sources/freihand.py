@@ -260,9 +260,9 @@ class FreiHAND(HandSource):
             raise ValueError(f"{self._folder}: no images; expected 00000000.jpg, 00000001.jpg, …")
         if max(found) >= len(found):
             gaps = [f"{number:08d}.jpg" for number in range(max(found)) if number not in found]
-            more = f" and {len(gaps) - _NAMED:,} more" if len(gaps) > _NAMED else ""
+            named = ", ".join(gaps[:_NAMED]) + (f" and {len(gaps) - _NAMED:,} more" if len(gaps) > _NAMED else "")
             raise ValueError(
-                f"{self._folder}: {', '.join(gaps[:_NAMED])}{more} {'is' if len(gaps) == 1 else 'are'} missing, but images go up to {max(found):08d}.jpg"
+                f"{self._folder}: missing images, {len(gaps):,}: {named}, while there are up to {max(found):08d}.jpg"
             )
         if len(found) % self.num_hands:
             raise ValueError(

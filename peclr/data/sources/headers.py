@@ -8,6 +8,7 @@ saved as images and downloads cut short, "headers" finds all. The decoder has th
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
@@ -150,10 +151,9 @@ def _decoding_problem(path: Path) -> str | None:
 def _header(image: Image.Image) -> Header:
     width, height, orientation = *image.size, 1
     if image.format in ("JPEG", "MPO") and "exif" in image.info:
-        try:
+        # what is cut short, or nonsense, is taken as it is stored
+        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
             orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-        except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
-            pass  # cut short, or nonsense: then the image is taken as it is stored
     if orientation not in range(1, 9):
         orientation = 1
     if orientation in _TRANSPOSING:

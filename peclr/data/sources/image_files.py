@@ -1,9 +1,7 @@
 """Any photographs of hands, without labels: those in a folder, or those that a pattern matches."""
 
-import glob
 import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,8 @@ from peclr.data.samples import HandSample, SingleImages, hash_of
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.headers import check_image_files
 from peclr.data.sources.images import read_picture
+from peclr.data.sources.listing import IMAGES, list_files
 from peclr.geometry.planar import whole_picture
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 class Photos(SingleImages):
@@ -38,7 +35,7 @@ class Photos(SingleImages):
         Raises:
             ValueError: If there are no photographs, or boxes that do not fit them.
         """
-        self.root, files = list_files(root, SUFFIXES, "photographs")
+        self.root, files, _ = list_files(root, IMAGES, "photographs")
         found = read_boxes(Path(boxes)) if boxes is not None else {}
         unknown = sorted(found.keys() - set(files))
         if unknown:
@@ -80,36 +77,3 @@ class Photos(SingleImages):
         if picture.photo_from_image is not None:
             sample["photo_from_image"] = picture.photo_from_image
         return sample
-
-
-def list_files(root: str | Path, suffixes: tuple[str, ...], what: str) -> tuple[Path, list[str]]:
-    """Lists the files of a kind below a folder, or those that a pattern matches.
-
-    Args:
-        root: A folder, or a pattern as of a shell, with ** for any folders.
-        suffixes: In small letters, with the dot; files may have them in capitals.
-        what: The kind of files, for messages.
-
-    Returns:
-        The folder, of a pattern the one before the first wildcard, and the files relative to it, with / between
-        folders, sorted.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    folder = Path(root)
-    endings = ", ".join(suffixes)
-    if folder.is_dir():
-        paths: Iterable[Path] = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
-    elif glob.has_magic(str(root)):
-        parts = folder.parts
-        plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        folder = Path(*parts[:plain])
-        paths = (path for path in map(Path, glob.iglob(str(root), recursive=True)) if path.is_file())  # noqa: PTH207 (may be absolute)
-    else:
-        raise ValueError(f"{root} is not a folder; expected a folder of {what}, or a pattern such as {root}/**/*")
-    # macOS leaves ._photo.jpg behind
-    found = {path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".")}
-    if not found:
-        raise ValueError(f"{root}: no {what}; expected files ending in {endings}")
-    return folder, sorted(path.relative_to(folder).as_posix() for path in found)

@@ -10,15 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-<<<<<<<< HEAD:tests/data/sources/test_jpeg.py
+from peclr.data.sources.headers import read_header
 from peclr.data.sources.images import read_image, read_picture
-from peclr.data.sources.jpeg import read_header
 from peclr.data.views.geometric import view_from_crop, view_from_image, warp
-========
-from peclr.data.image_files import read_header
-from peclr.data.images import read_image, read_picture
-from peclr.data.views import view_from_crop, view_from_image, warp
->>>>>>>> 373335a (Refuse labels that are not those of hands or not of their images; read headers by Pillow):tests/data/test_reduced_decoding.py
 
 ORIENTATION = 0x0112
 
