@@ -30,6 +30,7 @@ from peclr.data.prepare.packing import pack_freihand
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import Photos
 from peclr.data.sources.images import read_picture
+from peclr.data.views.backgrounds import ReplaceBackground
 from peclr.data.views.geometric import GeometryRange, pixels_to_keep
 from peclr.data.views.photometric import Photometric
 

@@ -54,8 +54,9 @@ def hands_in_space(hands: int, rng: np.random.Generator) -> NDArray[np.float64]:
     reach = np.array([[0.04, 0.07, 0.09, 0.11], *[[0.085, 0.12, 0.14, 0.16]] * 4])
     fingers = np.stack([reach * np.sin(angles), -reach * np.cos(angles), np.zeros((hands, 5, 4))], axis=-1)
     joints = np.concatenate([np.zeros((hands, 1, 3)), fingers.reshape(hands, 20, 3)], axis=1)
-    shaken = joints - joints.mean(axis=1, keepdims=True) + rng.normal(0, 0.004, joints.shape)
-    return shaken + np.array([0, 0, 0.6])
+    shaken: NDArray[np.float64] = joints - joints.mean(axis=1, keepdims=True) + rng.normal(0, 0.004, joints.shape)
+    shaken[..., 2] += 0.6
+    return shaken
 
 
 def write_split(

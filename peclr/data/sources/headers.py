@@ -6,6 +6,7 @@ saved as images and downloads cut short, "headers" finds all. The decoder has th
 """
 
 import struct
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,8 @@ _TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width a
 
 # OpenCV decodes up to 2³⁰ px. Pillow, which reads headers only, refuses a photograph of 180 megapixels by default.
 Image.MAX_IMAGE_PIXELS = 1 << 30
+# Exif that cannot be followed is no one's concern: the image is taken as it is stored.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class Header(NamedTuple):
@@ -152,7 +155,7 @@ def _header(image: Image.Image) -> Header:
     width, height, orientation = *image.size, 1
     if image.format in ("JPEG", "MPO") and "exif" in image.info:
         # what is cut short, or nonsense, is taken as it is stored
-        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, UserWarning):
             orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     if orientation not in range(1, 9):
         orientation = 1

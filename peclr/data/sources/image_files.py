@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from peclr.data.samples import HandSample, SingleImages, hash_of
-from peclr.data.sources.box_files import read_boxes
-from peclr.data.sources.headers import check_image_files
+from peclr.data.sources.box_files import check_within, read_boxes
+from peclr.data.sources.headers import check_image_files, image_sizes
 from peclr.data.sources.images import read_picture
 from peclr.data.sources.listing import IMAGES, list_files
-from peclr.geometry.planar import whole_picture
+from peclr.geometry.planar import enclosing_square, whole_picture
 
 
 class Photos(SingleImages):
@@ -44,12 +44,15 @@ class Photos(SingleImages):
         self.num_hands = len(self._hands)
 
     def check_images(self) -> None:
-        """See `HandSource`."""
+        """See `HandSource`; boxes beyond their images are refused, too."""
         check_image_files([self.root / file for file in dict.fromkeys(file for file, _ in self._hands)])
+        boxes = [(self.root / file, box) for file, box in self._hands if box is not None]
+        for (path, box), size in zip(boxes, image_sizes([path for path, _ in boxes]), strict=True):
+            check_within(box.edges, *size, path)
 
     def identity(self) -> str:
         """See `HandSource`: of the photographs' names and boxes."""
-        boxes = [[math.nan] * 4 if box is None else box for _, box in self._hands]
+        boxes = [[math.nan] * 4 if box is None else enclosing_square(box.edges) for _, box in self._hands]
         return hash_of(self.name, np.array([os.fsencode(file) for file, _ in self._hands]), np.array(boxes))
 
     def __getitem__(self, index: int) -> HandSample:
@@ -59,17 +62,16 @@ class Photos(SingleImages):
     def read(self, index: int, keep: float) -> HandSample:
         """Reads the photograph of hand `index` for a view."""
         file, box = self._hands[index]
-        picture = read_picture(self.root / file, None if box is None else box[2] - box[0], keep)
-        if box is not None and not (box[2] > 0 and box[0] < picture.width and box[3] > 0 and box[1] < picture.height):
-            raise ValueError(
-                f"{self.root / file}: the box {box.tolist()} lies beyond the {picture.width} × {picture.height} px"
-            )
+        square = None if box is None else enclosing_square(box.edges)
+        picture = read_picture(self.root / file, None if square is None else square[2] - square[0], keep)
+        if box is not None:
+            check_within(box.edges, picture.width, picture.height, self.root / file)
         sample: HandSample = {
             "image": picture.image,
             "K": None,
             "joints_3d": None,
             "joints_2d": None,
-            "crop_box": whole_picture(picture.width, picture.height) if box is None else box,
+            "crop_box": whole_picture(picture.width, picture.height) if square is None else square,
             "scale_m": None,
             "hand": "unknown",
             "id": file,

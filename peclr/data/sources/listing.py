@@ -56,7 +56,8 @@ def list_files(root: str | Path, suffixes: Sequence[str], what: str, warns: bool
     Raises:
         ValueError: If there are none.
     """
-    folder, pattern = Path(root), ("**", "*")
+    folder = Path(root)
+    pattern: tuple[str, ...] = ("**", "*")
     if not folder.is_dir():
         if not glob.has_magic(str(root)):
             raise ValueError(f"{root} is not a folder; expected a folder of {what}, or a pattern such as {root}/**/*")

@@ -19,7 +19,7 @@ from peclr.data.samples import HandSample, SingleImages, hash_of
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.listing import VIDEOS, list_files
-from peclr.geometry.planar import whole_picture
+from peclr.geometry.planar import enclosing_square, whole_picture
 
 if TYPE_CHECKING:
     from av.container import InputContainer  # type: ignore[import-not-found, unused-ignore]  # an extra
@@ -62,7 +62,7 @@ class Videos(SingleImages):
             unknown = sorted(found.keys() - names.keys())
             if unknown:
                 raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames, {next(iter(names))} … every {every}")
-            self._hands = [(*names[name], box) for name in names for box in found.get(name, ())]
+            self._hands = [(*names[name], enclosing_square(box.edges)) for name in names for box in found.get(name, ())]
         self.num_hands = len(self._hands)
         self._open: dict[int, _Decoder] = {}
         self._inherited: dict[int, _Decoder] = {}

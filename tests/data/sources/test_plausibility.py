@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.images import read_image
 from peclr.data.sources.plausibility import doubt_labels, doubt_places
 from peclr.geometry.joints import JointOrder, convert
 from tests.data.conftest import hands_in_space
@@ -34,7 +35,7 @@ def reordered(change: Callable[[Any], Any]) -> Callable[[Any], object]:
 
 def resize(layout: Layout, factor: float) -> None:
     for file in (layout.root / "training/rgb").iterdir():
-        cv2.imwrite(str(file), cv2.resize(cv2.imread(str(file)), None, fx=factor, fy=factor))
+        cv2.imwrite(str(file), cv2.resize(read_image(file), None, fx=factor, fy=factor))
 
 
 @pytest.mark.parametrize(
@@ -91,4 +92,4 @@ def test_hands_in_a_corner_of_larger_images_are_noted() -> None:
 
 @pytest.mark.parametrize("split", ["training", "evaluation"])
 def test_real_hands_are_whole(real_hands: Path, split: Any) -> None:
-    assert FreiHAND(real_hands, split).doubts() == []
+    assert FreiHAND(real_hands / "freihand_layout", split).doubts() == []
