@@ -155,7 +155,7 @@ def _header(image: Image.Image) -> Header:
     width, height, orientation = *image.size, 1
     if image.format in ("JPEG", "MPO") and "exif" in image.info:
         # what is cut short, or nonsense, is taken as it is stored
-        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error, UserWarning):
+        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
             orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     if orientation not in range(1, 9):
         orientation = 1
