@@ -135,7 +135,8 @@ def _freihand(root: Path, split: str, look: Look, pack: bool) -> Iterator[Findin
         try:
             source.check_masks()
         except ValueError as error:
-            yield Finding("ok", f"no masks, hence no `background` in pre-training: {error}")
+            level: Level = "note" if (root / split / "mask").is_dir() else "ok"
+            yield Finding(level, f"no masks, hence no `background` in pre-training: {error}")
         else:
             yield Finding("ok", "masks of all hands: pre-training can replace their `background`")
     yield from _unreadable([Path(source.image_file(number)) for number in range(len(source))], look)

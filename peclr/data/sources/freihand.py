@@ -24,8 +24,8 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
-from peclr.data.sources.headers import check_image_files, image_sizes
-from peclr.data.sources.images import read_grey, read_picture
+from peclr.data.sources.headers import check_image_files, image_sizes, read_header
+from peclr.data.sources.images import BadImageError, read_grey, read_picture
 from peclr.data.sources.layouts import freihand_labels, prepare_command, prepared_kind
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
@@ -38,7 +38,8 @@ Crop = Literal["keypoints", "image"]
 
 PUBLISHED_CROP_MARGIN = 1.25  # of the published code, where it does not augment the crop
 _NAMED = 5  # missing images that a message names
-_SAMPLED = 64  # hands whose images are looked at on opening
+_SAMPLED = 64  # hands whose images are looked at on opening, and whose masks before training
+_WHITE = 128  # of a mask, from which a pixel is the hand's
 _LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}
 
 _log = logging.getLogger(__name__)
@@ -128,10 +129,22 @@ class FreiHAND(HandSource):
         missing = next((name for hand in range(self.num_hands) if (name := f"{hand:08d}.jpg") not in names), None)
         if missing is not None:
             raise ValueError(f"{folder / missing} is missing; expected a mask for each of the {self.num_hands} hands")
+        for hand in range(0, self.num_hands, -(-self.num_hands // _SAMPLED)):
+            self.read_mask(hand)
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """See `HandSource`."""
-        return read_grey(self.root / self.split / "mask" / f"{hand:08d}.jpg")
+        path = self.root / self.split / "mask" / f"{hand:08d}.jpg"
+        mask = read_grey(path)
+        if mask.max() < _WHITE:
+            raise BadImageError(
+                f"{path} shows no hand: its values go up to {mask.max()}; expected 255 where the hand is"
+            )
+        header = read_header(Path(self.image_file(hand)))
+        if header is not None and mask.shape != (header.height, header.width):
+            size = f"{mask.shape[1]} × {mask.shape[0]} px"
+            raise BadImageError(f"{path} has {size}, and its image {header.width} × {header.height}; expected the same")
+        return mask
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HandSource`."""

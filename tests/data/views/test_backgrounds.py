@@ -1,5 +1,6 @@
 """Other backgrounds: the hand stays pixel for pixel where it was, everything else goes."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from peclr.data.prepare.doctor import Look, examine
 from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import Photos
+from peclr.data.sources.images import read_grey
 from peclr.data.sources.selection import SelectedHands
 from peclr.data.views.background_bank import BackgroundBank
 from peclr.data.views.backgrounds import ReplaceBackground
@@ -41,6 +43,15 @@ def views(source: HandSource, background: ReplaceBackground | None, **options: A
 @pytest.fixture
 def hands(embedded_hands: Path) -> FreiHAND:
     return FreiHAND(embedded_hands)
+
+
+def write_masks(root: Path) -> None:
+    """A square hand in each image of the layout."""
+    (root / "training/mask").mkdir()
+    mask = np.zeros((112, 112), np.uint8)
+    mask[40:60, 40:60] = 255
+    for hand in range(6):
+        cv2.imwrite(str(root / f"training/mask/{hand:08d}.jpg"), mask)
 
 
 def masks_of(dataset: PairedViewDataset, key: tuple[int, int]) -> list[Tensor]:
@@ -151,11 +162,10 @@ def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:
         views(Photos(tmp_path / "*.png"), ALWAYS)
 
 
-def test_masks_of_another_size_are_refused(layout: "Layout") -> None:
-    (layout.root / "training/mask").mkdir()
-    for hand in range(6):
-        cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), np.zeros((56, 112), np.uint8))
-    with pytest.raises(ValueError, match="00000007: the mask has 112 × 56 px, the picture 112 × 112"):
+def test_a_version_of_another_size_than_its_mask_is_refused(layout: "Layout") -> None:
+    write_masks(layout.root)
+    cv2.imwrite(str(layout.root / "training/rgb/00000007.jpg"), np.zeros((112, 56, 3), np.uint8))
+    with pytest.raises(ValueError, match="00000007: the mask has 112 × 112 px, the picture 56 × 112"):
         views(FreiHAND(layout.root), ALWAYS)[0, 7]
 
 
@@ -170,10 +180,27 @@ def test_doctor_tells_whether_there_are_masks(layout: "Layout") -> None:
         return [finding.what for finding in examine(layout.root, Look()) if "masks" in finding.what]
 
     assert told()[0].startswith("no masks, hence no `background`")
-    (layout.root / "training/mask").mkdir()
-    for hand in range(6):
-        (layout.root / f"training/mask/{hand:08d}.jpg").touch()
+    write_masks(layout.root)
     assert told() == ["masks of all hands: pre-training can replace their `background`"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mask: 0 * mask, r"00000000\.jpg shows no hand: values go up to 0; expected 255"),
+        (lambda mask: mask // 255, r"shows no hand: values go up to 1; expected 255"),
+        (lambda mask: mask[::2, ::2], r"00000000\.jpg has 32 × 32 px, and its image 64 × 64; expected the same"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_before_training(
+    embedded_hands: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    shutil.copytree(embedded_hands, tmp_path / "hands")
+    for file in (tmp_path / "hands/training/mask").iterdir():
+        changed = change(read_grey(file))
+        file.write_bytes(cv2.imencode(".png", changed)[1].tobytes())
+    with pytest.raises(ValueError, match=message):
+        views(FreiHAND(tmp_path / "hands"), ALWAYS)
 
 
 def test_outlines_keep_gaps_parts_and_places() -> None:
