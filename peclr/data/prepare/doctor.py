@@ -145,7 +145,7 @@ def _freihand(root: Path, split: str, look: Look, pack: bool) -> Iterator[Findin
 def _youtube3d(root: Path, split: str, look: Look, pack: bool) -> Iterator[Finding]:
     from peclr.data.prepare.packing import describe_youtube3d, pack_youtube3d, youtube3d_frames
     from peclr.data.sources.packed_labels import open_if_fresh
-    from peclr.data.sources.youtube3d_labels import find_frames, read_labels
+    from peclr.data.sources.youtube3d_labels import find_frames, read_labels, stretched_frames
 
     [path] = files = label_files("youtube3d", root, split)
     if pack:
@@ -155,7 +155,8 @@ def _youtube3d(root: Path, split: str, look: Look, pack: bool) -> Iterator[Findi
         arrays = read_labels(path, progress=look.progress) if packed is None else packed
     suffix = find_frames(root, arrays["image_name"])
     frames = youtube3d_frames(root, arrays, suffix)
-    first, *more = describe_youtube3d(arrays, suffix)
+    stretched = stretched_frames(root, arrays, suffix, every=look.depth != "present")
+    first, *more = describe_youtube3d(arrays, suffix, stretched)
     yield Finding("ok", f"YouTube3DHands {split}: {first}")
     if not frames:
         yield Finding(

@@ -71,7 +71,9 @@ def pack_youtube3d(root: Path, split: Split, progress: bool = False) -> PackedAr
     return PackedArrays(folder)
 
 
-def describe_youtube3d(arrays: Mapping[str, Array], suffix: NDArray[np.uint8]) -> list[str]:
+def describe_youtube3d(
+    arrays: Mapping[str, Array], suffix: NDArray[np.uint8], stretched: NDArray[np.bool_]
+) -> list[str]:
     """Counts of YouTube3DHands, in words."""
     hands, left, ids = len(arrays["image"]), int(arrays["is_left"].sum()), arrays["annotation_id"]
     usable = int((suffix[arrays["image"]] != MISSING).sum())
@@ -81,6 +83,12 @@ def describe_youtube3d(arrays: Mapping[str, Array], suffix: NDArray[np.uint8]) -
     if usable < hands:
         facts.append(f"{usable:,} hands have their frame; missing frames by film:")
         facts += [f"  {film}" for film in missing_films(arrays["image_name"], suffix)]
+    if stretched.any():
+        example = int(stretched.argmax())
+        facts.append(
+            f"{stretched[arrays['image']].sum():,} hands are left out: their frames have another aspect than annotated; "
+            f"{stretched.sum():,} frames: {frame_path(arrays['image_name'][example], suffix[example])} for example"
+        )
     return facts
 
 

@@ -137,9 +137,7 @@ class FreiHAND(HandSource):
         path = self.root / self.split / "mask" / f"{hand:08d}.jpg"
         mask = read_grey(path)
         if mask.max() < _WHITE:
-            raise BadImageError(
-                f"{path} shows no hand: its values go up to {mask.max()}; expected 255 where the hand is"
-            )
+            raise BadImageError(f"{path} shows no hand: values go up to {mask.max()}; expected 255 where the hand is")
         header = read_header(Path(self.image_file(hand)))
         if header is not None and mask.shape != (header.height, header.width):
             size = f"{mask.shape[1]} × {mask.shape[0]} px"

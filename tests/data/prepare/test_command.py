@@ -149,16 +149,16 @@ def test_fused_films_are_pointed_out() -> None:
     ]
 
 
-@pytest.mark.parametrize("module", ["prepare", "doctor"])
-def test_help_imports_nothing_heavy(module: str) -> None:
+@pytest.mark.parametrize(("module", "command"), [("command", "prepare_main"), ("doctor", "doctor_main")])
+def test_help_imports_nothing_heavy(module: str, command: str) -> None:
     code = (
-        f"import sys; from peclr.data.{module} import {module}_main\n"
-        f"try: {module}_main(['--help'])\n"
+        f"import sys; from peclr.data.prepare.{module} import {command}\n"
+        f"try: {command}(['--help'])\n"
         "except SystemExit: sys.exit(bool({'torch', 'numpy', 'cv2'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0
-    if module == "prepare":
+    if module == "command":
         assert f"default: {DEFAULT_CONTEXT}" in " ".join(result.stdout.split())
 
 
