@@ -86,7 +86,7 @@ def describe_youtube3d(
     if stretched.any():
         example = int(stretched.argmax())
         facts.append(
-            f"{stretched[arrays['image']].sum():,} hands are left out: their frames have another aspect than annotated; "
+            f"{stretched[arrays['image']].sum():,} hands are left out: frames of another aspect than annotated; "
             f"{stretched.sum():,} frames: {frame_path(arrays['image_name'][example], suffix[example])} for example"
         )
     return facts

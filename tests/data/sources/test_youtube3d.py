@@ -83,9 +83,8 @@ def test_frames_of_another_aspect_are_left_out_and_counted(films: Films, caplog:
     assert "the frames of 2 hands are of another aspect than annotated, 2 are left" in caplog.text
     assert {hands[index]["id"].split()[0] for index in range(2)} == {"train/102", "train/104"}
     [told] = [finding for finding in examine(films.root, Look()) if "aspect" in finding.what]
-    assert (
-        "2 hands are left out, whose frames have another aspect than annotated: 1 frames, youtube/filmA/" in told.what
-    )
+    assert "2 hands are left out: frames of another aspect" in told.what
+    assert "1 frames: youtube/filmA/video/frames/1.png" in told.what
 
 
 def test_a_single_frame_of_another_aspect_is_a_bad_image(films: Films) -> None:
