@@ -104,7 +104,7 @@ SUBCOMMANDS = {
         _deferred("peclr.data.prepare.command", "prepare_main"),
     ),
     "doctor": Subcommand(
-        "say what is there, what is wrong, and what mends it", _deferred("peclr.data.prepare.doctor", "doctor_main")
+        "say what is there, what is wrong, and what fixes it", _deferred("peclr.data.prepare.doctor", "doctor_main")
     ),
 }
 

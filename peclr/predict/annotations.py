@@ -1,6 +1,5 @@
 """What a user knows about the pictures: boxes with sides, cameras, scales; one for all, or a file that lists them."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from peclr.data.sources.box_files import check_box
+from peclr.data.sources.box_files import read_boxes as read_box_file
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import centred_camera
-from peclr.inference.crop_search import Box
 from peclr.inference.hands import HandQuery, Scene, Side, assumed_camera
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.schema import Camera, Matrix
 
-_EDGES = ("left", "top", "right", "bottom")
-_SMALLEST_BOX = 2.0  # px; what is smaller has been given in fractions of the image
 _ALL = ""  # the key of what holds for every file
 
 Value = TypeVar("Value")
@@ -91,7 +89,7 @@ def for_all(
     """The same for every picture; ValueError names what is not possible."""
     if focal is not None and not 0 < focal < math.inf:
         raise ValueError(f"a focal length is a positive number of pixels, got {focal}")
-    query = HandQuery(side, None if box is None else _checked_box(box, "box"))
+    query = HandQuery(side, None if box is None else check_box(box, "box"))
     return Annotations(
         hands={_ALL: (query,)},
         cameras={} if K is None else {_ALL: _checked_camera(K, "K")},
@@ -101,29 +99,21 @@ def for_all(
 
 
 def read_boxes(path: Path, side: Side | None = None, needs_side: bool = False) -> dict[str, tuple[HandQuery, ...]]:
-    """Read hands from CSV or JSON: file, left, top, right, bottom, and `hand`, left or right.
+    """Read hands by file.
 
     Args:
-        path: the list; several entries of one file are several hands.
+        path: the list, see `peclr.data.sources.box_files`; several entries of one file are several hands.
         side: of all hands; None takes it from the entries.
         needs_side: whether every entry must say its hand; otherwise it is a right one.
 
     Raises:
-        FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or an entry is wrong.
     """
     queries: dict[str, tuple[HandQuery, ...]] = {}
-    for number, entry in enumerate(_read_entries(path)):
-        where = f"{path}: entry {number}"
-        try:
-            file, box = str(entry["file"]), [float(entry[edge]) for edge in _EDGES]
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{where} is {entry}; expected file, {', '.join(_EDGES)} and hand") from None
-        said = side or entry.get("hand") or (None if needs_side else "right")
-        if said not in ("right", "left"):
-            raise ValueError(f"{where}, {file}: hand is {said!r}; expected left or right")
-        hand: Side = said
-        queries[file] = (*queries.get(file, ()), HandQuery(hand, _checked_box(box, where)))
+    for file, boxes in read_box_file(path).items():
+        if needs_side and (number := next((n for n, box in enumerate(boxes) if box.side is None), None)) is not None:
+            raise ValueError(f"{path}: box {number} of {file} has no hand; expected left or right")
+        queries[file] = tuple(HandQuery(side or box.side or "right", box.edges) for box in boxes)
     return queries
 
 
@@ -187,16 +177,6 @@ def _names(found: Input) -> tuple[str, str, str]:
     return found.source, found.file, Path(found.file).name
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
-    if path.suffix.lower() == ".json":
-        content = _read_json(path)
-        if isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
-            return content
-        raise ValueError(f"{path}: expected a list of objects with file, {', '.join(_EDGES)} and hand")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
@@ -221,15 +201,6 @@ def _by_number(values: list[Value], path: Path) -> dict[str, Value]:
     """FreiHAND's lists are in order of its numbered images; those of training come in four versions."""
     versions = 4 if path.name.startswith("training") else 1
     return {f"{number:08d}.jpg": values[number % len(values)] for number in range(versions * len(values))}
-
-
-def _checked_box(box: ArrayLike, where: str) -> Box:
-    edges = _numbers(box, (4,), where)
-    if not np.isfinite(edges).all() or not (edges[:2] < edges[2:]).all():
-        raise ValueError(f"{where}: {edges.tolist()} is not left < right, top < bottom")
-    if (edges[2:] - edges[:2]).max() < _SMALLEST_BOX:
-        raise ValueError(f"{where}: {edges.tolist()} is no box in pixels; fractions of the image are not taken")
-    return edges
 
 
 def _checked_camera(K: ArrayLike, where: str) -> Matrix:

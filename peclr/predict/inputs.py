@@ -1,7 +1,6 @@
 """What to predict on: images, folders, patterns, videos and cameras become a stream of frames."""
 
 import glob
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,10 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.sources.image_files import SUFFIXES as IMAGE_SUFFIXES
 from peclr.data.sources.images import is_utf8, read_image
-
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+from peclr.data.sources.listing import IMAGES, VIDEOS, list_files, natural_order
 
 Image = NDArray[np.uint8]
 
@@ -104,32 +101,21 @@ def frame_rate(found: Input) -> float | None:
 
 def _find(word: str) -> list[Input]:
     path = Path(word)
-    if path.is_dir():
-        found = sorted(_media_below(path))
-        if not found:
-            suffixes = ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
-            raise FileNotFoundError(f"{word}: no images or videos; expected files ending in {suffixes}")
-        return [_file(name, name.relative_to(path).as_posix()) for name in found]
-    if path.exists():
+    if path.is_file():
         return [_file(path, path.name)]
     if word.startswith("camera:") and word.removeprefix("camera:").isdecimal():
         return [Input(word, word.replace(":", "-"), "camera")]
-    matches = sorted(name for name in glob.glob(word, recursive=True) if Path(name).is_file())  # noqa: PTH207 (a pattern may be absolute)
-    if not matches:
-        raise FileNotFoundError(f"{word}: no such file or folder, nothing that it matches, and no camera:NUMBER")
-    return [_file(Path(name), Path(name).name) for name in matches]
-
-
-def _media_below(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            # macOS leaves ._photo.jpg behind
-            if name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES) and not name.startswith("."):
-                yield Path(parent, name)
+    if not (path.is_dir() or glob.has_magic(word)):
+        raise FileNotFoundError(f"{word}: no such file or folder, no pattern, and no camera:NUMBER")
+    try:
+        folder, files, _ = list_files(word, (*IMAGES, *VIDEOS), "images or videos")
+    except ValueError as error:
+        raise FileNotFoundError(str(error)) from None
+    return [_file(folder / file, file) for file in sorted(files, key=natural_order)]
 
 
 def _file(path: Path, relative: str) -> Input:
-    return Input(str(path), relative, "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image")
+    return Input(str(path), relative, "video" if path.suffix.lower() in VIDEOS else "image")
 
 
 def _count_in_header(path: str) -> int:

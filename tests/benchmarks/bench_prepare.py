@@ -42,9 +42,13 @@ def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
         write_freihand(freihand)
         gigabytes = (films / "youtube_train.json").stat().st_size / 1e9
         seconds, peak = timed(
-            "from pathlib import Path; from peclr.data.prepare.packing import pack", _pack("youtube3d", films)
+            "from pathlib import Path; from peclr.data.prepare.packing import pack_freihand, pack_youtube3d",
+            _pack("youtube3d", films),
         )
-        timed("from pathlib import Path; from peclr.data.prepare.packing import pack", _pack("freihand", freihand))
+        timed(
+            "from pathlib import Path; from peclr.data.prepare.packing import pack_freihand, pack_youtube3d",
+            _pack("freihand", freihand),
+        )
         opened = [
             timed("from peclr.data.sources.youtube3d import YouTube3DHands", f"YouTube3DHands({str(films)!r})")[0],
             timed("from peclr.data.sources.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
@@ -103,7 +107,7 @@ def write_freihand(root: Path) -> None:
 
 def _pack(dataset: str, root: Path) -> str:
     split = "training" if dataset == "freihand" else "train"
-    return f"pack({dataset!r}, Path({str(root)!r}), {split!r})"
+    return f"pack_{dataset}(Path({str(root)!r}), {split!r})"
 
 
 if __name__ == "__main__":

@@ -48,6 +48,17 @@ def draw_dots(
     return picture
 
 
+def hands_in_space(hands: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Joints of flat hands with fingers spread, turned in the image and shaken: (hands, 21, 3), metres."""
+    angles = np.radians([-60, -20, 0, 20, 40])[:, None] + rng.uniform(-np.pi, np.pi, (hands, 1, 1))
+    reach = np.array([[0.04, 0.07, 0.09, 0.11], *[[0.085, 0.12, 0.14, 0.16]] * 4])
+    fingers = np.stack([reach * np.sin(angles), -reach * np.cos(angles), np.zeros((hands, 5, 4))], axis=-1)
+    joints = np.concatenate([np.zeros((hands, 1, 3)), fingers.reshape(hands, 20, 3)], axis=1)
+    shaken: NDArray[np.float64] = joints - joints.mean(axis=1, keepdims=True) + rng.normal(0, 0.004, joints.shape)
+    shaken[..., 2] += 0.6
+    return shaken
+
+
 def write_split(
     root: Path, split: str, hands: int, versions: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -56,8 +67,7 @@ def write_split(
     focal = rng.uniform(250, 350, (hands, 1))
     K = np.zeros((hands, 3, 3))
     K[:, [0, 1], [0, 1]], K[:, :2, 2], K[:, 2, 2] = focal, SIZE / 2 + rng.normal(0, 3, (hands, 2)), 1
-    xyz = rng.uniform(-0.06, 0.06, (hands, 21, 3))
-    xyz[..., 2] += 0.6
+    xyz = hands_in_space(hands, rng)
     scale = np.linalg.norm(xyz[:, 9] - xyz[:, 10], axis=-1)
     for kind, values in {"K": K, "xyz": xyz, "scale": scale}.items():
         (root / f"{split}_{kind}.json").write_text(json.dumps(values.tolist()))

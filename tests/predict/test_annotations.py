@@ -52,7 +52,7 @@ def test_a_file_goes_by_three_names(tmp_path: Path, name: str) -> None:
         ]
         assert known.hands_in(Input("b.jpg", "b.jpg", "image")) == ()
         assert [query.side for query in read_boxes(path, "left")[name]] == ["left", "left"]
-        with pytest.raises(ValueError, match=r"b\.\w+: entry 1, .*: hand is .*; expected left or right"):
+        with pytest.raises(ValueError, match=r"b\.\w+: box 1 of .* has no hand; expected left or right"):
             read_boxes(path, needs_side=True)
 
 
@@ -75,7 +75,7 @@ def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("file,left,top,right,bottom\na.jpg,1,2,3\n", r"entry 0 is .*expected file, left"),
-        ("file,left,top,right,bottom\na.jpg,5,2,3,4\n", r"entry 0: .*not left < right"),
+        ("file,left,top,right,bottom\na.jpg,5,2,3,4\n", r"entry 0, .*not left < right"),
         ("file,left,top,right,bottom\na.jpg,nan,2,3,4\n", "not left < right"),
         ("file,left,top,right,bottom,hand\na.jpg,1,2,3,4,both\n", "hand is 'both'"),
     ],

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclr.data.sources.layouts import DEPTHS, LAYOUTS, SPLITS, DataSet, present_splits
+from peclr.data.prepare.doctor import Finding, Look, check_split, show
+from peclr.data.sources.layouts import DEPTHS, LAYOUTS, SPLITS, DataSet, prepared_kind, present_splits
 
 if TYPE_CHECKING:  # annotations only
     from peclr.data.samples import HandSource
@@ -46,33 +47,24 @@ def open_source(dataset: DataSet, root: Path, split: str, mano: Path | None = No
 
 
 def _prepare(options: argparse.Namespace, split: str) -> int:
-    """Prepares one split and tells about it; the exit status."""
-    from peclr.data.prepare.packing import pack
-    from peclr.data.sources.headers import find_problems
-
+    """Check and pack one split, cut out its hands if asked for; the exit status."""
     if split not in SPLITS[options.dataset]:
         raise ValueError(f"split {split!r} does not exist; expected one of {SPLITS[options.dataset]}")
     crops = None if options.crops is None else options.crops / split
     if crops is not None and crops.exists():  # found out before the long part
         raise FileExistsError(f"{crops} exists; crops are written to a new folder")
-    packed = pack(options.dataset, options.root, split, progress=True)
-    print(f"{options.root}, {split}:", *packed.facts, sep="\n  ")
-
-    problems = [
-        f"{path} {problem}"
-        for path, problem in find_problems(packed.images, options.images, options.workers, progress=True).items()
-    ]
+    look = Look(options.images, options.workers, progress=True)
+    findings = [*check_split(options.dataset, options.root, split, look, pack=True)]
+    findings.append(
+        Finding("ok", f"labels are packed in {options.root / 'prepared' / prepared_kind(options.dataset, split)}")
+    )
     if crops is not None:
-        problems += _write_crops(options, split, crops)
-    for problem in problems:
-        print(f"  {problem}")
-    if problems:
-        print(f"  {len(problems)} images cannot be used: get them again, or train with on_bad_image: skip")
-    return 1 if problems else 0
+        findings += _write_crops(options, split, crops)
+    return show(f"{options.root}, {split}", findings)
 
 
-def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[str]:
-    """Cuts out the hands of a split; the images that could not be read."""
+def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[Finding]:
+    """Cut out the hands of a split."""
     from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
 
     left_out = write_crops(
@@ -84,8 +76,10 @@ def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[
         workers=options.workers,
         progress=True,
     )
-    print(f"  crops are in {folder}")
-    return [f"{problem}: no crop" for problem in left_out.values()]
+    findings = [Finding("ok", f"crops are in {folder}")]
+    if left_out:
+        findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in left_out.values())))
+    return findings
 
 
 def _parser() -> argparse.ArgumentParser:

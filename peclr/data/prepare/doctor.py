@@ -1,12 +1,15 @@
-"""`peclr doctor`: what is below a folder, what of it is missing or wrong, and the command that mends it."""
+"""`peclr doctor`: what is below a folder, what of it is missing or wrong, and the command that fixes it.
+
+`peclr prepare` makes the same checks by the same functions, and packs the labels.
+"""
 
 import argparse
 import os
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from peclr.data.sources.layouts import (
     DEPTHS,
@@ -19,12 +22,16 @@ from peclr.data.sources.layouts import (
     prepared_kind,
     present_splits,
 )
+from peclr.data.sources.listing import IMAGES, list_files
+
+if TYPE_CHECKING:  # annotations only
+    from peclr.data.sources.packed_labels import Array
 
 Level = Literal["ok", "note", "wrong"]
 
 _LISTED: Final = 5  # files that are named; the rest is counted
-_PHOTOS: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _ARCHIVES: Final = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
+_OTHER_IMAGES: Final = "get them again, or train with on_bad_image: skip"  # never to remove what may be good
 
 
 @dataclass(frozen=True)
@@ -32,14 +39,14 @@ class Finding:
     """One row of the table.
 
     Attributes:
-        level: "wrong" makes the exit status 1; a "note" is worth knowing and need not be mended.
+        level: "wrong" makes the exit status 1; a "note" is worth knowing and may stay as it is.
         what: What there is, or what is wrong with it.
-        mend: The command that mends it.
+        fix: The command or the deed that fixes it.
     """
 
     level: Level
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,17 @@ def doctor_main(arguments: list[str]) -> int:
     status = 0
     for root in options.roots:
         findings = examine(root, look)
-        print(f"{root}\n{_table(findings)}")
-        if any(finding.level == "wrong" for finding in findings):
-            status = 1
+        status = max(status, show(str(root), findings))
     return status
+
+
+def show(title: str, findings: Sequence[Finding]) -> int:
+    """Print findings as a table; returns 1 if something is wrong, otherwise 0."""
+    print(title)
+    for finding in findings:
+        what = textwrap.indent(finding.what, " " * 9).lstrip()
+        print(f"  {finding.level:<5}  {what}" + (f"\n         → {finding.fix}" if finding.fix else ""))
+    return int(any(finding.level == "wrong" for finding in findings))
 
 
 def examine(root: Path, look: Look) -> list[Finding]:
@@ -76,66 +90,73 @@ def examine(root: Path, look: Look) -> list[Finding]:
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
     findings: list[Finding] = []
-    for split in present_splits("freihand", root):
-        findings += _freihand(root, split, look)
-    for split in present_splits("youtube3d", root):
-        findings += _youtube3d(root, split, look)
+    for dataset in SPLITS:
+        for split in present_splits(dataset, root):
+            findings += _split_or_fault(dataset, root, split, look)
     findings += _prepared_folders(root, look)
-    return findings or list(_photos(root, look))
+    return findings or list(_images(root, look))
 
 
-def _freihand(root: Path, split: str, look: Look) -> Iterator[Finding]:
+def _split_or_fault(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:
+    try:
+        return [*check_split(dataset, root, split, look), _packed_labels(dataset, root, split)]
+    except ValueError as error:
+        again = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else "get the labels again"
+        return [Finding("wrong", str(error), again)]
+
+
+def check_split(dataset: DataSet, root: Path, split: str, look: Look, pack: bool = False) -> Iterator[Finding]:
+    """Check labels and images of a split.
+
+    Args:
+        dataset: Which it is.
+        root: Its folder.
+        split: A split of it.
+        look: How closely to look at images.
+        pack: Whether to pack the labels, too, into `prepared` below the root.
+
+    Raises:
+        ValueError: If labels are missing or wrong; nothing is written then.
+    """
+    return (_freihand if dataset == "freihand" else _youtube3d)(root, split, look, pack)
+
+
+def _freihand(root: Path, split: str, look: Look, pack: bool) -> Iterator[Finding]:
+    from peclr.data.prepare.packing import pack_freihand
     from peclr.data.sources.freihand import FreiHAND  # imports torch
 
-    unzip = f"unzip -o {_ARCHIVES[split]} -d {root}"
-    missing = [path for path in label_files("freihand", root, split) if not path.is_file()]
-    for path in missing:
-        yield Finding("wrong", f"{path} is missing", unzip)
-    rgb = root / split / "rgb"
-    numbers = {int(path.stem) for path in rgb.glob("*.jpg") if path.stem.isdecimal()}
-    gaps = [rgb / f"{number:08d}.jpg" for number in sorted(set(range(max(numbers, default=-1) + 1)) - numbers)]
-    if not numbers:
-        yield Finding("wrong", f"{rgb}: no images; expected 00000000.jpg, 00000001.jpg, …", unzip)
-    elif gaps:
-        yield Finding("wrong", f"missing images, {len(gaps):,}: {_some(gaps)}", unzip)
-    if missing or gaps or not numbers:
-        return
-    try:
-        source = FreiHAND(root, split, use_prepared=False)  # type: ignore[arg-type]  # from present_splits
-    except ValueError as error:
-        yield Finding("wrong", str(error), unzip)
-        return
+    # type: the reader checks the split
+    source = pack_freihand(root, split) if pack else FreiHAND(root, split, use_prepared=False)  # type: ignore[arg-type]
     labels = "labels are whole" if source.has_labels else f"no {split}_xyz.json: for prediction only"
     yield Finding("ok", f"FreiHAND {split}: {source.num_hands:,} hands, {len(source):,} images, {labels}")
+    for doubt in source.doubts():
+        yield Finding("note", doubt)
     if split == "training":
         try:
             source.check_masks()
         except ValueError as error:
-            yield Finding("ok", f"no masks, hence no `background` in pre-training: {error}")
+            level: Level = "note" if (root / split / "mask").is_dir() else "ok"
+            yield Finding(level, f"no masks, hence no `background` in pre-training: {error}")
         else:
             yield Finding("ok", "masks of all hands: pre-training can replace their `background`")
-    yield from _unreadable([rgb / f"{number:08d}.jpg" for number in range(len(source))], look, unzip)
-    yield from _packed_labels("freihand", root, split)
+    yield from _unreadable([Path(source.image_file(number)) for number in range(len(source))], look)
 
 
-def _youtube3d(root: Path, split: str, look: Look) -> Iterator[Finding]:
-    from peclr.data.prepare.packing import describe_youtube3d, youtube3d_frames
-    from peclr.data.sources.packed_labels import PackedArrays, prepared_folder
-    from peclr.data.sources.youtube3d_labels import find_frames, read_labels
+def _youtube3d(root: Path, split: str, look: Look, pack: bool) -> Iterator[Finding]:
+    from peclr.data.prepare.packing import describe_youtube3d, pack_youtube3d, youtube3d_frames
+    from peclr.data.sources.packed_labels import open_if_fresh
+    from peclr.data.sources.youtube3d_labels import find_frames, read_labels, stretched_frames
 
-    [path] = label_files("youtube3d", root, split)
-    packed = list(_packed_labels("youtube3d", root, split))
-    try:
-        if packed[0].level == "ok":
-            arrays = dict(PackedArrays(prepared_folder(root, prepared_kind("youtube3d", split))))
-        else:
-            arrays = read_labels(path, progress=look.progress)
-    except ValueError as error:
-        yield Finding("wrong", str(error), f"get {path.name} again from the data set's authors")
-        return
+    [path] = files = label_files("youtube3d", root, split)
+    if pack:
+        arrays: Mapping[str, Array] = pack_youtube3d(root, split, look.progress)  # type: ignore[arg-type]  # checked by the caller
+    else:
+        packed = open_if_fresh(root, prepared_kind("youtube3d", split), files)
+        arrays = read_labels(path, progress=look.progress) if packed is None else packed
     suffix = find_frames(root, arrays["image_name"])
     frames = youtube3d_frames(root, arrays, suffix)
-    first, *more = describe_youtube3d(arrays, suffix)
+    stretched = stretched_frames(root, arrays, suffix, every=look.depth != "present")
+    first, *more = describe_youtube3d(arrays, suffix, stretched)
     yield Finding("ok", f"YouTube3DHands {split}: {first}")
     if not frames:
         yield Finding(
@@ -144,30 +165,21 @@ def _youtube3d(root: Path, split: str, look: Look) -> Iterator[Finding]:
     elif more:
         yield Finding("note", "\n".join(more))
     # frames that are missing are left out, frames that are broken are not
-    yield from _unreadable(frames, look, "rm FILE, or extract it again")
-    yield from packed
+    yield from _unreadable(frames, look)
 
 
-def _packed_labels(dataset: DataSet, root: Path, split: str) -> Iterator[Finding]:
-    from peclr.data.sources.packed_labels import PackedArrays, prepared_folder, staleness
+def _packed_labels(dataset: DataSet, root: Path, split: str) -> Finding:
+    from peclr.data.sources.packed_labels import open_fresh, prepared_folder
 
-    command = prepare_command(dataset, root, split)
-    folder = prepared_folder(root, prepared_kind(dataset, split))
+    command, kind = prepare_command(dataset, root, split), prepared_kind(dataset, split)
+    folder = prepared_folder(root, kind)
     if not folder.is_dir():
-        yield Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
-        return
+        return Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
     try:
-        packed = PackedArrays(folder)
+        open_fresh(root, kind, label_files(dataset, root, split))
     except ValueError as error:
-        yield Finding("wrong", str(error), command)
-        return
-    reason = staleness(packed.manifest, root, label_files(dataset, root, split))
-    if reason is not None:
-        yield Finding("wrong", f"{folder} is stale: {reason}", command)
-    elif damaged := packed.damaged():
-        yield Finding("wrong", f"{_some(damaged)} is not what was written", command)
-    else:
-        yield Finding("ok", f"{folder}: packed labels, fresh")
+        return Finding("wrong", str(error), command)
+    return Finding("ok", f"{folder}: packed labels, fresh")
 
 
 def _prepared_folders(root: Path, look: Look) -> Iterator[Finding]:
@@ -196,9 +208,7 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("wrong", str(error), remove)
         return
-    kind, facts, damaged = packed.manifest["kind"], packed.manifest["facts"], packed.damaged()
-    if damaged:
-        yield Finding("wrong", f"{_some(damaged)} is not what was written", remove)
+    kind, facts = packed.manifest["kind"], packed.manifest["facts"]
     if kind != KIND:
         yield Finding("note", f"{folder}: packed labels {kind} without their data set, which nothing reads")
         return
@@ -208,33 +218,32 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
         yield Finding(
             "note", f"{len(facts['skipped']):,} images could not be cut out: {_some(facts['skipped'].values())}"
         )
-    yield from _unreadable([crop_file(folder, index) for index in range(number)], look, remove)
+    yield from _unreadable([crop_file(folder, index) for index in range(number)], look)
 
 
-def _photos(root: Path, look: Look) -> Iterator[Finding]:
-    files = sorted(
-        Path(folder, name)
-        for folder, _, names in os.walk(root)
-        for name in names
-        if name.lower().endswith(_PHOTOS) and not name.startswith(".")
-    )
-    if not files:
+def _images(root: Path, look: Look) -> Iterator[Finding]:
+    try:
+        listing = list_files(root, IMAGES, "images", warns=False)
+    except ValueError as error:
         known = "; ".join(f"{dataset}: {layout}" for dataset, layout in LAYOUTS.items())
-        yield Finding("wrong", f"{root} holds no data set that is known, and no photographs; expected {known}")
+        yield Finding("wrong", f"no data set that is known, and {error}; data sets are {known}")
         return
-    yield Finding("ok", f"{len(files):,} photographs")
-    yield from _unreadable(files, look, "rm FILE")
+    yield Finding("ok", f"{len(listing.files):,} images")
+    if listing.left_out:
+        yield Finding("note", listing.describe_left_out())
+    yield from _unreadable([root / file for file in listing.files], look)
 
 
-def _unreadable(files: Sequence[Path], look: Look, mend: str) -> Iterator[Finding]:
+def _unreadable(files: Sequence[Path], look: Look) -> Iterator[Finding]:
     """Images that are missing or broken, each with its reason while they are few."""
     from peclr.data.sources.headers import find_problems
 
     problems = find_problems(files, look.depth, look.workers, look.progress)
-    for path, problem in list(problems.items())[:_LISTED]:
-        yield Finding("wrong", f"{path} {problem}", mend.replace("FILE", str(path)))
+    listed = [f"{path} {problem}" for path, problem in list(problems.items())[:_LISTED]]
     if len(problems) > _LISTED:
-        yield Finding("wrong", f"… and {len(problems) - _LISTED:,} more images")
+        listed.append(f"… and {len(problems) - _LISTED:,} more images")
+    if listed:
+        yield Finding("wrong", "\n".join(listed), _OTHER_IMAGES)
 
 
 def _some(names: Iterable[object]) -> str:
@@ -244,18 +253,10 @@ def _some(names: Iterable[object]) -> str:
     return ", ".join(listed[:_LISTED]) + more
 
 
-def _table(findings: Sequence[Finding]) -> str:
-    rows = []
-    for finding in findings:
-        what = textwrap.indent(finding.what, " " * 9).lstrip()
-        rows.append(f"  {finding.level:<5}  {what}" + (f"\n         → {finding.mend}" if finding.mend else ""))
-    return "\n".join(rows)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peclr doctor",
-        description="Tell what data sets are below folders, what is missing or wrong, and what mends it. The exit "
+        description="List what data sets are below folders, what is missing or wrong, and what fixes it. The exit "
         "status is 1 if something is wrong.",
     )
     parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="folder of a data set")

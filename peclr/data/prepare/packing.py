@@ -1,49 +1,30 @@
-"""Labels of a data set → memory-mapped arrays: what `peclr prepare` does before it looks at images."""
+"""Labels of a data set, opened with all checks, and packed into memory-mapped arrays by `peclr prepare`."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.sources.layouts import DataSet, label_files, prepared_kind
-from peclr.data.sources.packed_labels import Array, SourceStamp, prepared_folder, replacing, stamp_source, write_packed
-from peclr.data.sources.youtube3d_labels import MISSING, Split, find_frames, frame_path, read_labels
+from peclr.data.sources.layouts import label_files, prepared_kind
+from peclr.data.sources.packed_labels import (
+    Array,
+    PackedArrays,
+    SourceStamp,
+    prepared_folder,
+    replacing,
+    stamp_source,
+    write_packed,
+)
+from peclr.data.sources.youtube3d_labels import MISSING, Split, frame_path, read_labels
+
+if TYPE_CHECKING:  # imports torch
+    from peclr.data.sources.freihand import FreiHAND
 
 _FUSED_LENGTH = 22  # ids of films have 11 letters; one name in the official list is two of them
-
-
-@dataclass(frozen=True)
-class Packed:
-    """A split whose labels have been packed.
-
-    Attributes:
-        facts: What there is, in words.
-        images: The image files that are there.
-    """
-
-    facts: list[str]
-    images: list[Path]
-
-
-def pack(dataset: DataSet, root: Path, split: str, progress: bool = False) -> Packed:
-    """Checks the labels of a split and packs them.
-
-    Args:
-        dataset: Which it is.
-        root: Its folder; labels go to `prepared` below it.
-        split: A split of it.
-        progress: Whether to show a bar.
-
-    Raises:
-        ValueError: If labels are missing or wrong, or images of FreiHAND are missing; nothing is written then.
-    """
-    if dataset == "freihand":
-        return _pack_freihand(root, split)
-    return _pack_youtube3d(root, split, progress)  # type: ignore[arg-type]  # checked by the caller
 
 
 def missing_films(names: NDArray[np.bytes_], suffix: NDArray[np.uint8]) -> list[str]:
@@ -60,8 +41,9 @@ def missing_films(names: NDArray[np.bytes_], suffix: NDArray[np.uint8]) -> list[
     ]
 
 
-def _pack_freihand(root: Path, split: str) -> Packed:
-    from peclr.data.sources.freihand import FreiHAND  # imports torch
+def pack_freihand(root: Path, split: str) -> "FreiHAND":
+    """Read and check the labels of a split, and pack them; errors as of the reader, and nothing is written then."""
+    from peclr.data.sources.freihand import FreiHAND
 
     files = [path for path in label_files("freihand", root, split) if path.is_file()]
     with _unchanged(root, files) as stamps:
@@ -70,13 +52,11 @@ def _pack_freihand(root: Path, split: str) -> Packed:
     folder = prepared_folder(root, prepared_kind("freihand", split))
     with replacing(folder) as partial:
         write_packed(partial, folder.name, source.labels, stamps, counts)
-    facts = [f"{source.num_hands:,} hands, {len(source):,} images", f"labels are packed in {folder}"]
-    if not source.has_labels:
-        facts.insert(1, f"no {split}_xyz.json: joints are unknown, and images can only be predicted")
-    return Packed(facts, [Path(source.image_file(index)) for index in range(len(source))])
+    return source
 
 
-def _pack_youtube3d(root: Path, split: Split, progress: bool) -> Packed:
+def pack_youtube3d(root: Path, split: Split, progress: bool = False) -> PackedArrays:
+    """Read and check the labels of a split, and pack them; errors as of `read_labels`, and nothing is written then."""
     [path] = label_files("youtube3d", root, split)
     folder = prepared_folder(root, prepared_kind("youtube3d", split))
     with replacing(folder) as partial:
@@ -88,13 +68,12 @@ def _pack_youtube3d(root: Path, split: Split, progress: bool) -> Packed:
             arrays = read_labels(path, on_disk, progress)
         counts = {"hands": len(arrays["image"]), "images": len(arrays["image_name"])}
         write_packed(partial, folder.name, arrays, stamps, counts)
-    suffix = find_frames(root, arrays["image_name"])
-    return Packed(
-        [*describe_youtube3d(arrays, suffix), f"labels are packed in {folder}"], youtube3d_frames(root, arrays, suffix)
-    )
+    return PackedArrays(folder)
 
 
-def describe_youtube3d(arrays: dict[str, Array], suffix: NDArray[np.uint8]) -> list[str]:
+def describe_youtube3d(
+    arrays: Mapping[str, Array], suffix: NDArray[np.uint8], stretched: NDArray[np.bool_]
+) -> list[str]:
     """Counts of YouTube3DHands, in words."""
     hands, left, ids = len(arrays["image"]), int(arrays["is_left"].sum()), arrays["annotation_id"]
     usable = int((suffix[arrays["image"]] != MISSING).sum())
@@ -104,10 +83,16 @@ def describe_youtube3d(arrays: dict[str, Array], suffix: NDArray[np.uint8]) -> l
     if usable < hands:
         facts.append(f"{usable:,} hands have their frame; missing frames by film:")
         facts += [f"  {film}" for film in missing_films(arrays["image_name"], suffix)]
+    if stretched.any():
+        example = int(stretched.argmax())
+        facts.append(
+            f"{stretched[arrays['image']].sum():,} hands are left out: frames of another aspect than annotated; "
+            f"{stretched.sum():,} frames: {frame_path(arrays['image_name'][example], suffix[example])} for example"
+        )
     return facts
 
 
-def youtube3d_frames(root: Path, arrays: dict[str, Array], suffix: NDArray[np.uint8]) -> list[Path]:
+def youtube3d_frames(root: Path, arrays: Mapping[str, Array], suffix: NDArray[np.uint8]) -> list[Path]:
     """Frames that are there and show an annotated hand."""
     used = np.unique(arrays["image"])
     return [

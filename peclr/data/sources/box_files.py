@@ -1,79 +1,130 @@
-"""Lists of boxes that say where hands are: CSV, a JSON list, or JSON as in COCO."""
+"""Boxes that say where hands are, for training and predicting: CSV, a JSON list, or JSON as in COCO.
+
+Edges are in pixels of the upright image, whose top left corner is (−0.5, −0.5), and in COCO files (0, 0).
+"""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from peclr.geometry.planar import enclosing_square
-
-_SIDES = ("left", "top", "right", "bottom")
-_FARTHEST = 1e6  # px; no image is as large
-
-Boxes = dict[str, list[NDArray[np.float64]]]
+_EDGES: Final = ("left", "top", "right", "bottom")
+_FARTHEST: Final = 1e6  # px; no image is as large
+_SMALLEST: Final = 2.0  # px; what is smaller has been given in fractions of the image
+_SHOWN: Final = 0.25  # of a box must be in the image
 
 
-def read_boxes(path: Path) -> Boxes:
-    """Reads boxes and makes them square; several of one file are several hands.
+class HandBox(NamedTuple):
+    """Where a hand is.
+
+    Attributes:
+        edges: (4,), left, top, right, bottom, px.
+        side: Of the hand, where the list says it.
+    """
+
+    edges: NDArray[np.float64]
+    side: Literal["left", "right"] | None = None
+
+
+def read_boxes(path: Path) -> dict[str, list[HandBox]]:
+    """Read boxes by file; several of one file are several hands.
 
     Args:
-        path: A CSV file with the columns file, left, top, right, bottom; a JSON list of objects with these keys; or a
-            COCO file, with images (id, file_name) and annotations (image_id, bbox: x, y, width, height), of which
-            crowds are left out. Edges are in pixels of the upright image, whose top left corner is (−0.5, −0.5), and
-            in COCO files (0, 0).
-
-    Returns:
-        By file, (4,) left, top, right, bottom in pixels.
+        path: A CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, separated by
+            commas, semicolons or tabs; a JSON list of objects with these keys; or a COCO file, with images (id,
+            file_name) and annotations (image_id, bbox: x, y, width, height), of which crowds are left out.
 
     Raises:
         ValueError: If the file is missing, or an entry is not a box; the message names it.
     """
     contents = _parse(path)
     entries = _coco_entries(path, contents) if isinstance(contents, dict) else _plain_entries(path, contents)
-    boxes: Boxes = {}
-    for number, name, box in entries:
-        if not (np.abs(box).max() < _FARTHEST and box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(
-                f"{path}: entry {number}, {name}: {box.tolist()} is not left < right, top < bottom in px of an image"
-            )
-        boxes.setdefault(name, []).append(enclosing_square(box))
+    boxes: dict[str, list[HandBox]] = {}
+    for number, name, edges, side in entries:
+        where = f"{path}: entry {number}, {name}"
+        if side not in ("left", "right", None):
+            raise ValueError(f"{where}: hand is {side!r}; expected left or right")
+        boxes.setdefault(name, []).append(HandBox(check_box(edges, where), side))
     return boxes
+
+
+def check_box(edges: ArrayLike, where: str) -> NDArray[np.float64]:
+    """Return left, top, right, bottom as an array; a ValueError that begins with `where` if they are no box in px."""
+    box = np.asarray(edges, np.float64)
+    if box.shape != (4,) or not (np.abs(box).max() < _FARTHEST and (box[:2] < box[2:]).all()):
+        raise ValueError(f"{where}: {box.tolist()} is not left < right, top < bottom in px of an image")
+    if (box[2:] - box[:2]).max() < _SMALLEST:
+        raise ValueError(f"{where}: {box.tolist()} is smaller than a hand; expected pixels, not fractions of the image")
+    return box
+
+
+def check_within(box: NDArray[np.float64], width: float, height: float, where: object) -> None:
+    """Refuse a box of which less than a quarter is in the image; the ValueError begins with `where`."""
+    shown = np.minimum(box[2:], (width - 0.5, height - 0.5)) - np.maximum(box[:2], -0.5)
+    if (shown <= 0).any() or shown.prod() < _SHOWN * (box[2:] - box[:2]).prod():
+        raise ValueError(f"{where}: the box {box.tolist()} lies beyond the {width} × {height} px of the image")
 
 
 def _parse(path: Path) -> Any:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return json.load(file) if path.suffix.lower() == ".json" else list(csv.DictReader(file))
+        content = path.read_bytes()
+        return json.loads(content) if path.suffix.lower() == ".json" else _parse_csv(content)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); expected a CSV or JSON file of boxes") from error
     except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"{path} cannot be parsed: {error}") from error
 
 
-def _plain_entries(path: Path, rows: Any) -> Iterator[tuple[int, str, NDArray[np.float64]]]:
+def _parse_csv(content: bytes) -> list[dict[str, str]]:
+    """Rows of a table as spreadsheets write them: any separator, with a byte order mark or in Latin-1."""
+    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252", "latin-1")
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            if encoding == encodings[-1]:
+                raise
+    header, _, _ = text.partition("\n")
+    separator = max(",;\t", key=header.count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    names = [name.strip().lower() for name in next(rows, [])]
+    if separator == ";":  # where a comma is in numbers
+        numbers = [number for number, name in enumerate(names) if name in _EDGES]
+        rows = ([c.replace(",", ".") if n in numbers else c for n, c in enumerate(row)] for row in rows)  # type: ignore[assignment]
+    return [dict(zip(names, row, strict=False)) for row in rows if row]
+
+
+def _plain_entries(path: Path, rows: Any) -> Iterator[tuple[int, str, list[float], Any]]:
     if not isinstance(rows, list):
         raise ValueError(f"{path}: expected a list of boxes or a COCO file, found {str(rows)[:80]}")
     for number, row in enumerate(rows):
         try:
-            yield number, str(row["file"]), np.array([float(row[side]) for side in _SIDES])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError(f"{path}: entry {number} is {row}; expected file, left, top, right, bottom") from None
+            yield number, str(row["file"]), [float(row[edge]) for edge in _EDGES], row.get("hand") or None
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            raise ValueError(f"{path}: entry {number} is {row}; expected file, {', '.join(_EDGES)}") from None
 
 
-def _coco_entries(path: Path, contents: dict[str, Any]) -> Iterator[tuple[int, str, NDArray[np.float64]]]:
+def _coco_entries(path: Path, contents: dict[str, Any]) -> Iterator[tuple[int, str, list[float], None]]:
     images, annotations = contents.get("images"), contents.get("annotations")
     if not isinstance(images, list) or not isinstance(annotations, list):
         raise ValueError(
             f"{path}: an object with {', '.join(contents)[:80]}; expected images and annotations, as in COCO"
         )
-    try:
-        names = {image["id"]: str(image["file_name"]) for image in images}
-    except (KeyError, TypeError):
-        raise ValueError(f"{path}: an image has no id or file_name, or one that is no number or text") from None
+    names: dict[Any, str] = {}
+    for image in images:
+        try:
+            name = str(image["file_name"])
+            earlier = names.setdefault(image["id"], name)
+        except (KeyError, TypeError):
+            raise ValueError(f"{path}: an image has no id or file_name, or one that is no number or text") from None
+        if earlier != name:
+            raise ValueError(f"{path}: image id {image['id']} is both {earlier} and {name}; expected ids of their own")
     for number, annotation in enumerate(annotations):
         try:
             if annotation.get("iscrowd"):
@@ -85,4 +136,4 @@ def _coco_entries(path: Path, contents: dict[str, Any]) -> Iterator[tuple[int, s
                 f"{path}: annotation {number} is {str(annotation)[:120]}; expected the image_id of an image and bbox, "
                 "four numbers"
             ) from None
-        yield number, name, np.array([left, top, left + width, top + height]) - 0.5
+        yield number, name, [left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5], None

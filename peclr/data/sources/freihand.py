@@ -12,6 +12,7 @@ A hand's versions differ in background. Older downloads have no evaluation_xyz.j
 """
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -23,10 +24,11 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
-from peclr.data.sources.headers import check_image_files
-from peclr.data.sources.images import read_mask, read_picture
+from peclr.data.sources.headers import check_image_files, image_sizes, read_header
+from peclr.data.sources.images import BadImageError, read_mask, read_picture
 from peclr.data.sources.layouts import freihand_labels, prepare_command, prepared_kind
 from peclr.data.sources.packed_labels import open_if_fresh
+from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
 from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE
 from peclr.geometry.planar import square_around_keypoints, whole_picture
@@ -35,7 +37,11 @@ Split = Literal["training", "evaluation"]
 Crop = Literal["keypoints", "image"]
 
 PUBLISHED_CROP_MARGIN = 1.25  # of the published code, where it does not augment the crop
+_NAMED = 5  # missing images that a message names
+_SAMPLED = 64  # hands whose images are looked at on opening, and whose masks before training
 _LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}
+
+_log = logging.getLogger(__name__)
 
 
 class FreiHAND(HandSource):
@@ -96,6 +102,7 @@ class FreiHAND(HandSource):
         self._num_images = self._count_images()
         self._checked = packed is not None  # `peclr prepare` has looked at every image
         self._joints_2d, self._crop_boxes = self._project(crop, crop_margin)
+        self._check_plausible()
 
     def __len__(self) -> int:
         """Number of images, all versions."""
@@ -121,10 +128,18 @@ class FreiHAND(HandSource):
         missing = next((name for hand in range(self.num_hands) if (name := f"{hand:08d}.jpg") not in names), None)
         if missing is not None:
             raise ValueError(f"{folder / missing} is missing; expected a mask for each of the {self.num_hands} hands")
+        for hand in range(0, self.num_hands, -(-self.num_hands // _SAMPLED)):
+            self.read_mask(hand)
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """See `HandSource`."""
-        return read_mask(self.root / self.split / "mask" / f"{hand:08d}.jpg")
+        path = self.root / self.split / "mask" / f"{hand:08d}.jpg"
+        mask = read_mask(path)
+        header = read_header(Path(self.image_file(hand)))
+        if header is not None and mask.shape != (header.height, header.width):
+            size = f"{mask.shape[1]} × {mask.shape[0]} px"
+            raise BadImageError(f"{path} has {size}, and its image {header.width} × {header.height}; expected the same")
+        return mask
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HandSource`."""
@@ -217,8 +232,29 @@ class FreiHAND(HandSource):
                 f"{self._label_file('xyz')}: hand {hand} has joints {first} and {second} at the same place"
             )
 
+    def _check_plausible(self) -> None:
+        """Refuses labels that are not those of hands, or not of these images, in most of them."""
+        doubts = doubt_labels(self._joints_3d, self._scale, self._label_file)
+        self._notes = doubts.notes
+        faults = doubts.faults or self._doubt_places(-(-self.num_hands // _SAMPLED)).faults
+        if faults:
+            raise ValueError("; ".join(faults))
+
+    def _doubt_places(self, step: int) -> Doubts:
+        """Looks at every `step`-th hand and its first image."""
+        if self._joints_2d is None:
+            return Doubts([], [])
+        sizes = image_sizes([Path(self.image_file(hand)) for hand in range(0, self.num_hands, step)])
+        return doubt_places(self._joints_2d[::step], np.array(sizes), self._folder, step)
+
+    def doubts(self) -> list[str]:
+        """What is wrong with some of the hands, after a look at an image of each."""
+        return [*self._notes, *self._doubt_places(1).notes]
+
     def check_images(self) -> None:
         """See `HandSource`; `peclr prepare freihand` does it once for all runs."""
+        for note in self._notes:
+            _log.warning("%s", note)
         if not self._checked:
             check_image_files([Path(self.image_file(index)) for index in range(len(self))])
             self._checked = True
@@ -231,9 +267,10 @@ class FreiHAND(HandSource):
         if not found:
             raise ValueError(f"{self._folder}: no images; expected 00000000.jpg, 00000001.jpg, …")
         if max(found) >= len(found):
-            first_gap = next(number for number in range(len(found)) if number not in found)
+            gaps = [f"{number:08d}.jpg" for number in range(max(found)) if number not in found]
+            named = ", ".join(gaps[:_NAMED]) + (f" and {len(gaps) - _NAMED:,} more" if len(gaps) > _NAMED else "")
             raise ValueError(
-                f"{self._folder}: {first_gap:08d}.jpg is missing, but images go up to {max(found):08d}.jpg"
+                f"{self._folder}: missing images, {len(gaps):,}: {named}, while there are up to {max(found):08d}.jpg"
             )
         if len(found) % self.num_hands:
             raise ValueError(

@@ -1,40 +1,93 @@
-"""Whether image files are what they should be: present, named and ended like images, decodable.
+"""Headers of image files: size and orientation, and whether they are present, named and ended like images, decodable.
 
 Three depths, as full certainty costs as much as an epoch: "present" only lists, "headers" also reads each file's
 beginning and end (about 0.1 ms), "decode" also decodes it (1 to 15 ms). Of the usual damage, empty files, pages of HTML
-saved as images and downloads cut short, "headers" finds all.
+saved as images and downloads cut short, "headers" finds all. The decoder has the last word: what it reads is fine.
 """
 
+import struct
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, NamedTuple, TypeVar
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from peclr.data.sources.layouts import Depth
 
 Item = TypeVar("Item")
 
-_END: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3 (EOI), ISO/IEC 15948 11.2.5
+_END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3, ISO/IEC 15948 11.2.5
 _MANY: Final = 20_000  # takes seconds
 _TAIL: Final = 1024  # bytes; some writers put padding behind the end
+_TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width and height
+
+# OpenCV decodes up to 2³⁰ px. Pillow, which reads headers only, refuses a photograph of 180 megapixels by default.
+Image.MAX_IMAGE_PIXELS = 1 << 30
+# Exif that cannot be followed is no one's concern: the image is taken as it is stored.
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
+
+
+class Header(NamedTuple):
+    """What the beginning of an image file says.
+
+    Attributes:
+        format: "JPEG", "PNG" and so on, of Pillow.
+        width: Of the upright image, px.
+        height: Of the upright image, px.
+        orientation: Of Exif, 1 to 8; 1 is stored upright. Read from JPEGs only.
+    """
+
+    format: str
+    width: int
+    height: int
+    orientation: int
+
+
+def read_header(file: BinaryIO | Path) -> Header | None:
+    """Size and orientation of an image file; None if it is no image."""
+    try:
+        with Image.open(file) as image:
+            return _header(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def image_sizes(paths: Sequence[Path], workers: int = 4) -> list[tuple[float, float]]:
+    """Width and height of the upright image in each file, px; NaN where there is none."""
+    nothing = (float("nan"), float("nan"))
+    with ThreadPoolExecutor(workers) as pool:
+        headers = pool.map(read_header, paths)
+        return [(header.width, header.height) if header else nothing for header in headers]
 
 
 def image_problem(path: Path, depth: Depth = "headers") -> str | None:
     """What is wrong with an image file, without its name; None if nothing is."""
     if depth == "present":
         return None if path.is_file() else "is missing"
+    suspicion = _suspicion(path)
+    if depth == "headers" and suspicion is None:
+        return None
+    problem = _decoding_problem(path)
+    return problem and (suspicion or problem)
+
+
+def _suspicion(path: Path) -> str | None:
+    """What the beginning and the end of a file say against it."""
     try:
         with path.open("rb") as file:
             with Image.open(file) as image:
-                end = _END.get(image.format or "")
+                end, begin = _END.get(image.format or ""), file.tell()
             length = file.seek(0, 2)
             file.seek(max(0, length - _TAIL))
-            if end is not None and end not in file.read():
-                return f"is cut short after {length} bytes"
+            if end is None or end in file.read():
+                return None
+            file.seek(begin)  # phones put a video behind a photograph's end, which may be anywhere
+            return None if end in file.read() else f"is cut short after {length} bytes"
     except FileNotFoundError:
         return "is missing"
     except UnidentifiedImageError:
@@ -43,7 +96,6 @@ def image_problem(path: Path, depth: Depth = "headers") -> str | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
         return f"cannot be opened: {reason or error}"
-    return _decoding_problem(path) if depth == "decode" else None
 
 
 def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, progress: bool = False) -> dict[Path, str]:
@@ -97,3 +149,16 @@ def _decoding_problem(path: Path) -> str | None:
     except ValueError as error:
         return str(error).removeprefix(f"{path}").lstrip(": ")
     return None
+
+
+def _header(image: Image.Image) -> Header:
+    width, height, orientation = *image.size, 1
+    if image.format in ("JPEG", "MPO") and "exif" in image.info:
+        # what is cut short, or nonsense, is taken as it is stored
+        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
+            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    if orientation not in range(1, 9):
+        orientation = 1
+    if orientation in _TRANSPOSING:
+        width, height = height, width
+    return Header(image.format or "", width, height, orientation)

@@ -1,20 +1,17 @@
 """Any photographs of hands, without labels: those in a folder, or those that a pattern matches."""
 
-import glob
 import math
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from peclr.data.samples import HandSample, SingleImages, hash_of
-from peclr.data.sources.box_files import read_boxes
-from peclr.data.sources.headers import check_image_files
+from peclr.data.sources.box_files import check_within, read_boxes
+from peclr.data.sources.headers import check_image_files, image_sizes
 from peclr.data.sources.images import read_picture
-from peclr.geometry.planar import whole_picture
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from peclr.data.sources.listing import IMAGES, list_files
+from peclr.geometry.planar import enclosing_square, whole_picture
 
 
 class Photos(SingleImages):
@@ -38,7 +35,7 @@ class Photos(SingleImages):
         Raises:
             ValueError: If there are no photographs, or boxes that do not fit them.
         """
-        self.root, files = list_files(root, SUFFIXES, "photographs")
+        self.root, files, _ = list_files(root, IMAGES, "photographs")
         found = read_boxes(Path(boxes)) if boxes is not None else {}
         unknown = sorted(found.keys() - set(files))
         if unknown:
@@ -47,12 +44,15 @@ class Photos(SingleImages):
         self.num_hands = len(self._hands)
 
     def check_images(self) -> None:
-        """See `HandSource`."""
+        """See `HandSource`; boxes beyond their images are refused, too."""
         check_image_files([self.root / file for file in dict.fromkeys(file for file, _ in self._hands)])
+        boxes = [(self.root / file, box) for file, box in self._hands if box is not None]
+        for (path, box), size in zip(boxes, image_sizes([path for path, _ in boxes]), strict=True):
+            check_within(box.edges, *size, path)
 
     def identity(self) -> str:
         """See `HandSource`: of the photographs' names and boxes."""
-        boxes = [[math.nan] * 4 if box is None else box for _, box in self._hands]
+        boxes = [[math.nan] * 4 if box is None else enclosing_square(box.edges) for _, box in self._hands]
         return hash_of(self.name, np.array([os.fsencode(file) for file, _ in self._hands]), np.array(boxes))
 
     def __getitem__(self, index: int) -> HandSample:
@@ -62,17 +62,16 @@ class Photos(SingleImages):
     def read(self, index: int, keep: float) -> HandSample:
         """Reads the photograph of hand `index` for a view."""
         file, box = self._hands[index]
-        picture = read_picture(self.root / file, None if box is None else box[2] - box[0], keep)
-        if box is not None and not (box[2] > 0 and box[0] < picture.width and box[3] > 0 and box[1] < picture.height):
-            raise ValueError(
-                f"{self.root / file}: the box {box.tolist()} lies beyond the {picture.width} × {picture.height} px"
-            )
+        square = None if box is None else enclosing_square(box.edges)
+        picture = read_picture(self.root / file, None if square is None else square[2] - square[0], keep)
+        if box is not None:
+            check_within(box.edges, picture.width, picture.height, self.root / file)
         sample: HandSample = {
             "image": picture.image,
             "K": None,
             "joints_3d": None,
             "joints_2d": None,
-            "crop_box": whole_picture(picture.width, picture.height) if box is None else box,
+            "crop_box": whole_picture(picture.width, picture.height) if square is None else square,
             "scale_m": None,
             "hand": "unknown",
             "id": file,
@@ -80,36 +79,3 @@ class Photos(SingleImages):
         if picture.photo_from_image is not None:
             sample["photo_from_image"] = picture.photo_from_image
         return sample
-
-
-def list_files(root: str | Path, suffixes: tuple[str, ...], what: str) -> tuple[Path, list[str]]:
-    """Lists the files of a kind below a folder, or those that a pattern matches.
-
-    Args:
-        root: A folder, or a pattern as of a shell, with ** for any folders.
-        suffixes: In small letters, with the dot; files may have them in capitals.
-        what: The kind of files, for messages.
-
-    Returns:
-        The folder, of a pattern the one before the first wildcard, and the files relative to it, with / between
-        folders, sorted.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    folder = Path(root)
-    endings = ", ".join(suffixes)
-    if folder.is_dir():
-        paths: Iterable[Path] = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
-    elif glob.has_magic(str(root)):
-        parts = folder.parts
-        plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        folder = Path(*parts[:plain])
-        paths = (path for path in map(Path, glob.iglob(str(root), recursive=True)) if path.is_file())  # noqa: PTH207 (may be absolute)
-    else:
-        raise ValueError(f"{root} is not a folder; expected a folder of {what}, or a pattern such as {root}/**/*")
-    # macOS leaves ._photo.jpg behind
-    found = {path for path in paths if path.suffix.lower() in suffixes and not path.name.startswith(".")}
-    if not found:
-        raise ValueError(f"{root}: no {what}; expected files ending in {endings}")
-    return folder, sorted(path.relative_to(folder).as_posix() for path in found)

@@ -1,5 +1,6 @@
 """Image files to RGB arrays, large JPEGs at the reduced scale that is needed."""
 
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.sources.jpeg import read_header
+from peclr.data.sources.headers import Header, read_header
 
 # OpenCV turns pictures upright by their Exif tag, makes grey, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with grey.
@@ -28,6 +29,12 @@ _JPEG_OPTIONS: Final = {
         *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     ]
 }
+
+
+# Exif orientations that show at the right or bottom what is stored at the left or top, or at the top or left where
+# width and height are exchanged.
+_RIGHT_TO_LEFT: Final = (2, 3, 6, 7)
+_BOTTOM_TO_TOP: Final = (3, 4, 7, 8)
 
 
 class BadImageError(ValueError):
@@ -82,14 +89,15 @@ def read_picture(
     encoded = _read_bytes(path)
     looked_at = max if side is None else side
     # most crops are small: then nothing has to be known about the file
-    header = read_header(encoded) if callable(looked_at) or looked_at >= 2 * keep else None
-    if header is not None:
+    header = read_header(io.BytesIO(encoded)) if callable(looked_at) or looked_at >= 2 * keep else None
+    if header is not None and header.format in ("JPEG", "MPO"):
         length = looked_at(header.width, header.height) if callable(looked_at) else looked_at
-        reduction = header.reduction(length / keep)
+        # at these libjpeg skips part of the inverse cosine transform
+        reduction = next((factor for factor in (8, 4, 2) if factor <= length / keep), 1)
         image = _decode(path, encoded, reduction) if reduction > 1 else None
         # lossless JPEGs, for example, are not reduced
         if image is not None and image.shape[:2] == (-(-header.height // reduction), -(-header.width // reduction)):
-            return Picture(image, header.width, header.height, header.photo_from_reduced(reduction))
+            return Picture(image, header.width, header.height, _photo_from_reduced(header, reduction))
     image = _decode(path, encoded, 1)
     return Picture(image, image.shape[1], image.shape[0])
 
@@ -125,6 +133,18 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
 def is_utf8(path: str | Path) -> bool:
     """Whether a file's name is text: on Linux, it may be any bytes, and Python escapes those that are not UTF-8."""
     return str(path).isascii() or not any("\ud800" <= letter <= "\udfff" for letter in str(path))
+
+
+def _photo_from_reduced(header: Header, reduction: int) -> NDArray[np.float64]:
+    """(3, 3), pixels of the upright photograph ← pixels of it decoded at a reduced scale.
+
+    Reduced pixels are means of blocks, which begin at the stored image's top left corner. Incomplete ones are at its
+    right and bottom, and may be at the left and top of the upright image.
+    """
+    first = (reduction - 1) / 2  # the center of the first block
+    x = first - (-header.width % reduction if header.orientation in _RIGHT_TO_LEFT else 0)
+    y = first - (-header.height % reduction if header.orientation in _BOTTOM_TO_TOP else 0)
+    return np.array([[reduction, 0, x], [0, reduction, y], [0, 0, 1.0]])
 
 
 def _read_bytes(path: str | Path) -> bytes:

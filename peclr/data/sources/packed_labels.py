@@ -40,7 +40,6 @@ class ArrayStamp(TypedDict):
     dtype: str
     shape: list[int]
     bytes: int
-    sha256: str
 
 
 class Manifest(TypedDict):
@@ -101,18 +100,15 @@ class PackedArrays(Mapping[str, Array]):
         """The file of array `name`."""
         return self.folder / f"{name}.npy"
 
-    def damaged(self) -> list[Path]:
-        """Files whose content is not what was written. Reads everything: for `peclr doctor`."""
-        stamps = self.manifest["arrays"]
-        return [self.path(name) for name in self if sha256_of(self.path(name)) != stamps[name]["sha256"]]
-
 
 def prepared_folder(root: str | Path, kind: str) -> Path:
     """Where `peclr prepare` puts the labels of a data set, and where readers look for them."""
     return Path(root) / "prepared" / kind
 
 
-def open_if_fresh(root: str | Path, kind: str, sources: Sequence[Path], command: str) -> PackedArrays | None:
+def open_if_fresh(
+    root: str | Path, kind: str, sources: Sequence[Path], command: str | None = None
+) -> PackedArrays | None:
     """The packed labels of a data set, if they are those of its files as they are now.
 
     A file of the same size and time is taken to be the same; one of the same size and another time, a copy perhaps,
@@ -122,29 +118,36 @@ def open_if_fresh(root: str | Path, kind: str, sources: Sequence[Path], command:
         root: Folder of the data set.
         kind: Name of the prepared folder.
         sources: Files below the root that labels would be read from otherwise.
-        command: What prepares this data set.
+        command: What prepares this data set, for a warning if the folder is stale or not whole; None gives none.
 
     Returns:
-        None if there are none, and with a warning if they are stale or not whole.
+        None if there are none, or none that can be used.
     """
     folder = prepared_folder(root, kind)
     if not folder.is_dir():
         return None
     try:
-        packed = PackedArrays(folder)
-        if packed.manifest["kind"] != kind:
-            raise ValueError(f"{folder / MANIFEST}: kind is {packed.manifest['kind']!r}, expected {kind!r}")
-        reason = staleness(packed.manifest, Path(root), sources)
+        return open_fresh(root, kind, sources)
     except ValueError as error:
-        reason = str(error)
-    if reason is None:
-        return packed
-    warnings.warn(
-        f"the prepared labels in {folder} are not used: {reason}. The original files are read instead, which is "
-        f"slower; `{command}` mends it",
-        stacklevel=3,
-    )
-    return None
+        if command is not None:
+            warnings.warn(
+                f"the prepared labels in {folder} are not used: {error}. The original files are read instead, which "
+                f"is slower; `{command}` fixes it",
+                stacklevel=3,
+            )
+        return None
+
+
+def open_fresh(root: str | Path, kind: str, sources: Sequence[Path]) -> PackedArrays:
+    """As `open_if_fresh`; ValueError says why they cannot be used."""
+    folder = prepared_folder(root, kind)
+    packed = PackedArrays(folder)
+    if packed.manifest["kind"] != kind:
+        raise ValueError(f"{folder / MANIFEST}: kind is {packed.manifest['kind']!r}, expected {kind!r}")
+    reason = staleness(packed.manifest, Path(root), sources)
+    if reason is not None:
+        raise ValueError(f"{folder} is stale: {reason}")
+    return packed
 
 
 def staleness(manifest: Manifest, root: Path, sources: Sequence[Path]) -> str | None:
@@ -213,7 +216,6 @@ def write_packed(
             "dtype": array.dtype.str,
             "shape": list(array.shape),
             "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
         }
     manifest: Manifest = {
         "format": FORMAT,

@@ -4,26 +4,27 @@ A frame is decoded from the last key frame before it, which costs as much as all
 long, cut their frames out once, by `peclr.data.prepare.write_crops.write_crops` or with any other tool.
 """
 
+import logging
 import math
 import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, SingleImages, hash_of
 from peclr.data.sources.box_files import read_boxes
-from peclr.data.sources.image_files import list_files
 from peclr.data.sources.images import BadImageError
-from peclr.geometry.planar import whole_picture
+from peclr.data.sources.listing import VIDEOS, list_files
+from peclr.geometry.planar import enclosing_square, whole_picture
 
 if TYPE_CHECKING:
     from av.container import InputContainer  # type: ignore[import-not-found, unused-ignore]  # an extra
 
-SUFFIXES: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
+_log = logging.getLogger(__name__)
 
 
 class Videos(SingleImages):
@@ -50,7 +51,7 @@ class Videos(SingleImages):
         if every < 1:
             raise ValueError(f"every {every} is not a positive number of frames")
         _import_av()
-        self.root, self._files = list_files(root, SUFFIXES, "films")
+        self.root, self._files, _ = list_files(root, VIDEOS, "films")
         self._films = [index_frames(self.root / file) for file in self._files]
         counts = [len(range(0, len(film.times), every)) for film in self._films]
         frames = [(film, every * step) for film, count in enumerate(counts) for step in range(count)]
@@ -61,7 +62,7 @@ class Videos(SingleImages):
             unknown = sorted(found.keys() - names.keys())
             if unknown:
                 raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames, {next(iter(names))} … every {every}")
-            self._hands = [(*names[name], box) for name in names for box in found.get(name, ())]
+            self._hands = [(*names[name], enclosing_square(box.edges)) for name in names for box in found.get(name, ())]
         self.num_hands = len(self._hands)
         self._open: dict[int, _Decoder] = {}
         self._inherited: dict[int, _Decoder] = {}

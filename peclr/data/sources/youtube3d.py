@@ -21,11 +21,19 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, SingleImages, hash_of
 from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN
-from peclr.data.sources.images import Picture, read_picture
+from peclr.data.sources.images import BadImageError, Picture, read_picture
 from peclr.data.sources.layouts import prepare_command, prepared_kind, youtube3d_labels
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.youtube3d_labels import MISSING, Split, find_frames, frame_path, read_labels
+from peclr.data.sources.youtube3d_labels import (
+    MISSING,
+    Split,
+    find_frames,
+    frame_path,
+    is_stretched,
+    read_labels,
+    stretched_frames,
+)
 from peclr.geometry.planar import enclosing_square, square_around_keypoints
 
 Matrix = NDArray[np.float64]
@@ -42,6 +50,7 @@ class YouTube3DHands(SingleImages):
 
     Attributes:
         num_missing: Number of annotated hands whose frame is not on disk.
+        num_stretched: Number of annotated hands that are left out as their frame has another aspect than annotated.
     """
 
     name = "youtube3d"
@@ -84,16 +93,23 @@ class YouTube3DHands(SingleImages):
             packed = open_if_fresh(self.root, prepared_kind("youtube3d", split), [path], command)
         self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
         self._suffix = find_frames(self.root, self._labels["image_name"])
+        stretched = stretched_frames(self.root, self._labels, self._suffix)
+        self.num_stretched = int(stretched[self._labels["image"]].sum())
+        self._suffix[stretched] = MISSING
         self._hands = np.flatnonzero(self._suffix[self._labels["image"]] != MISSING)
         self.num_hands = len(self._hands)
-        self.num_missing = len(self._labels["image"]) - self.num_hands
+        self.num_missing = len(self._labels["image"]) - self.num_hands - self.num_stretched
         if not self.num_hands:
             first = self._labels["image_name"][0].decode()
-            raise ValueError(f"{self.root}: none of the frames in {path.name} exist, {first} (or .jpg) for example")
-        if self.num_missing:
-            _log.warning(
-                "%s: the frames of %d hands are missing, of %d there are", path, self.num_missing, self.num_hands
+            stretches = (
+                f" in the annotated aspect ({self.num_stretched} hands in another)" if self.num_stretched else ""
             )
+            raise ValueError(
+                f"{self.root}: none of the frames in {path.name} exist{stretches}, {first} (or .jpg) for example"
+            )
+        for number, reason in ((self.num_missing, "missing"), (self.num_stretched, "of another aspect than annotated")):
+            if number:
+                _log.warning("%s: the frames of %d hands are %s, %d are left", path, number, reason, self.num_hands)
 
     def identity(self) -> str:
         """See `HandSource`: of the hands whose frames there are."""
@@ -127,6 +143,9 @@ class YouTube3DHands(SingleImages):
 
         picture = read_picture(f"{self.root}/{name}", side, keep)
         matrix = _photo_from_annotated(annotated, picture.width, picture.height)
+        if is_stretched(picture.width, picture.height, *annotated):
+            sizes = f"{picture.width} × {picture.height} px, annotated with {annotated[0]} × {annotated[1]}"
+            raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
         is_left = bool(self._labels["is_left"][annotation])
         if is_left:
             matrix, picture = _mirror(picture.width) @ matrix, _mirror_picture(picture)

@@ -8,16 +8,17 @@ names of keys are checked by the same pass.
 import errno
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
+from peclr.data.sources.headers import image_sizes
 from peclr.data.sources.mano import NUM_VERTICES
 
 Split = Literal["train", "val", "test"]
@@ -26,6 +27,7 @@ Allocate = Callable[[tuple[int, ...]], NDArray[np.float32]]
 
 FRAME_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # labels say .png, whatever users have saved
 MISSING: Final = len(FRAME_SUFFIXES)
+_STRETCHED: Final = 0.02  # of the aspect; rounding small frames to even sides changes it by less
 _RELEASE_EVERY = 500  # annotations, about 20 MB of JSON
 
 
@@ -126,6 +128,43 @@ def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8
                 found[number] = position
                 break
     return found
+
+
+def stretched_frames(
+    root: Path, arrays: Mapping[str, NDArray[Any]], suffix: NDArray[np.uint8], every: bool = False
+) -> NDArray[np.bool_]:
+    """Find frames of another aspect than annotated: (M,), which labels do not fit at any scale.
+
+    The frames of a video are alike: unless all are asked for, the first of each is looked at, and all where that is
+    stretched. What is no image is taken to be as annotated.
+
+    Args:
+        root: Folder of the data set.
+        arrays: As from `read_labels`.
+        suffix: (M,), as from `find_frames`.
+        every: Whether to look at every frame.
+    """
+    names, stretched = arrays["image_name"], np.zeros(len(suffix), bool)
+    there = np.flatnonzero(suffix != MISSING)
+    videos: dict[bytes, list[int]] = {}
+    for number in there.tolist():
+        videos.setdefault(names[number].rpartition(b"/")[0], []).append(number)
+
+    def look(numbers: list[int]) -> None:
+        sizes = np.array(image_sizes([root / frame_path(names[n], suffix[n]) for n in numbers])).reshape(-1, 2)
+        stretched[numbers] = is_stretched(*sizes.T, *arrays["image_size"][numbers].T)
+
+    look(there.tolist() if every else [numbers[0] for numbers in videos.values()])
+    for numbers in videos.values():
+        if stretched[numbers[0]] and not every:
+            look(numbers)
+    return stretched
+
+
+def is_stretched(width: ArrayLike, height: ArrayLike, annotated_width: ArrayLike, annotated_height: ArrayLike) -> Any:
+    """Whether an image has another aspect than as annotated; sides in px, numbers or arrays of them."""
+    aspect = np.true_divide(width, height) * np.true_divide(annotated_height, annotated_width)
+    return np.abs(np.log(aspect)) > _STRETCHED
 
 
 def frame_path(name: bytes, suffix: int) -> str:

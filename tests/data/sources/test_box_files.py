@@ -1,5 +1,6 @@
 import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.box_files import HandBox, check_within, read_boxes
 
 COCO: dict[str, Any] = {
     "images": [{"id": 7, "file_name": "a.jpg", "width": 60}, {"id": 9, "file_name": "b/c.png"}],
@@ -28,12 +29,16 @@ def write(folder: Path, contents: object) -> Path:
     return path
 
 
+def edges(boxes: list[HandBox]) -> list[list[float]]:
+    return [box.edges.tolist() for box in boxes]
+
+
 def test_coco_counts_from_the_corner_of_the_image(tmp_path: Path) -> None:
     boxes = read_boxes(write(tmp_path, COCO))
     assert sorted(boxes) == ["a.jpg", "b/c.png"]
     # the first eight pixels, whose centres are 0 … 7
-    np.testing.assert_allclose(boxes["a.jpg"], [[-0.5, -0.5, 7.5, 7.5]])
-    np.testing.assert_allclose(boxes["b/c.png"], [[4.5, 19.5, 44.5, 59.5], [-0.5, -0.5, 1.5, 1.5]])
+    assert edges(boxes["a.jpg"]) == [[-0.5, -0.5, 7.5, 7.5]]
+    assert edges(boxes["b/c.png"]) == [[9.5, 19.5, 39.5, 59.5], [-0.5, -0.5, 1.5, 1.5]]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,7 @@ def test_coco_counts_from_the_corner_of_the_image(tmp_path: Path) -> None:
         ({"images": [{"id": 1}]}, "an image has no id or file_name"),
         ({"annotations": [{"image_id": 5, "bbox": [0, 0, 1, 1]}]}, "annotation 0 is"),
         ({"annotations": [{"image_id": 7, "bbox": [0, 0, 1]}]}, "annotation 0 is"),
+        ({"images": [*COCO["images"], {"id": 7, "file_name": "b.jpg"}]}, r"image id 7 is both a\.jpg and b\.jpg"),
         ({"annotations": ["box"]}, "annotation 0 is box"),
         ({"annotations": [{"image_id": 7, "bbox": [0, 0, 1, float("nan")]}]}, r"entry 0, a\.jpg"),
         ({"annotations": [{"image_id": 7, "bbox": [0, 0, 0, 1]}]}, r"entry 0, a\.jpg"),
@@ -91,7 +97,53 @@ def test_anything_in_place_of_anything_is_refused_or_read(place: tuple[Any, ...]
         except ValueError as error:
             assert "boxes.json" in str(error)  # noqa: PT017 (either outcome is fine)
         else:
-            for box in (box for several in boxes.values() for box in several):
+            for box in (box.edges for several in boxes.values() for box in several):
                 assert np.isfinite(box).all()
-                assert box[2] - box[0] == pytest.approx(box[3] - box[1])
-                assert box[2] > box[0]
+                assert (box[:2] < box[2:]).all()
+
+
+TABLE = "file,left,top,right,bottom,hand\nHände.jpg,1,2.5,33,44,left\nb.jpg,5,6,77,88,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode("utf-8-sig"),
+        TABLE.encode("latin-1"),
+        TABLE.encode("utf-16"),
+        TABLE.replace(",", "\t").encode(),
+        TABLE.replace(",", ";").replace(".5", ",5").encode(),
+        TABLE.replace("\n", "\r\n").replace("file,left", "File , Left").encode(),
+        ("\n" + TABLE).lstrip().replace("b.jpg", '"b.jpg"').encode(),
+    ],
+)
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_bytes(content)
+    boxes = read_boxes(path)
+    assert {name: (edges(found), found[0].side) for name, found in boxes.items()} == {
+        "Hände.jpg": ([[1, 2.5, 33, 44]], "left"),
+        "b.jpg": ([[5, 6, 77, 88]], None),
+    }
+
+
+def test_fractions_of_an_image_are_no_boxes(tmp_path: Path) -> None:
+    entry = {"file": "a.jpg", "left": 0.2, "top": 0.3, "right": 0.6, "bottom": 0.8}
+    with pytest.raises(ValueError, match=r"boxes\.json: entry 0, a\.jpg: .*expected pixels, not fractions"):
+        read_boxes(write(tmp_path, [entry]))
+
+
+@pytest.mark.parametrize(
+    ("box", "fits"),
+    [
+        ((10, 10, 50, 50), True),
+        ((-30, 10, 30, 50), True),  # half a hand
+        ((70, 10, 200, 140), False),
+        ((0, 0, 400, 300), False),  # of the image before it was made smaller
+        ((200, 10, 240, 50), False),
+        ((-0.5, -0.5, 79.5, 59.5), True),
+    ],
+)
+def test_a_box_shows_some_of_its_image(box: tuple[float, ...], fits: bool) -> None:
+    with nullcontext() if fits else pytest.raises(ValueError, match=r"a\.jpg: the box .* lies beyond the 80 × 60 px"):
+        check_within(np.array(box, float), 80, 60, "a.jpg")

@@ -141,7 +141,7 @@ SINGULAR = [[300, 0, 56], [0, 0, 56], [0, 0, 1]]
             edit("training_xyz.json", lambda e: set_entry(e[1][9], 1, 10)(e)),
             r"training_xyz\.json: hand 1 .*joints 9 and 10",
         ),
-        (remove("training/rgb/00000007.jpg"), r"training/rgb: 00000007\.jpg is missing"),
+        (remove("training/rgb/00000007.jpg"), r"training/rgb: missing images, 1: 00000007\.jpg"),
         (remove("training/rgb/00000017.jpg"), r"17 images are not a multiple of the 6 hands"),
         (empty_folder, r"training/rgb: no images"),
     ],

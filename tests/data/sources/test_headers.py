@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from peclr.data.sources.headers import chunks, find_problems, image_problem
+from peclr.data.sources.headers import chunks, find_problems, image_problem, image_sizes
 
 
 @pytest.fixture(params=[".jpg", ".png", ".webp"])
@@ -26,6 +29,43 @@ def test_whole_images_are_fine(image: Path) -> None:
 def test_padding_behind_the_end_is_fine(image: Path) -> None:
     image.write_bytes(image.read_bytes() + bytes(100))
     assert image_problem(image, "decode") is None
+
+
+def test_a_video_behind_a_photograph_is_no_damage(tmp_path: Path) -> None:
+    """Motion Photos of phones; the photograph may have a thumbnail, which ends as photographs do."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
+    thumbnail, photo = io.BytesIO(), io.BytesIO()
+    noise.resize((8, 8)).save(thumbnail, "JPEG")
+    noise.save(photo, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
+    video = bytes(range(255)) * 40
+    path = tmp_path / "motion.jpg"
+    path.write_bytes(photo.getvalue() + video)
+    assert image_problem(path) is None
+    path.write_bytes(photo.getvalue()[:-2] + video)
+    assert (image_problem(path) is None) == (image_problem(path, "decode") is None)  # the decoder has the last word
+    path.write_bytes(photo.getvalue()[:-100])
+    assert str(image_problem(path)).startswith("is cut short")
+
+
+@pytest.mark.parametrize("size", [(12240, 16320), (9248, 11648)])
+def test_large_photographs_are_fine(tmp_path: Path, size: tuple[int, int]) -> None:
+    """200 and 108 megapixels: more than Pillow opens or opens without a warning by default."""
+    path = tmp_path / "large.jpg"
+    encoded = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
+    frame = encoded.index(b"\xff\xc0") + 5
+    path.write_bytes(encoded[:frame] + struct.pack(">HH", *size) + encoded[frame + 4 :])
+    assert image_problem(path) is None
+    assert image_sizes([path]) == [size[::-1]]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_headers_say_nothing_against_what_can_be_decoded(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    encoded = cv2.imencode(suffix, noise)[1].tobytes()
+    path = tmp_path / "a.jpg"
+    for missing in range(24):
+        path.write_bytes(encoded[: len(encoded) - missing])
+        assert image_problem(path, "headers") is None or image_problem(path, "decode") is not None
 
 
 def test_images_of_another_kind_than_their_name_are_fine(image: Path) -> None:

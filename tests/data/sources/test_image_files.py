@@ -129,10 +129,11 @@ def test_real_photographs_are_read(real_hands: Path) -> None:
 
 def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
-    boxes.write_text("file,left,top,right,bottom\na.png,40,2,50,12\nb.JPG,25,15,35,25\n")
+    boxes.write_text("file,left,top,right,bottom\na.png,40,2,50,12\nb.JPG,20,10,35,25\n")
     photos = Photos(folder, boxes)
-    with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
-        photos[0]
+    for look in (photos.check_images, lambda: photos[0]):  # before training, and whenever it is read
+        with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
+            look()
     assert photos[1]["id"] == "b.JPG"  # a part of it is enough
 
 

@@ -53,7 +53,6 @@ def test_arrays_come_back_mapped_and_read_only(folder: Path) -> None:
         with pytest.raises(ValueError, match="read-only"):
             packed[name][0] = 0
     assert packed.manifest["facts"] == {"hands": 20}
-    assert packed.damaged() == []
 
 
 def test_pickles_hold_the_path_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,15 +118,8 @@ DAMAGE: dict[str, Any] = {
 @pytest.mark.parametrize("message", DAMAGE)
 def test_stale_and_damaged_folders_are_told_about_and_not_used(folder: Path, source: Path, message: str) -> None:
     DAMAGE[message](folder, source)
-    with pytest.warns(UserWarning, match=rf"not used: .*({message}).*`peclr prepare it` mends it"):
+    with pytest.warns(UserWarning, match=rf"not used: .*({message}).*`peclr prepare it` fixes it"):
         assert open_if_fresh(source.parent, "kind", [source], COMMAND) is None
-
-
-def test_damage_within_an_array_is_found_by_its_hash(folder: Path) -> None:
-    content = bytearray((folder / "a.npy").read_bytes())
-    content[-1] ^= 1
-    (folder / "a.npy").write_bytes(content)
-    assert PackedArrays(folder).damaged() == [folder / "a.npy"]
 
 
 def test_a_new_folder_takes_the_place_of_the_old_one(folder: Path) -> None:

@@ -19,7 +19,7 @@ from peclr.geometry.joints import TIPS
 
 VIEW_SIZE = 48
 ANNOTATED = (1200, 900)
-FILES = {"as annotated": ANNOTATED, "odd and smaller": (1005, 753), "stretched": (1501, 903)}
+FILES = {"as annotated": ANNOTATED, "odd and smaller": (1005, 753), "a little stretched": (1501, 1110)}
 
 
 class Whole(YouTube3DHands):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from peclr.data.datasets import PairedViewDataset
-from peclr.data.prepare.packing import pack
+from peclr.data.prepare.doctor import Look, examine
+from peclr.data.prepare.packing import pack_youtube3d
 from peclr.data.samples import HandSample
-from peclr.data.sources.images import read_image
+from peclr.data.sources.images import BadImageError, read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.geometry.joints import JOINT_NAMES, MIDDLE_MCP, TIPS, WRIST
 
@@ -60,13 +61,38 @@ def test_left_hands_are_mirrored(films: Films) -> None:
     assert left["joints_2d"][TIPS[0], 0] == pytest.approx(119 - x, abs=1e-4)
 
 
-def test_labels_follow_a_frame_of_another_resolution_and_shape(films: Films) -> None:
-    path = films.root / "youtube/filmA/video/frames/1.png"
-    cv2.imwrite(str(path), cv2.resize(read_image(path), (360, 160), interpolation=cv2.INTER_LINEAR))
+def enlarge(films: Films, name: str, size: tuple[int, int]) -> None:
+    path = films.root / "youtube/filmA/video/frames" / name
+    cv2.imwrite(str(path), cv2.resize(read_image(path), size, interpolation=cv2.INTER_LINEAR))
+
+
+@pytest.mark.parametrize("size", [(360, 240), (359, 240)])
+def test_labels_follow_a_frame_of_another_resolution(films: Films, size: tuple[int, int]) -> None:
+    enlarge(films, "1.png", size)
     sample = YouTube3DHands(films.root)[0]
     assert_tips_are_shown(sample, 150)
     left, top, right, bottom = sample["crop_box"]
     assert right - left == pytest.approx(bottom - top)
+
+
+def test_frames_of_another_aspect_are_left_out_and_counted(films: Films, caplog: pytest.LogCaptureFixture) -> None:
+    enlarge(films, "1.png", (360, 160))
+    with caplog.at_level(logging.WARNING):
+        hands = YouTube3DHands(films.root)
+    assert (len(hands), hands.num_missing, hands.num_stretched) == (2, 1, 2)
+    assert "the frames of 2 hands are of another aspect than annotated, 2 are left" in caplog.text
+    assert {hands[index]["id"].split()[0] for index in range(2)} == {"train/102", "train/104"}
+    [told] = [finding for finding in examine(films.root, Look()) if "aspect" in finding.what]
+    assert "2 hands are left out: frames of another aspect" in told.what
+    assert "1 frames: youtube/filmA/video/frames/1.png" in told.what
+
+
+def test_a_single_frame_of_another_aspect_is_a_bad_image(films: Films) -> None:
+    """The first of a film stands for all when the reader is made."""
+    enlarge(films, "2.jpg", (360, 160))
+    with pytest.raises(BadImageError, match=r"2\.jpg: 360 × 160 px, annotated with 240 × 160"):
+        YouTube3DHands(films.root)[2]
+    assert any("1 frames" in finding.what for finding in examine(films.root, Look()))
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -124,7 +150,7 @@ def test_it_has_no_camera_and_no_metric_labels_and_makes_pairs(films: Films) -> 
 
 def test_prepared_labels_give_the_same_samples(films: Films) -> None:
     expected = [YouTube3DHands(films.root)[index] for index in range(4)]
-    pack("youtube3d", films.root, "train")
+    pack_youtube3d(films.root, "train")
     films.labels.with_name("youtube_val.json").write_text("not looked at")
     hands = YouTube3DHands(films.root)
     for index, sample in enumerate(expected):
@@ -135,7 +161,7 @@ def test_prepared_labels_give_the_same_samples(films: Films) -> None:
 
 
 def test_prepared_labels_do_not_travel_to_workers(films: Films) -> None:
-    pack("youtube3d", films.root, "train")
+    pack_youtube3d(films.root, "train")
     hands = YouTube3DHands(films.root)
     pickled = pickle.dumps(hands)
     assert len(pickled) < 2000  # the vertices of one hand alone are 9 kB
@@ -143,7 +169,7 @@ def test_prepared_labels_do_not_travel_to_workers(films: Films) -> None:
 
 
 def test_stale_labels_are_told_about_and_not_used(films: Films) -> None:
-    pack("youtube3d", films.root, "train")
+    pack_youtube3d(films.root, "train")
     films.edit(lambda labels: labels["annotations"].pop())
     with pytest.warns(UserWarning, match=r"youtube_train\.json has \d+ bytes.*peclr prepare youtube3d .*films"):
         assert len(YouTube3DHands(films.root)) == 3
@@ -151,7 +177,7 @@ def test_stale_labels_are_told_about_and_not_used(films: Films) -> None:
 
 
 def test_frames_that_appear_later_are_found(films: Films) -> None:
-    pack("youtube3d", films.root, "train")
+    pack_youtube3d(films.root, "train")
     frame = films.root / "youtube/filmB/video/frames/1.jpeg"
     frame.parent.mkdir(parents=True)
     cv2.imwrite(str(frame), np.zeros((80, 120, 3), np.uint8))
@@ -181,7 +207,7 @@ def test_a_broken_frame_is_named(films: Films) -> None:
 def test_the_identity_is_that_of_the_hands_there_are(films: Films, regressor: Path) -> None:
     expected = YouTube3DHands(films.root).identity()
     assert YouTube3DHands(films.root, mano=regressor).identity() == expected
-    pack("youtube3d", films.root, "train")
+    pack_youtube3d(films.root, "train")
     assert YouTube3DHands(films.root).identity() == expected
     (films.root / "youtube/filmA/video/frames/2.jpg").unlink()
     assert YouTube3DHands(films.root).identity() != expected

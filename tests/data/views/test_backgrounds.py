@@ -1,5 +1,6 @@
 """Other backgrounds: the hand stays pixel for pixel where it was, everything else goes."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from peclr.data.datamodules import PairedViewDataModule
@@ -16,6 +16,7 @@ from peclr.data.prepare.doctor import Look, examine
 from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import Photos
+from peclr.data.sources.images import read_mask
 from peclr.data.sources.selection import SelectedHands
 from peclr.data.views.backgrounds import Backgrounds, Outline, ReplaceBackground
 from peclr.data.views.geometric import GeometryRange
@@ -40,6 +41,15 @@ def views(source: HandSource, background: ReplaceBackground | None, **options: A
 @pytest.fixture
 def hands(embedded_hands: Path) -> FreiHAND:
     return FreiHAND(embedded_hands)
+
+
+def write_masks(root: Path) -> None:
+    """A square hand in each image of the layout."""
+    (root / "training/mask").mkdir()
+    mask = np.zeros((112, 112), np.uint8)
+    mask[40:60, 40:60] = 255
+    for hand in range(6):
+        cv2.imwrite(str(root / f"training/mask/{hand:08d}.jpg"), mask)
 
 
 def masks_of(dataset: PairedViewDataset, key: tuple[int, int]) -> list[Tensor]:
@@ -150,31 +160,11 @@ def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:
         views(Photos(tmp_path / "*.png"), ALWAYS)
 
 
-def write_masks(layout: "Layout", mask: NDArray[np.uint8]) -> FreiHAND:
-    (layout.root / "training/mask").mkdir(exist_ok=True)
-    for hand in range(6):
-        cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), mask, [cv2.IMWRITE_JPEG_QUALITY, 100])
-    return FreiHAND(layout.root)
-
-
-def test_masks_of_another_size_are_refused(layout: "Layout") -> None:
-    source = write_masks(layout, np.full((56, 112), 255, np.uint8))
-    with pytest.raises(ValueError, match="00000007: the mask has 112 × 56 px, the image 112 × 112"):
-        views(source, ALWAYS)[0, 7]
-
-
-def test_masks_that_show_no_hand_are_refused(layout: "Layout") -> None:
-    source = write_masks(layout, np.full((112, 112), 3, np.uint8))
-    with pytest.raises(ValueError, match=r"mask/0000000\d\.jpg: this mask shows no hand; its brightest pixel is 3"):
-        views(source, ALWAYS)[0, 1]
-
-
-def test_masks_of_zeros_and_ones_are_those_of_black_and_white(layout: "Layout") -> None:
-    mask = np.zeros((112, 112), np.uint8)
-    mask[16:64, 32:80] = 1
-    ones = write_masks(layout, mask).read_mask(3)
-    assert (ones == mask).all()
-    assert (write_masks(layout, 255 * mask).read_mask(3) == ones).all()
+def test_a_version_of_another_size_than_its_mask_is_refused(layout: "Layout") -> None:
+    write_masks(layout.root)
+    cv2.imwrite(str(layout.root / "training/rgb/00000007.jpg"), np.zeros((112, 56, 3), np.uint8))
+    with pytest.raises(ValueError, match="00000007: the mask has 112 × 112 px, the image 56 × 112"):
+        views(FreiHAND(layout.root), ALWAYS)[0, 7]
 
 
 @pytest.mark.parametrize("wrong", [{"probability": 1.1}, {"feather": -1}, {"bank": 0}])
@@ -188,10 +178,35 @@ def test_doctor_tells_whether_there_are_masks(layout: "Layout") -> None:
         return [finding.what for finding in examine(layout.root, Look()) if "masks" in finding.what]
 
     assert told()[0].startswith("no masks, hence no `background`")
-    (layout.root / "training/mask").mkdir()
-    for hand in range(6):
-        (layout.root / f"training/mask/{hand:08d}.jpg").touch()
+    write_masks(layout.root)
     assert told() == ["masks of all hands: pre-training can replace their `background`"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda mask: 0 * mask, r"00000000\.jpg: this mask shows no hand; its brightest pixel is 0"),
+        (lambda mask: mask // 85, r"this mask shows no hand; its brightest pixel is 3, expected 255 or 1"),
+        (lambda mask: mask[::2, ::2], r"00000000\.jpg has 32 × 32 px, and its image 64 × 64; expected the same"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused_before_training(
+    embedded_hands: Path, tmp_path: Path, change: Any, message: str
+) -> None:
+    shutil.copytree(embedded_hands, tmp_path / "hands")
+    for file in (tmp_path / "hands/training/mask").iterdir():
+        changed = change(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
+        file.write_bytes(cv2.imencode(".png", changed)[1].tobytes())
+    with pytest.raises(ValueError, match=message):
+        views(FreiHAND(tmp_path / "hands"), ALWAYS)
+
+
+def test_masks_of_zeros_and_ones_are_those_of_black_and_white(hands: FreiHAND, tmp_path: Path) -> None:
+    mask = 255 * hands.read_mask(2)
+    for name, pixels in (("ones", mask // 255), ("white", mask)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+    assert (read_mask(tmp_path / "ones.png") == read_mask(tmp_path / "white.png")).all()
+    assert (255 * read_mask(tmp_path / "ones.png") == mask).all()
 
 
 def test_outlines_keep_gaps_parts_and_places() -> None:

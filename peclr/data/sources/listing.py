@@ -1,0 +1,127 @@
+"""Which files count: one rule for folders and patterns, in training, predicting and checking.
+
+Images and videos count by the ends of their names, in small letters or capitals, in all folders below, those behind
+links included, each folder once. Hidden files and folders do not count, such as the ._photo.jpg of macOS and the
+.ipynb_checkpoints of Jupyter. What looks like an image or a video and does not count is counted with the reason.
+"""
+
+import glob
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final, NamedTuple
+
+IMAGES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
+_OTHERS: Final = (
+    *(".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".tif", ".tiff", ".gif", ".psd", ".svg"),
+    *(".dng", ".raw", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".rw2"),
+    *(".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".ogv"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Listing(NamedTuple):
+    """What counts below a folder.
+
+    Attributes:
+        folder: That was given, or of a pattern the part before the first wildcard.
+        files: Relative to the folder, with / between folders, sorted.
+        left_out: How many images and videos do not count, by reason.
+    """
+
+    folder: Path
+    files: list[str]
+    left_out: Counter[str]
+
+    def describe_left_out(self) -> str:
+        """How many files were left out, and why."""
+        return "left out " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
+
+
+def list_files(root: str | Path, suffixes: Sequence[str], what: str, warns: bool = True) -> Listing:
+    """List the files of a kind below a folder, or those that a pattern matches.
+
+    Args:
+        root: A folder, or a pattern as of a shell, with ** for any folders.
+        suffixes: In small letters, with the dot.
+        what: The kind of files, for messages.
+        warns: Whether to log what was left out.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    folder = Path(root)
+    pattern: tuple[str, ...] = ("**", "*")
+    if not folder.is_dir():
+        if not glob.has_magic(str(root)):
+            raise ValueError(f"{root} is not a folder; expected a folder of {what}, or a pattern such as {root}/**/*")
+        parts = folder.parts
+        plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+        folder, pattern = Path(*parts[:plain]), parts[plain:]
+    found, left_out = list[str](), Counter[str]()
+    for file, reason in _below(folder, None if "**" in pattern else len(pattern)):
+        suffix = os.path.splitext(file)[1].lower()  # noqa: PTH122 (a Path for each of a million files takes seconds)
+        if file.endswith("/"):
+            left_out[reason or ""] += 1
+        elif suffix in (*IMAGES, *VIDEOS, *_OTHERS) and _matches(file.split("/"), pattern):
+            if reason is None and suffix in suffixes:
+                found.append(file)
+            else:
+                left_out[reason or suffix] += 1
+    listing = Listing(folder, sorted(found), left_out)
+    if not found:
+        expected = f"expected files ending in {', '.join(suffixes)}"
+        raise ValueError(f"{root}: no {what}; {expected}" + (f"; {listing.describe_left_out()}" if left_out else ""))
+    if left_out and warns:
+        _log.warning("%s: %s", root, listing.describe_left_out())
+    return listing
+
+
+def natural_order(name: str) -> tuple[list[str | int], str]:
+    """A key that sorts frame_2 before frame_10."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if number % 2 else part for number, part in enumerate(parts)], name
+
+
+def _below(folder: Path, depth: int | None) -> Iterator[tuple[str, str | None]]:
+    """Names of all files below a folder, relative to it, and why they do not count; None where they may.
+
+    Real folders come first, then links in order of their names, so that a folder goes by its own name.
+    """
+    folders, links, seen = [""], list[str](), set[str]()
+    while folders or links:
+        relative = folders.pop() if folders else links.pop(0)
+        path = os.path.realpath(folder / relative)
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            with os.scandir(path) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name)
+        except OSError as error:
+            yield f"{relative}/", f"folders that cannot be listed ({error.strerror})"
+            continue
+        for entry in entries:
+            name = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.is_dir():
+                if not entry.name.startswith(".") and (depth is None or name.count("/") + 1 < depth):
+                    (links if entry.is_symlink() else folders).append(name)
+            elif entry.name.startswith("."):
+                yield name, "hidden"
+            else:
+                yield name, None if entry.is_file() else "links to nothing"
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a relative path matches a pattern of as many parts, ** being any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or (bool(parts) and _matches(parts[1:], pattern))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
