@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from peclr.data.sources.box_files import check_box
+from peclr.data.sources.box_files import check_box, check_within
 from peclr.data.sources.box_files import read_boxes as read_box_file
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import centred_camera
@@ -59,20 +59,11 @@ class Annotations:
         """Read an image, with what is known about it."""
         image = frame.load()
         height, width = image.shape[:2]
-        self.check_boxes(frame.input, width, height)
-        K = self.camera_of(frame.input, width, height).K
-        return Scene(image, self.hands_in(frame.input), K, self.scale_of(frame.input))
-
-    def check_boxes(self, found: Input, width: int, height: int) -> None:
-        """Refuse boxes that lie beyond an image of that size."""
-        for query in self.hands_in(found):
-            # the image begins at −0.5
-            if query.box is not None and not (
-                (query.box[2:] > -0.5).all() and (query.box[:2] < np.array([width, height]) - 0.5).all()
-            ):
-                raise ValueError(
-                    f"{found.source}: the box {query.box.tolist()} lies beyond the {width} × {height} px of the image"
-                )
+        hands = self.hands_in(frame.input)
+        for query in hands:
+            if query.box is not None:
+                check_within(query.box, width, height, frame.input.source)
+        return Scene(image, hands, self.camera_of(frame.input, width, height).K, self.scale_of(frame.input))
 
     def scale_of(self, found: Input) -> float | None:
         """Metres; None where they are not known."""
@@ -89,7 +80,7 @@ def for_all(
     """The same for every picture; ValueError names what is not possible."""
     if focal is not None and not 0 < focal < math.inf:
         raise ValueError(f"a focal length is a positive number of pixels, got {focal}")
-    query = HandQuery(side, None if box is None else check_box(box, "box"))
+    query = HandQuery(side, None if box is None else check_box(_numbers(box, (4,), "box"), "box"))
     return Annotations(
         hands={_ALL: (query,)},
         cameras={} if K is None else {_ALL: _checked_camera(K, "K")},

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from peclr.predict.annotations import Annotations, check_names, for_all, read_boxes, read_cameras, read_scales
-from peclr.predict.inputs import Input
+from peclr.predict.inputs import Frame, Input
 
 PHOTO = Input("photos/left/a.jpg", "left/a.jpg", "image")
+FRAME = Frame(PHOTO, lambda: np.zeros((60, 80, 3), np.uint8))
 K = [[500.0, 0.0, 100.0], [0.0, 510.0, 90.0], [0.0, 0.0, 1.0]]
 
 
@@ -166,12 +167,12 @@ def test_boxes_that_are_none_in_pixels_are_refused(box: list[float], message: st
 @pytest.mark.parametrize("box", [[80, 10, 90, 20], [-30, 10, -1, 20], [10, 60, 20, 70], [10, -30, 20, -1]])
 def test_boxes_beyond_the_image_are_refused(box: list[float]) -> None:
     with pytest.raises(ValueError, match=r"photos/left/a\.jpg: the box .* lies beyond the 80 × 60 px"):
-        for_all(box=box).check_boxes(PHOTO, 80, 60)
+        for_all(box=box).read(FRAME)
 
 
 def test_boxes_across_the_edge_are_taken() -> None:
-    for box in ([-30, -10, 5, 9], [70, 50, 95, 80], [-100, -100, 200, 200]):
-        for_all(box=box).check_boxes(PHOTO, 80, 60)
+    for box in ([-9, -10, 15, 19], [65, 45, 90, 70], [-20, -20, 100, 80]):
+        for_all(box=box).read(FRAME)
 
 
 def test_impossible_wishes_for_all_are_refused() -> None:
