@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import warnings
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,35 @@ class SaveRunConfig(SaveConfigCallback):
         loggers.send_config(trainer.loggers, yaml.safe_load(target.read_text()))
 
 
+class Trainer(pl.Trainer):
+    """Lightning's, whose limits on batches are read as written: 1 is one batch and 1.0 all of them.
+
+    `typing` caches unions whatever their order, so that Lightning's hints, read by jsonargparse, ask for floats first.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args,
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            overfit_batches=overfit_batches,
+            val_check_interval=val_check_interval,
+            **kwargs,
+        )
+
+
 class PeclrCLI(LightningCLI):
     """LightningCLI whose every run has a folder of its own, named by `--run_dir`."""
 
@@ -81,6 +110,12 @@ class PeclrCLI(LightningCLI):
         self.config = parser.parse_args(sys.argv[1:] if args is None else args)
         if ckpt_path := self.config[self.config.subcommand].get("ckpt_path"):
             check_checkpoint(Path(ckpt_path))
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning's would run as config what a checkpoint, a stranger's perhaps, says of its model.
+
+        Our checkpoints hold no hyper-parameters, and the user's options are not theirs to replace.
+        """
 
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
@@ -150,6 +185,7 @@ def run_lightning(arguments: list[str]) -> int:
         PeclrCLI(
             model_class=pl.LightningModule,
             datamodule_class=pl.LightningDataModule,
+            trainer_class=Trainer,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,  # the modules scale the learning rate and exempt biases from decay

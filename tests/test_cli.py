@@ -1,17 +1,21 @@
 """fit, validate and test through the command line: run folders, resuming, and errors before any work."""
 
+import contextlib
 import csv
 import errno
+import io
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from peclr.__main__ import main
 from peclr.data.samples import PairedViewBatch
@@ -193,6 +197,57 @@ def test_a_checkpoint_of_another_objective_is_refused_and_the_difference_named(
 def test_resuming_with_another_value_is_told(resumable: Path, embedded_hands: Path) -> None:
     with pytest.warns(UserWarning, match=r"model\.init_args\.lars: True before, False now"):
         resume(embedded_hands, resumable, "--model.lars=false")
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])
+def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
+    pretrained: Path, embedded_hands: Path, tmp_path: Path, subcommand: str
+) -> None:
+    # Lightning would read `hyper_parameters` as options of the model, and these name any function with its arguments
+    content = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
+    written = tmp_path / "written"
+    call = {"class_path": "shutil.copyfile", "init_args": {"src": __file__, "dst": str(written)}}
+    traced = {"class_path": "torch.fx.symbolic_trace", "init_args": {"root": call}}
+    content["hyper_parameters"] = {"class_path": "PretrainModule", "init_args": {"objective": traced}}
+    torch.save(content, tmp_path / "last.ckpt")
+    root = f"--data.sources.init_args.root={embedded_hands}"
+    run = (f"--run_dir={tmp_path / 'run'}", f"--ckpt_path={tmp_path / 'last.ckpt'}")
+    with contextlib.suppress(MisconfigurationException):  # pre-training has nothing to test
+        main([subcommand, f"--config={CONF / 'pretrain.yaml'}", root, *run])
+    assert not written.exists()
+
+
+def test_a_checkpoint_changes_no_option(resumable: Path, embedded_hands: Path) -> None:
+    last = resumable / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    content["hyper_parameters"] = {"class_path": "PretrainModule", "init_args": {"weight_decay": 0.5}}
+    torch.save(content, last)
+    assert resume(embedded_hands, resumable, "--trainer.max_epochs=3") == 0
+    [written] = resumable.glob("config-*.yaml")
+    assert yaml.safe_load(written.read_text())["model"]["init_args"]["weight_decay"] == 1e-6
+
+
+def trainer_options(conf: Path, *options: str) -> dict[str, Any]:
+    """What `fit` would give the trainer."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit) as stop:
+        main(["fit", f"--config={conf}", *options, "--print_config"])
+    assert stop.value.code in (0, None)
+    trainer: dict[str, Any] = yaml.safe_load(shown.getvalue())["trainer"]
+    return trainer
+
+
+@pytest.mark.parametrize("written", ["1", "1.0", "0.5", "3"])
+def test_limits_of_batches_are_read_as_written(tmp_path: Path, written: str) -> None:
+    names = [f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")]
+    names += ["overfit_batches", "val_check_interval"]
+    expected = {name: (type(yaml.safe_load(written)), float(written)) for name in names}
+    from_words = trainer_options(CONF / "pretrain.yaml", *(f"--trainer.{name}={written}" for name in names))
+    config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
+    config["trainer"] |= {name: yaml.safe_load(written) for name in names}
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
+    for found in (from_words, trainer_options(tmp_path / "conf.yaml")):
+        assert {name: (type(found[name]), found[name]) for name in names} == expected
 
 
 def test_checkpoints_can_be_switched_off(embedded_hands: Path, tmp_path: Path) -> None:
