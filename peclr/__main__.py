@@ -1,14 +1,23 @@
 """`python -m peclr`: chooses the subcommand; heavy imports happen only in the one that needs them."""
 
 import argparse
+import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from types import FrameType
 
 from peclr import __version__
+from peclr.options import expand_words
+
+TRAINERS = ("fit", "validate", "test")
+TRACEBACK_VARIABLE = "PECLR_TRACEBACK"  # set, it shows where an error is from
 
 
 @dataclass(frozen=True)
@@ -119,21 +128,33 @@ def _usage() -> str:
     )
 
 
-def _raised_knowingly(error: Exception) -> bool:
-    """Whether the message is written for users: by this package, by the parser of configs, or about a file."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    package = frame.tb_frame.f_globals.get("__name__", "").split(".")[0] if frame is not None else ""
-    return isinstance(error, FileExistsError | FileNotFoundError) or package in {"peclr", "jsonargparse"}
+class Stopped(BaseException):
+    """SIGTERM has come: raised as Ctrl-C is, so that what is half written goes."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Raise `Stopped` in the main thread on SIGTERM; once, as cleaning up must not be stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _reason(error: Exception) -> str:
-    """What was wrong: jsonargparse buries a constructor's own words in a list of all the types that it tried."""
-    lines = [line.strip().removeprefix("- ") for line in str(error).splitlines()]
-    wrapping = ("Does not validate", "Subtypes:", "Errors:", "Expected a", "Problem with given", "Given value")
-    told = [line for line in lines if line and not line.startswith(wrapping)]
-    return " ".join(told) or str(error)
+    """What was wrong, in one line."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `peclr` on the command line; None reads sys.argv.
 
     Returns:
-        The exit status: 0 on success, 2 for input that the user can mend.
+        The exit status: 0 on success, 2 for input that the user can fix, 130 after Ctrl-C, 143 after SIGTERM.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, TextIOWrapper):
@@ -157,17 +178,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in SUBCOMMANDS:
         print(f"peclr: no subcommand {words[0]!r}; there are: {', '.join(SUBCOMMANDS)}", file=sys.stderr)
         return 2
+    name, words = words[0], expand_words(words[1:])
+    # training has handlers of its own, which save first
+    stoppable = nullcontext() if name in TRAINERS else _stoppable()
     try:
-        return SUBCOMMANDS[words[0]].run(words[1:])
+        with stoppable:
+            return SUBCOMMANDS[name].run(words)
     except (ValueError, OSError) as error:
-        # what the user can mend is told in one line; anything else is a bug and keeps its traceback
-        if not _raised_knowingly(error):
+        # what the user can fix, in one line; anything else is a bug and keeps its traceback
+        if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        print(f"peclr {words[0]}: {_reason(error)}", file=sys.stderr)
+        print(f"peclr {name}: {_reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"peclr {words[0]}: interrupted", file=sys.stderr)
-        return 130
+        print(f"peclr {name}: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Stopped:
+        print(f"peclr {name}: stopped by SIGTERM", file=sys.stderr)
+        return 128 + signal.SIGTERM
 
 
 if __name__ == "__main__":

@@ -4,13 +4,14 @@ import os
 import signal
 import sys
 import warnings
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities import rank_zero_warn
@@ -18,11 +19,13 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from peclr.data import datamodules
 from peclr.losses import objectives, pose, simhand
+from peclr.options import expand_values, own_errors
 from peclr.runs import aliases
 from peclr.runs.checkpoint_io import DurableCheckpointIO
 from peclr.runs.checkpointing import RunCheckpoints
 from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, choose_run_folder
+from peclr.runs.layout import read_run_config
 from peclr.runs.resuming import check_fit
 from peclr.tracking import artifacts, loggers, online_probe, pictures
 from peclr.training import FinetuneModule, PretrainModule, callbacks
@@ -60,6 +63,35 @@ class SaveRunConfig(SaveConfigCallback):
         loggers.send_config(trainer.loggers, yaml.safe_load(target.read_text()))
 
 
+class Trainer(pl.Trainer):
+    """Lightning's, whose limits on batches are read as written: 1 is one batch and 1.0 all of them.
+
+    `typing` caches unions whatever their order, so that Lightning's hints, read by jsonargparse, ask for floats first.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        limit_train_batches: int | float | None = None,
+        limit_val_batches: int | float | None = None,
+        limit_test_batches: int | float | None = None,
+        limit_predict_batches: int | float | None = None,
+        overfit_batches: int | float = 0.0,
+        val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            *args,
+            limit_train_batches=limit_train_batches,
+            limit_val_batches=limit_val_batches,
+            limit_test_batches=limit_test_batches,
+            limit_predict_batches=limit_predict_batches,
+            overfit_batches=overfit_batches,
+            val_check_interval=val_check_interval,
+            **kwargs,
+        )
+
+
 class PeclrCLI(LightningCLI):
     """LightningCLI whose every run has a folder of its own, named by `--run_dir`."""
 
@@ -78,16 +110,29 @@ class PeclrCLI(LightningCLI):
 
         Unlike in the parent, calls from Python while sys.argv holds something else are meant.
         """
-        self.config = parser.parse_args(sys.argv[1:] if args is None else args)
-        if ckpt_path := self.config[self.config.subcommand].get("ckpt_path"):
-            check_checkpoint(Path(ckpt_path))
+        self._words = sys.argv[1:] if args is None else args
+        self.config = expand_values(parser.parse_args(self._words))
+        config = self.config[self.config.subcommand]
+        if config.get("ckpt_path"):
+            check_checkpoint(Path(config.ckpt_path))
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: Lightning's would run as config what a checkpoint, a stranger's perhaps, says of its model.
+
+        Our checkpoints hold no hyper-parameters, and the user's options are not theirs to replace.
+        """
 
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
         config = self.config[str(self.subcommand)]
+        key, seed = "data.init_args.seed", _data_seed(config.seed_everything, config.get("ckpt_path"))
+        if config.get(key, seed) != seed:  # what is given stays
+            config[key] = self.parser.parse_args(self._words, defaults=False)[self.subcommand].get(key, seed)
         fits = self.subcommand == "fit"
         if not fits and not config.get("ckpt_path"):
             raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path RUN/checkpoints/last.ckpt")
+        if str(config.trainer.precision) in {"16-true", "bf16-true", "64-true", "64"}:  # images are made float32
+            raise ValueError(f"trainer.precision {config.trainer.precision}: expected 32-true, 16-mixed or bf16-mixed")
         sources = config.get("config") or []
         name = Path(str(sources[0])).stem if sources else "run"
         resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
@@ -97,8 +142,13 @@ class PeclrCLI(LightningCLI):
             check_checkpoint(folder.resume_from)
             config.ckpt_path = str(folder.resume_from)
         config.run_dir = folder.path
-        config.trainer.default_root_dir = str(folder.path)
+        config.trainer.default_root_dir = str(folder.path.absolute())  # Lightning would take some names for addresses
         os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
+
+    def instantiate_classes(self) -> None:
+        """Make data, model and trainer."""
+        with own_errors(self.parser):
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the run's folder, for metrics, checkpoints and results, and a bar that does not slow it."""
@@ -132,6 +182,13 @@ class PeclrCLI(LightningCLI):
             rank_zero_warn(f"resumed with another value of {key}: {before} before, {after} now")
 
 
+def _data_seed(seed_everything: bool | int, ckpt_path: str | None) -> int:
+    """The seed of data for which none is given: that of the checkpoint's run, or else the one of everything."""
+    config = read_run_config(Path(ckpt_path)) if ckpt_path else {}
+    seed = ((config.get("data") or {}).get("init_args") or {}).get("seed")
+    return seed if isinstance(seed, int) else int(seed_everything)
+
+
 def run_lightning(arguments: list[str]) -> int:
     """Run `fit`, `validate` or `test` with a config.
 
@@ -150,6 +207,7 @@ def run_lightning(arguments: list[str]) -> int:
         PeclrCLI(
             model_class=pl.LightningModule,
             datamodule_class=pl.LightningDataModule,
+            trainer_class=Trainer,
             subclass_mode_model=True,
             subclass_mode_data=True,
             auto_configure_optimizers=False,  # the modules scale the learning rate and exempt biases from decay
@@ -161,6 +219,8 @@ def run_lightning(arguments: list[str]) -> int:
             parser_kwargs={"parser_mode": aliases.config_mode()},
             args=[aliases.renewed_argument(word) for word in arguments],
         )
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from error
     except SIGTERMException as stop:  # before training; Lightning would call that a success
         raise SystemExit(128 + signal.SIGTERM) from stop
     finally:

@@ -1,22 +1,30 @@
 """fit, validate and test through the command line: run folders, resuming, and errors before any work."""
 
+import contextlib
 import csv
 import errno
+import inspect
+import io
 import json
 import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 
 from peclr.__main__ import main
+from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.samples import PairedViewBatch
+from peclr.losses.pose import PoseLoss
+from peclr.models.encoders import ResNetEncoder
 from peclr.runs import aliases
-from peclr.training import PretrainModule
+from peclr.training import FinetuneModule, PretrainModule
 
 CONF = Path(__file__).parent / "conf"
 
@@ -195,6 +203,90 @@ def test_resuming_with_another_value_is_told(resumable: Path, embedded_hands: Pa
         resume(embedded_hands, resumable, "--model.lars=false")
 
 
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])
+def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
+    pretrained: Path, embedded_hands: Path, tmp_path: Path, subcommand: str
+) -> None:
+    # Lightning would read `hyper_parameters` as options of the model, and these name any function with its arguments
+    content = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
+    written = tmp_path / "written"
+    call = {"class_path": "shutil.copyfile", "init_args": {"src": __file__, "dst": str(written)}}
+    traced = {"class_path": "torch.fx.symbolic_trace", "init_args": {"root": call}}
+    content["hyper_parameters"] = {"class_path": "PretrainModule", "init_args": {"objective": traced}}
+    torch.save(content, tmp_path / "last.ckpt")
+    root = f"--data.sources.init_args.root={embedded_hands}"
+    run = (f"--run_dir={tmp_path / 'run'}", f"--ckpt_path={tmp_path / 'last.ckpt'}")
+    main([subcommand, f"--config={CONF / 'pretrain.yaml'}", root, *run])
+    assert not written.exists()
+
+
+def test_a_checkpoint_changes_no_option(resumable: Path, embedded_hands: Path) -> None:
+    last = resumable / "checkpoints" / "last.ckpt"
+    content = torch.load(last, weights_only=True)
+    content["hyper_parameters"] = {"class_path": "PretrainModule", "init_args": {"weight_decay": 0.5}}
+    torch.save(content, last)
+    assert resume(embedded_hands, resumable, "--trainer.max_epochs=3") == 0
+    [written] = resumable.glob("config-*.yaml")
+    assert yaml.safe_load(written.read_text())["model"]["init_args"]["weight_decay"] == 1e-6
+
+
+NESTED = [
+    *(
+        (module, name)
+        for module in (PairedViewDataModule, LabelledHandDataModule)
+        for name in ("geometry", "photometric")
+    ),
+    *((module, "optimizer") for module in (PretrainModule, FinetuneModule)),
+    (FinetuneModule, "loss"),
+]
+
+
+@pytest.mark.parametrize(("owner", "name"), NESTED)
+def test_overriding_one_value_of_a_default_leaves_its_neighbours(owner: type, name: str) -> None:
+    parser = ArgumentParser()
+    parser.add_class_arguments(owner, skip={*inspect.signature(owner).parameters} - {name})
+
+    def effective(*words: str) -> dict[str, Any]:
+        """What the owner would use."""
+        config = parser.parse_args(list(words))
+        if name == "optimizer":
+            return dict(vars(config.optimizer.init_args))
+        value = parser.instantiate_classes(config)[name]
+        if name != "loss":
+            return dict(vars(value))
+        loss = FinetuneModule(ResNetEncoder("resnet18", 0.125), view_size=48, loss=value).loss
+        return {leaf: getattr(loss, leaf) for leaf in inspect.signature(PoseLoss).parameters}
+
+    default = effective()
+    given = {leaf: value for leaf, value in default.items() if value is not None}
+    assert len(given) > 2
+    for leaf, value in given.items():
+        assert effective(f"--{name}.{leaf}={json.dumps(value)}") == default, leaf
+
+
+def trainer_options(conf: Path, *options: str) -> dict[str, Any]:
+    """What `fit` would give the trainer."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit) as stop:
+        main(["fit", f"--config={conf}", *options, "--print_config"])
+    assert stop.value.code in (0, None)
+    trainer: dict[str, Any] = yaml.safe_load(shown.getvalue())["trainer"]
+    return trainer
+
+
+@pytest.mark.parametrize("written", ["1", "1.0", "0.5", "3"])
+def test_limits_of_batches_are_read_as_written(tmp_path: Path, written: str) -> None:
+    names = [f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")]
+    names += ["overfit_batches", "val_check_interval"]
+    expected = {name: (type(yaml.safe_load(written)), float(written)) for name in names}
+    from_words = trainer_options(CONF / "pretrain.yaml", *(f"--trainer.{name}={written}" for name in names))
+    config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
+    config["trainer"] |= {name: yaml.safe_load(written) for name in names}
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
+    for found in (from_words, trainer_options(tmp_path / "conf.yaml")):
+        assert {name: (type(found[name]), found[name]) for name in names} == expected
+
+
 def test_checkpoints_can_be_switched_off(embedded_hands: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert pretrain(embedded_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
@@ -311,6 +403,82 @@ def test_keys_and_choices_that_do_not_exist_are_named(
         pretrain(embedded_hands, tmp_path / "run", override)
     assert stop.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("--data.batch_size=1", "data.batch_size is 1: BatchNorm needs at least 2"),
+        ("--trainer.precision=bf16-true", "trainer.precision bf16-true: expected 32-true, 16-mixed or bf16-mixed"),
+        ("--trainer.strategy=nonsense", "invalid strategy name"),
+        ("--data.geometry.scale=[0, 1]", "scale (0.0, 1.0) must be positive"),
+    ],
+)
+def test_settings_that_cannot_work_are_told_in_one_line(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+) -> None:
+    assert finetune("fit", embedded_hands, tmp_path / "run", override) == 2
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("peclr")]
+    assert told in line
+
+
+def test_user_paths_are_expanded_wherever_they_stand(
+    embedded_hands: Path,
+    pretrained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "hands").symlink_to(embedded_hands)
+    (tmp_path / "pretrained").symlink_to(pretrained)
+    config = yaml.safe_load((CONF / "finetune.yaml").read_text())
+    config["data"]["init_args"]["root"] = "~/hands"
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
+    weights = "--model.weights=~/pretrained/checkpoints/last.ckpt"
+    command = ["fit", "--config=~/conf.yaml", "--run_dir=~/runs/a", weights]
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 0
+    last = tmp_path / "runs" / "a" / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(command) == 2
+    assert "runs/a is not empty" in capsys.readouterr().err
+    assert last.read_bytes() == before
+    assert not list(tmp_path.rglob("~"))
+
+
+def test_a_key_that_a_config_holds_twice_is_named_with_its_line(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = tmp_path / "conf.yaml"
+    conf.write_text((CONF / "finetune.yaml").read_text() + "data: {class_path: LabelledHandDataModule}\n")
+    line = len(conf.read_text().splitlines())
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", f"--config={conf}", f"--run_dir={tmp_path / 'run'}"])
+    assert stop.value.code == 2
+    assert f"line {line}: the key 'data' is there already" in capsys.readouterr().err
+    assert main(["inspect", f"--config={conf}", f"--out={tmp_path / 'out.png'}"]) == 2
+    assert f"line {line}: the key 'data'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "seed"), [((), 5), (("--data.seed=0",), 0), (("--data.seed=3",), 3)])
+def test_data_have_the_seed_of_everything_unless_they_have_their_own(
+    embedded_hands: Path, tmp_path: Path, words: tuple[str, ...], seed: int
+) -> None:
+    run = tmp_path / "run"
+    assert pretrain(embedded_hands, run, "--seed_everything=5", "--trainer.limit_train_batches=1", *words) == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["seed"] == seed
+
+
+def test_a_run_from_before_seeds_were_linked_keeps_that_of_its_data(resumable: Path, embedded_hands: Path) -> None:
+    config = yaml.safe_load((resumable / "config.yaml").read_text())
+    config["seed_everything"] = 5  # its data have 0
+    (resumable / "config.yaml").write_text(yaml.safe_dump(config))
+    assert resume(embedded_hands, resumable, "--seed_everything=5", "--trainer.max_epochs=3") == 0
+    [written] = resumable.glob("config-*.yaml")
+    assert yaml.safe_load(written.read_text())["data"]["init_args"]["seed"] == 0
 
 
 def test_real_hands_pretrain_and_finetune(real_hands: Path, tmp_path: Path) -> None:

@@ -1,11 +1,19 @@
 """The dispatcher answers quickly and speaks plainly."""
 
+import json
+import resource
+import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from peclr.__main__ import SUBCOMMANDS, main
+from peclr.__main__ import SUBCOMMANDS, Subcommand, main
+from peclr.models.encoders import ResNetEncoder
 
 HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy", "optuna"}
 
@@ -41,3 +49,112 @@ def test_an_unknown_subcommand_is_named_and_the_known_are_listed(capsys: pytest.
 def test_no_subcommand_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert "usage" in capsys.readouterr().out
+
+
+@pytest.fixture
+def hands(embedded_hands: Path, tmp_path: Path) -> Path:
+    """Rendered hands whose labels a test may pack."""
+    shutil.copytree(embedded_hands, tmp_path / "hands")
+    return tmp_path / "hands"
+
+
+def commands_that_write(hands: Path, out: Path) -> dict[str, list[str]]:
+    predictions = hands / "predictions.json"
+    predictions.write_text(
+        json.dumps([np.random.default_rng(0).random((8, 21, 3)).tolist(), np.zeros((8, 778, 3)).tolist()])
+    )
+    encoder = ResNetEncoder("resnet18", 0.125).state_dict()
+    torch.save({key: value for key, value in encoder.items() if not key.startswith("fc.")}, hands / "encoder.pth")
+    return {
+        "synth": ["synth", str(out), "--train=2", "--eval=1", "--size=32", "--workers=1"],
+        "prepare": ["prepare", "freihand", str(hands), "--split=training"],
+        "crops": ["prepare", "freihand", str(hands), "--split=training", f"--crops={out}", "--images=present"],
+        "mine": ["mine", str(hands), f"--out={out}.npz"],
+        "evaluate": ["evaluate", f"--predictions={predictions}", f"--data={hands}", f"--out={out}"],
+        "export": ["export", str(hands / "encoder.pth"), f"--out={out}", "--formats=safetensors"],
+    }
+
+
+COMMANDS = ["synth", "prepare", "crops", "mine", "evaluate", "export"]
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("peclr")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_is_told_in_one_line_that_names_the_file(
+    command: str, hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = commands_that_write(hands, tmp_path / "out")[command]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # writes fail as on a full disk, if with another reason
+    try:
+        assert main(words) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    [line] = lines_of(capsys)
+    assert str(tmp_path) in line
+    assert "File too large" in line or "the disk may be full" in line
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_output_that_cannot_be_written_is_refused_at_once(
+    command: str, hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    words = commands_that_write(hands, tmp_path / "file" / "out")[command]
+    if command == "prepare":
+        (hands / "prepared").touch()
+    assert main(words) == 2
+    [line] = lines_of(capsys)
+    assert str(hands / "prepared" if command == "prepare" else tmp_path / "file") in line
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("command", "inside"),
+    [
+        ("synth", "peclr.synthetic.writer._write_labels"),
+        ("prepare", "peclr.data.prepare.packing.write_packed"),
+        ("crops", "peclr.data.prepare.write_crops.write_packed"),
+    ],
+)
+def test_a_stopped_command_leaves_nothing_half_written(
+    command: str,
+    inside: str,
+    number: signal.Signals,
+    status: int,
+    hands: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = commands_that_write(hands, tmp_path / "out")[command]
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(inside, lambda *arguments: signal.raise_signal(number))
+    found = set(tmp_path.rglob("*"))
+    assert main(words) == status
+    assert len(lines_of(capsys)) == 1
+    left = {path for path in set(tmp_path.rglob("*")) - found if "out" in path.name or ".partial" in path.name}
+    assert left - {tmp_path / "out"} == set(), "an empty folder around what was to come is no harm"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(error: Exception) -> Subcommand:
+        def run(arguments: list[str]) -> int:
+            raise error
+
+        return Subcommand("fails", run)
+
+    monkeypatch.setitem(SUBCOMMANDS, "synth", fails(KeyError("a bug")))
+    with pytest.raises(KeyError, match="a bug"):
+        main(["synth"])
+    monkeypatch.setitem(SUBCOMMANDS, "synth", fails(PermissionError(13, "not allowed", "a file")))
+    assert main(["synth"]) == 2
+    assert capsys.readouterr().err == "peclr synth: a file: not allowed\n"
+    monkeypatch.setenv("PECLR_TRACEBACK", "1")
+    with pytest.raises(PermissionError):
+        main(["synth"])

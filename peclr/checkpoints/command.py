@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peclr.options import check_new_folder, naming
+
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.checkpoints.card import ModelCard
     from peclr.checkpoints.layouts import CoverageReport
@@ -66,8 +68,7 @@ def export_main(arguments: list[str]) -> int:
     parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     parser.add_argument("--scores", type=Path, help="scores.json of `peclr evaluate` (default: the run's own)")
     options = parser.parse_args(arguments)
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise FileExistsError(f"{options.out} is not an empty folder; choose another by --out")
+    check_new_folder(options.out)
     card = export(**vars(options))
     print(card.report)
     for path in (*card.files, options.out / CARD_NAME):
@@ -110,7 +111,8 @@ def export(
     chosen = _choose(weights, formats)
     out.mkdir(parents=True, exist_ok=True)
     card = _write(weights, card, chosen, out)
-    (out / CARD_NAME).write_text(str(card), encoding="utf-8")
+    with naming(out / CARD_NAME):
+        (out / CARD_NAME).write_text(str(card), encoding="utf-8")
     return card
 
 

@@ -15,6 +15,7 @@ from peclr.checkpoints.saving import check_new
 from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.geometry.camera import crop_camera
 from peclr.models.pose_net import PoseNet25D
+from peclr.options import naming
 
 INPUTS = ("image", "K")
 OUTPUTS = ("keypoints_2d", "depth_rel", "root_depth", "joints_3d")
@@ -96,7 +97,8 @@ def export_onnx(
     if program is None:  # only where it writes the file itself
         raise RuntimeError("torch.onnx.export returned no program")
     program.model.metadata_props.update({"view_size": str(view_size), **(metadata or {})})
-    program.save(path)
+    with naming(path):
+        program.save(path)
     difference = compare_with_onnx(network, path, view_size)
     if not (difference.keypoints_px <= TOLERANCE_PX and difference.joints_m <= TOLERANCE_M):
         path.unlink()

@@ -1,5 +1,6 @@
 """Weights out, for PyTorch: a state dict that torchvision loads, and safetensors."""
 
+import io
 import json
 from collections import OrderedDict
 from pathlib import Path
@@ -11,6 +12,7 @@ from peclr.checkpoints.files import require_extra
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.options import naming
 from peclr.runs.about import KEY, About
 
 _IMAGENET_CLASSES = 1000
@@ -71,7 +73,10 @@ def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | 
     state["fc.bias"] = torch.zeros(_IMAGENET_CLASSES)
     if about is not None:
         setattr(state, KEY, about.as_dict())
-    torch.save(state, path)
+    content = io.BytesIO()  # torch.save would hide why it cannot write
+    torch.save(state, content)
+    with naming(path):
+        path.write_bytes(content.getvalue())
 
 
 def export_safetensors(
@@ -97,4 +102,5 @@ def export_safetensors(
 
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     # save_file would make a file that nobody else may read
-    path.write_bytes(save(state, metadata={"format": "pt", **(metadata or {})}))
+    with naming(path):
+        path.write_bytes(save(state, metadata={"format": "pt", **(metadata or {})}))

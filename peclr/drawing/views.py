@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from peclr.data.sources.images import write_image
 from peclr.drawing.skeleton import draw_skeleton
+from peclr.options import check_writable, expand_values, load_yaml, own_errors
 
 if TYPE_CHECKING:
     from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
@@ -67,6 +68,7 @@ def inspect_main(arguments: list[str]) -> int:
         raise ValueError(f"--count {options.count} --epoch {options.epoch}: expected at least 1 and at least 0")
     if not options.out.parent.is_dir() or options.out.suffix.lower() not in {".png", ".jpg"}:
         raise ValueError(f"--out {options.out}: expected a .png or .jpg in a folder that exists")
+    check_writable(options.out.parent)
 
     picture = draw_views(read_data_module(options.config, overrides), options.count, options.epoch)
     write_image(options.out, picture)
@@ -89,15 +91,17 @@ def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataM
     from peclr.runs.aliases import config_mode, renewed_argument
 
     try:
-        contents = yaml.safe_load(config.read_text(encoding="utf-8"))
+        contents = load_yaml(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{config} cannot be read: {error}") from error
     if not isinstance(contents, dict) or "data" not in contents:
         raise ValueError(f"{config}: expected a config with `data`")
     parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode())
     parser.add_subclass_arguments(pl.LightningDataModule, "data", required=True)
-    parsed = parser.parse_args([f"--data={json.dumps(contents['data'])}", *map(renewed_argument, overrides)])
-    module = parser.instantiate_classes(parsed).data
+    words = [f"--data={json.dumps(contents['data'])}", *map(renewed_argument, overrides)]
+    parsed = expand_values(parser.parse_args(words))
+    with own_errors(parser):
+        module = parser.instantiate_classes(parsed).data
     if not isinstance(module, datamodules.PairedViewDataModule | datamodules.LabelledHandDataModule):
         raise ValueError(f"{config}: data is a {type(module).__name__}, of which there are no views to draw")
     return module

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peclr.options import check_new_folder
+
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.predictions import Predictions
@@ -28,8 +30,7 @@ def evaluate_main(arguments: list[str]) -> int:
     if (options.run is None) == (options.predictions is None):
         parser.error("give either RUN, whose network predicts, or --predictions FILE")
     out = options.out or _default_out(options.run or options.predictions)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is not an empty folder; choose another by --out")
+    check_new_folder(out)
     if options.run is not None:
         evaluate_run(options, out)
     else:

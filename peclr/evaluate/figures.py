@@ -13,6 +13,7 @@ from peclr.evaluate.predictions import Predictions
 from peclr.evaluate.scoring import Evaluation
 from peclr.geometry.camera import project
 from peclr.metrics.freihand import PCK_THRESHOLDS
+from peclr.options import naming
 
 _MM_PER_M = 1000.0
 # Pairs of pictures side by side, and below one another.
@@ -44,7 +45,8 @@ def draw_pck(evaluation: Evaluation, path: Path) -> None:
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="best")
-    figure.savefig(path, dpi=150)
+    with naming(path):
+        figure.savefig(path, dpi=150)
 
 
 def draw_worst(evaluation: Evaluation, predictions: Predictions, source: FreiHAND, path: Path) -> None:
@@ -70,7 +72,8 @@ def draw_worst(evaluation: Evaluation, predictions: Predictions, source: FreiHAN
         predicted = _overlay(sample["image"], predictions.xyz[hand], sample["K"])
         label = _overlay(sample["image"], sample["joints_3d"], sample["K"])
         axes.imshow(np.concatenate((predicted, label), axis=1))
-    figure.savefig(path, dpi=130)
+    with naming(path):
+        figure.savefig(path, dpi=130)
 
 
 def _overlay(

@@ -15,6 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import NUM_JOINTS
+from peclr.options import naming
 
 Array = NDArray[np.float64]
 
@@ -85,8 +86,9 @@ def write_predictions(folder: Path, predictions: Predictions) -> tuple[Path, Pat
     # float32 has as many digits as predictions, and half of float64's characters
     content = [predictions.xyz.astype(np.float32), verts.astype(np.float32)]
     plain, zipped = folder / PREDICTIONS_NAME, (folder / PREDICTIONS_NAME).with_suffix(".zip")
-    plain.write_bytes(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
-    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+    with naming(plain):
+        plain.write_bytes(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+    with naming(zipped), zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(plain, PREDICTIONS_NAME)
     return plain, zipped
 

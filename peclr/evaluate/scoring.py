@@ -13,6 +13,7 @@ from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import JOINT_NAMES, WRIST
 from peclr.metrics.freihand import PCK_THRESHOLDS, align, freihand_scores, summarise_errors
 from peclr.metrics.pose import aligned_errors
+from peclr.options import naming
 
 Array = NDArray[np.float64]
 
@@ -93,7 +94,8 @@ def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
         about: what was scored, and how; goes into the JSON.
     """
     lines = [f"{name}: {value:f}\n" for name, value in evaluation.official.items()]
-    (folder / "scores.txt").write_text("".join(lines))
+    with naming(folder / "scores.txt"):
+        (folder / "scores.txt").write_text("".join(lines))
     content = {
         **about,
         "hands": len(evaluation.errors_mm),
@@ -106,7 +108,8 @@ def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
             **{name: curve.tolist() for name, curve in evaluation.pck.items()},
         },
     }
-    (folder / "scores.json").write_text(json.dumps(content, indent=2) + "\n")
+    with naming(folder / "scores.json"):
+        (folder / "scores.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
 def table(evaluation: Evaluation) -> str:

@@ -82,8 +82,18 @@ def load_network(
     """
     loaded = load_pose_net_weights(run)
     size = loaded.check_view_size(view_size)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = loaded.network.to(device).eval()
+    network = loaded.network.to(_usable(device)).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
     return TrainedNetwork(network, size, loaded.report.path)
+
+
+def _usable(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or CUDA where there is one; ValueError where there is no such device."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: a torch without CUDA
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {device}: there is no such device here: {reason}") from error
+    return torch.device(device)

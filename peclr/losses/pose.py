@@ -38,33 +38,32 @@ class PoseLoss(nn.Module):
     than one that is nearly right.
 
     Args:
-        keypoints_2d_weight: Of the error in px of the view; see `published_for` for views that are not 224 px.
+        keypoints_2d_weight: Of the error in px of the view. By default pixels count as if views were 224 px, for which
+            the weights are published, see `for_view_size`. Left at 1 for 48 px views of rendered hands, it cost 3 to
+            4 mm of EPE (experiments/results/finetune_recipe.json).
         depth_weight: Of the error in relative depth.
         root_weight: Of the error in root depth; 0 leaves the root to its closed form.
     """
 
-    def __init__(self, keypoints_2d_weight: float = 1.0, depth_weight: float = 5.0, root_weight: float = 1.0) -> None:
+    def __init__(
+        self, keypoints_2d_weight: float | None = None, depth_weight: float = 5.0, root_weight: float = 1.0
+    ) -> None:
         super().__init__()
-        weights = (keypoints_2d_weight, depth_weight, root_weight)
-        if min(weights) < 0:
-            raise ValueError(f"weights of the pose loss must not be negative, got {weights}")
-        self.keypoints_2d_weight = keypoints_2d_weight
+        self._relative_to_size = keypoints_2d_weight is None
+        self.keypoints_2d_weight = 1.0 if keypoints_2d_weight is None else keypoints_2d_weight
         self.depth_weight = depth_weight
         self.root_weight = root_weight
+        weights = (self.keypoints_2d_weight, depth_weight, root_weight)
+        if min(weights) < 0:
+            raise ValueError(f"weights of the pose loss must not be negative, got {weights}")
 
-    @classmethod
-    def published_for(cls, view_size: int) -> Self:
-        """The published weights, pixels counted as if views were 224 px.
-
-        Left at 1 for 48 px views of embedded hands, the weight of 2-D cost 3 to 4 mm of EPE: see
-        experiments/results/finetune_recipe.json.
-
-        Args:
-            view_size: side of the views, px.
-        """
+    def for_view_size(self, view_size: int) -> Self:
+        """This loss, its weight of pixels chosen for views of that side in px unless it was given."""
         if view_size < 1:
             raise ValueError(f"a view has at least one pixel, got view size {view_size}")
-        return cls(keypoints_2d_weight=PUBLISHED_VIEW_SIZE / view_size)
+        if self._relative_to_size:
+            self.keypoints_2d_weight = PUBLISHED_VIEW_SIZE / view_size
+        return self
 
     def forward(
         self,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from peclr.options import check_writable
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -37,6 +39,7 @@ def mine_main(arguments: list[str]) -> int:
             raise FileExistsError(f"{path} exists; nothing is overwritten")
         if not path.parent.is_dir():
             raise ValueError(f"{path}: {path.parent} is not a folder")
+        check_writable(path.parent)
     if options.neighbours < 1 or options.components < 1:
         raise ValueError(f"--neighbours {options.neighbours} --components {options.components}: expected at least 1")
 

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peclr.options import check_new_folder, check_writable
+
 if TYPE_CHECKING:
     from peclr.predict.annotations import Annotations
     from peclr.predict.inputs import Input
@@ -55,16 +57,18 @@ def predict_main(arguments: list[str]) -> int:
     from peclr.predict.outputs import OutputFolder, VideoFile
     from peclr.predict.predictor import HandPredictor
 
+    folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
+    check_new_folder(folder)
     inputs = find_inputs(options.inputs)
     annotations, notes = _annotations(options, inputs)
     video: VideoFile | None = None
     if options.video is not None:
         default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
+        check_writable(options.video.parent)
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
     search = CropSearch(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, *_assumptions(annotations), sep="\n")
-    folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
     with OutputFolder(folder, trained, options.overlay, options.sides, video) as outputs:
         status = _predict_all(HandPredictor(trained, search), inputs, annotations, outputs, options)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))

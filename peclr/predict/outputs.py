@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.inference.network import TrainedNetwork
+from peclr.options import check_new_folder, naming
 from peclr.predict.inputs import Input
 from peclr.predict.predictor import Predicted
 from peclr.predict.schema import FramePrediction, to_text
@@ -88,8 +89,7 @@ class OutputFolder:
         Raises:
             FileExistsError: there is something in the folder.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise FileExistsError(f"{folder} is not an empty folder; choose another for --out")
+        check_new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._trained, self._overlay, self._sides, self._video = trained, overlay, sides, video
@@ -121,7 +121,8 @@ class OutputFolder:
     def _write(self, predicted: Predicted) -> None:
         prediction, name = predicted.prediction, self._name(predicted.frame.input)
         still = prediction.frame is None
-        with _with_suffix(name, ".json" if still else ".jsonl").open("x" if still else "a", encoding="utf-8") as file:
+        path = _with_suffix(name, ".json" if still else ".jsonl")
+        with naming(path), path.open("x" if still else "a", encoding="utf-8") as file:
             file.write(to_text(prediction, self._trained.checkpoint, self._trained.view_size) + "\n")
         if (self._overlay and still) or self._video is not None:
             drawn = draw_prediction(predicted.image, prediction)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peclr.evaluate.command import CROPS
+from peclr.options import check_writable, naming
 
 if TYPE_CHECKING:  # `--help` must not import NumPy
     from peclr.report.discovery import Findings
@@ -36,6 +37,7 @@ def report_main(arguments: list[str]) -> int:
         raise ValueError(f"--out {out}: expected a name that ends in .html")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: the folder {out.parent} does not exist")
+    check_writable(out.parent)
     targets = [out, *(out.with_suffix(suffix) for suffix in _BESIDE)]
     taken = [target for target in targets if target.exists()]
     if taken and not options.force:
@@ -72,7 +74,8 @@ def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> N
     }
     for suffix, content in contents.items():
         target = out if suffix == ".html" else out.with_suffix(suffix)
-        target.write_text(content, encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
+        with naming(target):  # names of files may be any bytes
+            target.write_text(content, encoding="utf-8", errors="backslashreplace")
     print(text_table(groups, metrics) if groups else "no scores, only curves")
     print()
 

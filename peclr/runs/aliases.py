@@ -4,6 +4,8 @@ import sys
 from functools import cache
 from typing import Any, Final
 
+from peclr.options import check_unique_keys
+
 _DATA: Final = "peclr.data"
 # old class path, or old short name of a class → class path now
 CLASSES: Final[dict[str, str]] = {
@@ -52,12 +54,19 @@ def renewed_argument(word: str) -> str:
 
 
 def config_mode() -> str:
-    """The mode in which a parser of jsonargparse reads YAML with old names; registered by the call."""
+    """The mode in which a parser of jsonargparse reads YAML, with old names and no key twice; registered by the call."""
     import yaml
     from jsonargparse import get_loader, set_loader
 
     read = get_loader("yaml")
-    set_loader("peclr", lambda text: renewed(read(text)), (yaml.YAMLError,))
+
+    def strictly(text: str) -> Any:
+        content = read(text)
+        if isinstance(content, dict | list):
+            check_unique_keys(text)
+        return renewed(content)
+
+    set_loader("peclr", strictly, (yaml.YAMLError,))
     return "peclr"
 
 

@@ -14,6 +14,7 @@ import yaml
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import replace
 
+from peclr.options import load_yaml
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -174,7 +175,7 @@ def read_sweep(path: Path) -> Sweep:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a sweep's YAML, as experiments/sweeps holds")
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = load_yaml(path.read_text(encoding="utf-8"))
         return _read(path.stem, given)
     except (yaml.YAMLError, ValidationError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None

@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from peclr.geometry.joints import SCALE_BONE
+from peclr.options import naming
 from peclr.synthetic.arrays import Bytes
 from peclr.synthetic.renderer import VERSION_KINDS, VersionKind, compose, draw_hand
 from peclr.synthetic.scene import make_scene, paint_backdrop, sample_hand
@@ -268,7 +269,8 @@ def _write_jpeg(path: Path, picture: Bytes) -> None:
     written, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not written:
         raise RuntimeError(f"OpenCV could not encode {path}")
-    path.write_bytes(data.tobytes())
+    with naming(path):
+        path.write_bytes(data.tobytes())
 
 
 def _write_labels(root: Path, split: Split, labels: list[_Label]) -> None:
@@ -277,4 +279,5 @@ def _write_labels(root: Path, split: Split, labels: list[_Label]) -> None:
 
 
 def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content) + "\n")
+    with naming(path):
+        path.write_text(json.dumps(content) + "\n")

@@ -34,7 +34,7 @@ class FinetuneModule(pl.LightningModule):
             "Fine-Tuning can Distort Pretrained Features", ICLR 2022). BatchNorm statistics do not wait, and steps take
             as long as later ones. A frozen encoder waits to the end.
         view_size: side of the views, pixels: where an untrained network expects the hand.
-        loss: of the pose; by default with the published weights, pixels counted as if views were 224 px.
+        loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
         optimizer: any torch optimiser, called with parameter groups.
         lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step.
         weight_decay: on weights; biases and BatchNorm are exempt.
@@ -69,7 +69,7 @@ class FinetuneModule(pl.LightningModule):
             self.pose_net.freeze_encoder()
         self.head_first = head_first
         self.view_size = view_size
-        self.loss = loss or PoseLoss.published_for(view_size)
+        self.loss = (loss or PoseLoss()).for_view_size(view_size)
         self.optimizer_factory = optimizer
         self.lr_scaling = lr_scaling
         self.weight_decay = weight_decay
@@ -83,6 +83,9 @@ class FinetuneModule(pl.LightningModule):
         seen = getattr(getattr(self.trainer, "datamodule", None), "view_size", self.view_size)
         if seen != self.view_size:
             raise ValueError(f"model.view_size is {self.view_size} and data.view_size {seen}: expected the same")
+        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
+        if stage == "fit" and batch_size < 2 and next(self.pose_net.backend_model.parameters()).requires_grad:
+            raise ValueError(f"data.batch_size is {batch_size}: BatchNorm needs at least 2 images")
 
     def configure_model(self) -> None:
         """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""

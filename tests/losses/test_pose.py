@@ -63,11 +63,11 @@ def test_pixels_count_as_if_views_were_224_px() -> None:
     uv, depth, root = perfect(target)
     quarter = target[0] * torch.tensor([0.25, 0.25, 1.0])  # the same hands in views of 56 px
     large = PoseLoss()(uv + 8, depth - 0.1, root + 1, *target)
-    small = PoseLoss.published_for(56)(quarter[..., :2] + 2, depth - 0.1, root + 1, quarter, target[1])
+    small = PoseLoss().for_view_size(56)(quarter[..., :2] + 2, depth - 0.1, root + 1, quarter, target[1])
     torch.testing.assert_close(small.total, large.total)
-    torch.testing.assert_close(PoseLoss.published_for(224)(uv + 8, depth - 0.1, root + 1, *target), large)
+    torch.testing.assert_close(PoseLoss().for_view_size(224)(uv + 8, depth - 0.1, root + 1, *target), large)
     with pytest.raises(ValueError, match="view size 0"):
-        PoseLoss.published_for(0)
+        PoseLoss().for_view_size(0)
 
 
 def test_a_wild_root_depth_pulls_no_harder_than_a_near_one() -> None:

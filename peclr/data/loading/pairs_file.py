@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
+from peclr.options import naming
 
 FORMAT: Final = 1  # readers refuse others
 NOBODY: Final = -1  # where a hand has fewer neighbours than others
@@ -60,7 +61,8 @@ def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any
     np.savez(content, allow_pickle=False, **arrays)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_bytes(content.getvalue())
+        with naming(path):
+            partial.write_bytes(content.getvalue())
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)

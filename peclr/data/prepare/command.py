@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from peclr.data.prepare.doctor import Finding, Look, check_split, show
 from peclr.data.sources.layouts import DEPTHS, LAYOUTS, SPLITS, DataSet, prepared_kind, present_splits
+from peclr.options import check_writable
 
 if TYPE_CHECKING:  # annotations only
     from peclr.data.samples import HandSource
@@ -53,6 +54,9 @@ def _prepare(options: argparse.Namespace, split: str) -> int:
     crops = None if options.crops is None else options.crops / split
     if crops is not None and crops.exists():  # found out before the long part
         raise FileExistsError(f"{crops} exists; crops are written to a new folder")
+    for written in (options.root / "prepared", crops):
+        if written is not None:
+            check_writable(written)
     look = Look(options.images, options.workers, progress=True)
     findings = [*check_split(options.dataset, options.root, split, look, pack=True)]
     findings.append(

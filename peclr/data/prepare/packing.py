@@ -1,5 +1,6 @@
 """Labels of a data set, opened with all checks, and packed into memory-mapped arrays by `peclr prepare`."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from peclr.data.sources.packed_labels import (
     write_packed,
 )
 from peclr.data.sources.youtube3d_labels import MISSING, Split, frame_path, read_labels
+from peclr.options import naming
 
 if TYPE_CHECKING:  # imports torch
     from peclr.data.sources.freihand import FreiHAND
@@ -62,7 +64,11 @@ def pack_youtube3d(root: Path, split: Split, progress: bool = False) -> PackedAr
     with replacing(folder) as partial:
 
         def on_disk(shape: tuple[int, ...]) -> NDArray[np.float32]:
-            return np.lib.format.open_memmap(partial / "vertices.npy", "w+", np.float32, shape)
+            array = np.lib.format.open_memmap(partial / "vertices.npy", "w+", np.float32, shape)
+            if hasattr(os, "posix_fallocate"):  # a full disk would end the process by a signal when pages are written
+                with naming(partial / "vertices.npy"), (partial / "vertices.npy").open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, (partial / "vertices.npy").stat().st_size)
+            return array
 
         with _unchanged(root, [path]) as stamps:
             arrays = read_labels(path, on_disk, progress)

@@ -17,6 +17,7 @@ from peclr.data.sources.headers import chunks
 from peclr.data.sources.packed_labels import replacing, write_packed
 from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, view_from_image, warp
 from peclr.geometry.joints import NUM_JOINTS
+from peclr.options import naming
 
 # What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
 # widened by the largest scale, and the shift, which is twice the fraction in these units.
@@ -95,7 +96,8 @@ def _cut_all(
                 encoded, row = result
                 file = crop_file(folder, written)
                 file.parent.mkdir(exist_ok=True)
-                file.write_bytes(encoded)
+                with naming(file):
+                    file.write_bytes(encoded)
                 written += 1
                 yield index, row
             bar.update(len(chunk))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.headers import Header, read_header
+from peclr.options import naming
 
 # OpenCV turns pictures upright by their Exif tag, makes grey, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with grey.
@@ -127,7 +128,8 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     _, encoded = cv2.imencode(
         path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG_OPTIONS.get(path.suffix.lower(), [])
     )
-    path.write_bytes(encoded.tobytes())
+    with naming(path):
+        path.write_bytes(encoded.tobytes())
 
 
 def is_utf8(path: str | Path) -> bool:

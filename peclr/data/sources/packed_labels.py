@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
+from peclr.options import naming
 
 Array = NDArray[Any]
 
@@ -211,7 +212,8 @@ def write_packed(
     for name, array in arrays.items():
         path = folder / f"{name}.npy"
         if not path.exists():
-            np.save(path, array, allow_pickle=False)
+            with naming(path):
+                np.save(path, array, allow_pickle=False)
         stamps[name] = {
             "dtype": array.dtype.str,
             "shape": list(array.shape),
@@ -225,7 +227,8 @@ def write_packed(
         "arrays": stamps,
         "facts": dict(facts),
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    with naming(folder / MANIFEST):
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

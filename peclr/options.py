@@ -1,0 +1,115 @@
+"""What every command does with its options before it works: user paths, outputs, YAML, errors of constructors."""
+
+import argparse
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def expand_words(words: Sequence[str]) -> list[str]:
+    """Words of a command line with ~ expanded, also where a shell leaves it: in --option=~/folder."""
+    split = [word.partition("=") if word.startswith("-") else ("", "", word) for word in words]
+    return [name + equals + _expanded(value) for name, equals, value in split]
+
+
+def expand_values(value: Any) -> Any:
+    """A parsed config whose strings and paths have ~ expanded, in place; nothing but a path starts with one."""
+    if isinstance(value, str | Path):
+        return type(value)(_expanded(str(value)))
+    if isinstance(value, list):
+        return [expand_values(one) for one in value]
+    if isinstance(value, dict | argparse.Namespace):
+        inside = value if isinstance(value, dict) else vars(value)
+        inside.update({key: expand_values(one) for key, one in inside.items()})
+    return value
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(path)  # noqa: PTH111 (pathlib's fails where there is no such user, and changes other text)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Refuse an output folder that is not empty or could not be written, while nothing has been computed."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not an empty folder; choose another by --out")
+    check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder, there already or not, in which no file can be made; leaves nothing behind."""
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written to: {error.strerror}", str(folder)) from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in errors of writing it: on a full disk the system does not, and NumPy not even the error."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        reason = error.strerror or f"could not be written whole, the disk may be full ({error})"
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
+
+
+def load_yaml(text: str) -> Any:
+    """The content of a YAML text; errors as `check_unique_keys` and yaml.safe_load."""
+    import yaml
+
+    check_unique_keys(text)
+    return yaml.safe_load(text)
+
+
+def check_unique_keys(text: str) -> None:
+    """Refuse a key that a mapping holds twice, of which YAML's readers keep the last; yaml.YAMLError names its line."""
+    import yaml
+
+    waiting = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, inside in node.value:
+                line, name = key.start_mark.line + 1, str(key.value)
+                if name in lines:
+                    raise yaml.YAMLError(f"line {line}: the key {name!r} is there already, on line {lines[name]}")
+                lines[name] = line
+                waiting.append(inside)
+
+
+@contextmanager
+def own_errors(parser: Any) -> Iterator[None]:
+    """Raise the error of a constructor as it is: jsonargparse buries it among those of all the types that it tried.
+
+    Args:
+        parser: of jsonargparse, which constructs inside the `with`.
+    """
+    raised: list[Exception] = []
+
+    def construct(made: type, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return made(*args, **kwargs)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    parser.add_instantiator(construct, object)
+    try:
+        yield
+    except ValueError as error:
+        raise (raised or [error])[-1] from None
