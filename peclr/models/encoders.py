@@ -1,6 +1,8 @@
-"""Image encoders: torchvision's ResNets without their classifier, at any width."""
+"""Image encoders: what all have in common, and torchvision's ResNets without their classifier, at any width."""
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -28,7 +30,29 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class ResNetEncoder(ResNet):  # type: ignore[misc]  # torchvision ships no types
+class Encoder(nn.Module, ABC):
+    """From images to one feature vector each.
+
+    Attributes:
+        feature_dim: numbers per image that `forward` returns.
+        mean: of the input, RGB in 0…1, which `normalize` subtracts.
+        std: what `normalize` divides by afterwards.
+    """
+
+    feature_dim: int
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode normalized images (B, 3, S, S) as (B, feature_dim)."""
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Take uint8 RGB images (…, 3, S, S) to what `forward` expects, on their device."""
+        return normalise_images(images, self.mean, self.std)
+
+
+class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships no types
     """A ResNet from images to pooled features; its state dict is torchvision's without `fc`.
 
     Args:
@@ -43,6 +67,19 @@ class ResNetEncoder(ResNet):  # type: ignore[misc]  # torchvision ships no types
         width: the multiplier after rounding.
         feature_dim: numbers per image that `forward` returns.
     """
+
+    # torchvision's layers, untyped as it is; `fc` is there in a pose network alone, which puts its head here
+    conv1: Any
+    bn1: Any
+    relu: Any
+    maxpool: Any
+    layer1: Any
+    layer2: Any
+    layer3: Any
+    layer4: Any
+    avgpool: Any
+    fc: Any
+    _make_layer: Any
 
     def __init__(self, name: ResNetName = "resnet50", width: float = 1.0, weights: str | None = None) -> None:
         check_resnet_name(name)
@@ -115,21 +152,25 @@ def stem_channels(width: float) -> int:
     return max(_MIN_STEM_CHANNELS, round(STEM_CHANNELS * width))
 
 
-def normalise_images(images: Tensor) -> Tensor:
+def normalise_images(
+    images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> Tensor:
     """Take images from bytes to what an encoder expects, on their device and in their memory format.
 
     Args:
         images: (…, 3, H, W), uint8, RGB.
+        mean: RGB in 0…1, subtracted; by default that of ImageNet.
+        std: what is divided by afterwards.
 
     Returns:
-        (…, 3, H, W), float32, zero mean and unit variance over ImageNet.
+        (…, 3, H, W), float32.
     """
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         raise ValueError(f"expected uint8 images (…, 3, H, W), got {images.dtype} {tuple(images.shape)}")
-    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGENET_STD, device=images.device).view(3, 1, 1)
+    center = torch.tensor(mean, device=images.device).view(3, 1, 1)
+    spread = torch.tensor(std, device=images.device).view(3, 1, 1)
     # (x / 255 − mean) / std as one multiplication and one addition, in place on the float copy
-    return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+    return images.float().mul_(1 / (255 * spread)).sub_(center / spread)
 
 
 def _find_weights(name: ResNetName, weights: str) -> WeightsEnum:

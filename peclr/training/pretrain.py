@@ -13,7 +13,7 @@ from torch import Tensor
 from peclr.collectives import gather, pairs_per_process
 from peclr.data.samples import PairedViewBatch
 from peclr.losses.objectives import Objective
-from peclr.models.encoders import ResNetEncoder, normalise_images
+from peclr.models.encoders import Encoder
 from peclr.models.heads import ProjectionHead
 from peclr.runs.about import KEY, About, config_of
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
@@ -29,7 +29,7 @@ class PretrainModule(pl.LightningModule):
     view's rotation and translation. Both get the same batch.
 
     Args:
-        encoder: the ResNet to train; what is kept afterwards.
+        encoder: the network to train; what is kept afterwards.
         objective: the loss of projections and of the geometry of their views.
         optimizer: any torch optimiser, called with parameter groups.
         lars: wrap the optimiser in LARS, as published.
@@ -48,7 +48,7 @@ class PretrainModule(pl.LightningModule):
 
     def __init__(
         self,
-        encoder: ResNetEncoder,
+        encoder: Encoder,
         objective: Objective,
         optimizer: OptimizerCallable = torch.optim.Adam,
         lars: bool = True,
@@ -64,7 +64,8 @@ class PretrainModule(pl.LightningModule):
             raise ValueError(f"BatchNorm needs a micro_batch of at least 2 pairs, got {micro_batch}")
         super().__init__()
         # convolutions run faster with channels last, on CPU in bf16 and on tensor cores alike
-        self.encoder = encoder.to(memory_format=torch.channels_last)
+        self.encoder: Any = encoder  # an `Encoder`, whose layers its users know
+        self.encoder.to(memory_format=torch.channels_last)
         self.projection_head = ProjectionHead(encoder.feature_dim, projection_hidden, projection_features)
         self.objective = objective
         self.optimizer_factory = optimizer
@@ -93,7 +94,7 @@ class PretrainModule(pl.LightningModule):
 
     def _project(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """Projections (B, 2, D) of views (B, 2, 3, S, S), and the features (B, 2, F) that they are made from."""
-        images = normalise_images(views.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        images = self.encoder.normalize(views.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         features = self.encoder(images)
         return self.projection_head(features).unflatten(0, (-1, 2)), features.unflatten(0, (-1, 2))
 
@@ -145,7 +146,7 @@ class PretrainModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say what it is."""
         view_size = getattr(getattr(self.trainer, "datamodule", None), "view_size", None)
-        encoder, objective = self.encoder.config(), config_of(self.objective)
+        encoder, objective = config_of(self.encoder), config_of(self.objective)
         about = About(kind="pretrain", encoder=encoder, objective=objective, view_size=view_size)
         checkpoint[KEY] = about.as_dict()
 
