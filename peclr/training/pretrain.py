@@ -65,7 +65,7 @@ class PretrainModule(pl.LightningModule):
         super().__init__()
         # convolutions run faster with channels last, on CPU in bf16 and on tensor cores alike
         self.encoder: Any = encoder  # an `Encoder`, whose layers its users know
-        self.encoder.to(memory_format=torch.channels_last)
+        self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         self.projection_head = ProjectionHead(encoder.feature_dim, projection_hidden, projection_features)
         self.objective = objective
         self.optimizer_factory = optimizer
