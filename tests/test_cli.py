@@ -244,7 +244,7 @@ NESTED = [
 @pytest.mark.parametrize(("owner", "name"), NESTED)
 def test_overriding_one_value_of_a_default_leaves_its_neighbours(owner: type, name: str) -> None:
     parser = ArgumentParser()
-    skip: set[str | int] = {*inspect.signature(owner).parameters} - {name}
+    skip: set[str | int] = {other for other in inspect.signature(owner).parameters if other != name}
     parser.add_class_arguments(owner, skip=skip)
 
     def effective(*words: str) -> dict[str, Any]:
