@@ -83,7 +83,7 @@ class Bar:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f} % {bar:20} {desc}", leave=False)
+        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f} % {bar:20} {desc}", leave=False, dynamic_ncols=True)
         # a file or a pipe gets lines, but few
         self._seconds, self._shown = 1.0 if sys.stderr.isatty() else 20.0, -1e9
 
