@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 SEED ?= 0
 DATA ?= data/freihand
-# when targets run, not when this file is read: the newest demo may be made by the same call
-FINISHED = $(lastword $(sort $(wildcard runs/demo/*/demo.json)))
-REPORTED = $(or $(RUN),$(patsubst %/demo.json,%,$(FINISHED)),$(error nothing to report on: `make demo` first, or give RUN=folder))
+# when targets run, not when this file is read: the demo may be made by the same call
+FINISHED = $(patsubst %/,%,$(dir $(wildcard runs/rendered/demo/results.json)))
+REPORTED = $(or $(RUN),$(FINISHED),$(error nothing to report on: `make demo` first, or give RUN=folder))
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
@@ -24,8 +24,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup  ## Render hands, pre-train with SimCLR and PeCLR, compare (≤ 10 minutes on 2 cores; SEED=0)
-	$(BIN)/python -m experiments.demo.run --seed $(SEED)
+demo: setup  ## Render hands, pre-train with SimCLR and PeCLR, compare (≤ 10 minutes on 2 cores; SEED=0; again, to go on)
+	$(BIN)/python -m experiments.rendered.run demo --seeds $(SEED)
 
 test: setup  ## Run the tests
 	$(BIN)/python -m pytest --numprocesses 2
@@ -52,7 +52,7 @@ finetune: setup  ## Fine-tune on labelled FreiHAND (DATA=path WEIGHTS=pre-traini
 evaluate: setup  ## Score a fine-tuned run as the FreiHAND leaderboard does (DATA=path RUN=folder or checkpoint)
 	$(BIN)/python -m peclr evaluate $(RUN) --data $(DATA)
 
-report: setup  ## One page of tables, curves and hands to turn (RUN=folder; default: the newest demo)
+report: setup  ## One page of tables, curves and hands to turn (RUN=folder; default: the demo)
 	$(BIN)/python -m peclr report $(REPORTED) --evaluate keypoints --force --out $(REPORTED)/report.html
 
 browser:  ## Install Debian's chromium, in which a test opens the report (needs root or sudo)

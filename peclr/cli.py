@@ -29,6 +29,7 @@ from peclr.runs.layout import read_run_config
 from peclr.runs.resuming import check_fit
 from peclr.tracking import artifacts, loggers, online_probe, pictures
 from peclr.training import FinetuneModule, PretrainModule, callbacks
+from peclr.training.precision import say_if_bf16_is_slow
 
 CONFIG_NAME = "config.yaml"
 # a config may name the classes of modules that are loaded without their modules
@@ -173,7 +174,8 @@ class PeclrCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs, callbacks=wanted)
 
     def before_fit(self) -> None:
-        """Compare a checkpoint to be resumed from with the run that resumes it."""
+        """Compare a checkpoint to be resumed from with the run that resumes it; say what makes the run slow."""
+        say_if_bf16_is_slow(self.trainer)
         config = self.config[str(self.subcommand)]
         if not config.get("ckpt_path"):
             return

@@ -1,4 +1,4 @@
-"""Measures how well `peclr predict` finds hands without a box, on embedded hands near the middle and anywhere."""
+"""Measures how well `peclr predict` finds hands without a box, on rendered hands near the middle and anywhere."""
 
 import argparse
 import json
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print one row of JSON for each way to look."""
     parser = argparse.ArgumentParser(prog="python -m experiments.measurements.find_hands", description=__doc__)
     parser.add_argument("run", type=Path, help="a fine-tuning run's folder")
-    parser.add_argument("--hands", type=Path, required=True, help="embedded hands: their evaluation split is used")
+    parser.add_argument("--hands", type=Path, required=True, help="rendered hands: their evaluation split is used")
     parser.add_argument("--count", type=int, default=200)
     options = parser.parse_args(arguments)
     trained = load_network(options.run)

@@ -1,23 +1,35 @@
-"""The work of an embedded experiment, one function per job; a job that is done already is not done again."""
+"""The work of an experiment on rendered hands, one function per task; what is done already is not done again."""
 
 import json
+import logging
 import shutil
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
-from experiments.jobs import LAST, encode_hands, fine_tune, run_peclr
-from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, Arm, Size
+from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, Arm, Size, Suite
+from experiments.rendered.progress import COUNTED, Row, Task, steps_of
+from peclr.__main__ import main as peclr
 from peclr.checkpoints import load_encoder
-from peclr.metrics.probe import ridge_probe
-from peclr.models.encoders import ResNetEncoder
+from peclr.data.datamodules import LabelledHandDataModule
+from peclr.data.samples import LabelledBatch
+from peclr.geometry.joints import WRIST
+from peclr.metrics.probe import EncodedHands, ridge_probe
+from peclr.models.encoders import ResNetEncoder, normalise_images
+from peclr.runs.folder import newest_checkpoint
 
-Row = dict[str, Any]
-
+LAST = Path("checkpoints", "last.ckpt")
 _PAIRS = "{pairs}"  # in an arm's overrides: the file of similar hands
+_TIMED = 8  # steps
 
 
 @dataclass(frozen=True)
@@ -44,22 +56,132 @@ class Job:
         return self.out / f"seed{self.seed}" / self.arm.folder
 
     @property
-    def weights(self) -> Path | None:
-        """The pre-trained checkpoint."""
-        return None if self.arm.name == SCRATCH else self.folder / "pretrain" / LAST
+    def pretrain_run(self) -> Path:
+        """The run of pre-training, which arms share that differ in fine-tuning alone."""
+        return (self.folder if self.arm.stage == "pretrain" else self.folder.with_name("shared")) / "pretrain"
 
     @property
-    def overrides(self) -> list[str]:
-        """What the arm changes in `pretrain.yaml`."""
-        return [override.replace(_PAIRS, str(pairs_of(self.hands))) for override in self.arm.overrides]
+    def weights(self) -> Path | None:
+        """The pre-trained checkpoint."""
+        return None if self.arm.name == SCRATCH else self.pretrain_run / LAST
 
-    def say(self, text: str) -> None:
-        """Tell what is done."""
-        print(f"seed {self.seed}  {self.arm.name:<36}  {text}", flush=True)
+    @property
+    def pretrain_steps(self) -> int:
+        """As many as the size has, unless the arm says otherwise."""
+        option = "--trainer.max_steps="
+        given = [word for word in self.overrides("pretrain") if word.startswith(option)]
+        return int(given[-1].removeprefix(option)) if given else self.size.pretrain_steps
+
+    def overrides(self, stage: str) -> list[str]:
+        """What the arm changes in a stage's config."""
+        pairs = str(pairs_of(self.hands))
+        return [word.replace(_PAIRS, pairs) for word in self.arm.overrides if self.arm.stage == stage]
+
+    def options(self, config: Path, view: Sequence[str] = ()) -> list[str]:
+        """Options of `peclr fit` that pre-training and fine-tuning share."""
+        size, encoder = self.size, "--model.init_args.encoder.init_args"
+        return [
+            f"--config={config}",
+            f"--seed_everything={self.seed}",
+            f"--data.seed={self.seed}",
+            *(f"--{part}.view_size={size.view_px}" for part in ("data", *view)),
+            f"--data.num_workers={size.workers}",
+            f"{encoder}.name={size.encoder}",
+            f"{encoder}.width={size.width}",
+            *(f"--trainer.{key}={value}" for key, value in size.trainer.items()),
+        ]
+
+    def pretraining(self) -> list[str]:
+        """Options of pre-training: what all arms share, and what this one changes."""
+        size = self.size
+        images = size.versions if "--data.pairing=same_image" in self.overrides("pretrain") else 1
+        return [
+            *self.options(PRETRAIN),
+            f"--data.sources.init_args.root={self.hands}",
+            f"--data.batch_size={size.pretrain_batch}",
+            f"--model.init_args.warmup_epochs={size.warmup_steps / (size.train * images // size.pretrain_batch)}",
+            f"--trainer.max_steps={size.pretrain_steps}",
+            *self.overrides("pretrain"),
+        ]
+
+    def finetuning(self, labels: int, schedule: str) -> list[str]:
+        """Options of fine-tuning and of scoring it, but for the weights."""
+        return [
+            *self.options(FINETUNE, view=["model"]),
+            f"--data.root={self.hands}",
+            f"--data.batch_size={self.size.finetune_batch}",
+            f"--data.num_labels={labels}",
+            f"--trainer.max_steps={self.size.finetune_steps[schedule]}",
+        ]
 
     def row(self, protocol: str, labels: int, scores: dict[str, float]) -> Row:
         """A row of the results."""
         return {"protocol": protocol, "weights": self.arm.name, "labels": labels, "seed": self.seed, **scores}
+
+
+def stages_of(suite: Suite, jobs: Sequence[Job]) -> list[list[Task]]:
+    """What the arms of a suite have to do with one seed: pre-training first."""
+    pretraining: dict[Path, Task] = {}
+    then = []
+    for job in jobs:
+        title = f"{job.arm.name} (seed {job.seed})"
+        if job.weights is not None:
+            run, steps = job.pretrain_run, job.pretrain_steps
+            pretraining.setdefault(
+                run, Task(title, "pretrain", steps, run, partial(_pretrained, job), partial(pretrain, job))
+            )
+        if not suite.probe_labels:
+            continue
+        # a forward pass is a third of a step
+        images = job.size.versions * max(labels or job.size.train for labels in suite.probe_labels)
+        steps = (images + job.size.evaluation) // (6 * job.size.pretrain_batch)
+        done = job.folder / "probe.json"
+        work = partial(probe, job, suite.probe_labels)
+        then.append(Task(f"{title} probed", "pretrain", steps, done, partial(_read, done), work))
+    for schedule, steps in jobs[0].size.finetune_steps.items():
+        for labels in suite.finetune_labels:
+            for job in jobs:
+                if job.arm.name in suite.finetune_arms:
+                    title = f"{job.arm.name} (seed {job.seed}) fine-tuned on {labels} labels, {schedule}"
+                    run = _finetune_run(job, labels, schedule)
+                    done, work = run.with_suffix(".json"), partial(finetune, job, labels, schedule, suite.score)
+                    then.append(Task(title, "finetune", steps, run, partial(_read, done), work))
+    return [list(pretraining.values()), then]
+
+
+def timed(pool: Executor, jobs: Sequence[Job], suite: Suite, stages: Sequence[Sequence[Task]]) -> dict[str, float]:
+    """Seconds of a step by kind, of kinds that are much of the work, and of a run's start: timed as they will run."""
+    todo = [task for stage in stages for task in stage if task.done() is None]
+    long = {kind for kind in ("pretrain", "finetune") if sum(t.steps for t in todo if t.kind == kind) > 20 * _TIMED}
+    job = next((job for job in jobs if job.weights is not None), jobs[0])
+    options = {"pretrain": job.pretraining()}
+    if suite.finetune_labels:
+        options["finetune"] = job.finetuning(suite.finetune_labels[0], next(iter(job.size.finetune_steps)))
+    running = {kind: pool.submit(_seconds, options[kind]) for kind in sorted(long)}
+    pace = {}
+    for kind, future in running.items():
+        pace["start"], pace[kind] = future.result()
+    return pace
+
+
+def _seconds(options: Sequence[str]) -> tuple[float, float]:
+    """Of all that is no step, and of a step, in a short run."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder, "run")
+        run_peclr(["fit", *options, f"--trainer.max_steps={_TIMED}", f"--run_dir={run}", COUNTED])
+        step = steps_of(run)[1] or 0.0
+    return time.perf_counter() - started - _TIMED * step, step
+
+
+def run_peclr(arguments: Sequence[str]) -> None:
+    """Run one `peclr` command quietly in this process, on one thread; failure raises."""
+    torch.set_num_threads(1)
+    for name in ("pytorch_lightning", "lightning_fabric"):  # what they say of each run would bury the comparison
+        logging.getLogger(name).setLevel(logging.ERROR)
+    status = peclr(arguments)
+    if status:
+        raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
 
 
 def pairs_of(hands: Path) -> Path:
@@ -74,125 +196,97 @@ def mine(arms: Iterable[Arm], hands: Path) -> None:
         run_peclr(["mine", str(hands), f"--out={pairs_of(hands)}"])
 
 
-def _trainer(size: Size) -> list[str]:
-    return [f"--trainer.{key}={value}" for key, value in size.trainer.items()]
+def _pretrained(job: Job) -> list[Row] | None:
+    """No rows, if it is done."""
+    results = job.pretrain_run / "results.json"
+    done = results.exists() and json.loads(results.read_text())["step"] == job.pretrain_steps
+    return [] if done else None
 
 
-def _encoder_options(size: Size) -> list[str]:
-    options = "--model.init_args.encoder.init_args"
-    return [f"{options}.name={size.encoder}", f"{options}.width={size.width}"]
-
-
-def pretrain(job: Job) -> None:
-    """Pre-train, or go on where it was interrupted, or see that it is done."""
-    if job.weights is None:
-        return
-    run = job.folder / "pretrain"
-    results = run / "results.json"
-    if results.exists() and json.loads(results.read_text())["step"] == pretrain_steps(job):
-        return
-    resume = [f"--ckpt_path={run / LAST}"] if (run / LAST).exists() else []
-    if run.exists() and not resume:
+def pretrain(job: Job) -> list[Row]:
+    """Pre-train, or go on where it was interrupted."""
+    run = job.pretrain_run
+    last = newest_checkpoint(run)
+    if run.exists() and last is None:
         shutil.rmtree(run)  # interrupted before there was anything to go on from
-    run_peclr(["fit", *pretraining(job), f"--run_dir={run}", *resume])
-    job.say("pre-trained")
-
-
-def pretrain_steps(job: Job) -> int:
-    """How many optimiser steps: as of the size, unless the arm says otherwise."""
-    option = "--trainer.max_steps="
-    return int(next(given for given in reversed(pretraining(job)) if given.startswith(option)).removeprefix(option))
-
-
-def pretraining(job: Job) -> list[str]:
-    """Options of `peclr fit`: what all arms share, and what this one changes."""
-    size = job.size
-    pictures = size.versions if "--data.pairing=same_image" in job.arm.overrides else 1
-    steps_per_epoch = size.train * pictures // size.pretrain_batch
-    return [
-        f"--config={PRETRAIN}",
-        f"--seed_everything={job.seed}",
-        f"--data.seed={job.seed}",
-        f"--data.sources.init_args.root={job.hands}",
-        f"--data.view_size={size.view_px}",
-        f"--data.batch_size={size.pretrain_batch}",
-        f"--data.num_workers={size.workers}",
-        f"--model.init_args.warmup_epochs={size.warmup_steps / steps_per_epoch}",
-        f"--trainer.max_steps={size.pretrain_steps}",
-        *_encoder_options(size),
-        *_trainer(size),
-        *job.overrides,
-    ]
+    resume = [] if last is None else [f"--ckpt_path={last}"]
+    run_peclr(["fit", *job.pretraining(), f"--run_dir={run}", COUNTED, *resume])
+    return []
 
 
 def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     """Ridge probes on the frozen encoder, one for each label count that there are hands for."""
-    done = job.folder / "probe.json"
-    if done.exists():
-        rows: list[Row] = json.loads(done.read_text())
-        return rows
     torch.set_num_threads(1)
-    encoder = _encoder(job)
-    if torch.cuda.is_available():
-        encoder.cuda()
+    torch.manual_seed(job.seed)
+    scratch = ResNetEncoder(job.size.encoder, width=job.size.width)
+    encoder = scratch if job.weights is None else load_encoder(job.weights)
     most = max(labels or job.size.train for labels in label_counts)
     # some hands are held out: of the others, all that there are, unless a half is enough
-    limit = most if most <= job.size.train // 2 else None
-    train, val, test = encode_hands(encoder, job.hands, job.size.view_px, job.seed, limit)
-    hands = len(train.features) // job.size.versions  # the pictures of a hand are one after the other
+    train, val, test = encode_hands(encoder, job, most if most <= job.size.train // 2 else None)
+    hands = len(train.features) // job.size.versions  # the images of a hand are one after the other
     rows = []
-    for labels in label_counts:
-        count = hands if labels is None else labels
-        if count > hands:
-            continue
-        scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
-        rows.append(job.row("frozen probe", count, scores))
-    _write(done, rows)
-    job.say("probed")
-    return rows
+    for count in (hands if labels is None else labels for labels in label_counts):
+        if count <= hands:
+            scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
+            rows.append(job.row("frozen probe", count, scores))
+    return _written(job.folder / "probe.json", rows)
 
 
-def _encoder(job: Job) -> ResNetEncoder:
-    if job.weights is not None:
-        return load_encoder(job.weights)
-    torch.manual_seed(job.seed)
-    return ResNetEncoder(job.size.encoder, width=job.size.width)
+def encode_hands(encoder: nn.Module, job: Job, num_labels: int | None) -> tuple[EncodedHands, ...]:
+    """Encode hands to fit a probe on, to choose by, and to score, all seen as those of the evaluation split are."""
+    still: dict[str, Any] = {"geometry": None, "photometric": None, "border": "reflect", "seed": job.seed}
+    data = LabelledHandDataModule(job.hands, job.size.view_px, num_labels=num_labels, **still)
+    data.setup("fit")
+    data.setup("test")
+    assert data.val_set is not None  # some hands are held out by default
+    encoder.to("cuda" if torch.cuda.is_available() else "cpu")
+    splits = (data.train_set, data.val_set, data.test_set)
+    return tuple(encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
 
 
-def finetune(job: Job, labels: int, schedule: str) -> list[Row]:
-    """Fine-tune end to end on `labels` hands and score on the evaluation hands."""
-    run, size = job.folder / f"finetune-{schedule}-{labels}", job.size
-    done = run.with_suffix(".json")
-    if done.exists():
-        rows: list[Row] = json.loads(done.read_text())
-        return rows
+@torch.no_grad()
+def encode(encoder: nn.Module, loader: Iterable[LabelledBatch]) -> EncodedHands:
+    """Run an encoder, normalized images (B, 3, S, S) to features (B, F), over labeled hands in a fixed order."""
+    device, was_training = next(encoder.parameters()).device, encoder.training
+    encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
+    features, joints_2d, joints_3d = [], [], []
+    for batch in loader:
+        images = normalise_images(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
+        features.append(encoder(images).float().cpu())
+        joints_2d.append(batch["joints_25d"][..., :2])
+        joints_3d.append(batch["joints_3d"] - batch["joints_3d"][:, WRIST : WRIST + 1])
+    encoder.train(was_training)
+    return EncodedHands(torch.cat(features), torch.cat(joints_2d), torch.cat(joints_3d))
+
+
+def _finetune_run(job: Job, labels: int, schedule: str) -> Path:
+    return job.folder / f"finetune-{schedule}-{labels}"
+
+
+def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "validate"]) -> list[Row]:
+    """Fine-tune end to end on `labels` hands and score on the evaluation hands, or on validation hands."""
+    run, options = _finetune_run(job, labels, schedule), job.finetuning(labels, schedule)
     if run.exists():
         shutil.rmtree(run)  # cheaper to repeat than to resume
-    shared = [
-        f"--config={FINETUNE}",
-        f"--seed_everything={job.seed}",
-        f"--data.seed={job.seed}",
-        f"--data.root={job.hands}",
-        f"--data.num_labels={labels}",
-        f"--data.view_size={size.view_px}",
-        f"--data.batch_size={size.finetune_batch}",
-        f"--data.num_workers={size.workers}",
-        f"--model.view_size={size.view_px}",
-        f"--trainer.max_steps={size.finetune_steps[schedule]}",
-        *_encoder_options(size),
-        *_trainer(size),
-    ]
     weights = [] if job.weights is None else [f"--model.weights={job.weights}", f"--model.head_first={HEAD_FIRST}"]
-    scores = fine_tune(shared, run, weights)
-    rows = [job.row(f"fine-tuned, {schedule}", labels, scores)]
-    _write(done, rows)
-    job.say(f"fine-tuned on {labels} labels, {schedule}")
+    run_peclr(["fit", *options, *weights, COUNTED, *job.overrides("finetune"), f"--run_dir={run}"])
+    scored = [f"--ckpt_path={run / LAST}", f"--run_dir={run / score}", "--trainer.limit_val_batches=1.0"]
+    run_peclr([score, *options, "--verbose=false", *scored])
+    metrics: dict[str, float] = json.loads((run / score / "results.json").read_text())["metrics"]
+    split = {"validate": "val/", "test": "test/"}[score]
+    scores = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
+    return _written(run.with_suffix(".json"), [job.row(f"fine-tuned, {schedule}", labels, scores)])
+
+
+def _read(path: Path) -> list[Row] | None:
+    rows: list[Row] | None = json.loads(path.read_text()) if path.exists() else None
     return rows
 
 
-def _write(path: Path, rows: list[Row]) -> None:
-    """Whole or not at all: what is there counts as done."""
+def _written(path: Path, rows: list[Row]) -> list[Row]:
+    """The rows, which are in the file whole or not at all: what is there counts as done."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rows, indent=2) + "\n")
-    partial.replace(path)
+    partial_file = path.with_suffix(".partial")
+    partial_file.write_text(json.dumps(rows, indent=2) + "\n")
+    partial_file.replace(path)
+    return rows

@@ -1,6 +1,6 @@
 """Why backgrounds matter, in one picture: whose features are nearest, in each model's eyes.
 
-`python -m experiments.rendered.neighbours runs/embedded/benchmark-cpu` after the benchmark has run, or some arms of it.
+`python -m experiments.rendered.neighbours runs/rendered/benchmark-cpu` after the benchmark has run, or some arms of it.
 """
 
 import argparse
@@ -10,15 +10,14 @@ from pathlib import Path
 from textwrap import fill
 
 import matplotlib as mpl
-import numpy as np
 import torch
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Subset
 
-from experiments.jobs import LAST, encode
+from experiments.rendered.figure import Image, strip
+from experiments.rendered.jobs import LAST, encode
 from experiments.rendered.plan import SCRATCH, SIZES, Arm, Size, read_suite
 from experiments.rendered.run import make_hands
 from peclr.checkpoints import load_encoder
@@ -26,8 +25,6 @@ from peclr.data.datasets import LabelledHandDataset
 from peclr.data.samples import LabelledBatch
 from peclr.data.sources.freihand import FreiHAND
 from peclr.metrics.probe import EncodedHands
-
-Picture = NDArray[np.uint8]
 
 GALLERY_HANDS = 1000
 SHOWN = 8
@@ -52,7 +49,7 @@ def nearest(hands: EncodedHands, queries: Tensor, versions: int) -> Tensor:
     return cosines.masked_fill(same_hand, -torch.inf).argmax(dim=1)
 
 
-def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabelledBatch], list[Picture]]:
+def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabelledBatch], list[Image]]:
     """The pictures of the first training hands, those of a hand after each other: batches, and views to show."""
     source = FreiHAND(hands)
     order = [image for hand in range(min(GALLERY_HANDS, source.num_hands)) for image in source.versions_of(hand)]
@@ -62,34 +59,13 @@ def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabelledBatch], list[Pi
     return DataLoader(Subset(dataset, order), batch_size=250), views  # type: ignore[arg-type]  # items become batches
 
 
-def draw(rows: dict[str, tuple[list[Picture], list[str]]], title: str, out: Path) -> None:
-    """One row of pictures with captions per model, the queries first."""
-    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
-        figure = Figure(figsize=(10, 1.2 * len(rows) + 0.55))
-        axes = figure.subplots(len(rows), SHOWN, squeeze=False)
-        figure.subplots_adjust(
-            left=0.19, right=0.995, top=1 - 0.42 / figure.get_figheight(), bottom=0.03, wspace=0.04, hspace=0.17
-        )
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        for line, (name, (pictures, captions)) in zip(axes, rows.items(), strict=True):
-            for axis, picture, caption in zip(line, pictures, captions, strict=True):
-                axis.imshow(picture)
-                axis.set(xticks=[], yticks=[])
-                axis.set_xlabel(caption, fontsize=8, labelpad=2)
-                axis.spines[:].set_visible(False)
-            line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        figure.savefig(out)
-
-
 def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
     """Draw `out/neighbours.png`; returns the mean pose distance (mm) of the nearest neighbours by model."""
     loader, views = gallery(make_hands(size), size)
     # the last version of each hand: not the green screen, where there is one
     queries = torch.arange(size.versions - 1, len(views), size.versions)
     shown = queries[:: max(1, len(queries) // SHOWN)][:SHOWN].contiguous()
-    rows: dict[str, tuple[list[Picture], list[str]]] = {
-        "query": ([views[int(query)] for query in shown], [""] * len(shown))
-    }
+    rows, captions = {"query": [views[int(query)] for query in shown]}, {}
     means: dict[str, float] = {}
     for arm in arms:
         hands = encode(load_encoder(out / "seed0" / arm.folder / "pretrain" / LAST), loader)
@@ -102,14 +78,15 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
             means["most similar pose"] = float(distances.masked_fill(same_hand, torch.inf).amin(dim=1).mean())
         means[arm.name] = float(of_found.mean())
         positions = torch.searchsorted(queries, shown)
-        pictures = [views[int(index)] for index in found[positions]]
-        captions = [f"{float(of_found[position]):.0f} mm" for position in positions]
-        rows[f"{fill(arm.name, 24)}\nmean {means[arm.name]:.0f} mm"] = (pictures, captions)
-    draw(
-        rows,
-        "Nearest other hand in each encoder's features, and how far its pose is from the query's",
-        out / "neighbours.png",
-    )
+        name = f"{fill(arm.name, 24)}\nmean {means[arm.name]:.0f} mm"
+        rows[name] = [views[int(index)] for index in found[positions]]
+        captions[name] = [f"{float(of_found[position]):.0f} mm" for position in positions]
+    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+        figure = Figure(figsize=(10, 1.2 * len(rows) + 0.55))
+        top = 1 - 0.42 / figure.get_figheight()
+        title = "Nearest other hand in each encoder's features, and how far its pose is from the query's"
+        strip(figure, title, rows, captions, left=0.19, top=top, bottom=0.03, wspace=0.04, hspace=0.17)
+        figure.savefig(out / "neighbours.png")
     results = {"command": f"python -m experiments.rendered.neighbours {out}", "mean_pose_distance_mm": means}
     (out / "neighbours.json").write_text(json.dumps(results, indent=2) + "\n")
     return means

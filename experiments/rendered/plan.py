@@ -1,7 +1,7 @@
-"""What an embedded experiment compares, and how much work each size of it is."""
+"""What an experiment on rendered hands compares, and how much work each size of it is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ class Size:
         warmup_steps: of them, how many the learning rate rises over.
         finetune_batch: labelled pictures per optimiser step.
         finetune_steps: optimiser steps by schedule, as declared before anything was scored on the test split.
-        trainer: options of Lightning's trainer.
+        trainer: options of Lightning's trainer; without a precision, the one that pays on this CPU.
         workers: processes that load, for each run.
     """
 
@@ -67,7 +67,7 @@ SIZES = {
         warmup_steps=100,
         finetune_batch=64,
         finetune_steps={"short": 300, "converged": 900},
-        trainer={"accelerator": "cpu", "precision": "bf16-mixed"},
+        trainer={"accelerator": "cpu"},
     ),
     "gpu": Size(
         train=30000,
@@ -101,16 +101,27 @@ SIZES = {
         trainer={"accelerator": "cpu"},
     ),
 }
+# `make demo`: at most ten minutes on two cores
+SIZES["demo"] = replace(
+    SIZES["cpu"],
+    evaluation=1000,
+    versions=2,
+    width=0.25,
+    pretrain_steps=1000,
+    warmup_steps=50,
+    finetune_steps={"short": 150},
+)
 # to compare many arms with one another
 SIZES["brief"] = replace(SIZES["cpu"], width=0.25, pretrain_steps=300, warmup_steps=15)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to pre-train: a name, and what it changes in `pretrain.yaml`; `scratch` does not pre-train."""
+    """One way to train: a name, and what it changes in the config of its stage; `scratch` does not pre-train."""
 
     name: str
     overrides: tuple[str, ...]
+    stage: Literal["pretrain", "finetune"] = "pretrain"
 
     @property
     def folder(self) -> str:
@@ -129,6 +140,10 @@ class Suite:
         probe_labels: numbers of labelled hands of the frozen probe; None is all that are not held out.
         finetune_labels: the same for fine-tuning.
         finetune_arms: names of the arms that are fine-tuned.
+        score: which hands fine-tuned networks are scored on: "test" or "validate".
+        baseline: name of an arm; tables show the others' differences to it, of the same seed.
+        size: by default.
+        pictured: names of fine-tuned arms whose predictions are drawn.
     """
 
     name: str
@@ -136,7 +151,11 @@ class Suite:
     arms: tuple[Arm, ...]
     probe_labels: tuple[int | None, ...]
     finetune_labels: tuple[int, ...] = ()
-    finetune_arms: tuple[str, ...] = field(default=())
+    finetune_arms: tuple[str, ...] = ()
+    score: Literal["test", "validate"] = "test"
+    baseline: str | None = None
+    size: str = "cpu"
+    pictured: tuple[str, ...] = ()
 
 
 def _flat(overrides: Sequence[str | list[str]]) -> Iterator[str]:
@@ -160,16 +179,20 @@ def read_suite(name: str) -> Suite:
             f"no suite {name!r}; there are: {', '.join(sorted(file.stem for file in SUITES.glob('*.yaml')))}"
         )
     content: dict[str, Any] = yaml.safe_load(path.read_text())
-    arms = tuple(Arm(arm, tuple(_flat(overrides or ()))) for arm, overrides in content["arms"].items())
-    finetune = content.get("finetune", {})
-    unknown = set(finetune.get("arms", ())) - {arm.name for arm in arms}
-    if unknown:
-        raise ValueError(f"{path}: finetune.arms names {sorted(unknown)}, which are not among the arms")
+    stage, finetune = content.get("stage", "pretrain"), content.get("finetune", {})
+    arms = tuple(Arm(arm, tuple(_flat(overrides or ())), stage) for arm, overrides in content["arms"].items())
+    names = [arm.name for arm in arms]
+    finetuned = tuple(finetune.get("arms", names if stage == "finetune" else ()))
+    if unknown := {*finetuned, *content.get("pictured", ())} - set(names):
+        raise ValueError(f"{path}: names {sorted(unknown)}, which are not among the arms")
+    given = {key: content[key] for key in ("score", "baseline", "size") if key in content}
     return Suite(
         name=name,
         title=content["title"],
         arms=arms,
         probe_labels=tuple(content["probe"]["labels"]),
         finetune_labels=tuple(finetune.get("labels", ())),
-        finetune_arms=tuple(finetune.get("arms", ())),
+        finetune_arms=finetuned,
+        pictured=tuple(content.get("pictured", ())),
+        **given,
     )

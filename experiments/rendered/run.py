@@ -1,20 +1,25 @@
-"""Run an embedded experiment: `python -m experiments.rendered.run benchmark --size cpu`; again, to go on with it."""
+"""Compare pre-training on rendered hands: `python -m experiments.rendered.run benchmark`; again, to go on with it."""
 
 import argparse
 import json
 import os
 import platform
+import resource
+import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from functools import partial
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments.jobs import ONE_THREAD, gather
 from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SIZES, Size, Suite, read_suite
 from peclr.sweeps.lock import LOCK_NAME, locked
 
@@ -23,7 +28,7 @@ def make_hands(size: Size) -> Path:
     """Render the hands, or take those that are there."""
     from peclr.synthetic.writer import is_complete, write_freihand_layout
 
-    out = Path("data", f"embedded-{size.train}x{size.versions}-{size.evaluation}-{size.picture_px}px")
+    out = Path("data", f"rendered-{size.train}x{size.versions}-{size.evaluation}-{size.picture_px}px")
     arguments: dict[str, Any] = {
         "train": size.train,
         "evaluation": size.evaluation,
@@ -34,6 +39,17 @@ def make_hands(size: Size) -> Path:
     if not is_complete(out, **arguments):
         write_freihand_layout(out, **arguments)
     return out
+
+
+def settled(out: Path, size: Size, given: str | None) -> Size:
+    """The size with a precision: the given one, that of an experiment which goes on, or what pays on this CPU."""
+    if given is None and (out / "plan.json").exists():
+        given = json.loads((out / "plan.json").read_text())["size"]["trainer"].get("precision")
+    if given is None and "precision" not in size.trainer:
+        from peclr.training.precision import precision_that_pays
+
+        given = precision_that_pays()
+    return replace(size, trainer={**size.trainer, **({"precision": given} if given else {})})
 
 
 def check_plan(out: Path, suite: Suite, size: Size) -> None:
@@ -65,69 +81,120 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
     noted.write_text(json.dumps({**plan, "arms": {**there["arms"], **plan["arms"]}}, indent=2) + "\n")
 
 
-def run_suite(suite: Suite, size: Size, out: Path, seeds: list[int], processes: int) -> list[dict[str, Any]]:
-    """Do what is not done yet; returns the rows of all seeds."""
-    from experiments.rendered.jobs import Job, finetune, mine, pretrain, probe
+@contextmanager
+def workers(processes: int) -> Iterator[Executor]:
+    """Processes that work; if anything goes wrong, or somebody stops it, their runs save, and nothing is begun."""
+    # Ctrl-C reaches all processes of a terminal; whether they stop is for this one to say
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=ignore)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield pool
+    except BaseException:
+        children = active_children()
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join()
+        raise
+    finally:
+        pool.shutdown()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
+
+def _stop(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], processes: int) -> list[dict[str, Any]]:
+    """Do what is not done yet; returns the rows of all seeds."""
     hands = make_hands(size)
+    from experiments.rendered.jobs import Job, mine, stages_of, timed
+    from experiments.rendered.progress import minutes, remaining, run_stages
+
     mine(suite.arms, hands)
-    rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(max_workers=processes, mp_context=get_context("spawn")) as pool:
-        for seed in seeds:
-            jobs = [Job(arm, seed, size, hands, out) for arm in suite.arms]
-            gather(pool.submit(pretrain, job) for job in jobs)
-            probes = [pool.submit(probe, job, suite.probe_labels) for job in jobs]
-            tunings = [
-                pool.submit(finetune, job, labels, schedule)
-                for schedule in size.finetune_steps
-                for labels in suite.finetune_labels
-                for job in jobs
-                if job.arm.name in suite.finetune_arms
-            ]
-            rows += [row for done in gather([*probes, *tunings]) for row in done]
-    return rows
+    jobs = [[Job(arm, seed, size, hands, out) for arm in suite.arms] for seed in seeds]
+    stages = [stage for of_seed in jobs for stage in stages_of(suite, of_seed)]
+    with workers(processes) as pool:
+        pace = timed(pool, jobs[0], suite, stages)
+        left = sum(remaining([task for task in stage if task.done() is None], processes, pace) for stage in stages)
+        if left:
+            print(f"{minutes(left)} minutes, until {datetime.now() + timedelta(seconds=left):%H:%M}", flush=True)
+        return run_stages(stages, pool, processes, pace)
+
+
+def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], out: Path, **told: Any) -> None:
+    """Write and print tables, and draw."""
+    from experiments.rendered.summary import METRICS, draw, table
+
+    results = {
+        "suite": suite.name,
+        "title": suite.title,
+        "size": {"name": name, **asdict(size)},
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        **told,
+        "rows": rows,
+    }
+    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    tables = "\n".join(table(rows, metric, suite.baseline) for metric in METRICS)
+    (out / "table.md").write_text(tables)
+    draw(results, out / "figure.png")
+    print(f"\n{tables}\n{out / 'results.json'}\n{out / 'figure.png'}")
+    if suite.pictured:
+        from experiments.rendered.figure import draw_figure
+
+        print(draw_figure(suite, size, make_hands(size), results, out))
+    print(f"As a page: make report RUN={out}")
+
+
+def _processor() -> str:
+    """Its name, where Linux says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the options and run."""
     parser = argparse.ArgumentParser(prog="python -m experiments.rendered.run", description=__doc__)
     parser.add_argument("suite", help="a file of experiments/rendered/suites, without .yaml")
-    parser.add_argument("--size", choices=SIZES, default="cpu", help="how much work (default: %(default)s)")
+    parser.add_argument("--size", choices=SIZES, default=None, help="how much work (default: the suite's own)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pre-training (default: 0 1 2)")
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: runs/embedded/SUITE-SIZE)")
+    parser.add_argument("--out", type=Path, default=None, help="folder (default: runs/rendered/SUITE-SIZE)")
     parser.add_argument("--processes", type=int, default=None, help="runs side by side (default: one per core; gpu: 1)")
+    parser.add_argument("--precision", default=None, help="of training (default: what pays on this CPU)")
     options = parser.parse_args(arguments)
-    size = SIZES[options.size]
-    out = options.out or Path("runs", "embedded", f"{options.suite}-{options.size}")
-    on_cpu = size.trainer["accelerator"] == "cpu"
     started = time.perf_counter()
     try:
         suite = read_suite(options.suite)
+        name = options.size or suite.size
+        out = options.out or Path("runs", "rendered", name if suite.name == name else f"{suite.name}-{name}")
+        on_cpu = SIZES[name].trainer["accelerator"] == "cpu"
         if on_cpu:
-            os.environ.update(ONE_THREAD)  # inherited by the processes that work
+            # Half of what experiments do is small matrices: more threads would only wait for one another.
+            os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # inherited by the processes that work
         processes = options.processes or ((os.cpu_count() or 1) if on_cpu else 1)
         with locked(out):
+            size = settled(out, SIZES[name], options.precision)
             check_plan(out, suite, size)
             rows = run_suite(suite, size, out, options.seeds, processes)
     except ValueError as error:
-        print(f"embedded: {error}", file=sys.stderr)
+        print(f"rendered: {error}", file=sys.stderr)
         return 2
-    from experiments.rendered.summary import METRICS, draw, table
-
-    results = {
-        "suite": suite.name,
-        "title": suite.title,
-        "size": {"name": options.size, **asdict(size)},
+    except SystemExit as stop:
+        print("rendered: stopped; the same command goes on where it was", file=sys.stderr)
+        return int(stop.code or 0)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    told = {
         "seeds": options.seeds,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores" + ("" if on_cpu else ", GPU"),
         "seconds_of_this_session": round(time.perf_counter() - started),
-        "rows": rows,
+        "cpu_seconds_of_this_session": round(sum(usage.ru_utime + usage.ru_stime for usage in used)),
     }
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    tables = "\n".join(table(rows, metric) for metric in METRICS)
-    (out / "table.md").write_text(tables)
-    draw(results, out / "figure.png")
-    print(f"\n{tables}\n{out / 'results.json'}\n{out / 'figure.png'}")
+    write_results(suite, size, name, rows, out, **told)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""An embedded experiment's table and figure: means over seeds, with standard deviations."""
+"""An experiment's table and figure: means over seeds, with standard deviations."""
 
 import math
 from collections.abc import Iterable
@@ -45,22 +45,37 @@ def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, me
     return fmean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def table(rows: list[Row], metric: str = "root_relative_epe_mm") -> str:
-    """Markdown: a row for each kind of weights, a column for each protocol and label count, its least mean in bold."""
+def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str | None = None) -> str:
+    """Markdown: a row for each kind of weights, a column for each protocol and label count, its least mean in bold.
+
+    Args:
+        rows: of all seeds.
+        metric: one of METRICS.
+        baseline: of the other arms, the differences to this one are shown, of the same seed.
+    """
     columns = [
         (protocol, labels)
         for protocol in PROTOCOLS
         for labels in sorted({row["labels"] for row in rows if row["protocol"] == protocol})
     ]
     names = names_of(rows)
-    scores = {(name, *column): over_seeds(rows, *column, name, metric) for name in names for column in columns}
-    least = {column: min((scores[name, *column][0] for name in names), key=_last_if_nan) for column in columns}
+    kept = {(r["protocol"], r["labels"], r["seed"]): r[metric] for r in rows if r["weights"] == baseline}
+    shown = [
+        row | {metric: row[metric] - kept.get((row["protocol"], row["labels"], row["seed"]), math.nan)}
+        if baseline not in (None, row["weights"])
+        else row
+        for row in rows
+    ]
+    scores = {(name, *column): over_seeds(shown, *column, name, metric) for name in names for column in columns}
+    others = [name for name in names if name != baseline] or names
+    least = {column: min((scores[name, *column][0] for name in others), key=_last_if_nan) for column in columns}
     lines = [
         f"| {METRICS[metric]} | " + " | ".join(f"{protocol}, {labels:,}" for protocol, labels in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for name in names:
-        cells = [_cell(*scores[name, *column], bold=scores[name, *column][0] == least[column]) for column in columns]
+        sign = "" if baseline in (None, name) else "+"
+        cells = [_cell(*scores[name, *column], sign, scores[name, *column][0] == least[column]) for column in columns]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -69,10 +84,10 @@ def _last_if_nan(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _cell(mean: float, deviation: float, bold: bool) -> str:
+def _cell(mean: float, deviation: float, sign: str, bold: bool) -> str:
     if math.isnan(mean):
         return ""
-    text = f"{mean:.1f} ± {deviation:.1f}"
+    text = f"{mean:{sign}.1f} ± {deviation:.1f}"
     return f"**{text}**" if bold else text
 
 
@@ -80,7 +95,7 @@ def _named(metric: str) -> str:
     return METRICS[metric] + (", wrist-relative" if metric == "root_relative_epe_mm" else "")
 
 
-def _curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
+def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     """Error over labelled hands, one curve per kind of weights."""
     of_protocol = [row for row in rows if row["protocol"] == protocol]
     counts = sorted({row["labels"] for row in of_protocol})
@@ -124,7 +139,7 @@ def draw(results: dict[str, Any], out: Path) -> None:
     rows: list[Row] = results["rows"]
     shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
     arms = len(names_of(rows))
-    kind, height = (_curves, 3.3) if arms <= len(STYLES) else (_list, 0.9 + 0.25 * arms)
+    kind, height = (curves, 3.3) if arms <= len(STYLES) else (_list, 0.9 + 0.25 * arms)
     with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
         figure = Figure(figsize=(9.6, height * len(shown) + 1), layout="constrained")
         axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if kind is _list else "none")

@@ -130,11 +130,12 @@ def draw_items(dataset: "PairedViewDataset | LabelledHandDataset", keys: Sequenc
     from peclr.data.datasets import PairedViewDataset
 
     if isinstance(dataset, PairedViewDataset):
-        return _sheet(_PAIR_TITLES, [_pair_row(dataset, key) for key in keys])
+        return _sheet(_PAIR_TITLES, [pair_tiles(dataset, key) for key in keys])
     return _sheet(_LABELLED_TITLES, [_labelled_row(dataset, key) for key in keys])
 
 
-def _pair_row(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image]:
+def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image]:
+    """The row of a pair: photograph, both views, both brought back to the crop, and these on top of each other."""
     item = dataset[key]
     source, images = dataset.images_of((key[0], item["index"]))
     samples = [source[image] for image in images]

@@ -62,7 +62,7 @@ class CropSearch:
             central 0.33 of the image, as FreiHAND's evaluation.
         turn: degrees; the last view is also seen turned by this to either side, and the three are averaged. 0 does
             not. On rendered validation hands, 30 made EPE 3 to 4 % smaller and PA-EPE 1 %
-            (`experiments/measurements/averaged_views.py`).
+            (`averages` in `experiments/results/finetune_recipe.json`).
     """
 
     find: Finding = "search"

@@ -26,6 +26,7 @@ from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder, ResNetName, normalise_images
 from peclr.models.heads import ProjectionHead
+from peclr.training.precision import precision_that_pays
 from tests.benchmarks.bench_views import HANDS, augmented, freihand_files, medians, write_freihand
 from tests.benchmarks.run import machine
 
@@ -48,6 +49,11 @@ def views_on_host(pairs: int, size: int, device: torch.device) -> Tensor:
     return views.pin_memory() if device.type == "cuda" else views
 
 
+def half(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Mixed precision on a GPU, and on a CPU that gains by it."""
+    return torch.autocast(device.type, dtype, enabled=device.type == "cuda" or precision_that_pays() == "bf16-mixed")
+
+
 def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device, compiled: bool) -> Step:
     """A step as `peclr fit` takes it with CompileEncoder, bf16-mixed and a fused optimiser."""
     model, objective, views = networks(name, width, device, True), PeCLR(), views_on_host(pairs, size, device)
@@ -58,7 +64,7 @@ def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torc
 
     def step() -> None:
         images = normalise_images(views.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16):
+        with half(device, torch.bfloat16):
             loss = objective(model(images).view(pairs, 2, -1), matrices)
         loss.backward()
         optimizer.step()
@@ -68,7 +74,7 @@ def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torc
 
 
 def published_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device) -> Step:
-    """A step in the published style. fp16 is CUDA's; elsewhere, bf16 stands in for it."""
+    """A step in the published style. fp16 is CUDA's; elsewhere, what pays stands in for it."""
     model, objective = networks(name, width, device, False), PeCLR()
     floats = normalise_images(views_on_host(pairs, size, torch.device("cpu")))
     views = floats.pin_memory() if device.type == "cuda" else floats
@@ -78,7 +84,7 @@ def published_step(name: ResNetName, width: float, pairs: int, size: int, device
     dtype = torch.float16 if device.type == "cuda" else torch.bfloat16
 
     def step() -> None:
-        with torch.autocast(device.type, dtype):
+        with half(device, dtype):
             loss = objective(model(views.to(device)).view(pairs, 2, -1), matrices)
         scaler.scale(loss).backward()
         scaler.step(optimizer)

@@ -1,8 +1,15 @@
-"""The embedded experiments: every arm is a valid run, a small one runs and goes on, tables say mean and deviation."""
+"""Experiments on rendered hands: every arm is a valid run, a small one runs and goes on, tables say mean and spread."""
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from dataclasses import replace
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -11,37 +18,80 @@ import pytest
 import torch
 import yaml
 
-from experiments.rendered import run as embedded
-from experiments.rendered.jobs import Job, pretrain_steps, pretraining, probe
+from experiments.rendered import jobs as rendered_jobs
+from experiments.rendered import run as rendered
+from experiments.rendered.jobs import Job, probe, stages_of, timed
 from experiments.rendered.neighbours import nearest, pose_distances
 from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
+from experiments.rendered.progress import COUNTED, Bar, Task, remaining, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
 from peclr.metrics.probe import EncodedHands
 from peclr.sweeps.lock import locked
+from peclr.training import precision
+
+
+class Here(Executor):
+    """Works at once, in this process, where others would first have to import everything."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **options: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments, **options))
+        return future
+
 
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+def jobs_of(suite: Suite) -> list[Job]:
+    return [Job(arm, 3, SIZES[suite.size], Path("hands"), Path("out")) for arm in suite.arms if arm.name != "scratch"]
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"recipe"}))
 def test_every_arm_is_a_valid_run_of_its_own(name: str, parse: Callable[[list[str]], Any]) -> None:
-    suite, size = read_suite(name), SIZES["cpu"]
-    jobs = [Job(arm, 3, size, Path("hands"), Path("out")) for arm in suite.arms if arm.name != "scratch"]
-    parsed = [parse(pretraining(job)) for job in jobs]
-    assert len({str(config) for config in parsed}) == len(parsed), "two arms are the same run"
+    suite = read_suite(name)
+    size, jobs = SIZES[suite.size], jobs_of(suite)
+    parsed = [parse(job.pretraining()) for job in jobs]
+    assert len({str(config) for config in parsed}) == len(jobs), "two arms are the same run"
     assert len({arm.folder for arm in suite.arms}) == len(suite.arms), "two arms share a folder"
     for job, config in zip(jobs, parsed, strict=True):  # also where an arm names a class of its own
         model, data = config.model.init_args, config.data.init_args
         assert (model.encoder.init_args.width, model.weight_decay, data.border) == (size.width, 1e-4, "reflect")
         assert (data.seed, data.batch_size) == (3, size.pretrain_batch)
-        assert config.trainer.max_steps == pretrain_steps(job) == (5000 if "5,000" in job.arm.name else 2000)
-        pictures = size.train * (size.versions if data.pairing == "same_image" else 1)
-        assert model.warmup_epochs * (pictures // size.pretrain_batch) == pytest.approx(size.warmup_steps)
+        steps = 5000 if "5,000" in job.arm.name else size.pretrain_steps
+        assert config.trainer.max_steps == job.pretrain_steps == steps
+        images = size.train * (size.versions if data.pairing == "same_image" else 1)
+        assert model.warmup_epochs * (images // size.pretrain_batch) == pytest.approx(size.warmup_steps)
+
+
+def test_every_arm_of_the_recipe_is_valid_and_unlike_the_others(parse: Callable[[list[str]], Any]) -> None:
+    suite = read_suite("recipe")
+    size, jobs = SIZES[suite.size], jobs_of(suite)
+    assert len({arm.overrides for arm in suite.arms}) == len({arm.folder for arm in suite.arms}) == len(jobs)
+    # options are parsed one by one: all arms' in one command are quicker than a command for each
+    config = parse(
+        [*jobs[0].finetuning(300, "short"), COUNTED, *(w for job in jobs for w in job.overrides("finetune"))]
+    )
+    assert (config.trainer.max_steps, config.data.init_args.batch_size) == (300, size.finetune_batch)
+    assert [callback.class_path.split(".")[-1] for callback in config.trainer.callbacks] == [
+        "CountSteps",
+        "EMAWeightAveraging",
+        "EMAWeightAveraging",
+    ]
 
 
 def test_the_same_options_make_the_same_run(parse: Callable[[list[str]], Any]) -> None:
     # or the test above would find no two arms alike
     job = Job(read_suite("benchmark").arms[1], 0, SIZES["walk"], Path("hands"), Path("out"))
-    assert str(parse(pretraining(job))) == str(parse(pretraining(job)))
+    assert str(parse(job.pretraining())) == str(parse(job.pretraining()))
+
+
+def test_arms_that_differ_in_fine_tuning_share_their_pretraining() -> None:
+    suite = read_suite("recipe")
+    jobs = [Job(arm, 0, SIZES["walk"], Path("hands"), Path("out")) for arm in suite.arms]
+    pretraining, tuning = stages_of(suite, jobs)
+    assert len(pretraining) == 1
+    assert len(tuning) == len(jobs) * len(SIZES["walk"].finetune_steps)
+    assert {job.weights for job in jobs} == {pretraining[0].run / "checkpoints" / "last.ckpt"}
 
 
 def test_a_suite_that_does_not_exist_is_refused_by_name() -> None:
@@ -54,30 +104,109 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     similar = next(arm for arm in read_suite("benchmark").arms if arm.name == "PeCLR, similar")
-    suite = Suite("small", "A title", (Arm("scratch", ()), similar), (8, None), (8,), ("scratch",))
-    monkeypatch.setattr(embedded, "read_suite", lambda name: suite)
-    monkeypatch.setitem(SIZES, "walk", SIZES["walk"].__class__(**{**vars(SIZES["walk"]), "train": 24}))
+    suite = Suite(
+        "small", "A title", (Arm("scratch", ()), similar), (8, None), (8,), ("scratch",), pictured=("scratch",)
+    )
+    monkeypatch.setattr(precision, "precision_that_pays", lambda: "32-true")
+    monkeypatch.setattr(rendered, "workers", lambda processes: nullcontext(Here()))
+    monkeypatch.setattr("peclr.synthetic.writer._cores", lambda: 1)
+    monkeypatch.setattr(rendered, "read_suite", lambda name: suite)
+    monkeypatch.setitem(SIZES, "walk", replace(SIZES["walk"], train=24, finetune_steps={"short": 2}))
     arguments = ["small", "--size=walk", "--out=out", "--processes=1", "--seeds", "0"]
-    assert embedded.main(arguments) == 0
+    assert rendered.main(arguments) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     found = [(row["protocol"], row["labels"], row["weights"]) for row in results["rows"]]
     assert sorted(found) == [
-        ("fine-tuned, converged", 8, "scratch"),
         ("fine-tuned, short", 8, "scratch"),
         *(("frozen probe", labels, name) for labels in (8, 22) for name in ("PeCLR, similar", "scratch")),
     ]
     config = yaml.safe_load((tmp_path / "out" / "seed0" / similar.folder / "pretrain" / "config.yaml").read_text())
     assert Path(config["data"]["init_args"]["pairing"]["init_args"]["pairs"]).is_file()
-    assert "pre-trained" in capfd.readouterr().out
+    assert config["trainer"]["precision"] == results["size"]["trainer"]["precision"] == "32-true"
+    assert steps_of(tmp_path / "out" / "seed0" / similar.folder / "pretrain")[0] == SIZES["walk"].pretrain_steps
+    assert f"{similar.name} (seed 0)  done" in capfd.readouterr().out
+    picture = cv2.imread(str(tmp_path / "out" / "demo.png"))
+    assert picture is not None
+    assert picture.std() > 20, "an empty picture"
 
+    monkeypatch.setattr(precision, "precision_that_pays", lambda: pytest.fail("the experiment has its precision"))
     (tmp_path / "out" / "seed0" / "scratch" / "probe.json").unlink()
-    assert embedded.main(arguments) == 0
+    assert rendered.main(arguments) == 0
     again = json.loads((tmp_path / "out" / "results.json").read_text())
     assert again["rows"] == results["rows"], "what is repeated must come out the same"
     shown = capfd.readouterr().out
-    assert "probed" in shown
-    assert "pre-trained" not in shown
-    assert "fine-tuned on" not in shown
+    assert "scratch (seed 0) probed  done" in shown
+    assert shown.count("done") == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_the_same_again_end_with_the_weights_of_an_undisturbed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rendered, "read_suite", lambda name: Suite("small", "A title", (Arm("PeCLR", ()),), ()))
+    monkeypatch.setattr(rendered, "write_results", lambda *_, **__: None)  # there is nothing to write
+    # 5 steps an epoch
+    monkeypatch.setitem(SIZES, "walk", replace(SIZES["walk"], train=40, pretrain_steps=33))
+    run = Path("seed0", "peclr", "pretrain")
+
+    def interrupt() -> None:
+        while steps_of(tmp_path / "disturbed" / run)[0] < 7:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    arguments = ["small", "--size=walk", "--processes=1", "--seeds", "0", "--precision=32-true"]
+    assert rendered.main([*arguments, "--out=undisturbed"]) == 0
+    threading.Thread(target=interrupt, daemon=True).start()
+    assert rendered.main([*arguments, "--out=disturbed"]) == 130
+    assert "the same command goes on" in capfd.readouterr().err
+    assert active_children() == []
+    assert 7 <= steps_of(tmp_path / "disturbed" / run)[0] < 33
+    assert rendered.main([*arguments, "--out=disturbed"]) == 0
+    paths = [tmp_path / out / run / "checkpoints" / "last.ckpt" for out in ("undisturbed", "disturbed")]
+    straight, resumed = (torch.load(path, weights_only=True) for path in paths)
+    assert straight["global_step"] == resumed["global_step"] == 33
+    assert all(torch.equal(value, resumed["state_dict"][key]) for key, value in straight["state_dict"].items())
+
+
+def _task(title: str, steps: int, folder: Path, kind: str = "pretrain") -> Task:
+    return Task(title, kind, steps, folder / title, lambda: None, list)
+
+
+def test_the_time_that_is_left_follows_what_runs_do(tmp_path: Path) -> None:
+    tasks = [_task(title, steps, tmp_path) for title, steps in (("a", 100), ("b", 100), ("c", 50))]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "steps.txt").write_text("40")  # no pace yet
+    pace = {"pretrain": 0.5}
+    start = remaining([_task("new", 0, tmp_path)], 1, pace)
+    # one process: all after each other; two: "c" follows the first that is free
+    assert remaining(tasks, 1, pace) == pytest.approx((60 + 100 + 50) * 0.5 + 2 * start)
+    assert remaining(tasks, 2, pace) == pytest.approx((60 + 50) * 0.5 + start)
+    (tmp_path / "a" / "steps.txt").write_text("50 2.0")
+    assert remaining(tasks, 1, pace) == pytest.approx((50 + 100 + 50) * 2 + 2 * start)
+    assert pace == {"pretrain": 2.0}
+
+
+def test_the_bar_says_how_long_it_takes_within_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Bar()
+    bar.show(125.0, "PeCLR 40/100")
+    bar.close()
+    assert "2:05 left, until" in (shown := capsys.readouterr().err)
+    assert "PeCLR 40/100" in shown
+
+
+def test_steps_are_timed_before_long_work_only(
+    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendered_jobs, "_TIMED", 2)
+    suite, pool = Suite("small", "A title", (Arm("PeCLR", ()),), ()), Here()
+    for steps, kinds in ((40, set()), (41, {"pretrain", "start"})):
+        size = replace(SIZES["walk"], train=24, pretrain_steps=steps)
+        jobs = [Job(arm, 0, size, embedded_hands, tmp_path) for arm in suite.arms]
+        pace = timed(pool, jobs, suite, stages_of(suite, jobs))
+        assert set(pace) == kinds
+        assert all(0 < seconds < 600 for seconds in pace.values())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(embedded_hands: Path, tmp_path: Path) -> None:
@@ -92,30 +221,30 @@ def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path, monkeypat
     (tmp_path / "out").mkdir()
     size = SIZES["walk"]
     suite = Suite("one", "A title", (Arm("a", ("--data.seed=1",)),), (8,))
-    embedded.check_plan(tmp_path / "out", suite, size)
-    embedded.check_plan(tmp_path / "out", Suite("one", "A title", (*suite.arms, Arm("b", ())), (8,)), size)
+    rendered.check_plan(tmp_path / "out", suite, size)
+    rendered.check_plan(tmp_path / "out", Suite("one", "A title", (*suite.arms, Arm("b", ())), (8,)), size)
     with pytest.raises(ValueError, match="other overrides for \\['a'\\]"):
-        embedded.check_plan(tmp_path / "out", Suite("one", "A title", (Arm("a", ()),), (8,)), size)
+        rendered.check_plan(tmp_path / "out", Suite("one", "A title", (Arm("a", ()),), (8,)), size)
     with pytest.raises(ValueError, match="another size"):
-        embedded.check_plan(tmp_path / "out", suite, SIZES["cpu"])
+        rendered.check_plan(tmp_path / "out", suite, SIZES["cpu"])
     with monkeypatch.context() as changed:
-        changed.setattr(embedded, "HEAD_FIRST", 0.5)
+        changed.setattr(rendered, "HEAD_FIRST", 0.5)
         with pytest.raises(ValueError, match=r"another pretrain\.yaml"):
-            embedded.check_plan(tmp_path / "out", suite, size)
+            rendered.check_plan(tmp_path / "out", suite, size)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(ValueError, match="not empty"):
-        embedded.check_plan(tmp_path / "other", suite, size)
+        rendered.check_plan(tmp_path / "other", suite, size)
 
 
 def test_two_processes_do_not_work_in_one_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = Suite("small", "A title", (Arm("scratch", ()),), (8,))
-    monkeypatch.setattr(embedded, "read_suite", lambda name: suite)
-    monkeypatch.setattr(embedded, "run_suite", lambda *_: pytest.fail("it has begun to work"))
+    monkeypatch.setattr(rendered, "read_suite", lambda name: suite)
+    monkeypatch.setattr(rendered, "run_suite", lambda *_: pytest.fail("it has begun to work"))
     with locked(tmp_path / "out"):
-        assert embedded.main(["small", "--size=walk", f"--out={tmp_path / 'out'}"]) == 2
+        assert rendered.main(["small", "--size=walk", f"--out={tmp_path / 'out'}"]) == 2
     assert "another process works here" in capsys.readouterr().err
 
 
@@ -135,6 +264,12 @@ def test_numbers_are_means_with_the_sample_standard_deviation() -> None:
     assert lines[0] == "| EPE, mm | frozen probe, 100 | frozen probe, 1,000 |"
     assert lines[2] == "| PeCLR | **20.6 ± 0.7** | **21.5 ± 0.7** |"
     assert lines[3] == "| scratch | 30.6 ± 0.7 | 31.5 ± 0.7 |"
+
+
+def test_differences_are_to_the_baseline_of_the_same_seed() -> None:
+    lines = table(ROWS, baseline="PeCLR").splitlines()
+    assert lines[2].startswith("| PeCLR | 20.6 ± 0.7 |")
+    assert lines[3] == "| scratch | **+10.0 ± 0.0** | **+10.0 ± 0.0** |"
 
 
 def test_what_was_not_measured_stays_empty() -> None:

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 import torch
 
-from experiments.jobs import encode
+from experiments.rendered.jobs import encode
 from peclr.data.samples import LabelledBatch
 from peclr.metrics.probe import EncodedHands, _Ridge, ridge_probe
 from peclr.models.encoders import ResNetEncoder

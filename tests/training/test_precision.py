@@ -1,5 +1,6 @@
-"""Half precision: geometry stays in float32, nothing overflows, and steps agree with float32 within stated bounds."""
+"""Half precision: geometry stays in float32, nothing overflows, steps agree with float32, chosen where it pays."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.training import FinetuneModule, PretrainModule
+from peclr.training import FinetuneModule, PretrainModule, precision
+from tests.test_cli import pretrain
+from tests.trainer import quiet_trainer
 
 BONE = (9, 10)
 HALF = [torch.bfloat16, torch.float16]
@@ -150,3 +153,41 @@ def test_a_finetuning_step_in_bfloat16_agrees_with_float32(labelled: Any) -> Non
     (loss, gradient), (rough_loss, rough_gradient) = (step(module, labelled, bfloat16) for bfloat16 in (False, True))
     assert rough_loss.item() == pytest.approx(loss.item(), rel=0.05)
     assert torch.cosine_similarity(gradient, rough_gradient, dim=0) > MIN_GRADIENT_COSINE
+
+
+@pytest.mark.parametrize(("in_bf16", "pays"), [(0.6, "bf16-mixed"), (9.0, "32-true")])
+def test_the_faster_precision_is_chosen(in_bf16: float, pays: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_seconds", lambda layer, images, bf16: in_bf16 if bf16 else 1.0)
+    precision.bf16_cost.cache_clear()
+    try:
+        assert (precision.bf16_cost(), precision.precision_that_pays()) == (in_bf16, pays)
+    finally:
+        precision.bf16_cost.cache_clear()
+
+
+def test_timing_takes_half_a_second_and_changes_nothing() -> None:
+    threads, rng = torch.get_num_threads(), torch.get_rng_state()
+    started = time.thread_time()
+    assert 0.05 < precision.bf16_cost.__wrapped__() < 50
+    assert time.thread_time() - started < 2  # half a second, on a machine that does nothing else
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), rng)
+
+
+def test_fit_says_what_bf16_costs_where_it_is_slow(
+    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precision, "bf16_cost", lambda: 9.04)
+    options = ["--trainer.fast_dev_run=1", "--trainer.precision=bf16-mixed"]
+    assert pretrain(embedded_hands, tmp_path / "run", *options) == 0
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "float32" in line]
+    assert "bf16-mixed takes about 9.0 times as long as float32 on this CPU" in line
+
+
+@pytest.mark.parametrize(("chosen", "cost"), [("bf16-mixed", 0.6), ("32-true", 9.0)])
+def test_nothing_is_said_where_nothing_is_lost(
+    chosen: Any, cost: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(precision, "bf16_cost", lambda: cost)
+    precision.say_if_bf16_is_slow(quiet_trainer(tmp_path, precision=chosen))
+    assert "float32" not in capsys.readouterr().err

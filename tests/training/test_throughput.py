@@ -18,7 +18,7 @@ from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
-from peclr.training.callbacks import FiniteLoss, SparingProgressBar
+from peclr.training.callbacks import EpochLine, FiniteLoss, SparingProgressBar
 from peclr.training.optim import LARS, split_weight_decay
 from peclr.training.throughput import CompileEncoder
 from tests.trainer import quiet_trainer
@@ -83,7 +83,7 @@ def test_finetuning_steps_never_wait_for_the_device() -> None:
 def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Trainer]:
     data = PairedViewDataModule(FreiHAND(root), view_size=SIZE, batch_size=6, val_fraction=0.0)
     module = PretrainModule(tiny(), SimCLR(), warmup_epochs=0)
-    trainer = quiet_trainer(folder, max_steps=4, **options)
+    trainer = quiet_trainer(folder, **({"max_steps": 4} | options))
     trainer.fit(module, data)
     return module, trainer
 
@@ -112,6 +112,14 @@ def test_the_progress_bar_does_not_read_the_loss_after_every_step(embedded_hands
     ):
         fit(embedded_hands, tmp_path, callbacks=[SparingProgressBar()], enable_progress_bar=True)
     assert read.call_count == 1 + 1  # the first, and at the end of the epoch
+
+
+def test_lines_for_files_come_with_every_nth_epoch_and_the_last(
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(embedded_hands, tmp_path, max_epochs=3, max_steps=-1, callbacks=[EpochLine("PeCLR", every_n_epochs=2)])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "steps/s" in line]
+    assert [line[:4] for line in lines] == [["PeCLR", "epoch", f"{n}/3", "train/loss"] for n in (2, 3)]
 
 
 def test_compiled_runs_learn_the_same_and_write_the_same_checkpoints(embedded_hands: Path, tmp_path: Path) -> None:

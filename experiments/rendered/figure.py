@@ -1,0 +1,106 @@
+"""The demo's figure: what the views are, what undoing their geometry means, what came of it."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
+
+from experiments.rendered.jobs import LAST
+from experiments.rendered.plan import Size, Suite
+from experiments.rendered.summary import curves
+from peclr.checkpoints import load_pose_net
+from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
+from peclr.data.samples import LabelledItem
+from peclr.drawing.skeleton import draw_skeleton
+from peclr.drawing.views import pair_tiles
+from peclr.models.encoders import normalise_images
+
+Image = NDArray[np.uint8]
+
+PAIRS = 4
+VIEW = 128  # pixels: sharper than the views that are trained on
+METRIC = "root_relative_epe_mm"
+
+
+def view_pairs(hands: Path, seed: int) -> dict[str, list[Image]]:
+    """Views of some training hands with their skeletons, and the same brought back to the crop: 2 · PAIRS of each."""
+    still: dict[str, Any] = {"val_fraction": 0.0, "seed": seed, "border": "reflect", "batch_size": PAIRS}
+    data = PairedViewDataModule(FreiHAND(hands), pairing="across_versions", view_size=VIEW, **still)
+    tiles = [pair_tiles(data.train_set, (0, hand)) for hand in range(PAIRS)]
+    return {
+        "views": [view for row in tiles for view in row[1:3]],
+        "undone": [view for row in tiles for view in row[3:5]],
+    }
+
+
+@torch.no_grad()
+def predicted(checkpoint: Path, items: list[LabelledItem]) -> list[Image]:
+    """A fine-tuned network's skeletons over evaluation hands."""
+    network = load_pose_net(checkpoint).eval()
+    images = torch.stack([item["image"] for item in items])
+    joints = network(normalise_images(images), torch.stack([item["K"] for item in items]))["keypoints_2d"]
+    return [_over(item, points) for item, points in zip(items, joints, strict=True)]
+
+
+def _over(item: LabelledItem, joints_2d: torch.Tensor) -> Image:
+    return draw_skeleton(item["image"].permute(1, 2, 0).numpy(), joints_2d.numpy(), enlarge=5)
+
+
+def strip(
+    panel: Figure | SubFigure, title: str, rows: dict[str, list[Image]], captions: dict[str, list[str]], **place: float
+) -> None:
+    """Draw rows of images with a name at their left, below a title.
+
+    Args:
+        panel: to draw into.
+        title: of all.
+        rows: images by name.
+        captions: of the images of some rows.
+        place: of the rows, as `subplots_adjust` takes it.
+    """
+    panel.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    axes = panel.subplots(len(rows), max(map(len, rows.values())), squeeze=False)
+    panel.subplots_adjust(**({"right": 0.995} | place))
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        for axis, image, caption in zip(line, images, captions.get(name, [""] * len(images)), strict=True):
+            axis.imshow(image)
+            axis.set(xticks=[], yticks=[])
+            axis.set_xlabel(caption, fontsize=8, labelpad=2)
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+
+
+def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], out: Path) -> Path:
+    """Draw `out/demo.png`, of the first seed but for the errors, and return its path."""
+    seed, schedule, labels = results["seeds"][0], next(iter(size.finetune_steps)), max(suite.finetune_labels)
+    data = LabelledHandDataModule(root=hands, view_size=size.view_px, seed=seed, border="reflect")
+    data.setup("test")
+    items = [data.test_set[index] for index in range(2 * PAIRS)]
+    rows = {"truth": [_over(item, item["joints_25d"][:, :2]) for item in items]}
+    for arm in suite.arms:
+        if arm.name in suite.pictured:
+            run = out / f"seed{seed}" / arm.folder / f"finetune-{schedule}-{labels}"
+            rows[arm.name] = predicted(run / LAST, items)
+    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+        figure = Figure(figsize=(11, 10.6), layout=None)
+        grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.45, 3.1))
+        top, middle, bottom = (figure.add_subfigure(grid[row]) for row in range(3))
+        title = (
+            "Pairs of views: one hand, two backgrounds, colors and geometries, and the same with the geometry undone"
+        )
+        place = {"left": 0.07, "bottom": 0.01, "wspace": 0.03, "hspace": 0.04}
+        strip(top, title, view_pairs(hands, seed), {}, top=0.89, **place)
+        title = f"Hands and scenes never seen, after fine-tuning on {labels} labels"
+        strip(middle, title, rows, {}, top=0.92, **place)
+        axes = bottom.subplots(1, 2)
+        bottom.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.15, wspace=0.16)
+        for axis, protocol in zip(axes, ("frozen probe", f"fine-tuned, {schedule}"), strict=True):
+            curves(axis, results["rows"], protocol, METRIC)
+            axis.legend(frameon=False, fontsize=9)
+        path = out / "demo.png"
+        figure.savefig(path)
+    return path
