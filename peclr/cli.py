@@ -226,6 +226,8 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
+    # a run's folder holds its lock; what was there before is never written over, see `run_loggers`
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
     early = _exit_on_sigterm() if threading.current_thread() is threading.main_thread() else None
     try:
