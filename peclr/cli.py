@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+import threading
 import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,11 +24,11 @@ from peclr.losses import objectives, pose, simhand
 from peclr.options import expand_values, own_errors
 from peclr.runs import aliases
 from peclr.runs.checkpoint_io import DurableCheckpointIO
-from peclr.runs.checkpointing import RunCheckpoints
-from peclr.runs.durable import check_checkpoint
-from peclr.runs.folder import RUN_DIR_VARIABLE, choose_run_folder
+from peclr.runs.checkpointing import FOLDER, RunCheckpoints
+from peclr.runs.durable import LAST_NAME, check_checkpoint
+from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import read_run_config
-from peclr.runs.resuming import check_fit
+from peclr.runs.resuming import changed_values, check_fit
 from peclr.tracking import artifacts, loggers, online_probe, pictures
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.precision import say_if_bf16_is_slow
@@ -94,7 +96,18 @@ class Trainer(pl.Trainer):
 
 
 class PeclrCLI(LightningCLI):
-    """LightningCLI whose every run has a folder of its own, named by `--run_dir`."""
+    """LightningCLI whose every run has a folder of its own, named by `--run_dir`, and held by `claim`."""
+
+    claim: Claim | None = None
+
+    def __init__(self, arguments: list[str], **options: Any) -> None:
+        failed = True
+        try:
+            super().__init__(args=arguments, **options)
+            failed = False
+        finally:
+            if self.claim is not None:
+                self.claim.release(failed)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
@@ -138,7 +151,14 @@ class PeclrCLI(LightningCLI):
         name = Path(str(sources[0])).stem if sources else "run"
         resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
         given = Path(config.run_dir) if config.run_dir else None
-        folder = choose_run_folder(given, name if fits else f"{name}-{self.subcommand}", resumed)
+        now = self._values()
+        folder = choose_run_folder(
+            given,
+            name if fits else f"{name}-{self.subcommand}",
+            resumed,
+            lambda folder: not changed_values(read_run_config(folder / FOLDER / LAST_NAME), now),
+        )
+        self.claim = folder.claim
         if fits and folder.resume_from is not None:
             check_checkpoint(folder.resume_from)
             config.ckpt_path = str(folder.resume_from)
@@ -166,7 +186,7 @@ class PeclrCLI(LightningCLI):
             wanted.append(config.checkpoint)
         plugins = config.trainer.plugins or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
-        wanted += [callbacks.FiniteLoss(), callbacks.ResultsFile(folder)]
+        wanted += [FirstStep(), callbacks.FiniteLoss(), callbacks.ResultsFile(folder)]
         if config.trainer.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in wanted):
             wanted.append(callbacks.SparingProgressBar())
         if not any(isinstance(callback, artifacts.CheckpointArtifacts) for callback in wanted):
@@ -179,9 +199,13 @@ class PeclrCLI(LightningCLI):
         config = self.config[str(self.subcommand)]
         if not config.get("ckpt_path"):
             return
-        now = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
-        for key, (before, after) in check_fit(Path(config.ckpt_path), self.model, now).items():
+        for key, (before, after) in check_fit(Path(config.ckpt_path), self.model, self._values()).items():
             rank_zero_warn(f"resumed with another value of {key}: {before} before, {after} now")
+
+    def _values(self) -> dict[str, Any]:
+        """The config as it would be saved."""
+        text = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False)
+        return dict(yaml.safe_load(text))
 
 
 def _data_seed(seed_everything: bool | int, ckpt_path: str | None) -> int:
@@ -204,7 +228,10 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
+    # a run's folder holds its lock; what was there before is never written over, see `run_loggers`
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
+    early = _exit_on_sigterm() if threading.current_thread() is threading.main_thread() else None
     try:
         PeclrCLI(
             model_class=pl.LightningModule,
@@ -219,13 +246,28 @@ def run_lightning(arguments: list[str]) -> int:
             # the samplers divide an epoch among processes themselves, so that its order does not depend on their number
             trainer_defaults={"use_distributed_sampler": False},
             parser_kwargs={"parser_mode": aliases.config_mode()},
-            args=[aliases.renewed_argument(word) for word in arguments],
+            arguments=[aliases.renewed_argument(word) for word in arguments],
         )
     except MisconfigurationException as error:
         raise ValueError(str(error)) from error
     except SIGTERMException as stop:  # before training; Lightning would call that a success
         raise SystemExit(128 + signal.SIGTERM) from stop
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # before training, to which Lightning gives status 1
+            raise KeyboardInterrupt from stop
+        raise
     finally:
+        if early is not None:
+            signal.signal(signal.SIGTERM, early)
         os.environ.pop(RUN_DIR_VARIABLE, None)
         loggers.close_wandb(failed=sys.exc_info()[0] is not None)
     return 0
+
+
+def _exit_on_sigterm() -> Any:
+    """Let SIGTERM end the process in order before training has its own way; returns the handler there was."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    return signal.signal(signal.SIGTERM, end)

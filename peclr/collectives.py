@@ -93,6 +93,14 @@ def max_over_processes(value: Tensor) -> Tensor:
     return value
 
 
+def mean_over_processes(value: Tensor) -> Tensor:
+    """The elementwise mean of all processes' values, without gradient."""
+    value = value.detach().clone()
+    if num_processes() > 1:
+        dist.all_reduce(value)
+    return value / num_processes()
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:

@@ -162,9 +162,10 @@ class PairedViewDataModule(pl.LightningDataModule):
         if self.trainer is not None:
             self.val_set.skipped.write_to(Path(self.trainer.default_root_dir))
         sizes, process = self.val_set.sizes, process_of(self.trainer)
-        unique = self._unique(self.val_set)
-        sampler = EpochSampler(sizes, self.seed, False, None, *process, drop_last=True, unique=unique)
-        drop_last = sampler.total >= self.batch_size
+        unique, drop_last = self._unique(self.val_set), sum(sizes) >= self.batch_size
+        # processes meet in every batch: all of them have as many; in one batch, one more pair than others
+        equal = drop_last or sum(sizes) < process[1]
+        sampler = EpochSampler(sizes, self.seed, False, None, *process, drop_last=equal, unique=unique)
         return make_loader(self.val_set, sampler, self.batch_size, self.num_workers, drop_last)
 
     def _unique(self, dataset: PairedViewDataset) -> UniqueHands | None:

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from peclr.collectives import max_over_hosts
 from peclr.runs.durable import LAST_NAME, damage
 from peclr.runs.interruption import Interruptions
+from peclr.runs.resuming import settle
 
 FOLDER = "checkpoints"
 _SECONDS = 60.0
@@ -42,7 +43,7 @@ class RunCheckpoints(Checkpoint):
         self.every_minutes = every_minutes
         self.every_n_steps = every_n_steps
         self._interruptions = Interruptions()
-        self._step = self._saved_step = -1
+        self._step = self._saved_step = self._max_steps = -1
         self._between_steps = True
         self._saved_at = 0.0
 
@@ -52,18 +53,35 @@ class RunCheckpoints(Checkpoint):
         if stage == "fit" and trainer.is_global_zero and last.exists() and damage(last):
             last.replace(last.with_name(f"{LAST_NAME}.damaged"))
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Correct the place to go on from, before Lightning takes it."""
+        settle(checkpoint["loops"]["fit_loop"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hide `max_steps` while Lightning loads a checkpoint: with it, it would go on in an epoch that has ended."""
+        self._max_steps, trainer.fit_loop.epoch_loop.max_steps = trainer.max_steps, -1
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over the signals from Lightning, which has its handlers by now."""
+        trainer.fit_loop.epoch_loop.max_steps = self._max_steps
         self._interruptions.install(tells=trainer.is_global_zero)
         self._step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time; act upon signals."""
+        """Save if it is time; act upon signals; later, if validation or the epoch's end comes before another batch."""
         self._between_steps = trainer.global_step != self._step
-        self._step = trainer.global_step
-        if self._between_steps:
+        self._step, loop = trainer.global_step, trainer.fit_loop
+        last = batch_idx + 1 >= trainer.num_training_batches
+        if self._between_steps and not last and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+            self._act(trainer, _SAVE if self._is_time(trainer) else _NOTHING)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save if it is time, and act upon signals, after the step before."""
+        if self._between_steps and not trainer.sanity_checking:
             self._act(trainer, _SAVE if self._is_time(trainer) else _NOTHING)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:

@@ -1,11 +1,17 @@
 """One folder per run, the same for all of its processes and, where a scheduler restarts it, for all of its lives."""
 
+import fcntl
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's stub forgets it
@@ -15,8 +21,64 @@ from peclr.runs.durable import LAST_NAME, PREVIOUS_NAME
 RUNS = Path("runs")
 # By which the process that a user starts tells the processes that Lightning starts from it.
 RUN_DIR_VARIABLE = "PECLR_RUN_DIR"
+_LOCK_NAME, _STARTING_NAME, _CONFIG_NAME = ".lock", ".starting", "config.yaml"
+_NEW, _RESUMED = "new", "resumed"
 _STORE_KEY = "peclr/run_dir"
 _PATIENCE = timedelta(minutes=5)
+
+
+class Claim:
+    """The hold of a process on a run's folder, until it lets go or dies: the lock is the system's, and left by no kill.
+
+    What a new run has written before its first step is cleared away: when it fails, or, if it was killed, by the next.
+
+    Args:
+        folder: made if it is not there.
+        resumes: whether a run's files may be there.
+
+    Raises:
+        FileExistsError: another process holds the folder, or another run's files are there.
+    """
+
+    def __init__(self, folder: Path, resumes: bool = False) -> None:
+        self._file = _locked(folder)
+        self._folder, self._starting = folder, folder / _STARTING_NAME
+        found = {path for path in folder.iterdir() if path.name not in (_LOCK_NAME, _STARTING_NAME)}
+        killed = self._starting.exists() and self._starting.read_text() == _NEW and newest_checkpoint(folder) is None
+        if killed or {path.name for path in found} == {_CONFIG_NAME}:  # the latter by older versions
+            _remove(found)
+            found = set()
+        elif found and not resumes:
+            os.close(self._file)
+            last = newest_checkpoint(folder)
+            advice = "or remove it: it holds no checkpoint" if last is None else f"or resume it by --ckpt_path {last}"
+            raise FileExistsError(f"run_dir {folder} is not empty; choose another, {advice}")
+        self._before = found
+        self._starting.write_text(_RESUMED if found else _NEW)
+
+    def release(self, failed: bool) -> None:
+        """Let go, and if the run failed before its first step, give the folder back as it was."""
+        lock = self._folder / _LOCK_NAME
+        if failed and self._starting.exists():
+            _remove(set(self._folder.iterdir()) - self._before - {lock})
+        self._starting.unlink(missing_ok=True)
+        lock.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            self._folder.rmdir()
+        os.close(self._file)
+
+
+class FirstStep(pl.Callback):
+    """Ends a run's start: what it writes is kept from now on."""
+
+    def __init__(self) -> None:
+        self._seen = False
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Remove the mark of a start."""
+        if trainer.is_global_zero and not self._seen:
+            (Path(trainer.default_root_dir) / _STARTING_NAME).unlink(missing_ok=True)
+            self._seen = True
 
 
 @dataclass(frozen=True)
@@ -26,34 +88,62 @@ class RunFolder:
     Attributes:
         path: the folder.
         resume_from: the checkpoint that a restarted job goes on from; None if it has none, or is not restarted.
+        claim: what the first of the run's processes holds it by; None in the others.
     """
 
     path: Path
     resume_from: Path | None = None
+    claim: Claim | None = field(default=None, compare=False)
 
 
-def choose_run_folder(given: Path | None, name: str, ckpt_path: Path | None) -> RunFolder:
-    """The run's folder: the one asked for, or `runs/NAME/TIME`.
+def choose_run_folder(
+    given: Path | None, name: str, ckpt_path: Path | None, is_ours: Callable[[Path], bool] = lambda folder: True
+) -> RunFolder:
+    """Take the run's folder: the one asked for, or `runs/NAME/TIME`; the first of a run's processes does, for all.
 
-    Under SLURM it is `runs/NAME/slurm-JOB`, under W&B's agent `runs/sweeps/SWEEP/RUN`.
+    Under SLURM it is `runs/NAME/slurm-JOB`, under W&B's agent `runs/sweeps/SWEEP/RUN`. Where another run has the name,
+    in the same second or the same job, a number is added.
 
     Args:
         given: the folder asked for.
         name: of the config.
         ckpt_path: what is resumed; None for a new run, and for scoring a checkpoint.
+        is_ours: whether a folder's run had the config of this one: which of a restarted job's runs this is.
 
     Raises:
         ValueError: `given` is a file, or processes on several nodes were started without a scheduler that could tell
             the others what the first one chose.
-        FileExistsError: another run's files are there; only the first of a run's processes looks, as others may come
-            when it has begun.
+        FileExistsError: another run's files are there, or another process is at work there.
     """
-    restarted = _is_restarted()
-    path = given or _agreed(lambda: _default(name))
-    if _rank() == 0 and not restarted:
-        _refuse_what_is_in_use(path, ckpt_path)
+    restarted, claims = _is_restarted(), list[Claim]()
+
+    def take(path: Path) -> Path:
+        resumes = ckpt_path is not None and ckpt_path.resolve().is_relative_to(path.resolve())
+        claims.append(Claim(path, resumes or (restarted and (path == given or is_ours(path)))))
+        return path
+
+    def take_next(path: Path) -> Path:
+        for number in count(2):
+            try:
+                return take(path)
+            except FileExistsError:
+                path = path.with_name(f"{path.name.removesuffix(f'+{number - 1}')}+{number}")
+        raise AssertionError
+
+    if given is not None:
+        if given.exists() and not given.is_dir():
+            raise ValueError(f"run_dir {given} is a file; expected a folder")
+        path = take(given) if _rank() == 0 else given
+    elif _under_slurm():
+        path = _default(name)  # all processes know the job's number
+        if int(os.environ.get("SLURM_NTASKS") or 1) == 1:
+            path = take_next(path)
+        elif _rank() == 0:
+            take(path)
+    else:
+        path = _agreed(lambda: take_next(_default(name)))
     last = newest_checkpoint(path) if restarted and ckpt_path is None else None
-    return RunFolder(path, last)
+    return RunFolder(path, last, claims[0] if claims else None)
 
 
 def newest_checkpoint(run: Path) -> Path | None:
@@ -66,14 +156,30 @@ def newest_checkpoint(run: Path) -> Path | None:
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
-def _refuse_what_is_in_use(path: Path, ckpt_path: Path | None) -> None:
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"run_dir {path} is a file; expected a folder")
-    resumes = ckpt_path is not None and ckpt_path.resolve().is_relative_to(path.resolve())
-    if path.is_dir() and any(path.iterdir()) and not resumes:
-        raise FileExistsError(
-            f"run_dir {path} is not empty; choose another, or resume it by --ckpt_path {path}/checkpoints/{LAST_NAME}"
-        )
+def _locked(folder: Path) -> int:
+    """Descriptor of the folder's lock file, locked: by POSIX, whose locks forked workers do not keep alive."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            file = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # given back between the two
+            continue
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is held
+            os.close(file)
+            raise FileExistsError(f"run_dir {folder}: another process is at work there; choose another") from None
+        if os.fstat(file).st_nlink:
+            return file
+        os.close(file)  # its last holder has removed it
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _default(name: str) -> Path:
@@ -90,8 +196,6 @@ def _default(name: str) -> Path:
 
 def _agreed(choose: Callable[[], Path]) -> Path:
     """What the first process chooses, in all of them."""
-    if _under_slurm():
-        return choose()  # all processes know the job's number
     if TorchElasticEnvironment.detect():
         return Path(_shared_by_torchrun(choose))
     if os.environ.get("LOCAL_RANK", "0") != "0" and RUN_DIR_VARIABLE in os.environ:

@@ -78,6 +78,29 @@ def _contradicted(content: Mapping[str, Any], checkpoint: Path, now: Mapping[str
     return {key: (value, values[key]) for key, value in said if value is not None and values.get(key, value) != value}
 
 
+def settle(fit_loop: dict[str, Any]) -> None:
+    """Bring a checkpoint's progress to a place from which Lightning 2.6 goes on exactly.
+
+    Between an epoch's last batch and its end, it would leave out the validation there, or enter the next epoch without
+    counting it.
+
+    Args:
+        fit_loop: of the checkpoint; changed.
+    """
+    epochs, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
+    if epochs["current"]["processed"] == epochs["current"]["started"]:
+        return
+    if batches["current"]["completed"] == batches["current"]["processed"]:  # validating: again, from its beginning
+        begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        validated = {"total": begun, "current": dict.fromkeys(begun, 0), "is_last_batch": False}
+        fit_loop["epoch_loop.val_loop.batch_progress"] = validated
+    elif batches["is_last_batch"]:  # at the end of its step, as older versions saved: the epoch is done
+        for span in ("total", "current"):
+            batches[span]["completed"] += 1
+            epochs[span]["processed"] += 1
+        fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+
+
 def _decisive(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in _flat(config):
         section, name = key.split(".")[0], key.split(".")[-1]

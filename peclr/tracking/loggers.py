@@ -57,7 +57,7 @@ def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
     if any(isinstance(logger, CSVLogger) for logger in chosen):
         return chosen
     # on resuming, the CSV logger would delete the metrics that are there, or warn that it would where a kill left none
-    resumes = folder.is_dir() and any(folder.iterdir())
+    resumes = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
     version = f"resumed-{datetime.now():%Y%m%d-%H%M%S}" if resumes else ""
     metrics = CSVLogger(save_dir=str(folder), name="", version=version)
     if chosen:

@@ -32,11 +32,15 @@ class EpochLine(Callback):
     def __init__(self, label: str = "", every_n_epochs: int = 1) -> None:
         self.label = label
         self.every_n_epochs = every_n_epochs
-        self._started = math.nan
+        self._started, self._first = math.nan, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock, in the middle of an epoch if the run goes on there."""
+        self._started, self._first = time.perf_counter(), trainer.fit_loop.batch_idx + 1
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._started, self._first = time.perf_counter(), 0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the line."""
@@ -47,8 +51,9 @@ class EpochLine(Callback):
         metrics = _scalars(trainer.callback_metrics)
         told = [name for name in metrics if name == "train/loss" or name.startswith(("val/", "probe/"))]
         shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in told)
-        rate = trainer.num_training_batches / max(seconds, 1e-9)
-        print(f"{self.label:<10} epoch {done}/{total}  {shown}  {rate:.1f} steps/s", flush=True)
+        rate = (trainer.fit_loop.batch_idx + 1 - self._first) / max(seconds, 1e-9)
+        of = f"/{total}" if total is not None and total > 0 else ""  # a number of steps may end the run
+        print(f"{self.label:<10} epoch {done}{of}  {shown}  {rate:.1f} steps/s", flush=True)
 
 
 class SparingProgressBar(TQDMProgressBar):

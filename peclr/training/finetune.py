@@ -8,11 +8,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from peclr.checkpoints.loading import load_encoder_weights
+from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabelledBatch
-from peclr.losses.pose import PoseLoss
+from peclr.losses.pose import PoseLoss, PoseLossTerms
 from peclr.metrics.pose import pose_metrics
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
@@ -20,6 +22,9 @@ from peclr.runs.about import KEY, About, config_of
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
 from peclr.training.optim import split_weight_decay
 from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
+
+# what is logged of a split: the terms of `PoseLossTerms`
+_LOSSES = ("loss", "loss_keypoints_2d", "loss_depth", "loss_root")
 
 
 class FinetuneModule(pl.LightningModule):
@@ -75,6 +80,8 @@ class FinetuneModule(pl.LightningModule):
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         self.sync_batchnorm = sync_batchnorm
+        names = [f"{split}_{name}" for split in ("val", "test") for name in _LOSSES]
+        self.losses = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
         self.val_scores = pose_metrics().clone(prefix="val/")
         self.test_scores = pose_metrics().clone(prefix="test/")
 
@@ -114,11 +121,21 @@ class FinetuneModule(pl.LightningModule):
             torch.cat((target["keypoints_2d"], target["depth_rel"][..., None]), dim=-1),
             target["root_depth"],
         )
-        size, held_out = len(batch["image"]), split != "train"
-        self.log(f"{split}/loss", terms.total, prog_bar=True, batch_size=size, sync_dist=held_out)
-        parts = {f"{split}/loss_{name}": value for name, value in terms._asdict().items() if name != "total"}
-        self.log_dict(parts, batch_size=size, sync_dist=held_out)
+        self._log_loss(terms, len(batch["image"]), split)
         return terms.total, output
+
+    def _log_loss(self, terms: PoseLossTerms, size: int, split: str) -> None:
+        """Log means over the hands of all processes; in training, these have equal shares of a batch."""
+        values = torch.stack(terms).detach()
+        if split == "train":
+            shared = dict(zip(_LOSSES, mean_over_processes(values), strict=True))
+            self.log("train/loss", shared.pop("loss"), prog_bar=True, batch_size=size)
+            self.log_dict({f"train/{name}": value for name, value in shared.items()}, batch_size=size)
+            return
+        for name, value in zip(_LOSSES, values, strict=True):
+            mean = self.losses[f"{split}_{name}"]
+            mean.update(value, size)
+            self.log(f"{split}/{name}", mean, prog_bar=name == "loss", batch_size=size)
 
     def _score(self, batch: LabelledBatch, split: str) -> None:
         _, output = self._shared_step(batch, split)

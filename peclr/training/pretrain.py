@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from peclr.collectives import gather, pairs_per_process
 from peclr.data.samples import PairedViewBatch
@@ -19,7 +20,7 @@ from peclr.runs.about import KEY, About, config_of
 from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
 from peclr.training.gradient_cache import project_in_micro_batches
 from peclr.training.optim import LARS, split_weight_decay
-from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
+from peclr.training.schedule import batches_of_step, optimizer_batch, warmup_cosine_schedule
 
 
 class PretrainModule(pl.LightningModule):
@@ -75,6 +76,7 @@ class PretrainModule(pl.LightningModule):
         self.warmup_epochs = warmup_epochs
         self.micro_batch = micro_batch
         self.sync_batchnorm = sync_batchnorm
+        self.val_loss = MeanMetric(nan_strategy="disable")
 
     def configure_model(self) -> None:
         """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""
@@ -106,7 +108,11 @@ class PretrainModule(pl.LightningModule):
             largest = max(pairs_per_process(len(views)))
             projections, features = project_in_micro_batches(self._project, views, self.micro_batch, self, largest)
         loss: Tensor = self.objective(projections, batch["view_from_crop"], **self._known(batch, features))
-        self.log(f"{split}/loss", loss, batch_size=len(views), prog_bar=True, sync_dist=split != "train")
+        logged: Tensor | MeanMetric = loss
+        if split == "val":  # every process knows the loss of all; the sums are over their shares of it
+            self.val_loss.update(loss, len(views))
+            logged = self.val_loss
+        self.log(f"{split}/loss", logged, batch_size=len(views), prog_bar=True)
         return loss
 
     def _known(self, batch: PairedViewBatch, features: Tensor) -> dict[str, Tensor]:
@@ -137,7 +143,8 @@ class PretrainModule(pl.LightningModule):
         """
         counts, device = pairs_per_process(len(batch["views"])), batch["views"].device
         pairs = sum(counts)
-        sizes = {"effective_negatives": 2 * pairs - 2, "optimizer_batch": pairs * self.trainer.accumulate_grad_batches}
+        step = pairs * batches_of_step(self.trainer, int(self.trainer.num_training_batches), batch_idx)
+        sizes = {"effective_negatives": 2 * pairs - 2, "optimizer_batch": step}
         metrics = {name: torch.full((), float(size), device=device) for name, size in sizes.items()}
         if "hand" in batch:
             metrics["false_negatives"] = false_negatives(gather(batch["hand"], counts))

@@ -12,7 +12,7 @@ from peclr.training.optim import warmup_cosine
 
 
 def optimizer_batch(trainer: pl.Trainer) -> int:
-    """Images that enter one optimiser step: batch, of all processes together, × accumulation.
+    """Images that enter one optimiser step of all processes: batch × accumulation, or what an epoch has.
 
     Raises:
         ValueError: the trainer has no data module that tells its batch size.
@@ -24,11 +24,24 @@ def optimizer_batch(trainer: pl.Trainer) -> int:
             "lr_scaling='sqrt' needs a data module with an integer `batch_size`; got "
             f"{type(datamodule).__name__}. Use one, or set lr_scaling: none"
         )
-    return batch_size * trainer.accumulate_grad_batches
+    per_epoch, images = _epoch(trainer)
+    return min(images, batch_size * batches_of_step(trainer, per_epoch))
 
 
-def steps_per_epoch(trainer: pl.Trainer) -> int:
-    """Optimiser steps of one epoch.
+def batches_of_step(trainer: pl.Trainer, per_epoch: int, batch_idx: int = 0) -> int:
+    """How many batches enter the optimiser step that one belongs to: an epoch's last step takes what is left.
+
+    Args:
+        trainer: accumulates.
+        per_epoch: batches of an epoch.
+        batch_idx: of the batch, in its epoch.
+    """
+    start = batch_idx - batch_idx % trainer.accumulate_grad_batches
+    return min(trainer.accumulate_grad_batches, per_epoch - start)
+
+
+def _epoch(trainer: pl.Trainer) -> tuple[int, int]:
+    """Batches of an epoch, and images in all of the data that it goes through.
 
     Counted on a loader of its own: `trainer.estimated_stepping_batches` would make the trainer's before a resumed
     run has told it where to go on, and drop that (Lightning #20550).
@@ -39,10 +52,10 @@ def steps_per_epoch(trainer: pl.Trainer) -> int:
     datamodule: pl.LightningDataModule | None = getattr(trainer, "datamodule", None)
     if datamodule is None:
         raise ValueError("the learning rate's schedule needs a data module, to count the steps of an epoch")
-    batches = len(datamodule.train_dataloader())
-    limit = trainer.limit_train_batches
+    loader = datamodule.train_dataloader()
+    batches, limit = len(loader), trainer.limit_train_batches
     batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    return max(1, batches), loader.sampler.total
 
 
 def warmup_cosine_schedule(
@@ -59,7 +72,7 @@ def warmup_cosine_schedule(
     Raises:
         ValueError: the run has no end: neither `max_epochs` nor `max_steps` is given.
     """
-    per_epoch = steps_per_epoch(trainer)
+    per_epoch = math.ceil(_epoch(trainer)[0] / trainer.accumulate_grad_batches)
     ends = [trainer.max_steps] if trainer.max_steps > 0 else []
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         ends.append(trainer.max_epochs * per_epoch)

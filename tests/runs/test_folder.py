@@ -1,12 +1,28 @@
 """Which folder a run gets: alone, as one of several processes, and under schedulers that restart it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Self
 
 import pytest
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from peclr.runs.folder import RUN_DIR_VARIABLE, RunFolder, choose_run_folder, newest_checkpoint
+from peclr.runs.folder import (
+    RUN_DIR_VARIABLE,
+    RUNS,
+    Claim,
+    FirstStep,
+    RunFolder,
+    choose_run_folder,
+    newest_checkpoint,
+)
+from tests.trainer import quiet_trainer
 
 SLURM = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "peclr", "SLURM_PROCID": "0"}
 
@@ -39,7 +55,7 @@ def test_a_run_of_its_own_gets_a_new_folder() -> None:
 
 def test_files_of_another_run_are_not_mixed_in() -> None:
     run = begun(Path("mine"))
-    with pytest.raises(FileExistsError, match=r"run_dir mine is not empty; .*--ckpt_path mine/checkpoints/last\.ckpt"):
+    with pytest.raises(FileExistsError, match=r"run_dir mine is not empty; .*--ckpt_path mine/checkpoints/last\.ckpt$"):
         choose_run_folder(run, "pretrain", None)
     with pytest.raises(FileExistsError):
         choose_run_folder(run, "pretrain", Path("another/last.ckpt"))
@@ -47,6 +63,103 @@ def test_files_of_another_run_are_not_mixed_in() -> None:
     Path("file").touch()
     with pytest.raises(ValueError, match="run_dir file is a file"):
         choose_run_folder(Path("file"), "pretrain", None)
+
+
+def chosen_elsewhere(given: Path | None, tells: Connection) -> None:
+    """Another process takes a folder, and keeps it until it is told to let go, or killed."""
+    folder = choose_run_folder(given, "pretrain", None)
+    tells.send(folder.path)
+    tells.recv()
+
+
+@contextmanager
+def another(given: Path | None = None) -> Iterator[tuple[Path, BaseProcess]]:
+    fork = get_context("fork")
+    ours, theirs = fork.Pipe()
+    process = fork.Process(target=chosen_elsewhere, args=(given, theirs))
+    process.start()
+    try:
+        yield ours.recv(), process
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.parametrize("slurm", [False, True])
+def test_two_runs_of_one_second_or_job_have_folders_of_their_own(slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, **(SLURM | {"SLURM_NTASKS": "1"} if slurm else {}))
+    monkeypatch.setattr("peclr.runs.folder.datetime", Noon)
+    name = "slurm-17" if slurm else "20260101-120000"
+    with another() as (first, _), another() as (second, _):
+        assert [first, second] == [RUNS / "pretrain" / name, RUNS / "pretrain" / f"{name}+2"]
+        assert choose_run_folder(None, "pretrain", None).path == RUNS / "pretrain" / f"{name}+3"
+    begun(first)
+    folder = choose_run_folder(None, "pretrain", None)
+    assert folder.path == second, "what was killed before its first step is taken over"
+
+
+class Noon(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls(2026, 1, 1, 12, tzinfo=tz)
+
+
+def test_a_folder_belongs_to_one_process_while_it_lives(tmp_path: Path) -> None:
+    last = begun(Path("mine")) / "checkpoints" / "last.ckpt"
+    with another(Path("new")) as (new, process):
+        with pytest.raises(FileExistsError, match="run_dir new: another process is at work there"):
+            choose_run_folder(new, "pretrain", None)
+        process.kill()
+        process.join()
+        assert choose_run_folder(new, "pretrain", None).path == new
+    resumed = choose_run_folder(Path("mine"), "pretrain", last)
+    assert resumed.claim is not None
+    resumed.claim.release(failed=False)
+    assert sorted(path.name for path in Path("mine").iterdir()) == ["checkpoints"]
+
+
+def started(given: Path, ckpt_path: Path | None = None) -> Claim:
+    """A run that has written what a run writes before its first step."""
+    claim = choose_run_folder(given, "pretrain", ckpt_path).claim
+    assert claim is not None
+    (given / "config-2.yaml").touch()
+    (given / "resumed-2" / "logs").mkdir(parents=True)
+    return claim
+
+
+def test_a_start_that_fails_gives_the_folder_back(tmp_path: Path) -> None:
+    run = Path("runs/mine")
+    started(run).release(failed=True)
+    assert not run.exists()
+    last = begun(run) / "checkpoints" / "last.ckpt"
+    started(run, last).release(failed=True)
+    assert sorted(run.rglob("*")) == [run / "checkpoints", last]
+
+
+def test_what_a_killed_start_left_is_cleared_by_the_same_command(tmp_path: Path) -> None:
+    started(Path("mine"))  # and no more, as if killed
+    assert choose_run_folder(Path("mine"), "pretrain", None).claim is not None
+    assert not Path("mine/config-2.yaml").exists()
+    Path("old").mkdir()
+    Path("old/config.yaml").touch()  # all that older versions left
+    assert choose_run_folder(Path("old"), "pretrain", None).path == Path("old")
+
+
+def test_what_a_run_wrote_after_its_first_step_stays(tmp_path: Path) -> None:
+    claim = started(tmp_path / "mine")
+    callback, trainer = FirstStep(), quiet_trainer(tmp_path / "mine")
+    callback.on_train_batch_end(trainer)
+    claim.release(failed=True)
+    with pytest.raises(FileExistsError, match=r"not empty; choose another, or remove it: it holds no checkpoint"):
+        choose_run_folder(tmp_path / "mine", "pretrain", None)
+
+
+def test_a_restarted_job_finds_its_own_run_among_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [begun(RUNS / "pretrain" / name) for name in ("slurm-17", "slurm-17+2")]
+    set_all(monkeypatch, **SLURM | {"SLURM_NTASKS": "1", "SLURM_RESTART_COUNT": "1"})
+    for run in reversed(runs):
+        folder = choose_run_folder(None, "pretrain", None, is_ours=run.__eq__)
+        assert folder == RunFolder(run, run / "checkpoints" / "last.ckpt")
 
 
 def test_processes_that_lightning_starts_take_their_parents_folder(monkeypatch: pytest.MonkeyPatch) -> None:
