@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from experiments.rendered.jobs import LAST
 from experiments.rendered.plan import Size, Suite
-from experiments.rendered.summary import curves
+from experiments.rendered.summary import curves, listed
 from peclr.checkpoints import load_pose_net
 from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
 from peclr.data.samples import LabelledItem
@@ -98,8 +98,9 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
         strip(middle, title, rows, {}, top=0.92, **place)
         axes = bottom.subplots(1, 2)
         bottom.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.15, wspace=0.16)
-        for axis, protocol in zip(axes, ("frozen probe", f"fine-tuned, {schedule}"), strict=True):
-            curves(axis, results["rows"], protocol, METRIC)
+        curves(axes[0], results["rows"], "frozen probe", METRIC)
+        listed(axes[1], results["rows"], f"fine-tuned, {schedule}", METRIC)
+        for axis in axes:
             axis.legend(frameon=False, fontsize=9)
         path = out / "demo.png"
         figure.savefig(path)

@@ -109,7 +109,7 @@ SIZES["demo"] = replace(
     width=0.25,
     pretrain_steps=1000,
     warmup_steps=50,
-    finetune_steps={"short": 150},
+    finetune_steps={"short": 250},
 )
 # to compare many arms with one another
 SIZES["brief"] = replace(SIZES["cpu"], width=0.25, pretrain_steps=300, warmup_steps=15)
