@@ -127,7 +127,7 @@ class PeclrCLI(LightningCLI):
         config = self.config[str(self.subcommand)]
         key, seed = "data.init_args.seed", _data_seed(config.seed_everything, config.get("ckpt_path"))
         if config.get(key, seed) != seed:  # what is given stays
-            config[key] = self.parser.parse_args(self._words, defaults=False)[self.subcommand].get(key, seed)
+            config[key] = self.parser.parse_args(self._words, defaults=False)[str(self.subcommand)].get(key, seed)
         fits = self.subcommand == "fit"
         if not fits and not config.get("ckpt_path"):
             raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path RUN/checkpoints/last.ckpt")
