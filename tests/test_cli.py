@@ -244,8 +244,8 @@ NESTED = [
 @pytest.mark.parametrize(("owner", "name"), NESTED)
 def test_overriding_one_value_of_a_default_leaves_its_neighbours(owner: type, name: str) -> None:
     parser = ArgumentParser()
-    skip: set[str | int] = {other for other in inspect.signature(owner).parameters if other != name}
-    parser.add_class_arguments(owner, skip=skip)
+    others: set[str | int] = {other for other in inspect.signature(owner).parameters if other != name}
+    parser.add_class_arguments(owner, skip=others)
 
     def effective(*words: str) -> dict[str, Any]:
         """What the owner would use."""

@@ -54,7 +54,7 @@ def renewed_argument(word: str) -> str:
 
 
 def config_mode() -> str:
-    """The mode in which jsonargparse reads YAML, with old names and no key twice; registered by the call."""
+    """The mode in which jsonargparse reads YAML old names renewed and no key twice; registered by the call."""
     import yaml
     from jsonargparse import get_loader, set_loader
 
