@@ -6,12 +6,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
 from experiments.rendered.jobs import LAST
 from experiments.rendered.plan import Size, Suite
-from experiments.rendered.summary import curves, listed
+from experiments.rendered.summary import METRICS, STYLES, curves, over_seeds
 from peclr.checkpoints import load_pose_net
 from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
 from peclr.data.samples import LabelledItem
@@ -74,6 +75,17 @@ def strip(
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
 
 
+def _bars(axis: Axes, rows: list[dict[str, Any]], protocol: str, labels: int) -> None:
+    """Errors at one number of labels, a bar for each kind of weights."""
+    names = list(dict.fromkeys(row["weights"] for row in rows if row["protocol"] == protocol))
+    means, deviations = zip(*(over_seeds(rows, protocol, labels, name, METRIC) for name in names), strict=True)
+    bars = axis.bar(names, means, yerr=deviations, color=[color for color, *_ in STYLES[: len(names)]], capsize=3)
+    axis.bar_label(bars, fmt="%.1f", label_type="center", color="white", fontsize=11)
+    axis.set_ylabel(METRICS[METRIC])
+    axis.set_title(f"{protocol}, {labels:,} labels", loc="left", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
 def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], out: Path) -> Path:
     """Draw `out/demo.png`, of the first seed but for the errors, and return its path."""
     seed, schedule, labels = results["seeds"][0], next(iter(size.finetune_steps)), max(suite.finetune_labels)
@@ -99,9 +111,8 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
         axes = bottom.subplots(1, 2)
         bottom.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.15, wspace=0.16)
         curves(axes[0], results["rows"], "frozen probe", METRIC)
-        listed(axes[1], results["rows"], f"fine-tuned, {schedule}", METRIC)
-        for axis in axes:
-            axis.legend(frameon=False, fontsize=9)
+        axes[0].legend(frameon=False, fontsize=9)
+        _bars(axes[1], results["rows"], f"fine-tuned, {schedule}", labels)
         path = out / "demo.png"
         figure.savefig(path)
     return path

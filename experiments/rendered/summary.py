@@ -116,7 +116,7 @@ def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def listed(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
+def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     """Arms among each other, the first at the top and its mean drawn through all: for more than curves can show."""
     of_protocol = [row for row in rows if row["protocol"] == protocol]
     counts, names = sorted({row["labels"] for row in of_protocol}), names_of(of_protocol)
@@ -139,10 +139,10 @@ def draw(results: dict[str, Any], out: Path) -> None:
     rows: list[Row] = results["rows"]
     shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
     arms = len(names_of(rows))
-    kind, height = (curves, 3.3) if arms <= len(STYLES) else (listed, 0.9 + 0.25 * arms)
+    kind, height = (curves, 3.3) if arms <= len(STYLES) else (_list, 0.9 + 0.25 * arms)
     with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
         figure = Figure(figsize=(9.6, height * len(shown) + 1), layout="constrained")
-        axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if kind is listed else "none")
+        axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if kind is _list else "none")
         for line, protocol in zip(axes, shown, strict=True):
             for axis, metric in zip(line, ("root_relative_epe_mm", "pa_epe_mm"), strict=True):
                 kind(axis, rows, protocol, metric)

@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peclr report",
         description="One self-contained HTML page from runs, evaluations and result tables.",
-        epilog="Folders are searched: `peclr report runs/demo/TIME` takes everything that `make demo` wrote.",
+        epilog="Folders are searched: `peclr report runs/rendered/demo` takes everything that `make demo` wrote.",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, of an evaluation, of many; or result JSON"
