@@ -50,6 +50,11 @@ class Evaluation:
             joint: {name: float(mean[index]) for name, mean in means.items()} for index, joint in enumerate(JOINT_NAMES)
         }
 
+    def pck_mm(self) -> dict[str, list[float]]:
+        """The curves of `pck`, and their "thresholds_mm"."""
+        thresholds = (PCK_THRESHOLDS * _MM_PER_M).tolist()
+        return {"thresholds_mm": thresholds, **{name: curve.tolist() for name, curve in self.pck.items()}}
+
 
 def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> Evaluation:
     """Score predictions.
@@ -103,10 +108,7 @@ def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
         "scores": evaluation.official,
         "further": evaluation.further,
         "per_joint": evaluation.per_joint(),
-        "pck": {
-            "thresholds_mm": (PCK_THRESHOLDS * _MM_PER_M).tolist(),
-            **{name: curve.tolist() for name, curve in evaluation.pck.items()},
-        },
+        "pck": evaluation.pck_mm(),
     }
     with naming(folder / "scores.json"):
         (folder / "scores.json").write_text(json.dumps(content, indent=2) + "\n")

@@ -12,11 +12,16 @@ from peclr.options import check_writable, naming
 
 if TYPE_CHECKING:  # `--help` must not import NumPy
     from peclr.report.discovery import Findings
-    from peclr.report.page import Gallery, Page
+    from peclr.report.evaluations import EvaluationFolder
+    from peclr.report.page import Page
     from peclr.report.runs import TrainingRun
 
 _FINETUNING, _EVALUATION = "FinetuneModule", "evaluation"
 _BESIDE: Final = (".csv", ".tex", ".json")
+_HOW_TO_EVALUATE: Final = (
+    '<p class="quiet"><code>peclr evaluate RUN --data DATA</code> makes accuracy curves, errors of each joint and a '
+    "gallery; <code>peclr report … --evaluate</code> does so first for the runs that have none.</p>"
+)
 _OBJECTIVES_DIFFER: Final = (
     '<p class="quiet">Contrastive losses of different objectives or batch sizes cannot be compared; probes can.</p>'
 )
@@ -55,11 +60,13 @@ def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> N
     import json
 
     from peclr.report.discovery import find_all
-    from peclr.report.page import plotly_js
     from peclr.report.rows import group_rows, metrics_of
     from peclr.report.tables import csv_table, json_table, latex_table, text_table
 
-    plotly_js()  # before any work: it may not be installed
+    try:  # before any work
+        import plotly.offline  # type: ignore[import-untyped]  # noqa: F401  # plotly ships no types
+    except ImportError as error:
+        raise ValueError("the report's figures need plotly: pip install 'peclr[report]'") from error
     findings = find_all(given)
     _check_spared(findings, out)
     if options.evaluate and _evaluate(findings.runs, options.evaluate, options.data):
@@ -90,7 +97,7 @@ def _check_spared(findings: Findings, out: Path) -> None:
 
 def _page(title: str, findings: Findings, data: Path | None, hands: int) -> Page:
     from peclr.report import charts
-    from peclr.report.page import Page, how_to_evaluate, run_details
+    from peclr.report.page import Page, run_details
     from peclr.report.rows import group_rows
     from peclr.report.tables import html_tables
 
@@ -115,30 +122,28 @@ def _page(title: str, findings: Findings, data: Path | None, hands: int) -> Page
         curves + _OBJECTIVES_DIFFER if curves else "",
         page.charts(charts.training_curves(finetuning, "Fine-tuning")),
     )
-    galleries = [page.gallery(gallery) for gallery in _galleries(findings, data, hands)]
-    if not galleries and finetuning:
-        galleries = [how_to_evaluate()]
-    elif galleries:
+    galleries = [_gallery(page, evaluation, data, hands) for evaluation in evaluations]
+    if galleries:
         galleries.insert(0, "<p>By PA-EPE; EPE is relative to the wrist. Above the prediction, below the label.</p>")
+    elif finetuning:
+        galleries = [_HOW_TO_EVALUATE]
     page.add("gallery", "Best and worst hands", *galleries)
     page.add("three-d", "A hand in 3-D", page.turning())
     page.add("runs", "Runs", run_details(findings.runs))
     return page
 
 
-def _galleries(findings: Findings, data: Path | None, hands: int) -> list[Gallery]:
-    """What can be drawn; what cannot is told on the page and on the terminal, and is no reason to write no report."""
-    from peclr.report.evaluations import shown_hands
-    from peclr.report.page import Gallery
+def _gallery(page: Page, evaluation: EvaluationFolder, data: Path | None, hands: int) -> str:
+    """Best and worst hands, or why there are none: on page and terminal, and no reason to write no report."""
+    from html import escape
 
-    galleries = []
-    for evaluation in findings.evaluations:
-        try:
-            galleries.append(Gallery(evaluation, shown_hands(evaluation, data, hands)))
-        except (FileNotFoundError, ValueError) as error:
-            print(f"{evaluation.name}: no gallery: {error}", file=sys.stderr)
-            galleries.append(Gallery(evaluation, obstacle=str(error)))
-    return galleries
+    from peclr.report.evaluations import shown_hands
+
+    try:
+        return page.gallery(evaluation, shown_hands(evaluation, data, hands))
+    except (FileNotFoundError, ValueError) as error:
+        print(f"{evaluation.name}: no gallery: {error}", file=sys.stderr)
+        return f'<h3>{escape(evaluation.name)}</h3><p class="quiet">Not drawn: {escape(str(error))}</p>'
 
 
 def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr.report.rows import known_metrics, read_json
-
-if TYPE_CHECKING:
-    from peclr.data.sources.freihand import FreiHAND
 
 Array = NDArray[np.float64]
 
@@ -43,8 +40,7 @@ class EvaluationFolder:
         crop: where the network looked; "" if a file of predictions was scored.
         data: the data set, as the evaluation knew its place.
         metrics: names and units of `peclr.report.rows.METRICS`.
-        thresholds_mm: of the PCK curves.
-        pck: share of joints within each threshold, by name of the curve: "xyz", "xyz_al" …
+        pck: share of points within each threshold, by name of the curve, and "thresholds_mm".
         per_joint: errors in mm by their names, by joint.
     """
 
@@ -54,7 +50,6 @@ class EvaluationFolder:
     crop: str
     data: Path
     metrics: dict[str, float]
-    thresholds_mm: list[float]
     pck: dict[str, list[float]]
     per_joint: dict[str, dict[str, float]]
 
@@ -97,6 +92,9 @@ def read_evaluation(folder: Path, name: str) -> EvaluationFolder:
         means = {new: scores[old] * _MM_PER_CM for old, new in _MEANS.items() if old in scores}
         shares = {new: scores[old] for old, new in _SHARES.items() if old in scores}
         pck = {key: [float(share) for share in curve] for key, curve in content["pck"].items()}
+        lengths = {len(curve) for curve in (pck["thresholds_mm"], *pck.values())}
+        if len(lengths) > 1 or min(lengths) < 2:
+            raise ValueError(f"PCK curves of {sorted(lengths)} thresholds")
         per_joint = {joint: {k: float(v) for k, v in found.items()} for joint, found in content["per_joint"].items()}
         return EvaluationFolder(
             name=name,
@@ -105,7 +103,6 @@ def read_evaluation(folder: Path, name: str) -> EvaluationFolder:
             crop=str(content.get("crop", "")),
             data=Path(content["data"]),
             metrics=known_metrics(means | shares),
-            thresholds_mm=pck.pop("thresholds_mm"),
             pck=pck,
             per_joint=per_joint,
         )
@@ -140,7 +137,7 @@ def shown_hands(evaluation: EvaluationFolder, data: Path | None, count: int) -> 
         raise FileNotFoundError(f"{root / 'evaluation' / 'rgb'} is not there; --data tells where the data set is now")
     predicted_path = evaluation.folder / PREDICTIONS_NAME
     if not predicted_path.is_file():  # somebody's predictions were scored, and stayed where they were
-        predicted_path = Path(_predictions_of(evaluation.folder / SCORES_NAME) or predicted_path)
+        predicted_path = Path(read_json(evaluation.folder / SCORES_NAME).get("predictions") or predicted_path)
     predicted = read_predictions(predicted_path).xyz
     labels = read_labels(root / "evaluation_xyz.json", NUM_JOINTS)
     if len(predicted) != len(labels):
@@ -152,19 +149,10 @@ def shown_hands(evaluation: EvaluationFolder, data: Path | None, count: int) -> 
     count = min(count, len(order) // 2)
     source = FreiHAND(root, "evaluation", crop="image")
     ranks = [("best", hand) for hand in order[:count]] + [("worst", hand) for hand in order[: -count - 1 : -1]]
-    return [
-        _shown(source, rank, hand, predicted[hand], labels[hand], float(pa_epe_mm[hand]), float(epe_mm[hand]))
-        for rank, hand in ranks
-    ]
-
-
-def _shown(
-    source: "FreiHAND", rank: str, hand: int, predicted: Array, label: Array, pa_epe_mm: float, epe_mm: float
-) -> ShownHand:
-    sample = source[hand]
-    K = np.asarray(sample["K"], np.float64)
-    return ShownHand(sample["id"], rank, sample["image"], K, predicted, label, pa_epe_mm, epe_mm)
-
-
-def _predictions_of(scores: Path) -> Any:
-    return read_json(scores).get("predictions")
+    shown = []
+    for rank, hand in ranks:
+        sample = source[hand]
+        K = np.asarray(sample["K"], np.float64)
+        errors = float(pa_epe_mm[hand]), float(epe_mm[hand])
+        shown.append(ShownHand(sample["id"], rank, sample["image"], K, predicted[hand], labels[hand], *errors))
+    return shown

@@ -1,46 +1,28 @@
-// Draws the page's figures with plotly.js in the page's colours, and shows the chosen hand in 3-D.
+// Draws the page's figures with plotly.js, light or dark as the page is, and shows the chosen hand in 3-D.
 "use strict";
 (() => {
   const content = JSON.parse(document.getElementById("content").textContent);
   // a wheel scrolls the page
   const config = { responsive: true, displayModeBar: false, scrollZoom: false };
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  // a finger scrolls the page
+  const dragmode = matchMedia("(hover: none)").matches ? false : "zoom";
 
-  function themed(layout) {
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
-    const axis = { gridcolor: colour("--line"), linecolor: colour("--quiet"), zeroline: false, showline: true };
-    return {
-      ...layout,
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: colour("--ink"), size: 14, family: getComputedStyle(document.body).fontFamily },
-      xaxis: { ...layout.xaxis, ...axis },
-      yaxis: { ...layout.yaxis, ...axis },
-      // a finger scrolls the page
-      dragmode: matchMedia("(hover: none)").matches ? false : "zoom",
-    };
-  }
-
-  const figureOf = (place) => content.figures[Number(place.dataset.figure)];
-
-  function drawCharts(parent) {
-    for (const place of parent.querySelectorAll(".chart")) {
-      Plotly.react(place, figureOf(place).data, themed(figureOf(place).layout), config);
+  function drawCharts() {
+    const template = dark.matches ? content.themes.dark : content.themes.light;
+    for (const place of document.querySelectorAll(".chart")) {
+      const { data, layout } = content.figures[Number(place.dataset.figure)];
+      Plotly.react(place, data, { ...layout, template, dragmode }, config);
     }
   }
 
   function toggleSeries(button) {
     const shown = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", shown);
-    const panel = button.closest(".panel");
-    for (const place of panel.querySelectorAll(".chart")) {
-      const figure = figureOf(place);
-      figure.data = figure.data.map((trace) =>
-        trace.name === button.dataset.series ? { ...trace, visible: shown } : trace,
-      );
+    for (const place of button.closest(".panel").querySelectorAll(".chart")) {
+      const series = place.data.flatMap((trace, index) => (trace.name === button.dataset.series ? [index] : []));
+      if (series.length) Plotly.restyle(place, { visible: shown }, series);
     }
-    drawCharts(panel);
   }
 
   // A copy, because plotly writes into its layout where the reader has turned the hand to; from further away where it is
@@ -52,6 +34,7 @@
     copy.height = Math.min(copy.height, 1.25 * width);
     const farther = Math.max(1, (1.15 * copy.height) / width);
     for (const axis of Object.keys(eye)) eye[axis] *= farther;
+    copy.template = content.themes.dark; // yellow and sky blue vanish on paper
     return copy;
   }
 
@@ -59,8 +42,8 @@
     Plotly.react("turn", content.hands[index].traces, stage(), config);
   }
 
-  drawCharts(document);
-  dark.addEventListener("change", () => drawCharts(document));
+  drawCharts();
+  dark.addEventListener("change", drawCharts);
   for (const button of document.querySelectorAll(".legend button")) {
     button.addEventListener("click", () => toggleSeries(button));
   }

@@ -1,18 +1,19 @@
-"""The report as one HTML file that needs nothing else: style, script, plotly.js, figures and pictures are inside."""
+"""The report as one HTML file that needs nothing else: style, script, plotly.js, figures and images are inside."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from plotly.io import templates  # type: ignore[import-untyped]  # plotly ships no types
+from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+
 from peclr import __version__
-from peclr.report.charts import Figure, Panel
+from peclr.report.charts import Panel
 from peclr.report.evaluations import EvaluationFolder, ShownHand
-from peclr.report.hands import caption, overlays, stage, traces_3d
-from peclr.report.legend import legend
+from peclr.report.hands import STAGE, caption, overlays, traces_3d
 from peclr.report.runs import CONFIG_NAME, TrainingRun
 
 _HERE: Final = Path(__file__).parent
@@ -20,34 +21,17 @@ _HERE: Final = Path(__file__).parent
 _POLICY: Final = (
     "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
 )
-_HOW_TO_EVALUATE: Final = (
-    "<code>peclr evaluate RUN --data DATA</code> makes accuracy curves, errors of each joint and a gallery; "
-    "<code>peclr report … --evaluate</code> does so first for the runs that have none."
-)
-
-
-@dataclass
-class Section:
-    """A part of the page.
-
-    Attributes:
-        anchor: its id.
-        title: its heading.
-        html: below the heading.
-    """
-
-    anchor: str
-    title: str
-    html: str
-
-
-@dataclass
-class Gallery:
-    """The best and the worst hands of an evaluation, or why there are none to see."""
-
-    evaluation: EvaluationFolder
-    hands: list[ShownHand] = field(default_factory=list)
-    obstacle: str = ""
+# plotly's legends are one for each figure; buttons are one for each panel, and hide a series in all its figures
+_DASHES: Final = {"solid": "━", "dash": "╍", "dot": "┅", "dashdot": "┉"}
+_MARKS: Final = {
+    "circle": "●",
+    "square": "■",
+    "diamond": "◆",
+    "triangle-up": "▲",
+    "triangle-down": "▼",
+    "cross": "✚",
+    "star": "★",
+}
 
 
 class Page:
@@ -55,74 +39,75 @@ class Page:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self._sections: list[Section] = []
-        self._figures: list[Figure] = []
+        self._sections: list[tuple[str, str, str]] = []
+        self._figures: list[dict[str, Any]] = []
         self._hands: list[dict[str, Any]] = []
-        self._has_gallery = False
 
     def add(self, anchor: str, title: str, *html: str) -> None:
-        """A section, unless there is nothing in it."""
+        """Add a section, unless there is nothing in it."""
         if any(html):
-            self._sections.append(Section(anchor, title, "\n".join(html)))
+            self._sections.append((anchor, title, "\n".join(html)))
 
     def charts(self, panels: Sequence[Panel]) -> str:
-        """Places for the figures of panels, each side by side below heading and legend; "" if there are none."""
-        return "".join(self._panel(panel) for panel in panels)
+        """Places for the figures of panels, side by side below heading and legend; "" if there are none."""
+        return "".join(self._panel(panel) for panel in panels if panel.figures)
 
     def _panel(self, panel: Panel) -> str:
         places = []
         for figure in panel.figures:
-            wide = " wide" if figure["wide"] or len(panel.figures) == 1 else ""
-            height = figure["layout"]["height"]  # the page does not jump when they are drawn
-            places.append(
-                f'<div class="chart{wide}" data-figure="{len(self._figures)}" style="min-height:{height}px"></div>'
-            )
-            self._figures.append({"data": figure["data"], "layout": figure["layout"]})
+            wide = " wide" if figure.layout.meta == "wide" or len(panel.figures) == 1 else ""
+            style = f"min-height:{figure.layout.height}px"  # the page does not jump when they are drawn
+            places.append(f'<div class="chart{wide}" data-figure="{len(self._figures)}" style="{style}"></div>')
+            self._figures.append(figure.to_dict())
         heading = f"<h3>{escape(panel.title)}</h3>" if panel.title else ""
         charts = f'<div class="charts">{"".join(places)}</div>'
-        return f'<div class="panel">{heading}{legend(panel.figures)}{charts}</div>'
+        return f'<div class="panel">{heading}{_legend(panel.figures)}{charts}</div>'
 
-    def gallery(self, gallery: Gallery) -> str:
+    def gallery(self, evaluation: EvaluationFolder, hands: Sequence[ShownHand]) -> str:
         """Overlays of an evaluation's hands, each with a button that turns it in 3-D; folded after the first."""
-        name = escape(gallery.evaluation.name)
-        if gallery.obstacle:
-            return f'<h3>{name}</h3><p class="quiet">Not drawn: {escape(gallery.obstacle)}</p>'
+        is_open = "" if self._hands else " open"
         parts = []
         for rank in ("best", "worst"):
-            cards = [self._card(hand, gallery.evaluation.name) for hand in gallery.hands if hand.rank == rank]
+            cards = [self._card(hand, evaluation.name) for hand in hands if hand.rank == rank]
             parts.append(f'<h3>{rank.capitalize()}</h3><div class="hands">{"".join(cards)}</div>')
-        is_open = "" if self._has_gallery else " open"
-        self._has_gallery = True
-        about = f"{gallery.evaluation.hands:,} hands"
-        summary = f'<summary><b>{name}</b> <span class="quiet">{about}</span></summary>'
-        return f"<details{is_open}>{summary}{''.join(parts)}</details>"
+        return _folded(evaluation.name, f"{evaluation.hands:,} hands", "".join(parts), is_open)
+
+    def _card(self, hand: ShownHand, evaluation: str) -> str:
+        predicted, label = overlays(hand)
+        index = len(self._hands)
+        title = f"{evaluation}, {hand.rank}: {hand.id}, PA-EPE {hand.pa_epe_mm:.1f} mm"
+        self._hands.append({"title": title, "traces": traces_3d(hand)})
+        return (
+            f'<figure><div class="pair"><img alt="prediction" src="{predicted}"><img alt="label" src="{label}"></div>'
+            f"<figcaption>{caption(hand)}</figcaption>"
+            f'<button type="button" data-hand="{index}">turn it in 3-D</button></figure>'
+        )
 
     def turning(self) -> str:
         """The hand in 3-D and the choice of it; "" if the gallery is empty."""
         if not self._hands:
             return ""
-        options = "".join(
-            f'<option value="{index}">{escape(hand["title"])}</option>' for index, hand in enumerate(self._hands)
-        )
+        titles = enumerate(hand["title"] for hand in self._hands)
+        options = "".join(f'<option value="{index}">{escape(title)}</option>' for index, title in titles)
         return (
-            "<p>The prediction has thick bones, a colour for each finger; the label's are thin and light. Both wrists "
+            "<p>The prediction has thick bones, a color for each finger; the label's are thin and light. Both wrists "
             "lie at the origin. Drag to turn.</p>"
             f'<div class="choice"><label>Hand: <select id="hand">{options}</select></label>'
             '<button type="button" id="upright">as the camera saw it</button></div><div id="turn"></div>'
         )
 
     def html(self) -> str:
-        """The whole file.
-
-        Raises:
-            ValueError: the library that draws is not installed.
-        """
-        links = "".join(f'<a href="#{part.anchor}">{escape(part.title)}</a>' for part in self._sections)
+        """The whole file."""
+        links = "".join(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title, _ in self._sections)
         body = "\n".join(
-            f'<section id="{part.anchor}"><h2>{escape(part.title)}</h2>\n{part.html}\n</section>'
-            for part in self._sections
+            f'<section id="{anchor}"><h2>{escape(title)}</h2>\n{html}\n</section>'
+            for anchor, title, html in self._sections
         )
-        content = {"figures": self._figures, "hands": self._hands, "stage": stage()}
+        themes = {
+            name: templates[f"plotly_{theme}"].to_plotly_json()
+            for name, theme in (("light", "white"), ("dark", "dark"))
+        }
+        content = {"figures": self._figures, "hands": self._hands, "stage": STAGE, "themes": themes}
         made = f"peclr {__version__}, {datetime.now():%Y-%m-%d %H:%M}"
         return f"""<!DOCTYPE html>
 <html lang="en">
@@ -143,23 +128,12 @@ class Page:
 which is inside.</footer>
 </main>
 <script id="content" type="application/json">{_json_in_html(content)}</script>
-<script>{plotly_js()}</script>
+<script>{get_plotlyjs()}</script>
 <script>
 {(_HERE / "page.js").read_text(encoding="utf-8")}</script>
 </body>
 </html>
 """
-
-    def _card(self, hand: ShownHand, evaluation: str) -> str:
-        predicted, label = overlays(hand)
-        index = len(self._hands)
-        title = f"{evaluation}, {hand.rank}: {hand.id}, PA-EPE {hand.pa_epe_mm:.1f} mm"
-        self._hands.append({"title": title, "traces": traces_3d(hand)})
-        return (
-            f'<figure><div class="pair"><img alt="prediction" src="{predicted}"><img alt="label" src="{label}"></div>'
-            f"<figcaption>{caption(hand)}</figcaption>"
-            f'<button type="button" data-hand="{index}">turn it in 3-D</button></figure>'
-        )
 
 
 def run_details(runs: Sequence[TrainingRun]) -> str:
@@ -171,31 +145,29 @@ def run_details(runs: Sequence[TrainingRun]) -> str:
         )
         path = run.folder / CONFIG_NAME
         config = escape(path.read_text(encoding="utf-8")) if path.is_file() else ""
-        about = " · ".join(escape(text) for text in (run.kind, str(run.folder)) if text)
-        parts.append(
-            f'<details><summary><b>{escape(run.name)}</b> <span class="quiet">{about}</span></summary>'
-            f"<table>{rows}</table><pre>{config}</pre></details>"
-        )
+        about = " · ".join(text for text in (run.kind, str(run.folder)) if text)
+        parts.append(_folded(run.name, about, f"<table>{rows}</table><pre>{config}</pre>"))
     return "\n".join(parts)
 
 
-def how_to_evaluate() -> str:
-    """Says what is missing where nothing has been evaluated; HTML."""
-    return f'<p class="quiet">{_HOW_TO_EVALUATE}</p>'
+def _folded(name: str, about: str, html: str, is_open: str = "") -> str:
+    summary = f'<summary><b>{escape(name)}</b> <span class="quiet">{escape(about)}</span></summary>'
+    return f"<details{is_open}>{summary}{html}</details>"
 
 
-def plotly_js() -> str:
-    """The library's own copy of plotly.js.
-
-    Raises:
-        ValueError: plotly is not installed.
-    """
-    try:
-        from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # plotly ships no types
-    except ImportError as error:
-        raise ValueError("the report's figures need plotly: pip install 'peclr[report]'") from error
-    script: str = get_plotlyjs()
-    return script
+def _legend(figures: Iterable[Any]) -> str:
+    """A button for each of the figures' series, with its line and mark, in the order in which they occur."""
+    series = {trace.name: trace for figure in figures for trace in figure.data}
+    entries = []
+    for name, trace in series.items():
+        dash = _DASHES[trace.line.dash] if "lines" in trace.mode else ""
+        mark = _MARKS[trace.marker.symbol] if "markers" in trace.mode else dash
+        swatch = f'<span style="color:{trace.line.color}" aria-hidden="true">{dash}{mark}{dash}</span>'
+        # names of traces are HTML already, as plotly reads them
+        entries.append(
+            f'<button type="button" aria-pressed="true" data-series="{escape(name)}">{swatch}{name}</button>'
+        )
+    return f'<div class="legend" role="group" aria-label="series; a click hides one">{"".join(entries)}</div>'
 
 
 def _json_in_html(content: object) -> str:

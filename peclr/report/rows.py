@@ -87,6 +87,11 @@ class Group:
     labels: float | None
     rows: tuple[ResultRow, ...]
 
+    @property
+    def block(self) -> tuple[str, float | None]:
+        """What is compared with each other: groups of one protocol and label count."""
+        return self.protocol, self.labels
+
     def spread(self, metric: str) -> Spread | None:
         """Over the rows that have the metric; None if none has."""
         values = [row.metrics[metric] for row in self.rows if metric in row.metrics]
@@ -119,12 +124,12 @@ def metrics_of(rows: Iterable[ResultRow]) -> list[Metric]:
 def best_groups(groups: Sequence[Group], metric: Metric) -> set[int]:
     """Indices of the groups with the best mean of their protocol and label count, where there is a choice."""
     best: set[int] = set()
-    blocks: dict[tuple[str, float | None], list[tuple[float, int]]] = {}
+    blocks: dict[object, list[tuple[float, int]]] = {}
     for index, group in enumerate(groups):
         spread = group.spread(metric.name)
         if spread is not None:
             badness = -spread.mean if metric.higher_is_better else spread.mean
-            blocks.setdefault((group.protocol, group.labels), []).append((badness, index))
+            blocks.setdefault(group.block, []).append((badness, index))
     for block in blocks.values():
         least = min(block)[0]
         if any(badness > least for badness, _ in block):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-from peclr.report.rows import Group, Metric, Spread, best_groups, metrics_of
+from peclr.report.rows import Group, Metric, best_groups, metrics_of
 
 _LATEX: Final = str.maketrans(
     {
@@ -16,30 +16,21 @@ _LATEX: Final = str.maketrans(
         **{character: f"\\{character}" for character in "&%$#_{}"},
     }
 )
+_WORDS: Final = ("protocol", "labels", "weights")
+_MISSING: Final = "—"
 
 
 def text_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     """Aligned columns for a terminal; `*` marks the best mean of a protocol and label count."""
-    best = {metric.name: best_groups(groups, metric) for metric in metrics}
-    head = ["protocol", "labels", "weights", "n", *(metric.heading for metric in metrics)]
-    lines = [
-        [
-            group.protocol,
-            label_count(group.labels),
-            group.weights,
-            str(len(group.rows)),
-            *(_cell(group, metric) + ("*" if index in best[metric.name] else " ") for metric in metrics),
-        ]
-        for index, group in enumerate(groups)
-    ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    lines = [[*_WORDS, "n", *(metric.heading for metric in metrics)]]
+    for group, cells in zip(groups, _cells(groups, metrics), strict=True):
+        lines.append([*_words(group), *(cell + ("*" if best else " ") for cell, best in cells)])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     # words stand at the left, numbers at the right
+    sides = [str.ljust, str.rjust, str.ljust, *[str.rjust] * (len(widths) - 3)]
     rows = [
-        "  ".join(
-            text.ljust(width) if place in (0, 2) else text.rjust(width)
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in [head, *lines]
+        "  ".join(side(text, width) for side, text, width in zip(sides, line, widths, strict=True)).rstrip()
+        for line in lines
     ]
     rows.insert(1, "─" * max(map(len, rows)))
     return "\n".join(rows)
@@ -49,8 +40,7 @@ def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     """One line per group with full precision; the headings are the names, which end in the unit."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    columns = [f"{metric.name}_{part}" for metric in metrics for part in ("mean", "sd", "n")]
-    writer.writerow(["protocol", "labels", "weights", *columns])
+    writer.writerow([*_WORDS, *(f"{metric.name}_{part}" for metric in metrics for part in ("mean", "sd", "n"))])
     for group in groups:
         cells: list[object] = []
         for metric in metrics:
@@ -62,25 +52,21 @@ def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
 
 def latex_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     """A `tabular` for the package booktabs, the best means in bold."""
-    best = {metric.name: best_groups(groups, metric) for metric in metrics}
+    arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
+    heads = [f"{metric.heading} {arrows[metric.higher_is_better]}" for metric in metrics]
     lines = [
-        "% needs \\usepackage{booktabs}; mean and sample standard deviation over n seeds, the best mean in bold",
-        f"\\begin{{tabular}}{{lrlr{'r' * len(metrics)}}}",
-        "\\toprule",
-        " & ".join(["protocol", "labels", "weights", "$n$", *(_latex_heading(metric) for metric in metrics)]) + " \\\\",
-        "\\midrule",
+        r"% needs \usepackage{booktabs}; mean and sample standard deviation over n seeds, the best mean in bold",
+        rf"\begin{{tabular}}{{lrlr{'r' * len(metrics)}}}",
+        r"\toprule",
+        " & ".join([*_WORDS, "$n$", *heads]) + r" \\",
+        r"\midrule",
     ]
-    for index, group in enumerate(groups):
-        if index and _block(group) != _block(groups[index - 1]):
-            lines.append("\\addlinespace")
-        cells = []
-        for metric in metrics:
-            spread = group.spread(metric.name)
-            cell = "--" if spread is None else "$" + _number(spread, metric, r" \pm ") + "$"
-            cells.append(f"\\boldmath{cell}" if index in best[metric.name] else cell)
-        words = [group.protocol, label_count(group.labels), group.weights, str(len(group.rows))]
-        lines.append(" & ".join([*(word.translate(_LATEX) for word in words), *cells]) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+    for index, (group, cells) in enumerate(zip(groups, _cells(groups, metrics, r" \pm "), strict=True)):
+        if index and group.block != groups[index - 1].block:
+            lines.append(r"\addlinespace")
+        numbers = ["--" if cell == _MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in cells]
+        lines.append(" & ".join([*(word.translate(_LATEX) for word in _words(group)), *numbers]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def json_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, Any]:
@@ -108,57 +94,53 @@ def html_tables(groups: Sequence[Group]) -> str:
     """A `<table>` for each protocol, with the columns that it fills; label counts are written once for each block."""
     parts = []
     for protocol in dict.fromkeys(group.protocol for group in groups):
-        of_protocol = [group for group in groups if group.protocol == protocol]
-        metrics = metrics_of(row for group in of_protocol for row in group.rows)
-        table = _html_table(of_protocol, metrics)
+        same = [group for group in groups if group.protocol == protocol]
+        table = _html_table(same, metrics_of(row for group in same for row in group.rows))
         parts.append(f'<h3>{escape(protocol)}</h3><div class="scroll">{table}</div>')
     return "\n".join(parts)
 
 
 def _html_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
-    best = {metric.name: best_groups(groups, metric) for metric in metrics}
     heads = "".join(f'<th scope="col">{_html_heading(metric)}</th>' for metric in metrics)
-    words = '<th scope="col">labelled<br>hands</th><th scope="col" class="word">weights</th><th scope="col">n</th>'
+    words = '<th scope="col">labeled<br>hands</th><th scope="col" class="word">weights</th><th scope="col">n</th>'
     lines = [f"<table><thead><tr>{words}{heads}</tr></thead><tbody>"]
-    for index, group in enumerate(groups):
-        is_new_block = not index or _block(groups[index - 1]) != _block(group)
-        cells = "".join(
-            f"<td{' class=best' if index in best[metric.name] else ''}>{_cell(group, metric)}</td>"
-            for metric in metrics
-        )
-        lines.append(
-            f"<tr{' class=block' if is_new_block else ''}>"
-            f"<td>{label_count(group.labels) if is_new_block else ''}</td>"
-            f'<th scope="row" class="word">{escape(group.weights)}</th><td>{len(group.rows)}</td>{cells}</tr>'
-        )
+    before = None
+    for group, cells in zip(groups, _cells(groups, metrics), strict=True):
+        row, labels = ("<tr>", "") if group.block == before else ("<tr class=block>", label_count(group.labels))
+        before = group.block
+        numbers = "".join(f"<td{' class=best' if best else ''}>{cell}</td>" for cell, best in cells)
+        name = f'<th scope="row" class="word">{escape(group.weights)}</th>'
+        lines.append(f"{row}<td>{labels}</td>{name}<td>{len(group.rows)}</td>{numbers}</tr>")
     return "\n".join([*lines, "</tbody></table>"])
 
 
 def label_count(labels: float | None) -> str:
-    """A number of labelled hands for people."""
-    return "—" if labels is None else f"{labels:,g}" if labels < 1 else f"{labels:,.0f}"
+    """A number of labeled hands for people."""
+    return _MISSING if labels is None else f"{labels:,g}" if labels < 1 else f"{labels:,.0f}"
 
 
-def _block(group: Group) -> tuple[str, float | None]:
-    return group.protocol, group.labels
+def _words(group: Group) -> list[str]:
+    return [group.protocol, label_count(group.labels), group.weights, str(len(group.rows))]
 
 
-def _cell(group: Group, metric: Metric) -> str:
+def _cells(groups: Sequence[Group], metrics: Sequence[Metric], plus_minus: str = " ± ") -> list[list[tuple[str, bool]]]:
+    """Mean and deviation by group and metric, and whether the mean is the best of its block."""
+    best = [best_groups(groups, metric) for metric in metrics]
+    return [
+        [
+            (_cell(group, metric, plus_minus), index in of_metric)
+            for metric, of_metric in zip(metrics, best, strict=True)
+        ]
+        for index, group in enumerate(groups)
+    ]
+
+
+def _cell(group: Group, metric: Metric, plus_minus: str) -> str:
     spread = group.spread(metric.name)
     if spread is None:
-        return "—"
-    remark = "" if spread.count == len(group.rows) else f" (n={spread.count})"
-    return _number(spread, metric, " ± ") + remark
-
-
-def _number(spread: Spread, metric: Metric, plus_minus: str) -> str:
-    mean = f"{spread.mean:.{metric.decimals}f}"
-    return mean if spread.deviation is None else f"{mean}{plus_minus}{spread.deviation:.{metric.decimals}f}"
-
-
-def _latex_heading(metric: Metric) -> str:
-    arrow = r"$\uparrow$" if metric.higher_is_better else r"$\downarrow$"
-    return f"{metric.heading} {arrow}"
+        return _MISSING
+    numbers = [f"{number:.{metric.decimals}f}" for number in (spread.mean, spread.deviation) if number is not None]
+    return plus_minus.join(numbers) + ("" if spread.count == len(group.rows) else f" (n={spread.count})")
 
 
 def _html_heading(metric: Metric) -> str:

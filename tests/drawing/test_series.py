@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from peclr.report.palette import styles
+from peclr.drawing.series import pck_curves, styles
 
 # Machado et al., "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009, severity 1;
 # of linear RGB
@@ -31,7 +31,7 @@ def lab(colour: str, sight: str) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_the_first_seven_colours_can_be_told_apart(sight: str) -> None:
-    colours = {style.colour for style in styles(["random", "SimCLR", "PeCLR", "a", "b", "c", "d"]).values()}
+    colours = {style.color for style in styles(["random", "SimCLR", "PeCLR", "a", "b", "c", "d"]).values()}
     assert len(colours) == 7
     closest = min(np.linalg.norm(lab(a, sight) - lab(b, sight)) for a, b in combinations(colours, 2))
     assert closest > CLEAR_DIFFERENCE
@@ -39,15 +39,21 @@ def test_the_first_seven_colours_can_be_told_apart(sight: str) -> None:
 
 def test_methods_keep_their_colours_in_longer_names() -> None:
     alone, longer = styles(["other", "SimCLR", "PeCLR"]), styles(["runs/finetune-peclr-300", "simclr_b"])
-    assert longer["runs/finetune-peclr-300"].colour == alone["PeCLR"].colour
-    assert longer["simclr_b"].colour == alone["SimCLR"].colour
-    assert alone["other"].colour not in {alone["PeCLR"].colour, alone["SimCLR"].colour}
+    assert longer["runs/finetune-peclr-300"].color == alone["PeCLR"].color
+    assert longer["simclr_b"].color == alone["SimCLR"].color
+    assert alone["other"].color not in {alone["PeCLR"].color, alone["SimCLR"].color}
 
 
 def test_what_shares_a_colour_differs_in_dash_and_mark() -> None:
     names = [f"run {index}" for index in range(12)] + ["peclr-1", "peclr-2", "peclr-3"]
     looks = styles(names)
     for a, b in combinations(names, 2):
-        if looks[a].colour == looks[b].colour:
+        if looks[a].color == looks[b].color:
             assert looks[a].dash != looks[b].dash
             assert looks[a].mark != looks[b].mark
+
+
+def test_auc_is_the_area_under_the_curve() -> None:
+    all_within, straight = pck_curves({"thresholds_mm": [0, 25, 50], "mesh": [0, 0.5, 1], "xyz_al": [1, 1, 1]})
+    assert (all_within.title, all_within.auc) == ("3-D PCK, aligned", 1.0)
+    assert straight.auc == pytest.approx(0.5)
