@@ -12,7 +12,7 @@ from peclr.drawing.skeleton import draw_skeleton
 from peclr.evaluate.predictions import Predictions
 from peclr.evaluate.scoring import Evaluation
 from peclr.geometry.camera import project
-from peclr.metrics.freihand import PCK_THRESHOLDS
+from peclr.metrics.points import PCK_THRESHOLDS
 from peclr.options import naming
 
 _MM_PER_M = 1000.0
