@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import JOINT_NAMES, WRIST
-from peclr.metrics.freihand import PCK_THRESHOLDS, align, freihand_scores, summarise_errors
+from peclr.metrics.freihand import freihand_scores
+from peclr.metrics.points import PCK_THRESHOLDS, align, summarise_errors
 from peclr.metrics.pose import aligned_errors
 from peclr.options import naming
 

@@ -1,1 +1,1 @@
-"""Scores: torchmetrics for training, and the official FreiHAND evaluation."""
+"""Scores: torchmetrics for training, and the official ones of each data set."""

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
-from peclr.metrics.freihand import PCK_THRESHOLDS, align, f_scores, freihand_scores, summarise_errors
+from peclr.metrics.freihand import freihand_scores
+from peclr.metrics.points import PCK_THRESHOLDS, align, f_scores, summarise_errors
 
 Array = NDArray[np.float64]
 Vectors = dict[str, Array]
