@@ -25,7 +25,8 @@ class SoftPeCLR(PeCLR):
         translation: Whether to undo translation.
         rotation: Whether to undo rotation.
         radius: Distance between poses from which on hands are pushed apart as in PeCLR: root mean square over joints,
-            where 1 is a hand's own spread, that of its joints about their mean.
+            where 1 is a hand's own spread, that of its joints about their mean. Of the rendered hands, 1 % of all
+            pairs are within 0.4.
     """
 
     needs: frozenset[Known] = frozenset({"joints_2d"})
