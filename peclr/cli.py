@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from peclr.data import datamodules
-from peclr.losses import objectives, pose, simhand
+from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
 from peclr.options import expand_values, own_errors
 from peclr.runs import aliases
 from peclr.runs.checkpoint_io import DurableCheckpointIO
@@ -37,9 +37,13 @@ CONFIG_NAME = "config.yaml"
 # a config may name the classes of modules that are loaded without their modules
 NAMED_IN_CONFIGS = (
     datamodules,
+    geometry_head,
     objectives,
     pose,
     simhand,
+    soft_peclr,
+    split,
+    vicreg,
     callbacks,
     artifacts,
     loggers,

@@ -99,7 +99,12 @@ def gather_views(views: Tensor, counts: list[int]) -> GatheredViews:
 
 
 def nt_xent_of_anchors(
-    z: Tensor, anchors: Tensor, temperature: float, weights: Tensor | None = None, pull: Tensor | None = None
+    z: Tensor,
+    anchors: Tensor,
+    temperature: float,
+    weights: Tensor | None = None,
+    pull: Tensor | None = None,
+    shares: Tensor | None = None,
 ) -> Tensor:
     """The share of some anchors in NT-Xent; the shares of all anchors add up to the loss.
 
@@ -109,6 +114,7 @@ def nt_xent_of_anchors(
         temperature: Divides the cosines.
         weights: (A, 2N), factors of the logits in the softmax's denominator; constants, by default 1.
         pull: (A,), factors of the logits of the anchors' other views in its numerator; constants, by default 1.
+        shares: (A, 2N), factors of the exponentials in the softmax's denominator, at least 0; constants, by default 1.
 
     Returns:
         Scalar, in float32 or better even under autocast.
@@ -123,7 +129,7 @@ def nt_xent_of_anchors(
         raise ValueError(f"temperature must be above 0, got {temperature}")
     z = at_least_float32(z)
     differentiate = torch.is_grad_enabled() and z.requires_grad
-    arguments = (z, anchors, temperature, weights, pull, differentiate)
+    arguments = (z, anchors, temperature, weights, pull, shares, differentiate)
     loss: Tensor = _SoftmaxOfAnchors.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's, without types
     return loss
 
@@ -139,9 +145,10 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
         temperature: float,
         weights: Tensor | None,
         pull: Tensor | None,
+        shares: Tensor | None,
         differentiate: bool,
     ) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False), _full_precision_matmul():
+        with torch.autocast(z.device.type, enabled=False), full_precision_matmul():
             partners = (anchors + len(z) // 2) % len(z)
             factor = 1 / temperature
             pulls = torch.full_like(anchors, factor, dtype=z.dtype) if pull is None else pull.to(z.dtype) * factor
@@ -151,8 +158,8 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
             log_partitions = []
             for start in range(0, len(anchors), rows):
                 chunk = slice(start, start + rows)
-                chunk_weights = None if weights is None else weights[chunk]
-                log_partitions.append(_log_partition(z, anchors[chunk], factor, chunk_weights, gradient))
+                of_chunk = [None if factors is None else factors[chunk] for factors in (weights, shares)]
+                log_partitions.append(_log_partition(z, anchors[chunk], factor, *of_chunk, gradient))
             if gradient is not None:
                 gradient.index_add_(0, anchors, z[partners] * -pulls[:, None])
                 gradient.index_add_(0, partners, z[anchors] * -pulls[:, None])
@@ -163,17 +170,19 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * grad_output, None, None, None, None, None
+        return gradient * grad_output, None, None, None, None, None, None
 
 
 def _log_partition(
-    z: Tensor, anchors: Tensor, factor: float, weights: Tensor | None, gradient: Tensor | None
+    z: Tensor, anchors: Tensor, factor: float, weights: Tensor | None, shares: Tensor | None, gradient: Tensor | None
 ) -> Tensor:
     """Logarithms (A,) of the softmax's denominators; their gradient with respect to `z` is added to `gradient`."""
     queries = z[anchors] * factor
     scores = queries @ z.mT
     if weights is not None:
         scores *= weights
+    if shares is not None:
+        scores += shares.log()
     scores[torch.arange(len(anchors), device=z.device), anchors] = -torch.inf
     largest = scores.amax(dim=1, keepdim=True)
     exponentials = scores.sub_(largest).exp_()
@@ -186,7 +195,7 @@ def _log_partition(
 
 
 @contextmanager
-def _full_precision_matmul() -> Iterator[None]:
+def full_precision_matmul() -> Iterator[None]:
     """Multiply float32 matrices in float32: TF32 would keep 10 bits of a cosine, which is then exponentiated."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")

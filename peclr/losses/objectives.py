@@ -1,17 +1,42 @@
 """The objectives of pre-training: SimCLR is invariant to a view's geometry, the others equivariant.
 
 Contrast is over the batches of all processes. See `nt_xent` and `equivariance` for the papers and the mathematics.
+Objectives with a file of their own, which imports this one, can be imported from here all the same.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from peclr.geometry.affine import apply_affine, at_least_float32, invert_unchecked, rotation_angle
+from peclr.geometry.joints import NUM_JOINTS
 from peclr.losses.equivariance import undo_translation_rotation
 from peclr.losses.nt_xent import contrast, l2_normalize
+
+if TYPE_CHECKING:
+    from peclr.losses.geometry_head import GeometryHead as GeometryHead
+    from peclr.losses.simhand import SiMHand as SiMHand
+    from peclr.losses.soft_peclr import SoftPeCLR as SoftPeCLR
+    from peclr.losses.split import SplitObjective as SplitObjective
+    from peclr.losses.vicreg import VICReg as VICReg
+else:
+    _FILES = {
+        "GeometryHead": "geometry_head",
+        "SiMHand": "simhand",
+        "SoftPeCLR": "soft_peclr",
+        "SplitObjective": "split",
+        "VICReg": "vicreg",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """Import an objective with a file of its own when it is asked for."""
+        if name not in _FILES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"peclr.losses.{_FILES[name]}"), name)
+
 
 Known = Literal["features", "joints_2d", "hand"]
 
@@ -24,7 +49,7 @@ class Objective(nn.Module, ABC):
             pixels of the views, NaN where unknown, or hand (B,), the id of the hand that a sample shows.
     """
 
-    needs: ClassVar[frozenset[Known]] = frozenset()
+    needs: frozenset[Known] = frozenset()
 
     @abstractmethod
     def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
@@ -41,6 +66,19 @@ class Objective(nn.Module, ABC):
         Raises:
             ValueError: If shapes are others, or what is needed is missing.
         """
+
+    def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
+        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32.
+
+        By default by the published inversion, for probes and pictures of objectives that have none.
+        """
+        return undo_views(l2_normalize(projections), view_from_crop)
+
+    def build(self, feature_dim: int) -> None:
+        """Make the layers that read the encoder's features, whose width is known only now; by default, of the parts."""
+        for part in self.children():
+            if isinstance(part, Objective):
+                part.build(feature_dim)
 
 
 class SimCLR(Objective):
@@ -77,16 +115,7 @@ class PeCLR(Objective):
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
-        check_shapes(projections, view_from_crop)
-        matrices = at_least_float32(view_from_crop).flatten(0, 1)
-        # a view is 2 wide in normalized coordinates
-        translation, angle = matrices[:, :2, 2] / 2, rotation_angle(matrices)
-        if not self.translation:
-            translation = torch.zeros_like(translation)
-        if not self.rotation:
-            angle = torch.zeros_like(angle)
-        points = as_points(l2_normalize(projections)).flatten(0, 1)
-        return undo_translation_rotation(points, translation, angle).reshape(projections.shape)
+        return undo_views(l2_normalize(projections), view_from_crop, self.translation, self.rotation)
 
 
 class AffinePeCLR(Objective):
@@ -114,6 +143,26 @@ class AffinePeCLR(Objective):
         return apply_affine(crop_from_view, as_points(projections)).reshape(projections.shape)
 
 
+def undo_views(projections: Tensor, view_from_crop: Tensor, translation: bool = True, rotation: bool = True) -> Tensor:
+    """Undo what moved and turned each view on its projection, of any length: (B, 2, D), at least float32.
+
+    Args:
+        projections: (B, 2, D), D even.
+        view_from_crop: (B, 2, 3, 3), normalized coordinates.
+        translation: Whether to undo translation.
+        rotation: Whether to undo rotation.
+    """
+    check_shapes(projections, view_from_crop)
+    matrices = at_least_float32(view_from_crop).flatten(0, 1)
+    # a view is 2 wide in normalized coordinates
+    offset, angle = matrices[:, :2, 2] / 2, rotation_angle(matrices)
+    if not translation:
+        offset = torch.zeros_like(offset)
+    if not rotation:
+        angle = torch.zeros_like(angle)
+    return undo_translation_rotation(as_points(projections).flatten(0, 1), offset, angle).reshape(projections.shape)
+
+
 def as_points(projections: Tensor) -> Tensor:
     """Read projections (…, D) as points (…, D / 2, 2) in the plane.
 
@@ -133,3 +182,15 @@ def check_shapes(projections: Tensor, view_from_crop: Tensor) -> None:
             "expected projections (B, 2, D) and view_from_crop (B, 2, 3, 3), "
             f"got {tuple(projections.shape)} and {tuple(view_from_crop.shape)}"
         )
+
+
+def check_joints(projections: Tensor, joints_2d: Tensor | None) -> Tensor:
+    """The joints of views in at least float32, without gradient; refused if missing or not (B, 2, 21, 2)."""
+    if joints_2d is None:
+        raise ValueError("this objective weighs pairs by their joints_2d (B, 2, 21, 2), and none were given")
+    if joints_2d.shape != (*projections.shape[:2], NUM_JOINTS, 2):
+        raise ValueError(
+            f"expected joints_2d (B, 2, {NUM_JOINTS}, 2) for projections {tuple(projections.shape)}, "
+            f"got {tuple(joints_2d.shape)}"
+        )
+    return at_least_float32(joints_2d.detach())

@@ -5,16 +5,12 @@ Lin et al., "SiMHand: Mining Similar Hands for Large-Scale 3D Hand Pose Pre-trai
 attraction as in repulsion. Meant for positives from different images, mined for their similarity.
 """
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from peclr.collectives import max_over_processes, pairs_per_process, sum_over_processes
-from peclr.geometry.affine import at_least_float32
-from peclr.geometry.joints import NUM_JOINTS
 from peclr.losses.nt_xent import gather_views, l2_normalize, nt_xent_of_anchors
-from peclr.losses.objectives import Known, PeCLR
+from peclr.losses.objectives import Known, PeCLR, check_joints
 
 
 class SiMHand(PeCLR):
@@ -34,7 +30,7 @@ class SiMHand(PeCLR):
         negative: Whether to weigh negative pairs. With neither, this is PeCLR.
     """
 
-    needs: ClassVar[frozenset[Known]] = frozenset({"joints_2d"})
+    needs: frozenset[Known] = frozenset({"joints_2d"})
 
     def __init__(
         self,
@@ -52,16 +48,10 @@ class SiMHand(PeCLR):
         self, projections: Tensor, view_from_crop: Tensor, joints_2d: Tensor | None = None, **known: Tensor
     ) -> Tensor:
         """Compute the loss; D is even."""
-        if joints_2d is None:
-            raise ValueError("SiMHand weighs pairs by their joints_2d (B, 2, 21, 2), and none were given")
-        if joints_2d.shape != (*projections.shape[:2], NUM_JOINTS, 2):
-            raise ValueError(
-                f"expected joints_2d (B, 2, {NUM_JOINTS}, 2) for projections {tuple(projections.shape)}, "
-                f"got {tuple(joints_2d.shape)}"
-            )
+        joints_2d = check_joints(projections, joints_2d)
         counts = pairs_per_process(len(projections))
         views, own = gather_views(l2_normalize(self.undo(projections, view_from_crop)), counts)
-        joints = gather_views(at_least_float32(joints_2d.detach()), counts).views
+        joints = gather_views(joints_2d, counts).views
         weights = negative_weights(joints, own) if self.negative else None
         pull = positive_weights(joints)[own % (len(joints) // 2)] if self.positive else None
         return sum_over_processes(nt_xent_of_anchors(views, own, self.temperature, weights, pull))

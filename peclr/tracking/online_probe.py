@@ -1,7 +1,6 @@
 """Does the run learn pose? The contrastive loss cannot tell, and cannot be compared between objectives."""
 
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from torch import Tensor
 from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND, Split
 from peclr.data.sources.selection import SelectedHands, split_hands
-from peclr.losses.objectives import PeCLR
 from peclr.metrics.probe import EncodedHands, ridge_probe
 from peclr.models.encoders import normalise_images
 from peclr.tracking.epochs import EpochCallback
@@ -127,7 +125,6 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
 
 def _follow(module: PretrainModule, features: Tensor, hands: ProbeHands) -> dict[str, float]:
     """Invariance and equivariance of the projections under known changes."""
-    undo: Callable[[Tensor, Tensor], Tensor] = getattr(module.objective, "undo", PeCLR().undo)
     plain = _project(module, features[: len(hands.changed[COLOUR])])
     still = torch.eye(3).expand(len(plain), 3, 3)
     found = {}
@@ -136,7 +133,7 @@ def _follow(module: PretrainModule, features: Tensor, hands: ProbeHands) -> dict
         found[f"invariance_{name}"] = agreement(plain, changed)
         if name in MOVES:
             pair, geometry = torch.stack((plain, changed), 1), torch.stack((still, hands.view_from_crop[name]), 1)
-            back = undo(pair, geometry)
+            back = module.objective.undo(pair, geometry)
             found[f"equivariance_{name}"] = agreement(back[:, 0], back[:, 1])
     return found
 

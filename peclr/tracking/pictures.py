@@ -13,7 +13,7 @@ from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabelledHandDataset
 from peclr.data.samples import LabelledBatch, PairedViewBatch
 from peclr.drawing.views import draw_items
-from peclr.losses.objectives import PeCLR, as_points
+from peclr.losses.objectives import as_points
 from peclr.metrics.pose import aligned_errors
 from peclr.tracking.drawing import DrawnHand, draw_hands, draw_projections
 from peclr.tracking.epochs import EpochCallback, epochs_done
@@ -70,8 +70,7 @@ class ProjectionPictures(EpochCallback):
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Project and draw."""
         projections = pl_module(self._batch["views"].to(pl_module.device)).float().cpu()
-        undo = getattr(pl_module.objective, "undo", PeCLR().undo)
-        after = undo(projections, self._batch["view_from_crop"])
+        after = pl_module.objective.undo(projections, self._batch["view_from_crop"])
         before, after = (as_points(torch.nn.functional.normalize(p, dim=-1)).numpy() for p in (projections, after))
         views = self._batch["views"].permute(0, 1, 3, 4, 2).numpy()
         send_picture(trainer, "projections/pairs", draw_projections(views, before, after), epochs_done(trainer))

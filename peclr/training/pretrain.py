@@ -68,6 +68,7 @@ class PretrainModule(pl.LightningModule):
         self.encoder: Any = encoder  # an `Encoder`, whose layers its users know
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         self.projection_head = ProjectionHead(encoder.feature_dim, projection_hidden, projection_features)
+        objective.build(encoder.feature_dim)
         self.objective = objective
         self.optimizer_factory = optimizer
         self.lars = lars

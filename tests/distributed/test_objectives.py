@@ -17,9 +17,14 @@ CASES = [
     "SiMHand",
     "SiMHand positive",
     "SiMHand negative",
+    "SoftPeCLR",
+    "SplitObjective",
+    "VICReg",
+    "GeometryHead",
     "PretrainModule",
     "PretrainModule in micro-batches",
     "SiMHand in micro-batches",
+    "GeometryHead in micro-batches",
 ]
 Results = dict[str, dict[str, Tensor]]
 

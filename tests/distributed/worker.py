@@ -16,8 +16,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from peclr.collectives import gather, max_over_hosts, pairs_per_process
 from peclr.geometry.affine import compose, rotation, scaling, translation
-from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
-from peclr.losses.simhand import SiMHand
+from peclr.losses.objectives import (
+    AffinePeCLR,
+    GeometryHead,
+    Objective,
+    PeCLR,
+    SimCLR,
+    SiMHand,
+    SoftPeCLR,
+    SplitObjective,
+    VICReg,
+)
 from peclr.models.encoders import ResNetEncoder
 from peclr.training.pretrain import PretrainModule, false_negatives
 
@@ -28,6 +37,10 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "SiMHand": SiMHand,
     "SiMHand positive": lambda: SiMHand(negative=False),
     "SiMHand negative": lambda: SiMHand(positive=False),
+    "SoftPeCLR": lambda: SoftPeCLR(radius=1.5),  # joints of noise are far apart
+    "SplitObjective": lambda: SplitObjective(equivariant=SiMHand()),
+    "VICReg": VICReg,
+    "GeometryHead": lambda: GeometryHead(SiMHand()),
 }
 # pairs of the first process and of the second one
 SPLITS = {"even": (3, 3), "uneven": (5, 2)}
@@ -58,6 +71,7 @@ class OnFeatures(nn.Module):
         torch.manual_seed(0)
         self.projection = nn.Linear(12, 16)
         self.objective = objective
+        objective.build(12)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """The loss."""
@@ -88,6 +102,7 @@ def models() -> Iterator[tuple[str, nn.Module]]:
     yield "PretrainModule", OnViews(PeCLR(), micro_batch=None)
     yield "PretrainModule in micro-batches", OnViews(PeCLR(), micro_batch=2)
     yield "SiMHand in micro-batches", OnViews(SiMHand(), micro_batch=2)
+    yield "GeometryHead in micro-batches", OnViews(GeometryHead(), micro_batch=2)
 
 
 def run(rank: int, world_size: int) -> dict[str, Result]:

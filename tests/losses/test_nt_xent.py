@@ -66,9 +66,9 @@ def test_gradients() -> None:
 def test_gradients_with_weights() -> None:
     generator = torch.Generator().manual_seed(0)
     z = torch.cat(embeddings(4, 6)).requires_grad_()
-    weights, pull = torch.rand(5, 8, generator=generator), torch.rand(5, generator=generator)
+    (weights, shares), pull = torch.rand(2, 5, 8, generator=generator).double(), torch.rand(5, generator=generator)
     anchors = torch.tensor([7, 0, 3, 4, 2])
-    assert torch.autograd.gradcheck(lambda z: nt_xent_of_anchors(z, anchors, 0.3, weights.double(), pull.double()), z)
+    assert torch.autograd.gradcheck(lambda z: nt_xent_of_anchors(z, anchors, 0.3, weights, pull.double(), shares), z)
 
 
 @pytest.mark.parametrize("chunk_logits", [1, 33, 70, 10_000])

@@ -1,5 +1,6 @@
 """SimCLR and PeCLR: the oracle that pins all signs, switches, and extreme inputs."""
 
+import importlib
 import math
 
 import pytest
@@ -8,9 +9,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from peclr.geometry.affine import apply_affine, compose, invert, rotation, scaling, translation
+from peclr.losses import objectives
 from peclr.losses.equivariance import undo_translation_rotation
 from peclr.losses.nt_xent import nt_xent_loss
-from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
+from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
 
 N_HANDS = 1000
 
@@ -250,3 +252,16 @@ def test_mismatched_shapes_are_refused(
 def test_an_odd_number_of_features_cannot_be_points(objective: PeCLR | AffinePeCLR) -> None:
     with pytest.raises(ValueError, match="reads projections as 2-D points, got odd D = 33"):
         objective(torch.zeros(8, 2, 33), torch.eye(3).expand(8, 2, 3, 3))
+
+
+@pytest.mark.parametrize("name", ["SiMHand", "SplitObjective", "VICReg", "GeometryHead", "SoftPeCLR"])
+def test_objectives_of_other_files_come_from_here_whichever_is_imported_first(name: str) -> None:
+    found = getattr(objectives, name)
+    assert issubclass(found, Objective)
+    assert found is getattr(importlib.import_module(found.__module__), name)
+    assert found.__module__ != objectives.__name__
+
+
+def test_what_is_no_objective_cannot_be_imported() -> None:
+    with pytest.raises(AttributeError, match="'peclr.losses.objectives' has no attribute 'NoSuch'"):
+        getattr(objectives, "NoSuch")  # noqa: B009  # mypy would object to the plain form

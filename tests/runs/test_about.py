@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
+from peclr.losses.objectives import AffinePeCLR, GeometryHead, PeCLR, SimCLR, SiMHand, SoftPeCLR, SplitObjective, VICReg
 from peclr.losses.pose import PoseLoss
-from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.runs.about import FORMAT, KEY, About, config_of
 
@@ -24,7 +23,8 @@ ABOUT = About(
 
 def built(config: dict[str, Any]) -> Any:
     module, _, name = config["class_path"].rpartition(".")
-    return getattr(importlib.import_module(module), name)(**config["init_args"])
+    arguments = {key: built(value) if isinstance(value, dict) else value for key, value in config["init_args"].items()}
+    return getattr(importlib.import_module(module), name)(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,10 @@ def built(config: dict[str, Any]) -> Any:
         PeCLR(0.2, rotation=False),
         AffinePeCLR(0.3),
         SiMHand(0.4, translation=False, negative=False),
+        SoftPeCLR(0.4, radius=0.3),
+        SplitObjective(SimCLR(0.1), AffinePeCLR(0.2), share=0.25, weight=2.0),
+        VICReg(invariance=10.0, rotation=False),
+        GeometryHead(SimCLR(0.3), weight=0.5, hidden=32),
         PoseLoss(root_weight=3.0),
         ResNetEncoder("resnet18", 0.3),
     ],
@@ -45,6 +49,7 @@ def test_a_config_builds_the_same_again(original: torch.nn.Module) -> None:
     simple = (bool, int, float, str)
     attributes = {name: value for name, value in vars(original).items() if isinstance(value, simple)}
     assert {name: vars(again)[name] for name in attributes} == attributes
+    assert config_of(again) == config_of(original)
     assert [value.shape for value in again.parameters()] == [value.shape for value in original.parameters()]
 
 

@@ -12,14 +12,32 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from peclr.geometry.affine import compose, rotation, translation
-from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
-from peclr.losses.simhand import SiMHand
+from peclr.losses.objectives import (
+    AffinePeCLR,
+    GeometryHead,
+    Objective,
+    PeCLR,
+    SimCLR,
+    SiMHand,
+    SoftPeCLR,
+    SplitObjective,
+    VICReg,
+)
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import PretrainModule
 from peclr.training.gradient_cache import project_in_micro_batches
 
 PAIRS = 10
-OBJECTIVES = [SimCLR(), PeCLR(), AffinePeCLR(), SiMHand()]
+OBJECTIVES = [
+    SimCLR(),
+    PeCLR(),
+    AffinePeCLR(),
+    SiMHand(),
+    SoftPeCLR(radius=1.5),
+    SplitObjective(),
+    VICReg(),
+    GeometryHead(),
+]
 
 
 def batch() -> Any:

@@ -1,5 +1,6 @@
 """Nothing waits for the device, compiled runs write the same checkpoints, batches are copied as bytes."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,17 @@ from torch import Tensor, nn
 
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.losses.objectives import Objective, PeCLR, SimCLR
+from peclr.losses.objectives import (
+    AffinePeCLR,
+    GeometryHead,
+    Objective,
+    PeCLR,
+    SimCLR,
+    SiMHand,
+    SoftPeCLR,
+    SplitObjective,
+    VICReg,
+)
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.callbacks import EpochLine, FiniteLoss, SparingProgressBar
@@ -31,7 +42,9 @@ def paired_batch(device: str) -> dict[str, torch.Tensor]:
     """Views of uint8 noise, not moved."""
     views = torch.randint(256, (PAIRS, 2, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
     matrices = torch.eye(3, device=device).expand(PAIRS, 2, 3, 3)
-    return {"views": views, "view_from_crop": matrices, "hand": torch.arange(PAIRS, device=device)}
+    joints = torch.rand(PAIRS, 2, 21, 2, device=device)
+    hands = torch.arange(PAIRS, device=device)
+    return {"views": views, "view_from_crop": matrices, "hand": hands, "joints_2d": joints}
 
 
 def labelled_batch(device: str) -> dict[str, torch.Tensor]:
@@ -58,11 +71,11 @@ def tiny(**options: Any) -> ResNetEncoder:
     return ResNetEncoder("resnet18", width=0.125, **options)
 
 
-@pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
+@pytest.mark.parametrize("made", [SimCLR, PeCLR, AffinePeCLR, SiMHand, SoftPeCLR, SplitObjective, VICReg, GeometryHead])
 @pytest.mark.parametrize("micro_batch", [None, 2])
-def test_pretraining_steps_never_wait_for_the_device(objective: Objective, micro_batch: int | None) -> None:
+def test_pretraining_steps_never_wait_for_the_device(made: Callable[[], Objective], micro_batch: int | None) -> None:
     """Tensors on `meta` have no values: asking for one, as .item() or a branch does, raises."""
-    step(PretrainModule(tiny(), objective, micro_batch=micro_batch).to("meta"), paired_batch("meta"))
+    step(PretrainModule(tiny(), made(), micro_batch=micro_batch).to("meta"), paired_batch("meta"))
 
 
 def test_asking_for_a_value_is_caught() -> None:

@@ -1,0 +1,79 @@
+"""Prediction of what lies between two views, so that features keep what a contrast alone might drop.
+
+Dangovski et al., "Equivariant Contrastive Learning", ICLR 2022 (arXiv 2111.00899), predict an image's rotation beside
+an invariant contrast; Devillers & Lefort, "EquiMod", ICLR 2023 (arXiv 2211.01244), give all of the augmentation's
+parameters to a predictor. Here, those of the map from one view to the other are predicted from both views' features.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from peclr.collectives import pairs_per_process, sum_over_processes
+from peclr.geometry.affine import at_least_float32, compose, invert_unchecked, rotation_angle
+from peclr.losses.objectives import Objective, PeCLR
+
+
+class GeometryHead(Objective):
+    """A contrast, plus the error of a small network that predicts the map between the two views from their features.
+
+    It is for views of one image or of one hand: the map between views of two hands is not defined.
+
+    Args:
+        contrast: What the prediction stands beside; by default `PeCLR`.
+        weight: Of the prediction's error in the sum.
+        hidden: Width of the network's hidden layer.
+    """
+
+    def __init__(self, contrast: Objective | None = None, weight: float = 1.0, hidden: int = 256) -> None:
+        super().__init__()
+        self.contrast = contrast or PeCLR()
+        self.weight = weight
+        self.hidden = hidden
+        self.needs = self.contrast.needs | {"features"}
+        self.layers = nn.Sequential()
+
+    def build(self, feature_dim: int) -> None:
+        """Make the network, which reads the features of both views."""
+        super().build(feature_dim)
+        self.layers = nn.Sequential(nn.Linear(2 * feature_dim, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 5))
+
+    def forward(
+        self, projections: Tensor, view_from_crop: Tensor, features: Tensor | None = None, **known: Tensor
+    ) -> Tensor:
+        """Compute the loss."""
+        if features is None or features.shape[:-1] != projections.shape[:2]:
+            found = None if features is None else tuple(features.shape)
+            raise ValueError(f"GeometryHead reads features (B, 2, F) of the same views as projections, got {found}")
+        if not self.layers:
+            raise ValueError(f"GeometryHead has no layers yet: call build({features.shape[-1]})")
+        contrast: Tensor = self.contrast(projections, view_from_crop, features=features, **known)
+        return contrast + self.weight * self._error(at_least_float32(features), view_from_crop)
+
+    def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
+        """Bring projections to the frame of the crop as the contrast does."""
+        return self.contrast.undo(projections, view_from_crop)
+
+    def _error(self, features: Tensor, view_from_crop: Tensor) -> Tensor:
+        """Square error of cosine and sine, shift and logarithm of the scale, mean over both directions of all pairs."""
+        counts = pairs_per_process(len(features))
+        there_and_back = torch.cat((features, features.flip(1)))
+        predicted = at_least_float32(self.layers(there_and_back.flatten(1)))
+        known = relative_geometry(torch.cat((view_from_crop, view_from_crop.flip(1)))).to(predicted.dtype)
+        return sum_over_processes(mse_loss(predicted, known, reduction="sum") / (2 * sum(counts)))
+
+
+def relative_geometry(view_from_crop: Tensor) -> Tensor:
+    """Cosine and sine of the angle, shift, and logarithm of the scale of the map from first to second views.
+
+    Args:
+        view_from_crop: (B, 2, 3, 3), normalized coordinates.
+
+    Returns:
+        (B, 5), the angle with OpenCV's sign, the shift of the view's center in normalized coordinates.
+    """
+    first, second = view_from_crop.unbind(dim=1)
+    second_from_first = compose(second, invert_unchecked(first))
+    angle, linear = rotation_angle(second_from_first), second_from_first[:, :2, :2]
+    area = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
+    return torch.stack((angle.cos(), angle.sin(), *second_from_first[:, :2, 2].unbind(-1), area.abs().log() / 2), -1)

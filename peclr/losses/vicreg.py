@@ -1,0 +1,89 @@
+"""VICReg: no negatives, so that small batches do; what keeps projections apart is their variance and covariance.
+
+Bardes et al., "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", ICLR 2022
+(arXiv 2105.04906), §4.1.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import mse_loss, relu
+
+from peclr.collectives import pairs_per_process
+from peclr.geometry.affine import at_least_float32
+from peclr.losses.nt_xent import full_precision_matmul, gather_views
+from peclr.losses.objectives import Objective, undo_views
+
+
+class VICReg(Objective):
+    """VICReg of the projections after each view's translation and rotation are undone on them, not normalized.
+
+    Variance and covariance are over the batches of all processes.
+
+    Args:
+        invariance: Weight of the two views' mean square difference.
+        variance: Weight of the hinge that keeps each feature's deviation above 1.
+        covariance: Weight of the squared covariances between features.
+        translation: Whether to undo translation.
+        rotation: Whether to undo rotation. With neither, this is VICReg as published.
+    """
+
+    def __init__(
+        self,
+        invariance: float = 25.0,
+        variance: float = 25.0,
+        covariance: float = 1.0,
+        translation: bool = True,
+        rotation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.invariance = invariance
+        self.variance = variance
+        self.covariance = covariance
+        self.translation = translation
+        self.rotation = rotation
+
+    def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
+        """Compute the loss; D is even."""
+        undone = self.undo(projections, view_from_crop)
+        views = gather_views(undone, pairs_per_process(len(undone))).views
+        # all processes compute all of it: `gather` adds up their gradients, which DistributedDataParallel averages
+        return vicreg_loss(*views.chunk(2), self.invariance, self.variance, self.covariance)
+
+    def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
+        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
+        return undo_views(projections, view_from_crop, self.translation, self.rotation)
+
+
+def vicreg_loss(
+    z1: Tensor, z2: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
+) -> Tensor:
+    """VICReg between two views of each sample, of this process alone.
+
+    Args:
+        z1: (N, D), first views.
+        z2: (N, D), second views of the same samples in the same order.
+        invariance: Weight of the mean square difference.
+        variance: Weight of the hinge at 1 of each feature's deviation.
+        covariance: Weight of the squared covariances between features, over D.
+
+    Returns:
+        Scalar, in float32 or better even under autocast.
+
+    Raises:
+        ValueError: If shapes differ, or there is no variance (N < 2).
+    """
+    if z1.ndim != 2 or z1.shape != z2.shape:
+        raise ValueError(f"expected two (N, D) embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
+    if len(z1) < 2:
+        raise ValueError(f"variance needs at least 2 samples in a batch, got {len(z1)}")
+    z1, z2 = at_least_float32(z1), at_least_float32(z2)
+    loss = invariance * mse_loss(z1, z2)
+    with torch.autocast(z1.device.type, enabled=False), full_precision_matmul():
+        for z in (z1, z2):
+            centered = z - z.mean(dim=0)
+            covariances = centered.mT @ centered / (len(z) - 1)
+            variances = covariances.diagonal()
+            hinge = relu(1 - (variances + 1e-4).sqrt()).mean()
+            apart = (covariances.square().sum() - variances.square().sum()) / z.shape[1]
+            loss = loss + variance * hinge / 2 + covariance * apart
+    return loss
