@@ -1,11 +1,13 @@
 """What to predict on: images, folders, patterns, videos and cameras become a stream of frames."""
 
 import glob
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 
 from peclr.data.sources.images import is_utf8, read_image
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files, natural_order
+from peclr.data.sources.videos import read_frames
+
+_log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 
@@ -136,8 +141,18 @@ def _opened(source: str | int) -> Iterator[cv2.VideoCapture]:
 
 
 def _video_frames(found: Input) -> Iterator[Frame]:
-    """Decode one frame after the other; if there is none at all, one frame that cannot be loaded says so."""
+    """Decode one frame after the other; where a video is damaged, one that cannot be loaded says so at the end.
+
+    By PyAV where it is installed: OpenCV turns mirrored videos upside down, and says less about damage.
+    """
     live = found.kind == "camera"
+    if not live and find_spec("av") is not None:
+        try:
+            for number, time_s, image in read_frames(found.source):
+                yield Frame(found, partial(_same, image), number, time_s)
+        except ValueError as error:
+            yield Frame(found, partial(_refuse, str(error)))
+        return
     number, started = 0, time.monotonic()
     with _opened(int(found.source.removeprefix("camera:")) if live else found.source) as capture:
         while True:
@@ -149,6 +164,8 @@ def _video_frames(found: Input) -> Iterator[Frame]:
             image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
             yield Frame(found, partial(_same, image), number, time_s)
             number += 1
+        if not live and 0 < number < (promised := round(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
+            _log.warning("%s: trimmed or cut short, %d of %d frames could be read", found.source, number, promised)
     if number == 0:
         yield Frame(found, partial(_refuse, f"{found.source}: not a {found.kind} that OpenCV can read"))
 

@@ -7,7 +7,7 @@ long, cut their frames out once, by `peclr.data.prepare.write_crops.write_crops`
 import logging
 import math
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,6 +53,9 @@ class Videos(SingleImages):
         _import_av()
         self.root, self._files, _ = list_files(root, VIDEOS, "films")
         self._films = [index_frames(self.root / file) for file in self._files]
+        for file, film in zip(self._files, self._films, strict=True):
+            if len(film.times) < film.announced:
+                _log.warning("%s: cut short, %d of %d frames are there", file, len(film.times), film.announced)
         counts = [len(range(0, len(film.times), every)) for film in self._films]
         frames = [(film, every * step) for film, count in enumerate(counts) for step in range(count)]
         self._hands: list[tuple[int, int, NDArray[np.float64] | None]] = [(*frame, None) for frame in frames]
@@ -111,29 +114,109 @@ class FrameTimes(NamedTuple):
     """When the frames of a film are shown, in its own unit of time.
 
     Attributes:
-        times: Of all frames, ascending.
+        times: Of all frames, ascending; those that an edit list cuts away are none.
         keys: Of those that can be decoded without others, ascending.
+        announced: How many frames the beginning of the file promises; 0 if it does not say.
     """
 
     times: list[int]
     keys: list[int]
+    announced: int
+
+
+class VideoFrame(NamedTuple):
+    """A frame of a video: its number from 0, seconds from the beginning, and the image (H, W, 3), RGB, upright."""
+
+    number: int
+    time_s: float
+    image: NDArray[np.uint8]
 
 
 def index_frames(path: Path) -> FrameTimes:
-    """Reads through a film without decoding it."""
+    """Read through a film without decoding it."""
     av = _import_av()
+    times, keys, cut_away = set[int](), set[int](), 0
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path} has no pictures")
-            packets = [
-                (packet.pts, packet.is_keyframe) for packet in container.demux(video=0) if packet.pts is not None
-            ]
+            stream = _video_stream(container, path)
+            for packet in container.demux(stream):
+                cut_away += packet.is_discard
+                if _is_shown(packet):
+                    times.add(packet.pts)
+                    if packet.is_keyframe:
+                        keys.add(packet.pts)
+            announced = stream.frames - cut_away
     except (av.FFmpegError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a film: {error}") from error
-    if not packets:
+    if not times:
         raise ValueError(f"{path} has no frames")
-    return FrameTimes(sorted({time for time, _ in packets}), sorted({time for time, is_key in packets if is_key}))
+    return FrameTimes(sorted(times), sorted(keys), announced)
+
+
+def read_frames(path: str | Path) -> Iterator[VideoFrame]:
+    """Decode the frames of a video one after the other, numbered as `index_frames` finds them.
+
+    Raises:
+        ValueError: At once if it is no video, and after the last frame if some could not be decoded.
+    """
+    av = _import_av()
+    times, decoded, damaged = list[int](), 0, False  # of the frames that have been read so far
+    try:
+        with av.open(str(path)) as container:
+            stream = _video_stream(container, path)
+            stream.thread_type = "AUTO"
+            promised = stream.frames
+            for packet in container.demux(stream):
+                promised -= packet.is_discard
+                damaged |= packet.is_corrupt
+                if _is_shown(packet):
+                    insort(times, packet.pts)
+                try:
+                    frames = packet.decode()
+                except av.FFmpegError:  # the next may be whole
+                    frames, damaged = [], True
+                for frame in frames:
+                    number = decoded if frame.pts is None else bisect_left(times, frame.pts)
+                    seconds = 0.0 if frame.pts is None else float((frame.pts - times[0]) * stream.time_base)
+                    yield VideoFrame(number, seconds, _upright(frame))
+                    decoded += 1
+    except (av.FFmpegError, OSError) as error:
+        if not decoded:
+            raise ValueError(f"{path}: not a video that can be read: {error}") from error
+        damaged = True
+    if damaged or decoded < promised:
+        total = max(promised, len(times))
+        raise ValueError(f"{path}: cut short or damaged, {min(decoded, total)} of {total} frames could be decoded")
+    if not decoded:
+        raise ValueError(f"{path}: not a video with frames")
+
+
+def _video_stream(container: Any, path: str | Path) -> Any:
+    if not container.streams.video:
+        raise ValueError(f"{path} has no pictures")
+    return container.streams.video[0]
+
+
+def _is_shown(packet: Any) -> bool:
+    """Whether a packet has a frame; a container also holds what comes before a trimmed beginning, and repetitions."""
+    return packet.pts is not None and packet.size > 0 and not packet.is_discard
+
+
+def _upright(frame: Any) -> NDArray[np.uint8]:
+    """Frame (H, W, 3), RGB, turned and mirrored as its display matrix says.
+
+    The matrix (ISO/IEC 14496-12, 6.2.2) holds where the stored image's x and y axes point, (a, b) and (c, d).
+    """
+    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    matrix = next(
+        (np.frombuffer(data, np.int32) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None
+    )
+    if matrix is None:
+        return image
+    a, b, c, d = matrix[[0, 1, 3, 4]].tolist()
+    if abs(b) > abs(a):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 class _Decoder:
@@ -155,8 +238,7 @@ class _Decoder:
             raise BadImageError(f"{self._path}: frame {number} cannot be decoded: {error}") from error
         if frame is None:
             raise BadImageError(f"{self._path}: frame {number} of {len(self._film.times)} cannot be decoded")
-        image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+        return _upright(frame)
 
     def close(self) -> None:
         self._container.close()

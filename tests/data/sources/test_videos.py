@@ -1,4 +1,5 @@
 import pickle
+import struct
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.sources.videos import Videos
+from peclr.predict.inputs import find_inputs, frames_of
 
 if TYPE_CHECKING:
     import av  # type: ignore[import-not-found, unused-ignore]  # an extra
@@ -19,9 +21,19 @@ else:
 FRAMES, KEY_EVERY, STEP = 23, 10, 9
 
 
-def write_film(path: Path, colour: int, codec: str = "mpeg4") -> None:
-    """Each frame is a grey of its own, so that decoding the wrong one shows."""
-    with av.open(str(path), "w") as container:
+def write_film(path: Path, colour: int, codec: str = "mpeg4", trim: int = 0, **options: str) -> None:
+    """Each frame is a grey of its own, so that decoding the wrong one shows; the top left corner is black.
+
+    Args:
+        path: Of the film.
+        colour: Of the first frame.
+        codec: Of the film.
+        trim: How many frames an edit list cuts away at the beginning.
+        options: Of the container.
+    """
+    if trim:
+        options |= {"use_editlist": "1", "avoid_negative_ts": "disabled"}
+    with av.open(str(path), "w", options=options) as container:
         stream: Any = container.add_stream(codec, rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.gop_size = KEY_EVERY
@@ -29,8 +41,12 @@ def write_film(path: Path, colour: int, codec: str = "mpeg4") -> None:
         stream.codec_context.max_b_frames = 2
         for number in range(FRAMES):
             picture = np.full((48, 64, 3), colour + STEP * number, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+            picture[:16, :16] = 0
+            packets = stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            for packet in packets if number < FRAMES - 1 else [*packets, *stream.encode()]:
+                shift = round(Fraction(trim, 25) / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                container.mux(packet)
 
 
 @pytest.fixture
@@ -43,7 +59,7 @@ def films(tmp_path: Path) -> Path:
 
 
 def grey(videos: Videos, index: int) -> float:
-    return float(videos[index]["image"].mean())
+    return float(videos[index]["image"][20:, 20:].mean())
 
 
 def test_frames_come_in_order(films: Path) -> None:
@@ -94,6 +110,67 @@ def test_workers_and_copies_decode_for_themselves(films: Path) -> None:
     for batch in loader:
         for index, views in zip(batch["index"].tolist(), batch["views"], strict=True):
             assert (views == dataset[index]["views"]).all()
+
+
+def greys(path: Path) -> list[tuple[int, float]]:
+    """As predicting reads them."""
+    frames = [(frame, frame.load()) for frame in frames_of(find_inputs([str(path)]))]
+    return [(frame.number or 0, float(image[20:, 20:].mean())) for frame, image in frames]
+
+
+@pytest.mark.parametrize("trim", [0, 7])
+def test_training_and_predicting_number_the_frames_that_are_shown(tmp_path: Path, trim: int) -> None:
+    write_film(tmp_path / "film.mp4", 10, trim=trim)
+    videos = Videos(tmp_path)
+    expected = [10 + STEP * (trim + number) for number in range(FRAMES - trim)]
+    np.testing.assert_allclose([grey(videos, index) for index in range(len(videos))], expected, atol=4)
+    assert [number for number, _ in greys(tmp_path)] == list(range(FRAMES - trim))
+    np.testing.assert_allclose([mean for _, mean in greys(tmp_path)], expected, atol=4)
+
+
+MATRICES = {  # where the x axis and the y axis of what is stored point, and what that does to an image
+    "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+    "upside down": ((1, 0, 0, -1), lambda image: image[::-1]),
+    "turned by 180°": ((-1, 0, 0, -1), lambda image: image[::-1, ::-1]),
+    "turned clockwise": ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),
+    "turned counter-clockwise": ((0, -1, 1, 0), lambda image: np.rot90(image)),
+    "transposed": ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_display_matrices_are_followed(tmp_path: Path, kind: str) -> None:
+    (a, b, c, d), change = MATRICES[kind]
+    write_film(tmp_path / "film.mp4", 10)
+    expected = change(Videos(tmp_path)[3]["image"])
+    content = bytearray((tmp_path / "film.mp4").read_bytes())
+    place = content.index(b"tkhd") + 44
+    content[place : place + 20] = struct.pack(">5i", a << 16, b << 16, 0, c << 16, d << 16)
+    (tmp_path / "film.mp4").write_bytes(content)
+    np.testing.assert_array_equal(Videos(tmp_path)[3]["image"], expected)
+    np.testing.assert_array_equal(list(frames_of(find_inputs([str(tmp_path)])))[3].load(), expected)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "overwritten"])
+def test_films_that_are_not_whole_say_how_much_is_there(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "film.mp4"
+    write_film(path, 10, movflags="faststart")
+    content = bytearray(path.read_bytes())
+    middle = (content.index(b"mdat") + len(content)) // 2
+    path.write_bytes(
+        content[:middle] if damage == "cut short" else content[:middle] + bytes(900) + content[middle + 900 :]
+    )
+    *frames, last = frames_of(find_inputs([str(path)]))
+    assert 5 < len(frames) < FRAMES
+    for frame in frames[:5]:
+        assert frame.load()[20:, 20:].mean() == pytest.approx(10 + STEP * (frame.number or 0), abs=4)
+    with pytest.raises(ValueError, match=rf"cut short or damaged, {len(frames)} of {FRAMES} frames could be decoded"):
+        last.load()
+    if damage == "cut short":
+        Videos(tmp_path)
+        assert f"of {FRAMES} frames are there" in caplog.text
 
 
 def test_what_is_no_film_is_named(tmp_path: Path) -> None:
