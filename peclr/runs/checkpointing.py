@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from peclr.collectives import max_over_hosts
 from peclr.runs.durable import LAST_NAME, damage
 from peclr.runs.interruption import Interruptions
-from peclr.runs.resuming import settle
+from peclr.runs.resuming import reschedule, settle
 
 FOLDER = "checkpoints"
 _SECONDS = 60.0
@@ -66,6 +66,7 @@ class RunCheckpoints(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over the signals from Lightning, which has its handlers by now."""
         trainer.fit_loop.epoch_loop.max_steps = self._max_steps
+        reschedule(trainer)
         self._interruptions.install(tells=trainer.is_global_zero)
         self._step, self._saved_at = trainer.global_step, time.monotonic()
 

@@ -1,10 +1,14 @@
 """Whether a checkpoint and the run that is to go on from it belong together."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from peclr.runs.about import KEY, About
 from peclr.runs.durable import read_checkpoint
@@ -63,6 +67,29 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
     if any(key.startswith("model.") and key.endswith("class_path") for key in changed):
         raise ValueError(f"{checkpoint}: is from a run of other classes{told}")
     return changed
+
+
+def reschedule(trainer: pl.Trainer) -> None:
+    """Follow this run's own schedule from the step it goes on from, and say so where the saved one was at another rate.
+
+    A run that is to end later has a higher rate from here on: from 0, where it had ended, to half the peak where it is
+    to be twice as long.
+    """
+    for config in trainer.lr_scheduler_configs:
+        if not isinstance(config.scheduler, LambdaLR):
+            continue
+        schedule, groups = config.scheduler, config.scheduler.optimizer.param_groups
+        rates = [
+            base * rate(schedule.last_epoch) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+        ]
+        before, now = max(group["lr"] for group in groups), max(rates)
+        if not math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-12):
+            rank_zero_warn(
+                f"the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}: this run's length "
+                "is not the one that the checkpoint's was planned for"
+            )
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def _contradicted(content: Mapping[str, Any], checkpoint: Path, now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

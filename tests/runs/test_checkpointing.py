@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch.utils.data import Dataset
 
 from peclr.data.loading.loaders import ResumableLoader, make_loader, shuffles
@@ -70,8 +71,13 @@ class Toy(pl.LightningModule):
     def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
         self._happens("val", batch_idx, 0.0)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), 0.05)
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = torch.optim.Adam(self.parameters(), 0.05)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def rate(self, step: int) -> float:
+        return float(0.98**step)
 
 
 def train(run: Path, resume: bool = False, **options: Any) -> list[torch.Tensor]:
@@ -239,6 +245,21 @@ def test_a_run_that_was_to_end_earlier_goes_on(
 ) -> None:
     train(tmp_path, **first)
     assert_same(train(tmp_path, resume=True, **then), whole())
+
+
+def test_a_longer_run_says_that_its_learning_rate_rises_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls_to_the_end(toy: Toy, step: int) -> float:
+        return 1 - step / (BATCHES * (toy.trainer.max_epochs or 0))
+
+    rates = []
+    monkeypatch.setattr(Toy, "rate", falls_to_the_end)
+    train(tmp_path, max_epochs=1)
+    monkeypatch.setattr(
+        Toy, "on_train_batch_start", lambda toy, *_: rates.append(toy.optimizers().param_groups[0]["lr"])
+    )
+    with pytest.warns(UserWarning, match=r"learning rate goes from 0 to 0\.025 at step 6: this run's length"):
+        train(tmp_path, resume=True, max_epochs=2)
+    assert rates == pytest.approx([0.05 * (1 - step / (2 * BATCHES)) for step in range(BATCHES, 2 * BATCHES)])
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:

@@ -148,6 +148,30 @@ def test_the_learning_rate_scales_with_the_root_of_the_optimisers_batch(
     assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(18))
 
 
+@pytest.mark.parametrize(("accumulate", "first", "last"), [(2, 12, 6), (16, 18, 18)])
+def test_a_step_counts_the_images_that_it_has(
+    accumulate: int, first: int, last: int, pairs: PairedViewDataModule, tmp_path: Path
+) -> None:
+    """An epoch has three batches of six: the last step of one takes what is left, and none takes from two."""
+    counted: list[float] = []
+
+    class Counts(PretrainModule):
+        def on_train_batch_end(self, *_: Any) -> None:
+            counted.append(float(self.trainer.callback_metrics["train/optimizer_batch"]))
+
+    run = quiet_trainer(tmp_path, max_epochs=1, accumulate_grad_batches=accumulate, limit_val_batches=0)
+    run.fit(Counts(tiny_encoder(), SimCLR(), lars=False, warmup_epochs=0), pairs)
+    assert (counted[0], counted[-1]) == (first, last)
+    assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(first))
+
+
+def test_fewer_labels_than_a_batch_scale_the_rate_by_their_number(embedded_hands: Path, tmp_path: Path) -> None:
+    data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=64, num_labels=5)
+    run = quiet_trainer(tmp_path, max_epochs=1, limit_val_batches=0)
+    run.fit(FinetuneModule(tiny_encoder(), view_size=32), data)
+    assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(2 * 5))
+
+
 def test_biases_and_normalisation_are_not_decayed(pairs: PairedViewDataModule, tmp_path: Path) -> None:
     module = PretrainModule(tiny_encoder(), SimCLR(), weight_decay=0.5)
     run = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)

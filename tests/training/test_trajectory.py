@@ -1,5 +1,6 @@
 """One config on one and on two processes: the same steps, the same learning rate, the same weights."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import nn
 from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
+from peclr.synthetic.writer import write_freihand_layout
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.schedule import optimizer_batch
 from tests.trainer import quiet_trainer
@@ -20,13 +22,23 @@ STEPS = 4
 SGD = partial(torch.optim.SGD, lr=1e-4, momentum=0.9)
 
 
-class FixedStatistics(PretrainModule):
-    """Pre-training whose BatchNorm layers do not look at the batch, of which each process has another part."""
+class FixedStatistics:
+    """For modules whose BatchNorm layers do not look at the batch, of which each process has another part."""
+
+    modules: Callable[[], Iterator[nn.Module]]
 
     def on_train_start(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
+
+
+class FixedPretraining(FixedStatistics, PretrainModule):
+    pass
+
+
+class FixedFinetuning(FixedStatistics, FinetuneModule):
+    pass
 
 
 class SavesWeights(pl.Callback):
@@ -79,7 +91,7 @@ def test_pre_training_takes_the_same_course(objective: type[Objective], embedded
     results = []
     for processes in (1, 2):
         torch.manual_seed(0)
-        module = FixedStatistics(ResNetEncoder("resnet18", width=0.125), objective(), SGD, warmup_epochs=0)
+        module = FixedPretraining(ResNetEncoder("resnet18", width=0.125), objective(), SGD, warmup_epochs=0)
         data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.25)
         results.append(train(module, data, processes, tmp_path))
     assert_same_course(results)
@@ -96,6 +108,48 @@ def test_fine_tuning_takes_the_same_course(embedded_hands: Path, tmp_path: Path)
         results.append(train(module, data, processes, tmp_path))
     # the refinement of the root depth, after it, has a BatchNorm of its own
     assert_same_course(results, "pose_net.backend_model.fc")
+
+
+class SavesMetrics(pl.Callback):
+    """Takes what was logged out of the processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            torch.save(trainer.callback_metrics, self.path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path) -> None:
+    hands = tmp_path / "hands"
+    write_freihand_layout(hands, train=15, evaluation=1, seed=0, size=64, versions=1, workers=1, progress=False)
+    logged = []
+    for processes in (1, 2):
+        torch.manual_seed(0)
+        encoder = ResNetEncoder("resnet18", width=0.125)
+        module: pl.LightningModule
+        data: pl.LightningDataModule
+        if kind == "pretrain":
+            module = FixedPretraining(encoder, SimCLR(), SGD, warmup_epochs=0)
+            data = PairedViewDataModule(FreiHAND(hands), view_size=32, batch_size=8, val_fraction=7 / 15)
+        else:
+            module = FixedFinetuning(encoder, view_size=32, optimizer=partial(torch.optim.SGD, lr=0.0))
+            data = LabelledHandDataModule(hands, view_size=32, batch_size=4, val_fraction=7 / 15)
+        trainer = quiet_trainer(
+            tmp_path,
+            devices=processes,
+            strategy="ddp_fork" if processes > 1 else "auto",
+            max_epochs=1,
+            num_sanity_val_steps=0,
+            callbacks=[SavesMetrics(tmp_path / f"{processes}.pt")],
+        )
+        trainer.fit(module, datamodule=data)
+        logged.append(torch.load(tmp_path / f"{processes}.pt", weights_only=True))
+    assert {"train/loss", "val/loss"} <= logged[0].keys() == logged[1].keys()
+    torch.testing.assert_close(logged[1], logged[0], rtol=1e-4, atol=1e-4)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(embedded_hands: Path, tmp_path: Path) -> None:
