@@ -158,8 +158,9 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
             log_partitions = []
             for start in range(0, len(anchors), rows):
                 chunk = slice(start, start + rows)
-                of_chunk = [None if factors is None else factors[chunk] for factors in (weights, shares)]
-                log_partitions.append(_log_partition(z, anchors[chunk], factor, *of_chunk, gradient))
+                chunk_weights, chunk_shares = (part if part is None else part[chunk] for part in (weights, shares))
+                partition = _log_partition(z, anchors[chunk], factor, chunk_weights, chunk_shares, gradient)
+                log_partitions.append(partition)
             if gradient is not None:
                 gradient.index_add_(0, anchors, z[partners] * -pulls[:, None])
                 gradient.index_add_(0, partners, z[anchors] * -pulls[:, None])

@@ -77,6 +77,7 @@ class RunCheckpoints(Checkpoint):
         self._between_steps = trainer.global_step != self._step
         self._step, loop = trainer.global_step, trainer.fit_loop
         last = batch_idx + 1 >= trainer.num_training_batches
+        assert loop._data_fetcher is not None
         if self._between_steps and not last and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
             self._act(trainer, _SAVE if self._is_time(trainer) else _NOTHING)
 

@@ -70,8 +70,9 @@ class ProjectionPictures(EpochCallback):
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Project and draw."""
         projections = pl_module(self._batch["views"].to(pl_module.device)).float().cpu()
-        after = pl_module.objective.undo(projections, self._batch["view_from_crop"])
-        before, after = (as_points(torch.nn.functional.normalize(p, dim=-1)).numpy() for p in (projections, after))
+        assert isinstance(pl_module, PretrainModule)
+        undone = pl_module.objective.undo(projections, self._batch["view_from_crop"])
+        before, after = (as_points(torch.nn.functional.normalize(p, dim=-1)).numpy() for p in (projections, undone))
         views = self._batch["views"].permute(0, 1, 3, 4, 2).numpy()
         send_picture(trainer, "projections/pairs", draw_projections(views, before, after), epochs_done(trainer))
 

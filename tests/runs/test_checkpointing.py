@@ -153,7 +153,7 @@ def test_a_run_that_dies_goes_on_from_the_last_checkpoint(
     assert_same(train(tmp_path, resume=True, accumulate_grad_batches=accumulate), whole(accumulate))
 
 
-ENDS = {
+ENDS: dict[str, dict[str, Any]] = {
     "steps": {"max_epochs": None, "max_steps": 11},
     "steps before epochs": {"max_epochs": 4, "max_steps": 8},
     "epochs before steps": {"max_epochs": 4, "max_steps": 99},

@@ -1,6 +1,5 @@
 """One config on one and on two processes: the same steps, the same learning rate, the same weights."""
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +21,8 @@ STEPS = 4
 SGD = partial(torch.optim.SGD, lr=1e-4, momentum=0.9)
 
 
-class FixedStatistics:
+class FixedStatistics(pl.LightningModule):
     """For modules whose BatchNorm layers do not look at the batch, of which each process has another part."""
-
-    modules: Callable[[], Iterator[nn.Module]]
 
     def on_train_start(self) -> None:
         for module in self.modules():

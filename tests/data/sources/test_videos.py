@@ -1,11 +1,13 @@
 import pickle
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.loaders import make_loader
@@ -128,7 +130,9 @@ def test_training_and_predicting_number_the_frames_that_are_shown(tmp_path: Path
     np.testing.assert_allclose([mean for _, mean in greys(tmp_path)], expected, atol=4)
 
 
-MATRICES = {  # where the x axis and the y axis of what is stored point, and what that does to an image
+MATRICES: dict[
+    str, tuple[tuple[int, int, int, int], Callable[[NDArray[Any]], NDArray[Any]]]
+] = {  # where the x axis and the y axis of what is stored point, and what that does to an image
     "mirrored": ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
     "upside down": ((1, 0, 0, -1), lambda image: image[::-1]),
     "turned by 180°": ((-1, 0, 0, -1), lambda image: image[::-1, ::-1]),
