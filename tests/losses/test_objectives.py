@@ -263,5 +263,5 @@ def test_objectives_of_other_files_come_from_here_whichever_is_imported_first(na
 
 
 def test_what_is_no_objective_cannot_be_imported() -> None:
-    with pytest.raises(AttributeError, match="'peclr.losses.objectives' has no attribute 'NoSuch'"):
+    with pytest.raises(AttributeError, match=r"'peclr\.losses\.objectives' has no attribute 'NoSuch'"):
         getattr(objectives, "NoSuch")  # noqa: B009  # mypy would object to the plain form
