@@ -47,7 +47,8 @@ class VICReg(Objective):
         undone = self.undo(projections, view_from_crop)
         views = gather_views(undone, pairs_per_process(len(undone))).views
         # all processes compute all of it: `gather` adds up their gradients, which DistributedDataParallel averages
-        return vicreg_loss(*views.chunk(2), self.invariance, self.variance, self.covariance)
+        first, second = views.chunk(2)
+        return vicreg_loss(first, second, self.invariance, self.variance, self.covariance)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
