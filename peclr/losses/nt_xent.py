@@ -158,8 +158,8 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
             log_partitions = []
             for start in range(0, len(anchors), rows):
                 chunk = slice(start, start + rows)
-                of_chunk = [None if factors is None else factors[chunk] for factors in (weights, shares)]
-                log_partitions.append(_log_partition(z, anchors[chunk], factor, *of_chunk, gradient))
+                of_weights, of_shares = (None if one is None else one[chunk] for one in (weights, shares))
+                log_partitions.append(_log_partition(z, anchors[chunk], factor, of_weights, of_shares, gradient))
             if gradient is not None:
                 gradient.index_add_(0, anchors, z[partners] * -pulls[:, None])
                 gradient.index_add_(0, partners, z[anchors] * -pulls[:, None])
