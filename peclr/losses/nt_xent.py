@@ -158,9 +158,8 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
             log_partitions = []
             for start in range(0, len(anchors), rows):
                 chunk = slice(start, start + rows)
-                chunk_weights, chunk_shares = (part if part is None else part[chunk] for part in (weights, shares))
-                partition = _log_partition(z, anchors[chunk], factor, chunk_weights, chunk_shares, gradient)
-                log_partitions.append(partition)
+                of_weights, of_shares = (None if one is None else one[chunk] for one in (weights, shares))
+                log_partitions.append(_log_partition(z, anchors[chunk], factor, of_weights, of_shares, gradient))
             if gradient is not None:
                 gradient.index_add_(0, anchors, z[partners] * -pulls[:, None])
                 gradient.index_add_(0, partners, z[anchors] * -pulls[:, None])

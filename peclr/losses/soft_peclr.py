@@ -74,9 +74,7 @@ def negative_shares(poses: Tensor, own: Tensor, radius: float) -> Tensor:
     """
     flat = poses.flatten(1)
     # not by scalar products, which cancel for close poses
-    distances: Tensor = (
-        torch.cdist(flat[own], flat, compute_mode="donot_use_mm_for_euclid_dist") / poses.shape[1] ** 0.5
-    )
-    shares = (distances / radius).clamp_max(1).nan_to_num(nan=1.0)
+    distances = torch.cdist(flat[own], flat, compute_mode="donot_use_mm_for_euclid_dist") / poses.shape[1] ** 0.5
+    shares: Tensor = (distances / radius).clamp_max(1).nan_to_num(nan=1.0)
     partners = (own + len(poses) // 2) % len(poses)
     return shares.scatter(1, partners[:, None], 1.0)

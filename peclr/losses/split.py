@@ -55,4 +55,4 @@ class SplitObjective(Objective):
         rest = 2 * round((1 - self.share) * features / 2)
         if not 0 < rest < features:
             raise ValueError(f"cannot split {features} features of a projection with a share of {self.share}")
-        return projections[..., : features - rest], projections[..., features - rest :]
+        return projections[..., :-rest], projections[..., -rest:]

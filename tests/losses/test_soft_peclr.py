@@ -70,9 +70,9 @@ def test_the_loss_as_loops() -> None:
 
 def test_gradients() -> None:
     projections, views, joints = batch()
-    objective = SoftPeCLR(rotation=False)
+    objective = SoftPeCLR(translation=False, rotation=False)  # whose range and mean are constants
     few = projections[:3, :, :6].requires_grad_()
-    assert torch.autograd.gradcheck(lambda p: objective(p, views[:3], joints[:3]), few, atol=1e-4)
+    assert torch.autograd.gradcheck(lambda p: objective(p, views[:3], joints[:3]), few)
 
 
 def test_hands_in_one_pose_are_not_pushed_apart() -> None:
