@@ -1,8 +1,10 @@
 """Scores during training, as torchmetrics: sums over hands and joints, whatever the batches and processes."""
 
+import math
+
 import torch
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from peclr.geometry.joints import NUM_JOINTS, WRIST
 from peclr.geometry.procrustes import similarity_align
@@ -185,6 +187,12 @@ class PoseMetrics(MetricCollection):
 def pose_metrics(prefix: str | None = None) -> PoseMetrics:
     """The scores of a split, logged as `prefix` + name: "val/" gives `val/pa_epe_mm`."""
     return PoseMetrics(prefix)
+
+
+def mean_loss() -> MeanMetric:
+    """The mean of a loss over hands: Lightning's own mean counts hands per process in integers, rounded down."""
+    # torchmetrics 1.9 ignores weights where its look for NaN is disabled, and drops NaN by default
+    return MeanMetric(nan_strategy=math.nan)
 
 
 def _distances(pred: Tensor, target: Tensor) -> Tensor:

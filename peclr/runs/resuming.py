@@ -85,8 +85,8 @@ def reschedule(trainer: pl.Trainer) -> None:
         before, now = max(group["lr"] for group in groups), max(rates)
         if not math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-12):
             rank_zero_warn(
-                f"the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}: this run's "
-                "length is not the one that the checkpoint's was planned for"
+                f"the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}: "
+                "the run is to end at another step than when the checkpoint was saved"
             )
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate

@@ -8,14 +8,14 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torch import Tensor
+from torchmetrics import MetricCollection
 
 from peclr.checkpoints.loading import load_encoder_weights
 from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabelledBatch
 from peclr.losses.pose import PoseLoss, PoseLossTerms
-from peclr.metrics.pose import pose_metrics
+from peclr.metrics.pose import mean_loss, pose_metrics
 from peclr.models.encoders import ResNetEncoder, normalise_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
 from peclr.runs.about import KEY, About, config_of
@@ -81,7 +81,7 @@ class FinetuneModule(pl.LightningModule):
         self.warmup_epochs = warmup_epochs
         self.sync_batchnorm = sync_batchnorm
         names = [f"{split}_{name}" for split in ("val", "test") for name in _LOSSES]
-        self.losses = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in names})
+        self.losses = MetricCollection({name: mean_loss() for name in names}, compute_groups=False)
         self.val_scores = pose_metrics().clone(prefix="val/")
         self.test_scores = pose_metrics().clone(prefix="test/")
 

@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 from peclr.collectives import gather, pairs_per_process
 from peclr.data.samples import PairedViewBatch
 from peclr.losses.objectives import Objective
+from peclr.metrics.pose import mean_loss
 from peclr.models.encoders import Encoder
 from peclr.models.heads import ProjectionHead
 from peclr.runs.about import KEY, About, config_of
@@ -77,7 +78,7 @@ class PretrainModule(pl.LightningModule):
         self.warmup_epochs = warmup_epochs
         self.micro_batch = micro_batch
         self.sync_batchnorm = sync_batchnorm
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = mean_loss()
 
     def configure_model(self) -> None:
         """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""

@@ -257,7 +257,7 @@ def test_a_longer_run_says_that_its_learning_rate_rises_again(tmp_path: Path, mo
     monkeypatch.setattr(
         Toy, "on_train_batch_start", lambda toy, *_: rates.append(toy.optimizers().param_groups[0]["lr"])
     )
-    with pytest.warns(UserWarning, match=r"learning rate goes from 0 to 0\.025 at step 6: this run's length"):
+    with pytest.warns(UserWarning, match=r"learning rate goes from 0 to 0\.025 at step 6: the run is to end"):
         train(tmp_path, resume=True, max_epochs=2)
     assert rates == pytest.approx([0.05 * (1 - step / (2 * BATCHES)) for step in range(BATCHES, 2 * BATCHES)])
 
