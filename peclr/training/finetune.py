@@ -134,7 +134,6 @@ class FinetuneModule(pl.LightningModule):
             return
         for name, value in zip(_LOSSES, values, strict=True):
             mean = self.losses[f"{split}_{name}"]
-            assert isinstance(mean, MeanMetric)
             mean.update(value, size)
             self.log(f"{split}/{name}", mean, prog_bar=name == "loss", batch_size=size)
 
