@@ -216,7 +216,7 @@ class _Upright:
             a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5].tolist()
             self._axes = a, b, c, d
         a, b, c, d = self._axes
-        image: NDArray[np.uint8] = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        image = np.asarray(self._reformatter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
         if abs(b) > abs(a):
             image, a, d = image.transpose(1, 0, 2), c, b
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
