@@ -51,6 +51,16 @@ def test_every_config_runs(path: Path, embedded_hands: Path, tmp_path: Path, mon
     assert status == 0
 
 
+def test_configs_draw_what_they_say() -> None:
+    """PeCLR's own views in the config that says "as published"; the same colors in both fine-tunings."""
+    published, whole, frozen = (
+        yaml.safe_load((ROOT / "experiments" / f"{name}.yaml").read_text())["data"]["init_args"]
+        for name in ("pretrain_peclr", "finetune", "finetune_frozen")
+    )
+    assert published["geometry"] == "reference"
+    assert whole["photometric"] == frozen["photometric"]
+
+
 def test_the_readme_names_only_configs_that_exist() -> None:
     named = set(re.findall(r"experiments/[\w/]+\.yaml", (ROOT / "README.md").read_text()))
     assert named

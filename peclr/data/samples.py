@@ -11,21 +11,20 @@ from torch import Tensor
 
 
 class HandSample(TypedDict):
-    """One photograph of one right hand, as a reader hands it over.
+    """One image of one right hand, as a reader hands it over: one frame, pixels of the image at full size, upright.
 
     Attributes:
-        image: (H, W, 3), uint8, RGB.
-        K: (3, 3), camera of `image`, px; None where nobody calibrated it.
+        image: (H, W, 3), uint8, RGB; its pixels at full size, or at a reduced scale after `HandSource.read`.
+        K: (3, 3), camera, px; None where nobody calibrated it.
         joints_3d: (21, 3), metres, camera frame, order freihand; None without label.
-        joints_2d: (21, 2), pixels of `image`, order freihand; NaN for joints that the source does not know, None
-            without label.
-        crop_box: (4,), left, top, right, bottom in pixels of `image`: a square around the hand, margin
-            included. It is what an un-augmented view shows, and it may reach beyond the image (black there).
+        joints_2d: (21, 2), px, order freihand; NaN for joints that the source does not know, None without label.
+        crop_box: (4,), left, top, right, bottom, px: a square around the hand, margin included. It is what an
+            un-augmented view shows, and it may reach beyond the image (black there).
         scale_m: metres from middle MCP to middle PIP; None without label.
-        hand: the side in the original photograph; "left" means that image, K and joints have been mirrored.
-        id: names the photograph within its source.
-        photo_from_image: (3, 3), pixels of the photograph ← pixels of `image`, where that was decoded at a reduced
-            scale, see `HandSource.read`. Everything else is in pixels of the photograph at full size.
+        hand: the side in the original image; "left" means that image, K and joints have been mirrored.
+        id: names the image within its source.
+        photo_from_image: (3, 3), px at full size ← pixels of `image`, where that is at a reduced scale. The one number
+            in another frame: what reads pixels composes it, what reads labels need not know.
     """
 
     image: NDArray[np.uint8]

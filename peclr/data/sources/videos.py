@@ -7,7 +7,7 @@ long, cut their frames out once, by `peclr.data.prepare.write_crops.write_crops`
 import logging
 import math
 import os
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -115,8 +115,8 @@ class FrameTimes(NamedTuple):
 
     Attributes:
         times: Of all frames, ascending; those that an edit list cuts away are none.
-        keys: Of those that can be decoded without others, ascending.
-        announced: How many frames the beginning of the file promises; 0 if it does not say.
+        keys: Of those that can be decoded without others, ascending, one that is cut away included.
+        announced: How many frames there are by the file's own account; more than `times` if it was cut short.
     """
 
     times: list[int]
@@ -132,25 +132,30 @@ class VideoFrame(NamedTuple):
     image: NDArray[np.uint8]
 
 
-def index_frames(path: Path) -> FrameTimes:
-    """Read through a film without decoding it."""
+def index_frames(path: str | Path) -> FrameTimes:
+    """Read through a film without decoding it; ValueError if it is none."""
     av = _import_av()
-    times, keys, cut_away = set[int](), set[int](), 0
+    times, keys, end = set[int](), set[int](), 0
     try:
         with av.open(str(path)) as container:
             stream = _video_stream(container, path)
             for packet in container.demux(stream):
-                cut_away += packet.is_discard
-                if _is_shown(packet):
+                if packet.pts is None:
+                    continue
+                if packet.is_keyframe:
+                    keys.add(packet.pts)
+                if packet.size and not packet.is_discard:  # neither a repetition nor cut away
                     times.add(packet.pts)
-                    if packet.is_keyframe:
-                        keys.add(packet.pts)
-            announced = stream.frames - cut_away
+                    end = max(end, packet.pts + (packet.duration or 0))
+            # of what an edit list leaves; the number of frames in the header is that of all
+            duration = stream.duration or 0
+            per_frame = 1 / (stream.average_rate * stream.time_base) if stream.average_rate else math.inf
     except (av.FFmpegError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a film: {error}") from error
     if not times:
         raise ValueError(f"{path} has no frames")
-    return FrameTimes(sorted(times), sorted(keys), announced)
+    announced = round(duration / per_frame) if duration - (end - min(times)) > per_frame else 0
+    return FrameTimes(sorted(times), sorted(keys), max(len(times), announced))
 
 
 def read_frames(path: str | Path) -> Iterator[VideoFrame]:
@@ -159,36 +164,29 @@ def read_frames(path: str | Path) -> Iterator[VideoFrame]:
     Raises:
         ValueError: At once if it is no video, and after the last frame if some could not be decoded.
     """
-    av = _import_av()
-    times, decoded, damaged = list[int](), 0, False  # of the frames that have been read so far
-    try:
-        with av.open(str(path)) as container:
-            stream = _video_stream(container, path)
-            stream.thread_type = "AUTO"
-            promised = stream.frames
-            for packet in container.demux(stream):
-                promised -= packet.is_discard
-                damaged |= packet.is_corrupt
-                if _is_shown(packet):
-                    insort(times, packet.pts)
-                try:
-                    frames = packet.decode()
-                except av.FFmpegError:  # the next may be whole
-                    frames, damaged = [], True
-                for frame in frames:
-                    number = decoded if frame.pts is None else bisect_left(times, frame.pts)
-                    seconds = 0.0 if frame.pts is None else float((frame.pts - times[0]) * stream.time_base)
-                    yield VideoFrame(number, seconds, _upright(frame))
-                    decoded += 1
-    except (av.FFmpegError, OSError) as error:
-        if not decoded:
-            raise ValueError(f"{path}: not a video that can be read: {error}") from error
-        damaged = True
-    if damaged or decoded < promised:
-        total = max(promised, len(times))
-        raise ValueError(f"{path}: cut short or damaged, {min(decoded, total)} of {total} frames could be decoded")
-    if not decoded:
-        raise ValueError(f"{path}: not a video with frames")
+    av, film, upright = _import_av(), index_frames(path), _Upright()
+    decoded, damaged = 0, len(film.times) < film.announced
+    with av.open(str(path)) as container:
+        stream = _video_stream(container, path)
+        stream.thread_type = "AUTO"
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+                frames = packet.decode()
+            except StopIteration:
+                break
+            except av.FFmpegError:  # the next may be whole
+                damaged = True
+                continue
+            damaged |= packet.is_corrupt
+            for frame in frames:
+                number = decoded if frame.pts is None else bisect_left(film.times, frame.pts)
+                seconds = float((film.times[min(number, len(film.times) - 1)] - film.times[0]) * stream.time_base)
+                yield VideoFrame(number, seconds, upright.image(frame))
+                decoded += 1
+    if damaged:
+        raise ValueError(f"{path}: cut short or damaged, {decoded} of {film.announced} frames could be decoded")
 
 
 def _video_stream(container: Any, path: str | Path) -> Any:
@@ -197,26 +195,31 @@ def _video_stream(container: Any, path: str | Path) -> Any:
     return container.streams.video[0]
 
 
-def _is_shown(packet: Any) -> bool:
-    """Whether a packet has a frame; a container also holds what comes before a trimmed beginning, and repetitions."""
-    return packet.pts is not None and packet.size > 0 and not packet.is_discard
+class _Upright:
+    """Frames as images, turned and mirrored as the display matrix of their video says.
 
-
-def _upright(frame: Any) -> NDArray[np.uint8]:
-    """Frame (H, W, 3), RGB, turned and mirrored as its display matrix says.
-
-    The matrix (ISO/IEC 14496-12, 6.2.2) holds where the stored image's x and y axes point, (a, b) and (c, d).
+    The matrix (ISO/IEC 14496-12, 6.2.2) holds where the stored image's x and y axes point, (a, b) and (c, d). It is
+    read from the first frame alone: looking at it makes PyAV keep the frame until the next garbage collection, which
+    in a worker would wait for threads of a frame's converter that were left behind by the fork.
     """
-    image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    matrix = next(
-        (np.frombuffer(data, np.int32) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None
-    )
-    if matrix is None:
-        return image
-    a, b, c, d = matrix[[0, 1, 3, 4]].tolist()
-    if abs(b) > abs(a):
-        image, a, d = image.transpose(1, 0, 2), c, b
-    return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter  # type: ignore[import-not-found, unused-ignore]  # an extra
+
+        self._reformatter = VideoReformatter()
+        self._axes: tuple[int, int, int, int] | None = None
+
+    def image(self, frame: Any) -> NDArray[np.uint8]:
+        """Frame (H, W, 3), RGB."""
+        if self._axes is None:
+            matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+            a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5].tolist()
+            self._axes = a, b, c, d
+        a, b, c, d = self._axes
+        image = np.asarray(self._reformatter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
+        if abs(b) > abs(a):
+            image, a, d = image.transpose(1, 0, 2), c, b
+        return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 class _Decoder:
@@ -225,6 +228,7 @@ class _Decoder:
     def __init__(self, path: Path, film: FrameTimes) -> None:
         self._path, self._film, self._av = path, film, _import_av()
         self._container: InputContainer = self._av.open(str(path))
+        self._upright = _Upright()
         self._frames: Iterator[Any] = iter(())
         self._last: int | None = None  # time of the last frame that was decoded
 
@@ -238,7 +242,7 @@ class _Decoder:
             raise BadImageError(f"{self._path}: frame {number} cannot be decoded: {error}") from error
         if frame is None:
             raise BadImageError(f"{self._path}: frame {number} of {len(self._film.times)} cannot be decoded")
-        return _upright(frame)
+        return self._upright.image(frame)
 
     def close(self) -> None:
         self._container.close()

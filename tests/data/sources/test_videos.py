@@ -120,7 +120,7 @@ def greys(path: Path) -> list[tuple[int, float]]:
     return [(frame.number or 0, float(image[20:, 20:].mean())) for frame, image in frames]
 
 
-@pytest.mark.parametrize("trim", [0, 7])
+@pytest.mark.parametrize("trim", [0, 7, 10])
 def test_training_and_predicting_number_the_frames_that_are_shown(tmp_path: Path, trim: int) -> None:
     write_film(tmp_path / "film.mp4", 10, trim=trim)
     videos = Videos(tmp_path)
