@@ -1,12 +1,12 @@
 """Whether a checkpoint and the run that is to go on from it belong together."""
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.utilities import rank_zero_warn
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -83,10 +83,11 @@ def reschedule(trainer: pl.Trainer) -> None:
             base * rate(schedule.last_epoch) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
         ]
         before, now = max(group["lr"] for group in groups), max(rates)
-        if not math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-12):
-            rank_zero_warn(
-                f"the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}: "
-                "the run is to end at another step than when the checkpoint was saved"
+        if trainer.is_global_zero and not math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-12):
+            print(
+                f"peclr: the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}: "
+                "the run is to end at another step than when the checkpoint was saved",
+                file=sys.stderr,
             )
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
