@@ -22,7 +22,7 @@ PATIENCE = 300.0
 
 def pretrain(hands: Path, *more: str) -> list[str]:
     source = f"--data.sources.init_args.root={hands}"
-    few = ("--data.pairing=same_image", "--data.batch_size=4", "--trainer.max_epochs=4")
+    few = ("--data.pairing=same_image", "--data.batch_size=4", "--trainer.max_epochs=4", "--trainer.max_steps=30")
     return ["fit", f"--config={CONF / 'pretrain.yaml'}", source, *few, "--checkpoint.every_n_steps=1", *more]
 
 
@@ -68,13 +68,17 @@ def straight(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return run
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status", "every"),
+    [(signal.SIGKILL, -9, 0), (signal.SIGKILL, -9, 1), (signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 1)],
+)
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
-    number: signal.Signals, status: int, straight: Path, embedded_hands: Path, tmp_path: Path
+    number: signal.Signals, status: int, every: int, straight: Path, embedded_hands: Path, tmp_path: Path
 ) -> None:
+    saves = f"--checkpoint.every_n_steps={every}"  # 0: at epochs' ends alone
     run = tmp_path / "run"
     last = run / "checkpoints" / "last.ckpt"
-    process = start(tmp_path, "peclr", *pretrain(embedded_hands, f"--run_dir={run}", "--data.num_workers=1"))
+    process = start(tmp_path, "peclr", *pretrain(embedded_hands, f"--run_dir={run}", "--data.num_workers=1", saves))
     wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
     os.killpg(process.pid, number)  # workers, too, as terminals and schedulers do
     told = process.communicate(timeout=PATIENCE)[1]
@@ -83,7 +87,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     if number != signal.SIGKILL:
         assert f"--ckpt_path {last} --run_dir {run}" in told
     state = torch.load(last, weights_only=True)
-    assert 0 < state["global_step"] < 32, "killed before its end"
+    assert 0 < state["global_step"] < 30, "killed before its end"
     assert peclr(pretrain(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
     first, second = weights_of(straight), weights_of(run)
     assert first.keys() == second.keys()
@@ -152,3 +156,33 @@ def test_two_processes_of_torchrun_share_a_folder(alone: Path, embedded_hands: P
     assert len(list(run.glob("config*.yaml"))) == 1
     assert (run / "results.json").is_file()
     assert_same_head(alone, run)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_start_that_is_killed_leaves_nothing_in_the_way_of_the_next(
+    number: signal.Signals, status: int, embedded_hands: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = pretrain(embedded_hands, f"--run_dir={run}", "--trainer.max_epochs=1")
+    process = start(tmp_path, "peclr", *command)
+    wait_for(tmp_path, "run/config.yaml", process)
+    process.send_signal(number)
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == status, told
+    assert "Traceback" not in told
+    assert run.exists() == (number == signal.SIGKILL)
+    assert peclr(command) == 0
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "results.json"]
+
+
+@pytest.mark.parametrize("seconds", [4.0, 8.0, 12.0])
+def test_torchrun_interrupted_early_can_be_started_again(seconds: float, embedded_hands: Path, tmp_path: Path) -> None:
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "peclr")
+    command = (*launch, *finetune(embedded_hands, *TWO, "--trainer.max_epochs=1"))
+    process = start(tmp_path, *command)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE) is not None
+    process = start(tmp_path, *command)
+    told = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, told
