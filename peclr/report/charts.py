@@ -61,7 +61,8 @@ def pck(evaluations: Sequence[EvaluationFolder]) -> list[Panel]:
         for curve in pck_curves(evaluation.pck):
             if curve.title not in figures:
                 figures[curve.title] = _figure(curve.title, "error threshold, mm", "share of points within it")
-                figures[curve.title].update_yaxes(range=[0, 1.02], tickformat=".0%")
+                figures[curve.title].update_yaxes(range=[0, 1.02], tickformat=".0%", ticklabelstandoff=8)
+                figures[curve.title].update_xaxes(ticklabelstandoff=8)  # apart from the other axis' 0
             trace = _line(evaluation.name, curve.thresholds_mm, curve.shares, looks[evaluation.name])
             hover = f"%{{y:.1%}} within %{{x:.1f}} mm, AUC {curve.auc:.3f}<extra>{trace.name}</extra>"
             figures[curve.title].add_trace(trace.update(hovertemplate=hover))
