@@ -192,7 +192,9 @@ def test_a_checkpoint_of_another_network_is_refused_and_the_difference_named(
 def test_a_checkpoint_of_another_objective_is_refused_and_the_difference_named(
     resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = sorted(resumable.rglob("*"))
     assert resume(embedded_hands, resumable, "--model.objective=SimCLR") == 2
+    assert sorted(resumable.rglob("*")) == before, "a refused resume leaves nothing"
     shown = capsys.readouterr().err
     assert "is from a run of other classes" in shown
     assert "SimCLR here" in shown
