@@ -49,6 +49,7 @@ class Claim:
             _remove(found)
             found = set()
         elif found and not resumes:
+            (folder / _LOCK_NAME).unlink()
             os.close(self._file)
             last = newest_checkpoint(folder)
             advice = "or remove it: it holds no checkpoint" if last is None else f"or resume it by --ckpt_path {last}"

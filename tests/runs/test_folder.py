@@ -59,6 +59,7 @@ def test_files_of_another_run_are_not_mixed_in() -> None:
         choose_run_folder(run, "pretrain", None)
     with pytest.raises(FileExistsError):
         choose_run_folder(run, "pretrain", Path("another/last.ckpt"))
+    assert [path.name for path in run.iterdir()] == ["checkpoints"], "a refusal leaves nothing"
     assert choose_run_folder(run, "pretrain", run / "checkpoints" / "last.ckpt") == RunFolder(run)
     Path("file").touch()
     with pytest.raises(ValueError, match="run_dir file is a file"):
