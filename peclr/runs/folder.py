@@ -21,7 +21,8 @@ from peclr.runs.durable import LAST_NAME, PREVIOUS_NAME
 RUNS = Path("runs")
 # By which the process that a user starts tells the processes that Lightning starts from it.
 RUN_DIR_VARIABLE = "PECLR_RUN_DIR"
-_LOCK_NAME, _STARTING_NAME, _CONFIG_NAME = ".lock", ".starting", "config.yaml"
+_LOCK_NAME, _STARTING_NAME = ".lock", ".starting"
+_CONFIG_NAME, _ASIDE_NAME = "config.yaml", "config.yaml.before"
 _NEW, _RESUMED = "new", "resumed"
 _STORE_KEY = "peclr/run_dir"
 _PATIENCE = timedelta(minutes=5)
@@ -45,9 +46,17 @@ class Claim:
         self._folder, self._starting = folder, folder / _STARTING_NAME
         found = {path for path in folder.iterdir() if path.name not in (_LOCK_NAME, _STARTING_NAME)}
         killed = self._starting.exists() and self._starting.read_text() == _NEW and newest_checkpoint(folder) is None
-        if killed or {path.name for path in found} == {_CONFIG_NAME}:  # the latter by older versions
+        if killed:
             _remove(found)
             found = set()
+        elif found and not resumes and {path.name for path in found} <= {_CONFIG_NAME, _ASIDE_NAME}:
+            # older versions left a config alone where a start was killed; it may as well be a user's own, and is kept
+            config, aside = folder / _CONFIG_NAME, folder / _ASIDE_NAME
+            if aside in found:
+                config.unlink(missing_ok=True)
+            else:
+                config.rename(aside)
+            found = {aside}
         elif found and not resumes:
             (folder / _LOCK_NAME).unlink()
             os.close(self._file)

@@ -141,9 +141,19 @@ def test_what_a_killed_start_left_is_cleared_by_the_same_command(tmp_path: Path)
     started(Path("mine"))  # and no more, as if killed
     assert choose_run_folder(Path("mine"), "pretrain", None).claim is not None
     assert not Path("mine/config-2.yaml").exists()
+
+
+def test_a_config_alone_is_kept_beside(tmp_path: Path) -> None:
+    """Older versions left one where a start was killed, but a user may have written it as well."""
     Path("old").mkdir()
-    Path("old/config.yaml").touch()  # all that older versions left
-    assert choose_run_folder(Path("old"), "pretrain", None).path == Path("old")
+    Path("old/config.yaml").write_text("theirs")
+    for _ in range(2):  # the second start follows one that was killed
+        claim = choose_run_folder(Path("old"), "pretrain", None).claim
+        assert claim is not None
+        assert not Path("old/config.yaml").exists()
+        Path("old/config.yaml").write_text("ours")
+        assert Path("old/config.yaml.before").read_text() == "theirs"
+        claim.release(failed=False)
 
 
 def test_what_a_run_wrote_after_its_first_step_stays(tmp_path: Path) -> None:
