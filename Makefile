@@ -46,7 +46,7 @@ bench: setup  ## Measure speed; table and runs/bench.json
 pretrain: setup  ## Pre-train PeCLR on FreiHAND (DATA=path)
 	$(BIN)/python -m peclr fit --config experiments/pretrain_peclr.yaml --data.sources.init_args.root=$(DATA)
 
-finetune: setup  ## Fine-tune on labelled FreiHAND (DATA=path WEIGHTS=pre-training checkpoint)
+finetune: setup  ## Fine-tune on labeled FreiHAND (DATA=path WEIGHTS=pre-training checkpoint)
 	$(BIN)/python -m peclr fit --config experiments/finetune.yaml --data.root=$(DATA) $(if $(WEIGHTS),--model.weights=$(WEIGHTS) --model.encoder.init_args.weights=null)
 
 evaluate: setup  ## Score a fine-tuned run as the FreiHAND leaderboard does (DATA=path RUN=folder or checkpoint)

@@ -29,7 +29,7 @@ from peclr.runs.durable import LAST_NAME, check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import read_run_config
 from peclr.runs.resuming import changed_values, check_fit
-from peclr.tracking import artifacts, loggers, online_probe, pictures
+from peclr.tracking import artifacts, images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.precision import say_if_bf16_is_slow
 
@@ -48,7 +48,7 @@ NAMED_IN_CONFIGS = (
     artifacts,
     loggers,
     online_probe,
-    pictures,
+    images,
     FinetuneModule,
     PretrainModule,
 )

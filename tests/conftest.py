@@ -83,7 +83,7 @@ def real_hands() -> Path:
     """Real photographs in FreiHAND's layout, where PECLR_REAL_HANDS names them."""
     folder = os.environ.get("PECLR_REAL_HANDS")
     if folder is None:
-        pytest.skip("PECLR_REAL_HANDS is not set: the photographs' licences forbid shipping them")
+        pytest.skip("PECLR_REAL_HANDS is not set: the photographs' licenses forbid shipping them")
     return Path(folder)
 
 

@@ -19,7 +19,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from peclr.__main__ import main
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.samples import PairedViewBatch
 from peclr.losses.pose import PoseLoss
 from peclr.models.encoders import ResNetEncoder
@@ -235,7 +235,7 @@ def test_a_checkpoint_changes_no_option(resumable: Path, embedded_hands: Path) -
 NESTED = [
     *(
         (module, name)
-        for module in (PairedViewDataModule, LabelledHandDataModule)
+        for module in (PairedViewDataModule, LabeledHandDataModule)
         for name in ("geometry", "photometric")
     ),
     *((module, "optimizer") for module in (PretrainModule, FinetuneModule)),
@@ -244,7 +244,7 @@ NESTED = [
 
 
 @pytest.mark.parametrize(("owner", "name"), NESTED)
-def test_overriding_one_value_of_a_default_leaves_its_neighbours(owner: type, name: str) -> None:
+def test_overriding_one_value_of_a_default_leaves_its_neighbors(owner: type, name: str) -> None:
     parser = ArgumentParser()
     others: set[str | int] = {other for other in inspect.signature(owner).parameters if other != name}
     parser.add_class_arguments(owner, skip=others)
@@ -355,7 +355,7 @@ def test_pretrain_then_finetune_then_test(pretrained: Path, embedded_hands: Path
 
 def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path: Path) -> None:
     folder = embedded_hands / "training" / "rgb"
-    source = f"--data.sources={{class_path: Photos, init_args: {{root: {folder}}}}}"
+    source = f"--data.sources={{class_path: ImageFiles, init_args: {{root: {folder}}}}}"
     config = f"--config={CONF / 'pretrain.yaml'}"
     assert main(["fit", config, source, "--data.pairing=same_image", f"--run_dir={tmp_path / 'run'}"]) == 0
 
@@ -456,7 +456,7 @@ def test_a_key_that_a_config_holds_twice_is_named_with_its_line(
     embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     conf = tmp_path / "conf.yaml"
-    conf.write_text((CONF / "finetune.yaml").read_text() + "data: {class_path: LabelledHandDataModule}\n")
+    conf.write_text((CONF / "finetune.yaml").read_text() + "data: {class_path: LabeledHandDataModule}\n")
     line = len(conf.read_text().splitlines())
     with pytest.raises(SystemExit) as stop:
         main(["fit", f"--config={conf}", f"--run_dir={tmp_path / 'run'}"])

@@ -183,7 +183,7 @@ def test_a_failing_run_does_not_stop_the_others_and_is_told(write: Write, capsys
     assert main(["sweep", str(write())]) == 1
     table = capsys.readouterr().out
     told = [line.split()[:2] for line in table.splitlines() if line.startswith(("1  ", "2  ", "-  "))]
-    assert told == [["1", "3"], ["2", "1"], ["-", "2"]], "the metric is to be maximised, and failures come last"
+    assert told == [["1", "3"], ["2", "1"], ["-", "2"]], "the metric is to be maximized, and failures come last"
     statuses = {name: row["status"] for name, row in rows(out).items()}
     assert statuses == {"x=1": "finished", "x=2": "failed", "x=3": "finished"}
     assert rows(out)["x=2"]["error"] == "two is bad"

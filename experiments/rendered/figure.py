@@ -14,11 +14,11 @@ from experiments.rendered.jobs import LAST
 from experiments.rendered.plan import Size, Suite
 from experiments.rendered.summary import METRICS, STYLES, curves, over_seeds
 from peclr.checkpoints import load_pose_net
-from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
-from peclr.data.samples import LabelledItem
+from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
+from peclr.data.samples import LabeledItem
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.views import pair_tiles
-from peclr.models.encoders import normalise_images
+from peclr.models.encoders import normalize_images
 
 Image = NDArray[np.uint8]
 
@@ -39,15 +39,15 @@ def view_pairs(hands: Path, seed: int) -> dict[str, list[Image]]:
 
 
 @torch.no_grad()
-def predicted(checkpoint: Path, items: list[LabelledItem]) -> list[Image]:
+def predicted(checkpoint: Path, items: list[LabeledItem]) -> list[Image]:
     """A fine-tuned network's skeletons over evaluation hands."""
     network = load_pose_net(checkpoint).eval()
     images = torch.stack([item["image"] for item in items])
-    joints = network(normalise_images(images), torch.stack([item["K"] for item in items]))["keypoints_2d"]
+    joints = network(normalize_images(images), torch.stack([item["K"] for item in items]))["keypoints_2d"]
     return [_over(item, points) for item, points in zip(items, joints, strict=True)]
 
 
-def _over(item: LabelledItem, joints_2d: torch.Tensor) -> Image:
+def _over(item: LabeledItem, joints_2d: torch.Tensor) -> Image:
     return draw_skeleton(item["image"].permute(1, 2, 0).numpy(), joints_2d.numpy(), enlarge=5)
 
 
@@ -89,7 +89,7 @@ def _bars(axis: Axes, rows: list[dict[str, Any]], protocol: str, labels: int) ->
 def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], out: Path) -> Path:
     """Draw `out/demo.png`, of the first seed but for the errors, and return its path."""
     seed, schedule, labels = results["seeds"][0], next(iter(size.finetune_steps)), max(suite.finetune_labels)
-    data = LabelledHandDataModule(root=hands, view_size=size.view_px, seed=seed, border="reflect")
+    data = LabeledHandDataModule(root=hands, view_size=size.view_px, seed=seed, border="reflect")
     data.setup("test")
     items = [data.test_set[index] for index in range(2 * PAIRS)]
     rows = {"truth": [_over(item, item["joints_25d"][:, :2]) for item in items]}

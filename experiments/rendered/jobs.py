@@ -20,11 +20,11 @@ from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, A
 from experiments.rendered.progress import COUNTED, Row, Task, steps_of
 from peclr.__main__ import main as peclr
 from peclr.checkpoints import load_encoder
-from peclr.data.datamodules import LabelledHandDataModule
-from peclr.data.samples import LabelledBatch
+from peclr.data.datamodules import LabeledHandDataModule
+from peclr.data.samples import LabeledBatch
 from peclr.geometry.joints import WRIST
 from peclr.metrics.probe import EncodedHands, ridge_probe
-from peclr.models.encoders import ResNetEncoder, normalise_images
+from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.runs.folder import newest_checkpoint
 
 LAST = Path("checkpoints", "last.ckpt")
@@ -235,7 +235,7 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
 def encode_hands(encoder: nn.Module, job: Job, num_labels: int | None) -> tuple[EncodedHands, ...]:
     """Encode hands to fit a probe on, to choose by, and to score, all seen as those of the evaluation split are."""
     still: dict[str, Any] = {"geometry": None, "photometric": None, "border": "reflect", "seed": job.seed}
-    data = LabelledHandDataModule(job.hands, job.size.view_px, num_labels=num_labels, **still)
+    data = LabeledHandDataModule(job.hands, job.size.view_px, num_labels=num_labels, **still)
     data.setup("fit")
     data.setup("test")
     assert data.val_set is not None  # some hands are held out by default
@@ -245,13 +245,13 @@ def encode_hands(encoder: nn.Module, job: Job, num_labels: int | None) -> tuple[
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, loader: Iterable[LabelledBatch]) -> EncodedHands:
+def encode(encoder: nn.Module, loader: Iterable[LabeledBatch]) -> EncodedHands:
     """Run an encoder, normalized images (B, 3, S, S) to features (B, F), over labeled hands in a fixed order."""
     device, was_training = next(encoder.parameters()).device, encoder.training
     encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
     features, joints_2d, joints_3d = [], [], []
     for batch in loader:
-        images = normalise_images(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
+        images = normalize_images(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
         features.append(encoder(images).float().cpu())
         joints_2d.append(batch["joints_25d"][..., :2])
         joints_3d.append(batch["joints_3d"] - batch["joints_3d"][:, WRIST : WRIST + 1])

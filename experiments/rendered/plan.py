@@ -28,11 +28,11 @@ class Size:
         view_px: side of the views that the networks see.
         encoder: torchvision's name of the ResNet.
         width: factor on its channels.
-        pretrain_batch: pairs per optimiser step.
-        pretrain_steps: optimiser steps of each pre-training, the same for every arm.
+        pretrain_batch: pairs per optimizer step.
+        pretrain_steps: optimizer steps of each pre-training, the same for every arm.
         warmup_steps: of them, how many the learning rate rises over.
-        finetune_batch: labelled pictures per optimiser step.
-        finetune_steps: optimiser steps by schedule, as declared before anything was scored on the test split.
+        finetune_batch: labeled pictures per optimizer step.
+        finetune_steps: optimizer steps by schedule, as declared before anything was scored on the test split.
         trainer: options of Lightning's trainer; without a precision, the one that pays on this CPU.
         workers: processes that load, for each run.
     """
@@ -137,7 +137,7 @@ class Suite:
         name: of the file.
         title: of the figure.
         arms: ways to pre-train.
-        probe_labels: numbers of labelled hands of the frozen probe; None is all that are not held out.
+        probe_labels: numbers of labeled hands of the frozen probe; None is all that are not held out.
         finetune_labels: the same for fine-tuning.
         finetune_arms: names of the arms that are fine-tuned.
         score: which hands fine-tuned networks are scored on: "test" or "validate".

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 METRICS = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
 PROTOCOLS = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
-# Okabe & Ito 2008, with marks for those who cannot tell them apart. Of the benchmark's first arms, a colour is an
+# Okabe & Ito 2008, with marks for those who cannot tell them apart. Of the benchmark's first arms, a color is an
 # objective, and a line a pairing.
 STYLES = (
     ("#999999", "x", ":"),
@@ -96,20 +96,20 @@ def _named(metric: str) -> str:
 
 
 def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
-    """Error over labelled hands, one curve per kind of weights."""
+    """Error over labeled hands, one curve per kind of weights."""
     of_protocol = [row for row in rows if row["protocol"] == protocol]
     counts = sorted({row["labels"] for row in of_protocol})
     everything = names_of(rows)
     for name in names_of(of_protocol):
-        colour, mark, line = STYLES[everything.index(name) % len(STYLES)]
+        color, mark, line = STYLES[everything.index(name) % len(STYLES)]
         means, deviations = zip(*(over_seeds(rows, protocol, n, name, metric) for n in counts), strict=True)
         axis.errorbar(
-            counts, means, deviations, color=colour, marker=mark, ls=line, ms=4.5, lw=1.4, capsize=2, label=name
+            counts, means, deviations, color=color, marker=mark, ls=line, ms=4.5, lw=1.4, capsize=2, label=name
         )
     axis.set_xscale("log")
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
-    axis.set_xlabel("labelled hands")
+    axis.set_xlabel("labeled hands")
     axis.set_ylabel(_named(metric))
     axis.set_title(protocol, loc="left", fontsize=10)
     axis.grid(axis="y", alpha=0.3)
@@ -121,11 +121,11 @@ def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     of_protocol = [row for row in rows if row["protocol"] == protocol]
     counts, names = sorted({row["labels"] for row in of_protocol}), names_of(of_protocol)
     for number, labels in enumerate(counts):
-        colour, mark, _ = STYLES[number % len(STYLES)]
+        color, mark, _ = STYLES[number % len(STYLES)]
         means, deviations = zip(*(over_seeds(rows, protocol, labels, name, metric) for name in names), strict=True)
-        style: dict[str, Any] = {"color": colour, "marker": mark, "ls": "", "ms": 4.5, "capsize": 2}
+        style: dict[str, Any] = {"color": color, "marker": mark, "ls": "", "ms": 4.5, "capsize": 2}
         axis.errorbar(means, range(len(names)), xerr=deviations, label=f"{labels:,} labels", **style)
-        axis.axvline(means[0], color=colour, ls=":", lw=1)
+        axis.axvline(means[0], color=color, ls=":", lw=1)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xlabel(_named(metric))

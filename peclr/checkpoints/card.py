@@ -94,13 +94,13 @@ class ModelCard:
         text = (
             "## Input\n\n"
             f"- `image`: (batch, 3, {side}, {side}), float32, RGB: `(pixels / 255 − mean) / std` with mean {mean} "
-            f"and std {std}. Black beyond the picture's borders, before normalisation."
+            f"and std {std}. Black beyond the picture's borders, before normalization."
         )
         if self.view_size is None:
             return text
         return (
             f"{text} A square crop with the hand in its middle. A left hand is mirrored first, and so is its K.\n"
-            "- `K`: (batch, 3, 3), float32: the camera of this crop, pixels; the centre of the top left pixel is "
+            "- `K`: (batch, 3, 3), float32: the camera of this crop, pixels; the center of the top left pixel is "
             "(0, 0). For a view made by `view_from_image` (3 × 3, scaled, moved, also turned) it is "
             "`view_from_image @ K_of_the_image`; the 3-D joints then are in the frame of the image's camera."
         )

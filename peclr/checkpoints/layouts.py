@@ -1,4 +1,4 @@
-"""The kinds of checkpoints: where each keeps a ResNet, how it is recognised, and what of it was used."""
+"""The kinds of checkpoints: where each keeps a ResNet, how it is recognized, and what of it was used."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -74,7 +74,7 @@ class CoverageReport:
 
     Attributes:
         path: the checkpoint.
-        kind: what it was recognised as.
+        kind: what it was recognized as.
         used: keys of the checkpoint that were loaded.
         ignored: keys of the checkpoint that are known and were not needed.
         missing: keys of the network that begin at zero: counters of BatchNorm, nothing else.
@@ -97,7 +97,7 @@ class CoverageReport:
         )
 
 
-def recognise_layout(state: StateDict, path: Path) -> Layout:
+def recognize_layout(state: StateDict, path: Path) -> Layout:
     """The kind of a checkpoint, by its keys; ValueError if it is none of `LAYOUTS`."""
     for layout in LAYOUTS:
         if layout.encoder + layout.first in state:
@@ -120,7 +120,7 @@ def encoder_sources(state: StateDict, layout: Layout) -> dict[str, str]:
     return sources
 
 
-def recognise_resnet(weights: StateDict, path: Path) -> tuple[ResNetName, float]:
+def recognize_resnet(weights: StateDict, path: Path) -> tuple[ResNetName, float]:
     """Architecture and width of torchvision-keyed weights; ValueError if no ResNet has these blocks."""
     blocks = {tuple(key.split(".")[:2]) for key in weights if key.startswith("layer")}
     counts = tuple(sum(stage == f"layer{i}" for stage, *_ in blocks) for i in range(1, 5))

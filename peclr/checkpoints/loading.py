@@ -13,8 +13,8 @@ from peclr.checkpoints.layouts import (
     CoverageReport,
     Layout,
     encoder_sources,
-    recognise_layout,
-    recognise_resnet,
+    recognize_layout,
+    recognize_resnet,
 )
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.pose_net import PoseNet25D
@@ -81,7 +81,7 @@ def load_encoder(path: Path | str) -> ResNetEncoder:
 
 
 def load_encoder_weights(path: Path | str, expect: ResNetEncoder | None = None) -> LoadedEncoder:
-    """Read an encoder's weights; kind, architecture and width are recognised from keys and shapes.
+    """Read an encoder's weights; kind, architecture and width are recognized from keys and shapes.
 
     Args:
         path: a file of torch.save, read with weights_only, or of safetensors; or a run's folder.
@@ -94,9 +94,9 @@ def load_encoder_weights(path: Path | str, expect: ResNetEncoder | None = None) 
     """
     path = find_checkpoint(path)
     state, about, _ = read_content(path)
-    layout = recognise_layout(state, path)
+    layout = recognize_layout(state, path)
     sources = encoder_sources(state, layout)
-    found = recognise_resnet({new: state[old] for new, old in sources.items()}, path)
+    found = recognize_resnet({new: state[old] for new, old in sources.items()}, path)
     if expect is not None and found != (expect.name, expect.width):
         raise ValueError(f"{path}: expected a {_described(expect.name, expect.width)}, found a {_described(*found)}")
     with torch.device("meta"):  # for its keys and shapes
@@ -108,7 +108,7 @@ def load_encoder_weights(path: Path | str, expect: ResNetEncoder | None = None) 
 def holds_pose_net(path: Path | str) -> bool:
     """Whether a checkpoint holds a whole pose network, for `load_pose_net`; errors as `load_encoder_weights`."""
     path = find_checkpoint(path)
-    return recognise_layout(read_state_dict(path), path).pose_net is not None
+    return recognize_layout(read_state_dict(path), path).pose_net is not None
 
 
 def load_pose_net(path: Path | str) -> PoseNet25D:
@@ -126,7 +126,7 @@ def load_pose_net_weights(path: Path | str) -> LoadedPoseNet:
     path = find_checkpoint(path)
     content = read_content(path)
     state = content.state
-    layout = recognise_layout(state, path)
+    layout = recognize_layout(state, path)
     prefix = layout.pose_net
     if prefix is None:
         raise ValueError(
@@ -134,7 +134,7 @@ def load_pose_net_weights(path: Path | str) -> LoadedPoseNet:
             "load_encoder reads it"
         )
     encoder = {new: state[old] for new, old in encoder_sources(state, layout).items()}
-    network = PoseNet25D(ResNetEncoder(*recognise_resnet(encoder, path)))
+    network = PoseNet25D(ResNetEncoder(*recognize_resnet(encoder, path)))
     sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
     weights, report = _cover(network, state, sources, layout, (), path)
     network.load_state_dict(weights)
@@ -163,7 +163,7 @@ def _cover(
         target: the network to fill.
         state: the checkpoint.
         sources: key of the network → key of the checkpoint.
-        layout: what the checkpoint was recognised as.
+        layout: what the checkpoint was recognized as.
         ignorable: prefixes of the checkpoint's keys that may be left over.
         path: for messages.
     """

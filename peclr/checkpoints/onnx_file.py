@@ -59,7 +59,7 @@ def export_onnx(
 ) -> OnnxDifference:
     """Write a pose network as ONNX, and compare it with PyTorch on random views of rotated cameras.
 
-    The file takes `image` (batch, 3, S, S), normalised, and `K` (batch, 3, 3), and gives `OUTPUTS` as
+    The file takes `image` (batch, 3, S, S), normalized, and `K` (batch, 3, 3), and gives `OUTPUTS` as
     `PoseOutput` describes them. The batch may have any size.
 
     Args:
@@ -134,14 +134,14 @@ def _random_views(count: int, size: int, generator: torch.Generator) -> tuple[Te
     """Noise (count, 3, S, S) and cameras (count, 3, 3) of crops that are turned, scaled and moved."""
     image = torch.randn(count, 3, size, size, generator=generator)
     turn, zoom, *move = torch.rand(4, count, generator=generator).unbind()
-    centre = torch.tensor([size / 2, size / 2])
+    center = torch.tensor([size / 2, size / 2])
     # a focal length of about twice the picture's side is FreiHAND's
     camera = torch.tensor([[2.0 * size, 0, size / 2], [0, 2.1 * size, size / 2], [0, 0, 1]])
     crop = compose(
-        translation(centre + (torch.stack(move, dim=-1) - 0.5) * size / 4),
+        translation(center + (torch.stack(move, dim=-1) - 0.5) * size / 4),
         rotation((2 * turn - 1) * torch.pi),
         scaling(0.7 + 0.6 * zoom),
-        translation(-centre),
+        translation(-center),
     )
     return image, crop_camera(crop, camera)
 

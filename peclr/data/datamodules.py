@@ -1,11 +1,11 @@
-"""Lightning data modules: paired views for pre-training, labelled hands for fine-tuning and evaluation."""
+"""Lightning data modules: paired views for pre-training, labeled hands for fine-tuning and evaluation."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 
-from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import ResumableLoader, make_loader, process_of, shuffles
 from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
 from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
@@ -13,7 +13,7 @@ from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
 from peclr.data.sources.crops import PreparedCrops
 from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
 from peclr.data.sources.videos import Videos
 from peclr.data.sources.youtube3d import YouTube3DHands
@@ -25,10 +25,10 @@ __all__ = [
     "AcrossVersions",
     "FreiHAND",
     "GeometryRange",
-    "LabelledHandDataModule",
+    "ImageFiles",
+    "LabeledHandDataModule",
     "PairedViewDataModule",
     "Photometric",
-    "Photos",
     "PreparedCrops",
     "ReplaceBackground",
     "SameImage",
@@ -178,21 +178,21 @@ class PairedViewDataModule(pl.LightningDataModule):
             dataset.skipped.report()
 
 
-class LabelledHandDataModule(pl.LightningDataModule):
-    """Labelled hands in FreiHAND's layout, batches of `LabelledBatch`.
+class LabeledHandDataModule(pl.LightningDataModule):
+    """Labeled hands in FreiHAND's layout, batches of `LabeledBatch`.
 
     Training and validation hands are from the training split, test and prediction from the evaluation split.
     Validation hands depend on the seed alone, and fewer labels are a subset of more.
 
     Attributes:
-        train_set: After `setup`, the labelled hands that are not held out.
+        train_set: After `setup`, the labeled hands that are not held out.
         val_set: After `setup`, the hands held out, if any.
         test_set: After `setup`, the evaluation split.
     """
 
-    train_set: LabelledHandDataset
-    val_set: LabelledHandDataset | None
-    test_set: LabelledHandDataset
+    train_set: LabeledHandDataset
+    val_set: LabeledHandDataset | None
+    test_set: LabeledHandDataset
 
     def __init__(
         self,
@@ -252,9 +252,9 @@ class LabelledHandDataModule(pl.LightningDataModule):
             training = self._read("training")
             train_hands, val_hands = split_hands(training.num_hands, self.val_fraction, self.seed)
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
-            labelled = train_hands[: hand_count(self.labels, len(train_hands), what)]
-            self.train_set = LabelledHandDataset(
-                SelectedHands(training, labelled),
+            labeled = train_hands[: hand_count(self.labels, len(train_hands), what)]
+            self.train_set = LabeledHandDataset(
+                SelectedHands(training, labeled),
                 self.view_size,
                 self.geometry,
                 self.photometric,
@@ -270,8 +270,8 @@ class LabelledHandDataModule(pl.LightningDataModule):
                 raise ValueError(f"{self.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
             self.test_set = self._unaugmented(evaluation)
 
-    def _unaugmented(self, source: HandSource) -> LabelledHandDataset:
-        return LabelledHandDataset(source, self.view_size, border=self.border)
+    def _unaugmented(self, source: HandSource) -> LabeledHandDataset:
+        return LabeledHandDataset(source, self.view_size, border=self.border)
 
     def _read(self, split: Split) -> FreiHAND:
         source = FreiHAND(self.root, split, self.crop_margin, self.crop)
@@ -280,13 +280,13 @@ class LabelledHandDataModule(pl.LightningDataModule):
         return source
 
     def train_dataloader(self) -> ResumableLoader:
-        """Shuffled images of the labelled hands, every version an image of its own."""
+        """Shuffled images of the labeled hands, every version an image of its own."""
         if self.trainer is not None:
             self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
         sizes = [len(self.train_set)]
         shuffle = shuffles(self.trainer)
         sampler = EpochSampler(sizes, self.seed, shuffle, None, *process_of(self.trainer), drop_last=True)
-        # a last batch of one image would stop batch normalisation; fewer images than a batch make one batch
+        # a last batch of one image would stop batch normalization; fewer images than a batch make one batch
         drop_last = sampler.total >= self.batch_size
         return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last, self.trainer)
 
@@ -302,7 +302,7 @@ class LabelledHandDataModule(pl.LightningDataModule):
         """The evaluation split, which may lack labels."""
         return self.test_dataloader()
 
-    def _in_order(self, dataset: LabelledHandDataset) -> ResumableLoader:
+    def _in_order(self, dataset: LabeledHandDataset) -> ResumableLoader:
         sampler = EpochSampler([len(dataset)], self.seed, False, None, *process_of(self.trainer))
         return make_loader(dataset, sampler, self.batch_size, self.num_workers, drop_last=False)
 
@@ -310,3 +310,6 @@ class LabelledHandDataModule(pl.LightningDataModule):
         """Says how many images were skipped."""
         if stage == "fit":
             self.train_set.skipped.report()
+
+
+LabelledHandDataModule = LabeledHandDataModule  # its name before 0.2

@@ -1,4 +1,4 @@
-"""Torch data sets: pairs of augmented views for pre-training, labelled views for fine-tuning.
+"""Torch data sets: pairs of augmented views for pre-training, labeled views for fine-tuning.
 
 Keys are (epoch, index), or an index alone for epoch 0. What a key returns depends on it and on the seed, on
 nothing else.
@@ -18,8 +18,8 @@ from torch.utils.data import Dataset
 
 from peclr.data.loading.pairing import Pairing, PairingName, pairing_of
 from peclr.data.loading.skipping import OnBadImage, SkipList, first_readable
-from peclr.data.rng import RandomStreams
-from peclr.data.samples import HandSample, HandSource, LabelledItem, PairedViewItem
+from peclr.data.rng import KeyedRng
+from peclr.data.samples import HandSample, HandSource, LabeledItem, PairedViewItem
 from peclr.data.views.backgrounds import Backgrounds, NewBackground, ReplaceBackground
 from peclr.data.views.geometric import (
     Border,
@@ -30,7 +30,7 @@ from peclr.data.views.geometric import (
     view_from_image,
     warp,
 )
-from peclr.data.views.photometric import Photometric, Recolour
+from peclr.data.views.photometric import Photometric, Recolor
 from peclr.geometry.camera import crop_camera
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE, WRIST
 from peclr.geometry.pose25d import to_25d
@@ -61,7 +61,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             pairing: Which two photographs the views of an item are of, see `peclr.data.loading.pairing`.
             view_size: Side of a view, px.
             geometry: Geometric augmentation; None shows the crop box as it is.
-            photometric: Photometric augmentation; None leaves colours as they are.
+            photometric: Photometric augmentation; None leaves colors as they are.
             seed: Of everything random.
             border: What views show beyond a photograph, "black" or its mirror image, "reflect".
             on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
@@ -76,8 +76,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self.sources, self.view_size = tuple(sources), view_size
         self.geometry, self.photometric = geometry, photometric
         self.border, self.on_bad_image, self.skipped = border, on_bad_image, SkipList()
-        self._recolour = None if photometric is None else Recolour(photometric)
-        self._streams = RandomStreams("view", seed)
+        self._recolor = None if photometric is None else Recolor(photometric)
+        self._streams = KeyedRng("view", seed)
         chosen = pairing_of(pairing)
         self._pairs = [chosen.within(source) for source in self.sources]
         self.sizes = [len(pairs) for pairs in self._pairs]
@@ -118,7 +118,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             box = samples[view]["crop_box"]
             crop = geometry[view].view_from_crop(float(box[2] - box[0]))
             matrix = view_from_image(crop, box, self.view_size)
-            _render(samples[view], matrix, self._recolour, stream, self.border, views[view], backgrounds[view])
+            _render(samples[view], matrix, self._recolor, stream, self.border, views[view], backgrounds[view])
             matrices[0, view], matrices[1, view] = matrix, crop
         item: PairedViewItem = {
             "views": torch.from_numpy(views),
@@ -149,7 +149,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         return number, self._pairs[number].draw(index - (self._ends[number] - self.sizes[number]), stream)
 
 
-class LabelledHandDataset(Dataset[LabelledItem]):
+class LabeledHandDataset(Dataset[LabeledItem]):
     """One view of a hand with its labels, for fine-tuning and evaluation."""
 
     def __init__(
@@ -168,7 +168,7 @@ class LabelledHandDataset(Dataset[LabelledItem]):
             source: Each of its images is an item.
             view_size: Side of the view, px.
             geometry: Geometric augmentation; None shows the crop box as it is.
-            photometric: Photometric augmentation; None leaves colours as they are.
+            photometric: Photometric augmentation; None leaves colors as they are.
             seed: Of everything random.
             border: What views show beyond a photograph, "black" or its mirror image, "reflect".
             on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
@@ -177,30 +177,30 @@ class LabelledHandDataset(Dataset[LabelledItem]):
         self.source, self.view_size = source, view_size
         self.geometry, self.photometric = geometry, photometric
         self.border, self.on_bad_image, self.skipped = border, on_bad_image, SkipList()
-        self._recolour = None if photometric is None else Recolour(photometric)
-        self._streams = RandomStreams("view", seed)
+        self._recolor = None if photometric is None else Recolor(photometric)
+        self._streams = KeyedRng("view", seed)
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.source)
 
-    def __getitem__(self, key: Key) -> LabelledItem:
+    def __getitem__(self, key: Key) -> LabeledItem:
         """Makes one view; labels that the source does not have are NaN."""
         epoch, index = _epoch_and_index(key, len(self))
         if self.on_bad_image == "error":
             return self._make(epoch, index)
         return first_readable(partial(self._make, epoch), _from(index, 0, len(self)), self.skipped)
 
-    def _make(self, epoch: int, index: int) -> LabelledItem:
+    def _make(self, epoch: int, index: int) -> LabeledItem:
         stream = self._streams.at(epoch, index)
         geometry = _draw(self.geometry, stream)
         sample = self.source.read(index, pixels_to_keep(self.view_size, geometry.scale))
         if sample["K"] is None:
-            raise ValueError(f"{self.source.name}, {sample['id']}: a labelled view needs a camera K, and there is none")
+            raise ValueError(f"{self.source.name}, {sample['id']}: a labeled view needs a camera K, and there is none")
         box = sample["crop_box"]
         matrix = view_from_image(geometry.view_from_crop(float(box[2] - box[0])), box, self.view_size)
         image = np.empty((3, self.view_size, self.view_size), np.uint8)
-        _render(sample, matrix, self._recolour, stream, self.border, out=image)
+        _render(sample, matrix, self._recolor, stream, self.border, out=image)
 
         K = crop_camera(torch.from_numpy(matrix), torch.tensor(sample["K"]).double())
         if sample["joints_3d"] is None:
@@ -247,13 +247,13 @@ def _joints_in_view(sample: HandSample, view_from_image: NDArray[np.float32]) ->
 def _render(
     sample: HandSample,
     view_from_photo: Matrix,
-    recolour: Recolour | None,
+    recolor: Recolor | None,
     stream: np.random.Generator,
     border: Border,
     out: NDArray[np.uint8],
     background: NewBackground | None = None,
 ) -> None:
-    """Warps, perhaps replaces the background, recolours, and writes the view to `out` (3, S, S)."""
+    """Warps, perhaps replaces the background, recolors, and writes the view to `out` (3, S, S)."""
     reduced = "photo_from_image" in sample
     view_from_pixels = view_from_photo @ sample["photo_from_image"] if reduced else view_from_photo
     view = warp(sample["image"], view_from_pixels, out.shape[-1], border)
@@ -263,6 +263,6 @@ def _render(
             mask = f"{masked[1]} × {masked[0]} px"
             raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
         view = background.behind(view, view_from_photo)
-    if recolour is not None:
-        view = recolour(view, stream)
+    if recolor is not None:
+        view = recolor(view, stream)
     cv2.split(view, list(out))

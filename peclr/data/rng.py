@@ -7,7 +7,7 @@ import numpy as np
 Purpose = Literal["split", "order", "view", "background", "bank"]  # in this order: it is part of the keys
 
 
-class RandomStreams:
+class KeyedRng:
     """A generator that jumps to the numbers belonging to an (epoch, index), whatever was drawn before.
 
     Philox computes its numbers from a key and a counter (Salmon et al., "Parallel Random Numbers: As Easy as

@@ -162,7 +162,7 @@ class PairedViewBatch(TypedDict):
     Attributes:
         views: (B, 2, 3, S, S), uint8, RGB.
         view_from_image: (B, 2, 3, 3), view pixels ← pixels of the photograph that the view was taken from.
-        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalised view ← normalised crop box: the
+        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box: the
             identity when nothing is augmented.
         index: (B,), position in the data set.
         hand: (B,), int64, the hand that the first view shows, numbered over all sources of the data set: pairs that
@@ -179,8 +179,8 @@ class PairedViewBatch(TypedDict):
     joints_2d: NotRequired[Tensor]
 
 
-class LabelledItem(TypedDict):
-    """One labelled view: `LabelledBatch` without its leading dimension."""
+class LabeledItem(TypedDict):
+    """One labeled view: `LabeledBatch` without its leading dimension."""
 
     image: Tensor
     K: Tensor
@@ -191,7 +191,7 @@ class LabelledItem(TypedDict):
     index: int
 
 
-class LabelledBatch(TypedDict):
+class LabeledBatch(TypedDict):
     """Views of B hands with their labels; what a source does not know is NaN.
 
     Attributes:

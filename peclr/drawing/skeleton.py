@@ -1,4 +1,4 @@
-"""Skeletons, over photographs and in 3-D: bones and colours come from the joint registry, so they fit the order."""
+"""Skeletons, over photographs and in 3-D: bones and colors come from the joint registry, so they fit the order."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -17,7 +17,7 @@ _FARTHEST = 2**14
 _OUTLINE = (20, 20, 20)
 _PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
 
-# Title and the axes of the camera frame that point right and towards the reader: x is right, y down, z forward.
+# Title and the axes of the camera frame that point right and toward the reader: x is right, y down, z forward.
 # All are orthographic, with y pointing down. Seen from the camera's right, what is far away is on the right.
 _SIDES: Final = (
     ("seen by the camera", (1, 0, 0), (0, 0, -1)),
@@ -46,7 +46,7 @@ def draw_skeleton(
         raise ValueError(f"expected an RGB image (H, W, 3); got shape {image.shape}")
     _check_joints(joints_2d, 2)
     canvas = cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
-    # pixel centres are integers: the centre of pixel 0 moves to (enlarge − 1) / 2
+    # pixel centers are integers: the center of pixel 0 moves to (enlarge − 1) / 2
     points = (joints_2d + 0.5) * enlarge - 0.5
     if thickness is None:
         extent = np.nan_to_num(np.ptp(points, axis=0).max(), nan=np.inf)
@@ -77,14 +77,14 @@ def draw_skeleton_3d(
     if not np.isfinite(joints_3d).all():
         raise ValueError("a joint is not finite; a hand in 3-D needs all of them")
     low, high = joints_3d.min(axis=0), joints_3d.max(axis=0)
-    centred = joints_3d - (low + high) / 2
+    centerd = joints_3d - (low + high) / 2
     pixels_per_unit = 0.72 * size / max(float((high - low).max()), 1e-9)
     pictures = []
     for title, right, to_reader in _SIDES:
         canvas = np.full((size, size, 3), _PAPER, np.uint8)
-        across = np.stack((centred @ np.array(right, float), centred[:, 1]), axis=1)
+        across = np.stack((centerd @ np.array(right, float), centerd[:, 1]), axis=1)
         points = across * pixels_per_unit + (size - 1) / 2
-        nearness = centred @ np.array(to_reader, float)
+        nearness = centerd @ np.array(to_reader, float)
         order = sorted(range(len(BONES)), key=lambda bone: float(nearness[list(BONES[bone])].sum()))
         _draw_bones(canvas, points, max(1, round(size / 90)), order, bone_by_bone=True)
         _write(canvas, title, (size // 40, size // 16))

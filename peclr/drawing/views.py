@@ -2,7 +2,7 @@
 
 One row for each pair: the photograph with the outlines of crop box and views, view 1, view 2, both brought back to the
 crop by `crop_from_view`, and both on top of each other, the first in red and the second in cyan. Where matrices and
-pixels agree, hand and skeleton lie on themselves and the last picture has no coloured edges; from two versions of a
+pixels agree, hand and skeleton lie on themselves and the last picture has no colored edges; from two versions of a
 hand, that holds for the hand alone.
 """
 
@@ -23,14 +23,14 @@ from peclr.geometry.planar import whole_picture
 from peclr.options import check_writable, expand_values, load_yaml, own_errors
 
 if TYPE_CHECKING:
-    from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
-    from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+    from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+    from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
     from peclr.data.samples import HandSample
 
 _TILE: Final = 256  # px
 _PHOTO_SHARE: Final = 0.7  # of a tile; views may show more than the photograph
-_CROP_COLOUR = (255, 255, 255)
-VIEW_COLOURS: Final = ((255, 70, 50), (0, 215, 235))  # red and cyan: together they are grey
+_CROP_COLOR = (255, 255, 255)
+VIEW_COLORS: Final = ((255, 70, 50), (0, 215, 235))  # red and cyan: together they are gray
 _PAIR_TITLES: Final = (
     "photograph: crop, view 1, view 2",
     "view 1",
@@ -39,7 +39,7 @@ _PAIR_TITLES: Final = (
     "view 2 back",
     "1 red, 2 cyan",
 )
-_LABELLED_TITLES: Final = ("photograph: crop, view", "view", "view back to the crop", "crop")
+_LABELED_TITLES: Final = ("photograph: crop, view", "view", "view back to the crop", "crop")
 
 
 def inspect_main(arguments: list[str]) -> int:
@@ -53,7 +53,7 @@ def inspect_main(arguments: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="peclr inspect",
-        description="Draw the views that a config trains on: misaligned geometry shows as coloured edges.",
+        description="Draw the views that a config trains on: misaligned geometry shows as colored edges.",
         epilog="Other options override the config's, as in `peclr fit`: --data.sources.init_args.root=PATH",
     )
     parser.add_argument("--config", type=Path, required=True, help="a config of `peclr fit`")
@@ -73,7 +73,7 @@ def inspect_main(arguments: list[str]) -> int:
     return 0
 
 
-def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataModule | LabelledHandDataModule":
+def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataModule | LabeledHandDataModule":
     """Makes the data module of a config, and nothing else of it.
 
     Args:
@@ -99,16 +99,16 @@ def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataM
     parsed = expand_values(parser.parse_args(words))
     with own_errors(parser):
         module = parser.instantiate_classes(parsed).data
-    if not isinstance(module, datamodules.PairedViewDataModule | datamodules.LabelledHandDataModule):
+    if not isinstance(module, datamodules.PairedViewDataModule | datamodules.LabeledHandDataModule):
         raise ValueError(f"{config}: data is a {type(module).__name__}, of which there are no views to draw")
     return module
 
 
-def draw_views(module: "PairedViewDataModule | LabelledHandDataModule", count: int, epoch: int = 0) -> Image:
+def draw_views(module: "PairedViewDataModule | LabeledHandDataModule", count: int, epoch: int = 0) -> Image:
     """Draws the first items that training goes through in an epoch.
 
     Args:
-        module: Of paired views, or of labelled hands.
+        module: Of paired views, or of labeled hands.
         count: Number of rows; fewer are drawn where an epoch is shorter.
         epoch: From 0.
 
@@ -122,13 +122,13 @@ def draw_views(module: "PairedViewDataModule | LabelledHandDataModule", count: i
     return draw_items(module.train_set, [key for key, _ in zip(sampler, range(count), strict=False)])
 
 
-def draw_items(dataset: "PairedViewDataset | LabelledHandDataset", keys: Sequence[tuple[int, int]]) -> Image:
+def draw_items(dataset: "PairedViewDataset | LabeledHandDataset", keys: Sequence[tuple[int, int]]) -> Image:
     """Draw items of a data set, one row each, for keys (epoch, index): (H, W, 3), RGB."""
     from peclr.data.datasets import PairedViewDataset
 
     if isinstance(dataset, PairedViewDataset):
         return sheet([pair_tiles(dataset, key) for key in keys], [_PAIR_TITLES])
-    return sheet([_labelled_row(dataset, key) for key in keys], [_LABELLED_TITLES])
+    return sheet([_labeled_row(dataset, key) for key in keys], [_LABELED_TITLES])
 
 
 def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image]:
@@ -154,7 +154,7 @@ def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image
     return [_photograph(samples[0], from_image, size), *drawn, _anaglyph(*back)]
 
 
-def _labelled_row(dataset: "LabelledHandDataset", key: tuple[int, int]) -> list[Image]:
+def _labeled_row(dataset: "LabeledHandDataset", key: tuple[int, int]) -> list[Image]:
     item = dataset[key]
     sample = dataset.source[item["index"]]
     size = dataset.view_size
@@ -182,7 +182,7 @@ def _photograph(sample: "HandSample", views_from_photo: Matrix, size: int) -> Im
     shown = [box_to_tile(sample["crop_box"], size), *views_from_photo]
     left, top, right, bottom = whole_picture(size, size)
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    for color, picture_from_photo in zip((_CROP_COLOUR, *VIEW_COLOURS), shown, strict=False):
+    for color, picture_from_photo in zip((_CROP_COLOR, *VIEW_COLORS), shown, strict=False):
         outline = move(tile_from_photo @ np.linalg.inv(picture_from_photo), corners)
         cv2.polylines(tile, [np.rint(outline * 16).astype(np.int32)], True, color, 1, cv2.LINE_AA, 4)
     return tile

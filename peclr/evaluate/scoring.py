@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import JOINT_NAMES, WRIST
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.points import PCK_THRESHOLDS, align, summarise_errors
+from peclr.metrics.points import PCK_THRESHOLDS, align, summarize_errors
 from peclr.metrics.pose import aligned_errors
 from peclr.options import naming
 
@@ -70,12 +70,12 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     official = freihand_scores(pred, xyz, predictions.verts if with_mesh else None, verts if with_mesh else None)
     aligned = align(pred, xyz)
     proper, proper_mm = (part.numpy() for part in aligned_errors(torch.from_numpy(pred), torch.from_numpy(xyz)))
-    summaries = {"xyz": summarise_errors(pred, xyz), "xyz_al": summarise_errors(aligned, xyz)}
+    summaries = {"xyz": summarize_errors(pred, xyz), "xyz_al": summarize_errors(aligned, xyz)}
     if predictions.verts is not None and verts is not None:
-        summaries["mesh"] = summarise_errors(predictions.verts, verts)
-        summaries["mesh_al"] = summarise_errors(align(predictions.verts, verts), verts)
-    relative = summarise_errors(pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]])
-    without_mirrors = summarise_errors(proper, xyz)
+        summaries["mesh"] = summarize_errors(predictions.verts, verts)
+        summaries["mesh_al"] = summarize_errors(align(predictions.verts, verts), verts)
+    relative = summarize_errors(pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]])
+    without_mirrors = summarize_errors(proper, xyz)
     return Evaluation(
         official=official,
         further={

@@ -1,8 +1,8 @@
 """Affine maps of the image plane as 3×3 matrices: build, compose, invert, apply; and the pixel convention.
 
 A matrix is named `dst_from_src` and acts on column vectors (x, y, 1); its last row is (0, 0, 1). Pixel
-centres are integers, x points right and y down. A box is (left, top, right, bottom): its *edges*, in those
-coordinates, so that a whole W × H image is (-0.5, -0.5, W - 0.5, H - 0.5). Normalised coordinates put -1 and
+centers are integers, x points right and y down. A box is (left, top, right, bottom): its *edges*, in those
+coordinates, so that a whole W × H image is (-0.5, -0.5, W - 0.5, H - 0.5). Normalized coordinates put -1 and
 +1 on a box's edges.
 
 Every function takes any leading batch dimensions and broadcasts them. Half-precision inputs are computed in
@@ -116,18 +116,18 @@ def apply_affine(matrix: Tensor, points: Tensor) -> Tensor:
     return exact_matmul(points, linear.mT) + at_least_float32(offset)[..., None, :]
 
 
-def pixels_from_normalised(
+def pixels_from_normalized(
     size: int, *, dtype: torch.dtype | None = None, device: torch.device | None = None
 ) -> Tensor:
-    """Matrix (3, 3) from normalised coordinates of a `size` × `size` view to its pixels."""
+    """Matrix (3, 3) from normalized coordinates of a `size` × `size` view to its pixels."""
     if size < 1:
         raise ValueError(f"a view has at least one pixel, got size {size}")
-    half, centre = size / 2, (size - 1) / 2
-    rows = [[half, 0.0, centre], [0.0, half, centre], [0.0, 0.0, 1.0]]
+    half, center = size / 2, (size - 1) / 2
+    rows = [[half, 0.0, center], [0.0, half, center], [0.0, 0.0, 1.0]]
     return torch.tensor(rows, dtype=dtype, device=device)
 
 
-def normalised_from_box(box: Tensor) -> Tensor:
+def normalized_from_box(box: Tensor) -> Tensor:
     """Matrices (…, 3, 3) that take the edges of `box` (…, 4), (left, top, right, bottom) px, to ∓1.
 
     Raises:
@@ -140,9 +140,9 @@ def normalised_from_box(box: Tensor) -> Tensor:
         bad = box[~usable][0].tolist()
         raise ValueError(f"expected a finite box (left, top, right, bottom) with left < right, top < bottom: {bad}")
     width, height = size.unbind(-1)
-    centre_x, centre_y = ((box[..., 2:] + box[..., :2]) / 2).unbind(-1)
+    center_x, center_y = ((box[..., 2:] + box[..., :2]) / 2).unbind(-1)
     zero = torch.zeros_like(width)
-    return _matrix(2 / width, zero, -2 * centre_x / width, zero, 2 / height, -2 * centre_y / height)
+    return _matrix(2 / width, zero, -2 * center_x / width, zero, 2 / height, -2 * center_y / height)
 
 
 def _matrix(a: Tensor, b: Tensor, x: Tensor, c: Tensor, d: Tensor, y: Tensor) -> Tensor:

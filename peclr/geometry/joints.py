@@ -1,4 +1,4 @@
-"""The 21 joints of a hand: names, bones, colours, and the orders in which data sets list them.
+"""The 21 joints of a hand: names, bones, colors, and the orders in which data sets list them.
 
 The only place with index literals. Everything inside the project is in order freihand; readers and checkpoint
 loaders convert. This module does not import torch, so that light commands can use it.
@@ -55,7 +55,7 @@ SCALE_BONE: Final = (MIDDLE_MCP, MIDDLE_PIP)
 # The vertices of the MANO mesh that serve as finger tips, in the order of FINGERS.
 FINGER_TIP_VERTICES: Final = (744, 320, 443, 555, 672)
 
-# RGB, apart for colour-blind eyes: Okabe & Ito, "Color Universal Design", 2008.
+# RGB, apart for color-blind eyes: Okabe & Ito, "Color Universal Design", 2008.
 FINGER_COLORS: Final[dict[str, tuple[int, int, int]]] = {
     "thumb": (213, 94, 0),
     "index": (240, 228, 66),
@@ -76,7 +76,7 @@ def _finger_bones(finger: str) -> tuple[tuple[int, int], ...]:
     return tuple((JOINT_NAMES.index(a), JOINT_NAMES.index(b)) for a, b in pairwise(chain))
 
 
-# (parent, child), finger by finger from the wrist to the tip, and the colour in which each bone is drawn.
+# (parent, child), finger by finger from the wrist to the tip, and the color in which each bone is drawn.
 BONES: Final = tuple(bone for finger in FINGERS for bone in _finger_bones(finger))
 BONE_COLORS: Final = tuple(FINGER_COLORS[finger] for finger in FINGERS for _ in _finger_bones(finger))
 

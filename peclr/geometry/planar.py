@@ -1,6 +1,6 @@
 """Where the hand is: square boxes around keypoints, around given boxes, around whole images.
 
-A box is (left, top, right, bottom): its edges, in pixel-centre coordinates, so that a whole W × H image is
+A box is (left, top, right, bottom): its edges, in pixel-center coordinates, so that a whole W × H image is
 (−0.5, −0.5, W − 0.5, H − 0.5).
 """
 
@@ -13,7 +13,7 @@ DEFAULT_FOCAL_RATIO = 28 / 36
 
 
 def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.float64]:
-    """The published crop: centred on the mean keypoint, half side = margin × the farthest one's distance.
+    """The published crop: centerd on the mean keypoint, half side = margin × the farthest one's distance.
 
     Args:
         keypoints: (..., P, 2), px.
@@ -23,17 +23,17 @@ def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.f
         (..., 4), px.
     """
     points = np.asarray(keypoints, np.float64)
-    centre = points.mean(axis=-2)
-    radius = np.linalg.norm(points - centre[..., None, :], axis=-1).max(axis=-1, keepdims=True)
-    return np.concatenate([centre - margin * radius, centre + margin * radius], axis=-1)
+    center = points.mean(axis=-2)
+    radius = np.linalg.norm(points - center[..., None, :], axis=-1).max(axis=-1, keepdims=True)
+    return np.concatenate([center - margin * radius, center + margin * radius], axis=-1)
 
 
 def enclosing_square(box: ArrayLike) -> NDArray[np.float64]:
-    """The smallest square with the box's centre that holds all of it; (..., 4) px → (..., 4) px."""
+    """The smallest square with the box's center that holds all of it; (..., 4) px → (..., 4) px."""
     corners = np.asarray(box, np.float64)
-    centre = (corners[..., :2] + corners[..., 2:]) / 2
+    center = (corners[..., :2] + corners[..., 2:]) / 2
     half_side = (corners[..., 2:] - corners[..., :2]).max(axis=-1, keepdims=True) / 2
-    return np.concatenate([centre - half_side, centre + half_side], axis=-1)
+    return np.concatenate([center - half_side, center + half_side], axis=-1)
 
 
 def whole_picture(width: int, height: int) -> NDArray[np.float64]:
@@ -41,6 +41,6 @@ def whole_picture(width: int, height: int) -> NDArray[np.float64]:
     return enclosing_square([-0.5, -0.5, width - 0.5, height - 0.5])
 
 
-def centred_camera(focal: float, width: float, height: float) -> NDArray[np.float64]:
+def centerd_camera(focal: float, width: float, height: float) -> NDArray[np.float64]:
     """K (3, 3), pixels, of square pixels that looks through the middle of a picture."""
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])

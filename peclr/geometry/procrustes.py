@@ -12,7 +12,7 @@ _NORM_EPS = 1e-8
 def similarity_align(points: Tensor, target: Tensor, allow_reflection: bool = False) -> Tensor:
     """Move, rotate and scale `points` so that they lie closest to `target` in the least-squares sense.
 
-    Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centred points of unit
+    Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centerd points of unit
     norm; the proper rotation after Umeyama, 1991. The official FreiHAND scores allow reflections. Meant for
     metrics: the gradient of a singular value decomposition is not finite for symmetric point sets.
 
@@ -22,12 +22,12 @@ def similarity_align(points: Tensor, target: Tensor, allow_reflection: bool = Fa
         allow_reflection: Whether the orthogonal matrix may mirror, turning a right hand into a left one.
 
     Returns:
-        (…, P, 3), aligned points, at least float32. Points without extent all land on the target's centre.
+        (…, P, 3), aligned points, at least float32. Points without extent all land on the target's center.
     """
     if points.shape[-2:] != target.shape[-2:]:
         raise ValueError(f"cannot align points {tuple(points.shape)} to target {tuple(target.shape)}")
-    points, _, _ = _standardise(points)
-    target, centre, norm = _standardise(target)
+    points, _, _ = _standardize(points)
+    target, center, norm = _standardize(target)
     U, S, Vh = torch.linalg.svd(exact_matmul(points.mT, target))
     if not allow_reflection:
         # the smallest singular value pays for the mirror
@@ -35,13 +35,13 @@ def similarity_align(points: Tensor, target: Tensor, allow_reflection: bool = Fa
         signs = torch.cat((torch.ones_like(S[..., :-1]), sign[..., None]), dim=-1)
         S, Vh = S * signs, Vh * signs[..., :, None]
     scale: Tensor = S.sum(dim=-1)[..., None, None]
-    return exact_matmul(points, exact_matmul(U, Vh)) * scale * norm + centre
+    return exact_matmul(points, exact_matmul(U, Vh)) * scale * norm + center
 
 
-def _standardise(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centred points of unit Frobenius norm, their centre (…, 1, 3) and their norm (…, 1, 1)."""
+def _standardize(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centerd points of unit Frobenius norm, their center (…, 1, 3) and their norm (…, 1, 1)."""
     points = at_least_float32(points)
-    centre = points.mean(dim=-2, keepdim=True)
-    centred = points - centre
-    norm = torch.linalg.vector_norm(centred, dim=(-2, -1), keepdim=True) + _NORM_EPS
-    return centred / norm, centre, norm
+    center = points.mean(dim=-2, keepdim=True)
+    centerd = points - center
+    norm = torch.linalg.vector_norm(centerd, dim=(-2, -1), keepdim=True) + _NORM_EPS
+    return centerd / norm, center, norm

@@ -1,6 +1,6 @@
 """Where the network looks at a hand, and how often: the published rules, crops to choose from, turned views to average.
 
-A regression that is unsure of a hand shrinks it towards the mean pose. Taken for the hand's size, as the published
+A regression that is unsure of a hand shrinks it toward the mean pose. Taken for the hand's size, as the published
 second pass does, the box of such a prediction is too small, and every further pass makes it smaller. The same shrinking
 shows which crop fits: the network is surest where the hand that it predicts fills most of the crop's box.
 
@@ -31,7 +31,7 @@ CENTRAL_FRACTION: Final = 0.33  # of the image's sides: where the first pass tak
 FILL: Final = 0.7  # of the view's side: what the longer side of a box takes up
 
 # Sides of the square boxes in the middle that the search tries, over the image's longer side. The published one is
-# the first; neighbours are a factor of 1.4 to 1.5 apart, and views of training show hands 0.83 to 1.39 as large as a
+# the first; neighbors are a factor of 1.4 to 1.5 apart, and views of training show hands 0.83 to 1.39 as large as a
 # crop that fits.
 SEARCH_FRACTIONS: Final = (0.33, 0.5, 0.7, 1.0)
 
@@ -122,7 +122,7 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
     """Center a box in a view and scale its longer side to 0.7 of the view's.
 
     The published rule takes centers of boxes to `view_size / 2`, half a pixel right and below the center of the
-    view by this project's convention; the networks have learnt with it.
+    view by this project's convention; the networks have learned with it.
 
     Args:
         box: (4,), left, top, right, bottom, pixels of the image.

@@ -1,4 +1,4 @@
-"""A trained network from a run's folder or a bare checkpoint, and the side of the views that it has learnt on."""
+"""A trained network from a run's folder or a bare checkpoint, and the side of the views that it has learned on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.checkpoints.loading import load_pose_net_weights
-from peclr.models.encoders import normalise_images
+from peclr.models.encoders import normalize_images
 from peclr.models.pose_net import PoseNet25D
 
 
@@ -57,7 +57,7 @@ class TrainedNetwork:
             # (V, S, S, 3) seen as (V, 3, S, S) is what PyTorch calls channels_last: convolutions are faster
             images = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
             cameras = torch.from_numpy(np.stack(K)).to(device, torch.float32)
-            output = self.network(normalise_images(images), cameras)
+            output = self.network(normalize_images(images), cameras)
             parts = (output["raw"]["keypoints_2d"], output["keypoints_2d"], output["joints_3d"])
             seen = Seen(*(part.cpu().numpy() for part in parts))
         if not all(np.isfinite(part).all() for part in seen):

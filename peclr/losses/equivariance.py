@@ -2,7 +2,7 @@
 
 Spurr et al., "Self-Supervised 3D Hand Pose Estimation from monocular RGB via Contrastive Learning", ICCV 2021
 (arXiv 2106.05953). A projection is read as points in the plane of the view. The points of an equivariant
-encoder move with the picture, and moving them back makes two views agree. Scale is left to L2-normalisation.
+encoder move with the picture, and moving them back makes two views agree. Scale is left to L2-normalization.
 """
 
 from torch import Tensor
@@ -33,5 +33,5 @@ def undo_translation_rotation(points: Tensor, translation: Tensor, angle: Tensor
     points = at_least_float32(points)
     extent = (points.amax(dim=1) - points.amin(dim=1)).detach()
     points = points - (translation * extent)[:, None]
-    centre = points.mean(dim=1, keepdim=True).detach()
-    return apply_affine(rotation(-angle), points - centre) + centre
+    center = points.mean(dim=1, keepdim=True).detach()
+    return apply_affine(rotation(-angle), points - center) + center

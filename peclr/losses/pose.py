@@ -19,7 +19,7 @@ class PoseLossTerms(NamedTuple):
     """What `PoseLoss` returns: the weighted sum, and its terms before weighting. All are scalars.
 
     Attributes:
-        total: To minimise.
+        total: To minimize.
         keypoints_2d: Mean absolute error per coordinate, px of the crop.
         depth: Mean absolute error of root-relative depth, bone lengths.
         root: Mean absolute error of the root's depth, bone lengths.

@@ -7,7 +7,7 @@ ICCV 2019, as its evaluation code (lmb-freiburg/freihand) computes them.
 from numpy.typing import ArrayLike
 
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.metrics.points import F_SCORE_THRESHOLDS, Array, align, checked_pair, f_scores, summarise_errors
+from peclr.metrics.points import F_SCORE_THRESHOLDS, Array, align, checked_pair, f_scores, summarize_errors
 
 _CM_PER_M = 100.0
 
@@ -50,7 +50,7 @@ def freihand_scores(
 
 
 def _point_scores(name: str, pred: Array, true: Array, aligned: Array) -> dict[str, float]:
-    raw, after = summarise_errors(pred, true), summarise_errors(aligned, true)
+    raw, after = summarize_errors(pred, true), summarize_errors(aligned, true)
     return {
         f"{name}_mean3d": raw.mean_m * _CM_PER_M,
         f"{name}_auc3d": raw.auc,

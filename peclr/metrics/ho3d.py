@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from peclr.geometry.joints import joint_index
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.points import Array, summarise_errors
+from peclr.metrics.points import Array, summarize_errors
 
 _CM_PER_M = 100.0
 _WRIST, _MIDDLE_MCP = joint_index("wrist", "mano"), joint_index("middle_mcp", "mano")
@@ -39,7 +39,7 @@ def ho3d_scores(
     """
     scores = freihand_scores(pred_xyz, xyz, pred_verts, verts)
     pred, true = np.asarray(pred_xyz, np.float64), np.asarray(xyz, np.float64)
-    aligned = summarise_errors(align_scale_translation(pred, true), true)
+    aligned = summarize_errors(align_scale_translation(pred, true), true)
     return {
         "xyz_mean3d": scores.pop("xyz_mean3d"),
         "xyz_auc3d": scores.pop("xyz_auc3d"),

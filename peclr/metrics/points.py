@@ -39,7 +39,7 @@ class ErrorSummary:
     pck: Array
 
 
-def summarise_errors(pred: Array, true: Array) -> ErrorSummary:
+def summarize_errors(pred: Array, true: Array) -> ErrorSummary:
     """Mean, median and PCK curve of the distances between (N, P, 3) points, metres."""
     errors = np.linalg.norm(pred - true, axis=-1)
     # a bin per threshold: errors up to and including it, and one for those beyond the last
@@ -57,13 +57,13 @@ def summarise_errors(pred: Array, true: Array) -> ErrorSummary:
 def align(pred: Array, true: Array) -> Array:
     """Similarity transform of each prediction (N, P, 3) onto its label, mirroring allowed.
 
-    Orthogonal Procrustes (Schönemann, 1966) of centred points of unit norm, in float64 like FreiHAND's official one.
+    Orthogonal Procrustes (Schönemann, 1966) of centerd points of unit norm, in float64 like FreiHAND's official one.
     """
-    true_centre = true.mean(axis=1, keepdims=True)
-    true_unit, true_norm = _unit(true - true_centre)
+    true_center = true.mean(axis=1, keepdims=True)
+    true_unit, true_norm = _unit(true - true_center)
     pred_unit, _ = _unit(pred - pred.mean(axis=1, keepdims=True))
     U, S, Vh = np.linalg.svd(pred_unit.mT @ true_unit)
-    aligned: Array = (pred_unit @ (U @ Vh)) * S.sum(axis=-1)[:, None, None] * true_norm + true_centre
+    aligned: Array = (pred_unit @ (U @ Vh)) * S.sum(axis=-1)[:, None, None] * true_norm + true_center
     return aligned
 
 
@@ -121,10 +121,10 @@ def checked_pair(
     return _finite(pred_name, pred), _finite(name, true)
 
 
-def _unit(centred: Array) -> tuple[Array, Array]:
+def _unit(centerd: Array) -> tuple[Array, Array]:
     """Points (N, P, 3) divided by their Frobenius norm, and that norm (N, 1, 1)."""
-    norm = np.linalg.norm(centred, axis=(1, 2), keepdims=True) + _NORM_EPS
-    return centred / norm, norm
+    norm = np.linalg.norm(centerd, axis=(1, 2), keepdims=True) + _NORM_EPS
+    return centerd / norm, norm
 
 
 def _array(name: str, values: Any, points: int | None, dims: int) -> Array:  # nested lists, as in pred.json

@@ -9,7 +9,7 @@ from torch import Tensor
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.metrics.pose import aligned_errors
 
-# from "interpolate" to "predict the mean", for standardised features; chosen on validation hands
+# from "interpolate" to "predict the mean", for standardized features; chosen on validation hands
 RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 
 
@@ -50,7 +50,7 @@ class ProbeScores:
 
 
 class _Ridge:
-    """Ridge regression on standardised features; one decomposition serves every strength."""
+    """Ridge regression on standardized features; one decomposition serves every strength."""
 
     def __init__(self, features: Tensor, targets: Tensor) -> None:
         x, y = features.double(), targets.double()
@@ -95,7 +95,7 @@ def ridge_probe(
         ValueError: fewer than two training hands, or features that are not finite.
     """
     if len(train.features) < 2:
-        raise ValueError(f"a ridge probe needs at least 2 labelled hands; got {len(train.features)}")
+        raise ValueError(f"a ridge probe needs at least 2 labeled hands; got {len(train.features)}")
     for name, hands in (("train", train), ("val", val), ("test", test)):
         if not torch.isfinite(hands.features).all():
             raise ValueError(f"features of the {name} hands are not finite; did the encoder diverge?")

@@ -1,1 +1,1 @@
-"""Similar hands: 2-D joints → normalised → PCA → nearest neighbours (SiMHand, Lin et al., ICLR 2025, Sec. 3.2)."""
+"""Similar hands: 2-D joints → normalized → PCA → nearest neighbors (SiMHand, Lin et al., ICLR 2025, Sec. 3.2)."""

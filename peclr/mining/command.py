@@ -40,8 +40,8 @@ def mine_main(arguments: list[str]) -> int:
         if not path.parent.is_dir():
             raise ValueError(f"{path}: {path.parent} is not a folder")
         check_writable(path.parent)
-    if options.neighbours < 1 or options.components < 1:
-        raise ValueError(f"--neighbours {options.neighbours} --components {options.components}: expected at least 1")
+    if options.neighbors < 1 or options.components < 1:
+        raise ValueError(f"--neighbors {options.neighbors} --components {options.components}: expected at least 1")
 
     if options.ignore_labels and options.detector is None:
         raise ValueError("--ignore-labels needs --detector RUN, which tells the joints instead")
@@ -63,7 +63,7 @@ def mine_main(arguments: list[str]) -> int:
         if number == 0:
             picture_of = draw_pairs(source, joints, mined[0], _PAIRS_SHOWN)
     facts = {
-        "neighbours": options.neighbours,
+        "neighbors": options.neighbors,
         "components": options.components,
         "other_film": options.other_film,
         "joints": ["labels" if detector is None else str(detector.checkpoint) for detector in detectors],
@@ -82,22 +82,22 @@ def _detectors(sources: Sequence[HandSource], options: argparse.Namespace) -> li
     trained = None if options.detector is None else load_network(options.detector)
     chosen: list[TrainedNetwork | None] = []
     for source, root in zip(sources, options.data, strict=True):
-        labelled = has_labels(source)
-        if not labelled and trained is None:
+        labeled = has_labels(source)
+        if not labeled and trained is None:
             raise ValueError(
                 f"{root}: {source.name} without labels; give --detector RUN, a fine-tuned network that finds 2-D joints"
             )
-        chosen.append(None if labelled and not options.ignore_labels else trained)
+        chosen.append(None if labeled and not options.ignore_labels else trained)
     return chosen
 
 
 def _joints(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np.float32]:
     """(hands, 21, 2), pixels of each hand's first version."""
-    from peclr.mining.keypoints import detected_joints, labelled_joints
+    from peclr.mining.keypoints import detected_joints, labeled_joints
 
     if detector is None:
         print(f"{source.name}: joints of the labels")
-        return labelled_joints(source)
+        return labeled_joints(source)
     print(f"{source.name}: joints of {detector.checkpoint}, views of {detector.view_size} px")
     return detected_joints(detector, source)
 
@@ -108,23 +108,23 @@ def _mine(
     import numpy as np
 
     from peclr.data.loading.pairs_file import NOBODY, MinedPairs
-    from peclr.mining.neighbours import nearest, normalise_joints, principal_components
+    from peclr.mining.neighbors import nearest, normalize_joints, principal_components
 
     started = time.perf_counter()
     try:
-        poses = normalise_joints(joints)
+        poses = normalize_joints(joints)
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
     descriptors, share = principal_components(poses, options.components)
-    neighbours, distances = nearest(descriptors, options.neighbours, films, progress=True)
+    neighbors, distances = nearest(descriptors, options.neighbors, films, progress=True)
     seconds = time.perf_counter() - started
-    alone = int((neighbours[:, 0] == NOBODY).sum())
+    alone = int((neighbors[:, 0] == NOBODY).sum())
     print(
         f"{source.name}: {source.num_hands:,} hands in {seconds:.1f} s; {descriptors.shape[1]} components explain "
-        f"{share:.1%}; median distance {np.nanmedian(distances[:, 0]) if alone < len(neighbours) else np.nan:.3f}"
-        + (f"; {alone:,} hands without a neighbour" if alone else "")
+        f"{share:.1%}; median distance {np.nanmedian(distances[:, 0]) if alone < len(neighbors) else np.nan:.3f}"
+        + (f"; {alone:,} hands without a neighbor" if alone else "")
     )
-    return MinedPairs(source.name, source.identity(), neighbours, distances)
+    return MinedPairs(source.name, source.identity(), neighbors, distances)
 
 
 def films_of(source: HandSource) -> NDArray[Any]:
@@ -139,7 +139,7 @@ def films_of(source: HandSource) -> NDArray[Any]:
 
 def _source(root: Path, split: str | None) -> HandSource:
     from peclr.data.sources.freihand import FreiHAND
-    from peclr.data.sources.image_files import Photos
+    from peclr.data.sources.image_files import ImageFiles
     from peclr.data.sources.layouts import SPLITS, present_splits
     from peclr.data.sources.youtube3d import YouTube3DHands
 
@@ -148,7 +148,7 @@ def _source(root: Path, split: str | None) -> HandSource:
     if split in (None, "train", "val", "test") and present_splits("youtube3d", root):
         return YouTube3DHands(root, split or "train")  # type: ignore[arg-type]  # one of its splits
     if split is None and root.is_dir() and not any(present_splits(dataset, root) for dataset in SPLITS):
-        return Photos(root)
+        return ImageFiles(root)
     raise ValueError(f"{root} holds neither FreiHAND's layout nor YouTube3DHands, or has no split {split}")
 
 
@@ -156,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peclr mine",
         description="Find the hands of a data set that are most alike: 2-D joints without their place and size, PCA, "
-        "nearest neighbours by FAISS. Pre-train with them by pairing: {class_path: Similar, init_args: {pairs: FILE}}.",
+        "nearest neighbors by FAISS. Pre-train with them by pairing: {class_path: Similar, init_args: {pairs: FILE}}.",
     )
     parser.add_argument(
         "data",
@@ -167,7 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="a new .npz file")
     parser.add_argument("--split", help="of the data sets (default: the one to train on)")
-    parser.add_argument("--neighbours", type=int, default=8, metavar="K", help="of each hand (default: %(default)s)")
+    parser.add_argument(
+        "--neighbors", "--neighbours", type=int, default=8, metavar="K", help="of each hand (%(default)s)"
+    )
     parser.add_argument("--components", type=int, default=14, metavar="D", help="of the PCA (default: %(default)s)")
     parser.add_argument(
         "--detector",

@@ -20,7 +20,7 @@ def has_labels(source: HandSource) -> bool:
     return source.joints_2d_of_hands() is not None or source[source.versions_of(0)[0]]["joints_2d"] is not None
 
 
-def labelled_joints(source: HandSource) -> NDArray[np.float32]:
+def labeled_joints(source: HandSource) -> NDArray[np.float32]:
     """(hands, 21, 2), pixels of each hand's first version, from the labels; NaN for joints that they do not know.
 
     Raises:

@@ -15,21 +15,21 @@ _TILE = 144  # px
 def draw_pairs(
     source: HandSource, joints: NDArray[np.floating], mined: MinedPairs, rows: int, columns: int = 5
 ) -> NDArray[np.uint8]:
-    """Draw hands, evenly chosen, with their nearest neighbours and the distances.
+    """Draw hands, evenly chosen, with their nearest neighbors and the distances.
 
     Args:
         source: where the hands are from.
         joints: (hands, 21, 2), pixels of each hand's first version: what they were compared by.
-        mined: their neighbours.
+        mined: their neighbors.
         rows: number of hands.
-        columns: neighbours shown of each.
+        columns: neighbors shown of each.
 
     Returns:
         (H, W, 3), RGB.
     """
     tiles, titles = [], []
     for hand in np.unique(np.linspace(0, source.num_hands - 1, rows).astype(int)).tolist():
-        others, distances = mined.neighbours[hand, :columns].tolist(), mined.distances[hand, :columns].tolist()
+        others, distances = mined.neighbors[hand, :columns].tolist(), mined.distances[hand, :columns].tolist()
         near = [(other, f"{other}: {far:.2f}") for other, far in zip(others, distances, strict=True) if other != NOBODY]
         tiles.append([_tile(source, number, joints[number]) for number in (hand, *(other for other, _ in near))])
         titles.append([f"hand {hand}", *(title for _, title in near)])

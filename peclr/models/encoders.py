@@ -36,7 +36,7 @@ class Encoder(nn.Module, ABC):
     Attributes:
         feature_dim: numbers per image that `forward` returns.
         mean: of the input, RGB in 0…1, which `normalize` subtracts.
-        std: what `normalize` divides by afterwards.
+        std: what `normalize` divides by afterward.
     """
 
     feature_dim: int
@@ -49,7 +49,7 @@ class Encoder(nn.Module, ABC):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Take uint8 RGB images (…, 3, S, S) to what `forward` expects, on their device."""
-        return normalise_images(images, self.mean, self.std)
+        return normalize_images(images, self.mean, self.std)
 
 
 class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships no types
@@ -106,7 +106,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         """Encode images.
 
         Args:
-            x: (B, 3, H, W), from `normalise_images`.
+            x: (B, 3, H, W), from `normalize_images`.
 
         Returns:
             (B, feature_dim), averaged over the image.
@@ -129,7 +129,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
             layer = self._make_layer(block, stem * 2**stage, blocks, stride=1 if stage == 0 else 2)
             setattr(self, f"layer{stage + 1}", layer)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # as torchvision initialises its own
+            if isinstance(module, nn.Conv2d):  # as torchvision initializes its own
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
@@ -152,7 +152,7 @@ def stem_channels(width: float) -> int:
     return max(_MIN_STEM_CHANNELS, round(STEM_CHANNELS * width))
 
 
-def normalise_images(
+def normalize_images(
     images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
 ) -> Tensor:
     """Take images from bytes to what an encoder expects, on their device and in their memory format.
@@ -160,7 +160,7 @@ def normalise_images(
     Args:
         images: (…, 3, H, W), uint8, RGB.
         mean: RGB in 0…1, subtracted; by default that of ImageNet.
-        std: what is divided by afterwards.
+        std: what is divided by afterward.
 
     Returns:
         (…, 3, H, W), float32.

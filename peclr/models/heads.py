@@ -1,4 +1,4 @@
-"""The projection head of contrastive pre-training, thrown away afterwards."""
+"""The projection head of contrastive pre-training, thrown away afterward."""
 
 from torch import Tensor, nn
 
@@ -23,7 +23,7 @@ class ProjectionHead(nn.Sequential):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Project features (B, in_features) to (B, out_features), not normalised."""
+        """Project features (B, in_features) to (B, out_features), not normalized."""
         for layer in self:
             features = layer(features)
         return features

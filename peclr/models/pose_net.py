@@ -31,7 +31,7 @@ _FC_OUTPUTS = 3 * NUM_JOINTS + 1  # the last one is not used, but it is in the p
 # Pixels of a 224 × 224 view: the camera which the published network falls back to. Least squares on what it
 # predicts (`kp3d_default_K` of its reference vectors) give these digits.
 _DEFAULT_FOCAL = (388.9018, 388.7123)
-_DEFAULT_CENTRE = (112.0, 112.0)
+_DEFAULT_CENTER = (112.0, 112.0)
 
 
 class PalmPose(TypedDict):
@@ -134,7 +134,7 @@ class PoseNet25D(nn.Module):
         """Predict hands.
 
         Args:
-            image: (B, 3, S, S), from `normalise_images`, RGB, right hands.
+            image: (B, 3, S, S), from `normalize_images`, RGB, right hands.
             K: (B, 3, 3), camera of these views, pixels; `default_intrinsics` if it is not known.
 
         Returns:
@@ -173,14 +173,14 @@ class PoseNet25D(nn.Module):
     def init_for(self, view_size: int) -> Self:
         """Start training with all joints at the middle of a view and the root depth not yet refined.
 
-        PyTorch's own initialisation puts joints on pixel (0, 0), far from any hand. For untrained heads.
+        PyTorch's own initialization puts joints on pixel (0, 0), far from any hand. For untrained heads.
 
         Args:
             view_size: side of the square views, pixels.
         """
-        centre = (view_size - 1) / 2
+        center = (view_size - 1) / 2
         bias = self.backend_model.fc.bias
-        bias.copy_(torch.cat((bias.new_tensor([centre, centre, 0.0]).repeat(NUM_JOINTS), bias.new_zeros(1))))
+        bias.copy_(torch.cat((bias.new_tensor([center, center, 0.0]).repeat(NUM_JOINTS), bias.new_zeros(1))))
         for parameter in self.zroot_ref.zroot_ref[-1].parameters():
             nn.init.zeros_(parameter)
         return self
@@ -227,5 +227,5 @@ def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PoseTargets:
 
 def default_intrinsics() -> Tensor:
     """The camera (3, 3) that the published network assumes for 224 × 224 views of unknown cameras, pixels."""
-    (fx, fy), (cx, cy) = _DEFAULT_FOCAL, _DEFAULT_CENTRE
+    (fx, fy), (cx, cy) = _DEFAULT_FOCAL, _DEFAULT_CENTER
     return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])

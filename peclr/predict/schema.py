@@ -73,7 +73,7 @@ def to_json(prediction: FramePrediction, checkpoint: Path | str, view_size: int)
         "network": {"checkpoint": str(checkpoint), "view_size": view_size},
         "joints": {"order": "freihand", "names": list(JOINT_NAMES), "root": JOINT_NAMES[WRIST]},
         "frames": {
-            "2d": "pixels of the upright image; the centre of its first pixel is (0, 0), y points down",
+            "2d": "pixels of the upright image; the center of its first pixel is (0, 0), y points down",
             "3d": "camera: x right, y down, z forward; in unit_3d",
         },
         "camera": {"K": prediction.camera.K.tolist(), "origin": prediction.camera.origin},

@@ -106,7 +106,7 @@ def _page(title: str, findings: Findings, data: Path | None, hands: int) -> Page
     table = html_tables(groups)
     remark = (
         "<p>Mean ± sample standard deviation of n measurements, which differ in the seed. The best mean of a protocol "
-        "and number of labelled hands is marked, where there is a choice.</p>"
+        "and number of labeled hands is marked, where there is a choice.</p>"
     )
     page.add("comparison", "Comparison", remark if table else "", table)
     page.add("labels", "Label efficiency", page.charts(charts.label_efficiency(groups)))

@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 SCORES_NAME: Final = "scores.json"
 _MM_PER_CM: Final = 10.0
-# names of scores.txt and of its neighbours; means are in cm there
+# names of scores.txt and of its neighbors; means are in cm there
 _MEANS: Final = {
     "xyz_mean3d": "epe_mm",
     "xyz_rel_mean3d": "root_relative_epe_mm",

@@ -57,7 +57,7 @@ class ResultRow:
     Attributes:
         protocol: how it was measured, such as "frozen probe".
         weights: what is compared, such as "PeCLR".
-        labels: number of labelled hands; None where it is not known.
+        labels: number of labeled hands; None where it is not known.
         seed: None where it is not known.
         metrics: value by name, for names of METRICS; finite.
     """
@@ -230,7 +230,7 @@ def _row(entry: object, seed: object, where: str) -> ResultRow:
     if not isinstance(weights, str) or not isinstance(protocol, str):
         raise ValueError(f"{where}: weights {weights!r:.60} and protocol {protocol!r:.60} must be strings")
     if labels is not None and not _is_count(labels):
-        raise ValueError(f"{where}: labels {labels!r:.60} must be a number of labelled hands")
+        raise ValueError(f"{where}: labels {labels!r:.60} must be a number of labeled hands")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"{where}: seed {seed!r:.60} must be a whole number")
     for metric in METRICS:

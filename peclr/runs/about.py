@@ -22,10 +22,10 @@ class About:
     Attributes:
         kind: the training that they are from.
         encoder: its class and arguments: class_path and init_args, as in a run's config.
-        objective: the same of what was minimised; None where nothing says it.
+        objective: the same of what was minimized; None where nothing says it.
         view_size: side of the views, pixels; None where nothing says it.
         mean: of the network's input, RGB in 0…1, to be subtracted.
-        std: to divide it by afterwards.
+        std: to divide it by afterward.
         joints: the order in which the network gives joints.
         version: of peclr, which wrote the file.
         format: of this description.

@@ -10,15 +10,24 @@ _DATA: Final = "peclr.data"
 # old class path, or old short name of a class → class path now
 CLASSES: Final[dict[str, str]] = {
     f"{_DATA}.backgrounds.ReplaceBackground": f"{_DATA}.views.backgrounds.ReplaceBackground",
+    f"{_DATA}.datamodules.LabelledHandDataModule": f"{_DATA}.datamodules.LabeledHandDataModule",
     f"{_DATA}.freihand.FreiHAND": f"{_DATA}.sources.freihand.FreiHAND",
     f"{_DATA}.pairing.AcrossVersions": f"{_DATA}.loading.pairing.AcrossVersions",
     f"{_DATA}.pairing.SameImage": f"{_DATA}.loading.pairing.SameImage",
     f"{_DATA}.pairing.Similar": f"{_DATA}.loading.pairing.Similar",
-    f"{_DATA}.photos.Photos": f"{_DATA}.sources.image_files.Photos",
+    f"{_DATA}.photos.Photos": f"{_DATA}.sources.image_files.ImageFiles",
+    f"{_DATA}.sources.image_files.Photos": f"{_DATA}.sources.image_files.ImageFiles",
     f"{_DATA}.prepared_crops.PreparedCrops": f"{_DATA}.sources.crops.PreparedCrops",
     f"{_DATA}.selection.SelectedHands": f"{_DATA}.sources.selection.SelectedHands",
     f"{_DATA}.videos.Videos": f"{_DATA}.sources.videos.Videos",
     f"{_DATA}.youtube3d.YouTube3DHands": f"{_DATA}.sources.youtube3d.YouTube3DHands",
+    "LabelledHandDataModule": "LabeledHandDataModule",
+    "Photos": "ImageFiles",
+    **{
+        f"{module}{part}Pictures": f"{module and 'peclr.tracking.images.'}{part}Images"
+        for module in ("", "peclr.tracking.pictures.")
+        for part in ("View", "Projection", "Pose")
+    },
 }
 # (class path now, old argument) → argument now
 OPTIONS: Final[dict[tuple[str, str], str]] = {}

@@ -27,11 +27,11 @@ class RunCheckpoints(Checkpoint):
     kill -9, power, a full memory; and after the step in which Ctrl-C or SIGTERM comes, which then ends the run with
     status 130 or 143, as shells report these signals. Signals with a handler, as Lightning's for SLURM's requeueing,
     are passed on after the step, too. A run that resumes ends with the weights of one that was never interrupted: it
-    is saved between two optimiser steps only, never between the batches that one step accumulates.
+    is saved between two optimizer steps only, never between the batches that one step accumulates.
 
     Args:
         every_minutes: longest time without a checkpoint within an epoch; 0 turns this off.
-        every_n_steps: optimiser steps between two checkpoints within an epoch; 0 turns this off.
+        every_n_steps: optimizer steps between two checkpoints within an epoch; 0 turns this off.
     """
 
     def __init__(self, every_minutes: float = 10.0, every_n_steps: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Signals that end a run: noted when they come, acted upon between two optimiser steps."""
+"""Signals that end a run: noted when they come, acted upon between two optimizer steps."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 """The articulated right hand: proportions, subjects, and forward kinematics.
 
-Hand frame: origin at the wrist, x towards the thumb (radial), y towards the finger tips (distal), z out of the palm
+Hand frame: origin at the wrist, x toward the thumb (radial), y toward the finger tips (distal), z out of the palm
 (palmar). These axes are right-handed on a right hand, so a hand that is drawn in this frame *is* a right hand.
 Metres and radians, except for the tables, which are in millimetres and degrees as in anatomy books.
 """
@@ -19,7 +19,7 @@ from peclr.synthetic.arrays import Floats
 # lengths in the 3-D labels of real hands (InterHand2.6M) and renderings (RHD).
 ROOTS_MM: Final = np.array([[26, 23, 9], [25, 83, 1], [4, 86, -1], [-15, 80, 1], [-31, 71, 5]], dtype=np.float64)
 LENGTHS_MM: Final = np.array([[44, 33, 28], [42, 26, 24], [44, 29, 25], [41, 27, 25], [32, 20, 21]], dtype=np.float64)
-# Direction of each finger at rest, degrees from distal towards the thumb: closed fingers converge slightly.
+# Direction of each finger at rest, degrees from distal toward the thumb: closed fingers converge slightly.
 _SPLAY_DEG: Final = np.array([0.0, 2.0, 0.0, -3.0, -6.0])
 HAND_LENGTH_RANGE: Final = (0.170, 0.200)
 
@@ -51,9 +51,9 @@ class Pose:
 
     Attributes:
         flexion: (5, 3). Fingers: MCP, PIP, DIP. Thumb: 0 (its CMC has no flexion of its own), MCP, IP.
-        abduction: (5,). Fingers: towards the thumb is positive. Thumb: radial abduction of the CMC saddle joint.
+        abduction: (5,). Fingers: toward the thumb is positive. Thumb: radial abduction of the CMC saddle joint.
         opposition: palmar abduction of the thumb's CMC; pronation about its own axis comes with it.
-        wrist: (2,). Flexion (towards the palm) and deviation (towards the thumb) of the hand.
+        wrist: (2,). Flexion (toward the palm) and deviation (toward the thumb) of the hand.
     """
 
     flexion: Floats
@@ -131,7 +131,7 @@ def _finger_base(digit: int, pose: Pose) -> Floats:
     # Fingers converge on the scaphoid when they bend, and their collateral ligaments tighten: less abduction.
     freedom = np.cos(np.radians(np.clip(pose.flexion[digit, 0], 0, 90)))
     angle = _SPLAY_DEG[digit] + pose.abduction[digit] * (0.25 + 0.75 * freedom)
-    # The metacarpal arch rolls the outer fingers towards the middle one.
+    # The metacarpal arch rolls the outer fingers toward the middle one.
     roll = {1: -4.0, 2: 0.0, 3: 4.0, 4: 9.0}[digit]
     return about_z(-np.radians(angle)) @ about_y(np.radians(roll))
 
@@ -152,7 +152,7 @@ def thumb_pronation(opposition: float) -> float:
 
 
 def about_x(angle: float) -> Floats:
-    """Rotation by an angle in radians about x: (3, 3); positive angles bend fingers towards the palm."""
+    """Rotation by an angle in radians about x: (3, 3); positive angles bend fingers toward the palm."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 

@@ -12,7 +12,7 @@ from peclr.synthetic.arrays import Bytes, Floats, Floats32
 from peclr.synthetic.noise import fractal_noise
 
 Painter: TypeAlias = Callable[[np.random.Generator, int], Floats32]
-Colour: TypeAlias = Floats
+Color: TypeAlias = Floats
 
 
 def paint_clutter(rng: np.random.Generator, size: int) -> Bytes:
@@ -30,7 +30,7 @@ def paint_green_screen(rng: np.random.Generator, size: int) -> Bytes:
         corners = _far_line(rng, size)
         cv2.line(image, corners[0], corners[1], (green * 0.72).tolist(), max(size // 120, 1), cv2.LINE_AA)
     for _ in range(int(rng.integers(0, 3))):  # lamps and cameras
-        _place(rng, image, _grey(rng, 10, 60), edge=True)
+        _place(rng, image, _gray(rng, 10, 60), edge=True)
     return _finish(rng, image)
 
 
@@ -55,7 +55,7 @@ def _room(rng: np.random.Generator, size: int) -> Floats32:
         width, height = rng.uniform(0.12, 0.35, 2) * size
         frame = np.array([x, 0.7 * y, x + width, 0.7 * y + height]).astype(int).tolist()
         cv2.rectangle(image, frame[:2], frame[2:], _any(rng).tolist(), -1)
-        cv2.rectangle(image, frame[:2], frame[2:], _grey(rng, 30, 235).tolist(), max(size // 60, 1))
+        cv2.rectangle(image, frame[:2], frame[2:], _gray(rng, 30, 235).tolist(), max(size // 60, 1))
     for _ in range(int(rng.integers(3, 8))):
         _place(rng, image, _any(rng))
     return image
@@ -69,7 +69,7 @@ def _desk(rng: np.random.Generator, size: int) -> Floats32:
     for _ in range(int(rng.integers(1, 4))):
         sheet = cv2.boxPoints(_box(rng, size, 0.25, 0.55)).astype(np.int32)
         cv2.fillPoly(image, [sheet + size // 80], (wood * 0.55).tolist(), cv2.LINE_AA)
-        paper = _grey(rng, 190, 250)
+        paper = _gray(rng, 190, 250)
         cv2.fillPoly(image, [sheet], paper.tolist(), cv2.LINE_AA)
         for step in np.linspace(0.1, 0.9, int(rng.integers(0, 12))):
             left, right = (sheet[i] + step * (sheet[(i + j) % 4] - sheet[i]) for i, j in ((0, 1), (3, -1)))
@@ -138,11 +138,11 @@ def _shelf(rng: np.random.Generator, size: int) -> Floats32:
         while left < size:
             width = max(int(size * rng.uniform(0.025, 0.12)), 2)
             tall = int(height * rng.uniform(0.65, 0.95))
-            colour = _any(rng)
+            color = _any(rng)
             low = top + height
-            cv2.rectangle(image, (left, low - tall), (left + width - 2, low), colour.tolist(), -1)
+            cv2.rectangle(image, (left, low - tall), (left + width - 2, low), color.tolist(), -1)
             title = low - int(tall * rng.uniform(0.3, 0.8))
-            cv2.rectangle(image, (left, title), (left + width - 2, title + tall // 8), (colour * 0.5 + 90).tolist(), -1)
+            cv2.rectangle(image, (left, title), (left + width - 2, title + tall // 8), (color * 0.5 + 90).tolist(), -1)
             left += width + int(size * max(rng.normal(0, 0.02), 0))
         cv2.rectangle(image, (0, top + height), (size, top + height + board), (wood * 1.1).tolist(), -1)
         top += height + board
@@ -152,8 +152,8 @@ def _shelf(rng: np.random.Generator, size: int) -> Floats32:
 PAINTERS: Final[tuple[Painter, ...]] = (_room, _desk, _outdoors, _cloth, _shelf)
 
 
-def _slope(rng: np.random.Generator, size: int, start: Colour, end: Colour, *, vertical: bool = False) -> Floats32:
-    """A colour gradient in a random direction."""
+def _slope(rng: np.random.Generator, size: int, start: Color, end: Color, *, vertical: bool = False) -> Floats32:
+    """A color gradient in a random direction."""
     angle = np.pi / 2 if vertical else rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[:size, :size] / size - 0.5
     t = np.clip(0.5 + x * np.cos(angle) + y * np.sin(angle), 0, 1)[..., None]
@@ -161,15 +161,15 @@ def _slope(rng: np.random.Generator, size: int, start: Colour, end: Colour, *, v
     return gradient
 
 
-def _place(rng: np.random.Generator, image: Floats32, colour: Colour, *, edge: bool = False) -> None:
+def _place(rng: np.random.Generator, image: Floats32, color: Color, *, edge: bool = False) -> None:
     """Draw one thing with its shadow: a box, a disc or a blob."""
     size = len(image)
-    centre, extent, angle = _box(rng, size, 0.08, 0.3)
+    center, extent, angle = _box(rng, size, 0.08, 0.3)
     if edge:
-        centre = (centre[0], size * float(rng.choice([0.02, 0.98])))
+        center = (center[0], size * float(rng.choice([0.02, 0.98])))
     shadow = np.array([1, 1]) * size * 0.015
-    for shift, paint in ((shadow, colour * 0.3), (shadow * 0, colour), (-shadow / 2, colour * 0.9 + 25)):
-        place = (centre[0] + shift[0], centre[1] + shift[1])
+    for shift, paint in ((shadow, color * 0.3), (shadow * 0, color), (-shadow / 2, color * 0.9 + 25)):
+        place = (center[0] + shift[0], center[1] + shift[1])
         smaller = 0.7 if shift[0] < 0 else 1.0
         shape = (extent[0] * smaller, extent[1] * smaller)
         if angle % 3 < 1.5:
@@ -193,19 +193,19 @@ def _far_line(rng: np.random.Generator, size: int, length: float = 1.5) -> tuple
     return start.astype(int).tolist(), end.astype(int).tolist()
 
 
-def _any(rng: np.random.Generator) -> Colour:
-    """Any colour, rarely a loud one."""
-    grey, loud = rng.uniform(30, 225), rng.beta(1.2, 2.2)
-    return np.clip(grey + loud * rng.uniform(-130, 130, 3), 8, 245)
+def _any(rng: np.random.Generator) -> Color:
+    """Any color, rarely a loud one."""
+    gray, loud = rng.uniform(30, 225), rng.beta(1.2, 2.2)
+    return np.clip(gray + loud * rng.uniform(-130, 130, 3), 8, 245)
 
 
-def _pastel(rng: np.random.Generator) -> Colour:
+def _pastel(rng: np.random.Generator) -> Color:
     return rng.uniform(140, 225) + rng.uniform(-28, 28, 3)
 
 
-def _earth(rng: np.random.Generator) -> Colour:
+def _earth(rng: np.random.Generator) -> Color:
     return rng.uniform(0.55, 1.15) * np.array([165, 125, 90]) + rng.uniform(-18, 18, 3)
 
 
-def _grey(rng: np.random.Generator, low: float, high: float) -> Colour:
+def _gray(rng: np.random.Generator, low: float, high: float) -> Color:
     return rng.uniform(low, high) + rng.uniform(-8, 8, 3)

@@ -53,8 +53,8 @@ NAMED_POSES: Final = {
     "duck": _pose((10, 50, 4, 2), (1, 58, 8), (0, 60, 8), (0, 60, 8), (0, 58, 10)),
 }
 
-# Neighbouring fingers share muscles and tendons: bending noise falls off with their distance.
-_NEIGHBOURS: Final = np.linalg.cholesky(np.exp(-np.abs(np.subtract.outer(np.arange(4), np.arange(4))) / 1.8))
+# Neighboring fingers share muscles and tendons: bending noise falls off with their distance.
+_NEIGHBORS: Final = np.linalg.cholesky(np.exp(-np.abs(np.subtract.outer(np.arange(4), np.arange(4))) / 1.8))
 # A finger may press this deep into another before a pose is drawn again: skin gives way.
 _ALLOWED_OVERLAP: Final = 0.003
 _ATTEMPTS: Final = 6
@@ -94,7 +94,7 @@ def _sample_named(rng: np.random.Generator) -> Pose:
     names = list(NAMED_POSES)
     first, second = (NAMED_POSES[names[i]] for i in rng.choice(len(names), 2, replace=False))
     weight = 0.0 if rng.random() < 0.6 else float(rng.uniform(0.1, 0.5))
-    bend = _NEIGHBOURS @ rng.normal(0, 6, (4, 2))
+    bend = _NEIGHBORS @ rng.normal(0, 6, (4, 2))
     flexion = (1 - weight) * first.flexion + weight * second.flexion
     flexion[1:, :2] += bend
     flexion[1:, 2] += DIP_PER_PIP * bend[:, 1] + rng.normal(0, 3, 4)
@@ -105,9 +105,9 @@ def _sample_named(rng: np.random.Generator) -> Pose:
 
 
 def _sample_free(rng: np.random.Generator) -> Pose:
-    """A pose of its own: one closing of the whole hand, neighbours alike, MCP and PIP partly independent."""
+    """A pose of its own: one closing of the whole hand, neighbors alike, MCP and PIP partly independent."""
     closing = rng.beta(1.1, 1.4)
-    along = _NEIGHBOURS @ rng.normal(0, 1, (4, 2))
+    along = _NEIGHBORS @ rng.normal(0, 1, (4, 2))
     mcp = -5 + 75 * closing + 20 * along[:, 0] + [0, 2, 4, 6]
     pip = 5 + 85 * closing + 24 * along[:, 1]
     dip = DIP_PER_PIP * np.clip(pip, 0, 110) + rng.normal(0, 6, 4)
@@ -129,7 +129,7 @@ def digit_overlap(skeleton: Skeleton, subject: Subject) -> float:
     joints = skeleton.joints[1:].reshape(5, 4, 3)
     along = np.array([1 / 3, 2 / 3, 1.0])[:, None]
     # Of the first segments only the far end: near the palm digits belong together.
-    centres = np.concatenate(
+    centers = np.concatenate(
         [
             joints[:, 1, None],
             joints[:, 1, None] + along * (joints[:, 2] - joints[:, 1])[:, None],
@@ -139,5 +139,5 @@ def digit_overlap(skeleton: Skeleton, subject: Subject) -> float:
     )
     radii = 0.0082 * subject.girths * np.array([1.15, 1, 1, 1, 0.85])
     digit, other = np.triu_indices(5, k=1)
-    distance = np.linalg.norm(centres[digit][:, :, None] - centres[other][:, None], axis=-1)
+    distance = np.linalg.norm(centers[digit][:, :, None] - centers[other][:, None], axis=-1)
     return float(np.max(radii[digit] + radii[other] - distance.min(axis=(1, 2))))

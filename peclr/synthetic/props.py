@@ -30,14 +30,14 @@ class Prop:
     Attributes:
         near, far: (3,), the ends of its axis.
         radius: m.
-        colours: (2, 3), reflectances, linear RGB, in bands along the axis.
+        colors: (2, 3), reflectances, linear RGB, in bands along the axis.
         gloss: strength of its highlight.
     """
 
     near: Floats
     far: Floats
     radius: float
-    colours: Floats32
+    colors: Floats32
     gloss: float
 
 
@@ -59,13 +59,13 @@ def _held(rng: np.random.Generator, skeleton: Skeleton, rotation: Floats, transl
     reach = np.linalg.norm(tips - joints[_MCPS], axis=1).mean()
     if reach > 0.072:  # an open hand holds nothing
         return ()
-    centre = (joints[_MCPS].mean(axis=0) + joints[_PIPS].mean(axis=0) + 2 * tips.mean(axis=0)) / 4
-    room = np.linalg.norm(joints[_PIPS + _TIPS] - centre, axis=1).min()
+    center = (joints[_MCPS].mean(axis=0) + joints[_PIPS].mean(axis=0) + 2 * tips.mean(axis=0)) / 4
+    room = np.linalg.norm(joints[_PIPS + _TIPS] - center, axis=1).min()
     axis = np.array([1.0, rng.normal(0, 0.25), rng.normal(0, 0.15)])
     axis /= np.linalg.norm(axis)
     radius = float(np.clip(room - 0.008, 0.005, 0.03) * rng.uniform(0.8, 1.0))
     before, behind = (0.0, 0.0) if rng.random() < 0.3 and radius > 0.015 else rng.uniform(0.05, 0.14, 2)
-    ends = [centre + shift * axis for shift in (-before, behind)]
+    ends = [center + shift * axis for shift in (-before, behind)]
     return (_prop(rng, ends[0] @ rotation.T + translation, ends[1] @ rotation.T + translation, radius),)
 
 
@@ -87,14 +87,14 @@ def _before(rng: np.random.Generator, skeleton: Skeleton, rotation: Floats, tran
 
 
 def _prop(rng: np.random.Generator, near: Floats, far: Floats, radius: float) -> Prop:
-    colours = np.clip(rng.beta(1, 1.4, (2, 1)) + rng.normal(0, 0.16, (2, 3)), 0.02, 0.9).astype(np.float32)
+    colors = np.clip(rng.beta(1, 1.4, (2, 1)) + rng.normal(0, 0.16, (2, 3)), 0.02, 0.9).astype(np.float32)
     if rng.random() < 0.75:
-        colours[1] = colours[0]
-    return Prop(near, far, radius, colours, float(rng.uniform(0.05, 0.5)))
+        colors[1] = colors[0]
+    return Prop(near, far, radius, colors, float(rng.uniform(0.05, 0.5)))
 
 
 def draw_prop(prop: Prop, K: Floats, size: int, light: Light) -> tuple[Indices, Floats32, Floats32]:
-    """Trace a prop: the pixels it covers (N,), their inverse depth (N,), 1/m, and colours (3, N) in [0, 1]."""
+    """Trace a prop: the pixels it covers (N,), their inverse depth (N,), 1/m, and colors (3, N) in [0, 1]."""
     box = _bounds(prop, K, size)
     if box is None:
         return np.empty(0, np.int64), np.empty(0, np.float32), np.empty((3, 0), np.float32)
@@ -110,9 +110,9 @@ def draw_prop(prop: Prop, K: Floats, size: int, light: Light) -> tuple[Indices, 
     band = np.floor(along * np.float32(np.linalg.norm(axis) / _STRIPE)).astype(np.int64) & 1
     openness = np.ones((2, hit.size), np.float32)
     gloss = np.full(hit.size, prop.gloss, np.float32)
-    colours = shade(normals, prop.colours.T.take(band, axis=1), openness, gloss, light)
+    colors = shade(normals, prop.colors.T.take(band, axis=1), openness, gloss, light)
     pixels: Indices = y[hit] * size + x[hit]
-    return pixels, np.reciprocal(depth), colours
+    return pixels, np.reciprocal(depth), colors
 
 
 def _bounds(prop: Prop, K: Floats, size: int) -> tuple[int, int, int, int] | None:
@@ -121,10 +121,10 @@ def _bounds(prop: Prop, K: Floats, size: int) -> tuple[int, int, int, int] | Non
     nearest = ends[:, 2].min() - prop.radius
     if nearest < _NEAREST:
         return None
-    centres = ends[:, :2] / ends[:, 2:] * K[0, 0] + K[:2, 2]
+    centers = ends[:, :2] / ends[:, 2:] * K[0, 0] + K[:2, 2]
     margin = 1.5 * prop.radius / nearest * K[0, 0] + 1
-    left, top = np.clip(np.floor(centres.min(axis=0) - margin), 0, size).astype(int)
-    right, bottom = np.clip(np.ceil(centres.max(axis=0) + margin), 0, size).astype(int)
+    left, top = np.clip(np.floor(centers.min(axis=0) - margin), 0, size).astype(int)
+    right, bottom = np.clip(np.ceil(centers.max(axis=0) + margin), 0, size).astype(int)
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 

@@ -1,4 +1,4 @@
-"""A z-buffer for small triangles, vectorised over all of them at once.
+"""A z-buffer for small triangles, vectorized over all of them at once.
 
 Arrays are channel-first, (channels, items): NumPy's inner loops then run over the many items.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from peclr.synthetic.arrays import Floats32, Indices
 
-# Pixels: triangles are drawn this much too wide, so that rounding leaves no holes between neighbours.
+# Pixels: triangles are drawn this much too wide, so that rounding leaves no holes between neighbors.
 _SLACK: Final = 1e-3
 
 
@@ -43,11 +43,11 @@ class Fragments:
         return value
 
 
-def rasterise(points: Floats32, inverse_depth: Floats32, faces: Indices, size: int) -> Fragments:
+def rasterize(points: Floats32, inverse_depth: Floats32, faces: Indices, size: int) -> Fragments:
     """Draw the triangles that face the camera into a size × size picture.
 
     Args:
-        points: (2, V), px, pixel centres at integers.
+        points: (2, V), px, pixel centers at integers.
         inverse_depth: (V,), 1/m; where it is not positive (behind the camera) triangles are left out.
         faces: (3, F); counter-clockwise seen from outside, so that front faces have a negative area in pixels.
         size: width and height of the picture.

@@ -11,7 +11,7 @@ import numpy as np
 
 from peclr.synthetic.arrays import Bytes, Floats, Floats32
 from peclr.synthetic.props import draw_prop
-from peclr.synthetic.raster import Fragments, rasterise
+from peclr.synthetic.raster import Fragments, rasterize
 from peclr.synthetic.scene import Hand, Scene
 from peclr.synthetic.shading import Sleeve, openness, shade_hand
 from peclr.synthetic.skinning import Skin, deform, hand_skin
@@ -21,7 +21,7 @@ VersionKind: TypeAlias = Literal["gs", "hom", "sample", "auto"]
 # FreiHAND's four versions of a training picture, in file order.
 VERSION_KINDS: Final[tuple[VersionKind, ...]] = ("gs", "hom", "sample", "auto")
 
-# Edges are drawn on a finer grid and averaged. At this factor linear interpolation weighs neighbours 3 : 1, nearly as
+# Edges are drawn on a finer grid and averaged. At this factor linear interpolation weighs neighbors 3 : 1, nearly as
 # their areas would (2 : 1), in a fifth of the time.
 _SUPERSAMPLING: Final = 1.5
 # Sizes of the skin's triangles, mm, for pictures of at least so many (fine) pixels and below.
@@ -35,12 +35,12 @@ class Layer:
     """The hand, its arm and props, cut out.
 
     Attributes:
-        colour: (S, S, 3), RGB 0–1, already multiplied by `alpha`.
+        color: (S, S, 3), RGB 0–1, already multiplied by `alpha`.
         alpha: (S, S), 0–1: coverage by hand and props.
         mask: (S, S), 0–1: coverage by what is seen of hand and arm.
     """
 
-    colour: Floats32
+    color: Floats32
     alpha: Floats32
     mask: Floats32
 
@@ -51,10 +51,10 @@ def draw_hand(hand: Hand, scene: Scene, size: int) -> Layer:
     K = _enlarged_camera(hand.K, fine / size)
     seen, values = _visible_skin(hand, scene, K, fine)
     sleeve = Sleeve(hand.cuff, hand.band, scene.cloth)
-    colours = shade_hand(values[:3], values[3:6], values[6:], scene.light, scene.tone, sleeve)
+    colors = shade_hand(values[:3], values[3:6], values[6:], scene.light, scene.tone, sleeve)
 
     picture = np.zeros((4, fine * fine), np.float32)  # R, G, B, mask
-    picture[:3, seen.pixels] = colours
+    picture[:3, seen.pixels] = colors
     picture[3, seen.pixels] = 1
     nearest = np.zeros(fine * fine, np.float32)
     nearest[seen.pixels] = seen.inverse_depth
@@ -78,8 +78,8 @@ def _visible_skin(hand: Hand, scene: Scene, K: Floats, size: int) -> tuple[Fragm
     vertices, normals = deform(skin, _dressed(skin, hand), hand.skeleton)
     rotation = hand.rotation.astype(np.float32)
     camera = np.einsum("ij,jv->iv", rotation, vertices) + hand.translation.astype(np.float32)[:, None]
-    focal, centre = np.float32(K[0, 0]), K[:2, 2].astype(np.float32)
-    seen = rasterise(camera[:2] / camera[2] * focal + centre[:, None], 1 / camera[2], skin.faces, size)
+    focal, center = np.float32(K[0, 0]), K[:2, 2].astype(np.float32)
+    seen = rasterize(camera[:2] / camera[2] * focal + center[:, None], 1 / camera[2], skin.faces, size)
 
     used = np.zeros(vertices.shape[1], np.bool_)
     used[seen.corners] = True
@@ -96,7 +96,7 @@ def compose(layer: Layer, backdrop: Bytes, kind: VersionKind, rng: np.random.Gen
     """Lay the hand over a part of a backdrop: (S, S, 3), RGB.
 
     As in FreiHAND, `gs` is the green screen as it was filmed; `hom` has a smooth background and a hand harmonised with
-    it; `sample` and `auto` have other places behind them, `auto` with a little of their colour on the hand.
+    it; `sample` and `auto` have other places behind them, `auto` with a little of their color on the hand.
     """
     size = len(layer.alpha)
     background = _window(backdrop, size, rng)
@@ -106,7 +106,7 @@ def compose(layer: Layer, backdrop: Bytes, kind: VersionKind, rng: np.random.Gen
     strength = {"gs": 0.0, "hom": 0.30, "sample": 0.0, "auto": 0.18}[kind]
     tint *= ((np.array(cv2.mean(background)[:3]) + 25) / 128) ** strength
     tint = 255 * np.clip(tint, 0.6, 1.3)
-    image: Floats32 = layer.colour * tint.astype(np.float32)
+    image: Floats32 = layer.color * tint.astype(np.float32)
     image += background * (1 - layer.alpha)[..., None]
     image += _grain(size, rng)
     return np.clip(image, 0, 255).astype(np.uint8)
@@ -119,7 +119,7 @@ def _model(cell_mm: float) -> tuple[Skin, Floats32]:
 
 
 def _enlarged_camera(K: Floats, factor: float) -> Floats:
-    """The camera of a picture enlarged by a factor; pixel centres are integers in both."""
+    """The camera of a picture enlarged by a factor; pixel centers are integers in both."""
     enlarged = K * factor
     enlarged[:2, 2] = (K[:2, 2] + 0.5) * factor - 0.5
     enlarged[2, 2] = 1

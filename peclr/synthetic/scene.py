@@ -123,8 +123,8 @@ def _arm_depth(skeleton: Skeleton, rotation: Floats) -> float:
 
 def _fit(points: Floats, K: Floats, extent: float, target: Floats) -> Floats:
     """The translation that makes points (P, 3) fill `extent` px around `target`, (2,) px."""
-    centre = (points.min(axis=0) + points.max(axis=0)) / 2
-    translation: Floats = np.array([0, 0, K[0, 0] * np.ptp(points[:, :2], axis=0).max() / extent]) - centre
+    center = (points.min(axis=0) + points.max(axis=0)) / 2
+    translation: Floats = np.array([0, 0, K[0, 0] * np.ptp(points[:, :2], axis=0).max() / extent]) - center
     for _ in range(4):
         moved = points + translation
         pixels = moved[:, :2] / moved[:, 2:] * K[0, 0] + K[:2, 2]

@@ -29,7 +29,7 @@ class Light:
     """One soft lamp and a sky; directions in the camera frame.
 
     Attributes:
-        direction: (3,), unit, towards the lamp.
+        direction: (3,), unit, toward the lamp.
         lamp, sky, ground: (3,), linear RGB: the lamp and the ambient light from above and below.
     """
 
@@ -56,11 +56,11 @@ class Sleeve:
 
     cuff: float
     band: float
-    colour: Floats32
+    color: Floats32
 
 
 def sample_light(rng: np.random.Generator) -> Light:
-    """A lamp from above or the side, in front of the hand, of some colour, and a sky to go with it."""
+    """A lamp from above or the side, in front of the hand, of some color, and a sky to go with it."""
     azimuth, elevation = rng.uniform(-75, 75), rng.uniform(-10, 70)
     a, e = np.radians(azimuth), np.radians(elevation)
     direction = np.array([np.sin(a) * np.cos(e), -np.sin(e), -np.cos(a) * np.cos(e)], np.float32)
@@ -100,8 +100,8 @@ def openness(
     All in the hand frame, channel-first. A ball hides the share cos θ · (r/d)² of a surface element's sky (Quílez,
     "sphere ambient occlusion"), and the lamp as far as it reaches into the line of sight.
     """
-    centres, radii = _balls(skeleton, subject)
-    x, y, z = (centres[i][:, None] - vertices[i] for i in range(3))
+    centers, radii = _balls(skeleton, subject)
+    x, y, z = (centers[i][:, None] - vertices[i] for i in range(3))
     square = x * x + y * y + z * z
     facing = x * normals[0] + y * normals[1] + z * normals[2]
     hidden = np.maximum(facing, 0) * (radii * radii)[:, None] / (square * np.sqrt(square) + 1e-12)
@@ -114,7 +114,7 @@ def openness(
 
 
 def _balls(skeleton: Skeleton, subject: Subject) -> tuple[Floats32, Floats32]:
-    """Balls along the digits and in the palm: centres (3, S) and radii (S,), m."""
+    """Balls along the digits and in the palm: centers (3, S) and radii (S,), m."""
     digits = skeleton.joints[1:].reshape(5, 4, 3)
     near, far = (digits[:, ends] for ends in (_BALL_SEGMENTS, [segment + 1 for segment in _BALL_SEGMENTS]))
     along = near + np.array(_BALL_FRACTIONS)[:, None] * (far - near)
@@ -129,7 +129,7 @@ def _balls(skeleton: Skeleton, subject: Subject) -> tuple[Floats32, Floats32]:
 def shade_hand(
     normals: Floats32, coordinates: Floats32, openness: Floats32, light: Light, tone: SkinTone, sleeve: Sleeve
 ) -> Floats32:
-    """Colours (3, N), gamma-encoded in [0, 1], of skin and sleeve.
+    """Colors (3, N), gamma-encoded in [0, 1], of skin and sleeve.
 
     Args:
         normals: (3, N), camera frame, unit.
@@ -154,14 +154,14 @@ def shade_hand(
         value += plate * (tone.nail[channel] - value)
         value += free_edge
         value *= relief
-        value[wears] = sleeve.colour[channel]
+        value[wears] = sleeve.color[channel]
         albedo[channel] = value
     gloss = np.where(wears, np.float32(0), np.float32(tone.gloss) + np.float32(0.25) * plate)
     return shade(normals, albedo, openness, gloss, light)
 
 
 def _covers(sleeve: Sleeve, along: Floats32) -> NDArray[np.bool_]:
-    """Whether skin `along` metres from the wrist towards the fingers, (N,), is under cloth."""
+    """Whether skin `along` metres from the wrist toward the fingers, (N,), is under cloth."""
     covered = along < sleeve.cuff
     if sleeve.band:
         covered &= along > sleeve.cuff - sleeve.band
@@ -169,7 +169,7 @@ def _covers(sleeve: Sleeve, along: Floats32) -> NDArray[np.bool_]:
 
 
 def shade(normals: Floats32, albedo: Floats32, openness: Floats32, gloss: Floats32, light: Light) -> Floats32:
-    """Soft Lambert, a sky and a soft highlight on surfaces (3, N): gamma-encoded colours (3, N)."""
+    """Soft Lambert, a sky and a soft highlight on surfaces (3, N): gamma-encoded colors (3, N)."""
     sky, lamp = openness
     lambert = _dot(light.direction, normals)
     # Edges see less of what is in front of them: a little darkening keeps overlapping fingers apart.
@@ -180,7 +180,7 @@ def shade(normals: Floats32, albedo: Floats32, openness: Floats32, gloss: Floats
     for _ in range(4):  # to the 16th power
         highlight *= highlight
     highlight *= gloss * lamp
-    colour = np.empty_like(albedo)
+    color = np.empty_like(albedo)
     for channel in range(3):
         diffuse = np.maximum(lambert + _WRAP[channel], 0) * (1 / (1 + _WRAP[channel]))
         value = light.ground[channel] + upward * (light.sky[channel] - light.ground[channel])
@@ -188,8 +188,8 @@ def shade(normals: Floats32, albedo: Floats32, openness: Floats32, gloss: Floats
         value += (lamp * light.lamp[channel]) * diffuse
         value *= albedo[channel]
         value += highlight * light.lamp[channel]
-        colour[channel] = value
-    encoded: Floats32 = np.sqrt(np.clip(colour, 0, 1))
+        color[channel] = value
+    encoded: Floats32 = np.sqrt(np.clip(color, 0, 1))
     return encoded
 
 

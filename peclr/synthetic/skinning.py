@@ -16,7 +16,7 @@ from peclr.geometry.joints import FINGERS
 from peclr.synthetic.anatomy import FIRST_SEGMENT, FOREARM, MEAN_SUBJECT, NUM_BONES, PALM, Skeleton, articulate
 from peclr.synthetic.arrays import Floats, Floats32, Indices
 from peclr.synthetic.implicit import FOREARM_LENGTH, REST_POSE, digit_distance, gradient, hand_distance
-from peclr.synthetic.polygonise import surface_nets
+from peclr.synthetic.polygonize import surface_nets
 
 # Half widths, mm, over which skin turns with a joint: each digit's three, and the wrist.
 _BLEND_MM: Final = ((16.0, 10.0, 9.0), *((11.0, 8.5, 7.5),) * 4)
@@ -52,7 +52,7 @@ class Skin:
 
 @cache
 def hand_skin(cell_mm: float) -> Skin:
-    """The mean hand, polygonised on a grid of `cell_mm` millimetres (coarser along the forearm)."""
+    """The mean hand, polygonized on a grid of `cell_mm` millimetres (coarser along the forearm)."""
     cell = cell_mm / 1000
     hand = np.arange(-0.012, 0.205, cell)
     forearm = hand[0] - np.cumsum(cell * np.linspace(1, 5, 200))

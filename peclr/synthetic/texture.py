@@ -83,8 +83,8 @@ def _paint_palm_lines(palm: Bytes) -> None:
     }
     for points, strength, width in lines.values():
         _line(palm[CREASE], _smooth_curve(np.array(points, float)), strength, width)
-    for centre, size, strength in (((22, 34), 16, 120), ((-27, 36), 14, 110), ((-8, 78), 14, 60), ((18, 80), 10, 60)):
-        cv2.circle(palm[REDNESS], _texel(np.array(centre)).tolist(), int(size * 16 / 0.4), strength, -1, cv2.LINE_AA, 4)
+    for center, size, strength in (((22, 34), 16, 120), ((-27, 36), 14, 110), ((-8, 78), 14, 60), ((18, 80), 10, 60)):
+        cv2.circle(palm[REDNESS], _texel(np.array(center)).tolist(), int(size * 16 / 0.4), strength, -1, cv2.LINE_AA, 4)
 
 
 def _smooth_curve(points: Floats) -> Floats:
@@ -96,7 +96,7 @@ def _smooth_curve(points: Floats) -> Floats:
 
 
 def _paint_digit(back: Bytes, palm: Bytes, joints: Floats, digit: int) -> None:
-    """Creases over the joints, knuckle wrinkles, the nail, and the colour of pad and knuckles."""
+    """Creases over the joints, knuckle wrinkles, the nail, and the color of pad and knuckles."""
     first, middle, last, tip = joints * 1000
     axis = (tip - last) / np.linalg.norm(tip - last)
     aside = np.array([axis[1], -axis[0]])
@@ -123,10 +123,10 @@ def _paint_digit(back: Bytes, palm: Bytes, joints: Floats, digit: int) -> None:
     _line(back[CREASE], np.vstack([outline, outline[:1]]), 150, 2)
 
 
-def _across(centre: Floats, axis: Floats, aside: Floats, half: float, bow: float) -> Floats:
+def _across(center: Floats, axis: Floats, aside: Floats, half: float, bow: float) -> Floats:
     """A short arc across a finger."""
     t = np.linspace(-1, 1, 7)[:, None]
-    return centre + half * t * aside + bow * (1 - t**2) * axis
+    return center + half * t * aside + bow * (1 - t**2) * axis
 
 
 def _nail_outline(end: Floats, axis: Floats, aside: Floats, length: float, width: float) -> Floats:

@@ -12,10 +12,10 @@ from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND, Split
 from peclr.data.sources.selection import SelectedHands, split_hands
 from peclr.metrics.probe import EncodedHands, ridge_probe
-from peclr.models.encoders import normalise_images
+from peclr.models.encoders import normalize_images
 from peclr.tracking.epochs import EpochCallback
-from peclr.tracking.pictures import pairs_of
-from peclr.tracking.probe_hands import COLOUR, MOVES, ProbeHands, read_probe_hands
+from peclr.tracking.images import pairs_of
+from peclr.tracking.probe_hands import COLOR, MOVES, ProbeHands, read_probe_hands
 from peclr.tracking.probe_scores import agreement, pose_distances, retrieval
 from peclr.training import PretrainModule
 
@@ -24,21 +24,21 @@ _FEWEST = 8  # two to fit, two to choose the strength by, four to score
 
 
 class OnlineProbe(EpochCallback):
-    """Scores the encoder during pre-training on a few labelled hands; nothing is learnt from their labels.
+    """Scores the encoder during pre-training on a few labeled hands; nothing is learned from their labels.
 
     - `probe/error_2d_px`, `probe/epe_mm` (relative to the wrist), `probe/pa_epe_mm`: a ridge regression from frozen
       features, fitted to one half of the hands, its strength chosen on a quarter, scored on the last quarter.
-    - `probe/retrieval_pa_mm`: how far the pose of the nearest neighbour in feature space is, among the scored hands;
+    - `probe/retrieval_pa_mm`: how far the pose of the nearest neighbor in feature space is, among the scored hands;
       `probe/retrieval_best_pa_mm` and `…_random_pa_mm` are what it could be at best, and by chance.
     - `probe/invariance_CHANGE`, `probe/equivariance_MOVE`: how much nearer a projection is to that of the same hand,
       changed, than to others', see `agreement`; as it is, and after the objective's inversion (PeCLR's published one
-      if it has none). MOVE is rotation, translation or scale; CHANGE one of them, or colour.
+      if it has none). MOVE is rotation, translation or scale; CHANGE one of them, or color.
     - `probe/seconds`: what all of this took.
 
     Views are as large as the run's, and not augmented.
 
     Args:
-        root: folder of labelled hands in FreiHAND's layout; null takes the validation hands of the run's first source,
+        root: folder of labeled hands in FreiHAND's layout; null takes the validation hands of the run's first source,
             which the run does not train on.
         split: of `root`.
         every_n_epochs: how often.
@@ -110,14 +110,14 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
         for start, end in pairwise(ends)
     )
     scores = ridge_probe(fit, choose, score)
-    neighbours = retrieval(score.features, distances)
+    neighbors = retrieval(score.features, distances)
     metrics = {
         "error_2d_px": scores.error_2d_px,
         "epe_mm": scores.root_relative_epe_mm,
         "pa_epe_mm": scores.pa_epe_mm,
-        "retrieval_pa_mm": neighbours.found,
-        "retrieval_best_pa_mm": neighbours.best,
-        "retrieval_random_pa_mm": neighbours.random,
+        "retrieval_pa_mm": neighbors.found,
+        "retrieval_best_pa_mm": neighbors.best,
+        "retrieval_random_pa_mm": neighbors.random,
         **_follow(module, features, hands),
     }
     return {f"probe/{name}": value for name, value in metrics.items()}
@@ -125,7 +125,7 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
 
 def _follow(module: PretrainModule, features: Tensor, hands: ProbeHands) -> dict[str, float]:
     """Invariance and equivariance of the projections under known changes."""
-    plain = _project(module, features[: len(hands.changed[COLOUR])])
+    plain = _project(module, features[: len(hands.changed[COLOR])])
     still = torch.eye(3).expand(len(plain), 3, 3)
     found = {}
     for name, pictures in hands.changed.items():
@@ -142,7 +142,7 @@ def _encode(module: PretrainModule, views: Tensor) -> Tensor:
     """Features (N, F), float32, on the CPU, of views (N, 3, S, S), uint8."""
     batches = []
     for part in torch.split(views, _BATCH):
-        images = normalise_images(part.to(module.device)).contiguous(memory_format=torch.channels_last)
+        images = normalize_images(part.to(module.device)).contiguous(memory_format=torch.channels_last)
         batches.append(module.encoder(images))
     return torch.cat(batches).float().cpu()
 

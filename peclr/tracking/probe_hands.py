@@ -10,7 +10,7 @@ from torch import Tensor
 
 from peclr.data.samples import HandSample, HandSource
 from peclr.data.views.geometric import Border, ViewGeometry, view_from_image, warp
-from peclr.data.views.photometric import Photometric, Recolour
+from peclr.data.views.photometric import Photometric, Recolor
 from peclr.geometry.joints import WRIST
 
 # Near the ends of the published ranges: rotation ±45°, translation 15 of about 180 px, scale 0.72 to 1.2.
@@ -25,7 +25,7 @@ MOVES: Final[dict[str, tuple[ViewGeometry, ViewGeometry]]] = {
     ),
     "scale": (ViewGeometry(scale=_SCALES[0]), ViewGeometry(scale=_SCALES[1])),
 }
-COLOUR: Final = "colour"
+COLOR: Final = "color"
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class ProbeHands:
         views: (N, 3, S, S), uint8, RGB.
         joints_2d: (N, 21, 2), pixels of the view.
         joints_3d: (N, 21, 3), metres, relative to the wrist.
-        changed: per change, (M, 3, S, S), uint8, M ≤ N: the same hands, moved by one of MOVES, or recoloured.
-        view_from_crop: per move, (M, 3, 3), normalised.
+        changed: per change, (M, 3, S, S), uint8, M ≤ N: the same hands, moved by one of MOVES, or recolored.
+        view_from_crop: per move, (M, 3, 3), normalized.
     """
 
     views: Tensor
@@ -51,7 +51,7 @@ def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: i
     """Read hands, one picture of each, of all versions in turn.
 
     Args:
-        source: of labelled hands, in any order: its first ones are taken.
+        source: of labeled hands, in any order: its first ones are taken.
         num_hands: how many, at most.
         num_moved: how many of them are seen changed, too, at most.
         size: side of a view, px.
@@ -71,8 +71,8 @@ def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: i
         # translations are fractions of the crop box: its side does not matter
         geometry = [ways[number % 2].view_from_crop(1.0) for number in range(len(moved))]
         matrices[name] = torch.tensor(np.stack(geometry), dtype=torch.float32)
-    recolour, stream = Recolour(Photometric()), np.random.default_rng(0)
-    changed[COLOUR] = _stack([recolour(picture, stream) for picture, _ in plain[: len(moved)]])
+    recolor, stream = Recolor(Photometric()), np.random.default_rng(0)
+    changed[COLOR] = _stack([recolor(picture, stream) for picture, _ in plain[: len(moved)]])
     joints_3d = torch.tensor(np.array([sample["joints_3d"] for sample in samples]))
     return ProbeHands(
         _stack([picture for picture, _ in plain]),

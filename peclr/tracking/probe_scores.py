@@ -32,16 +32,16 @@ def pose_distances(joints_3d: Tensor) -> Tensor:
 
 
 def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
-    """Look for each hand's nearest neighbour by the cosine of centred features.
+    """Look for each hand's nearest neighbor by the cosine of centerd features.
 
-    Centred, as the features of all hands share most of their direction.
+    Centerd, as the features of all hands share most of their direction.
 
     Args:
         features: (N, F).
         distances: (N, N), from `pose_distances`.
     """
-    centred = normalize(features.double() - features.double().mean(dim=0), dim=-1)
-    nearest = (centred @ centred.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
+    centerd = normalize(features.double() - features.double().mean(dim=0), dim=-1)
+    nearest = (centerd @ centerd.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
     others = distances[distances.isfinite()]
     found = distances[torch.arange(len(distances)), nearest]
     return Retrieval(float(found.mean()), float(distances.amin(dim=1).mean()), float(others.mean()))

@@ -94,7 +94,7 @@ class FiniteLoss(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look every `log_every_n_steps` optimiser steps; with 0, which logs nothing in between, at epochs' ends."""
+        """Look every `log_every_n_steps` optimizer steps; with 0, which logs nothing in between, at epochs' ends."""
         every = trainer.log_every_n_steps * trainer.accumulate_grad_batches  # type: ignore[attr-defined]  # set at run time
         if every and (batch_idx + 1) % every == 0:
             self._check(trainer)

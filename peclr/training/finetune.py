@@ -1,4 +1,4 @@
-"""Fine-tuning on labelled hands: 2.5-D pose with a refined root depth (PeCLR §4.4–4.6; code never published)."""
+"""Fine-tuning on labeled hands: 2.5-D pose with a refined root depth (PeCLR §4.4–4.6; code never published)."""
 
 import math
 from pathlib import Path
@@ -13,13 +13,13 @@ from torchmetrics import MetricCollection
 
 from peclr.checkpoints.loading import load_encoder_weights
 from peclr.collectives import mean_over_processes
-from peclr.data.samples import LabelledBatch
+from peclr.data.samples import LabeledBatch
 from peclr.losses.pose import PoseLoss, PoseLossTerms
 from peclr.metrics.pose import mean_loss, pose_metrics
-from peclr.models.encoders import ResNetEncoder, normalise_images
+from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
 from peclr.runs.about import KEY, About, config_of
-from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
+from peclr.training.devices import synchronize_batchnorm, wants_sync_batchnorm
 from peclr.training.optim import split_weight_decay
 from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
 
@@ -40,10 +40,10 @@ class FinetuneModule(pl.LightningModule):
             as long as later ones. A frozen encoder waits to the end.
         view_size: side of the views, pixels: where an untrained network expects the hand.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
-        optimizer: any torch optimiser, called with parameter groups.
-        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step.
+        optimizer: any torch optimizer, called with parameter groups.
+        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimizer step.
         weight_decay: on weights; biases and BatchNorm are exempt.
-        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimiser step.
+        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimizer step.
         sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all.
     """
 
@@ -95,9 +95,9 @@ class FinetuneModule(pl.LightningModule):
             raise ValueError(f"data.batch_size is {batch_size}: BatchNorm needs at least 2 images")
 
     def configure_model(self) -> None:
-        """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""
+        """On several GPUs, let BatchNorm layers see all of them; called before the optimizer is made."""
         if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
-            synchronise_batchnorm(self.pose_net)
+            synchronize_batchnorm(self.pose_net)
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
         """Predict hands.
@@ -106,11 +106,11 @@ class FinetuneModule(pl.LightningModule):
             images: (B, 3, S, S), uint8 RGB.
             K: (B, 3, 3), camera of these views, pixels.
         """
-        normalised = normalise_images(images).contiguous(memory_format=torch.channels_last)
-        output: PoseOutput = self.pose_net(normalised, K)
+        normalized = normalize_images(images).contiguous(memory_format=torch.channels_last)
+        output: PoseOutput = self.pose_net(normalized, K)
         return output
 
-    def _shared_step(self, batch: LabelledBatch, split: str) -> tuple[Tensor, PoseOutput]:
+    def _shared_step(self, batch: LabeledBatch, split: str) -> tuple[Tensor, PoseOutput]:
         output = self(batch["image"], batch["K"])
         target = targets_from_joints(batch["joints_3d"], batch["K"])
         raw = output["raw"]
@@ -137,7 +137,7 @@ class FinetuneModule(pl.LightningModule):
             mean.update(value, size)
             self.log(f"{split}/{name}", mean, prog_bar=name == "loss", batch_size=size)
 
-    def _score(self, batch: LabelledBatch, split: str) -> None:
+    def _score(self, batch: LabeledBatch, split: str) -> None:
         _, output = self._shared_step(batch, split)
         scores = self.val_scores if split == "val" else self.test_scores
         scores.update(
@@ -149,15 +149,15 @@ class FinetuneModule(pl.LightningModule):
         )
         self.log_dict(scores, batch_size=len(batch["image"]))
 
-    def training_step(self, batch: LabelledBatch) -> Tensor:
-        """One step on labelled hands."""
+    def training_step(self, batch: LabeledBatch) -> Tensor:
+        """One step on labeled hands."""
         return self._shared_step(batch, "train")[0]
 
-    def validation_step(self, batch: LabelledBatch) -> None:
+    def validation_step(self, batch: LabeledBatch) -> None:
         """Score held-out hands of the training split."""
         self._score(batch, "val")
 
-    def test_step(self, batch: LabelledBatch) -> None:
+    def test_step(self, batch: LabeledBatch) -> None:
         """Score the evaluation split."""
         self._score(batch, "test")
 
@@ -168,7 +168,7 @@ class FinetuneModule(pl.LightningModule):
         checkpoint[KEY] = about.as_dict()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimiser, scaled to its batch, and its schedule."""
+        """The optimizer, scaled to its batch, and its schedule."""
         head = self.pose_net.head_parameters()
         of_head = set(map(id, head))
         encoder = [parameter for parameter in self.pose_net.parameters() if id(parameter) not in of_head]

@@ -27,7 +27,7 @@ def project_in_micro_batches(
 ) -> tuple[Tensor, ...]:
     """Project views with the activations of one micro-batch in memory and the gradient of the whole batch.
 
-    Each micro-batch is projected twice. BatchNorm in training normalises each with its own statistics, as on so
+    Each micro-batch is projected twice. BatchNorm in training normalizes each with its own statistics, as on so
     many devices, and its running statistics follow the first pass alone; the second sees the random numbers of
     the first. With BatchNorm in evaluation, projections and gradients are those of the whole batch.
 
@@ -58,7 +58,7 @@ def project_in_micro_batches(
 
 @contextmanager
 def frozen_running_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of BatchNorm layers in training; batches are normalised as before."""
+    """Keep the running statistics of BatchNorm layers in training; batches are normalized as before."""
     with ExitStack() as stack:
         for layer in module.modules():
             if isinstance(layer, BatchNorm) and layer.training and layer.num_batches_tracked is not None:

@@ -1,4 +1,4 @@
-"""Optimisation as published for PeCLR: LARS around any optimiser, warm-up and cosine, which weights decay."""
+"""Optimization as published for PeCLR: LARS around any optimizer, warm-up and cosine, which weights decay."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -11,19 +11,19 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class LARS(Optimizer):
-    """Scales each tensor's gradient by its trust ratio, then lets another optimiser step.
+    """Scales each tensor's gradient by its trust ratio, then lets another optimizer step.
 
     You et al., "Large Batch Training of Convolutional Networks", 2017 (arXiv 1708.03888), eq. 6, in the form
     PeCLR was published with: around Adam, the ratio divided by the learning rate and capped at 1 (`clip`),
     weight decay folded into the gradient before scaling. Tensors that are zero or have no gradient stay out.
 
-    Parameter groups and state are the wrapped optimiser's own: schedulers, checkpoints and gradient scalers
-    see one optimiser.
+    Parameter groups and state are the wrapped optimizer's own: schedulers, checkpoints and gradient scalers
+    see one optimizer.
 
     Args:
         optimizer: takes the step, with its own learning rate; its weight decay is applied here instead.
         trust_coefficient: η of eq. 6.
-        clip: cap ratio / lr at 1, so that no step is longer than the wrapped optimiser's own.
+        clip: cap ratio / lr at 1, so that no step is longer than the wrapped optimizer's own.
         eps: keeps the ratio finite.
     """
 
@@ -66,7 +66,7 @@ class LARS(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the wrapped optimiser's state; the two have the same format."""
+        """Load the wrapped optimizer's state; the two have the same format."""
         self.optimizer.load_state_dict(state_dict)
         self._share()
 
@@ -114,9 +114,9 @@ def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> floa
     moves already: its factor is 1 / warmup_steps, the last one's is 1.
 
     Args:
-        step: optimiser steps taken so far.
-        warmup_steps: optimiser steps of warm-up, at most `total_steps`.
-        total_steps: optimiser steps of the run.
+        step: optimizer steps taken so far.
+        warmup_steps: optimizer steps of warm-up, at most `total_steps`.
+        total_steps: optimizer steps of the run.
     """
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"expected 0 ≤ warmup_steps ≤ total_steps, got {warmup_steps} and {total_steps}")
@@ -131,7 +131,7 @@ def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> floa
 def warmup_cosine(
     optimizer: Optimizer, warmup_steps: int, total_steps: int, waiting_steps: Sequence[int] = ()
 ) -> LambdaLR:
-    """`linear_warmup_cosine` as a scheduler, to be stepped after every optimiser step.
+    """`linear_warmup_cosine` as a scheduler, to be stepped after every optimizer step.
 
     Args:
         optimizer: with one parameter group or more.

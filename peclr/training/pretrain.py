@@ -18,7 +18,7 @@ from peclr.metrics.pose import mean_loss
 from peclr.models.encoders import Encoder
 from peclr.models.heads import ProjectionHead
 from peclr.runs.about import KEY, About, config_of
-from peclr.training.devices import synchronise_batchnorm, wants_sync_batchnorm
+from peclr.training.devices import synchronize_batchnorm, wants_sync_batchnorm
 from peclr.training.gradient_cache import project_in_micro_batches
 from peclr.training.optim import LARS, split_weight_decay
 from peclr.training.schedule import batches_of_step, optimizer_batch, warmup_cosine_schedule
@@ -31,14 +31,14 @@ class PretrainModule(pl.LightningModule):
     view's rotation and translation. Both get the same batch.
 
     Args:
-        encoder: the network to train; what is kept afterwards.
+        encoder: the network to train; what is kept afterward.
         objective: the loss of projections and of the geometry of their views.
-        optimizer: any torch optimiser, called with parameter groups.
-        lars: wrap the optimiser in LARS, as published.
-        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimiser step, as
+        optimizer: any torch optimizer, called with parameter groups.
+        lars: wrap the optimizer in LARS, as published.
+        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimizer step, as
             published (SimCLR, App. B.1); "none" takes it as it is.
         weight_decay: on weights; biases and BatchNorm are exempt.
-        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimiser step.
+        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimizer step.
         projection_hidden: width of the head's hidden layer.
         projection_features: numbers per projection; PeCLR reads them as half as many points in 2-D.
         micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch of
@@ -81,9 +81,9 @@ class PretrainModule(pl.LightningModule):
         self.val_loss = mean_loss()
 
     def configure_model(self) -> None:
-        """On several GPUs, let BatchNorm layers see all of them; called before the optimiser is made."""
+        """On several GPUs, let BatchNorm layers see all of them; called before the optimizer is made."""
         if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
-            synchronise_batchnorm(self)
+            synchronize_batchnorm(self)
 
     def forward(self, views: Tensor) -> Tensor:
         """Project views.
@@ -137,10 +137,10 @@ class PretrainModule(pl.LightningModule):
         self._shared_step(batch, "val")
 
     def on_train_batch_start(self, batch: PairedViewBatch, batch_idx: int) -> None:
-        """Log what an anchor is told from and what the optimiser steps on, so that nobody confuses them.
+        """Log what an anchor is told from and what the optimizer steps on, so that nobody confuses them.
 
         `effective_negatives` are the views of other pairs in the contrast, `false_negatives` those of them that show
-        the anchor's own hand, on average over anchors; `optimizer_batch` are the pairs of an optimiser step. All are
+        the anchor's own hand, on average over anchors; `optimizer_batch` are the pairs of an optimizer step. All are
         of all processes, and made on the device: nothing waits for it.
         """
         counts, device = pairs_per_process(len(batch["views"])), batch["views"].device
@@ -160,7 +160,7 @@ class PretrainModule(pl.LightningModule):
         checkpoint[KEY] = about.as_dict()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimiser, scaled to its batch, and its schedule."""
+        """The optimizer, scaled to its batch, and its schedule."""
         groups: Iterable[dict[str, object]] = split_weight_decay(self.parameters(), self.weight_decay)
         optimizer = self.optimizer_factory(groups)
         if self.lr_scaling == "sqrt":

@@ -1,4 +1,4 @@
-"""What the optimiser sees of a run: images per step, steps in all, and the learning rate's course."""
+"""What the optimizer sees of a run: images per step, steps in all, and the learning rate's course."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from peclr.training.optim import warmup_cosine
 
 
 def optimizer_batch(trainer: pl.Trainer) -> int:
-    """Images that enter one optimiser step of all processes: batch × accumulation, or what an epoch has.
+    """Images that enter one optimizer step of all processes: batch × accumulation, or what an epoch has.
 
     Raises:
         ValueError: the trainer has no data module that tells its batch size.
@@ -29,7 +29,7 @@ def optimizer_batch(trainer: pl.Trainer) -> int:
 
 
 def batches_of_step(trainer: pl.Trainer, per_epoch: int, batch_idx: int = 0) -> int:
-    """How many batches enter the optimiser step that one belongs to: an epoch's last step takes what is left.
+    """How many batches enter the optimizer step that one belongs to: an epoch's last step takes what is left.
 
     Args:
         trainer: accumulates.
@@ -61,7 +61,7 @@ def _epoch(trainer: pl.Trainer) -> tuple[int, int]:
 def warmup_cosine_schedule(
     trainer: pl.Trainer, optimizer: Optimizer, warmup_epochs: float, waiting: Sequence[float] = ()
 ) -> OptimizerLRSchedulerConfig:
-    """Linear warm-up, then a cosine to 0 at the last optimiser step (SimCLR, App. B.1).
+    """Linear warm-up, then a cosine to 0 at the last optimizer step (SimCLR, App. B.1).
 
     Args:
         trainer: tells how long the run is.

@@ -1,7 +1,7 @@
 """`torch.compile` as a callback, for any run whose module has a ResNet encoder.
 
 The rest of what makes a step fast needs no code here: the modules keep convolutions channels_last, loaders pin uint8
-batches, which Lightning copies without waiting, `trainer.benchmark: true` lets cuDNN choose, and an optimiser takes
+batches, which Lightning copies without waiting, `trainer.benchmark: true` lets cuDNN choose, and an optimizer takes
 `fused: true` in its `init_args`.
 """
 

@@ -1,4 +1,4 @@
-"""How long `peclr mine` takes to find 100,000 poses' neighbours, from 2-D joints on, and how many it misses."""
+"""How long `peclr mine` takes to find 100,000 poses' neighbors, from 2-D joints on, and how many it misses."""
 
 import time
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.mining.neighbours import nearest, normalise_joints, principal_components
+from peclr.mining.neighbors import nearest, normalize_joints, principal_components
 from peclr.synthetic.anatomy import sample_subject
 from peclr.synthetic.poses import sample_pose
 
 POSES = 100_000
-COMPONENTS, NEIGHBOURS = 14, 8  # the command's
+COMPONENTS, NEIGHBORS = 14, 8  # the command's
 _SKELETONS = 500  # that poses are mixed of: drawing each from anatomy would take minutes
 _CHECKED = 1000  # poses whose nearest is known by brute force
 _BLOCK = 50  # of them at a time: 40 MB of distances
@@ -53,11 +53,11 @@ def run(count: int = POSES) -> list[dict[str, Any]]:
     """
     seen = joints(count)
     start = time.perf_counter()
-    descriptors, _ = principal_components(normalise_joints(seen), COMPONENTS)
-    neighbours, _ = nearest(descriptors, NEIGHBOURS)
+    descriptors, _ = principal_components(normalize_joints(seen), COMPONENTS)
+    neighbors, _ = nearest(descriptors, NEIGHBORS)
     seconds = time.perf_counter() - start
     queries = np.random.default_rng(1).choice(count, min(_CHECKED, count), replace=False)
-    recall = float((neighbours[queries, 0] == nearest_by_brute_force(descriptors, queries)).mean())
+    recall = float((neighbors[queries, 0] == nearest_by_brute_force(descriptors, queries)).mean())
     return [
         {"name": "mine_100k_s", "value": round(seconds, 2), "unit": f"s, {count:,} poses", "target": "≤ 60"},
         {"name": "mine_recall_at_1", "value": round(recall, 4), "unit": "of brute force", "target": "≥ 0.99"},

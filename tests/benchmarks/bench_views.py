@@ -28,7 +28,7 @@ from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.prepare.packing import pack_freihand
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_picture
 from peclr.data.views.backgrounds import ReplaceBackground
 from peclr.data.views.geometric import GeometryRange, pixels_to_keep
@@ -118,14 +118,14 @@ def write_masks(root: Path) -> None:
 
 
 def augmented(
-    source: FreiHAND | Photos, seed: int = 0, background: ReplaceBackground | None = None
+    source: FreiHAND | ImageFiles, seed: int = 0, background: ReplaceBackground | None = None
 ) -> PairedViewDataset:
     """The default augmentation, perhaps with other backgrounds."""
     return PairedViewDataset([source], "same_image", 128, GeometryRange(), Photometric(), seed, background=background)
 
 
 def view_pair_over_imread(root: Path, rounds: int = 1500, background: ReplaceBackground | None = None) -> float:
-    """A pair of 128 px views with colour jitter over cv2.imread of its file.
+    """A pair of 128 px views with color jitter over cv2.imread of its file.
 
     With backgrounds, in one epoch, once masks have been traced and its backgrounds made.
     """
@@ -186,7 +186,7 @@ def large_photo_over_reduced_decode(folder: Path, rounds: int = 40) -> float:
     folder.mkdir()
     picture = natural_picture(*PHOTO_SIZE, np.random.default_rng(0), 1.5)
     cv2.imwrite(str(folder / "photo.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    dataset = augmented(Photos(folder))
+    dataset = augmented(ImageFiles(folder))
     file = folder / "photo.jpg"
     # the scale that this pair needs depends on what was drawn for it
     keeps = []

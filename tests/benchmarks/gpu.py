@@ -4,7 +4,7 @@
 
 Not one of `make bench`: it needs a CUDA device. Without one it runs all the same, to be tested, and says so. Both
 styles train a ResNet with PeCLR's loss and Adam on views that are in (pinned) host memory. Ours copies uint8,
-normalises on the device, and runs channels_last, compiled, in bf16; the published style copies normalised floats,
+normalizes on the device, and runs channels_last, compiled, in bf16; the published style copies normalized floats,
 and runs NCHW, eager, in fp16 with a scaled loss. Styles take turns and medians count.
 """
 
@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
-from peclr.models.encoders import ResNetEncoder, ResNetName, normalise_images
+from peclr.models.encoders import ResNetEncoder, ResNetName, normalize_images
 from peclr.models.heads import ProjectionHead
 from peclr.training.precision import precision_that_pays
 from tests.benchmarks.bench_views import HANDS, augmented, freihand_files, medians, write_freihand
@@ -55,7 +55,7 @@ def half(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 
 def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device, compiled: bool) -> Step:
-    """A step as `peclr fit` takes it with CompileEncoder, bf16-mixed and a fused optimiser."""
+    """A step as `peclr fit` takes it with CompileEncoder, bf16-mixed and a fused optimizer."""
     model, objective, views = networks(name, width, device, True), PeCLR(), views_on_host(pairs, size, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=device.type == "cuda")
     matrices = torch.eye(3, device=device).expand(pairs, 2, 3, 3)
@@ -63,7 +63,7 @@ def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torc
         model[0].compile()
 
     def step() -> None:
-        images = normalise_images(views.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+        images = normalize_images(views.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
         with half(device, torch.bfloat16):
             loss = objective(model(images).view(pairs, 2, -1), matrices)
         loss.backward()
@@ -76,7 +76,7 @@ def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torc
 def published_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device) -> Step:
     """A step in the published style. fp16 is CUDA's; elsewhere, what pays stands in for it."""
     model, objective = networks(name, width, device, False), PeCLR()
-    floats = normalise_images(views_on_host(pairs, size, torch.device("cpu")))
+    floats = normalize_images(views_on_host(pairs, size, torch.device("cpu")))
     views = floats.pin_memory() if device.type == "cuda" else floats
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, foreach=False)
     scaler = torch.amp.grad_scaler.GradScaler(device.type, enabled=device.type == "cuda")

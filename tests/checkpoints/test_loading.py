@@ -1,4 +1,4 @@
-"""Checkpoints: every layout is recognised, everything is accounted for, and what does not fit is refused."""
+"""Checkpoints: every layout is recognized, everything is accounted for, and what does not fit is refused."""
 
 import os
 import pathlib
@@ -167,7 +167,7 @@ def test_tensors_too_many_or_too_few_are_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [own_pretraining, training_checkpoint, own_fine_tuning, fine_tuned])
-def test_unknown_neighbours_are_not_ignored(make: Callable[[ResNetEncoder], State], tmp_path: Path) -> None:
+def test_unknown_neighbors_are_not_ignored(make: Callable[[ResNetEncoder], State], tmp_path: Path) -> None:
     torch.save(make(tiny_encoder()) | {"teacher.conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"unexpected teacher\.conv1\.weight; missing nothing"):
         load_encoder(tmp_path / "weights.pth")

@@ -139,7 +139,7 @@ HANDS = [(10, 0, (30, 40)), (10, 1, (90, 40)), (11, 0, (160, 80)), (12, 1, (60, 
 def films(tmp_path: Path, dots: DrawDots) -> Films:
     """Five annotated hands, two of them left and usable, one without its frame."""
     rng = np.random.default_rng(1)
-    vertices = np.stack([rng.uniform(-15, 15, (778, 3)) + np.array([*centre, 0]) for _, _, centre in HANDS])
+    vertices = np.stack([rng.uniform(-15, 15, (778, 3)) + np.array([*center, 0]) for _, _, center in HANDS])
     annotations = [
         {"vertices": points.tolist(), "is_left": side, "image_id": frame, "id": 100 + number}
         for number, ((frame, side, _), points) in enumerate(zip(HANDS, vertices, strict=True))

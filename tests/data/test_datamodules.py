@@ -9,8 +9,8 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentParser
 
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
-from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.views.geometric import GeometryRange
@@ -26,19 +26,19 @@ def paired(root: Path, **options: Any) -> PairedViewDataModule:
     return PairedViewDataModule([FreiHAND(root)], **settings)
 
 
-def labelled(root: Path, stage: str = "fit", **options: Any) -> LabelledHandDataModule:
-    module = LabelledHandDataModule(root, **{"view_size": 32, "batch_size": 4, "val_fraction": 0.34, **options})
+def labeled(root: Path, stage: str = "fit", **options: Any) -> LabeledHandDataModule:
+    module = LabeledHandDataModule(root, **{"view_size": 32, "batch_size": 4, "val_fraction": 0.34, **options})
     module.setup(stage)
     return module
 
 
-def ids(dataset: PairedViewDataset | LabelledHandDataset | None) -> set[str]:
+def ids(dataset: PairedViewDataset | LabeledHandDataset | None) -> set[str]:
     assert dataset is not None
-    source = dataset.source if isinstance(dataset, LabelledHandDataset) else dataset.sources[0]
+    source = dataset.source if isinstance(dataset, LabeledHandDataset) else dataset.sources[0]
     return {source[index]["id"] for index in range(len(source))}
 
 
-def hands_in(dataset: PairedViewDataset | LabelledHandDataset | None) -> set[int]:
+def hands_in(dataset: PairedViewDataset | LabeledHandDataset | None) -> set[int]:
     return {int(name.split("/")[1]) % 6 for name in ids(dataset)}
 
 
@@ -51,7 +51,7 @@ def test_validation_hands_are_held_out_with_all_versions(layout: Layout) -> None
 
 
 def test_both_modules_hold_out_the_same_hands(layout: Layout) -> None:
-    assert hands_in(paired(layout.root).val_set) == hands_in(labelled(layout.root).val_set)
+    assert hands_in(paired(layout.root).val_set) == hands_in(labeled(layout.root).val_set)
 
 
 def test_training_batches_are_full_and_shuffled(layout: Layout) -> None:
@@ -126,34 +126,34 @@ def test_held_out_fractions_that_leave_nothing_are_refused(layout: Layout, fract
     with pytest.raises(ValueError, match=f"val_fraction {fraction}"):
         paired(layout.root, val_fraction=fraction)
     with pytest.raises(ValueError, match=f"val_fraction {fraction}"):
-        labelled(layout.root, val_fraction=fraction)
+        labeled(layout.root, val_fraction=fraction)
 
 
 def test_fewer_labels_are_a_subset_and_validation_stays(layout: Layout) -> None:
-    modules = [labelled(layout.root, num_labels=count) for count in (1, 2, 4)]
+    modules = [labeled(layout.root, num_labels=count) for count in (1, 2, 4)]
     chosen = [hands_in(module.train_set) for module in modules]
     assert [len(hands) for hands in chosen] == [1, 2, 4]
     assert chosen[0] < chosen[1] < chosen[2]
     assert len({frozenset(hands_in(module.val_set)) for module in modules}) == 1
-    assert hands_in(labelled(layout.root, label_fraction=0.5).train_set) == chosen[1]
-    assert len(ids(modules[0].train_set)) == 3  # all versions of a labelled hand
+    assert hands_in(labeled(layout.root, label_fraction=0.5).train_set) == chosen[1]
+    assert len(ids(modules[0].train_set)) == 3  # all versions of a labeled hand
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.2, 1.01])
 def test_label_fractions_outside_their_range_are_refused(layout: Layout, fraction: float) -> None:
     with pytest.raises(ValueError, match=f"label_fraction {fraction}"):
-        LabelledHandDataModule(layout.root, label_fraction=fraction)
+        LabeledHandDataModule(layout.root, label_fraction=fraction)
 
 
 def test_label_counts_beyond_what_there_is_are_refused(layout: Layout) -> None:
     with pytest.raises(ValueError, match=r"num_labels 5 .* 4"):
-        labelled(layout.root, num_labels=5)
+        labeled(layout.root, num_labels=5)
     with pytest.raises(ValueError, match="not both"):
-        LabelledHandDataModule(layout.root, label_fraction=0.5, num_labels=3)
+        LabeledHandDataModule(layout.root, label_fraction=0.5, num_labels=3)
 
 
 def test_only_training_is_augmented(layout: Layout) -> None:
-    module = labelled(layout.root)
+    module = labeled(layout.root)
     assert module.val_set is not None
     assert module.val_set.geometry is None
     assert module.val_set.photometric is None
@@ -164,7 +164,7 @@ def test_only_training_is_augmented(layout: Layout) -> None:
 
 
 def test_test_and_prediction_use_the_evaluation_split(layout: Layout) -> None:
-    module = labelled(layout.root, "test")
+    module = labeled(layout.root, "test")
     (batch,) = module.test_dataloader()
     assert batch["index"].tolist() == [0, 1]
     assert ids(module.test_set) == {"evaluation/00000000", "evaluation/00000001"}
@@ -173,14 +173,14 @@ def test_test_and_prediction_use_the_evaluation_split(layout: Layout) -> None:
 def test_without_evaluation_labels_only_predictions_can_be_made(layout: Layout) -> None:
     (layout.root / "evaluation_xyz.json").unlink()
     with pytest.raises(ValueError, match=r"evaluation_xyz\.json is missing"):
-        labelled(layout.root, "test")
-    (batch,) = labelled(layout.root, "predict").predict_dataloader()
+        labeled(layout.root, "test")
+    (batch,) = labeled(layout.root, "predict").predict_dataloader()
     assert batch["joints_3d"].isnan().all()
 
 
 def test_missing_roots_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere"):
-        labelled(tmp_path / "nowhere")
+        labeled(tmp_path / "nowhere")
 
 
 def test_configs_name_classes_briefly_and_override_single_options(layout: Layout) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import HandSample, HandSource, PairedViewBatch, PairedViewItem
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry import affine, camera, pose25d
@@ -53,9 +53,9 @@ def test_matrices_tell_where_the_view_is_from(hands: FreiHAND) -> None:
         item = dataset[2, index]
         box = torch.from_numpy(hands[index]["crop_box"])
         composed = affine.compose(
-            affine.pixels_from_normalised(48, dtype=torch.float64),
+            affine.pixels_from_normalized(48, dtype=torch.float64),
             item["view_from_crop"].double(),
-            affine.normalised_from_box(box),
+            affine.normalized_from_box(box),
         )
         torch.testing.assert_close(item["view_from_image"].double(), composed, rtol=0, atol=1e-4)
 
@@ -87,7 +87,7 @@ def test_nothing_augmented_shows_the_crop_box(hands: FreiHAND) -> None:
 def test_views_are_planes_of_rgb(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
-    views = PairedViewDataset([Photos(tmp_path)], view_size=32)[0]["views"]
+    views = PairedViewDataset([ImageFiles(tmp_path)], view_size=32)[0]["views"]
     np.testing.assert_array_equal(views[0].permute(1, 2, 0), picture)
 
 
@@ -180,10 +180,10 @@ def test_joints_of_views_lie_on_their_pixels(hands: FreiHAND) -> None:
 
 def test_joints_that_nobody_knows_are_nan(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((32, 32, 3), np.uint8))
-    item = augmented(Photos(tmp_path), with_joints=True)[0]
+    item = augmented(ImageFiles(tmp_path), with_joints=True)[0]
     assert item["joints_2d"].shape == (2, 21, 2)
     assert item["joints_2d"].isnan().all()
-    assert "joints_2d" not in augmented(Photos(tmp_path))[0]
+    assert "joints_2d" not in augmented(ImageFiles(tmp_path))[0]
 
 
 def test_sources_are_concatenated(hands: FreiHAND) -> None:
@@ -221,8 +221,8 @@ def test_workers_make_the_same_batches(hands: FreiHAND, num_workers: int) -> Non
     assert not torch.equal(ours[0][0]["views"], ours[1][0]["views"])
 
 
-def test_labelled_items_agree_with_themselves(hands: FreiHAND) -> None:
-    dataset = LabelledHandDataset(hands, 112, GeometryRange(rotation=(-90, 90)))
+def test_labeled_items_agree_with_themselves(hands: FreiHAND) -> None:
+    dataset = LabeledHandDataset(hands, 112, GeometryRange(rotation=(-90, 90)))
     for key in ((0, 2), (3, 16)):
         item, sample = dataset[key], hands[key[1]]
         assert item["image"].shape == (3, 112, 112)
@@ -237,7 +237,7 @@ def test_labelled_items_agree_with_themselves(hands: FreiHAND) -> None:
 
 
 def test_labels_can_be_taken_back_to_metres(hands: FreiHAND) -> None:
-    item = LabelledHandDataset(hands, 64, GeometryRange())[1, 5]
+    item = LabeledHandDataset(hands, 64, GeometryRange())[1, 5]
     root_depth = item["joints_3d"][WRIST, 2] / item["scale_m"]
     joints_3d = pose25d.from_25d(item["joints_25d"], item["scale_m"], item["K"], WRIST, SCALE_BONE, root_depth)
     torch.testing.assert_close(joints_3d, item["joints_3d"], rtol=0, atol=1e-5)
@@ -246,17 +246,17 @@ def test_labels_can_be_taken_back_to_metres(hands: FreiHAND) -> None:
 
 def test_missing_labels_are_nan(hands: FreiHAND) -> None:
     (hands.root / "evaluation_xyz.json").unlink()
-    item = LabelledHandDataset(FreiHAND(hands.root, "evaluation"), 64)[0]
+    item = LabeledHandDataset(FreiHAND(hands.root, "evaluation"), 64)[0]
     assert item["joints_3d"].isnan().all()
     assert item["joints_25d"].isnan().all()
     assert item["scale_m"] > 0
     assert item["K"].isfinite().all()
 
 
-def test_labelled_views_need_a_camera(tmp_path: Path) -> None:
+def test_labeled_views_need_a_camera(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"photos, photo\.png.*camera"):
-        LabelledHandDataset(Photos(tmp_path))[0]
+        LabeledHandDataset(ImageFiles(tmp_path))[0]
 
 
 def test_views_of_large_photographs_are_those_of_the_whole_photograph(tmp_path: Path) -> None:
@@ -270,13 +270,13 @@ def test_views_of_large_photographs_are_those_of_the_whole_photograph(tmp_path: 
     # so far from the edges that no view reaches beyond them, where a mirror image depends on the last pixel
     boxes.write_text("file,left,top,right,bottom\nlarge.jpg,380,230,820,670\n")
 
-    class Whole(Photos):
+    class Whole(ImageFiles):
         def read(self, index: int, keep: float) -> HandSample:
             return super().read(index, math.inf)
 
     options: dict[str, Any] = {"photometric": None, "view_size": 48}
-    ours, expected = (augmented(source, **options) for source in (Photos(folder, boxes), Whole(folder, boxes)))
-    assert Photos(folder, boxes).read(0, 48.0)["image"].shape[0] < 903, "decoded at a reduced scale"
+    ours, expected = (augmented(source, **options) for source in (ImageFiles(folder, boxes), Whole(folder, boxes)))
+    assert ImageFiles(folder, boxes).read(0, 48.0)["image"].shape[0] < 903, "decoded at a reduced scale"
     for epoch in range(8):
         reduced, whole = ours[epoch, 0], expected[epoch, 0]
         torch.testing.assert_close(reduced["view_from_image"], whole["view_from_image"], rtol=0, atol=0)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 
 SIDE, EPOCHS = 96, 350  # px of the photograph; two views each
 HUE, SATURATION, BRIGHT, DARK = 120, 200, 200, 100  # as OpenCV counts: hue of 180
@@ -17,13 +17,13 @@ HUE, SATURATION, BRIGHT, DARK = 120, 200, 200, 100  # as OpenCV counts: hue of 1
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices (V, 3, 3), normalised view ← crop; HSV colours (V, 2, 3) of each view, bright and dark."""
+    """Matrices (V, 3, 3), normalized view ← crop; HSV colors (V, 2, 3) of each view, bright and dark."""
     folder: Path = tmp_path_factory.mktemp("photos")
-    colours = np.full((SIDE, SIDE, 3), (HUE, SATURATION, BRIGHT), np.uint8)
-    colours[SIDE // 2 :, :, 2] = DARK
-    cv2.imwrite(str(folder / "a.png"), cv2.cvtColor(colours, cv2.COLOR_HSV2BGR))
+    colors = np.full((SIDE, SIDE, 3), (HUE, SATURATION, BRIGHT), np.uint8)
+    colors[SIDE // 2 :, :, 2] = DARK
+    cv2.imwrite(str(folder / "a.png"), cv2.cvtColor(colors, cv2.COLOR_HSV2BGR))
     module = PairedViewDataModule(
-        Photos(folder),
+        ImageFiles(folder),
         view_size=16,
         batch_size=2,
         epoch_length=2,
@@ -34,7 +34,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float64]
     )
     items = [module.train_set[epoch, 0] for epoch in range(EPOCHS)]
     pixels = [cv2.cvtColor(np.moveaxis(v.numpy(), 0, -1), cv2.COLOR_RGB2HSV) for item in items for v in item["views"]]
-    # the colours mix along the edge, between the brightest and the darkest pixel
+    # the colors mix along the edge, between the brightest and the darkest pixel
     extremes = [p.reshape(-1, 3)[[p[..., 2].argmax(), p[..., 2].argmin()]] for p in pixels]
     matrices = np.concatenate([item["view_from_crop"].double().numpy() for item in items])
     return matrices, np.array(extremes, np.float64)
@@ -57,20 +57,20 @@ def test_geometry_is_as_published(views: tuple[NDArray[np.float64], NDArray[np.f
     assert agrees(1.25 * scale, 0.9, 1.5)
 
 
-def test_colours_are_as_published(views: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
+def test_colors_are_as_published(views: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:
     """Its code: hue × U(0.01, 1), saturation × U(0.01, 1), value × U(0.5, 1) + U(5, 20)."""
-    _, colours = views
-    hue, saturation, value = np.moveaxis(colours, -1, 0)  # each (V, 2)
+    _, colors = views
+    hue, saturation, value = np.moveaxis(colors, -1, 0)  # each (V, 2)
     factor = (value[:, 0] - value[:, 1]) / (BRIGHT - DARK)
     assert agrees(factor, 0.5, 1)
-    # bytes are rounded: what is left of 15 grey levels is right to about one
+    # bytes are rounded: what is left of 15 gray levels is right to about one
     offset = 2 * value[:, 1] - value[:, 0]
     assert abs(offset.mean() - 12.5) < 1
     assert abs(offset.std() - 15 / np.sqrt(12)) < 0.6
     assert offset.min() > 2
     assert offset.max() < 23
     assert agrees(saturation[:, 0] / SATURATION, 0.01, 1)
-    strong = saturation[:, 0] > 80  # the hue of what is nearly grey is not in its bytes
+    strong = saturation[:, 0] > 80  # the hue of what is nearly gray is not in its bytes
     assert strong.sum() > 300
     assert agrees(hue[strong, 0] / HUE, 0.01, 1)
     drawn = np.stack([hue[strong, 0], saturation[strong, 0], factor[strong]])

@@ -1,4 +1,4 @@
-"""Series stay apart, for colour-blind eyes as well."""
+"""Series stay apart, for color-blind eyes as well."""
 
 from itertools import combinations
 
@@ -19,9 +19,9 @@ SIGHT = {
 CLEAR_DIFFERENCE = 10.0
 
 
-def lab(colour: str, sight: str) -> NDArray[np.float64]:
-    """CIE L*a*b* of an sRGB colour "#RRGGBB" as it is seen."""
-    rgb = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+def lab(color: str, sight: str) -> NDArray[np.float64]:
+    """CIE L*a*b* of an sRGB color "#RRGGBB" as it is seen."""
+    rgb = np.array([int(color[place : place + 2], 16) for place in (1, 3, 5)]) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.asarray(SIGHT[sight]) @ linear, 0, 1)
     to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
@@ -30,21 +30,21 @@ def lab(colour: str, sight: str) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_the_first_seven_colours_can_be_told_apart(sight: str) -> None:
-    colours = {style.color for style in styles(["random", "SimCLR", "PeCLR", "a", "b", "c", "d"]).values()}
-    assert len(colours) == 7
-    closest = min(np.linalg.norm(lab(a, sight) - lab(b, sight)) for a, b in combinations(colours, 2))
+def test_the_first_seven_colors_can_be_told_apart(sight: str) -> None:
+    colors = {style.color for style in styles(["random", "SimCLR", "PeCLR", "a", "b", "c", "d"]).values()}
+    assert len(colors) == 7
+    closest = min(np.linalg.norm(lab(a, sight) - lab(b, sight)) for a, b in combinations(colors, 2))
     assert closest > CLEAR_DIFFERENCE
 
 
-def test_methods_keep_their_colours_in_longer_names() -> None:
+def test_methods_keep_their_colors_in_longer_names() -> None:
     alone, longer = styles(["other", "SimCLR", "PeCLR"]), styles(["runs/finetune-peclr-300", "simclr_b"])
     assert longer["runs/finetune-peclr-300"].color == alone["PeCLR"].color
     assert longer["simclr_b"].color == alone["SimCLR"].color
     assert alone["other"].color not in {alone["PeCLR"].color, alone["SimCLR"].color}
 
 
-def test_what_shares_a_colour_differs_in_dash_and_mark() -> None:
+def test_what_shares_a_color_differs_in_dash_and_mark() -> None:
     names = [f"run {index}" for index in range(12)] + ["peclr-1", "peclr-2", "peclr-3"]
     looks = styles(names)
     for a, b in combinations(names, 2):

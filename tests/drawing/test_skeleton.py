@@ -1,4 +1,4 @@
-"""Skeletons: joints where they belong, in the registry's colours, in 2-D and from two sides in 3-D."""
+"""Skeletons: joints where they belong, in the registry's colors, in 2-D and from two sides in 3-D."""
 
 import numpy as np
 import pytest
@@ -23,19 +23,19 @@ def grid_hand() -> NDArray[np.float64]:
     return points
 
 
-def colours_in(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
+def colors_in(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
 
 
 @pytest.mark.parametrize("enlarge", [1, 2, 3])
-def test_every_finger_has_its_colour_at_its_joints(enlarge: int) -> None:
+def test_every_finger_has_its_color_at_its_joints(enlarge: int) -> None:
     image = np.full((100, 100, 3), 255, np.uint8)
     drawn = draw_skeleton(image, grid_hand(), enlarge)
     assert drawn.shape == (100 * enlarge, 100 * enlarge, 3)
     for finger, tip in TIPS.items():
         x, y = np.rint((grid_hand()[tip] + 0.5) * enlarge - 0.5).astype(int)
         np.testing.assert_array_equal(drawn[y, x], FINGER_COLORS[finger])
-    assert set(FINGER_COLORS.values()) <= colours_in(drawn)
+    assert set(FINGER_COLORS.values()) <= colors_in(drawn)
 
 
 def test_bones_to_unknown_joints_are_left_out() -> None:
@@ -58,7 +58,7 @@ def test_a_small_hand_in_a_large_picture_gets_thin_bones() -> None:
 
 
 def test_seen_by_the_camera_a_hand_in_3d_is_as_in_2d() -> None:
-    """Colours' centres have the same order and the same side as the joints; the second view has depth for x."""
+    """Colors' centers have the same order and the same side as the joints; the second view has depth for x."""
     rng = np.random.default_rng(0)
     joints = np.zeros((NUM_JOINTS, 3))
     for number, finger in enumerate(FINGER_COLORS):
@@ -70,12 +70,12 @@ def test_seen_by_the_camera_a_hand_in_3d_is_as_in_2d() -> None:
     drawn = draw_skeleton_3d(joints, size=200)
     assert drawn.shape == (200, 400, 3)
     for half, sign in ((drawn[:, :200], 1), (drawn[:, 200:], -1)):
-        centres = []
-        for colour in FINGER_COLORS.values():
-            rows, columns = (half == colour).all(axis=-1).nonzero()
+        centers = []
+        for color in FINGER_COLORS.values():
+            rows, columns = (half == color).all(axis=-1).nonzero()
             assert len(rows) > 20
-            centres.append((columns[rows < rows.min() + 15]).mean())  # at the tips: the top
-        assert (np.diff(centres) * sign > 0).all()
+            centers.append((columns[rows < rows.min() + 15]).mean())  # at the tips: the top
+        assert (np.diff(centers) * sign > 0).all()
 
 
 def test_the_nearer_bone_covers_the_farther_one() -> None:

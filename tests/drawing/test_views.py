@@ -7,7 +7,7 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import Key, PairedViewDataset
 from peclr.data.samples import PairedViewItem
 from peclr.data.sources.freihand import FreiHAND
@@ -52,7 +52,7 @@ def pairs(root: Path) -> PairedViewDataModule:
     )
 
 
-def colourfulness(sheet: Image) -> float:
+def colorfulness(sheet: Image) -> float:
     """Mean difference of red and cyan where both views show something."""
     anaglyph = np.concatenate([tile(sheet, row, 5) for row in range(4)]).astype(int)
     both = (anaglyph[..., 0] > 8) & (anaglyph[..., 1] > 8)
@@ -61,7 +61,7 @@ def colourfulness(sheet: Image) -> float:
 
 def test_misaligned_geometry_is_visible_at_a_glance(embedded_hands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = pairs(embedded_hands)
-    aligned = colourfulness(draw_views(module, 4))
+    aligned = colorfulness(draw_views(module, 4))
     honest = PairedViewDataset.__getitem__
 
     def transposed(self: PairedViewDataset, key: Key) -> PairedViewItem:
@@ -71,7 +71,7 @@ def test_misaligned_geometry_is_visible_at_a_glance(embedded_hands: Path, monkey
         return item
 
     monkeypatch.setattr(PairedViewDataset, "__getitem__", transposed)
-    assert colourfulness(draw_views(module, 4)) > 2 * aligned
+    assert colorfulness(draw_views(module, 4)) > 2 * aligned
 
 
 def test_both_views_come_back_to_the_same_crop(embedded_hands: Path) -> None:
@@ -83,8 +83,8 @@ def test_both_views_come_back_to_the_same_crop(embedded_hands: Path) -> None:
         assert np.median(difference) < 12
 
 
-def test_labelled_hands_are_drawn_with_the_labels_of_the_batch(embedded_hands: Path) -> None:
-    module = LabelledHandDataModule(embedded_hands, 64, photometric=None, batch_size=4)
+def test_labeled_hands_are_drawn_with_the_labels_of_the_batch(embedded_hands: Path) -> None:
+    module = LabeledHandDataModule(embedded_hands, 64, photometric=None, batch_size=4)
     sheet = draw_views(module, 3)
     assert sheet.shape == (TOP + 3 * STEP, 4 * STEP - 6, 3)
     for row in range(3):

@@ -38,9 +38,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def unlabelled(embedded_hands: Path, tmp_path: Path) -> Path:
+def unlabeled(embedded_hands: Path, tmp_path: Path) -> Path:
     """As older downloads of FreiHAND: no evaluation_xyz.json."""
-    folder = tmp_path / "unlabelled"
+    folder = tmp_path / "unlabeled"
     folder.mkdir()
     shutil.copytree(embedded_hands / "evaluation", folder / "evaluation")
     for kind in ("K", "scale"):
@@ -98,24 +98,24 @@ def test_a_run_is_scored_with_everything_that_goes_with_it(
     assert again["scores"] == pytest.approx(content["scores"], abs=1e-5)
 
 
-def test_the_scale_of_the_files_makes_metres(run: Path, unlabelled: Path, tmp_path: Path) -> None:
-    evaluate(run, "--data", unlabelled, "--out", tmp_path / "before")
-    path = unlabelled / "evaluation_scale.json"
+def test_the_scale_of_the_files_makes_metres(run: Path, unlabeled: Path, tmp_path: Path) -> None:
+    evaluate(run, "--data", unlabeled, "--out", tmp_path / "before")
+    path = unlabeled / "evaluation_scale.json"
     path.write_text(json.dumps([2 * scale for scale in json.loads(path.read_text())]))
-    evaluate(run, "--data", unlabelled, "--out", tmp_path / "after")
+    evaluate(run, "--data", unlabeled, "--out", tmp_path / "after")
     np.testing.assert_allclose(predicted(tmp_path / "after"), 2 * predicted(tmp_path / "before"), rtol=1e-5)
 
 
 def test_without_labels_it_predicts_only_and_says_so(
-    run: Path, unlabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, unlabeled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evaluate(run, "--data", unlabelled, "--out", tmp_path / "out") == 0
+    assert evaluate(run, "--data", unlabeled, "--out", tmp_path / "out") == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"pred.json", "pred.zip"}
     assert "evaluation_xyz.json is not there: predicted only, not scored" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"crop around keypoints needs evaluation_xyz\.json"):
-        evaluate(run, "--data", unlabelled, "--out", tmp_path / "out2", "--crop", "keypoints")
+        evaluate(run, "--data", unlabeled, "--out", tmp_path / "out2", "--crop", "keypoints")
     with pytest.raises(FileNotFoundError, match=r"evaluation_xyz\.json: no such file"):
-        evaluate("--predictions", tmp_path / "out" / "pred.json", "--data", unlabelled)
+        evaluate("--predictions", tmp_path / "out" / "pred.json", "--data", unlabeled)
 
 
 def test_the_zero_predictor_scores_the_distance_of_the_hands(embedded_hands: Path, tmp_path: Path) -> None:

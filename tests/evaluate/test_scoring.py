@@ -12,7 +12,7 @@ from peclr.evaluate.predictions import Predictions
 from peclr.evaluate.scoring import score, table, write_scores
 
 
-def labelled_hands(count: int = 12) -> Any:
+def labeled_hands(count: int = 12) -> Any:
     return np.random.default_rng(0).normal([0, 0, 0.7], 0.04, (count, 21, 3))
 
 
@@ -22,14 +22,14 @@ def noisy(xyz: Any, metres: float = 0.01) -> Any:
 
 def best_rotation(a: Any, b: Any) -> Any:
     """A similarity without mirror, by scipy's solution of Wahba's problem: an independent route."""
-    a, centre = a - a.mean(0), b.mean(0)
-    turn = Rotation.align_vectors(b - centre, a)[0]
+    a, center = a - a.mean(0), b.mean(0)
+    turn = Rotation.align_vectors(b - center, a)[0]
     turned = turn.apply(a)
-    return turned * np.vdot(turned, b - centre) / np.vdot(turned, turned) + centre
+    return turned * np.vdot(turned, b - center) / np.vdot(turned, turned) + center
 
 
 def test_the_alignment_without_mirrors_is_the_best_rotation() -> None:
-    xyz = labelled_hands()
+    xyz = labeled_hands()
     pred = noisy(xyz)
     pred[::3] *= [-1, 1, 1]
     evaluation = score(Predictions(pred), xyz)
@@ -39,7 +39,7 @@ def test_the_alignment_without_mirrors_is_the_best_rotation() -> None:
 
 
 def test_mirrored_predictions_are_perfect_to_the_official_alignment_only() -> None:
-    xyz = labelled_hands()
+    xyz = labeled_hands()
     evaluation = score(Predictions(xyz * [-1, 1, 1]), xyz)
     assert evaluation.official["xyz_al_mean3d"] == pytest.approx(0, abs=1e-5)
     assert evaluation.further["xyz_al_proper_mean3d"] > 1
@@ -48,7 +48,7 @@ def test_mirrored_predictions_are_perfect_to_the_official_alignment_only() -> No
 
 
 def test_per_joint_errors_average_to_the_official_means() -> None:
-    xyz = labelled_hands()
+    xyz = labeled_hands()
     pred = noisy(xyz)
     pred[:, 8] += np.array([0.05, 0, 0])
     evaluation = score(Predictions(pred), xyz)
@@ -62,14 +62,14 @@ def test_per_joint_errors_average_to_the_official_means() -> None:
 
 
 def test_distance_to_the_camera_does_not_matter_relative_to_the_wrist() -> None:
-    xyz = labelled_hands()
+    xyz = labeled_hands()
     evaluation = score(Predictions(xyz + np.array([0, 0, 0.2])), xyz)
     assert evaluation.official["xyz_mean3d"] == pytest.approx(20)
     assert evaluation.further["xyz_rel_mean3d"] == pytest.approx(0, abs=1e-9)
 
 
 def test_meshes_are_scored_if_both_sides_have_them() -> None:
-    xyz, verts = labelled_hands(2), np.random.default_rng(2).normal(0, 0.04, (2, 778, 3))
+    xyz, verts = labeled_hands(2), np.random.default_rng(2).normal(0, 0.04, (2, 778, 3))
     with_mesh = score(Predictions(xyz, verts + 0.001), xyz, verts)
     assert with_mesh.official["mesh_mean3d"] == pytest.approx(100 * np.sqrt(3) * 0.001)
     assert list(with_mesh.pck) == ["xyz", "xyz_al", "mesh", "mesh_al"]
@@ -80,7 +80,7 @@ def test_meshes_are_scored_if_both_sides_have_them() -> None:
 
 
 def test_scores_are_written_as_the_official_ones(tmp_path: Path) -> None:
-    xyz = labelled_hands()
+    xyz = labeled_hands()
     evaluation = score(Predictions(noisy(xyz)), xyz)
     write_scores(tmp_path, evaluation, {"data": "hands"})
     lines = (tmp_path / "scores.txt").read_text().splitlines()

@@ -21,7 +21,7 @@ import yaml
 from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
 from experiments.rendered.jobs import Job, probe, stages_of, timed
-from experiments.rendered.neighbours import nearest, pose_distances
+from experiments.rendered.neighbors import nearest, pose_distances
 from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Bar, Task, remaining, steps_of
 from experiments.rendered.summary import draw, over_seeds, table

@@ -15,8 +15,8 @@ from peclr.geometry.affine import (
     exact_matmul,
     invert,
     is_singular,
-    normalised_from_box,
-    pixels_from_normalised,
+    normalized_from_box,
+    pixels_from_normalized,
     rotation,
     rotation_angle,
     scaling,
@@ -105,21 +105,21 @@ def test_small_is_not_singular() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(224, 224), (640, 480)])
-def test_normalised_coordinates_put_one_on_the_outer_edges(width: int, height: int) -> None:
+def test_normalized_coordinates_put_one_on_the_outer_edges(width: int, height: int) -> None:
     image = torch.tensor([-0.5, -0.5, width - 0.5, height - 0.5])
     edges = torch.tensor([[-0.5, -0.5], [width - 0.5, height - 0.5]])
-    corners = apply_affine(normalised_from_box(image), edges)
+    corners = apply_affine(normalized_from_box(image), edges)
     torch.testing.assert_close(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
 
 
 def test_a_whole_image_at_its_own_size_is_the_identity() -> None:
     box = torch.tensor([-0.5, -0.5, 127.5, 127.5])
-    torch.testing.assert_close(compose(pixels_from_normalised(128), normalised_from_box(box)), torch.eye(3))
+    torch.testing.assert_close(compose(pixels_from_normalized(128), normalized_from_box(box)), torch.eye(3))
 
 
 def test_halving_an_image_puts_pixel_centres_between_two() -> None:
     box = torch.tensor([-0.5, -0.5, 7.5, 7.5])
-    half_from_image = compose(pixels_from_normalised(4), normalised_from_box(box))
+    half_from_image = compose(pixels_from_normalized(4), normalized_from_box(box))
     between = torch.tensor([[0.5, 0.5], [2.5, 6.5]])
     torch.testing.assert_close(apply_affine(half_from_image, between), torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
 
@@ -127,9 +127,9 @@ def test_halving_an_image_puts_pixel_centres_between_two() -> None:
 @pytest.mark.parametrize("box", [[0, 0, 0, 5], [3, 0, 2, 5], [0, 0, math.nan, 5], [0, 0, math.inf, 5]])
 def test_an_empty_or_broken_box_is_refused(box: list[float]) -> None:
     with pytest.raises(ValueError, match="expected a finite box"):
-        normalised_from_box(torch.tensor([[0, 0, 4, 4], box], dtype=torch.float32))
+        normalized_from_box(torch.tensor([[0, 0, 4, 4], box], dtype=torch.float32))
     with pytest.raises(ValueError, match="got size 0"):
-        pixels_from_normalised(0)
+        pixels_from_normalized(0)
 
 
 def test_autocast_does_not_cost_precision() -> None:
@@ -150,9 +150,9 @@ def test_low_precision_is_promoted(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_dtype_is_kept(dtype: torch.dtype) -> None:
     one, box = torch.ones((), dtype=dtype), torch.tensor([0, 0, 2, 2], dtype=dtype)
-    results = (rotation(one), scaling(one), translation(box[:2]), normalised_from_box(box))
+    results = (rotation(one), scaling(one), translation(box[:2]), normalized_from_box(box))
     assert all(matrix.dtype == dtype and matrix.shape == (3, 3) for matrix in results)
-    assert pixels_from_normalised(8, dtype=dtype).dtype == dtype
+    assert pixels_from_normalized(8, dtype=dtype).dtype == dtype
 
 
 def test_gradients() -> None:

@@ -1,4 +1,4 @@
-"""Joint orders against tables written out by hand, bones, colours, palm and wrist."""
+"""Joint orders against tables written out by hand, bones, colors, palm and wrist."""
 
 import itertools
 import subprocess
@@ -65,7 +65,7 @@ def test_bones_are_a_tree_on_the_wrist() -> None:
         reached.add(child)
 
 
-def test_a_bone_has_the_colour_of_its_finger() -> None:
+def test_a_bone_has_the_color_of_its_finger() -> None:
     assert joints.finger_of(joints.WRIST) is None
     assert len(set(joints.FINGER_COLORS.values())) == len(FINGERS)
     for (parent, child), color in zip(BONES, joints.BONE_COLORS, strict=True):

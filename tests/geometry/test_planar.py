@@ -21,7 +21,7 @@ def test_margin_one_holds_every_keypoint() -> None:
     assert (points <= boxes[..., 2:] + 1e-9).all()
 
 
-def test_enclosing_square_keeps_centre_and_longer_side() -> None:
+def test_enclosing_square_keeps_center_and_longer_side() -> None:
     np.testing.assert_allclose(enclosing_square([10, 0, 30, 50]), [-5, 0, 45, 50])
 
 

@@ -15,7 +15,7 @@ from peclr.geometry.pose25d import DISCRIMINANT_FLOOR, from_25d, root_depth, to_
 REFERENCE = Path(__file__).parents[1] / "reference" / "geometry_25d.npz"
 AIT_WRIST = joint_index("wrist", "ait")
 AIT_BONE = (joint_index("index_mcp", "ait"), AIT_WRIST)
-LENGTHS = 0.03  # m, between neighbours of a chain
+LENGTHS = 0.03  # m, between neighbors of a chain
 
 
 def camera(dtype: torch.dtype = torch.float64) -> Tensor:

@@ -26,10 +26,10 @@ def rotations(n: int) -> Tensor:
 
 def official(points: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """The alignment of the FreiHAND scores as described: unit Frobenius norm, then scipy."""
-    source_centred, target_centred = points - points.mean(0), target - target.mean(0)
-    source_norm, target_norm = (np.linalg.norm(x) + 1e-8 for x in (source_centred, target_centred))
-    rotation, scale = orthogonal_procrustes(source_centred / source_norm, target_centred / target_norm)
-    return np.asarray(source_centred / source_norm @ rotation * scale * target_norm + target.mean(0))
+    source_centerd, target_centerd = points - points.mean(0), target - target.mean(0)
+    source_norm, target_norm = (np.linalg.norm(x) + 1e-8 for x in (source_centerd, target_centerd))
+    rotation, scale = orthogonal_procrustes(source_centerd / source_norm, target_centerd / target_norm)
+    return np.asarray(source_centerd / source_norm @ rotation * scale * target_norm + target.mean(0))
 
 
 @pytest.mark.parametrize("joints", [21, 778])
@@ -68,13 +68,13 @@ def test_the_proper_alignment_cannot_be_improved() -> None:
     points[..., 0] *= -1
     best = similarity_align(points, target)
     error = (best - target).square().sum()
-    centre = best.mean(dim=-2, keepdim=True)
+    center = best.mean(dim=-2, keepdim=True)
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
         spin = 0.1 * torch.randn(3, 3, dtype=torch.float64, generator=generator)
         rotation = torch.linalg.matrix_exp(spin - spin.mT)
         scale = 1 + 0.1 * torch.randn((), dtype=torch.float64, generator=generator)
-        assert ((best - centre) @ rotation * scale + centre - target).square().sum() > error
+        assert ((best - center) @ rotation * scale + center - target).square().sum() > error
 
 
 def test_leading_dimensions() -> None:
@@ -94,8 +94,8 @@ def test_degenerate_points_give_finite_numbers(allow_reflection: bool, dtype: to
     points[3, :, :2] = target[3, :, :2]  # in a plane
     aligned = similarity_align(points.to(dtype), target.to(dtype), allow_reflection)
     assert aligned.isfinite().all()
-    centre = target[:2].to(dtype).to(aligned.dtype).mean(dim=1, keepdim=True).expand(2, 21, 3)
-    torch.testing.assert_close(aligned[:2], centre, atol=1e-5, rtol=0)
+    center = target[:2].to(dtype).to(aligned.dtype).mean(dim=1, keepdim=True).expand(2, 21, 3)
+    torch.testing.assert_close(aligned[:2], center, atol=1e-5, rtol=0)
     collapsed = torch.ones(4, 21, 3, dtype=dtype)
     torch.testing.assert_close(
         similarity_align(target.to(dtype), collapsed), collapsed.to(aligned.dtype), atol=1e-6, rtol=0

@@ -144,7 +144,7 @@ def random_batch(b: int = 8, d: int = 32) -> tuple[Tensor, Tensor]:
     return projections, random_views(b, 0.1, 1.2, generator)
 
 
-def test_simclr_is_nt_xent_of_the_normalised_projections() -> None:
+def test_simclr_is_nt_xent_of_the_normalized_projections() -> None:
     projections, view_from_crop = random_batch()
     z = normalize(projections, dim=-1)
     loss = SimCLR(temperature=0.2)(projections, view_from_crop)
@@ -187,7 +187,7 @@ def test_the_length_of_a_projection_does_not_matter(objective: SimCLR | PeCLR) -
 
 @pytest.mark.parametrize("objective", [SimCLR(), PeCLR()])
 def test_the_gradient_does_not_change_the_length_of_a_projection(objective: SimCLR | PeCLR) -> None:
-    """True of PeCLR because it normalises before the inversion too, whose range and mean are constants."""
+    """True of PeCLR because it normalizes before the inversion too, whose range and mean are constants."""
     projections, view_from_crop = random_batch()
     projections.requires_grad_()
     (gradient,) = torch.autograd.grad(objective(projections, view_from_crop), projections)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.points import PCK_THRESHOLDS, align, f_scores, summarise_errors
+from peclr.metrics.points import PCK_THRESHOLDS, align, f_scores, summarize_errors
 
 Array = NDArray[np.float64]
 Vectors = dict[str, Array]
@@ -52,7 +52,7 @@ def test_scores_are_the_official_ones(vectors: Vectors) -> None:
 def test_curves_are_the_official_ones(vectors: Vectors, kind: str, aligned: bool) -> None:
     points = "xyz" if kind == "xyz" else "verts"
     pred, true = vectors[f"pred_{points}"], vectors[points]
-    summary = summarise_errors(align(pred, true) if aligned else pred, true)
+    summary = summarize_errors(align(pred, true) if aligned else pred, true)
     name = f"{kind}_al" if aligned else kind
     assert summary.mean_m == pytest.approx(vectors[f"{name}_mean_m"], abs=1e-6)
     assert summary.median_m == pytest.approx(vectors[f"{name}_median_m"], abs=1e-6)
@@ -105,7 +105,7 @@ def test_alignment_forgives_similarities_and_mirrors(move: Callable[[Array], Arr
 def test_a_threshold_counts_for_a_pck_but_not_for_an_f_score() -> None:
     # coordinates that float64 holds exactly: every distance is exactly one step of the curve
     true = np.zeros((1, 21, 3))
-    pck = summarise_errors(true + shift(PCK_THRESHOLDS[40]), true).pck
+    pck = summarize_errors(true + shift(PCK_THRESHOLDS[40]), true).pck
     assert not pck[:40].any()
     assert (pck[40:] == 1).all()
     assert f_scores(true + shift(0.005), true) == {"5": 0.0, "15": 1.0}
@@ -127,7 +127,7 @@ def test_zero_predictor(vectors: Vectors) -> None:
     xyz = vectors["xyz"]
     scores = freihand_scores(np.zeros_like(xyz), xyz)
     assert scores["xyz_mean3d"] == pytest.approx(100 * np.linalg.norm(xyz, axis=-1).mean())
-    # aligned, all of its joints lie at the hand's centre
+    # aligned, all of its joints lie at the hand's center
     spread = np.linalg.norm(xyz - xyz.mean(axis=1, keepdims=True), axis=-1).mean()
     assert scores["xyz_al_mean3d"] == pytest.approx(100 * spread)
 

@@ -42,7 +42,7 @@ def test_an_all_zero_prediction_has_its_known_scores(vectors: Vectors) -> None:
     assert np.isnan(scores["xyz_scale_trans_al_mean3d"])
     assert scores["xyz_scale_trans_al_auc3d"] == 0
     assert scores["f_score_5"] == scores["f_score_15"] == 0
-    # aligned, every vertex lies at the centre: it finds a label or not, and so many labels find it
+    # aligned, every vertex lies at the center: it finds a label or not, and so many labels find it
     f_15 = []
     for hand in verts:
         near = [np.sqrt(((vertex - hand.mean(0)) ** 2).sum()) < 0.015 for vertex in hand]

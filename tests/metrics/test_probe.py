@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments.rendered.jobs import encode
-from peclr.data.samples import LabelledBatch
+from peclr.data.samples import LabeledBatch
 from peclr.metrics.probe import EncodedHands, _Ridge, ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
@@ -70,7 +70,7 @@ def test_features_that_are_not_finite_are_reported() -> None:
 
 
 def test_one_hand_is_too_few() -> None:
-    with pytest.raises(ValueError, match="at least 2 labelled hands; got 1"):
+    with pytest.raises(ValueError, match="at least 2 labeled hands; got 1"):
         ridge_probe(hands(1, True, 1), hands(10, True, 2), hands(10, True, 3))
 
 
@@ -83,7 +83,7 @@ def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist(
         "joints_3d": torch.randn(4, 21, 3),
     }
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
-    encoded = encode(encoder, [cast(LabelledBatch, batch)] * 2)
+    encoded = encode(encoder, [cast(LabeledBatch, batch)] * 2)
     assert encoder.training
     assert all(torch.equal(before[key], value) for key, value in encoder.state_dict().items())
     assert encoded.features.shape == (8, encoder.feature_dim)

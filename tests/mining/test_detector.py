@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from peclr.__main__ import main
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import view_from_image, warp
 from peclr.inference.network import TrainedNetwork
 from peclr.mining.keypoints import detected_joints
@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> Path:
 def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> None:
     points = torch.cat((torch.tensor([[-0.5, -0.5], [31.5, 31.5]]), torch.full((19, 2), 15.5)))
     network = FakeNet(points).eval()
-    source = Photos(photos)
+    source = ImageFiles(photos)
     joints = detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
     assert joints.shape == (40, 21, 2)
     boxes = np.stack([source[hand]["crop_box"] for hand in range(40)])
@@ -43,7 +43,7 @@ def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> Non
 
 
 def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos: Path) -> None:
-    network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), Photos(photos)
+    network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), ImageFiles(photos)
     assert "photo_from_image" in source.read(0, 2 * SIZE)
     detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
     seen = torch.cat([images for images, _ in network.seen])
@@ -52,7 +52,7 @@ def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos
         sample = source[hand]
         whole = warp(sample["image"], view_from_image(np.eye(3), sample["crop_box"], SIZE), SIZE)
         correlation = np.corrcoef(whole.transpose(2, 0, 1).ravel(), seen[hand].numpy().ravel())[0, 1]
-        assert correlation > 0.9  # normalisation has a scale of its own for each channel
+        assert correlation > 0.9  # normalization has a scale of its own for each channel
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_photographs_are_mined_with_a_detector_only(
     assert main(["mine", str(photos), "--out", str(out), "--detector", str(run)]) == 0
     assert "hands/s" in capsys.readouterr().err
     [mined], facts = read_pairs(out)
-    assert mined.neighbours.shape == (40, 8)
+    assert mined.neighbors.shape == (40, 8)
     assert facts["joints"] == [str(run / "checkpoints" / "last.ckpt")]
-    assert len(Similar(out).within(Photos(photos))) == 40
+    assert len(Similar(out).within(ImageFiles(photos))) == 40
 
 
 def test_labels_are_ignored_when_asked(
@@ -94,7 +94,7 @@ def test_labels_are_ignored_when_asked(
 ) -> None:
     from peclr.data.loading.pairs_file import read_pairs
 
-    command = ["mine", str(embedded_hands), "--split", "evaluation", "--neighbours", "2"]
+    command = ["mine", str(embedded_hands), "--split", "evaluation", "--neighbors", "2"]
     assert main([*command, "--out", str(tmp_path / "no.npz"), "--ignore-labels"]) == 2
     assert "--ignore-labels needs --detector" in capsys.readouterr().err
     found = {}

@@ -1,4 +1,4 @@
-"""`--other-film` on YouTube3DHands: neighbouring frames are the most alike, and are passed over."""
+"""`--other-film` on YouTube3DHands: neighboring frames are the most alike, and are passed over."""
 
 import json
 from pathlib import Path
@@ -36,8 +36,8 @@ def films(tmp_path: Path) -> Path:
 def test_frames_of_one_film_are_passed_over_when_asked(films: Path, tmp_path: Path, other_film: bool) -> None:
     out = tmp_path / "pairs.npz"
     options = ["--other-film"] if other_film else []
-    assert main(["mine", str(films), "--out", str(out), "--neighbours", "1", *options]) == 0
+    assert main(["mine", str(films), "--out", str(out), "--neighbors", "1", *options]) == 0
     [mined], facts = read_pairs(out)
     assert facts["other_film"] == other_film
-    same_film = [FILMS[hand] == FILMS[other] for hand, other in enumerate(mined.neighbours[:, 0].tolist())]
+    same_film = [FILMS[hand] == FILMS[other] for hand, other in enumerate(mined.neighbors[:, 0].tolist())]
     assert same_film == [not other_film] * len(FILMS)

@@ -1,4 +1,4 @@
-"""Mining: descriptors, neighbours against brute force, and the command."""
+"""Mining: descriptors, neighbors against brute force, and the command."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.pairing import Similar
 from peclr.data.loading.pairs_file import NOBODY, read_pairs
 from peclr.data.sources.freihand import FreiHAND
-from peclr.mining import neighbours
-from peclr.mining.neighbours import nearest, normalise_joints, principal_components
+from peclr.mining import neighbors
+from peclr.mining.neighbors import nearest, normalize_joints, principal_components
 
 
 def cloud(count: int, width: int = 10, seed: int = 0) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def brute_force(points: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArr
 
 
 @pytest.mark.parametrize("films", [False, True])
-def test_neighbours_are_those_of_brute_force(films: bool) -> None:
+def test_neighbors_are_those_of_brute_force(films: bool) -> None:
     points = cloud(400)
     groups = np.sort(np.random.default_rng(1).integers(0, 6, 400)) if films else np.arange(400)
     points[:, 0] += 8 * groups if films else 0  # the nearest are of the same film
@@ -39,7 +39,7 @@ def test_neighbours_are_those_of_brute_force(films: bool) -> None:
     np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :3], rtol=1e-3)
 
 
-def test_fewer_hands_than_neighbours_leave_places_empty() -> None:
+def test_fewer_hands_than_neighbors_leave_places_empty() -> None:
     found, distances = nearest(cloud(4), 6, np.array([0, 0, 0, 1]))
     assert (found[:3, 0] == 3).all()
     assert (found[:3, 1:] == NOBODY).all()
@@ -50,9 +50,9 @@ def test_fewer_hands_than_neighbours_leave_places_empty() -> None:
 def test_the_approximate_search_recalls_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(6000)
     exact, _ = nearest(points, 1)
-    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 1000)
+    monkeypatch.setattr(neighbors, "EXACT_UP_TO", 1000)
     # as many lists for each probe as 100,000 hands would have
-    monkeypatch.setattr(neighbours, "_LISTS_PER_ROOT", 2)
+    monkeypatch.setattr(neighbors, "_LISTS_PER_ROOT", 2)
     approximate, _ = nearest(points, 1)
     assert (exact == approximate).mean() >= 0.99
 
@@ -62,8 +62,8 @@ def test_blocks_do_not_change_what_is_found(
 ) -> None:
     points, films = cloud(100), np.arange(100) // 20
     whole = nearest(points, 3, films)
-    monkeypatch.setattr(neighbours, "_BLOCK", 7)
-    monkeypatch.setattr(neighbours, "_ANSWERS", 60)  # for 12 hands and more, fewer than 7 at a time
+    monkeypatch.setattr(neighbors, "_BLOCK", 7)
+    monkeypatch.setattr(neighbors, "_ANSWERS", 60)  # for 12 hands and more, fewer than 7 at a time
     blocked = nearest(points, 3, films, progress=True)
     for expected, found in zip(whole, blocked, strict=True):
         np.testing.assert_allclose(expected, found, rtol=1e-4)
@@ -74,9 +74,9 @@ def test_the_approximate_search_looks_beyond_a_film(monkeypatch: pytest.MonkeyPa
     films = np.arange(1500) // 500
     points = cloud(1500)
     points[:, 0] += 100 * films  # the lists near a hand are all of its film
-    monkeypatch.setattr(neighbours, "EXACT_UP_TO", 100)
-    monkeypatch.setattr(neighbours, "_LISTS_PER_ROOT", 0.5)  # FAISS wants 39 points to train each list
-    monkeypatch.setattr(neighbours, "_PROBED", 1)
+    monkeypatch.setattr(neighbors, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(neighbors, "_LISTS_PER_ROOT", 0.5)  # FAISS wants 39 points to train each list
+    monkeypatch.setattr(neighbors, "_PROBED", 1)
     found, _ = nearest(points, 2, films)
     assert (found != NOBODY).all()
     assert (films[found] != films[:, None]).all()
@@ -85,22 +85,22 @@ def test_the_approximate_search_looks_beyond_a_film(monkeypatch: pytest.MonkeyPa
 def test_descriptors_do_not_depend_on_place_and_size() -> None:
     joints = np.random.default_rng(0).normal(size=(5, 21, 2))
     moved = joints * np.array([2, 0.5, 9, 1, 3])[:, None, None] + np.arange(10).reshape(5, 1, 2)
-    np.testing.assert_allclose(normalise_joints(joints), normalise_joints(moved), atol=1e-5)
+    np.testing.assert_allclose(normalize_joints(joints), normalize_joints(moved), atol=1e-5)
     turned = joints[..., ::-1] * [1, -1]
-    assert np.abs(normalise_joints(joints) - normalise_joints(turned)).max() > 0.5
+    assert np.abs(normalize_joints(joints) - normalize_joints(turned)).max() > 0.5
     partly = joints.copy()
     partly[:, 6:] = np.nan
-    assert normalise_joints(partly).shape == (5, 12)
+    assert normalize_joints(partly).shape == (5, 12)
 
 
 def test_joints_that_cannot_be_compared_are_refused() -> None:
     joints = np.random.default_rng(0).normal(size=(4, 21, 2))
     joints[2] = 7
     with pytest.raises(ValueError, match="hand 2 has all of its joints at one place"):
-        normalise_joints(joints)
+        normalize_joints(joints)
     joints[1, 2:] = np.nan
     with pytest.raises(ValueError, match="all hands know 2"):
-        normalise_joints(joints)
+        normalize_joints(joints)
 
 
 def test_components_keep_distances_as_far_as_they_explain_the_variance() -> None:
@@ -116,18 +116,18 @@ def test_the_command_writes_pairs_that_training_reads(
     embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "pairs.npz"
-    assert main(["mine", str(embedded_hands), "--out", str(out), "--neighbours", "3"]) == 0
+    assert main(["mine", str(embedded_hands), "--out", str(out), "--neighbors", "3"]) == 0
     assert "24 hands" in capsys.readouterr().out
     [mined], facts = read_pairs(out)
-    assert mined.neighbours.shape == (24, 3)
-    assert facts["neighbours"] == 3
+    assert mined.neighbors.shape == (24, 3)
+    assert facts["neighbors"] == 3
     picture = cv2.imread(str(tmp_path / "pairs.png"))
     assert picture is not None
     assert picture.std() > 20
     source = FreiHAND(embedded_hands)
     dataset = PairedViewDataset([source], Similar(out), view_size=16)
     _, (first, second) = dataset.images_of((0, 5))
-    assert (first % 24, second % 24) == (5, mined.neighbours[5, 0])
+    assert (first % 24, second % 24) == (5, mined.neighbors[5, 0])
     assert main(["mine", str(embedded_hands), "--out", str(out)]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
 
@@ -135,7 +135,7 @@ def test_the_command_writes_pairs_that_training_reads(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--neighbours", "0"], "--neighbours 0"),
+        (["--neighbors", "0"], "--neighbors 0"),
         (["--other-film"], "does not tell which film"),
         (["--split", "val"], "has no split val"),
     ],

@@ -18,7 +18,7 @@ def logged(run: Path, name: str) -> list[float]:
 
 def test_mined_pairs_weights_and_backgrounds_train_from_yaml(embedded_hands: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.npz"
-    assert main(["mine", str(embedded_hands), "--out", str(pairs), "--neighbours", "3"]) == 0
+    assert main(["mine", str(embedded_hands), "--out", str(pairs), "--neighbors", "3"]) == 0
     config = yaml.safe_load(CONFIG.read_text())
     config["model"]["init_args"]["objective"] = {"class_path": "SiMHand"}
     config["data"]["init_args"] |= {

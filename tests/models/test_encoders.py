@@ -7,7 +7,7 @@ import pytest
 import torch
 import torchvision  # type: ignore[import-untyped]
 
-from peclr.models.encoders import ResNetEncoder, ResNetName, normalise_images
+from peclr.models.encoders import ResNetEncoder, ResNetName, normalize_images
 
 NAMES: list[ResNetName] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -101,26 +101,26 @@ def test_width_must_be_a_positive_number(width: float) -> None:
         ResNetEncoder("resnet18", width)
 
 
-def test_normalised_images_are_imagenets() -> None:
+def test_normalized_images_are_imagenets() -> None:
     images = torch.randint(0, 256, (2, 5, 3, 8, 6), dtype=torch.uint8)
     before = images.clone()
-    normalised = normalise_images(images)
+    normalized = normalize_images(images)
     reference = torchvision.transforms.functional.normalize(
         images.flatten(0, 1).double() / 255, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     )
-    assert normalised.dtype == torch.float32
-    torch.testing.assert_close(normalised.flatten(0, 1).double(), reference, atol=2e-6, rtol=0)
+    assert normalized.dtype == torch.float32
+    torch.testing.assert_close(normalized.flatten(0, 1).double(), reference, atol=2e-6, rtol=0)
     assert torch.equal(images, before)
 
 
-def test_normalising_keeps_channels_last() -> None:
+def test_normalizing_keeps_channels_last() -> None:
     images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
-    assert normalise_images(images).is_contiguous(memory_format=torch.channels_last)
+    assert normalize_images(images).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
     "images", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 8, 8, 3, dtype=torch.uint8)], ids=["float", "HWC"]
 )
-def test_only_bytes_with_channels_first_are_normalised(images: torch.Tensor) -> None:
+def test_only_bytes_with_channels_first_are_normalized(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"expected uint8 images \(…, 3, H, W\)"):
-        normalise_images(images)
+        normalize_images(images)

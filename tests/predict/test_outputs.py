@@ -44,9 +44,9 @@ def test_overlays_are_drawn_at_the_pixels_that_the_prediction_says() -> None:
     assert drawn.shape == image.shape
     assert (image == 255).all()
     for hand in hands:
-        for (_, child), colour in zip(BONES[3::4], BONE_COLORS[3::4], strict=True):  # tips: nothing covers them
+        for (_, child), color in zip(BONES[3::4], BONE_COLORS[3::4], strict=True):  # tips: nothing covers them
             x, y = hand.keypoints_2d[child].astype(int)
-            np.testing.assert_array_equal(drawn[y, x], colour)
+            np.testing.assert_array_equal(drawn[y, x], color)
     outside = np.ones((120, 160), bool)
     for hand in hands:
         left, top, right, bottom = hand.box.astype(int)

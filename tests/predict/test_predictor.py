@@ -39,16 +39,16 @@ def test_what_is_seen_in_the_view_comes_back_to_the_picture(
     # two diagonal corners of the box, where the rule puts them: the longer side takes up 0.7 of 32 px
     left, top, right, bottom = box
     scale = 0.7 * 32 / max(right - left, bottom - top)
-    centre = np.array([left + right, top + bottom]) / 2
+    center = np.array([left + right, top + bottom]) / 2
     corners = np.array([[left, top], [right, bottom]])
-    in_view = (corners - centre) * scale + 16
+    in_view = (corners - center) * scale + 16
     if hand == "left":  # the network sees the mirrored picture
         in_view[:, 0] = 32 - in_view[:, 0]
     points = np.concatenate([in_view, np.full((19, 2), 16.0)])
     network, predictor = fake(points)
     (result,) = predictor(picture(), hand=hand, box=box, K=K, scale_m=0.03)  # type: ignore[arg-type]
     np.testing.assert_allclose(result.keypoints_2d[:2], corners, atol=1e-4)
-    np.testing.assert_allclose(result.keypoints_2d[2:], np.tile(centre, (19, 1)), atol=1e-4)
+    np.testing.assert_allclose(result.keypoints_2d[2:], np.tile(center, (19, 1)), atol=1e-4)
     np.testing.assert_array_equal(result.box, box)
     assert (result.hand, result.box_origin, result.unit_3d, len(network.seen)) == (hand, "given", "m", 1)
     sign = -1 if hand == "left" else 1
@@ -73,7 +73,7 @@ def test_the_network_gets_the_camera_of_its_crop(picture: MakePicture) -> None:
         np.testing.assert_allclose(in_view, expected, rtol=1e-5)
 
 
-def test_beyond_the_picture_is_black_before_normalisation(picture: MakePicture) -> None:
+def test_beyond_the_picture_is_black_before_normalization(picture: MakePicture) -> None:
     network, predictor = fake(np.full((21, 2), 16.0))
     predictor(np.full((60, 80, 3), 255, np.uint8), box=(-30, 0, 10, 40))
     view = network.seen[0][0][0]

@@ -37,7 +37,7 @@ def write_run(folder: Path, kind: str, seed: int = 0) -> None:
     folder.mkdir(parents=True)
     config = (
         f"seed_everything: {seed}\nmodel:\n  class_path: peclr.training.{kind}\n"
-        "data:\n  class_path: LabelledHandDataModule\n  init_args: {num_labels: 100}\n"
+        "data:\n  class_path: LabeledHandDataModule\n  init_args: {num_labels: 100}\n"
     )
     (folder / "config.yaml").write_text(config)
     (folder / "results.json").write_text(json.dumps({"stage": "fit", "metrics": {"train/loss": 3.0}}))

@@ -24,7 +24,7 @@ from tests.trainer import quiet_trainer
 EPOCHS, BATCHES = 3, 6
 
 Event = Callable[[], None]
-# "train" or "val", optimiser steps before it, epoch, batch in it, loss
+# "train" or "val", optimizer steps before it, epoch, batch in it, loss
 Entry = tuple[str, int, int, int, float]
 
 

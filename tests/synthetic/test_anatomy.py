@@ -98,5 +98,5 @@ def test_the_wrist_turns_the_forearm_and_leaves_the_labels() -> None:
     before, after = articulate(MEAN_SUBJECT, pose), articulate(MEAN_SUBJECT, turned)
     np.testing.assert_array_equal(before.joints, after.joints)
     elbow = -after.rotations[0, :, 1]
-    assert elbow[2] > 0.5  # a flexed hand bends its palm towards the forearm
+    assert elbow[2] > 0.5  # a flexed hand bends its palm toward the forearm
     assert elbow[0] > 0.1  # and, deviated to the thumb's side, its thumb

@@ -55,7 +55,7 @@ def test_clipping_brings_any_pose_within_the_limits_and_leaves_possible_ones() -
         np.testing.assert_allclose(again.abduction, clipped.abduction)
 
 
-def test_neighbouring_fingers_bend_together_more_than_distant_ones(drawn: Drawn) -> None:
+def test_neighboring_fingers_bend_together_more_than_distant_ones(drawn: Drawn) -> None:
     bend = np.array([pose.flexion[1:, :2].sum(axis=1) for _, pose, _ in drawn])
     correlation = np.corrcoef(bend.T)
     assert (np.diag(correlation, 1) > 0.5).all()

@@ -16,12 +16,12 @@ def prop(near: list[float], far: list[float], radius: float) -> Prop:
 
 
 def test_a_ball_covers_its_outline_and_is_nearest_in_its_middle() -> None:
-    pixels, inverse_depth, colours = draw_prop(prop([0, 0, 0.5], [0, 0, 0.5], 0.05), K, SIZE, LIGHT)
+    pixels, inverse_depth, colors = draw_prop(prop([0, 0, 0.5], [0, 0, 0.5], 0.05), K, SIZE, LIGHT)
     assert pixels.size == pytest.approx(np.pi * (80 * 0.05 / np.sqrt(0.5**2 - 0.05**2)) ** 2, rel=0.08)
     assert 1 / inverse_depth.max() == pytest.approx(0.45, abs=1e-3)
     assert abs(pixels[np.argmax(inverse_depth)] - (31.5 * SIZE + 31.5)) < SIZE
-    assert colours.shape == (3, pixels.size)
-    assert 0 <= colours.min() <= colours.max() <= 1
+    assert colors.shape == (3, pixels.size)
+    assert 0 <= colors.min() <= colors.max() <= 1
 
 
 def test_a_rod_lies_on_its_surface() -> None:

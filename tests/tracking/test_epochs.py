@@ -71,7 +71,7 @@ class Line(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Some optimiser."""
+        """Some optimizer."""
         return torch.optim.SGD(self.parameters(), 0.1)
 
 

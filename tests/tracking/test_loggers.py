@@ -16,7 +16,7 @@ from peclr.tracking.network import reachable
 from tests.tracking.wandb_file import config_of, history_of, records
 
 CONF = Path(__file__).parents[1] / "conf"
-PICTURES = '[{"class_path": "ViewPictures", "init_args": {"count": 2}}]'
+PICTURES = '[{"class_path": "ViewImages", "init_args": {"count": 2}}]'
 
 
 def fit(hands: Path, run: Path, *more: str) -> int:

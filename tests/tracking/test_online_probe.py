@@ -18,7 +18,7 @@ from peclr.geometry.procrustes import similarity_align
 from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.tracking.online_probe import OnlineProbe, measure
-from peclr.tracking.probe_hands import COLOUR, MOVES, ProbeHands, read_probe_hands
+from peclr.tracking.probe_hands import COLOR, MOVES, ProbeHands, read_probe_hands
 from peclr.tracking.probe_scores import agreement, pose_distances, retrieval
 from peclr.training import PretrainModule
 from tests.trainer import quiet_trainer
@@ -35,7 +35,7 @@ class Lookup(nn.Module):
         self.register_parameter("unused", nn.Parameter(torch.zeros(1)))
 
     def forward(self, images: Tensor) -> Tensor:
-        # the first pixel's red and green are the number of the picture, in ImageNet's normalisation
+        # the first pixel's red and green are the number of the picture, in ImageNet's normalization
         mean, std = torch.tensor([0.485, 0.456]), torch.tensor([0.229, 0.224])
         low, high = ((images[:, :2, 0, 0] * std + mean) * 255).round().long().unbind(-1)
         return self.features[low + 256 * high]
@@ -52,7 +52,7 @@ def pictures(first: int, count: int) -> Tensor:
 def planted(objective: nn.Module, follow: bool, hands: int = 400, moved: int = 20) -> tuple[PretrainModule, ProbeHands]:
     """A network whose features are the joints, in coordinates of the view that has moved, or stays.
 
-    Its projections are these features: 21 points in normalised coordinates of the view.
+    Its projections are these features: 21 points in normalized coordinates of the view.
     """
     torch.manual_seed(0)
     points, depth = 0.3 * torch.randn(hands, 21, 2), 0.1 * torch.randn(hands, 21, 1)
@@ -69,7 +69,7 @@ def planted(objective: nn.Module, follow: bool, hands: int = 400, moved: int = 2
         rows.append(apply_affine(matrix, points[:moved]) if follow else points[:moved])
         changed[name] = pictures(hands + number * moved, moved)
         matrices[name] = matrix.expand(moved, 3, 3)
-    changed[COLOUR] = pictures(0, moved)  # colours make no difference to this network
+    changed[COLOR] = pictures(0, moved)  # colors make no difference to this network
     module: Any = PretrainModule.__new__(PretrainModule)
     nn.Module.__init__(module)
     module.encoder, module.projection_head = Lookup(torch.cat(rows).flatten(1)), nn.Identity()
@@ -99,7 +99,7 @@ def test_points_that_follow_the_picture_are_equivariant_and_those_that_stay_inva
     for name in MOVES:
         assert exact[f"probe/equivariance_{name}"] == pytest.approx(1, abs=1e-5)
     assert exact["probe/invariance_rotation"] < 0.95
-    assert exact["probe/invariance_colour"] == pytest.approx(1, abs=1e-5)
+    assert exact["probe/invariance_color"] == pytest.approx(1, abs=1e-5)
     still = scores_of(PeCLR(), follow=False)
     for name in MOVES:
         assert still[f"probe/invariance_{name}"] == pytest.approx(1, abs=1e-5)
@@ -150,7 +150,7 @@ def test_views_and_joints_are_those_of_the_data_and_move_with_their_matrices(emb
     hands = read_probe_hands(FreiHAND(embedded_hands), 8, 4, 48, "reflect")
     assert hands.views.shape == (8, 3, 48, 48)
     assert {name: tuple(views.shape) for name, views in hands.changed.items()} == dict.fromkeys(
-        [*MOVES, COLOUR], (4, 3, 48, 48)
+        [*MOVES, COLOR], (4, 3, 48, 48)
     )
     assert (hands.joints_3d[:, 0] == 0).all()
     middle = (hands.joints_2d.amax(1) + hands.joints_2d.amin(1)) / 2
@@ -179,9 +179,7 @@ def run(hands: Path, folder: Path, *more: str) -> Path:
 
 def test_training_is_bitwise_the_same_with_probe_and_pictures(embedded_hands: Path, tmp_path: Path) -> None:
     probe = f"{{class_path: OnlineProbe, init_args: {{root: {embedded_hands}, num_hands: 16, num_moved: 4}}}}"
-    drawn = ", ".join(
-        f"{{class_path: {name}, init_args: {{count: 2}}}}" for name in ("ViewPictures", "ProjectionPictures")
-    )
+    drawn = ", ".join(f"{{class_path: {name}, init_args: {{count: 2}}}}" for name in ("ViewImages", "ProjectionImages"))
     plain = run(embedded_hands, tmp_path / "plain")
     probed = run(embedded_hands, tmp_path / "probed", f"--trainer.callbacks=[{probe}, {drawn}]")
     first, second = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (plain, probed))

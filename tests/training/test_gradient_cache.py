@@ -125,7 +125,7 @@ def test_running_statistics_follow_the_first_pass_alone() -> None:
     )
 
 
-def test_in_training_each_micro_batch_is_normalised_by_itself() -> None:
+def test_in_training_each_micro_batch_is_normalized_by_itself() -> None:
     """The gradient is the one of plain autograd through projections of the parts."""
     cached, plain = module(PeCLR(), 5, training=True), module(PeCLR(), None, training=True)
     data = batch()

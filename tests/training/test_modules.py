@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
@@ -41,8 +41,8 @@ def pairs(embedded_hands: Path) -> PairedViewDataModule:
 
 
 @pytest.fixture
-def labelled(embedded_hands: Path) -> LabelledHandDataModule:
-    return LabelledHandDataModule(
+def labeled(embedded_hands: Path) -> LabeledHandDataModule:
+    return LabeledHandDataModule(
         embedded_hands, view_size=32, batch_size=8, num_labels=8, val_fraction=0.25, geometry=None, photometric=None
     )
 
@@ -71,7 +71,7 @@ def test_an_objective_is_given_the_joints_of_the_batch(pairs: PairedViewDataModu
 
 
 @pytest.mark.parametrize(("hands", "false_negatives"), [([0, 1, 2, 3, 4, 5], 0.0), ([7, 7, 7, 1, 2, 2], 8 / 3)])
-def test_the_log_tells_negatives_from_the_optimisers_batch(
+def test_the_log_tells_negatives_from_the_optimizers_batch(
     pairs: PairedViewDataModule, tmp_path: Path, hands: list[int], false_negatives: float
 ) -> None:
     class WithHands(PretrainModule):
@@ -89,12 +89,12 @@ def test_the_log_tells_negatives_from_the_optimisers_batch(
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])
-def test_batchnorm_is_synchronised_on_several_gpus_only(
-    kind: str, pairs: PairedViewDataModule, labelled: LabelledHandDataModule, tmp_path: Path
+def test_batchnorm_is_synchronized_on_several_gpus_only(
+    kind: str, pairs: PairedViewDataModule, labeled: LabeledHandDataModule, tmp_path: Path
 ) -> None:
     cases: dict[str, tuple[Any, pl.LightningDataModule]] = {
         "pretrain": (PretrainModule(tiny_encoder(), SimCLR()), pairs),
-        "finetune": (FinetuneModule(tiny_encoder(), view_size=32), labelled),
+        "finetune": (FinetuneModule(tiny_encoder(), view_size=32), labeled),
     }
     module, data = cases[kind]
     run = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
@@ -137,7 +137,7 @@ def test_simclr_and_peclr_differ_by_geometry_alone(embedded_hands: Path) -> None
     torch.testing.assert_close(training_loss(simclr, batch), training_loss(peclr, batch))
 
 
-def test_the_learning_rate_scales_with_the_root_of_the_optimisers_batch(
+def test_the_learning_rate_scales_with_the_root_of_the_optimizers_batch(
     pairs: PairedViewDataModule, tmp_path: Path
 ) -> None:
     module = PretrainModule(tiny_encoder(), SimCLR(), lars=False, warmup_epochs=0)
@@ -166,13 +166,13 @@ def test_a_step_counts_the_images_that_it_has(
 
 
 def test_fewer_labels_than_a_batch_scale_the_rate_by_their_number(embedded_hands: Path, tmp_path: Path) -> None:
-    data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=64, num_labels=5)
+    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=64, num_labels=5)
     run = quiet_trainer(tmp_path, max_epochs=1, limit_val_batches=0)
     run.fit(FinetuneModule(tiny_encoder(), view_size=32), data)
     assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(2 * 5))
 
 
-def test_biases_and_normalisation_are_not_decayed(pairs: PairedViewDataModule, tmp_path: Path) -> None:
+def test_biases_and_normalization_are_not_decayed(pairs: PairedViewDataModule, tmp_path: Path) -> None:
     module = PretrainModule(tiny_encoder(), SimCLR(), weight_decay=0.5)
     run = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
     run.fit(module, pairs)
@@ -188,28 +188,28 @@ def test_square_root_scaling_needs_a_batch_size(tmp_path: Path, pairs: PairedVie
         quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0).fit(module, pairs.train_dataloader())
 
 
-def test_finetuning_learns_a_few_hands(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+def test_finetuning_learns_a_few_hands(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
     torch.manual_seed(0)
     optimizer = lambda parameters: torch.optim.Adam(parameters, lr=5e-3)  # noqa: E731
     module = FinetuneModule(tiny_encoder(), view_size=32, optimizer=optimizer, lr_scaling="none")
-    labelled.setup("fit")
-    batch = next(iter(labelled.train_dataloader()))
+    labeled.setup("fit")
+    batch = next(iter(labeled.train_dataloader()))
     before = float(training_loss(module, batch))
-    quiet_trainer(tmp_path, max_steps=60, limit_val_batches=0).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=60, limit_val_batches=0).fit(module, labeled)
     module.train()  # batch statistics, as during training
     assert float(training_loss(module, batch)) < 0.5 * before
 
 
-def test_a_frozen_encoder_keeps_its_weights_and_statistics(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+def test_a_frozen_encoder_keeps_its_weights_and_statistics(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), freeze_encoder=True, view_size=32)
     before = {key: value.clone() for key, value in module.pose_net.state_dict().items()}
-    quiet_trainer(tmp_path, max_steps=3, limit_val_batches=0).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=3, limit_val_batches=0).fit(module, labeled)
     changed = {key for key, value in module.pose_net.state_dict().items() if not torch.equal(before[key], value)}
     assert {key for key in changed if "backend_model" in key} == {"backend_model.fc.weight", "backend_model.fc.bias"}
     assert any("zroot_ref" in key for key in changed)
 
 
-def test_the_encoder_waits_until_the_head_has_learnt(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+def test_the_encoder_waits_until_the_head_has_learned(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
     class Weights(pl.Callback):
         def __init__(self) -> None:
             self.after: list[dict[str, torch.Tensor]] = []
@@ -219,7 +219,7 @@ def test_the_encoder_waits_until_the_head_has_learnt(labelled: LabelledHandDataM
 
     module, weights = FinetuneModule(tiny_encoder(), head_first=0.5, view_size=32), Weights()
     before = {name: value.detach().clone() for name, value in module.named_parameters()}
-    quiet_trainer(tmp_path, max_steps=6, limit_val_batches=0, callbacks=[weights]).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=6, limit_val_batches=0, callbacks=[weights]).fit(module, labeled)
     moved = [
         {name for name in before if not torch.equal(earlier[name], later[name])}
         for earlier, later in zip([before, *weights.after], weights.after, strict=False)
@@ -230,7 +230,7 @@ def test_the_encoder_waits_until_the_head_has_learnt(labelled: LabelledHandDataM
     assert set.union(*moved[3:]) == set(before)
 
 
-def test_rates_fall_alike_once_all_are_moving(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+def test_rates_fall_alike_once_all_are_moving(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), head_first=0.5, view_size=32)
     rates: list[list[float]] = []
 
@@ -238,7 +238,7 @@ def test_rates_fall_alike_once_all_are_moving(labelled: LabelledHandDataModule, 
         def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
             rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
 
-    quiet_trainer(tmp_path, max_steps=4, limit_val_batches=0, callbacks=[Rates()]).fit(module, labelled)
+    quiet_trainer(tmp_path, max_steps=4, limit_val_batches=0, callbacks=[Rates()]).fit(module, labeled)
     assert len(rates) == 4
     peak = 1e-3 * math.sqrt(8)
     for step, (*_, decayed, others) in enumerate(rates):
@@ -252,14 +252,14 @@ def test_waiting_for_all_of_the_run_is_refused(part: float) -> None:
         FinetuneModule(tiny_encoder(), head_first=part)
 
 
-def test_scores_are_of_metres_and_view_pixels(labelled: LabelledHandDataModule, tmp_path: Path) -> None:
+def test_scores_are_of_metres_and_view_pixels(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
     module = FinetuneModule(tiny_encoder(), view_size=32)
     run = quiet_trainer(tmp_path)
-    (shown,) = run.test(module, labelled, verbose=False)
+    (shown,) = run.test(module, labeled, verbose=False)
     module.eval()
     distances, pixels = [], []
     with torch.no_grad():
-        for batch in labelled.test_dataloader():
+        for batch in labeled.test_dataloader():
             output = module(batch["image"], batch["K"])
             metres = output["joints_3d"] * batch["scale_m"].view(-1, 1, 1)
             distances.append((metres - batch["joints_3d"]).norm(dim=-1))

@@ -30,7 +30,7 @@ def test_an_objective_by_its_name(objective: str, embedded_hands: Path, tmp_path
 
 
 @pytest.mark.parametrize("optimizer", ["torch.optim.SGD", "torch.optim.AdamW"])
-def test_any_optimiser_by_its_class_path(optimizer: str, embedded_hands: Path, tmp_path: Path) -> None:
+def test_any_optimizer_by_its_class_path(optimizer: str, embedded_hands: Path, tmp_path: Path) -> None:
     options = {
         "run_dir": tmp_path / "run",
         "model.optimizer": optimizer,

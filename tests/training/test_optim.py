@@ -1,4 +1,4 @@
-"""Optimisation: LARS by hand, its life inside schedulers and checkpoints, and the schedule."""
+"""Optimization: LARS by hand, its life inside schedulers and checkpoints, and the schedule."""
 
 import copy
 import math
@@ -40,7 +40,7 @@ def test_clipping_never_lengthens_a_step() -> None:
 @pytest.mark.parametrize(
     ("weight", "gradient"), [([0.0, 0.0], [1.0, 2.0]), ([1.0, 2.0], [0.0, 0.0])], ids=["weight", "gradient"]
 )
-def test_zero_tensors_are_left_to_the_wrapped_optimiser(weight: list[float], gradient: list[float]) -> None:
+def test_zero_tensors_are_left_to_the_wrapped_optimizer(weight: list[float], gradient: list[float]) -> None:
     p = nn.Parameter(torch.tensor(weight))
     p.grad = torch.tensor(gradient)
     LARS(torch.optim.SGD([p], lr=0.5, weight_decay=0.1)).step()
@@ -66,7 +66,7 @@ def test_learning_rate_zero_moves_nothing() -> None:
 
 
 def train(optimizer: LARS, p: nn.Parameter, steps: int) -> list[Tensor]:
-    """Minimise a quadratic through closures, as Lightning calls an optimiser."""
+    """Minimize a quadratic through closures, as Lightning calls an optimizer."""
     path = []
 
     def closure() -> float:
@@ -109,7 +109,7 @@ def test_state_survives_a_round_trip() -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_scheduler_drives_the_wrapped_optimiser() -> None:
+def test_scheduler_drives_the_wrapped_optimizer() -> None:
     optimizer, p = make(lr=1.0)
     schedule = warmup_cosine(optimizer, warmup_steps=2, total_steps=4)
     rates = []
@@ -172,7 +172,7 @@ def test_impossible_schedules_are_refused(warmup: int, total: int) -> None:
         warmup_cosine(make()[0], warmup, total)
 
 
-def test_biases_and_normalisation_do_not_decay() -> None:
+def test_biases_and_normalization_do_not_decay() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     module[3].weight.requires_grad_(False)
     decayed, others = split_weight_decay(module.parameters(), 0.1)

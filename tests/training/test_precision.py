@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.geometry.camera import back_project, inverse_intrinsics, project
 from peclr.geometry.pose25d import from_25d, root_depth
@@ -116,8 +116,8 @@ def pairs(embedded_hands: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def labelled(embedded_hands: Path) -> Any:
-    data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=16, num_labels=16, val_fraction=0.25)
+def labeled(embedded_hands: Path) -> Any:
+    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=16, num_labels=16, val_fraction=0.25)
     data.setup("fit")
     return next(iter(data.train_dataloader()))
 
@@ -147,10 +147,10 @@ def test_a_pretraining_step_in_bfloat16_agrees_with_float32(pairs: Any, objectiv
     assert torch.cosine_similarity(gradient, rough_gradient, dim=0) > MIN_GRADIENT_COSINE
 
 
-def test_a_finetuning_step_in_bfloat16_agrees_with_float32(labelled: Any) -> None:
+def test_a_finetuning_step_in_bfloat16_agrees_with_float32(labeled: Any) -> None:
     torch.manual_seed(0)
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.25), view_size=32)
-    (loss, gradient), (rough_loss, rough_gradient) = (step(module, labelled, bfloat16) for bfloat16 in (False, True))
+    (loss, gradient), (rough_loss, rough_gradient) = (step(module, labeled, bfloat16) for bfloat16 in (False, True))
     assert rough_loss.item() == pytest.approx(loss.item(), rel=0.05)
     assert torch.cosine_similarity(gradient, rough_gradient, dim=0) > MIN_GRADIENT_COSINE
 

@@ -47,7 +47,7 @@ def paired_batch(device: str) -> dict[str, torch.Tensor]:
     return {"views": views, "view_from_crop": matrices, "hand": hands, "joints_2d": joints}
 
 
-def labelled_batch(device: str) -> dict[str, torch.Tensor]:
+def labeled_batch(device: str) -> dict[str, torch.Tensor]:
     joints = torch.rand(PAIRS, 21, 3, device=device) + 1
     image = torch.randint(256, (PAIRS, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
     return {"image": image, "K": torch.eye(3, device=device).expand(PAIRS, 3, 3), "joints_3d": joints}
@@ -90,7 +90,7 @@ def test_asking_for_a_value_is_caught() -> None:
 
 
 def test_finetuning_steps_never_wait_for_the_device() -> None:
-    step(FinetuneModule(tiny(), view_size=SIZE).to("meta"), labelled_batch("meta"))
+    step(FinetuneModule(tiny(), view_size=SIZE).to("meta"), labeled_batch("meta"))
 
 
 def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Trainer]:
@@ -108,7 +108,7 @@ def test_the_callback_looks_at_the_loss_only_when_it_is_logged(embedded_hands: P
 
 
 @pytest.mark.parametrize(("every", "accumulated", "looks"), [(0, 1, 0), (1, 2, 4), (3, 1, 2)])
-def test_the_loss_is_looked_at_every_so_many_optimiser_steps(every: int, accumulated: int, looks: int) -> None:
+def test_the_loss_is_looked_at_every_so_many_optimizer_steps(every: int, accumulated: int, looks: int) -> None:
     trainer: Any = SimpleNamespace(
         log_every_n_steps=every, accumulate_grad_batches=accumulated, callback_metrics={"train/loss": torch.ones(())}
     )
@@ -165,7 +165,7 @@ def test_batches_are_copied_as_bytes_and_without_waiting() -> None:
     assert calls[0]["dtype"] == torch.uint8
 
 
-def test_optimisers_may_be_fused() -> None:
+def test_optimizers_may_be_fused() -> None:
     def fused(groups: Any) -> torch.optim.Optimizer:
         return torch.optim.Adam(groups, lr=1e-3, fused=True)
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.synthetic.writer import write_freihand_layout
@@ -101,7 +101,7 @@ def test_fine_tuning_takes_the_same_course(embedded_hands: Path, tmp_path: Path)
         torch.manual_seed(0)
         encoder = ResNetEncoder("resnet18", width=0.125)
         module = FinetuneModule(encoder, freeze_encoder=True, view_size=32, optimizer=SGD)
-        data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=8)
+        data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=8)
         results.append(train(module, data, processes, tmp_path))
     # the refinement of the root depth, after it, has a BatchNorm of its own
     assert_same_course(results, "pose_net.backend_model.fc")
@@ -134,7 +134,7 @@ def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path)
             data = PairedViewDataModule(FreiHAND(hands), view_size=32, batch_size=8, val_fraction=7 / 15)
         else:
             module = FixedFinetuning(encoder, view_size=32, optimizer=partial(torch.optim.SGD, lr=0.0))
-            data = LabelledHandDataModule(hands, view_size=32, batch_size=4, val_fraction=7 / 15)
+            data = LabeledHandDataModule(hands, view_size=32, batch_size=4, val_fraction=7 / 15)
         trainer = quiet_trainer(
             tmp_path,
             devices=processes,
@@ -150,7 +150,7 @@ def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(embedded_hands: Path, tmp_path: Path) -> None:
-    data = LabelledHandDataModule(embedded_hands, view_size=32, batch_size=9)
+    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=9)
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32)
     with pytest.raises(Exception, match="batch_size 9 is of all processes and cannot be divided evenly among 2"):
         train(module, data, 2, tmp_path)

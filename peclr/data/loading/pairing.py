@@ -88,19 +88,19 @@ class Similar(Pairing):
             raise ValueError(f"nearest {nearest}: expected at least 1 similar hand")
         self.path, self.nearest = Path(pairs), nearest
         self._mined, _ = read_pairs(self.path)
-        fewest = min((pairs.neighbours.shape[1] for pairs in self._mined), default=0)
+        fewest = min((pairs.neighbors.shape[1] for pairs in self._mined), default=0)
         if nearest > fewest:
-            raise ValueError(f"nearest {nearest}: {self.path} lists {fewest} similar hands; mine with --neighbours")
+            raise ValueError(f"nearest {nearest}: {self.path} lists {fewest} similar hands; mine with --neighbors")
 
     def within(self, source: HandSource) -> SourcePairs:
         """The pairs of a source, which may be some hands of the one that was mined."""
         whole, selected = source, np.arange(source.num_hands)
         if isinstance(source, SelectedHands):
             whole, selected = source.source, source.hands
-        neighbours = self._of(whole).neighbours
+        neighbors = self._of(whole).neighbors
         number = np.full(whole.num_hands + 1, NOBODY)  # among the selected ones; the last is NOBODY's
         number[selected] = np.arange(len(selected))
-        partners = number[neighbours[selected]]
+        partners = number[neighbors[selected]]
         nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
         partners = np.take_along_axis(partners, nearest_first, axis=1)
         if alone := int((partners[:, 0] == NOBODY).sum()):
@@ -118,7 +118,7 @@ class Similar(Pairing):
         for pairs in self._mined:
             if pairs.identity == identity:
                 return pairs
-        listed = ", ".join(f"{len(pairs.neighbours)} hands of {pairs.source}" for pairs in self._mined)
+        listed = ", ".join(f"{len(pairs.neighbors)} hands of {pairs.source}" for pairs in self._mined)
         raise ValueError(
             f"{self.path} lists similar hands of others than these {source.num_hands} of {source.name}, namely of "
             f"{listed or 'none'}; mine this source as it is now, with `peclr mine`"

@@ -1,6 +1,6 @@
 """Mined pairs on disk: for each hand of a source, the hands that are most like it. An .npz file without pickles.
 
-It holds `header`, JSON as bytes, and for the source number S of those that were mined `neighbours_S` and
+It holds `header`, JSON as bytes, and for the source number S of those that were mined `neighbors_S` and
 `distances_S`. Hands are told by their numbers in the source, and the source by its `identity`.
 """
 
@@ -19,22 +19,22 @@ from peclr import __version__
 from peclr.options import naming
 
 FORMAT: Final = 1  # readers refuse others
-NOBODY: Final = -1  # where a hand has fewer neighbours than others
+NOBODY: Final = -1  # where a hand has fewer neighbors than others
 
 
 class MinedPairs(NamedTuple):
-    """The neighbours of each hand of one source.
+    """The neighbors of each hand of one source.
 
     Attributes:
         source: Its name.
         identity: See `HandSource.identity`.
-        neighbours: (hands, K), int32, numbers of hands, nearest first; NOBODY behind the last.
+        neighbors: (hands, K), int32, numbers of hands, nearest first; NOBODY behind the last.
         distances: (hands, K), float32, in the units of the descriptors; NaN behind the last.
     """
 
     source: str
     identity: str
-    neighbours: NDArray[np.int32]
+    neighbors: NDArray[np.int32]
     distances: NDArray[np.float32]
 
 
@@ -51,11 +51,11 @@ def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any
     """
     if path.exists():
         raise FileExistsError(f"{path} exists; pairs are written to a new file")
-    sources = [{"name": pairs.source, "identity": pairs.identity, "hands": len(pairs.neighbours)} for pairs in mined]
+    sources = [{"name": pairs.source, "identity": pairs.identity, "hands": len(pairs.neighbors)} for pairs in mined]
     header = {"format": FORMAT, "peclr": __version__, "sources": sources, "facts": dict(facts)}
     arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for number, pairs in enumerate(mined):
-        arrays[f"neighbours_{number}"] = pairs.neighbours.astype(np.int32)
+        arrays[f"neighbors_{number}"] = pairs.neighbors.astype(np.int32)
         arrays[f"distances_{number}"] = pairs.distances.astype(np.float32)
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
@@ -92,7 +92,7 @@ def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
         raise ValueError(f"{path}: format {found!r}, but this peclr {__version__} reads {FORMAT}")
     try:
         mined = [
-            MinedPairs(str(source["name"]), str(source["identity"]), arrays[f"neighbours_{number}"], distances)
+            MinedPairs(str(source["name"]), str(source["identity"]), arrays[f"neighbors_{number}"], distances)
             for number, source in enumerate(header["sources"])
             for distances in [arrays[f"distances_{number}"]]
         ]
@@ -105,16 +105,16 @@ def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
 
 
 def _check(path: Path, pairs: MinedPairs) -> None:
-    neighbours, hands = pairs.neighbours, len(pairs.neighbours)
-    if neighbours.ndim != 2 or neighbours.dtype.kind != "i" or neighbours.shape != pairs.distances.shape:
+    neighbors, hands = pairs.neighbors, len(pairs.neighbors)
+    if neighbors.ndim != 2 or neighbors.dtype.kind != "i" or neighbors.shape != pairs.distances.shape:
         raise ValueError(
-            f"{path}: neighbours of {pairs.source} are {neighbours.dtype} {neighbours.shape} and distances "
+            f"{path}: neighbors of {pairs.source} are {neighbors.dtype} {neighbors.shape} and distances "
             f"{pairs.distances.shape}; expected integers (hands, K) and as many distances"
         )
-    wrong = (neighbours < NOBODY) | (neighbours >= hands) | (neighbours == np.arange(hands)[:, None])
+    wrong = (neighbors < NOBODY) | (neighbors >= hands) | (neighbors == np.arange(hands)[:, None])
     if wrong.any():
         hand, place = (int(at[0]) for at in np.nonzero(wrong))
         raise ValueError(
-            f"{path}: hand {hand} of {pairs.source} has neighbour {neighbours[hand, place]}; expected others of the "
+            f"{path}: hand {hand} of {pairs.source} has neighbor {neighbors[hand, place]}; expected others of the "
             f"{hands} hands"
         )

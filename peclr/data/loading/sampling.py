@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from peclr.data.loading.unique_hands import without_repeats
-from peclr.data.rng import RandomStreams
+from peclr.data.rng import KeyedRng
 
 
 def epoch_order(
@@ -37,7 +37,7 @@ def epoch_order(
     Returns:
         (length,) indices.
     """
-    stream = RandomStreams("order", seed).at(epoch)
+    stream = KeyedRng("order", seed).at(epoch)
     if len(sizes) == 1 and length is None:
         return stream.permutation(sizes[0])
     count = sum(sizes) if length is None else length
@@ -132,7 +132,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             order = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)
         if self._unique is not None:
             # index 1: the order itself was drawn from index 0
-            order = without_repeats(order, *self._unique, RandomStreams("order", self.seed).at(epoch, 1))
+            order = without_repeats(order, *self._unique, KeyedRng("order", self.seed).at(epoch, 1))
         share = islice(order.tolist(), self.position + self.rank, self.total, self.num_replicas)
         return ((epoch, index) for index in share)
 

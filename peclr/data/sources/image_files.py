@@ -14,7 +14,7 @@ from peclr.data.sources.listing import IMAGES, list_files
 from peclr.geometry.planar import enclosing_square, whole_picture
 
 
-class Photos(SingleImages):
+class ImageFiles(SingleImages):
     """Photographs below a folder, in order of their names; each is one version of one hand.
 
     Without boxes, the hand fills the photograph. Several boxes of one file are several hands; a file without a box is

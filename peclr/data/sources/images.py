@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from peclr.data.sources.headers import Header, read_header
 from peclr.options import naming
 
-# OpenCV turns pictures upright by their Exif tag, makes grey, CMYK, 16-bit and transparent ones RGB with 8 bits, and
-# since 4.13 refuses JPEGs that are cut short, where it used to fill up with grey.
+# OpenCV turns pictures upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
+# since 4.13 refuses JPEGs that are cut short, where it used to fill up with gray.
 _FLAGS: Final = {
     0: cv2.IMREAD_GRAYSCALE,  # at full size
     1: cv2.IMREAD_COLOR_RGB,
@@ -62,7 +62,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Reads an image file, turned upright by its EXIF tag.
 
     Args:
-        path: JPEG, PNG or whatever else OpenCV decodes; grey images become RGB.
+        path: JPEG, PNG or whatever else OpenCV decodes; gray images become RGB.
 
     Returns:
         (H, W, 3), uint8, RGB.

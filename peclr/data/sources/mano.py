@@ -1,6 +1,6 @@
 """The 21 joints of a hand from the 778 vertices of a MANO mesh.
 
-Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", SIGGRAPH Asia 2017. The licence of
+Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", SIGGRAPH Asia 2017. The license of
 MANO forbids shipping its regressor; users take it from their own copy. MANO_RIGHT.pkl is a pickle, which can run any
 code and is never loaded here. Where its unpickling works (it needs chumpy and scipy), one line converts it:
 

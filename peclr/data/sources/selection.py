@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.rng import RandomStreams
+from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSample, HandSource
 
 
@@ -49,7 +49,7 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
     count = hand_count(val, num_hands, "val_fraction") if val else 0
     if count >= num_hands:
         raise ValueError(f"val_fraction {val} holds out all {num_hands} hands; none is left to train on")
-    order = RandomStreams("split", seed).at().permutation(num_hands).tolist()
+    order = KeyedRng("split", seed).at().permutation(num_hands).tolist()
     return order[count:], order[:count]
 
 

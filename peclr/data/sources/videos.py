@@ -41,7 +41,7 @@ class Videos(SingleImages):
 
         Args:
             root: A folder, below which films are looked for, or a pattern as of a shell.
-            every: Takes every n-th frame of a film; neighbours hardly differ.
+            every: Takes every n-th frame of a film; neighbors hardly differ.
             boxes: CSV or JSON file that says where the hands are, see `peclr.data.sources.box_files`; a frame's
                 name is that of its film relative to the folder, #, and its number from 0: "folder/film.mp4#120".
 

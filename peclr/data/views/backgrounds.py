@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.rng import RandomStreams
+from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSource
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import Matrix
 
 Image = NDArray[np.uint8]
@@ -121,9 +121,9 @@ class Backgrounds:
         for source in sources:
             source.check_masks()
         self._settings, self._sources, self._size = settings, sources, size
-        self._donors = sources if settings.folder is None else [Photos(settings.folder)]
+        self._donors = sources if settings.folder is None else [ImageFiles(settings.folder)]
         self._new = min(settings.bank, max(1, pairs // _PAIRS_PER_NEW))
-        self._rng, self._rng_of_bank = RandomStreams("background", seed), RandomStreams("bank", seed)
+        self._rng, self._rng_of_bank = KeyedRng("background", seed), KeyedRng("bank", seed)
         self._made, self._outlines = dict[int, Image](), dict[tuple[int, int], Outline]()
 
     def draw(self, epoch: int, index: int, source: int, images: tuple[int, int]) -> list[NewBackground | None]:

@@ -50,7 +50,7 @@ class ViewGeometry(NamedTuple):
     scale: float = 1.0
 
     def view_from_crop(self, side: float) -> Matrix:
-        """The augmentation as a matrix (3, 3), normalised, for a crop box of that side, px."""
+        """The augmentation as a matrix (3, 3), normalized, for a crop box of that side, px."""
         (x, y), (x_px, y_px) = self.translation, self.translation_px
         return view_from_crop(self.angle, (x + x_px / side, y + y_px / side), self.scale)
 
@@ -95,7 +95,7 @@ class GeometryRange:
         """The distribution of the published views, quirks included: a shift in pixels that is never negative.
 
         It is that around crop boxes with the margin 1.25, which readers give unless told otherwise. The published code
-        turns the picture about the middle of the keypoints' box and then centres the crop on the keypoints' mean:
+        turns the picture about the middle of the keypoints' box and then centers the crop on the keypoints' mean:
         what the crop shows does not depend on what it was turned about.
         """
         return cls(translation_px=PUBLISHED_TRANSLATION_PX, whole_degrees=True)
@@ -116,7 +116,7 @@ class GeometryRange:
 
 
 def view_from_crop(angle: float, translation: tuple[float, float], scale: float) -> Matrix:
-    """The augmentation as a matrix (3, 3), normalised view ← normalised crop box.
+    """The augmentation as a matrix (3, 3), normalized view ← normalized crop box.
 
     Args:
         angle: Radians, OpenCV sign.
@@ -124,7 +124,7 @@ def view_from_crop(angle: float, translation: tuple[float, float], scale: float)
         scale: Side that the view shows over the side of the crop box.
     """
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
-    shift_x, shift_y = (2 * shift / scale for shift in translation)  # normalised coordinates span 2
+    shift_x, shift_y = (2 * shift / scale for shift in translation)  # normalized coordinates span 2
     return np.array([[cos, sin, shift_x], [-sin, cos, shift_y], [0.0, 0.0, 1.0]])
 
 
@@ -132,7 +132,7 @@ def view_from_image(view_from_crop: Matrix, crop_box: Matrix, size: int) -> Matr
     """Completes an augmentation to a matrix (3, 3), view pixels ← image pixels.
 
     Args:
-        view_from_crop: (3, 3), normalised, affine.
+        view_from_crop: (3, 3), normalized, affine.
         crop_box: (4,), px of the image.
         size: Side of the view, px.
     """
@@ -141,7 +141,7 @@ def view_from_image(view_from_crop: Matrix, crop_box: Matrix, size: int) -> Matr
     # pixels_from_view @ view_from_crop @ crop_from_image, multiplied out: three arrays cost ten times as much
     half = size / 2
     x, y = 2 / (right - left), 2 / (bottom - top)
-    left, top = -x * (left + right) / 2, -y * (top + bottom) / 2  # of the image's origin, normalised
+    left, top = -x * (left + right) / 2, -y * (top + bottom) / 2  # of the image's origin, normalized
     return np.array(
         [
             [half * a * x, half * b * y, half * (a * left + b * top + shift_x + 1) - 0.5],
@@ -169,7 +169,7 @@ def warp(
     Where the view is less than half as fine as the image, bilinear samples would skip pixels. Then four samples are
     averaged for each pixel of the view, of an image that was averaged over square blocks where even these would skip
     pixels. In pictures with the spectrum of photographs, the root mean square difference from the mean over each
-    pixel's area is below 4 grey levels, a third of that of one sample or less.
+    pixel's area is below 4 gray levels, a third of that of one sample or less.
 
     Args:
         image: (H, W, 3), uint8.
@@ -197,7 +197,7 @@ def warp(
 
 
 def _from_blocks(block: int) -> Matrix:
-    """Pixels ← blocks of them: edges meet, not centres, so block · (p' + ½) = p + ½."""
+    """Pixels ← blocks of them: edges meet, not centers, so block · (p' + ½) = p + ½."""
     shift = (block - 1) / 2
     return np.array([[block, 0, shift], [0, block, shift], [0, 0, 1]])
 

@@ -1,4 +1,4 @@
-"""Photometric augmentation recolours pixels and moves none; the one module that imports albumentations."""
+"""Photometric augmentation recolors pixels and moves none; the one module that imports albumentations."""
 
 import os
 import random
@@ -18,7 +18,7 @@ Image = NDArray[np.uint8]
 Range = tuple[float, float]
 
 
-class _StreamRandom(random.Random):
+class _RngRandom(random.Random):
     """The interface of `random` over a NumPy generator, so that one stream drives all of albumentations."""
 
     stream: np.random.Generator
@@ -33,10 +33,10 @@ class _StreamRandom(random.Random):
 
 
 class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not typed
-    """The published colour jitter: random factors of hue, saturation and value, an offset to the value."""
+    """The published color jitter: random factors of hue, saturation and value, an offset to the value."""
 
     def __init__(self, hue: Range, saturation: Range, value: Range, value_offset: Range, p: float = 1.0) -> None:
-        """Takes ranges of factors, and of an offset in grey levels."""
+        """Takes ranges of factors, and of an offset in gray levels."""
         super().__init__(p=p)
         self.hue, self.saturation, self.value, self.value_offset = hue, saturation, value, value_offset
 
@@ -45,13 +45,13 @@ class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations i
         return {"jitter": self.draw(self.random_generator)}
 
     def draw(self, stream: np.random.Generator) -> list[float]:
-        """Draws factors of hue, saturation and value, and the offset in grey levels."""
+        """Draws factors of hue, saturation and value, and the offset in gray levels."""
         ranges = (self.hue, self.saturation, self.value, self.value_offset)
         draws = stream.random(4).tolist()
         return [low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)]
 
     def apply(self, img: Image, jitter: list[float], **params: object) -> Image:
-        """Recolours one RGB image."""
+        """Recolors one RGB image."""
         *factors, value_offset = jitter
         pixels = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
         # apart, the channels are scaled in half the time of a look-up table or a matrix
@@ -62,7 +62,7 @@ class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations i
         cv2.merge(channels, pixels)
         return cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
 
-    def recolour(self, image: Image, stream: np.random.Generator) -> Image:
+    def recolor(self, image: Image, stream: np.random.Generator) -> Image:
         """What calling the transform does, without what albumentations does around it, which takes as long again."""
         if self.p < 1 and stream.random() >= self.p:
             return image
@@ -70,12 +70,12 @@ class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations i
 
 
 class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not typed
-    """Edges instead of the picture: the length of the grey levels' gradient (Chen et al. 2020, Fig. 4)."""
+    """Edges instead of the picture: the length of the gray levels' gradient (Chen et al. 2020, Fig. 4)."""
 
     def apply(self, img: Image, **params: object) -> Image:
         """Filters one RGB image; a step from black to white becomes white."""
-        grey = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
-        across, down = (cv2.Sobel(grey, cv2.CV_16S, *order).astype(np.int32) for order in ((1, 0), (0, 1)))
+        gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
+        across, down = (cv2.Sobel(gray, cv2.CV_16S, *order).astype(np.int32) for order in ((1, 0), (0, 1)))
         # the kernel's weights on each side of an edge sum to 4. cv2.magnitude rounds as the memory is aligned: the same
         # view would not always be the same
         length = np.sqrt((across**2 + down**2).astype(np.float32)) / 4
@@ -85,22 +85,22 @@ class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is no
 
 @dataclass(frozen=True)
 class Photometric:
-    """Which photometric augmentations a view gets; the default is the published colour jitter alone.
+    """Which photometric augmentations a view gets; the default is the published color jitter alone.
 
     Each of the first six is a probability, 0 is off. They are applied in this order. Together with the switches of
     `GeometryRange` they are the ablation of the paper, which used one at a time and then chose the jitter.
 
     Attributes:
-        color_jitter: Colour jitter in HSV.
-        color_drop: Grey.
+        color_jitter: Color jitter in HSV.
+        color_drop: Gray.
         blur: Gaussian blur.
         noise: Gaussian noise, independent for each pixel and channel.
         sobel: Edges instead of the picture.
         cut_out: One black rectangle.
-        hue: Factor of the hue. Published, as the next three; hue 0 is red, so this draws colours towards red.
+        hue: Factor of the hue. Published, as the next three; hue 0 is red, so this draws colors toward red.
         saturation: Factor of the saturation.
         value: Factor of the value.
-        value_offset: Grey levels, added to the value.
+        value_offset: Gray levels, added to the value.
         blur_sigma: Pixels; SimCLR App. A.
         noise_std: Fraction of the full range; not published.
         cut_out_side: Sides, fraction of the view's; not published.
@@ -131,11 +131,11 @@ class Photometric:
 
     @classmethod
     def published(cls) -> Self:
-        """The colour jitter of the published pre-training, which is the default."""
+        """The color jitter of the published pre-training, which is the default."""
         return cls()
 
 
-class Recolour:
+class Recolor:
     """Applies photometric augmentations to views."""
 
     def __init__(self, ranges: Photometric) -> None:
@@ -153,10 +153,10 @@ class Recolour:
             A.CoarseDropout((1, 1), hole_height_range=side, hole_width_range=side, fill=0, p=ranges.cut_out),
         )
         self._transforms = [transform for transform in transforms if transform.p > 0]
-        self._python_stream = _StreamRandom()
+        self._python_stream = _RngRandom()
 
     def __call__(self, image: Image, stream: np.random.Generator) -> Image:
-        """Recolours a view.
+        """Recolors a view.
 
         Args:
             image: (S, S, 3), uint8, RGB; left as it is.
@@ -166,7 +166,7 @@ class Recolour:
             (S, S, 3), uint8, RGB.
         """
         if self._jitter is not None:
-            image = self._jitter.recolour(image, stream)
+            image = self._jitter.recolor(image, stream)
         # albumentations ignores global seeds; some of its transforms draw from NumPy, others from `random`
         self._python_stream.stream = stream
         for transform in self._transforms:

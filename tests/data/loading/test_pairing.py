@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tests.data.conftest import Layout
 
 # of six hands, two for each
-NEIGHBOURS = np.array([[1, 2], [0, 3], [5, 4], [4, 5], [3, 2], [2, NOBODY]], np.int32)
+NEIGHBORS = np.array([[1, 2], [0, 3], [5, 4], [4, 5], [3, 2], [2, NOBODY]], np.int32)
 
 
-def mined(source: HandSource, neighbours: Any = NEIGHBOURS) -> MinedPairs:
-    distances = np.where(np.asarray(neighbours) == NOBODY, np.nan, 0.5).astype(np.float32)
-    return MinedPairs(source.name, source.identity(), neighbours, distances)
+def mined(source: HandSource, neighbors: Any = NEIGHBORS) -> MinedPairs:
+    distances = np.where(np.asarray(neighbors) == NOBODY, np.nan, 0.5).astype(np.float32)
+    return MinedPairs(source.name, source.identity(), neighbors, distances)
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def drawn(dataset: PairedViewDataset, epochs: int = 24) -> dict[int, set[int]]:
 def test_the_nearest_hand_is_the_partner(hands: FreiHAND, pairs: Path) -> None:
     dataset = PairedViewDataset([hands], Similar(pairs), view_size=16)
     assert len(dataset) == 6
-    assert drawn(dataset) == {hand: {int(NEIGHBOURS[hand, 0])} for hand in range(6)}
+    assert drawn(dataset) == {hand: {int(NEIGHBORS[hand, 0])} for hand in range(6)}
     images = {dataset.images_of((epoch, 0))[1] for epoch in range(60)}
     assert images == {(first, second) for first in (0, 6, 12) for second in (1, 7, 13)}  # all versions of both
 
 
 def test_the_partner_is_any_of_the_nearest(hands: FreiHAND, pairs: Path) -> None:
     dataset = PairedViewDataset([hands], Similar(pairs, nearest=2), view_size=16)
-    assert drawn(dataset) == {hand: {*NEIGHBOURS[hand].tolist()} - {NOBODY} for hand in range(6)}
+    assert drawn(dataset) == {hand: {*NEIGHBORS[hand].tolist()} - {NOBODY} for hand in range(6)}
 
 
 def test_partners_that_are_held_out_give_way_to_the_next(hands: FreiHAND, pairs: Path) -> None:
@@ -114,7 +114,7 @@ def test_identities_do_not_depend_on_the_crop(layout: "Layout", hands: FreiHAND)
     assert FreiHAND(layout.root, "evaluation").identity() != hands.identity()
 
 
-def test_more_neighbours_than_there_are_are_refused(pairs: Path) -> None:
+def test_more_neighbors_than_there_are_are_refused(pairs: Path) -> None:
     with pytest.raises(ValueError, match=r"nearest 3: .* lists 2"):
         Similar(pairs, nearest=3)
     with pytest.raises(ValueError, match="nearest 0"):
@@ -125,7 +125,7 @@ def test_pairs_survive_the_file(hands: FreiHAND, pairs: Path) -> None:
     [read], facts = read_pairs(pairs)
     expected = mined(hands)
     assert (read.source, read.identity, facts) == ("freihand", expected.identity, {"method": "by hand"})
-    np.testing.assert_array_equal(read.neighbours, expected.neighbours)
+    np.testing.assert_array_equal(read.neighbors, expected.neighbors)
     np.testing.assert_array_equal(read.distances, expected.distances)
     with pytest.raises(FileExistsError, match=r"pairs\.npz"):
         write_pairs(pairs, [expected], {})
@@ -146,11 +146,11 @@ def test_files_that_are_not_pairs_are_refused(hands: FreiHAND, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("neighbours", "named"), [([[1], [1]], "hand 1 .* neighbour 1"), ([[1], [2]], "neighbour 2"), ([[-3], [0]], "-3")]
+    ("neighbors", "named"), [([[1], [1]], "hand 1 .* neighbor 1"), ([[1], [2]], "neighbor 2"), ([[-3], [0]], "-3")]
 )
-def test_neighbours_that_cannot_be_are_named(hands: FreiHAND, tmp_path: Path, neighbours: Any, named: str) -> None:
+def test_neighbors_that_cannot_be_are_named(hands: FreiHAND, tmp_path: Path, neighbors: Any, named: str) -> None:
     path = tmp_path / "wrong.npz"
-    write_pairs(path, [mined(hands, np.array(neighbours, np.int32))], {})
+    write_pairs(path, [mined(hands, np.array(neighbors, np.int32))], {})
     with pytest.raises(ValueError, match=rf"wrong\.npz: .*{named}"):
         read_pairs(path)
 

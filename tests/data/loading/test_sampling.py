@@ -5,22 +5,22 @@ import pytest
 from torch.utils.data import DistributedSampler
 
 from peclr.data.loading.sampling import EpochSampler, epoch_order
-from peclr.data.rng import RandomStreams
+from peclr.data.rng import KeyedRng
 
 
 def test_streams_depend_on_their_coordinates_alone() -> None:
-    streams = RandomStreams("view", 7)
+    streams = KeyedRng("view", 7)
     # 32-bit draws take half a number and leave the other half behind, doubles leave a part of the buffer
     first = streams.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
     streams.at(9, 1).random(3)
-    for others in (streams, RandomStreams("view", 7)):
+    for others in (streams, KeyedRng("view", 7)):
         again = others.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
         np.testing.assert_array_equal(again, first)
 
 
 def test_streams_of_other_coordinates_are_others() -> None:
     drawn = [
-        RandomStreams(purpose, seed).at(epoch, index).random(8)
+        KeyedRng(purpose, seed).at(epoch, index).random(8)
         for purpose in ("view", "order", "split")
         for seed in range(3)
         for epoch in range(3)
@@ -32,7 +32,7 @@ def test_streams_of_other_coordinates_are_others() -> None:
 
 def test_negative_seeds_are_refused() -> None:
     with pytest.raises(ValueError, match="seed -1"):
-        RandomStreams("view", -1)
+        KeyedRng("view", -1)
 
 
 def test_one_source_is_permuted_anew_each_epoch() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
-from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.loading.skipping import SKIPPED_NAME
@@ -39,14 +39,14 @@ def paired(source: FreiHAND, **options: Any) -> PairedViewDataset:
 
 
 def test_errors_are_the_default_and_name_the_file(damaged: FreiHAND) -> None:
-    for dataset in (paired(damaged), LabelledHandDataset(damaged, 32)):
+    for dataset in (paired(damaged), LabeledHandDataset(damaged, 32)):
         for index in BAD:
             with pytest.raises(BadImageError, match=f"{index:08d}.jpg: "):
                 dataset[index]
 
 
 def test_the_next_readable_image_takes_the_place(damaged: FreiHAND) -> None:
-    for dataset in (paired(damaged, on_bad_image="skip"), LabelledHandDataset(damaged, 32, on_bad_image="skip")):
+    for dataset in (paired(damaged, on_bad_image="skip"), LabeledHandDataset(damaged, 32, on_bad_image="skip")):
         for bad, instead in ((4, 6), (5, 6), (9, 10)):
             torch.testing.assert_close(dataset[3, bad], dataset[3, instead], rtol=0, atol=0)
             assert dataset[3, bad]["index"] == instead
@@ -111,11 +111,11 @@ def test_nothing_skipped_leaves_no_file(layout: Layout, tmp_path: Path, caplog: 
 def test_modules_pass_it_on_but_never_score_other_images(damaged: FreiHAND) -> None:
     pairs = PairedViewDataModule([damaged], view_size=32, batch_size=2, on_bad_image="skip")
     assert pairs.train_set.on_bad_image == "skip"
-    labelled = LabelledHandDataModule(damaged.root, 32, batch_size=2, val_fraction=0.34, on_bad_image="skip")
-    labelled.setup("fit")
-    labelled.setup("test")
-    assert labelled.val_set is not None
-    policies = [part.on_bad_image for part in (labelled.train_set, labelled.val_set, labelled.test_set)]
+    labeled = LabeledHandDataModule(damaged.root, 32, batch_size=2, val_fraction=0.34, on_bad_image="skip")
+    labeled.setup("fit")
+    labeled.setup("test")
+    assert labeled.val_set is not None
+    policies = [part.on_bad_image for part in (labeled.train_set, labeled.val_set, labeled.test_set)]
     assert policies == ["skip", "error", "error"]
     with pytest.raises(ValueError, match="on_bad_image 'ignore'"):
         paired(damaged, on_bad_image="ignore")

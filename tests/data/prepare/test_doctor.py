@@ -125,7 +125,7 @@ def test_stale_and_damaged_labels_are_wrong(layout: Layout, films: Films, tell: 
     assert f"→ peclr prepare freihand {layout.root} --split training" in table
 
 
-def test_crops_are_recognised_and_checked(films: Films, tmp_path: Path, tell: Tell) -> None:
+def test_crops_are_recognized_and_checked(films: Films, tmp_path: Path, tell: Tell) -> None:
     out = tmp_path / "crops"
     prepare_main(["youtube3d", str(films.root), "--crops", str(out), "--size", "16"])
     assert tell(out) == (0, f"{out}\n  ok     {out / 'train'}: 4 crops of youtube3d, 16 px\n")
@@ -141,7 +141,7 @@ def test_what_an_interrupted_run_has_left_is_pointed_out(films: Films) -> None:
     assert f"rm -r {left}" in [finding.fix for finding in examine(films.root, Look())]
 
 
-def test_photographs_are_recognised(tmp_path: Path, tell: Tell) -> None:
+def test_photographs_are_recognized(tmp_path: Path, tell: Tell) -> None:
     (tmp_path / "deep/er").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "deep/er/a.JPG"), np.zeros((8, 8, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))

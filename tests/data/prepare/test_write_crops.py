@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from peclr.data.datasets import LabelledHandDataset, PairedViewDataset
+from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
 from peclr.data.samples import HandSource
 from peclr.data.sources.crops import PreparedCrops
@@ -91,9 +91,9 @@ def test_the_matrix_goes_back_to_the_file_as_it_is_on_disk(films: Films, tmp_pat
 
 def test_cameras_follow(layout: Layout, tmp_path: Path) -> None:
     source = FreiHAND(layout.root)
-    labelled = LabelledHandDataset(cut(source, tmp_path), view_size=64)
+    labeled = LabeledHandDataset(cut(source, tmp_path), view_size=64)
     for index in (0, 17):
-        expected, item = LabelledHandDataset(source, view_size=64)[index], labelled[index]
+        expected, item = LabeledHandDataset(source, view_size=64)[index], labeled[index]
         for key in ("K", "joints_25d", "joints_3d", "scale_m"):
             np.testing.assert_allclose(item[key], expected[key], rtol=2e-4, atol=1e-3)
 

@@ -36,7 +36,7 @@ def edges(boxes: list[HandBox]) -> list[list[float]]:
 def test_coco_counts_from_the_corner_of_the_image(tmp_path: Path) -> None:
     boxes = read_boxes(write(tmp_path, COCO))
     assert sorted(boxes) == ["a.jpg", "b/c.png"]
-    # the first eight pixels, whose centres are 0 … 7
+    # the first eight pixels, whose centers are 0 … 7
     assert edges(boxes["a.jpg"]) == [[-0.5, -0.5, 7.5, 7.5]]
     assert edges(boxes["b/c.png"]) == [[9.5, 19.5, 39.5, 59.5], [-0.5, -0.5, 1.5, 1.5]]
 

@@ -73,18 +73,18 @@ def test_image_crop_looks_at_no_label(layout: Layout) -> None:
 
 
 def test_evaluation_works_with_and_without_labels(layout: Layout) -> None:
-    labelled = FreiHAND(layout.root, "evaluation")
-    assert labelled.has_labels
-    assert (len(labelled), labelled.num_hands) == (2, 2)
+    labeled = FreiHAND(layout.root, "evaluation")
+    assert labeled.has_labels
+    assert (len(labeled), labeled.num_hands) == (2, 2)
     (layout.root / "evaluation_xyz.json").unlink()
-    unlabelled = FreiHAND(layout.root, "evaluation")
-    assert not unlabelled.has_labels
-    sample = unlabelled[1]
+    unlabeled = FreiHAND(layout.root, "evaluation")
+    assert not unlabeled.has_labels
+    sample = unlabeled[1]
     assert sample["joints_3d"] is None
     assert sample["joints_2d"] is None
     assert sample["id"] == "evaluation/00000001"
     np.testing.assert_allclose(sample["crop_box"], [-0.5, -0.5, 111.5, 111.5])
-    np.testing.assert_array_equal(sample["K"], labelled[1]["K"])
+    np.testing.assert_array_equal(sample["K"], labeled[1]["K"])
 
 
 def test_indices_beyond_the_images_are_refused(layout: Layout) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from peclr.data.samples import HandSample
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 
 
-def everything(photos: Photos) -> list[HandSample]:
+def everything(photos: ImageFiles) -> list[HandSample]:
     return [photos[index] for index in range(len(photos))]
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_photographs_are_found_in_order_at_any_depth(folder: Path) -> None:
-    photos = Photos(folder)
+    photos = ImageFiles(folder)
     assert len(photos) == photos.num_hands == 3
     assert [photos[index]["id"] for index in range(3)] == ["a.png", "b.JPG", "deeper/c.webp"]
     assert [(photos.hand_of(i), list(photos.versions_of(i))) for i in range(3)] == [(i, [i]) for i in range(3)]
@@ -36,22 +36,22 @@ def test_photographs_are_found_in_order_at_any_depth(folder: Path) -> None:
 
 def test_patterns_take_what_they_match(folder: Path, tmp_path: Path) -> None:
     names = {
-        pattern: [photo["id"] for photo in everything(Photos(folder / pattern))]
+        pattern: [photo["id"] for photo in everything(ImageFiles(folder / pattern))]
         for pattern in ("*.JPG", "**/*", "d*/*")
     }
     assert names == {"*.JPG": ["b.JPG"], "**/*": ["a.png", "b.JPG", "deeper/c.webp"], "d*/*": ["deeper/c.webp"]}
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,left,top,right,bottom\ndeeper/c.webp,0,0,8,8\n")
-    np.testing.assert_allclose(Photos(folder / "**" / "*.webp", boxes)[0]["crop_box"], [0, 0, 8, 8])
+    np.testing.assert_allclose(ImageFiles(folder / "**" / "*.webp", boxes)[0]["crop_box"], [0, 0, 8, 8])
     for pattern in ("*.txt", "*.gif", "nowhere/**"):
         with pytest.raises(ValueError, match="no photographs"):
-            Photos(folder / pattern)
+            ImageFiles(folder / pattern)
 
 
 def test_large_photographs_are_decoded_smaller_where_a_view_needs_less(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "large.jpg"), np.zeros((601, 803, 3), np.uint8))
     (tmp_path / "boxes.csv").write_text("file,left,top,right,bottom\nlarge.jpg,100,100,300,300\n")
-    whole, hand = Photos(tmp_path), Photos(tmp_path, tmp_path / "boxes.csv")
+    whole, hand = ImageFiles(tmp_path), ImageFiles(tmp_path, tmp_path / "boxes.csv")
     assert whole.read(0, 200.0)["image"].shape == (151, 201, 3)
     assert hand.read(0, 200.0)["image"].shape == (601, 803, 3)
     assert hand.read(0, 100.0)["image"].shape == (301, 402, 3)
@@ -63,7 +63,7 @@ def test_large_photographs_are_decoded_smaller_where_a_view_needs_less(tmp_path:
 
 
 def test_without_boxes_the_crop_holds_the_whole_photograph(folder: Path) -> None:
-    sample = Photos(folder)[1]
+    sample = ImageFiles(folder)[1]
     np.testing.assert_allclose(sample["crop_box"], [-0.5, -5.5, 29.5, 24.5])
     assert sample["image"].shape == (20, 30, 3)
     assert sample["hand"] == "unknown"
@@ -79,7 +79,7 @@ def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, su
         boxes.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
     else:
         boxes.write_text("\n".join(",".join(map(str, row)) for row in [keys, *rows]))
-    photos = Photos(folder, boxes)
+    photos = ImageFiles(folder, boxes)
     found = [(photos[i]["id"], photos[i]["crop_box"].tolist()) for i in range(len(photos))]
     assert found == [
         ("a.png", [-0.5, -5.5, 29.5, 24.5]),
@@ -103,26 +103,26 @@ def test_boxes_that_do_not_fit_are_named(folder: Path, tmp_path: Path, row: str,
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,left,top,right,bottom\n" + row)
     with pytest.raises(ValueError, match=rf"boxes\.csv: .*{message}"):
-        Photos(folder, boxes)
+        ImageFiles(folder, boxes)
 
 
 def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"gone\.csv cannot be read"):
-        Photos(folder, tmp_path / "gone.csv")
+        ImageFiles(folder, tmp_path / "gone.csv")
     (tmp_path / "boxes.json").write_text("[{")
     with pytest.raises(ValueError, match=r"boxes\.json cannot be parsed"):
-        Photos(folder, tmp_path / "boxes.json")
+        ImageFiles(folder, tmp_path / "boxes.json")
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gone is not a folder"):
-        Photos(tmp_path / "gone")
+        ImageFiles(tmp_path / "gone")
     with pytest.raises(ValueError, match="no photographs"):
-        Photos(tmp_path)
+        ImageFiles(tmp_path)
 
 
 def test_real_photographs_are_read(real_hands: Path) -> None:
-    photos = Photos(real_hands / "photos")
+    photos = ImageFiles(real_hands / "photos")
     assert len(photos) == 18
     assert photos[17]["image"].shape == (224, 224, 3)
 
@@ -130,7 +130,7 @@ def test_real_photographs_are_read(real_hands: Path) -> None:
 def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,left,top,right,bottom\na.png,40,2,50,12\nb.JPG,20,10,35,25\n")
-    photos = Photos(folder, boxes)
+    photos = ImageFiles(folder, boxes)
     for look in (photos.check_images, lambda: photos[0]):  # before training, and whenever it is read
         with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
             look()
@@ -138,11 +138,11 @@ def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -
 
 
 def test_the_identity_is_that_of_names_and_boxes(folder: Path, tmp_path: Path) -> None:
-    expected = Photos(folder).identity()
-    assert Photos(folder.rename(tmp_path / "elsewhere")).identity() == expected
+    expected = ImageFiles(folder).identity()
+    assert ImageFiles(folder.rename(tmp_path / "elsewhere")).identity() == expected
     folder = tmp_path / "elsewhere"
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,left,top,right,bottom\na.png,0,0,8,8\n")
-    assert Photos(folder, boxes).identity() != expected
+    assert ImageFiles(folder, boxes).identity() != expected
     (folder / "a.png").rename(folder / "z.png")
-    assert Photos(folder).identity() != expected
+    assert ImageFiles(folder).identity() != expected

@@ -22,8 +22,8 @@ def test_channels_are_rgb(tmp_path: Path) -> None:
     assert (image == (200, 0, 0)).all()
 
 
-def test_grey_images_become_rgb(tmp_path: Path) -> None:
-    file = tmp_path / "grey.jpg"
+def test_gray_images_become_rgb(tmp_path: Path) -> None:
+    file = tmp_path / "gray.jpg"
     cv2.imwrite(str(file), np.full((8, 8), 90, np.uint8))
     assert (read_image(file) == 90).all()
 
@@ -50,7 +50,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 
 
 def picture() -> NDArray[np.uint8]:
-    """Smooth colours, (40, 60, 3), brightest at the top left."""
+    """Smooth colors, (40, 60, 3), brightest at the top left."""
     y, x = np.mgrid[:40, :60]
     return np.stack([250 - 3 * x, 200 - 3 * y, 90 + 0 * x], axis=-1).astype(np.uint8)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peclr.data.prepare.doctor import Look, examine
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.listing import IMAGES, list_files, natural_order
 from peclr.predict.inputs import find_inputs
 
@@ -57,7 +57,7 @@ def test_patterns_look_no_deeper_than_they_reach(folder: Path) -> None:
 
 def test_training_predicting_and_checking_take_the_same(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        photos = Photos(folder)
+        photos = ImageFiles(folder)
         inputs = find_inputs([str(folder)])
         assert [found.file for found in find_inputs([f"{folder}/**/*"])] == [found.file for found in inputs]
     assert [photos[index]["id"] for index in range(len(photos))] == EXPECTED

@@ -23,12 +23,12 @@ else:
 FRAMES, KEY_EVERY, STEP = 23, 10, 9
 
 
-def write_film(path: Path, colour: int, codec: str = "mpeg4", trim: int = 0, **options: str) -> None:
-    """Each frame is a grey of its own, so that decoding the wrong one shows; the top left corner is black.
+def write_film(path: Path, color: int, codec: str = "mpeg4", trim: int = 0, **options: str) -> None:
+    """Each frame is a gray of its own, so that decoding the wrong one shows; the top left corner is black.
 
     Args:
         path: Of the film.
-        colour: Of the first frame.
+        color: Of the first frame.
         codec: Of the film.
         trim: How many frames an edit list cuts away at the beginning.
         options: Of the container.
@@ -39,10 +39,10 @@ def write_film(path: Path, colour: int, codec: str = "mpeg4", trim: int = 0, **o
         stream: Any = container.add_stream(codec, rate=Fraction(25))
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.gop_size = KEY_EVERY
-        stream.codec_context.qmin = stream.codec_context.qmax = 1  # the best, so that greys stay apart
+        stream.codec_context.qmin = stream.codec_context.qmax = 1  # the best, so that grays stay apart
         stream.codec_context.max_b_frames = 2
         for number in range(FRAMES):
-            picture = np.full((48, 64, 3), colour + STEP * number, np.uint8)
+            picture = np.full((48, 64, 3), color + STEP * number, np.uint8)
             picture[:16, :16] = 0
             packets = stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
             for packet in packets if number < FRAMES - 1 else [*packets, *stream.encode()]:
@@ -60,7 +60,7 @@ def films(tmp_path: Path) -> Path:
     return folder
 
 
-def grey(videos: Videos, index: int) -> float:
+def gray(videos: Videos, index: int) -> float:
     return float(videos[index]["image"][20:, 20:].mean())
 
 
@@ -71,7 +71,7 @@ def test_frames_come_in_order(films: Path) -> None:
     assert videos[FRAMES + 3]["id"] == "first.mp4#3"
     np.testing.assert_allclose(videos[0]["crop_box"], [-0.5, -8.5, 63.5, 55.5])
     for index in range(FRAMES):
-        assert grey(videos, index) == pytest.approx(45 + STEP * index, abs=4)
+        assert gray(videos, index) == pytest.approx(45 + STEP * index, abs=4)
 
 
 def test_any_order_gives_the_same_frames(films: Path) -> None:
@@ -85,7 +85,7 @@ def test_any_order_gives_the_same_frames(films: Path) -> None:
 def test_every_nth_frame(films: Path) -> None:
     videos = Videos(films / "*.mp4", every=7)
     assert [videos[index]["id"] for index in range(len(videos))] == [f"first.mp4#{n}" for n in range(0, FRAMES, 7)]
-    assert grey(videos, 3) == pytest.approx(10 + STEP * 21, abs=4)
+    assert gray(videos, 3) == pytest.approx(10 + STEP * 21, abs=4)
     with pytest.raises(ValueError, match="every 0"):
         Videos(films, every=0)
 
@@ -97,7 +97,7 @@ def test_boxes_choose_frames(films: Path, tmp_path: Path) -> None:
     )
     videos = Videos(films, boxes=boxes)
     assert [videos[index]["id"] for index in range(3)] == ["b/second.mkv#9", "first.mp4#4", "first.mp4#4"]
-    assert grey(videos, 1) == pytest.approx(10 + 4 * STEP, abs=4)
+    assert gray(videos, 1) == pytest.approx(10 + 4 * STEP, abs=4)
     boxes.write_text("file,left,top,right,bottom\nfirst.mp4#23,1,1,9,9\n")
     with pytest.raises(ValueError, match=r"first\.mp4#23 is not one of the frames"):
         Videos(films, boxes=boxes)
@@ -105,8 +105,8 @@ def test_boxes_choose_frames(films: Path, tmp_path: Path) -> None:
 
 def test_workers_and_copies_decode_for_themselves(films: Path) -> None:
     videos = Videos(films)
-    grey(videos, 5)
-    assert grey(pickle.loads(pickle.dumps(videos)), 6) == pytest.approx(45 + 6 * STEP, abs=4)  # noqa: S301 (our own)
+    gray(videos, 5)
+    assert gray(pickle.loads(pickle.dumps(videos)), 6) == pytest.approx(45 + 6 * STEP, abs=4)  # noqa: S301 (our own)
     dataset = PairedViewDataset([videos], view_size=16)
     loader = make_loader(dataset, EpochSampler([2 * FRAMES]), 20, 2, drop_last=False)
     for batch in loader:
@@ -114,7 +114,7 @@ def test_workers_and_copies_decode_for_themselves(films: Path) -> None:
             assert (views == dataset[index]["views"]).all()
 
 
-def greys(path: Path) -> list[tuple[int, float]]:
+def grays(path: Path) -> list[tuple[int, float]]:
     """As predicting reads them."""
     frames = [(frame, frame.load()) for frame in frames_of(find_inputs([str(path)]))]
     return [(frame.number or 0, float(image[20:, 20:].mean())) for frame, image in frames]
@@ -125,9 +125,9 @@ def test_training_and_predicting_number_the_frames_that_are_shown(tmp_path: Path
     write_film(tmp_path / "film.mp4", 10, trim=trim)
     videos = Videos(tmp_path)
     expected = [10 + STEP * (trim + number) for number in range(FRAMES - trim)]
-    np.testing.assert_allclose([grey(videos, index) for index in range(len(videos))], expected, atol=4)
-    assert [number for number, _ in greys(tmp_path)] == list(range(FRAMES - trim))
-    np.testing.assert_allclose([mean for _, mean in greys(tmp_path)], expected, atol=4)
+    np.testing.assert_allclose([gray(videos, index) for index in range(len(videos))], expected, atol=4)
+    assert [number for number, _ in grays(tmp_path)] == list(range(FRAMES - trim))
+    np.testing.assert_allclose([mean for _, mean in grays(tmp_path)], expected, atol=4)
 
 
 MATRICES: dict[

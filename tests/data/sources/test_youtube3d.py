@@ -126,9 +126,9 @@ def test_with_mano_all_joints_are_known_in_order_freihand(films: Films, regresso
     for row, name in {0: "wrist", 1: "index_mcp", 4: "middle_mcp", 5: "middle_pip", 9: "little_dip"}.items():
         np.testing.assert_allclose(joints[JOINT_NAMES.index(name)], expected[row], atol=1e-3)
     # as published: around the mean joint, to 1.25 times the farthest
-    centre = joints.mean(axis=0)
-    half = 1.25 * np.linalg.norm(joints - centre, axis=1).max()
-    np.testing.assert_allclose(sample["crop_box"], [*(centre - half), *(centre + half)], atol=1e-3)
+    center = joints.mean(axis=0)
+    half = 1.25 * np.linalg.norm(joints - center, axis=1).max()
+    np.testing.assert_allclose(sample["crop_box"], [*(center - half), *(center + half)], atol=1e-3)
 
 
 def test_mirroring_commutes_with_the_regressor(films: Films, regressor: Path) -> None:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.samples import HandSource
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.data.views.geometric import GeometryRange, Matrix, pixels_to_keep, view_from_crop, view_from_image, warp
 
 
 def natural_picture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 grey levels."""
+    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 gray levels."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf
     channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, size, size))) / frequency)
@@ -65,8 +65,8 @@ def test_strong_reduction_does_not_shimmer() -> None:
         box = np.array([200.0, 200.0, 560.0, 560.0]) + step
         views.append(warp(picture, view_from_image(view_from_crop(0.3, (0, 0), 1.0), box, size), size).astype(float))
     jumps = np.abs(np.diff(views, axis=0)).mean()
-    travelled = np.abs(views[-1] - views[0]).mean()
-    assert jumps < 0.3 * travelled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
+    traveled = np.abs(views[-1] - views[0]).mean()
+    assert jumps < 0.3 * traveled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
 
 
 FRAME = (1600, 1200)
@@ -89,7 +89,7 @@ def photos(root: Path, rng: np.random.Generator) -> tuple[HandSource, Path]:
     path = write_photo(root / "photos", rng)
     rows = "\n".join(f"1.jpg,{','.join(map(str, box))}" for box in BOXES.values())
     (root / "boxes.csv").write_text(f"file,left,top,right,bottom\n{rows}\n")
-    return Photos(root / "photos", root / "boxes.csv"), path
+    return ImageFiles(root / "photos", root / "boxes.csv"), path
 
 
 def films(root: Path, rng: np.random.Generator) -> tuple[HandSource, Path]:

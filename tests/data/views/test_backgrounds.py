@@ -15,7 +15,7 @@ from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.doctor import Look, examine
 from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.image_files import Photos
+from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_mask
 from peclr.data.sources.selection import SelectedHands
 from peclr.data.views.backgrounds import Backgrounds, Outline, ReplaceBackground
@@ -115,10 +115,10 @@ def test_feathering_softens_the_edge_only(hands: FreiHAND) -> None:
     assert difference[torch.from_numpy(distance) > 8].max() <= 1
 
 
-def test_colours_are_augmented_after_it(hands: FreiHAND) -> None:
-    """Hand and background get the same light: a view drained of colour has none anywhere."""
-    grey = Photometric(color_jitter=0, color_drop=1)
-    view = views(hands, ALWAYS, photometric=grey)[0, 0]["views"][0].int()
+def test_colors_are_augmented_after_it(hands: FreiHAND) -> None:
+    """Hand and background get the same light: a view drained of color has none anywhere."""
+    gray = Photometric(color_jitter=0, color_drop=1)
+    view = views(hands, ALWAYS, photometric=gray)[0, 0]["views"][0].int()
     assert (view - view[:1]).abs().max() == 0
 
 
@@ -157,7 +157,7 @@ def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:
         views(SelectedHands(FreiHAND(layout.root), [0, 1]), ALWAYS)
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match="photos has no masks"):
-        views(Photos(tmp_path / "*.png"), ALWAYS)
+        views(ImageFiles(tmp_path / "*.png"), ALWAYS)
 
 
 def test_a_version_of_another_size_than_its_mask_is_refused(layout: "Layout") -> None:

@@ -44,9 +44,9 @@ def test_matrices_agree_with_the_geometry_package() -> None:
         expected = reference_view_from_crop(angle, translation, scale)
         np.testing.assert_allclose(crop, expected, atol=1e-12)
         composed = affine.compose(
-            affine.pixels_from_normalised(size, dtype=torch.float64),
+            affine.pixels_from_normalized(size, dtype=torch.float64),
             expected,
-            affine.normalised_from_box(torch.from_numpy(box)),
+            affine.normalized_from_box(torch.from_numpy(box)),
         )
         np.testing.assert_allclose(view_from_image(crop, box, size), composed, atol=1e-9)
 
@@ -69,7 +69,7 @@ def test_translation_is_in_source_pixels_and_positive_to_the_right(dots: DrawDot
 
 
 def centroids(view: NDArray[np.uint8], expected: Matrix, radius: int) -> Matrix:
-    """Centres of mass of the dots around their expected positions."""
+    """Centers of mass of the dots around their expected positions."""
     found = []
     for x, y in expected:
         left, top = round(x) - radius, round(y) - radius
@@ -98,7 +98,7 @@ def test_pixels_land_where_the_matrix_sends_them(dots: DrawDots, picture_size: i
         radius = math.ceil(5 * sigma * magnification)
         visible = ((expected > radius) & (expected < view_size - 1 - radius)).all(axis=1)
         found = centroids(warp(picture, matrix, view_size), expected[visible], radius)
-        # OpenCV rounds source positions to 1/32 px; images of few pixels per dot are quantised more coarsely
+        # OpenCV rounds source positions to 1/32 px; images of few pixels per dot are quantized more coarsely
         np.testing.assert_allclose(found, expected[visible], atol=0.1)
         checked += visible.sum()
     assert checked > 50
@@ -128,7 +128,7 @@ def test_whole_reductions_are_means_over_blocks(factor: int) -> None:
     np.testing.assert_allclose(warp(picture, matrix, 32), means, atol=1)
 
 
-def test_fine_patterns_become_grey_instead_of_moire() -> None:
+def test_fine_patterns_become_gray_instead_of_moire() -> None:
     picture = np.indices((1200, 1600)).sum(axis=0) % 2 * 255
     picture = np.repeat(picture[..., None], 3, axis=2).astype(np.uint8)
     rng = np.random.default_rng(0)

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peclr.data.views.photometric import HsvJitter, Image, Photometric, Recolour
+from peclr.data.views.photometric import HsvJitter, Image, Photometric, Recolor
 
 OFF = {"color_jitter": 0.0}
 
 
-def recolour(**switches: Any) -> Recolour:
-    return Recolour(Photometric(**switches))
+def recolor(**switches: Any) -> Recolor:
+    return Recolor(Photometric(**switches))
 
 
 @pytest.fixture
 def picture() -> Image:
-    """Smooth colours: (48, 48, 3)."""
+    """Smooth colors: (48, 48, 3)."""
     y, x = np.mgrid[:48, :48] / 47
     return np.stack([200 * x + 30, 180 * y + 20, 120 * (1 - x * y) + 60], axis=-1).astype(np.uint8)
 
@@ -28,7 +28,7 @@ def stream() -> np.random.Generator:
 
 
 def test_same_stream_same_picture(picture: Image) -> None:
-    everything = recolour(color_jitter=0.9, color_drop=0.5, blur=0.5, noise=0.5, sobel=0.3, cut_out=0.5)
+    everything = recolor(color_jitter=0.9, color_drop=0.5, blur=0.5, noise=0.5, sobel=0.3, cut_out=0.5)
     first, second = np.random.default_rng(3), np.random.default_rng(3)
     ours = [everything(picture, first) for _ in range(10)]
     again = [copy.deepcopy(everything)(picture, second) for _ in range(10)]
@@ -39,39 +39,39 @@ def test_same_stream_same_picture(picture: Image) -> None:
 
 def test_picture_is_left_as_it_is(picture: Image, stream: np.random.Generator) -> None:
     before = picture.copy()
-    recolour(color_drop=1, blur=1, noise=1, cut_out=1)(picture, stream)
+    recolor(color_drop=1, blur=1, noise=1, cut_out=1)(picture, stream)
     np.testing.assert_array_equal(picture, before)
 
 
 def test_everything_off_is_the_identity(picture: Image, stream: np.random.Generator) -> None:
-    np.testing.assert_array_equal(recolour(**OFF)(picture, stream), picture)
+    np.testing.assert_array_equal(recolor(**OFF)(picture, stream), picture)
 
 
 def test_jitter_is_the_published_formula(stream: np.random.Generator) -> None:
     hue, saturation, value, offset = 0.6, 0.5, 0.8, 12.0
-    colours = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    fixed = recolour(
+    colors = np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    fixed = recolor(
         hue=(hue, hue), saturation=(saturation, saturation), value=(value, value), value_offset=(offset, offset)
     )
-    expected, hues = np.empty(colours.shape), np.empty(colours.shape[:2])
+    expected, hues = np.empty(colors.shape), np.empty(colors.shape[:2])
     for place in np.ndindex(40, 40):
-        h, s, v = colorsys.rgb_to_hsv(*(colours[place] / 255))
+        h, s, v = colorsys.rgb_to_hsv(*(colors[place] / 255))
         v = min(v * value + offset / 255, 1)
         expected[place] = np.array(colorsys.hsv_to_rgb(h * hue, s * saturation, v)) * 255
         hues[place] = h * 360
-    # OpenCV counts 8-bit hue in steps of 2°: a thirtieth of the way from one primary colour to the next, and a
+    # OpenCV counts 8-bit hue in steps of 2°: a thirtieth of the way from one primary color to the next, and a
     # hue just below 360° is 0° to it
-    error = np.abs(fixed(colours, stream) - expected)[hues < 358]
+    error = np.abs(fixed(colors, stream) - expected)[hues < 358]
     assert error.max() <= 6
     assert error.mean() < 1
 
 
-def test_jitter_depends_on_colour_alone(stream: np.random.Generator) -> None:
-    colours = np.random.default_rng(2).integers(0, 256, (5, 3), dtype=np.uint8)
+def test_jitter_depends_on_color_alone(stream: np.random.Generator) -> None:
+    colors = np.random.default_rng(2).integers(0, 256, (5, 3), dtype=np.uint8)
     places = np.random.default_rng(3).integers(0, 5, (32, 32))
-    recoloured = recolour()(colours[places], stream)
-    for colour in range(5):
-        assert len(np.unique(recoloured[places == colour], axis=0)) == 1
+    recolored = recolor()(colors[places], stream)
+    for color in range(5):
+        assert len(np.unique(recolored[places == color], axis=0)) == 1
 
 
 def test_jitter_draws_from_the_published_ranges() -> None:
@@ -83,25 +83,25 @@ def test_jitter_draws_from_the_published_ranges() -> None:
     np.testing.assert_allclose(drawn.mean(axis=0), [0.505, 0.505, 0.75, 12.5], rtol=0.05)
 
 
-def test_colour_drop_makes_grey(picture: Image, stream: np.random.Generator) -> None:
-    grey = recolour(color_drop=1, **OFF)(picture, stream)
-    assert np.ptp(grey, axis=-1).max() == 0
-    assert np.ptp(grey) > 50
+def test_color_drop_makes_gray(picture: Image, stream: np.random.Generator) -> None:
+    gray = recolor(color_drop=1, **OFF)(picture, stream)
+    assert np.ptp(gray, axis=-1).max() == 0
+    assert np.ptp(gray) > 50
 
 
 def test_blur_smooths_and_noise_roughens(picture: Image, stream: np.random.Generator) -> None:
     def roughness(image: Image) -> float:
         return float(np.abs(np.diff(image.astype(int), axis=0)).mean())
 
-    noisy = recolour(noise=1, **OFF)(picture, stream)
+    noisy = recolor(noise=1, **OFF)(picture, stream)
     assert roughness(noisy) > 2 * roughness(picture)
-    blurred = recolour(blur=1, blur_sigma=(2.0, 2.0), **OFF)(noisy, stream)
+    blurred = recolor(blur=1, blur_sigma=(2.0, 2.0), **OFF)(noisy, stream)
     assert roughness(blurred) < roughness(noisy) / 2
     assert abs(blurred.mean() - noisy.mean()) < 2
 
 
 def test_cut_out_blackens_one_rectangle(picture: Image, stream: np.random.Generator) -> None:
-    cut = recolour(cut_out=1, cut_out_side=(0.25, 0.25), **OFF)(picture, stream)
+    cut = recolor(cut_out=1, cut_out_side=(0.25, 0.25), **OFF)(picture, stream)
     black = (cut == 0).all(axis=-1)
     rows, columns = black.any(axis=1), black.any(axis=0)
     assert black.sum() == rows.sum() * columns.sum() == 12 * 12
@@ -111,23 +111,23 @@ def test_cut_out_blackens_one_rectangle(picture: Image, stream: np.random.Genera
 def test_sobel_shows_edges_alone(stream: np.random.Generator) -> None:
     step = np.zeros((16, 16, 3), np.uint8)
     step[:, 8:] = 255
-    edges = recolour(sobel=1, **OFF)(step, stream)
+    edges = recolor(sobel=1, **OFF)(step, stream)
     assert np.ptp(edges, axis=-1).max() == 0
     assert (edges[:, 7:9] == 255).all()
     assert not edges[:, :7].any()
     assert not edges[:, 9:].any()
-    np.testing.assert_array_equal(recolour(sobel=1, **OFF)(step.transpose(1, 0, 2), stream), edges.transpose(1, 0, 2))
+    np.testing.assert_array_equal(recolor(sobel=1, **OFF)(step.transpose(1, 0, 2), stream), edges.transpose(1, 0, 2))
 
 
 def test_the_quick_way_is_what_albumentations_does(picture: Image) -> None:
     jitter = HsvJitter((0.01, 1), (0.01, 1), (0.5, 1), (5, 20))
     jitter.set_random_state(np.random.default_rng(5), None)
     composed = jitter(image=picture)["image"]
-    np.testing.assert_array_equal(jitter.recolour(picture, np.random.default_rng(5)), composed)
+    np.testing.assert_array_equal(jitter.recolor(picture, np.random.default_rng(5)), composed)
 
 
 def test_probabilities_are_frequencies(picture: Image, stream: np.random.Generator) -> None:
-    sometimes = recolour(color_drop=0.3, **OFF)
+    sometimes = recolor(color_drop=0.3, **OFF)
     changed = sum(not np.array_equal(sometimes(picture, stream), picture) for _ in range(500))
     assert 110 < changed < 190
 

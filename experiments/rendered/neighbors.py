@@ -1,6 +1,6 @@
 """Why backgrounds matter, in one picture: whose features are nearest, in each model's eyes.
 
-`python -m experiments.rendered.neighbours runs/rendered/benchmark-cpu` after the benchmark has run, or some arms of it.
+`python -m experiments.rendered.neighbors runs/rendered/benchmark-cpu` after the benchmark has run, or some arms of it.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from experiments.rendered.jobs import LAST, encode
 from experiments.rendered.plan import SCRATCH, SIZES, Arm, Size, read_suite
 from experiments.rendered.run import make_hands
 from peclr.checkpoints import load_encoder
-from peclr.data.datasets import LabelledHandDataset
-from peclr.data.samples import LabelledBatch
+from peclr.data.datasets import LabeledHandDataset
+from peclr.data.samples import LabeledBatch
 from peclr.data.sources.freihand import FreiHAND
 from peclr.metrics.probe import EncodedHands
 
@@ -49,18 +49,18 @@ def nearest(hands: EncodedHands, queries: Tensor, versions: int) -> Tensor:
     return cosines.masked_fill(same_hand, -torch.inf).argmax(dim=1)
 
 
-def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabelledBatch], list[Image]]:
+def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabeledBatch], list[Image]]:
     """The pictures of the first training hands, those of a hand after each other: batches, and views to show."""
     source = FreiHAND(hands)
     order = [image for hand in range(min(GALLERY_HANDS, source.num_hands)) for image in source.versions_of(hand)]
-    dataset = LabelledHandDataset(source, size.view_px, border="reflect")
-    large = LabelledHandDataset(source, 2 * size.view_px, border="reflect")
+    dataset = LabeledHandDataset(source, size.view_px, border="reflect")
+    large = LabeledHandDataset(source, 2 * size.view_px, border="reflect")
     views = [large[image]["image"].permute(1, 2, 0).numpy() for image in order]
     return DataLoader(Subset(dataset, order), batch_size=250), views  # type: ignore[arg-type]  # items become batches
 
 
 def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
-    """Draw `out/neighbours.png`; returns the mean pose distance (mm) of the nearest neighbours by model."""
+    """Draw `out/neighbors.png`; returns the mean pose distance (mm) of the nearest neighbors by model."""
     loader, views = gallery(make_hands(size), size)
     # the last version of each hand: not the green screen, where there is one
     queries = torch.arange(size.versions - 1, len(views), size.versions)
@@ -86,15 +86,15 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
         top = 1 - 0.42 / figure.get_figheight()
         title = "Nearest other hand in each encoder's features, and how far its pose is from the query's"
         strip(figure, title, rows, captions, left=0.19, top=top, bottom=0.03, wspace=0.04, hspace=0.17)
-        figure.savefig(out / "neighbours.png")
-    results = {"command": f"python -m experiments.rendered.neighbours {out}", "mean_pose_distance_mm": means}
-    (out / "neighbours.json").write_text(json.dumps(results, indent=2) + "\n")
+        figure.savefig(out / "neighbors.png")
+    results = {"command": f"python -m experiments.rendered.neighbors {out}", "mean_pose_distance_mm": means}
+    (out / "neighbors.json").write_text(json.dumps(results, indent=2) + "\n")
     return means
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the options and draw."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.rendered.neighbours", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m experiments.rendered.neighbors", description=__doc__)
     parser.add_argument("out", type=Path, help="folder of a benchmark that has run")
     parser.add_argument("--size", choices=SIZES, default="cpu", help="that it was run at (default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -104,11 +104,11 @@ def main(arguments: list[str] | None = None) -> int:
         if arm.name != SCRATCH and (options.out / "seed0" / arm.folder / "pretrain" / LAST).is_file()
     ]
     if not arms:
-        print(f"neighbours: {options.out} has no pre-trained weights; run the benchmark", file=sys.stderr)
+        print(f"neighbors: {options.out} has no pre-trained weights; run the benchmark", file=sys.stderr)
         return 2
     for name, mean in compare(options.out, SIZES[options.size], arms).items():
         print(f"{name:<36}  {mean:6.1f} mm")
-    print(options.out / "neighbours.png")
+    print(options.out / "neighbors.png")
     return 0
 
 

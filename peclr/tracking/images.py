@@ -9,9 +9,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import default_collate
 
-from peclr.data.datamodules import LabelledHandDataModule, PairedViewDataModule
-from peclr.data.datasets import LabelledHandDataset
-from peclr.data.samples import LabelledBatch, PairedViewBatch
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+from peclr.data.datasets import LabeledHandDataset
+from peclr.data.samples import LabeledBatch, PairedViewBatch
 from peclr.drawing.views import draw_items
 from peclr.losses.objectives import as_points
 from peclr.metrics.pose import aligned_errors
@@ -21,8 +21,8 @@ from peclr.tracking.loggers import send_picture
 from peclr.training import FinetuneModule, PretrainModule
 
 
-class ViewPictures(EpochCallback):
-    """View pairs as `peclr inspect` draws them: `views/pairs`; misaligned geometry shows as coloured edges.
+class ViewImages(EpochCallback):
+    """View pairs as `peclr inspect` draws them: `views/pairs`; misaligned geometry shows as colored edges.
 
     Args:
         count: number of pairs; the hands stay, their views are those of the epoch.
@@ -43,7 +43,7 @@ class ViewPictures(EpochCallback):
         send_picture(trainer, "views/pairs", draw_items(pairs_of(trainer, self).train_set, keys), epochs_done(trainer))
 
 
-class ProjectionPictures(EpochCallback):
+class ProjectionImages(EpochCallback):
     """Projections of two views, read as points, before and after the inversion: `projections/pairs`.
 
     After the inversion of a well-trained PeCLR, the points of both views lie on each other. Objectives that have no
@@ -62,7 +62,7 @@ class ProjectionPictures(EpochCallback):
         """Make the views."""
         if not isinstance(pl_module, PretrainModule):
             raise ValueError(
-                f"ProjectionPictures draws a PretrainModule's projections, not a {type(pl_module).__name__}'s"
+                f"ProjectionImages draws a PretrainModule's projections, not a {type(pl_module).__name__}'s"
             )
         dataset = pairs_of(trainer, self).train_set
         self._batch: PairedViewBatch = default_collate([dataset[index] for index in evenly(len(dataset), self.count)])
@@ -77,7 +77,7 @@ class ProjectionPictures(EpochCallback):
         send_picture(trainer, "projections/pairs", draw_projections(views, before, after), epochs_done(trainer))
 
 
-class PosePictures(EpochCallback):
+class PoseImages(EpochCallback):
     """Predicted and true skeletons of validation hands: `poses/samples`, always the same, and `poses/worst`.
 
     Args:
@@ -93,12 +93,12 @@ class PosePictures(EpochCallback):
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the hands."""
         module = getattr(trainer, "datamodule", None)
-        if not isinstance(module, LabelledHandDataModule) or not isinstance(pl_module, FinetuneModule):
-            raise ValueError("PosePictures draws the predictions of a FinetuneModule on a LabelledHandDataModule")
+        if not isinstance(module, LabeledHandDataModule) or not isinstance(pl_module, FinetuneModule):
+            raise ValueError("PoseImages draws the predictions of a FinetuneModule on a LabeledHandDataModule")
         if module.val_set is None:
-            raise ValueError("PosePictures draws validation hands, and val_fraction is 0: hold some out")
-        dataset: LabelledHandDataset = module.val_set
-        self._batch: LabelledBatch = default_collate(
+            raise ValueError("PoseImages draws validation hands, and val_fraction is 0: hold some out")
+        dataset: LabeledHandDataset = module.val_set
+        self._batch: LabeledBatch = default_collate(
             [dataset[index] for index in evenly(len(dataset), max(self.num_hands, self.count))]
         )
 

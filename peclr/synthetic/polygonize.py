@@ -12,7 +12,7 @@ from peclr.synthetic.arrays import Floats, Indices
 
 
 def surface_nets(distance: Callable[[Floats], Floats], axes: tuple[Floats, Floats, Floats]) -> tuple[Floats, Indices]:
-    """Polygonise the zero set of `distance`.
+    """Polygonize the zero set of `distance`.
 
     Args:
         distance: maps points (3, …) to values (…), negative inside.

@@ -1,4 +1,4 @@
-"""From 2-D joints to nearest neighbours: descriptors of poses, and FAISS's search among them."""
+"""From 2-D joints to nearest neighbors: descriptors of poses, and FAISS's search among them."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,7 +17,7 @@ _BLOCK: Final = 4096  # queries at a time; FAISS is no faster with more
 _ANSWERS: Final = 2**22  # numbers and distances at a time: 50 MB
 
 
-def normalise_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
+def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
     """Makes poses comparable: their mean to the origin, the root mean square distance from it to 1.
 
     Rotation stays: PeCLR's inversion expects pairs that differ by no more than their augmentation.
@@ -35,11 +35,11 @@ def normalise_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
     known = joints[:, ~unknown].astype(np.float64)
     if known.shape[1] < 3 or not np.isfinite(known).all():
         raise ValueError(f"of 21 joints, all hands know {known.shape[1]}; expected at least 3, finite")
-    centred = known - known.mean(axis=1, keepdims=True)
-    size = np.sqrt((centred**2).sum(axis=(1, 2)) / known.shape[1])
+    centerd = known - known.mean(axis=1, keepdims=True)
+    size = np.sqrt((centerd**2).sum(axis=(1, 2)) / known.shape[1])
     if not (size > 0).all():
         raise ValueError(f"hand {int(np.argmin(size))} has all of its joints at one place")
-    poses: NDArray[np.float32] = (centred / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)
+    poses: NDArray[np.float32] = (centerd / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)
     return poses
 
 
@@ -49,12 +49,12 @@ def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArra
     Returns:
         (N, min(count, D)), and the share of the variance that they explain.
     """
-    centred = poses - poses.mean(axis=0)
-    covariance = centred.T.astype(np.float64) @ centred / len(poses)
+    centerd = poses - poses.mean(axis=0)
+    covariance = centerd.T.astype(np.float64) @ centerd / len(poses)
     variance, axes = np.linalg.eigh(covariance)  # ascending
     first = axes[:, ::-1][:, :count]
     share = float(variance[::-1][:count].sum() / variance.sum()) if variance.sum() > 0 else 1.0
-    return np.ascontiguousarray(centred @ first, np.float32), share
+    return np.ascontiguousarray(centerd @ first, np.float32), share
 
 
 def nearest(
@@ -68,7 +68,7 @@ def nearest(
     Args:
         descriptors: (N, D).
         count: How many.
-        groups: (N,), hands of one group, a film for example, are not each other's neighbours.
+        groups: (N,), hands of one group, a film for example, are not each other's neighbors.
         progress: Show a bar with the rate.
 
     Returns:
@@ -77,10 +77,10 @@ def nearest(
     total = len(descriptors)
     group = np.arange(total) if groups is None else np.asarray(groups)
     index = _index(descriptors)
-    neighbours = np.full((total, count), NOBODY, np.int32)
+    neighbors = np.full((total, count), NOBODY, np.int32)
     distances = np.full((total, count), np.nan, np.float32)
     open_queries, wanted = np.arange(total), min(count + 1, total)  # a hand finds itself, too
-    with tqdm(total=total, desc="neighbours", unit=" hands", mininterval=0.5, disable=not progress) as bar:
+    with tqdm(total=total, desc="neighbors", unit=" hands", mininterval=0.5, disable=not progress) as bar:
         while len(open_queries):
             unfinished = []
             for queries in _blocks(open_queries, wanted):
@@ -89,7 +89,7 @@ def nearest(
                 best = np.argsort(~allowed, axis=1, kind="stable")[:, :count]
                 kept = np.take_along_axis(allowed, best, axis=1)
                 columns = best.shape[1]
-                neighbours[queries, :columns] = np.where(kept, np.take_along_axis(found, best, axis=1), NOBODY)
+                neighbors[queries, :columns] = np.where(kept, np.take_along_axis(found, best, axis=1), NOBODY)
                 distance = np.sqrt(np.maximum(np.take_along_axis(squared, best, axis=1), 0))
                 distances[queries, :columns] = np.where(kept, distance, np.nan)
                 finished = kept.sum(axis=1) == count if wanted < total else np.ones(len(queries), np.bool_)
@@ -99,7 +99,7 @@ def nearest(
             open_queries, wanted = np.concatenate(unfinished), min(4 * wanted, total)
             if hasattr(index, "nprobe"):
                 index.nprobe = index.nlist if wanted == total else min(4 * index.nprobe, index.nlist)
-    return neighbours, distances
+    return neighbors, distances
 
 
 def _blocks(queries: NDArray[np.int64], wanted: int) -> Iterator[NDArray[np.int64]]:

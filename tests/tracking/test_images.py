@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.__main__ import main
-from peclr.data.datamodules import FreiHAND, LabelledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
 from peclr.losses.objectives import PeCLR
 from peclr.metrics.pose import PAEPE
 from peclr.models.encoders import ResNetEncoder
-from peclr.tracking import pictures
+from peclr.tracking import images
 from peclr.tracking.drawing import DrawnHand, draw_projections
 from peclr.tracking.epochs import EpochCallback
-from peclr.tracking.pictures import PosePictures, ProjectionPictures, ViewPictures, evenly
+from peclr.tracking.images import PoseImages, ProjectionImages, ViewImages, evenly
 from peclr.training import FinetuneModule, PretrainModule
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -31,7 +31,7 @@ def fit(config: str, root: str, run: Path, *more: str) -> int:
 
 
 def test_poses_of_the_fixed_and_of_the_worst_hands_are_drawn_when_asked(embedded_hands: Path, tmp_path: Path) -> None:
-    callback = "--trainer.callbacks={class_path: PosePictures, init_args: {count: 2, every_n_epochs: 2}}"
+    callback = "--trainer.callbacks={class_path: PoseImages, init_args: {count: 2, every_n_epochs: 2}}"
     run = tmp_path / "run"
     assert fit("finetune.yaml", f"--data.root={embedded_hands}", run, callback, "--trainer.max_epochs=3") == 0
     for name in ("samples", "worst"):
@@ -47,7 +47,7 @@ def test_the_worst_are_those_with_the_largest_error_after_alignment(
 ) -> None:
     torch.manual_seed(0)
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32).eval()
-    data = LabelledHandDataModule(embedded_hands, view_size=32, val_fraction=0.5, geometry=None, photometric=None)
+    data = LabeledHandDataModule(embedded_hands, view_size=32, val_fraction=0.5, geometry=None, photometric=None)
     data.setup("fit")
     assert data.val_set is not None
     trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data, loggers=[], global_step=0, default_root_dir=tmp_path))
@@ -57,8 +57,8 @@ def test_the_worst_are_those_with_the_largest_error_after_alignment(
         drawn.append(list(hands))
         return np.zeros((2, 2, 3), np.uint8)
 
-    monkeypatch.setattr(pictures, "draw_hands", draw)
-    callback = PosePictures(count=3, num_hands=1000)
+    monkeypatch.setattr(images, "draw_hands", draw)
+    callback = PoseImages(count=3, num_hands=1000)
     with torch.no_grad():
         callback.prepare(trainer, module)
         callback.look(trainer, module)
@@ -82,8 +82,8 @@ def test_projections_that_meet_are_drawn_on_each_other() -> None:
     both = draw_projections(views, apart, together)
     # lines join the points of one index: there are none where the points meet
     half = both.shape[1] * 3 // 4 - 40
-    grey = (both == 0xBB).all(-1)
-    assert grey[:, :half].sum() > 10 * max(1, grey[:, half + 80 :].sum())
+    gray = (both == 0xBB).all(-1)
+    assert gray[:, :half].sum() > 10 * max(1, gray[:, half + 80 :].sum())
 
 
 @pytest.mark.parametrize(("length", "count", "expected"), [(10, 4, [0, 3, 6, 9]), (3, 8, [0, 1, 2]), (5, 1, [0])])
@@ -94,7 +94,7 @@ def test_samples_are_spread_over_the_data(length: int, count: int, expected: lis
 def test_what_cannot_be_drawn_is_told_before_training(
     embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = ("--trainer.callbacks=PosePictures", "--data.val_fraction=0")
+    more = ("--trainer.callbacks=PoseImages", "--data.val_fraction=0")
     assert fit("finetune.yaml", f"--data.root={embedded_hands}", tmp_path / "run", *more) == 2
     assert "val_fraction is 0" in capsys.readouterr().err
     assert not (tmp_path / "run" / "checkpoints").exists()
@@ -103,9 +103,9 @@ def test_what_cannot_be_drawn_is_told_before_training(
 @pytest.mark.parametrize(
     ("callback", "pre_trains", "told"),
     [
-        (ViewPictures(), False, "PairedViewDataModule"),
-        (ProjectionPictures(), False, "PretrainModule"),
-        (PosePictures(), True, "FinetuneModule"),
+        (ViewImages(), False, "PairedViewDataModule"),
+        (ProjectionImages(), False, "PretrainModule"),
+        (PoseImages(), True, "FinetuneModule"),
     ],
 )
 def test_a_callback_of_another_kind_of_run_is_refused(
@@ -113,7 +113,7 @@ def test_a_callback_of_another_kind_of_run_is_refused(
 ) -> None:
     encoder = ResNetEncoder("resnet18", width=0.125)
     module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)
-    data: pl.LightningDataModule = LabelledHandDataModule(embedded_hands, batch_size=8)
+    data: pl.LightningDataModule = LabeledHandDataModule(embedded_hands, batch_size=8)
     if pre_trains:
         data = PairedViewDataModule(FreiHAND(embedded_hands), batch_size=8)
     trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
@@ -123,4 +123,4 @@ def test_a_callback_of_another_kind_of_run_is_refused(
 
 def test_no_pictures_is_no_count() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
-        ViewPictures(count=0)
+        ViewImages(count=0)
