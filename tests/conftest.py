@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 VIEW_SIZE = 32  # px, of the fixture `trained`
 
 torch.set_num_threads(1)  # two test processes share two cores
+
+# CI sees the same examples each time; `--hypothesis-profile=search` looks for new ones, which then become @example.
+# A shared machine takes as long as it takes, and what failed belongs into the test, not into a folder.
+settings.register_profile("peclr", deadline=None, database=None, max_examples=60, derandomize=True)
+settings.register_profile("search", deadline=None, database=None, max_examples=1000)
+settings.load_profile("peclr")
 
 
 @pytest.fixture(scope="session")

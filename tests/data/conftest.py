@@ -9,12 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import settings
 from numpy.typing import NDArray
-
-# A shared machine takes as long as it takes, and examples that failed belong into the test, not into a folder.
-settings.register_profile("peclr", deadline=None, database=None, max_examples=60)
-settings.load_profile("peclr")
 
 SIZE = 112
 BACKGROUNDS = [(40, 0, 0), (0, 40, 0), (0, 0, 40), (30, 30, 0)]  # RGB, one per version
