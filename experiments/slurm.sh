@@ -17,7 +17,8 @@
 #SBATCH --output=slurm-%j.log
 set -euo pipefail
 
-srun --kill-on-bad-exit=1 .venv/bin/python -m peclr fit \
+# since Slurm 22.05 srun takes no cores over from sbatch
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" --kill-on-bad-exit=1 .venv/bin/python -m peclr fit \
   --trainer.accelerator=gpu \
   --trainer.num_nodes="$SLURM_NNODES" \
   --trainer.devices="$SLURM_NTASKS_PER_NODE" \

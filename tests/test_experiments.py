@@ -61,6 +61,11 @@ def test_configs_draw_what_they_say() -> None:
     assert whole["photometric"] == frozen["photometric"]
 
 
+def test_configs_load_with_every_core() -> None:
+    data = [yaml.safe_load(path.read_text()).get("data", {}).get("init_args", {}) for path in CONFIGS]
+    assert {given["num_workers"] for given in data if "num_workers" in given} == {"auto"}
+
+
 def test_the_readme_names_only_configs_that_exist() -> None:
     named = set(re.findall(r"experiments/[\w/]+\.yaml", (ROOT / "README.md").read_text()))
     assert named

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 
 from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
-from peclr.data.loading.loaders import ResumableLoader, make_loader, process_of, shuffles
+from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, process_of, shuffles, workers_of
 from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
 from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
 from peclr.data.loading.skipping import OnBadImage
@@ -56,7 +56,7 @@ class PairedViewDataModule(pl.LightningDataModule):
         geometry: GeometryRange | Reference | None = _GEOMETRY,
         photometric: Photometric | Reference | None = _PHOTOMETRIC,
         batch_size: int = 128,
-        num_workers: int = 0,
+        num_workers: NumWorkers = 0,
         val_fraction: float = 0.05,
         epoch_length: int | None = None,
         seed: int = 0,
@@ -77,7 +77,7 @@ class PairedViewDataModule(pl.LightningDataModule):
             geometry: Geometric augmentation; null turns it off, "reference" draws as the published code did.
             photometric: Photometric augmentation; null turns it off, "reference" draws as the published code did.
             batch_size: Pairs per batch, of all devices together: steps are the same on any number of devices.
-            num_workers: Processes that load, of all devices together.
+            num_workers: Processes that load, of all devices together; "auto" makes one for every core.
             val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no
                 validation.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
@@ -153,7 +153,9 @@ class PairedViewDataModule(pl.LightningDataModule):
         sampler = EpochSampler(
             sizes, self.seed, shuffle, length if shuffle else None, *process, True, self.weights, unique
         )
-        return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, True, self.trainer)
+        return make_loader(
+            self.train_set, sampler, self.batch_size, workers_of(self.num_workers, self.trainer), True, self.trainer
+        )
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands, the same views at every validation; full batches only, if there is one."""
@@ -166,7 +168,9 @@ class PairedViewDataModule(pl.LightningDataModule):
         # processes meet in every batch: all of them have as many; in one batch, one more pair than others
         equal = drop_last or sum(sizes) < process[1]
         sampler = EpochSampler(sizes, self.seed, False, None, *process, drop_last=equal, unique=unique)
-        return make_loader(self.val_set, sampler, self.batch_size, self.num_workers, drop_last)
+        return make_loader(
+            self.val_set, sampler, self.batch_size, workers_of(self.num_workers, self.trainer), drop_last
+        )
 
     def _unique(self, dataset: PairedViewDataset) -> UniqueHands | None:
         """What the sampler needs to know to keep a hand's versions apart, if it shall."""
@@ -201,7 +205,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         geometry: GeometryRange | None = _GEOMETRY,
         photometric: Photometric | None = _PHOTOMETRIC,
         batch_size: int = 128,
-        num_workers: int = 0,
+        num_workers: NumWorkers = 0,
         label_fraction: float = 1.0,
         num_labels: int | None = None,
         val_fraction: float = 0.1,
@@ -219,7 +223,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             geometry: Geometric augmentation in training; null turns it off.
             photometric: Photometric augmentation in training; null turns it off.
             batch_size: Images per batch, of all devices together: steps are the same on any number of devices.
-            num_workers: Processes that load, of all devices together.
+            num_workers: Processes that load, of all devices together; "auto" makes one for every core.
             label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
             num_labels: Their number instead.
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
@@ -288,7 +292,14 @@ class LabeledHandDataModule(pl.LightningDataModule):
         sampler = EpochSampler(sizes, self.seed, shuffle, None, *process_of(self.trainer), drop_last=True)
         # a last batch of one image would stop batch normalization; fewer images than a batch make one batch
         drop_last = sampler.total >= self.batch_size
-        return make_loader(self.train_set, sampler, self.batch_size, self.num_workers, drop_last, self.trainer)
+        return make_loader(
+            self.train_set,
+            sampler,
+            self.batch_size,
+            workers_of(self.num_workers, self.trainer),
+            drop_last,
+            self.trainer,
+        )
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands of the training split."""
@@ -304,7 +315,9 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
     def _in_order(self, dataset: LabeledHandDataset) -> ResumableLoader:
         sampler = EpochSampler([len(dataset)], self.seed, False, None, *process_of(self.trainer))
-        return make_loader(dataset, sampler, self.batch_size, self.num_workers, drop_last=False)
+        return make_loader(
+            dataset, sampler, self.batch_size, workers_of(self.num_workers, self.trainer), drop_last=False
+        )
 
     def teardown(self, stage: str) -> None:
         """Says how many images were skipped."""

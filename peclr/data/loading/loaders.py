@@ -1,9 +1,10 @@
 """Data loaders whose place in an epoch can be saved and restored."""
 
 import math
+import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import pytorch_lightning as pl
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from peclr.data.loading.sampling import EpochSampler
 
 Progress = Callable[[], tuple[int, int]]
+NumWorkers = int | Literal["auto"]
 
 # How long workers outlive SIGTERM: schedulers give a job 30 s or so.
 _GRACE_SECONDS = 20
@@ -98,6 +100,28 @@ def make_loader(
         persistent_workers=num_workers > 0,
         worker_init_fn=_prepare_worker,
     )
+
+
+def workers_of(num_workers: NumWorkers, trainer: pl.Trainer | None) -> int:
+    """Number of loading processes of all training processes together.
+
+    Args:
+        num_workers: The number, or "auto": one for every core that this process may use. Processes of one node share
+            its cores, unless SLURM has bound each to cores of its own.
+        trainer: What knows the training processes.
+
+    Raises:
+        ValueError: It is neither a number from 0 nor "auto".
+    """
+    if isinstance(num_workers, int) and num_workers >= 0:
+        return num_workers
+    if num_workers != "auto":
+        raise ValueError(f"num_workers is {num_workers!r}; expected a number from 0, or auto")
+    # macOS has no affinity
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    bound = cores <= int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
+    sharing = 1 if trainer is None or bound else trainer.num_devices
+    return max(1, cores // sharing) * process_of(trainer)[1]
 
 
 def process_of(trainer: pl.Trainer | None) -> tuple[int, int]:

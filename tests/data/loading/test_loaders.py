@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.loading.loaders import ResumableLoader, make_loader
+from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, workers_of
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import PairedViewBatch
 from peclr.data.sources.freihand import FreiHAND
@@ -183,6 +185,44 @@ def test_a_position_survives_a_change_of_processes(world_size: int, batch_size: 
     for loader in loaders:
         loader.sampler.set_epoch(3)
     assert len(keys(loaders)) == 24
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "devices", "nodes", "bound", "expected"),
+    [
+        (3, 4, 1, None, 3),
+        (0, 1, 1, None, 0),
+        ("auto", None, 1, None, 12),
+        ("auto", 1, 1, None, 12),
+        ("auto", 5, 1, None, 10),  # two each: no more than cores
+        ("auto", 4, 2, None, 24),
+        ("auto", 16, 1, None, 16),  # one at least
+        ("auto", 4, 2, 12, 96),  # SLURM gave each process twelve of its own
+        ("auto", 4, 1, 3, 12),
+    ],
+)
+def test_auto_makes_a_worker_for_every_core(
+    monkeypatch: pytest.MonkeyPatch,
+    num_workers: NumWorkers,
+    devices: int | None,
+    nodes: int,
+    bound: int | None,
+    expected: int,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    if bound is not None:
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", str(bound))
+    trainer: Any = None
+    if devices is not None:
+        trainer = SimpleNamespace(num_devices=devices, global_rank=0, world_size=devices * nodes)
+    assert workers_of(num_workers, trainer) == expected
+
+
+@pytest.mark.parametrize("wrong", [-1, "all"])
+def test_workers_are_a_number_or_auto(wrong: Any) -> None:
+    with pytest.raises(ValueError, match=f"num_workers is {wrong!r}; expected a number from 0, or auto"):
+        workers_of(wrong, None)
 
 
 # four are meant, on two cores, too
