@@ -3,7 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,8 @@ class HandSource(ABC):
     """A reader: an image index gives a sample, and each hand knows the images ("versions") that show it.
 
     The versions of a hand differ in background, never in pose: FreiHAND has four, other sources one. A base
-    class rather than a protocol, so that configs can name readers without their modules.
+    class rather than a protocol, so that configs can name readers without their modules. What only some readers have
+    are protocols: `HasMasks`, `HasJoints2D`, `HasVideos`.
 
     Attributes:
         name: Short, for messages and tables.
@@ -60,12 +61,12 @@ class HandSource(ABC):
     def __getitem__(self, index: int) -> HandSample:
         """Reads one image with its labels."""
 
-    def read(self, index: int, keep: float) -> HandSample:
+    def read(self, index: int, min_side: float) -> HandSample:
         """Reads one image for a view, which may need less than all of its pixels.
 
         Args:
             index: Of the image.
-            keep: Number of pixels that the side of the crop box must keep. Readers of large JPEGs decode them at a
+            min_side: Number of pixels that the side of the crop box must keep. Readers of large JPEGs decode them at a
                 reduced scale, in a fraction of the time, and say so in `photo_from_image`; others need not.
         """
         return self[index]
@@ -79,29 +80,6 @@ class HandSource(ABC):
             ValueError: If one cannot be used; the message names it and what is wrong.
         """
         return  # not abstract: nothing is a right answer
-
-    def check_masks(self) -> None:
-        """Looks whether there is a mask of every hand.
-
-        Raises:
-            ValueError: If not; the message says what is missing. Most sources have none.
-        """
-        raise ValueError(f"{self.name} has no masks of its hands, without which backgrounds cannot be replaced")
-
-    def read_mask(self, hand: int) -> NDArray[np.uint8]:
-        """Reads where a hand is in its photographs: (H, W) at full size, 1 where it shows, else 0.
-
-        Sources whose versions of a hand show it at different places have no masks.
-        """
-        raise ValueError(f"{self.name} has no masks of its hands")
-
-    def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
-        """(num_hands, 21, 2), pixels of each hand's photographs, where labels tell without a look at an image."""
-        return None
-
-    def films_of_hands(self) -> NDArray[np.str_] | None:
-        """(num_hands,), the name of the film that each hand is from; None if that is not known."""
-        return None
 
     def identity(self) -> str:
         """A hash that tells these hands, in this order, from any others.
@@ -120,8 +98,42 @@ class HandSource(ABC):
         """The indices of the images that show `hand`."""
 
 
+@runtime_checkable
+class HasMasks(Protocol):
+    """A source that knows where its hands are in their images; the same place in all versions of a hand."""
+
+    def check_masks(self) -> None:
+        """Look whether there is a mask of every hand; ValueError says what is missing."""
+
+    def read_mask(self, hand: int) -> NDArray[np.uint8]:
+        """(H, W) at full size, 1 where the hand shows, else 0."""
+
+
+@runtime_checkable
+class HasJoints2D(Protocol):
+    """A source whose labels hold 2-D joints, so that no image needs to be read for them."""
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
+        """(num_hands, 21, 2), pixels of each hand's images, NaN = unknown; None where there are no labels."""
+
+
+@runtime_checkable
+class HasVideos(Protocol):
+    """A source whose hands are from videos."""
+
+    def video_of_hands(self) -> NDArray[np.int64]:
+        """(num_hands,), the number of the video that each hand is from."""
+
+
+def require_masks(source: HandSource) -> HasMasks:
+    """Return the source, as one that has masks; ValueError where it has none."""
+    if not isinstance(source, HasMasks):
+        raise ValueError(f"{source.name} has no masks of its hands, without which backgrounds cannot be replaced")
+    return source
+
+
 class SingleImages(HandSource):
-    """Numbers hands and images alike; `num_hands` is all that a reader tells."""
+    """Numbers hands and images alike: a reader sets `num_hands`."""
 
     def __len__(self) -> int:
         """Number of images, one for each hand."""

@@ -55,7 +55,7 @@ def mine_main(arguments: list[str]) -> int:
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
     sources = [_source(root, options.split) for root in options.data]
     detectors = _detectors(sources, options)
-    films = [films_of(source) if options.other_film else None for source in sources]
+    films = [videos_of(source) if options.other_film else None for source in sources]
     mined = []
     for number, source in enumerate(sources):
         joints = _joints(source, detectors[number])
@@ -127,14 +127,13 @@ def _mine(
     return MinedPairs(source.name, source.identity(), neighbors, distances)
 
 
-def films_of(source: HandSource) -> NDArray[Any]:
-    """(hands,), the number of the film that each hand is from: YouTube3DHands names it in its samples."""
-    import numpy as np
+def videos_of(source: HandSource) -> NDArray[np.int64]:
+    """(hands,), the number of the video that each hand is from; ValueError where it is not known."""
+    from peclr.data.samples import HasVideos
 
-    names = source.films_of_hands()
-    if names is None:
-        raise ValueError(f"--other-film: {source.name} does not tell which film a hand is from")
-    return np.unique(names, return_inverse=True)[1]
+    if not isinstance(source, HasVideos):
+        raise ValueError(f"--other-film: which video a hand of {source.name} is from is not known")
+    return source.video_of_hands()
 
 
 def _source(root: Path, split: str | None) -> HandSource:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from peclr.data.samples import HandSource
+from peclr.data.samples import HandSource, HasJoints2D
 from peclr.data.views.geometric import pixels_to_keep
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.inference.hands import HandQuery, Scene, predict_hands
@@ -16,8 +16,8 @@ _BATCH: Final = 32  # views that the network looks at together
 
 
 def has_labels(source: HandSource) -> bool:
-    """Whether a source tells 2-D joints, by its first hand."""
-    return source.joints_2d_of_hands() is not None or source[source.versions_of(0)[0]]["joints_2d"] is not None
+    """Whether a source has 2-D joints, by its first hand."""
+    return _known_joints(source) is not None or source[source.versions_of(0)[0]]["joints_2d"] is not None
 
 
 def labeled_joints(source: HandSource) -> NDArray[np.float32]:
@@ -26,7 +26,7 @@ def labeled_joints(source: HandSource) -> NDArray[np.float32]:
     Raises:
         ValueError: If a hand has none.
     """
-    known = source.joints_2d_of_hands()
+    known = _known_joints(source)
     if known is not None:
         return known
     joints = []
@@ -36,6 +36,10 @@ def labeled_joints(source: HandSource) -> NDArray[np.float32]:
             raise ValueError(f"{source.name}, {sample['id']}: no 2-D joints to compare hands by, others have some")
         joints.append(sample["joints_2d"])
     return np.stack(joints)
+
+
+def _known_joints(source: HandSource) -> NDArray[np.float32] | None:
+    return source.joints_2d_of_hands() if isinstance(source, HasJoints2D) else None
 
 
 def detected_joints(trained: TrainedNetwork, source: HandSource) -> NDArray[np.float32]:

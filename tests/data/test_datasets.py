@@ -271,7 +271,7 @@ def test_views_of_large_photographs_are_those_of_the_whole_photograph(tmp_path: 
     boxes.write_text("file,left,top,right,bottom\nlarge.jpg,380,230,820,670\n")
 
     class Whole(ImageFiles):
-        def read(self, index: int, keep: float) -> HandSample:
+        def read(self, index: int, min_side: float) -> HandSample:
             return super().read(index, math.inf)
 
     options: dict[str, Any] = {"photometric": None, "view_size": 48}

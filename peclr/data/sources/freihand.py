@@ -117,7 +117,7 @@ class FreiHAND(HandSource):
         return range(hand, self._num_images, self.num_hands)
 
     def check_masks(self) -> None:
-        """See `HandSource`: the training split has masks."""
+        """See `HasMasks`: the training split has them."""
         folder = self.root / self.split / "mask"
         if not folder.is_dir():
             raise ValueError(
@@ -132,7 +132,7 @@ class FreiHAND(HandSource):
             self.read_mask(hand)
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
-        """See `HandSource`."""
+        """See `HasMasks`."""
         path = self.root / self.split / "mask" / f"{hand:08d}.jpg"
         mask = read_mask(path)
         header = read_header(Path(self.image_file(hand)))
@@ -142,7 +142,7 @@ class FreiHAND(HandSource):
         return mask
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
-        """See `HandSource`."""
+        """See `HasJoints2D`."""
         return self._joints_2d
 
     def identity(self) -> str:
@@ -153,13 +153,13 @@ class FreiHAND(HandSource):
         """Reads image `index`, the number of its file."""
         return self.read(index, math.inf)
 
-    def read(self, index: int, keep: float) -> HandSample:
+    def read(self, index: int, min_side: float) -> HandSample:
         """Reads image `index` for a view; images in this layout may be larger than FreiHAND's."""
         if not 0 <= index < self._num_images:
             raise IndexError(f"{self._folder} has images 0 to {self._num_images - 1}, not {index}")
         hand = self.hand_of(index)
         box = None if self._crop_boxes is None else self._crop_boxes[hand]
-        picture = read_picture(self.image_file(index), None if box is None else box[2] - box[0], keep)
+        picture = read_picture(self.image_file(index), None if box is None else box[2] - box[0], min_side)
         sample: HandSample = {
             "image": picture.image,
             "K": self._K[hand],

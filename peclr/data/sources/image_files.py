@@ -59,11 +59,11 @@ class ImageFiles(SingleImages):
         """Reads the photograph of hand `index`."""
         return self.read(index, math.inf)
 
-    def read(self, index: int, keep: float) -> HandSample:
+    def read(self, index: int, min_side: float) -> HandSample:
         """Reads the photograph of hand `index` for a view."""
         file, box = self._hands[index]
         square = None if box is None else enclosing_square(box.edges)
-        picture = read_picture(self.root / file, None if square is None else square[2] - square[0], keep)
+        picture = read_picture(self.root / file, None if square is None else square[2] - square[0], min_side)
         if box is not None:
             check_within(box.edges, picture.width, picture.height, self.root / file)
         sample: HandSample = {

@@ -74,7 +74,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_picture(
-    path: str | Path, side: float | Callable[[int, int], float] | None = None, keep: float = math.inf
+    path: str | Path, side: float | Callable[[int, int], float] | None = None, min_side: float = math.inf
 ) -> Picture:
     """Reads an image file, a JPEG at a reduced scale where that leaves pixels enough.
 
@@ -82,7 +82,7 @@ def read_picture(
         path: As for `read_image`.
         side: Of the part that will be looked at, px of the photograph, or what tells it from the photograph's width and
             height; None for the longer side of all of it.
-        keep: Number of pixels that this side must keep; infinite for the photograph as it is.
+        min_side: Number of pixels that this side must keep; infinite for the photograph as it is.
 
     Raises:
         BadImageError: If the file cannot be opened or is not an image.
@@ -90,11 +90,11 @@ def read_picture(
     encoded = _read_bytes(path)
     looked_at = max if side is None else side
     # most crops are small: then nothing has to be known about the file
-    header = read_header(io.BytesIO(encoded)) if callable(looked_at) or looked_at >= 2 * keep else None
+    header = read_header(io.BytesIO(encoded)) if callable(looked_at) or looked_at >= 2 * min_side else None
     if header is not None and header.format in ("JPEG", "MPO"):
         length = looked_at(header.width, header.height) if callable(looked_at) else looked_at
         # at these libjpeg skips part of the inverse cosine transform
-        reduction = next((factor for factor in (8, 4, 2) if factor <= length / keep), 1)
+        reduction = next((factor for factor in (8, 4, 2) if factor <= length / min_side), 1)
         image = _decode(path, encoded, reduction) if reduction > 1 else None
         # lossless JPEGs, for example, are not reduced
         if image is not None and image.shape[:2] == (-(-header.height // reduction), -(-header.width // reduction)):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
-from peclr.data.samples import HandSample, HandSource
+from peclr.data.samples import HandSample, HandSource, require_masks
 
 
 def hand_count(amount: float, num_hands: int, what: str) -> int:
@@ -85,12 +85,12 @@ class SelectedHands(HandSource):
         self.source.check_images()
 
     def check_masks(self) -> None:
-        """Those of the whole source."""
-        self.source.check_masks()
+        """Those of the whole source, which may have none."""
+        require_masks(self.source).check_masks()
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """Reads the mask of one hand."""
-        return self.source.read_mask(int(self.hands[hand]))
+        return require_masks(self.source).read_mask(int(self.hands[hand]))
 
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""
@@ -104,6 +104,6 @@ class SelectedHands(HandSource):
         """Reads one image."""
         return self.source[int(self._images[index])]
 
-    def read(self, index: int, keep: float) -> HandSample:
+    def read(self, index: int, min_side: float) -> HandSample:
         """Reads one image for a view."""
-        return self.source.read(int(self._images[index]), keep)
+        return self.source.read(int(self._images[index]), min_side)

@@ -115,16 +115,16 @@ class YouTube3DHands(SingleImages):
         """See `HandSource`: of the hands whose frames there are."""
         return hash_of(f"{self.name} {self.split}", np.asarray(self._labels["annotation_id"])[self._hands])
 
-    def films_of_hands(self) -> NDArray[np.str_] | None:
-        """See `HandSource`: the name of the frame's folder, youtube/FILM/video/frames."""
+    def video_of_hands(self) -> NDArray[np.int64]:
+        """See `HasVideos`: by the folder of the frame, youtube/VIDEO/video/frames."""
         names = np.asarray(self._labels["image_name"])[self._labels["image"][self._hands]]
-        return np.array([name.decode().split("/")[1] for name in names.tolist()])
+        return np.unique([name.split(b"/")[1] for name in names.tolist()], return_inverse=True)[1].astype(np.int64)
 
     def __getitem__(self, index: int) -> HandSample:
         """Reads the frame of hand `index`."""
         return self.read(index, math.inf)
 
-    def read(self, index: int, keep: float) -> HandSample:
+    def read(self, index: int, min_side: float) -> HandSample:
         """Reads the frame of hand `index` for a view."""
         if not 0 <= index < self.num_hands:
             raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
@@ -141,7 +141,7 @@ class YouTube3DHands(SingleImages):
             box = self._crop_box(_apply(_photo_from_annotated(annotated, width, height), around))
             return float(box[2] - box[0])
 
-        picture = read_picture(f"{self.root}/{name}", side, keep)
+        picture = read_picture(f"{self.root}/{name}", side, min_side)
         matrix = _photo_from_annotated(annotated, picture.width, picture.height)
         if is_stretched(picture.width, picture.height, *annotated):
             sizes = f"{picture.width} × {picture.height} px, annotated with {annotated[0]} × {annotated[1]}"

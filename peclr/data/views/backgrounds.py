@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
-from peclr.data.samples import HandSource
+from peclr.data.samples import HandSource, require_masks
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import Matrix
 
@@ -118,8 +118,9 @@ class Backgrounds:
             pairs: Of an epoch.
             seed: Of everything random.
         """
-        for source in sources:
-            source.check_masks()
+        self._masks = [require_masks(source) for source in sources]
+        for masks in self._masks:
+            masks.check_masks()
         self._settings, self._sources, self._size = settings, sources, size
         self._donors = sources if settings.folder is None else [ImageFiles(settings.folder)]
         self._new = min(settings.bank, max(1, pairs // _PAIRS_PER_NEW))
@@ -140,7 +141,7 @@ class Backgrounds:
             if chance < self._settings.probability:
                 hand = self._sources[source].hand_of(images[view])
                 if (source, hand) not in self._outlines:
-                    self._outlines[source, hand] = Outline.of(self._sources[source].read_mask(hand))
+                    self._outlines[source, hand] = Outline.of(self._masks[source].read_mask(hand))
                 image = self._part(epoch, *place)
                 new[view] = NewBackground(image, self._outlines[source, hand], self._settings.feather)
         return new
@@ -160,12 +161,13 @@ class Backgrounds:
     def _make(self, number: int) -> Image:
         """The square in the middle of any donor's image, its hand painted over."""
         rng = self._rng_of_bank.at(0, number)
-        donor = self._donors[int(rng.integers(len(self._donors)))]
+        chosen = int(rng.integers(len(self._donors)))
+        donor = self._donors[chosen]
         index, side = int(rng.integers(len(donor))), round(_MARGIN * self._size)
         square = _middle(donor.read(index, 2 * side)["image"], side)
         if self._settings.folder is not None:
             return square
-        hand = _middle(donor.read_mask(donor.hand_of(index)), side)
+        hand = _middle(self._masks[chosen].read_mask(donor.hand_of(index)), side)
         if hand.any():
             cv2.fillConvexPoly(hand, cv2.convexHull(cv2.findNonZero(hand)), 1)
         rim = np.ones((2 * max(1, round(_RIM * side)) + 1,) * 2, np.uint8)

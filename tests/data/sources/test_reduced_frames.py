@@ -25,7 +25,7 @@ FILES = {"as annotated": ANNOTATED, "odd and smaller": (1005, 753), "a little st
 class Whole(YouTube3DHands):
     """Never decodes less than everything."""
 
-    def read(self, index: int, keep: float) -> HandSample:
+    def read(self, index: int, min_side: float) -> HandSample:
         return super().read(index, math.inf)
 
 
@@ -79,19 +79,19 @@ def test_views_are_those_of_the_whole_frame(
             assert difference.max() < 12
 
 
-@pytest.mark.parametrize("keep", [100.0, 200.0, math.inf])
+@pytest.mark.parametrize("min_side", [100.0, 200.0, math.inf])
 @pytest.mark.parametrize("size", FILES.values(), ids=FILES)
 @pytest.mark.parametrize("hand", [0, 1], ids=["right", "left"])
 def test_a_dot_at_a_joint_is_seen_where_the_matrices_say(
-    tmp_path: Path, size: tuple[int, int], hand: int, keep: float
+    tmp_path: Path, size: tuple[int, int], hand: int, min_side: float
 ) -> None:
     """Whatever is decoded: the brightest place of a view is where its own joint lands, within a tenth of a pixel."""
     thumb = (some_vertices()[744, :2] + 0.5) * np.array(size) / ANNOTATED - 0.5
     y, x = np.mgrid[: size[1], : size[0]]
     dot = 255 * np.exp(-((x - thumb[0]) ** 2 + (y - thumb[1]) ** 2) / (2 * 24**2))
     write_films(tmp_path / "films", size, np.repeat(dot[..., None], 3, axis=2).astype(np.uint8))
-    sample = YouTube3DHands(tmp_path / "films").read(hand, keep)
-    assert ("photo_from_image" in sample) == (keep < 300)
+    sample = YouTube3DHands(tmp_path / "films").read(hand, min_side)
+    assert ("photo_from_image" in sample) == (min_side < 300)
     assert sample["joints_2d"] is not None
     view_from_photo = view_from_image(np.eye(3), sample["crop_box"], 64)
     view = warp(sample["image"], view_from_photo @ sample.get("photo_from_image", np.eye(3)), 64)[..., 0].astype(float)

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from peclr.data.samples import HasJoints2D, HasMasks, HasVideos, require_masks
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
+from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Layout
+    from tests.data.conftest import Films, Layout
 
 
 def test_splits_are_disjoint_complete_and_reproducible() -> None:
@@ -54,3 +57,16 @@ def test_selected_hands_keep_all_of_their_versions(layout: Layout) -> None:
 def test_selecting_nothing_is_refused(layout: Layout) -> None:
     with pytest.raises(ValueError, match="of the 6 in freihand"):
         SelectedHands(FreiHAND(layout.root), [])
+
+
+def test_what_only_some_sources_have_is_asked_of_them(layout: Layout, films: Films) -> None:
+    hands, of_videos = FreiHAND(layout.root), YouTube3DHands(films.root)
+    have = {kind: [isinstance(s, kind) for s in (hands, of_videos)] for kind in (HasMasks, HasJoints2D, HasVideos)}
+    assert have == {HasMasks: [True, False], HasJoints2D: [True, False], HasVideos: [False, True]}
+    assert of_videos.video_of_hands().tolist() == [0, 0, 0, 0]
+    joints = hands.joints_2d_of_hands()
+    assert joints is not None
+    np.testing.assert_array_equal(joints[2], hands[8]["joints_2d"])
+    for source in (of_videos, SelectedHands(of_videos, [1])):
+        with pytest.raises(ValueError, match="youtube3d has no masks of its hands"):
+            require_masks(source).check_masks()

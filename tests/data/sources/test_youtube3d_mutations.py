@@ -64,7 +64,7 @@ def test_anything_in_place_of_a_label_is_refused_or_read(films: Films, place: li
         assert "youtube_train.json" in str(error)  # noqa: PT017 (either outcome is fine)
         assert len(str(error)) > len(str(films.labels)) + 10  # noqa: PT017
     else:
-        assert hands.films_of_hands() is not None
+        assert len(hands.video_of_hands()) == hands.num_hands
         annotations = json.loads(films.labels.read_text())["annotations"]
         assert len(hands) + hands.num_missing + hands.num_stretched == len(annotations)
         for index in range(len(hands)):

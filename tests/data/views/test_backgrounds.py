@@ -13,7 +13,7 @@ from torch import Tensor
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.doctor import Look, examine
-from peclr.data.samples import HandSource
+from peclr.data.samples import HandSource, require_masks
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_mask
@@ -57,7 +57,9 @@ def masks_of(dataset: PairedViewDataset, key: tuple[int, int]) -> list[Tensor]:
     item = dataset[key]
     source, images = dataset.images_of(key)
     masks = [
-        cv2.warpAffine(255 * source.read_mask(source.hand_of(image)), matrix[:2].double().numpy(), (64, 64))
+        cv2.warpAffine(
+            255 * require_masks(source).read_mask(source.hand_of(image)), matrix[:2].double().numpy(), (64, 64)
+        )
         for image, matrix in zip(images, item["view_from_image"], strict=True)
     ]
     return [torch.from_numpy(mask) for mask in masks]
