@@ -61,6 +61,17 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; OSError names it, on a full disk too."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def load_yaml(text: str) -> Any:
     """The content of a YAML text; errors as `check_unique_keys` and yaml.safe_load."""
     import yaml

@@ -61,6 +61,7 @@ def nearest(
     descriptors: NDArray[np.float32],
     count: int,
     groups: NDArray[np.integer] | None = None,
+    *,
     progress: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest other hands of each hand.

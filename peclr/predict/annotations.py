@@ -89,7 +89,7 @@ def for_all(
     )
 
 
-def read_boxes(path: Path, side: Side | None = None, needs_side: bool = False) -> dict[str, tuple[HandQuery, ...]]:
+def read_boxes(path: Path, side: Side | None = None, *, needs_side: bool = False) -> dict[str, tuple[HandQuery, ...]]:
     """Read hands by file.
 
     Args:

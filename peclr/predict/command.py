@@ -69,7 +69,7 @@ def predict_main(arguments: list[str]) -> int:
     search = CropSearch(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, *_assumptions(annotations), sep="\n")
-    with OutputFolder(folder, trained, options.overlay, options.sides, video) as outputs:
+    with OutputFolder(folder, trained, overlay=options.overlay, sides=options.sides, video=video) as outputs:
         status = _predict_all(HandPredictor(trained, search), inputs, annotations, outputs, options)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
     return status

@@ -90,7 +90,7 @@ def count_frames(inputs: Iterable[Input], limit: int | None = None) -> int | Non
     for found in inputs:
         if found.kind == "camera":
             return None
-        count = 1 if found.kind == "image" else _count_in_header(found.source)
+        count = 1 if found.kind == "image" else _frames_in(found.source)
         total += count if limit is None or found.kind == "image" else min(count, limit)
     return total
 
@@ -123,8 +123,9 @@ def _file(path: Path, relative: str) -> Input:
     return Input(str(path), relative, "video" if path.suffix.lower() in VIDEOS else "image")
 
 
-def _count_in_header(path: str) -> int:
-    with _opened(path) as capture:
+def _frames_in(video: str) -> int:
+    """How many frames a video has, as its header says; 0 if it is none."""
+    with _opened(video) as capture:
         return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
 
 
@@ -143,7 +144,7 @@ def _opened(source: str | int) -> Iterator[cv2.VideoCapture]:
 def _video_frames(found: Input) -> Iterator[Frame]:
     """Decode one frame after the other; where a video is damaged, one that cannot be loaded says so at the end.
 
-    By PyAV where it is installed: OpenCV turns mirrored videos upside down, and says less about damage.
+    By PyAV where it is installed: OpenCV shows mirrored videos wrongly, and says less about damage.
     """
     live = found.kind == "camera"
     if not live and find_spec("av") is not None:
@@ -153,6 +154,12 @@ def _video_frames(found: Input) -> Iterator[Frame]:
         except ValueError as error:
             yield Frame(found, partial(_refuse, str(error)))
         return
+    if not live:
+        _log.warning(
+            "%s: read by OpenCV, which shows mirrored videos wrongly; pip install 'peclr[video]' brings PyAV, which "
+            "does not",
+            found.source,
+        )
     number, started = 0, time.monotonic()
     with _opened(int(found.source.removeprefix("camera:")) if live else found.source) as capture:
         while True:

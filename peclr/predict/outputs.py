@@ -1,7 +1,10 @@
 """What a prediction leaves behind: JSON, images with skeletons, a video; in a folder of its own."""
 
+import errno
+import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.inference.network import TrainedNetwork
-from peclr.options import check_new_folder, naming
+from peclr.options import check_new_folder, naming, write_whole
 from peclr.predict.inputs import Input
 from peclr.predict.predictor import Predicted
 from peclr.predict.schema import FramePrediction, to_text
@@ -26,19 +29,20 @@ Image = NDArray[np.uint8]
 
 
 class VideoFile:
-    """A video that opens with its first image; images of another size are fitted into the first one's."""
+    """A video that opens with its first image; images of another size are fitted into the first one's.
+
+    OpenCV says nothing when a disk is full: the last frame is read back.
+
+    Args:
+        path: a new file ending in .mp4 or .avi; it is there when the video is whole.
+        rate: frames per second.
+
+    Raises:
+        FileExistsError: there is such a file already.
+        ValueError: it ends in something else.
+    """
 
     def __init__(self, path: Path, rate: float) -> None:
-        """Checks the path.
-
-        Args:
-            path: a new file ending in .mp4 or .avi.
-            rate: frames per second.
-
-        Raises:
-            FileExistsError: there is such a file already.
-            ValueError: it ends in something else.
-        """
         if path.suffix.lower() not in VIDEO_CODECS:
             raise ValueError(f"{path}: expected a video ending in {' or '.join(VIDEO_CODECS)}")
         if path.exists():
@@ -46,49 +50,66 @@ class VideoFile:
         if not is_utf8(path):
             raise ValueError(f"{str(path)!r}: OpenCV writes videos of names in UTF-8 only")
         self.path, self.rate = path, rate
+        self._partial = path.with_name(f".partial-{path.name}")  # OpenCV goes by the suffix
         self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
+        self._size, self._frames = (0, 0), 0
 
     def write(self, image: Image) -> None:
-        """Append a image (H, W, 3) RGB; OSError if the video cannot be written."""
+        """Append an image (H, W, 3) RGB; OSError if the video cannot be begun."""
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # codecs of 4:2:0 color want even sides
-            self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)
-            codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
-            self._writer = cv2.VideoWriter(str(self.path), codec, self.rate, self._size)
-            if not self._writer.isOpened():
-                raise OSError(f"{self.path}: OpenCV cannot write this video")
+            self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)  # codecs of 4:2:0 color want even sides
+            self._writer = self._begin()
         self._writer.write(cv2.cvtColor(_fitted(image, self._size), cv2.COLOR_RGB2BGR))
+        self._frames += 1
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
+        """Finish the file; OSError if not all of its frames could be written."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        written = cv2.VideoCapture(str(self._partial))
+        written.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1)
+        last_is_there, _ = written.read()
+        written.release()
+        if not last_is_there:
+            self._partial.unlink(missing_ok=True)
+            reason = f"not all of its {self._frames} frames could be written, the disk may be full"
+            raise OSError(errno.EIO, reason, str(self.path))
+        self._partial.replace(self.path)
+
+    def _begin(self) -> cv2.VideoWriter:
+        with naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.touch()  # OpenCV would not say why it cannot
+        codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+        writer = cv2.VideoWriter(str(self._partial), codec, self.rate, self._size)
+        if not writer.isOpened():
+            self._partial.unlink()
+            reason = f"OpenCV cannot write {self._size[0]} × {self._size[1]} px at {self.rate:g} frames/s"
+            raise OSError(errno.EINVAL, reason, str(self.path))
+        return writer
 
 
 class OutputFolder:
     """Writes predictions in order, in a thread of its own, while the network computes.
 
     A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`. An image's overlay is
-    `NAME.overlay.jpg`, its hands in 3-D `NAME.sides.png`.
+    `NAME.overlay.jpg`, its hands in 3-D `NAME.sides.png`. On a full disk there are whole files and whole lines only.
+
+    Args:
+        folder: new or empty; it is made.
+        trained: the network, which predictions name.
+        overlay: whether to draw skeletons over images.
+        sides: whether to draw hands in 3-D from two sides.
+        video: that overlays of all frames go to.
+
+    Raises:
+        FileExistsError: there is something in the folder.
     """
 
     def __init__(
-        self, folder: Path, trained: TrainedNetwork, overlay: bool, sides: bool, video: VideoFile | None
+        self, folder: Path, trained: TrainedNetwork, *, overlay: bool, sides: bool, video: VideoFile | None
     ) -> None:
-        """Makes the folder.
-
-        Args:
-            folder: new or empty.
-            trained: the network, which predictions name.
-            overlay: whether to draw skeletons over images.
-            sides: whether to draw hands in 3-D from two sides.
-            video: that overlays of all frames go to.
-
-        Raises:
-            FileExistsError: there is something in the folder.
-        """
         check_new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -97,6 +118,11 @@ class OutputFolder:
         self._taken: set[Path] = set()
         self._thread = ThreadPoolExecutor(1, "peclr-writer")
         self._waiting: deque[Future[None]] = deque()
+        self._end = ExitStack()  # in the order from last to first
+        self._end.callback(self._remove_if_empty)
+        if video is not None:
+            self._end.callback(video.close)
+        self._end.callback(self._thread.shutdown)
 
     def __enter__(self) -> Self:
         return self
@@ -104,13 +130,13 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=True)
-        if self._video is not None:
-            self._video.close()
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        self._end.close()
         for written in self._waiting if kind is None else ():
             written.result()
+
+    def _remove_if_empty(self) -> None:
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
 
     def write(self, predicted: Predicted) -> None:
         """Write a prediction, soon; what went wrong with an earlier one is raised here, or at the end."""
@@ -121,9 +147,11 @@ class OutputFolder:
     def _write(self, predicted: Predicted) -> None:
         prediction, name = predicted.prediction, self._name(predicted.frame.input)
         still = prediction.frame is None
-        path = _with_suffix(name, ".json" if still else ".jsonl")
-        with naming(path), path.open("x" if still else "a", encoding="utf-8") as file:
-            file.write(to_text(prediction, self._trained.checkpoint, self._trained.view_size) + "\n")
+        line = (to_text(prediction, self._trained.checkpoint, self._trained.view_size) + "\n").encode()
+        if still:
+            write_whole(_with_suffix(name, ".json"), line)
+        else:
+            _append_whole(_with_suffix(name, ".jsonl"), line)
         if (self._overlay and still) or self._video is not None:
             drawn = draw_prediction(predicted.image, prediction)
             if self._overlay and still:
@@ -157,6 +185,20 @@ def draw_prediction(image: Image, prediction: FramePrediction) -> Image:
 def draw_sides(prediction: FramePrediction) -> Image:
     """Draw the hands in 3-D from two sides, one below the other."""
     return np.concatenate([draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in prediction.hands])
+
+
+def _append_whole(path: Path, line: bytes) -> None:
+    """Append a line, or leave the file as it is."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with naming(path), path.open("ab") as file:
+            file.write(line)
+    except OSError:
+        if before:
+            os.truncate(path, before)
+        else:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _with_suffix(name: Path, suffix: str) -> Path:

@@ -75,7 +75,7 @@ LAYOUTS: dict[str, Callable[[ResNetEncoder], State]] = {
 
 @pytest.mark.parametrize("kind", LAYOUTS)
 @pytest.mark.parametrize("wrapped", [True, False], ids=["state_dict", "bare"])
-def test_encoder_comes_out_of_every_layout(kind: str, wrapped: bool, tmp_path: Path) -> None:
+def test_encoder_comes_out_of_every_layout(kind: str, *, wrapped: bool, tmp_path: Path) -> None:
     encoder = tiny_encoder()
     expected = {key: value.clone() for key, value in encoder.state_dict().items()}
     state = LAYOUTS[kind](encoder)

@@ -33,7 +33,7 @@ def films(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("other_film", [False, True])
-def test_frames_of_one_film_are_passed_over_when_asked(films: Path, tmp_path: Path, other_film: bool) -> None:
+def test_frames_of_one_film_are_passed_over_when_asked(films: Path, tmp_path: Path, *, other_film: bool) -> None:
     out = tmp_path / "pairs.npz"
     options = ["--other-film"] if other_film else []
     assert main(["mine", str(films), "--out", str(out), "--neighbors", "1", *options]) == 0

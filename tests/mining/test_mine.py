@@ -29,7 +29,7 @@ def brute_force(points: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArr
 
 
 @pytest.mark.parametrize("films", [False, True])
-def test_neighbors_are_those_of_brute_force(films: bool) -> None:
+def test_neighbors_are_those_of_brute_force(*, films: bool) -> None:
     points = cloud(400)
     groups = np.sort(np.random.default_rng(1).integers(0, 6, 400)) if films else np.arange(400)
     points[:, 0] += 8 * groups if films else 0  # the nearest are of the same film

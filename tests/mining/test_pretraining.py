@@ -40,7 +40,7 @@ def test_mined_pairs_weights_and_backgrounds_train_from_yaml(embedded_hands: Pat
     ("pairing", "unique"), [("same_image", False), ("same_image", True), ("across_versions", False)]
 )
 def test_false_negatives_are_logged_for_every_pairing(
-    embedded_hands: Path, tmp_path: Path, pairing: str, unique: bool
+    embedded_hands: Path, tmp_path: Path, pairing: str, *, unique: bool
 ) -> None:
     options = {
         "run_dir": tmp_path / "run",

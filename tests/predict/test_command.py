@@ -16,6 +16,7 @@ from peclr.__main__ import main
 from peclr.predict import HandPredictor
 from peclr.predict.command import predict_main
 from peclr.predict.schema import from_json
+from tests.predict.test_outputs import full_disk
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -189,6 +190,15 @@ def test_the_cameras_and_scales_of_freihands_layout(run: Path, picture: MakePict
     for number in range(2):
         document = from_json(read(tmp_path / "out" / f"{number:08d}.json"))
         assert (document.camera.K.tolist(), document.hands[0].scale_m) == (cameras[number], (0.025, 0.035)[number])
+
+
+def test_a_full_disk_ends_with_the_files_name(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with full_disk(3000):
+        assert main(["predict", str(run), str(photos), f"--out={tmp_path / 'out'}"]) == 2
+    assert f"peclr predict: {tmp_path / 'out' / '0.json'}: File too large" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode elsewhere")

@@ -85,6 +85,14 @@ def test_videos_give_rgb_frames_with_numbers_and_times(video: Path) -> None:
     assert len(list(frames_of(found, limit=3))) == 3
 
 
+def test_without_pyav_a_line_names_the_extra(
+    video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("peclr.predict.inputs.find_spec", lambda name: None)
+    assert len(list(frames_of(find_inputs([str(video)])))) == 7
+    assert "clip.avi: read by OpenCV, which shows mirrored videos wrongly; pip install 'peclr[video]'" in caplog.text
+
+
 class FakeCamera:
     """A camera of three blue pictures that, like most, tells no position."""
 

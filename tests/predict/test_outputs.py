@@ -1,6 +1,8 @@
 """Files that predictions leave: names, overlays at the right pixels, videos."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -14,7 +16,7 @@ from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.outputs import OutputFolder, VideoFile, draw_prediction
 from peclr.predict.predictor import Predicted
-from peclr.predict.schema import Camera, FramePrediction
+from peclr.predict.schema import Camera, FramePrediction, from_json
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -93,14 +95,61 @@ def test_nothing_is_overwritten(trained: TrainedNetwork, tmp_path: Path) -> None
         VideoFile(tmp_path / "new.gif", 10)
 
 
-def test_a_failure_to_write_is_not_lost(trained: TrainedNetwork, picture: MakePicture, tmp_path: Path) -> None:
-    with (  # noqa: PT012 (both the writing and the end may tell)
-        pytest.raises(FileExistsError),
-        OutputFolder(tmp_path / "out", trained, overlay=False, sides=False, video=None) as outputs,
+@contextmanager
+def full_disk(limit: int) -> Iterator[None]:
+    """No file can grow past a number of bytes, as on a full disk; the system says "File too large"."""
+    resource = pytest.importorskip("resource", reason="a limit of POSIX systems")
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit", "left"), [("image", 1000, []), ("image", 6000, ["a.json"]), ("video", 5000, ["a.jsonl"])]
+)
+def test_a_full_disk_leaves_whole_files_and_whole_lines(
+    trained: TrainedNetwork, picture: MakePicture, tmp_path: Path, kind: str, limit: int, left: list[str]
+) -> None:
+    out = tmp_path / "out"
+    with (  # noqa: PT012 (both the writing and the end may say it)
+        full_disk(limit),
+        pytest.raises(OSError, match=r"File too large: '.*a\.(json|jsonl|overlay\.jpg)'"),
+        OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs,
     ):
-        (tmp_path / "out" / "a.json").touch()
-        for _ in range(3):
-            outputs.write(predicted(picture()))
+        for number in range(4):
+            still = kind == "image"
+            outputs.write(predicted(picture(320, 400), "a.x", None if still else number, kind))
+            if still:
+                break
+    assert (sorted(path.name for path in out.iterdir()) if out.exists() else []) == left
+    for line in [line for name in left for line in (out / name).read_text().splitlines()]:
+        from_json(json.loads(line))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi"])
+def test_a_video_that_opencv_could_not_finish_is_an_error_and_leaves_nothing(tmp_path: Path, suffix: str) -> None:
+    video = VideoFile(tmp_path / f"out{suffix}", 10)
+    noise = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    with full_disk(10_000):
+        for number in range(60):
+            video.write(noise[number % 5])
+        with pytest.raises(
+            OSError, match=r"not all of its 60 frames could be written, the disk may be full: '.*out\.(mp4|avi)'"
+        ):
+            video.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_that_cannot_be_begun_says_why(picture: MakePicture, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        VideoFile(tmp_path / "file" / "out.mp4", 10).write(picture())
+    with pytest.raises(OSError, match=r"OpenCV cannot write 0 × 0 px at 10 frames/s: '.*out\.mp4'"):
+        VideoFile(tmp_path / "out.mp4", 10).write(picture(1, 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_video_takes_pictures_of_any_size(picture: MakePicture, tmp_path: Path) -> None:

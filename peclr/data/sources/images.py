@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.headers import Header, read_header
-from peclr.options import naming
+from peclr.options import write_whole
 
 # OpenCV turns pictures upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with gray.
@@ -118,7 +118,7 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an RGB image (H, W, 3) into a file that ends in .jpg or .png.
+    """Write an RGB image (H, W, 3) into a file that ends in .jpg or .png, whole or not at all.
 
     cv2.imwrite cannot open every path, says nothing of why, and ends the process at names that are not UTF-8.
 
@@ -128,8 +128,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     _, encoded = cv2.imencode(
         path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG_OPTIONS.get(path.suffix.lower(), [])
     )
-    with naming(path):
-        path.write_bytes(encoded.tobytes())
+    write_whole(path, encoded.tobytes())
 
 
 def is_utf8(path: str | Path) -> bool:
