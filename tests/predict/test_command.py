@@ -195,7 +195,7 @@ def test_the_cameras_and_scales_of_freihands_layout(run: Path, picture: MakePict
 def test_a_full_disk_ends_with_the_files_name(
     run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with full_disk(3000):
+    with full_disk(1000):
         assert main(["predict", str(run), str(photos), f"--out={tmp_path / 'out'}"]) == 2
     assert f"peclr predict: {tmp_path / 'out' / '0.json'}: File too large" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
