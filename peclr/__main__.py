@@ -15,6 +15,7 @@ from types import FrameType
 
 from peclr import __version__
 from peclr.options import expand_words
+from peclr.shipped import configs_main, find_configs
 
 TRAINERS = ("fit", "validate", "test")
 TRACEBACK_VARIABLE = "PECLR_TRACEBACK"  # set, it shows where an error is from
@@ -77,7 +78,7 @@ def _deferred(module: str, function: str) -> Callable[[list[str]], int]:
 
 
 SUBCOMMANDS = {
-    "fit": Subcommand("pre-train or fine-tune: fit --config experiments/NAME.yaml", _lightning("fit")),
+    "fit": Subcommand("pre-train or fine-tune with a config: fit --config pretrain_peclr", _lightning("fit")),
     "validate": Subcommand("score a checkpoint on the validation split", _lightning("validate")),
     "test": Subcommand("score a checkpoint on the evaluation split", _lightning("test")),
     "evaluate": Subcommand(
@@ -96,6 +97,7 @@ SUBCOMMANDS = {
         "run a search written for W&B, on one machine or several, without an account",
         _deferred("peclr.sweeps.command", "sweep_main"),
     ),
+    "configs": Subcommand("list the configs that come with peclr, or copy one for editing", configs_main),
     "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
     "inspect": Subcommand(
         "draw the views that a config trains on, and their geometry undone",
@@ -178,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] not in SUBCOMMANDS:
         print(f"peclr: no subcommand {words[0]!r}; there are: {', '.join(SUBCOMMANDS)}", file=sys.stderr)
         return 2
-    name, words = words[0], expand_words(words[1:])
+    name, words = words[0], find_configs(expand_words(words[1:]))
     # training has handlers of its own, which save first
     stoppable = nullcontext() if name in TRAINERS else _stoppable()
     try:

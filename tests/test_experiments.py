@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from peclr.__main__ import main
+from peclr.shipped import shipped_configs
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted([*ROOT.glob("experiments/**/*.yaml"), *ROOT.glob("tests/conf/*.yaml")])
@@ -67,6 +68,6 @@ def test_configs_load_with_every_core() -> None:
 
 
 def test_the_readme_names_only_configs_that_exist() -> None:
-    named = set(re.findall(r"experiments/[\w/]+\.yaml", (ROOT / "README.md").read_text()))
-    assert named
-    assert {name for name in named if not (ROOT / name).is_file()} == set()
+    named = set(re.findall(r"--config[= ]([\w/.]+)", (ROOT / "README.md").read_text()))
+    assert named - {"my.yaml"}
+    assert named - {"my.yaml"} <= set(shipped_configs())

@@ -4,6 +4,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from peclr.shipped import find_config
 from peclr.sweeps.names import run_names
 from peclr.sweeps.plan import Sweep, Values, read_sweep, with_overrides
 from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "machines with one shared folder may run the same command at the same time.",
         epilog="Other options, --name=value, go to every run and take the place of the file's constants.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="experiments/sweeps/NAME.yaml, for example")
+    parser.add_argument("file", type=find_config, metavar="FILE", help="a sweep's YAML, or one of `peclr configs`")
     parser.add_argument("--out", type=Path, help="its folder, new or of the same sweep (default: runs/sweeps/NAME)")
     parser.add_argument("--jobs", type=int, help="runs at a time (default: 1, or as many as --gpus)")
     parser.add_argument("--gpus", help="such as 0,1: a GPU of its own for each run at a time")
