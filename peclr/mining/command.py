@@ -49,11 +49,12 @@ def mine_main(arguments: list[str]) -> int:
     import cv2
 
     from peclr.data.loading.pairs_file import write_pairs
+    from peclr.data.sources import open_source
     from peclr.data.sources.images import write_image
     from peclr.mining.picture import draw_pairs
 
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
-    sources = [_source(root, options.split) for root in options.data]
+    sources = [open_source(root, options.split) for root in options.data]
     detectors = _detectors(sources, options)
     films = [videos_of(source) if options.other_film else None for source in sources]
     mined = []
@@ -134,21 +135,6 @@ def videos_of(source: HandSource) -> NDArray[np.int64]:
     if not isinstance(source, HasVideos):
         raise ValueError(f"--other-film: which video a hand of {source.name} is from is not known")
     return source.video_of_hands()
-
-
-def _source(root: Path, split: str | None) -> HandSource:
-    from peclr.data.sources.freihand import FreiHAND
-    from peclr.data.sources.image_files import ImageFiles
-    from peclr.data.sources.layouts import SPLITS, present_splits
-    from peclr.data.sources.youtube3d import YouTube3DHands
-
-    if split in (None, "training", "evaluation") and present_splits("freihand", root):
-        return FreiHAND(root, split or "training")  # type: ignore[arg-type]  # one of its splits
-    if split in (None, "train", "val", "test") and present_splits("youtube3d", root):
-        return YouTube3DHands(root, split or "train")  # type: ignore[arg-type]  # one of its splits
-    if split is None and root.is_dir() and not any(present_splits(dataset, root) for dataset in SPLITS):
-        return ImageFiles(root)
-    raise ValueError(f"{root} holds neither FreiHAND's layout nor YouTube3DHands, or has no split {split}")
 
 
 def _parser() -> argparse.ArgumentParser:

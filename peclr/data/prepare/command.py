@@ -7,14 +7,10 @@ packed without torch.
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peclr.data.prepare.doctor import Finding, Look, check_split, show
-from peclr.data.sources.layouts import DEPTHS, LAYOUTS, SPLITS, DataSet, prepared_kind, present_splits
+from peclr.data.sources.layouts import DEPTHS, LAYOUTS, open_source, prepared_kind, present_splits
 from peclr.options import check_writable
-
-if TYPE_CHECKING:  # annotations only
-    from peclr.data.samples import HandSource
 
 
 def prepare_main(arguments: list[str]) -> int:
@@ -32,25 +28,16 @@ def prepare_main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     splits = options.split or present_splits(options.dataset, options.root)
     if not splits:
-        raise ValueError(f"{options.root} does not hold {options.dataset}; expected {LAYOUTS[options.dataset]}")
+        raise ValueError(
+            f"{options.root} does not hold {options.dataset}; expected {LAYOUTS[options.dataset].expected}"
+        )
     return max([_prepare(options, split) for split in splits])
-
-
-def open_source(dataset: DataSet, root: Path, split: str, mano: Path | None = None) -> "HandSource":
-    """The reader of a split."""
-    if dataset == "freihand":
-        from peclr.data.sources.freihand import FreiHAND
-
-        return FreiHAND(root, split)  # type: ignore[arg-type]  # the reader checks the split
-    from peclr.data.sources.youtube3d import YouTube3DHands
-
-    return YouTube3DHands(root, split, mano)  # type: ignore[arg-type]  # the reader checks the split
 
 
 def _prepare(options: argparse.Namespace, split: str) -> int:
     """Check and pack one split, cut out its hands if asked for; the exit status."""
-    if split not in SPLITS[options.dataset]:
-        raise ValueError(f"split {split!r} does not exist; expected one of {SPLITS[options.dataset]}")
+    if split not in LAYOUTS[options.dataset].splits:
+        raise ValueError(f"split {split!r} does not exist; expected one of {LAYOUTS[options.dataset].splits}")
     crops = None if options.crops is None else options.crops / split
     if crops is not None and crops.exists():  # found out before the long part
         raise FileExistsError(f"{crops} exists; crops are written to a new folder")
@@ -72,7 +59,7 @@ def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[
     from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
 
     left_out = write_crops(
-        open_source(options.dataset, options.root, split, options.mano),
+        open_source(options.root, split, **({"mano": options.mano} if options.dataset == "youtube3d" else {})),
         folder,
         size=options.size,
         context=DEFAULT_CONTEXT if options.context is None else options.context,
@@ -92,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Check a data set and pack its labels into ROOT/prepared, where its reader finds them and all "
         "workers share them. Labels that are wrong are an error; images that cannot be read are listed.",
     )
-    parser.add_argument("dataset", choices=SPLITS, help="which data set it is")
+    parser.add_argument("dataset", choices=LAYOUTS, help="which data set it is")
     parser.add_argument("root", type=Path, help="its folder")
     parser.add_argument("--split", action="append", metavar="S", help="may be repeated (default: all there are)")
     parser.add_argument(

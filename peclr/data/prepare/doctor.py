@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Literal
 from peclr.data.sources.layouts import (
     DEPTHS,
     LAYOUTS,
-    SPLITS,
     DataSet,
     Depth,
+    expected,
     label_files,
     prepare_command,
     prepared_kind,
@@ -90,7 +90,7 @@ def examine(root: Path, look: Look) -> list[Finding]:
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
     findings: list[Finding] = []
-    for dataset in SPLITS:
+    for dataset in LAYOUTS:
         for split in present_splits(dataset, root):
             findings += _split_or_fault(dataset, root, split, look)
     findings += _prepared_folders(root, look)
@@ -186,15 +186,15 @@ def _prepared_folders(root: Path, look: Look) -> Iterator[Finding]:
     """Crops at or below a folder, packed labels whose data set is gone, and what interrupted runs have left."""
     from peclr.data.sources.packed_labels import MANIFEST, PARTIAL
 
-    expected = {
+    packed = {
         root / "prepared" / prepared_kind(dataset, split)
-        for dataset in SPLITS
+        for dataset in LAYOUTS
         for split in present_splits(dataset, root)
     }
     for folder in sorted({root, *root.glob("*/"), *root.glob("prepared/*/")}):
         if PARTIAL in folder.name:
             yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
-        elif folder not in expected and (folder / MANIFEST).is_file():
+        elif folder not in packed and (folder / MANIFEST).is_file():
             yield from _prepared_folder(folder, look)
 
 
@@ -225,8 +225,7 @@ def _images(root: Path, look: Look) -> Iterator[Finding]:
     try:
         listing = list_files(root, IMAGES, "images", warns=False)
     except ValueError as error:
-        known = "; ".join(f"{dataset}: {layout}" for dataset, layout in LAYOUTS.items())
-        yield Finding("wrong", f"no data set that is known, and {error}; data sets are {known}")
+        yield Finding("wrong", f"no data set that is known, and {error}; {expected([])}")
         return
     yield Finding("ok", f"{len(listing.files):,} images")
     if listing.left_out:

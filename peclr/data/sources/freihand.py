@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.headers import check_image_files, image_sizes, read_header
 from peclr.data.sources.images import BadImageError, read_mask, read_picture
-from peclr.data.sources.layouts import freihand_labels, prepare_command, prepared_kind
+from peclr.data.sources.layouts import label_files, prepare_command, prepared_kind
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
 from peclr.geometry.camera import check_intrinsics, project
@@ -87,15 +87,17 @@ class FreiHAND(HandSource):
                 f"{self._folder} is not a folder; {self.root} is expected to hold {split}/rgb/00000000.jpg … "
                 f"and {split}_K.json, {split}_xyz.json, {split}_scale.json"
             )
-        files = freihand_labels(self.root, split)
+        files = label_files("freihand", self.root, split)
         packed = None
         if use_prepared:
             command = prepare_command("freihand", self.root, split)
-            packed = open_if_fresh(self.root, prepared_kind("freihand", split), list(files.values()), command)
+            packed = open_if_fresh(self.root, prepared_kind("freihand", split), files, command)
         self.labels: Mapping[str, NDArray[np.float32]] = packed or {
-            kind: self._read_labels(kind, _LABEL_SHAPES[kind]) for kind in files
+            kind: self._read_labels(kind, shape)
+            for kind, shape in _LABEL_SHAPES.items()
+            if self._label_file(kind) in files
         }
-        self.has_labels = "xyz" in files
+        self.has_labels = "xyz" in self.labels
         self._K, self._scale, self._joints_3d = self.labels["K"], self.labels["scale"], self.labels.get("xyz")
         self._check_labels()
         self.num_hands = len(self._K)

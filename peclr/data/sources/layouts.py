@@ -1,61 +1,119 @@
-"""What data sets look like on disk, for commands that must not import their readers."""
+"""What data sets look like on disk, and the reader of what is at a path; readers are imported when they are opened."""
 
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+
+from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
+
+if TYPE_CHECKING:  # imports torch
+    from peclr.data.samples import HandSource
 
 DataSet = Literal["freihand", "youtube3d"]
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.headers`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
-SPLITS: Final[dict[DataSet, tuple[str, ...]]] = {
-    "freihand": ("training", "evaluation"),
-    "youtube3d": ("train", "val", "test"),
+MANIFEST: Final = "manifest.json"  # of crops and packed labels
+
+
+class Layout(NamedTuple):
+    """A data set on disk.
+
+    Attributes:
+        splits: The one to train on first.
+        labels: Files of a split's labels, relative to the root.
+        folder: Of a split's images, relative to the root; "" where splits share them.
+        expected: For messages.
+    """
+
+    splits: tuple[str, ...]
+    labels: tuple[str, ...]
+    folder: str
+    expected: str
+
+
+LAYOUTS: Final[dict[DataSet, Layout]] = {
+    "freihand": Layout(
+        ("training", "evaluation"),
+        ("{}_K.json", "{}_scale.json", "{}_xyz.json"),
+        "{}/rgb",
+        "training/rgb/00000000.jpg … with training_K.json, training_xyz.json, training_scale.json",
+    ),
+    "youtube3d": Layout(
+        ("train", "val", "test"),
+        ("youtube_{}.json",),
+        "",
+        "youtube_train.json, and frames in youtube/VIDEO/video/frames/",
+    ),
 }
-LAYOUTS: Final[dict[DataSet, str]] = {
-    "freihand": "training/rgb/00000000.jpg … with training_K.json, training_xyz.json, training_scale.json",
-    "youtube3d": "youtube_train.json, and frames in youtube/VIDEO/video/frames/",
-}
-# What says that a split is there, whole or not.
-_SIGNS: Final[dict[DataSet, tuple[str, ...]]] = {
-    "freihand": ("{}/rgb", "{}_K.json", "{}_xyz.json"),
-    "youtube3d": ("youtube_{}.json",),
-}
+
+
+def open_source(path: str | Path, split: str | None = None, **options: Any) -> "HandSource":
+    """Open the reader of what is at a path: a data set, crops, images or videos.
+
+    Args:
+        path: Folder of a data set or of crops; folder of images or videos, or a pattern that matches them.
+        split: Of a data set or of crops; None for the one to train on.
+        options: Of the reader.
+
+    Raises:
+        ValueError: If nothing is there that is known, or not that split; or as the reader.
+    """
+    from peclr.data.sources.crops import PreparedCrops
+    from peclr.data.sources.freihand import FreiHAND
+    from peclr.data.sources.image_files import ImageFiles
+    from peclr.data.sources.videos import Videos
+    from peclr.data.sources.youtube3d import YouTube3DHands
+
+    root, found = Path(path), list[str]()
+    readers: dict[DataSet, Any] = {"freihand": FreiHAND, "youtube3d": YouTube3DHands}
+    for dataset, reader in readers.items():
+        if present := present_splits(dataset, root):
+            found += present
+            chosen = LAYOUTS[dataset].splits[0] if split is None else split
+            if chosen in LAYOUTS[dataset].splits:
+                source: HandSource = reader(root, chosen, **options)
+                return source
+    crops = [file.parent for file in (root / MANIFEST, *sorted(root.glob(f"*/{MANIFEST}"))) if file.is_file()]
+    found += [folder.name for folder in crops]
+    for folder in crops:
+        trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
+        if folder.name == split or (split is None and trained_on):
+            return PreparedCrops(folder.parent, folder.name, **options)
+    if found or split is not None:
+        raise ValueError(f"{root} has no split {split or 'to train on'}; " + expected(found))
+    try:
+        listing = list_files(path, (*IMAGES, *VIDEOS), "images or videos", warns=False)
+    except ValueError as error:
+        raise ValueError(f"{error}; {expected([])}") from None
+    has_images = any(file.lower().endswith(IMAGES) for file in listing.files)
+    return (ImageFiles if has_images else Videos)(path, **options)
+
+
+def expected(splits: list[str]) -> str:
+    """What there is, or else what data sets look like, for messages."""
+    if splits:
+        return f"there are {', '.join(splits)}"
+    return "data sets are " + "; ".join(f"{dataset}: {layout.expected}" for dataset, layout in LAYOUTS.items())
 
 
 def present_splits(dataset: DataSet, root: Path) -> list[str]:
-    """The splits of a data set of which there is something below `root`."""
-    signs = _SIGNS[dataset]
-    return [split for split in SPLITS[dataset] if any((root / sign.format(split)).exists() for sign in signs)]
-
-
-def freihand_labels(root: Path, split: str) -> dict[str, Path]:
-    """The label files that a split of FreiHAND is read from.
-
-    Evaluation joints were held back by the authors until their challenge was over, and may be missing.
-    """
-    files = {kind: root / f"{split}_{kind}.json" for kind in ("K", "scale", "xyz")}
-    if split == "evaluation" and not files["xyz"].is_file():
-        del files["xyz"]
-    return files
-
-
-def youtube3d_labels(root: Path, split: str) -> Path:
-    """The label file of a split of YouTube3DHands."""
-    return root / f"youtube_{split}.json"
+    """Splits of a data set of which there is something below `root`, whole or not."""
+    layout = LAYOUTS[dataset]
+    signs = [sign for sign in (layout.folder, *layout.labels) if sign]
+    return [split for split in layout.splits if any((root / sign.format(split)).exists() for sign in signs)]
 
 
 def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
-    """The files that the labels of a split are packed from."""
-    if dataset == "freihand":
-        return list(freihand_labels(root, split).values())
-    return [youtube3d_labels(root, split)]
+    """Label files of a split; FreiHAND's joints of evaluation, once held back by the authors, only where they are."""
+    files = [root / name.format(split) for name in LAYOUTS[dataset].labels]
+    return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()]
 
 
 def prepared_kind(dataset: DataSet, split: str) -> str:
-    """The name of a split's packed labels."""
+    """Name of a split's packed labels."""
     return f"{dataset}_{split}"
 
 
 def prepare_command(dataset: DataSet, root: Path, split: str) -> str:
-    """The command that packs the labels of a split."""
+    """Command that packs the labels of a split."""
     return f"peclr prepare {dataset} {root} --split {split}"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from peclr.data.samples import HandSample, SingleImages, hash_of
 from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN
 from peclr.data.sources.images import BadImageError, Picture, read_picture
-from peclr.data.sources.layouts import prepare_command, prepared_kind, youtube3d_labels
+from peclr.data.sources.layouts import label_files, prepare_command, prepared_kind
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.sources.packed_labels import Array, open_if_fresh
 from peclr.data.sources.youtube3d_labels import (
@@ -84,7 +84,7 @@ class YouTube3DHands(SingleImages):
             raise ValueError(f"crop_margin must be positive, got {crop_margin}")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
         self._regressor = None if mano is None else load_joint_regressor(mano)
-        path = youtube3d_labels(self.root, split)
+        [path] = label_files("youtube3d", self.root, split)
         if not path.is_file():
             raise ValueError(f"{path} is missing; {self.root} is expected to hold {path.name} and youtube/")
         packed = None

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.prepare.write_crops import write_crops
+from peclr.data.sources import open_source
+from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.youtube3d import YouTube3DHands
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Films, Layout
+
+
+def test_data_sets_are_recognized_and_opened_to_train_on(layout: Layout, films: Films, regressor: Path) -> None:
+    hands = open_source(layout.root, crop="image")
+    assert isinstance(hands, FreiHAND)
+    assert (len(hands), hands[0]["crop_box"].tolist()) == (18, [-0.5, -0.5, 111.5, 111.5])
+    assert len(open_source(str(layout.root), "evaluation")) == 2
+    with_joints = open_source(films.root, mano=regressor)
+    assert isinstance(with_joints, YouTube3DHands)
+    assert np.isfinite(with_joints[0]["joints_2d"]).all()  # type: ignore[arg-type]
+
+
+def test_two_data_sets_in_one_folder_are_told_apart_by_the_split(layout: Layout, films: Films) -> None:
+    for path in films.root.iterdir():
+        shutil.move(path, layout.root / path.name)
+    assert isinstance(open_source(layout.root), FreiHAND)
+    assert isinstance(open_source(layout.root, "train"), YouTube3DHands)
+
+
+def test_crops_are_opened_by_their_root_or_split(layout: Layout, tmp_path: Path) -> None:
+    for split in ("evaluation", "training"):
+        write_crops(open_source(layout.root, split), tmp_path / "crops" / split, size=8)
+    expected = {("crops", None): 18, ("crops", "evaluation"): 2, ("crops/evaluation", None): 2}
+    for (path, of), length in expected.items():
+        source = open_source(tmp_path / path, of)
+        assert isinstance(source, PreparedCrops)
+        assert len(source) == length
+
+
+def test_images_and_videos_are_opened(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.JPG"), np.zeros((8, 8, 3), np.uint8))
+    assert isinstance(open_source(tmp_path), ImageFiles)
+    assert len(open_source(f"{tmp_path}/**/*.JPG")) == 1
+    (tmp_path / "a.mp4").write_bytes(b"")
+    assert isinstance(open_source(tmp_path), ImageFiles)
+    (tmp_path / "a.JPG").unlink()
+    with pytest.raises(ValueError, match=r"a\.mp4 cannot be read as a film|need PyAV"):
+        open_source(tmp_path)
+
+
+def test_what_is_not_there_is_named(layout: Layout, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no split val; there are training, evaluation"):
+        open_source(layout.root, "val")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty: no images or videos;.*; data sets are freihand: training/rgb/"):
+        open_source(tmp_path / "empty")
+    with pytest.raises(ValueError, match="absent is not a folder"):
+        open_source(tmp_path / "absent")
