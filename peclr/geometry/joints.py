@@ -6,6 +6,7 @@ loaders convert. This module does not import torch, so that light commands can u
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
@@ -109,8 +110,26 @@ def permutation(src: JointOrder, dst: JointOrder) -> tuple[int, ...]:
 def convert(joints: Array, src: JointOrder, dst: JointOrder) -> Array:
     """Reorder `joints` (…, 21, D), a tensor or an array, from order `src` to order `dst`."""
     _check_joints(joints.shape)
-    indices = list(permutation(src, dst))
-    return joints[..., indices, :]
+    if not hasattr(joints, "unbind"):  # an array
+        return joints[..., list(permutation(src, dst)), :]
+    import torch
+
+    hand: Any = joints
+    # slices, as a list of indices would be copied to the device, for which the host waits
+    return torch.cat([hand[..., run, :] for run in _runs(src, dst)], dim=-2)  # type: ignore[return-value]  # a tensor
+
+
+@cache
+def _runs(src: JointOrder, dst: JointOrder) -> list[slice]:
+    """`permutation` as slices."""
+    runs: list[list[int]] = []
+    for index in permutation(src, dst):
+        run = runs[-1] if runs else []
+        if (len(run) == 1 and index > run[0]) or (len(run) > 1 and index - run[-1] == run[1] - run[0]):
+            run.append(index)
+        else:
+            runs.append([index])
+    return [slice(run[0], run[-1] + 1, run[1] - run[0] if len(run) > 1 else 1) for run in runs]
 
 
 def palm_from_wrist(joints: Tensor, order: JointOrder = "freihand") -> Tensor:

@@ -183,7 +183,7 @@ def _log_partition(
         scores *= weights
     if shares is not None:
         scores += shares.log()
-    scores[torch.arange(len(anchors), device=z.device), anchors] = -torch.inf
+    scores.scatter_(1, anchors[:, None], -torch.inf)  # an assignment would copy the number from the host
     largest = scores.amax(dim=1, keepdim=True)
     exponentials = scores.sub_(largest).exp_()
     partition = exponentials.sum(dim=1, keepdim=True)

@@ -167,10 +167,14 @@ def normalize_images(
     """
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         raise ValueError(f"expected uint8 images (…, 3, H, W), got {images.dtype} {tuple(images.shape)}")
-    center = torch.tensor(mean, device=images.device).view(3, 1, 1)
-    spread = torch.tensor(std, device=images.device).view(3, 1, 1)
+    center, spread = (_per_channel(values, images.device) for values in (mean, std))
     # (x / 255 − mean) / std as one multiplication and one addition, in place on the float copy
     return images.float().mul_(1 / (255 * spread)).sub_(center / spread)
+
+
+def _per_channel(values: Sequence[float], device: torch.device) -> Tensor:
+    """(C, 1, 1), filled on the device: the host would wait to copy a tensor there."""
+    return torch.stack([torch.full((1, 1), value, device=device) for value in values])
 
 
 def _find_weights(name: ResNetName, weights: str) -> WeightsEnum:
