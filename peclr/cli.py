@@ -28,7 +28,7 @@ from peclr.runs.checkpointing import FOLDER, RunCheckpoints
 from peclr.runs.durable import LAST_NAME, check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import read_run_config
-from peclr.runs.resuming import changed_values, check_fit
+from peclr.runs.resuming import changed_values, check_fit, has_ended
 from peclr.tracking import artifacts, images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.precision import say_if_bf16_is_slow
@@ -205,6 +205,14 @@ class PeclrCLI(LightningCLI):
             return
         for key, (before, after) in check_fit(Path(config.ckpt_path), self.model, self._values()).items():
             rank_zero_warn(f"resumed with another value of {key}: {before} before, {after} now")
+
+    def fit(self, **options: Any) -> None:
+        """Train; a run that has ended already stays as it is."""
+        checkpoint = options.get("ckpt_path")
+        if not checkpoint or not has_ended(Path(checkpoint), self.trainer):
+            self.trainer.fit(**options)
+        elif self.trainer.is_global_zero:
+            print("peclr fit: the run has ended; a greater trainer.max_epochs or max_steps goes on", file=sys.stderr)
 
     def _values(self) -> dict[str, Any]:
         """The config as it would be saved."""

@@ -161,6 +161,33 @@ def resumable(pretrained: Path, tmp_path: Path) -> Path:
     return run
 
 
+def content_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(
+    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content_of(resumable)
+    for ends in ("--trainer.max_epochs=2", "--trainer.max_epochs=1", "--trainer.max_steps=4"):
+        assert resume(embedded_hands, resumable, ends) == 0
+        assert "the run has ended" in capsys.readouterr().err
+    assert content_of(resumable) == before
+
+
+@pytest.mark.parametrize("left", [None, b'{"stage": "fi'])
+def test_results_that_a_kill_cost_are_written_from_the_last_checkpoint(
+    left: bytes | None, resumable: Path, embedded_hands: Path
+) -> None:
+    results = resumable / "results.json"
+    before = results.read_bytes()
+    results.unlink()
+    if left is not None:
+        results.write_bytes(left)
+    assert resume(embedded_hands, resumable) == 0
+    assert results.read_bytes() == before
+
+
 def resume(hands: Path, run: Path, *more: str) -> int:
     return pretrain(hands, run, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}", *more)
 
@@ -267,14 +294,28 @@ def test_overriding_one_value_of_a_default_leaves_its_neighbors(owner: type, nam
         assert effective(f"--{name}.{leaf}={json.dumps(value)}") == default, leaf
 
 
-def trainer_options(conf: Path, *options: str) -> dict[str, Any]:
-    """What `fit` would give the trainer."""
+def printed_config(conf: Path, *options: str) -> dict[str, Any]:
+    """What `fit` would train with."""
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), pytest.raises(SystemExit) as stop:
         main(["fit", f"--config={conf}", *options, "--print_config"])
     assert stop.value.code in (0, None)
-    trainer: dict[str, Any] = yaml.safe_load(shown.getvalue())["trainer"]
-    return trainer
+    config: dict[str, Any] = yaml.safe_load(shown.getvalue())
+    return config
+
+
+def test_null_is_no_value_at_any_depth(tmp_path: Path) -> None:
+    config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
+    config["model"]["init_args"]["encoder"]["init_args"]["weights"] = "None"  # as older versions saved it
+    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
+    words = ["model.micro_batch", "model.encoder.weights", "model.optimizer.init_args.fused", "data.geometry.scale"]
+    for conf, given in ((CONF / "pretrain.yaml", words), (tmp_path / "conf.yaml", words[3:])):
+        shown = printed_config(conf, *(f"--{word}=null" for word in given))
+        model, data = shown["model"]["init_args"], shown["data"]["init_args"]
+        assert model["micro_batch"] is None
+        assert model["encoder"]["init_args"]["weights"] is None
+        assert model["optimizer"]["init_args"]["fused"] is None
+        assert data["geometry"]["scale"] is None
 
 
 @pytest.mark.parametrize("written", ["1", "1.0", "0.5", "3"])
@@ -282,11 +323,11 @@ def test_limits_of_batches_are_read_as_written(tmp_path: Path, written: str) -> 
     names = [f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")]
     names += ["overfit_batches", "val_check_interval"]
     expected = {name: (type(yaml.safe_load(written)), float(written)) for name in names}
-    from_words = trainer_options(CONF / "pretrain.yaml", *(f"--trainer.{name}={written}" for name in names))
+    from_words = printed_config(CONF / "pretrain.yaml", *(f"--trainer.{name}={written}" for name in names))
     config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
     config["trainer"] |= {name: yaml.safe_load(written) for name in names}
     (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
-    for found in (from_words, trainer_options(tmp_path / "conf.yaml")):
+    for found in (shown["trainer"] for shown in (from_words, printed_config(tmp_path / "conf.yaml"))):
         assert {name: (type(found[name]), found[name]) for name in names} == expected
 
 

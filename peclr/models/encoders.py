@@ -83,8 +83,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
 
     def __init__(self, name: ResNetName = "resnet50", width: float = 1.0, weights: str | None = None) -> None:
         check_resnet_name(name)
-        # a null that is given on the command line for a nested class arrives as text (jsonargparse 4)
-        pretrained = None if weights in (None, "None") else _find_weights(name, str(weights))
+        pretrained = None if weights is None else _find_weights(name, weights)
         if pretrained is not None and width != 1:
             raise ValueError(
                 f"weights {weights!r} fit {name} of width 1 only, got width {width}; leave one of the two out"

@@ -42,9 +42,13 @@ def renamed(class_path: str) -> str:
 
 
 def renewed(config: Any) -> Any:
-    """A copy of a config, or of a part of one, with present names of classes and of their arguments."""
+    """A copy of a config, or of a part of one, with present names of classes and of their arguments.
+
+    The text None is no value: jsonargparse 4 makes it of a null that the command line gives a nested class, and older
+    versions saved it.
+    """
     if isinstance(config, str):  # a class without arguments may be written as its path alone
-        return renamed(config)
+        return None if config == "None" else renamed(config)
     if isinstance(config, list):
         return [renewed(part) for part in config]
     if not isinstance(config, dict):

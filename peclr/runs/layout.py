@@ -1,5 +1,6 @@
 """Runs on disk: which checkpoint a run's folder means, and with which config it was trained."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ from peclr.runs.aliases import renewed
 
 _CHECKPOINTS = "checkpoints"
 _CONFIG = "config.yaml"
+RESULTS = "results.json"
 _PREFERRED = ("last.ckpt", "best.ckpt")
 _KEYS_SHOWN = 6
 
@@ -61,6 +63,15 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected the mapping of a run's config, found a {type(config).__name__}")
     return cast("dict[str, Any]", renewed(config))
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """What a run wrote when it had succeeded: stage, epoch, step and metrics; empty if it has not."""
+    try:
+        results = json.loads((run / RESULTS).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a kill leaves half of it
+        return {}
+    return results if isinstance(results, dict) else {}
 
 
 def view_size_of_run(checkpoint: Path) -> int | None:

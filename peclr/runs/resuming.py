@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from peclr.runs.about import KEY, About
 from peclr.runs.durable import read_checkpoint
-from peclr.runs.layout import listed, read_run_config
+from peclr.runs.layout import listed, read_results, read_run_config
 
 # What decides the weights of a run …
 _SECTIONS = ("seed_everything", "model", "data")
@@ -67,6 +67,15 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
     if any(key.startswith("model.") and key.endswith("class_path") for key in changed):
         raise ValueError(f"{checkpoint}: is from a run of other classes{told}")
     return changed
+
+
+def has_ended(checkpoint: Path, trainer: pl.Trainer) -> bool:
+    """Whether a run whose results are written ended with this checkpoint, and is to be no longer now."""
+    content, written = read_checkpoint(checkpoint), read_results(Path(trainer.default_root_dir))
+    epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    ends = ((content["global_step"], trainer.max_steps), (epochs, trainer.max_epochs))
+    same = (written.get("stage"), written.get("step")) == ("fit", content["global_step"])
+    return same and any(end is not None and 0 <= end <= now for now, end in ends)
 
 
 def reschedule(trainer: pl.Trainer) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
+from peclr.runs.layout import RESULTS
+
 _SECONDS_BETWEEN_READINGS = 1.0
+_KEY = "peclr_metrics"  # of a checkpoint
 
 
 def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
@@ -115,24 +118,42 @@ class FiniteLoss(Callback):
 class ResultsFile(Callback):
     """Writes the run's last metrics to `FOLDER/results.json` when fitting or testing has succeeded.
 
+    Checkpoints hold them, too: a run that was killed after its last one has nothing left to measure.
+
     Args:
         folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._before: dict[str, float] = {}
+        self._step = -1
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the metrics."""
+        checkpoint[_KEY] = _scalars(trainer.callback_metrics)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember the metrics, and of which step they are."""
+        self._before, self._step = checkpoint.get(_KEY, {}), checkpoint["global_step"]
 
     def _write(self, trainer: pl.Trainer, stage: str) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
             return
+        before = self._before if stage == "fit" and trainer.global_step == self._step else {}
+        metrics = _scalars(before | trainer.callback_metrics)
         results: dict[str, Any] = {
             "stage": stage,
             "epoch": trainer.current_epoch,
             "step": trainer.global_step,
-            "metrics": {name: _or_null(value) for name, value in _scalars(trainer.callback_metrics).items()},
+            "metrics": {name: _or_null(value) for name, value in metrics.items()},
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "results.json").write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+        (self.folder / RESULTS).write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After training."""
