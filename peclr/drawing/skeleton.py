@@ -77,14 +77,14 @@ def draw_skeleton_3d(
     if not np.isfinite(joints_3d).all():
         raise ValueError("a joint is not finite; a hand in 3-D needs all of them")
     low, high = joints_3d.min(axis=0), joints_3d.max(axis=0)
-    centerd = joints_3d - (low + high) / 2
+    centered = joints_3d - (low + high) / 2
     pixels_per_unit = 0.72 * size / max(float((high - low).max()), 1e-9)
     pictures = []
     for title, right, to_reader in _SIDES:
         canvas = np.full((size, size, 3), _PAPER, np.uint8)
-        across = np.stack((centerd @ np.array(right, float), centerd[:, 1]), axis=1)
+        across = np.stack((centered @ np.array(right, float), centered[:, 1]), axis=1)
         points = across * pixels_per_unit + (size - 1) / 2
-        nearness = centerd @ np.array(to_reader, float)
+        nearness = centered @ np.array(to_reader, float)
         order = sorted(range(len(BONES)), key=lambda bone: float(nearness[list(BONES[bone])].sum()))
         _draw_bones(canvas, points, max(1, round(size / 90)), order, bone_by_bone=True)
         _write(canvas, title, (size // 40, size // 16))

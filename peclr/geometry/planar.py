@@ -13,7 +13,7 @@ DEFAULT_FOCAL_RATIO = 28 / 36
 
 
 def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.float64]:
-    """The published crop: centerd on the mean keypoint, half side = margin × the farthest one's distance.
+    """The published crop: centered on the mean keypoint, half side = margin × the farthest one's distance.
 
     Args:
         keypoints: (..., P, 2), px.
@@ -41,6 +41,6 @@ def whole_picture(width: int, height: int) -> NDArray[np.float64]:
     return enclosing_square([-0.5, -0.5, width - 0.5, height - 0.5])
 
 
-def centerd_camera(focal: float, width: float, height: float) -> NDArray[np.float64]:
+def centered_camera(focal: float, width: float, height: float) -> NDArray[np.float64]:
     """K (3, 3), pixels, of square pixels that looks through the middle of a picture."""
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])

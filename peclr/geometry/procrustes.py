@@ -12,7 +12,7 @@ _NORM_EPS = 1e-8
 def similarity_align(points: Tensor, target: Tensor, allow_reflection: bool = False) -> Tensor:
     """Move, rotate and scale `points` so that they lie closest to `target` in the least-squares sense.
 
-    Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centerd points of unit
+    Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centered points of unit
     norm; the proper rotation after Umeyama, 1991. The official FreiHAND scores allow reflections. Meant for
     metrics: the gradient of a singular value decomposition is not finite for symmetric point sets.
 
@@ -42,6 +42,6 @@ def _standardize(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Centerd points of unit Frobenius norm, their center (…, 1, 3) and their norm (…, 1, 1)."""
     points = at_least_float32(points)
     center = points.mean(dim=-2, keepdim=True)
-    centerd = points - center
-    norm = torch.linalg.vector_norm(centerd, dim=(-2, -1), keepdim=True) + _NORM_EPS
-    return centerd / norm, center, norm
+    centered = points - center
+    norm = torch.linalg.vector_norm(centered, dim=(-2, -1), keepdim=True) + _NORM_EPS
+    return centered / norm, center, norm

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from peclr.data.views.geometric import Matrix, view_from_image, warp
 from peclr.geometry.joints import WRIST
-from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centerd_camera
+from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centered_camera
 from peclr.inference.crop_search import Box, CropSearch, Image, View, average, turned, view_from_box
 from peclr.inference.network import Seen, TrainedNetwork
 from peclr.inference.read_ahead import read_ahead
@@ -252,7 +252,7 @@ class _Stream:
 
 def assumed_camera(width: float, height: float) -> Matrix:
     """K (3, 3), pixels, of an image whose camera nobody knows."""
-    return centerd_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height)
+    return centered_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height)
 
 
 def _camera(scene: Scene) -> Matrix:

@@ -57,7 +57,7 @@ def summarize_errors(pred: Array, true: Array) -> ErrorSummary:
 def align(pred: Array, true: Array) -> Array:
     """Similarity transform of each prediction (N, P, 3) onto its label, mirroring allowed.
 
-    Orthogonal Procrustes (Schönemann, 1966) of centerd points of unit norm, in float64 like FreiHAND's official one.
+    Orthogonal Procrustes (Schönemann, 1966) of centered points of unit norm, in float64 like FreiHAND's official one.
     """
     true_center = true.mean(axis=1, keepdims=True)
     true_unit, true_norm = _unit(true - true_center)
@@ -121,10 +121,10 @@ def checked_pair(
     return _finite(pred_name, pred), _finite(name, true)
 
 
-def _unit(centerd: Array) -> tuple[Array, Array]:
+def _unit(centered: Array) -> tuple[Array, Array]:
     """Points (N, P, 3) divided by their Frobenius norm, and that norm (N, 1, 1)."""
-    norm = np.linalg.norm(centerd, axis=(1, 2), keepdims=True) + _NORM_EPS
-    return centerd / norm, norm
+    norm = np.linalg.norm(centered, axis=(1, 2), keepdims=True) + _NORM_EPS
+    return centered / norm, norm
 
 
 def _array(name: str, values: Any, points: int | None, dims: int) -> Array:  # nested lists, as in pred.json

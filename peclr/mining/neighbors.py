@@ -35,11 +35,11 @@ def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
     known = joints[:, ~unknown].astype(np.float64)
     if known.shape[1] < 3 or not np.isfinite(known).all():
         raise ValueError(f"of 21 joints, all hands know {known.shape[1]}; expected at least 3, finite")
-    centerd = known - known.mean(axis=1, keepdims=True)
-    size = np.sqrt((centerd**2).sum(axis=(1, 2)) / known.shape[1])
+    centered = known - known.mean(axis=1, keepdims=True)
+    size = np.sqrt((centered**2).sum(axis=(1, 2)) / known.shape[1])
     if not (size > 0).all():
         raise ValueError(f"hand {int(np.argmin(size))} has all of its joints at one place")
-    poses: NDArray[np.float32] = (centerd / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)
+    poses: NDArray[np.float32] = (centered / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)
     return poses
 
 
@@ -49,12 +49,12 @@ def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArra
     Returns:
         (N, min(count, D)), and the share of the variance that they explain.
     """
-    centerd = poses - poses.mean(axis=0)
-    covariance = centerd.T.astype(np.float64) @ centerd / len(poses)
+    centered = poses - poses.mean(axis=0)
+    covariance = centered.T.astype(np.float64) @ centered / len(poses)
     variance, axes = np.linalg.eigh(covariance)  # ascending
     first = axes[:, ::-1][:, :count]
     share = float(variance[::-1][:count].sum() / variance.sum()) if variance.sum() > 0 else 1.0
-    return np.ascontiguousarray(centerd @ first, np.float32), share
+    return np.ascontiguousarray(centered @ first, np.float32), share
 
 
 def nearest(

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from peclr.data.sources.box_files import check_box, check_within
 from peclr.data.sources.box_files import read_boxes as read_box_file
 from peclr.geometry.camera import check_intrinsics
-from peclr.geometry.planar import centerd_camera
+from peclr.geometry.planar import centered_camera
 from peclr.inference.hands import HandQuery, Scene, Side, assumed_camera
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.schema import Camera, Matrix
@@ -52,7 +52,7 @@ class Annotations:
         if K is not None:
             return Camera(K, "given")
         if self.focal is not None:
-            return Camera(centerd_camera(self.focal, width, height), "focal")
+            return Camera(centered_camera(self.focal, width, height), "focal")
         return Camera(assumed_camera(width, height), "default")
 
     def read(self, frame: Frame) -> Scene:

@@ -32,7 +32,7 @@ def pose_distances(joints_3d: Tensor) -> Tensor:
 
 
 def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
-    """Look for each hand's nearest neighbor by the cosine of centerd features.
+    """Look for each hand's nearest neighbor by the cosine of centered features.
 
     Centerd, as the features of all hands share most of their direction.
 
@@ -40,8 +40,8 @@ def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
         features: (N, F).
         distances: (N, N), from `pose_distances`.
     """
-    centerd = normalize(features.double() - features.double().mean(dim=0), dim=-1)
-    nearest = (centerd @ centerd.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
+    centered = normalize(features.double() - features.double().mean(dim=0), dim=-1)
+    nearest = (centered @ centered.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
     others = distances[distances.isfinite()]
     found = distances[torch.arange(len(distances)), nearest]
     return Retrieval(float(found.mean()), float(distances.amin(dim=1).mean()), float(others.mean()))

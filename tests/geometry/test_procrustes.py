@@ -26,10 +26,10 @@ def rotations(n: int) -> Tensor:
 
 def official(points: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """The alignment of the FreiHAND scores as described: unit Frobenius norm, then scipy."""
-    source_centerd, target_centerd = points - points.mean(0), target - target.mean(0)
-    source_norm, target_norm = (np.linalg.norm(x) + 1e-8 for x in (source_centerd, target_centerd))
-    rotation, scale = orthogonal_procrustes(source_centerd / source_norm, target_centerd / target_norm)
-    return np.asarray(source_centerd / source_norm @ rotation * scale * target_norm + target.mean(0))
+    source_centered, target_centered = points - points.mean(0), target - target.mean(0)
+    source_norm, target_norm = (np.linalg.norm(x) + 1e-8 for x in (source_centered, target_centered))
+    rotation, scale = orthogonal_procrustes(source_centered / source_norm, target_centered / target_norm)
+    return np.asarray(source_centered / source_norm @ rotation * scale * target_norm + target.mean(0))
 
 
 @pytest.mark.parametrize("joints", [21, 778])
