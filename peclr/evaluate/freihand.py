@@ -3,13 +3,11 @@
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from peclr.data.sources.freihand import FreiHAND
 from peclr.evaluate.predictions import Predictions
-from peclr.geometry.joints import NUM_JOINTS
 from peclr.inference.crop_search import CropSearch
-from peclr.inference.hands import HandQuery, Scene, predict_hands
+from peclr.inference.hands import predict_source
 from peclr.inference.network import TrainedNetwork
 
 # Where the network looks: as published, at the box of the true keypoints, or at the whole image.
@@ -21,6 +19,7 @@ def predict_split(
     source: FreiHAND,
     crop: CropRule,
     batch_size: int,
+    *,
     progress: bool = True,
     turn: float = 0.0,
 ) -> Predictions:
@@ -42,15 +41,6 @@ def predict_split(
     if crop == "keypoints" and not source.has_labels:
         raise ValueError(f"{source.root}: the crop around keypoints needs evaluation_xyz.json, which is not there")
 
-    def read(hand: int) -> Scene:
-        sample = source[hand]
-        query = HandQuery() if crop == "two-pass" else HandQuery(box=sample["crop_box"], whole=True)
-        return Scene(sample["image"], (query,), sample["K"], sample["scale_m"])
-
-    results = predict_hands(trained, range(source.num_hands), read, batch_size, CropSearch("published", turn))
-    xyz = np.empty((source.num_hands, NUM_JOINTS, 3))
-    for hand, scene, hands in tqdm(results, total=source.num_hands, unit="hand", disable=not progress):
-        if isinstance(scene, ValueError):
-            raise scene
-        xyz[hand] = hands[0].joints_3d
-    return Predictions(xyz)
+    search, boxes = CropSearch("published", turn), crop != "two-pass"
+    hands = predict_source(trained, source, batch_size, search, crop_boxes=boxes, progress=progress)
+    return Predictions(np.stack([hand.joints_3d for hand in hands]))

@@ -1,15 +1,12 @@
 """Where the network looks at a hand, and how often: the published rules, crops to choose from, turned views to average.
 
-A regression that is unsure of a hand shrinks it toward the mean pose. Taken for the hand's size, as the published
-second pass does, the box of such a prediction is too small, and every further pass makes it smaller. The same shrinking
-shows which crop fits: the network is surest where the hand that it predicts fills most of the crop's box.
+A regression that is unsure of a hand shrinks it toward the mean pose. Taken for the hand's size, as in the published
+second pass, its box is too small, and every further pass makes it smaller. The same shrinking shows which crop fits:
+the network is surest where the hand that it predicts fills most of the crop's box.
 
 Mean 2-D error over the side of the hand's box, on rendered hands (`experiments/measurements/find_hands.py`; ResNet-18
 of half width, 48 px views, 300 labels): near the middle, as in FreiHAND, published 0.33, search 0.22, true box 0.18;
 anywhere, 0.3 to 0.95 of the image large, published 0.44, search 0.31, true box 0.19.
-
-Parity with the published test-time protocol is tested on its reference vectors. Like `peclr.data.views.geometric`,
-matrices are NumPy's: a torch operation on nine numbers costs as much as all of this.
 """
 
 import math
@@ -58,18 +55,17 @@ class CropSearch:
     """How the network looks at a hand.
 
     Attributes:
-        find: of a hand without a box: "search" tries central boxes of four sizes; "published" takes the
-            central 0.33 of the image, as FreiHAND's evaluation.
-        turn: degrees; the last view is also seen turned by this to either side, and the three are averaged. 0 does
-            not. On rendered validation hands, 30 made EPE 3 to 4 % smaller and PA-EPE 1 %
-            (`averages` in `experiments/results/finetune_recipe.json`).
+        find: a hand without a box: "search" tries central boxes of four sizes; "published" takes the central 0.33 of
+            the image, as FreiHAND's evaluation.
+        turn: degrees, by which the last view is also seen turned to either side, to average the three. On rendered
+            validation hands, 30 made EPE 3 to 4 % smaller (`averages` in `experiments/results/finetune_recipe.json`).
     """
 
     find: Finding = "search"
     turn: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what is not possible."""
+        """Refuse what is not possible with a ValueError."""
         if self.find not in get_args(Finding):
             raise ValueError(f"find {self.find!r}: expected one of {get_args(Finding)}")
         if not 0 <= self.turn <= 180:
@@ -93,14 +89,11 @@ class CropSearch:
         return [_square(middle, fraction * max(width, height)) for fraction in SEARCH_FRACTIONS]
 
     def second_box(self, first: Sequence[View], keypoints_2d: NDArray[np.floating]) -> Box:
-        """Choose the box (4,) px of the hand that the first pass found.
+        """Choose the box (4,) px of a hand; after a search, the one that the hand fills most, moved onto the hand.
 
         Args:
             first: C views of the first pass.
             keypoints_2d: (C, 21, 2), pixels of these views, as the network regressed them.
-
-        Returns:
-            After a search, the box that the hand fills most, moved to the middle of the predicted hand.
         """
         found = [
             box_of_keypoints(points, view.view_from_image) for points, view in zip(keypoints_2d, first, strict=True)
@@ -119,7 +112,7 @@ def central_box(width: int, height: int) -> Box:
 
 
 def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
-    """Center a box in a view and scale its longer side to 0.7 of the view's.
+    """Center a box in a view, its longer side 0.7 of the view's: (3, 3), view pixels ← image pixels.
 
     The published rule takes centers of boxes to `view_size / 2`, half a pixel right and below the center of the
     view by this project's convention; the networks have learned with it.
@@ -127,9 +120,6 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
     Args:
         box: (4,), left, top, right, bottom, pixels of the image.
         view_size: side of the view, pixels.
-
-    Returns:
-        (3, 3), view pixels ← image pixels.
 
     Raises:
         ValueError: the box is empty or not finite.
@@ -145,14 +135,11 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
 
 
 def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix) -> Box:
-    """The box in the image of the keypoints that the first pass found.
+    """The box (4,) px of the image, at least one pixel of the view wide and high, of keypoints of the first pass.
 
     Args:
         keypoints_2d: (21, 2), pixels of the view, as the network regressed them: with the palm, not the wrist.
-        view_from_image: (3, 3), of the first pass; without rotation.
-
-    Returns:
-        (4,), pixels of the image; at least one pixel of the view wide and high.
+        view_from_image: (3, 3), without rotation.
     """
     # the published code cuts the fractions off
     low, high = np.trunc(keypoints_2d.min(axis=0)), np.trunc(keypoints_2d.max(axis=0))
@@ -162,13 +149,7 @@ def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix
 
 
 def turned(view_from_image: Matrix, view_size: int, degrees: float) -> Matrix:
-    """Turn a view (3, 3) about where it has the middle of its box.
-
-    Args:
-        view_from_image: (3, 3), view pixels ← image pixels.
-        view_size: side of the view, px.
-        degrees: OpenCV sign: positive turns the image counter-clockwise.
-    """
+    """Turn a view (3, 3) of that side, px, about the middle of its box; positive degrees are counter-clockwise."""
     if not degrees:
         return view_from_image
     cos, sin, middle = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), view_size / 2
@@ -179,7 +160,7 @@ def turned(view_from_image: Matrix, view_size: int, degrees: float) -> Matrix:
 def average(
     keypoints_2d: NDArray[np.floating], joints_3d: NDArray[np.floating], view_from_image: Sequence[Matrix]
 ) -> tuple[Matrix, Matrix]:
-    """Take a hand from its views back to the image, and average.
+    """Take a hand from its V views back to the image, and average.
 
     Args:
         keypoints_2d: (V, 21, 2), pixels of the views.

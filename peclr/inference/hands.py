@@ -5,7 +5,8 @@ batches are under way: while the network looks again at the hands of one, thread
 the next, whose hands it has just found, and decode the one after that.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,17 +15,19 @@ from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
-from peclr.data.views.geometric import Matrix, view_from_image, warp
+from peclr.data.samples import HandSource
+from peclr.data.views.geometric import Matrix, pixels_to_keep, view_from_image, warp
 from peclr.geometry.joints import WRIST
 from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centered_camera
 from peclr.inference.crop_search import Box, CropSearch, Image, View, average, turned, view_from_box
 from peclr.inference.network import Seen, TrainedNetwork
-from peclr.inference.read_ahead import read_ahead
 
 Side = Literal["right", "left"]
 BoxOrigin = Literal["given", "search", "two_pass"]
 Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
 _Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
 
 _THREADS = 4  # decoding 12 megapixels takes a network's time on a GPU
@@ -36,9 +39,8 @@ class HandQuery:
     """One hand to look for.
 
     Attributes:
-        side: of the hand.
         box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
-        whole: whether the box is a square that the view shows whole, as crops of training, in place of a tight one.
+        whole: the box is a square that the view shows whole, as crops of training, in place of a tight one.
     """
 
     side: Side = "right"
@@ -56,7 +58,7 @@ class Scene:
         K: (3, 3), pixels; None takes `assumed_camera`.
         scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
         photo_from_image: (3, 3), where the image was decoded at a reduced scale: boxes, K and predictions are in pixels
-            of the photograph at full size; right hands with boxes only.
+            of it at full size; right hands with boxes only.
     """
 
     image: Image
@@ -64,6 +66,14 @@ class Scene:
     K: NDArray[np.floating] | None = None
     scale_m: float | None = None
     photo_from_image: Matrix = field(default_factory=partial(np.eye, 3))
+
+    @property
+    def camera(self) -> Matrix:
+        """(3, 3), pixels: `K`, or the one assumed."""
+        if self.K is not None:
+            return np.asarray(self.K, np.float64)
+        (reduced_x, _, _), (_, reduced_y, _), _ = self.photo_from_image
+        return assumed_camera(self.image.shape[1] * reduced_x, self.image.shape[0] * reduced_y)
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,72 @@ class HandPrediction:
         return relative
 
 
+def predict_hands(
+    trained: TrainedNetwork,
+    items: Iterable[Item],
+    read: Callable[[Item], Scene],
+    batch_size: int,
+    search: CropSearch = _SEARCH,
+) -> Iterator[_Result[Item]]:
+    """Predict the hands of many images, in order.
+
+    Args:
+        trained: the network.
+        items: whatever `read` understands; an iterator is advanced from another thread, some batches ahead.
+        read: gives the scene of an item, in one of several threads; a ValueError says why it cannot be read.
+        batch_size: views that the network looks at together; predictions do not depend on it.
+        search: where and how often the network looks.
+
+    Yields:
+        The item, its scene, and a hand for each of the scene's queries; no scene but the error if `read` raised one.
+
+    Raises:
+        ValueError: the batch size is not positive; or, later, the network predicts what is not finite.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch size must be at least 1, got {batch_size}")
+    return _Stream(trained, batch_size, search).predict(items, read)
+
+
+def predict_source(
+    trained: TrainedNetwork,
+    source: HandSource,
+    batch_size: int,
+    search: CropSearch = _SEARCH,
+    *,
+    crop_boxes: bool = True,
+    progress: bool = True,
+) -> Iterator[HandPrediction]:
+    """Predict the first version of each hand of a source, in order; all are taken for right ones, as readers mirror.
+
+    Args:
+        trained: the network.
+        source: of the hands; without cameras, `assumed_camera` is taken.
+        batch_size: as for `predict_hands`.
+        search: as for `predict_hands`.
+        crop_boxes: look at the source's crop boxes, as fine-tuning without augmentation does; False looks for hands.
+        progress: show a bar with the rate.
+
+    Raises:
+        ValueError: an image cannot be read, or the network predicts what is not finite.
+    """
+    min_side = pixels_to_keep(trained.view_size, 1.0)
+
+    def read(hand: int) -> Scene:
+        index = source.versions_of(hand)[0]
+        sample = source.read(index, min_side) if crop_boxes else source[index]
+        query = HandQuery(box=sample["crop_box"], whole=True) if crop_boxes else HandQuery()
+        reduced = sample.get("photo_from_image", np.eye(3))
+        return Scene(sample["image"], (query,), sample["K"], sample["scale_m"], reduced)
+
+    results = predict_hands(trained, range(source.num_hands), read, batch_size, search)
+    name = f"hands of {source.name}"
+    for _, scene, hands in tqdm(results, name, source.num_hands, unit=" hands", mininterval=0.5, disable=not progress):
+        if isinstance(scene, ValueError):
+            raise scene
+        yield hands[0]
+
+
 @dataclass
 class _Hand:
     """A right hand under way; a left one has been mirrored together with its image and its camera."""
@@ -121,38 +197,13 @@ class _Work(Generic[Item]):
     hands: Sequence[_Hand] = ()
 
 
-def predict_hands(
-    trained: TrainedNetwork,
-    items: Iterable[Item],
-    read: Callable[[Item], Scene],
-    batch_size: int,
-    search: CropSearch = _SEARCH,
-) -> Iterator[_Result[Item]]:
-    """Predict the hands of many images, in order.
-
-    Args:
-        trained: the network.
-        items: whatever `read` understands; an iterator is advanced from another thread, some batches ahead.
-        read: gives the scene of an item, in one of several threads; a ValueError says why it cannot be read.
-        batch_size: views that the network looks at together; predictions do not depend on it.
-        search: where it looks at hands without a box, and how often.
-
-    Yields:
-        The item, its scene, and a hand for each of the scene's queries; no scene but the error if `read` raised one.
-
-    Raises:
-        ValueError: the batch size is not positive; or, later, the network predicts what is not finite.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch size must be at least 1, got {batch_size}")
-    return _Stream(trained, batch_size, search).predict(items, read)
-
-
+@dataclass(frozen=True)
 class _Stream:
     """What stays the same from image to image."""
 
-    def __init__(self, trained: TrainedNetwork, batch_size: int, search: CropSearch) -> None:
-        self.trained, self.batch_size, self.search = trained, batch_size, search
+    trained: TrainedNetwork
+    batch_size: int
+    search: CropSearch
 
     def predict(self, items: Iterable[Item], read: Callable[[Item], Scene]) -> Iterator[_Result[Item]]:
         """Yield one result per item, in order."""
@@ -166,7 +217,7 @@ class _Stream:
 
         with (
             ThreadPoolExecutor(_THREADS, "peclr-crops") as pool,
-            closing(read_ahead(items, prepare, pool, self.batch_size)) as works,
+            closing(_read_ahead(items, prepare, pool, self.batch_size)) as works,
         ):
             found: list[_Work[Item]] = []
             for batch in _batches(works, self.batch_size):
@@ -181,10 +232,9 @@ class _Stream:
         images = {"right": scene.image}
         if any(query.side == "left" for query in scene.hands):
             images["left"] = np.ascontiguousarray(scene.image[:, ::-1])
-        K = _camera(scene)
         hands = []
         for query in scene.hands:
-            hand = _Hand(query, scene, images[query.side], _mirrored_camera(K, query.side, width))
+            hand = _Hand(query, scene, images[query.side], _mirrored_camera(scene.camera, query.side, width))
             if query.box is None:
                 boxes = self.search.first_boxes(width, height)
                 hand.first = [view for box in boxes for view in self._look(hand, box, (0.0,))]
@@ -204,14 +254,14 @@ class _Stream:
             for matrix in matrices
         ]
 
-    def _look_again(self, hand: _Hand, keypoints_2d: NDArray[np.float32]) -> list[View]:
-        return self._look(hand, self.search.second_box(hand.first, keypoints_2d), self.search.angles)
+    def _look_again(self, hand: _Hand, seen: Seen) -> list[View]:
+        return self._look(hand, self.search.second_box(hand.first, seen.regressed_2d), self.search.angles)
 
     def _find_hands(self, batch: Sequence[_Work[Item]], pool: ThreadPoolExecutor) -> None:
         """Make the first pass, for hands without a box; their last views are being cut out when this returns."""
         hands = [hand for work in batch for hand in work.hands if hand.first]
         for hand, seen in zip(hands, self._see([hand.first for hand in hands]), strict=True):
-            hand.cutting = pool.submit(self._look_again, hand, seen.regressed_2d)
+            hand.cutting = pool.submit(self._look_again, hand, seen)
 
     def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[_Result[Item]]:
         """Make the last pass, in which every hand is seen in its own box."""
@@ -238,14 +288,14 @@ class _Stream:
         """Take a right hand in its views back to the image that it is from."""
         matrices = [view.view_from_image for view in hand.last]
         keypoints_2d, joints_3d = average(seen.keypoints_2d, seen.joints_3d, matrices)
-        scale_m = hand.scene.scale_m
+        side, width, scale_m = hand.query.side, hand.image.shape[1], hand.scene.scale_m
         joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
-        side, width = hand.query.side, hand.image.shape[1]
         if side == "left":
             keypoints_2d = keypoints_2d * [-1, 1] + [width - 1, 0]
             joints_3d = joints_3d * [-1, 1, 1]
-        found: BoxOrigin = "two_pass" if self.search.find == "published" else "search"
-        origin = found if hand.query.box is None else "given"
+        origin: BoxOrigin = "given"
+        if hand.query.box is None:
+            origin = "two_pass" if self.search.find == "published" else "search"
         box = _mirrored_box(hand.last[0].box, side, width)
         return HandPrediction(side, box, origin, keypoints_2d, joints_3d, scale_m)
 
@@ -253,13 +303,6 @@ class _Stream:
 def assumed_camera(width: float, height: float) -> Matrix:
     """K (3, 3), pixels, of an image whose camera nobody knows."""
     return centered_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height)
-
-
-def _camera(scene: Scene) -> Matrix:
-    if scene.K is not None:
-        return np.asarray(scene.K, np.float64)
-    height, width = scene.image.shape[:2]
-    return assumed_camera(width * scene.photo_from_image[0, 0], height * scene.photo_from_image[1, 1])
 
 
 def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Item]]]:
@@ -287,3 +330,27 @@ def _mirrored_camera(K: Matrix, side: Side, width: int) -> Matrix:
         return K
     mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
     return mirror @ K @ np.diag([-1.0, 1, 1])
+
+
+def _read_ahead(
+    items: Iterable[Item], prepare: Callable[[Item], Prepared], pool: ThreadPoolExecutor, depth: int
+) -> Generator[Prepared, None, None]:
+    """Yield what the pool makes of each item, in order, at most `depth` items ahead.
+
+    The iterator is advanced in a thread of its own: a video is decoded while it is. Errors come where results would.
+    """
+    iterator = iter(items)
+
+    def advance() -> Future[Prepared] | None:
+        for item in iterator:
+            return pool.submit(prepare, item)
+        return None
+
+    reader = ThreadPoolExecutor(1, "peclr-reader")
+    try:
+        ahead = deque(reader.submit(advance) for _ in range(depth))
+        while (future := ahead.popleft().result()) is not None:
+            ahead.append(reader.submit(advance))
+            yield future.result()
+    finally:
+        reader.shutdown(cancel_futures=True)

@@ -1,6 +1,5 @@
 """From 2-D joints to nearest neighbors: descriptors of poses, and FAISS's search among them."""
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ _ANSWERS: Final = 2**22  # numbers and distances at a time: 50 MB
 
 
 def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Makes poses comparable: their mean to the origin, the root mean square distance from it to 1.
+    """Make poses comparable: their mean to the origin, the root mean square distance from it to 1.
 
     Rotation stays: PeCLR's inversion expects pairs that differ by no more than their augmentation.
 
@@ -29,7 +28,7 @@ def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
         (N, 2 · known joints).
 
     Raises:
-        ValueError: If some hands know a joint and others do not, or a hand is a point.
+        ValueError: some hands know a joint and others do not, or a hand is a point.
     """
     unknown = np.isnan(joints).any(axis=(0, 2))
     known = joints[:, ~unknown].astype(np.float64)
@@ -44,7 +43,7 @@ def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], float]:
-    """Projects poses (N, D) onto the first principal components.
+    """Project poses (N, D) onto the first principal components.
 
     Returns:
         (N, min(count, D)), and the share of the variance that they explain.
@@ -68,9 +67,9 @@ def nearest(
 
     Args:
         descriptors: (N, D).
-        count: How many.
-        groups: (N,), hands of one group, a film for example, are not each other's neighbors.
-        progress: Show a bar with the rate.
+        count: of neighbors.
+        groups: (N,), hands of one group, a video for example, are not each other's neighbors.
+        progress: show a bar with the rate.
 
     Returns:
         (N, count) numbers, NOBODY where there are not so many; (N, count) Euclidean distances, NaN there.
@@ -84,7 +83,9 @@ def nearest(
     with tqdm(total=total, desc="neighbors", unit=" hands", mininterval=0.5, disable=not progress) as bar:
         while len(open_queries):
             unfinished = []
-            for queries in _blocks(open_queries, wanted):
+            block = max(1, min(_BLOCK, _ANSWERS // wanted))
+            for start in range(0, len(open_queries), block):
+                queries = open_queries[start : start + block]
                 squared, found = index.search(descriptors[queries], wanted)
                 allowed = (found >= 0) & (group[found] != group[queries, None])
                 best = np.argsort(~allowed, axis=1, kind="stable")[:, :count]
@@ -96,18 +97,11 @@ def nearest(
                 finished = kept.sum(axis=1) == count if wanted < total else np.ones(len(queries), np.bool_)
                 unfinished.append(queries[~finished])
                 bar.update(int(finished.sum()))
-            # in a film, the nearest hands are those of the next frames: look further, at last at all hands
+            # in a video, the nearest hands are those of the next frames: look further, at last at all hands
             open_queries, wanted = np.concatenate(unfinished), min(4 * wanted, total)
             if hasattr(index, "nprobe"):
                 index.nprobe = index.nlist if wanted == total else min(4 * index.nprobe, index.nlist)
     return neighbors, distances
-
-
-def _blocks(queries: NDArray[np.int64], wanted: int) -> Iterator[NDArray[np.int64]]:
-    """Cuts queries up, so that answers of `wanted` hands each take little memory and progress shows."""
-    size = max(1, min(_BLOCK, _ANSWERS // wanted))
-    for start in range(0, len(queries), size):
-        yield queries[start : start + size]
 
 
 def _index(descriptors: NDArray[np.float32]) -> Any:

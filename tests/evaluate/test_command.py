@@ -87,7 +87,7 @@ def test_a_run_is_scored_with_everything_that_goes_with_it(
     shown = capsys.readouterr()
     assert "aligned, no mirroring" in shown.out
     assert "little_tip" in shown.out
-    assert "hand/s" in shown.err
+    assert "hands/s" in shown.err
     content = json.loads((out / "scores.json").read_text())
     assert (content["hands"], content["crop"], content["view_size"]) == (8, "two-pass", SIZE)
     assert cv2.imread(str(out / "worst.png")) is not None

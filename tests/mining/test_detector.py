@@ -11,7 +11,7 @@ from peclr.__main__ import main
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import view_from_image, warp
 from peclr.inference.network import TrainedNetwork
-from peclr.mining.keypoints import detected_joints
+from peclr.mining.pairs import joints_of
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from tests.fake_net import FakeNet
@@ -34,7 +34,7 @@ def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> Non
     points = torch.cat((torch.tensor([[-0.5, -0.5], [31.5, 31.5]]), torch.full((19, 2), 15.5)))
     network = FakeNet(points).eval()
     source = ImageFiles(photos)
-    joints = detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
+    joints = joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
     assert joints.shape == (40, 21, 2)
     boxes = np.stack([source[hand]["crop_box"] for hand in range(40)])
     np.testing.assert_allclose(joints[:, 0], boxes[:, :2], atol=1e-3)  # a view's edges are its crop box's
@@ -45,7 +45,7 @@ def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> Non
 def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos: Path) -> None:
     network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), ImageFiles(photos)
     assert "photo_from_image" in source.read(0, 2 * SIZE)
-    detected_joints(TrainedNetwork(network, SIZE, Path("fake")), source)
+    joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
     seen = torch.cat([images for images, _ in network.seen])
     assert len(seen) == 40
     for hand in (0, 39):

@@ -32,12 +32,12 @@ def films(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("other_film", [False, True])
-def test_frames_of_one_film_are_passed_over_when_asked(films: Path, tmp_path: Path, *, other_film: bool) -> None:
+@pytest.mark.parametrize("other_video", [False, True])
+def test_frames_of_one_film_are_passed_over_when_asked(films: Path, tmp_path: Path, *, other_video: bool) -> None:
     out = tmp_path / "pairs.npz"
-    options = ["--other-film"] if other_film else []
+    options = ["--other-video"] if other_video else []
     assert main(["mine", str(films), "--out", str(out), "--neighbors", "1", *options]) == 0
     [mined], facts = read_pairs(out)
-    assert facts["other_film"] == other_film
+    assert facts["other_video"] == other_video
     same_film = [FILMS[hand] == FILMS[other] for hand, other in enumerate(mined.neighbors[:, 0].tolist())]
-    assert same_film == [not other_film] * len(FILMS)
+    assert same_film == [not other_video] * len(FILMS)

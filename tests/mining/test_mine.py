@@ -136,7 +136,7 @@ def test_the_command_writes_pairs_that_training_reads(
     ("options", "message"),
     [
         (["--neighbors", "0"], "--neighbors 0"),
-        (["--other-film"], "which video a hand of freihand is from is not known"),
+        (["--other-video"], "which video a hand of freihand is from is not known"),
         (["--split", "val"], "has no split val"),
     ],
 )

@@ -1,0 +1,121 @@
+"""From a source's hands to mined pairs: joints of labels or of a network, neighbors, and a drawing of some."""
+
+import time
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from peclr.data.loading.pairs_file import NOBODY, MinedPairs
+from peclr.data.samples import HandSource, HasJoints2D, HasVideos
+from peclr.data.views.geometric import warp
+from peclr.drawing.skeleton import draw_skeleton
+from peclr.drawing.tiles import box_to_tile, move, sheet
+from peclr.inference.hands import predict_source
+from peclr.inference.network import TrainedNetwork
+from peclr.mining.neighbors import nearest, normalize_joints, principal_components
+
+_BATCH: Final = 32  # views that the network looks at together
+_TILE: Final = 144  # px
+_COLUMNS: Final = 5  # neighbors drawn of each hand
+
+
+def has_labels(source: HandSource) -> bool:
+    """Whether a source has 2-D joints, by its first hand."""
+    return _known_joints(source) is not None or source[source.versions_of(0)[0]]["joints_2d"] is not None
+
+
+def joints_of(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np.float32]:
+    """(hands, 21, 2), pixels of each hand's first version; NaN for joints that labels do not know.
+
+    Args:
+        source: of the hands.
+        detector: finds the joints in the source's crop boxes; None takes the labels. Where the source knows no camera,
+            one is assumed: only the wrist depends on it, as the network regresses the palm in its place.
+
+    Raises:
+        ValueError: a hand has no label, an image cannot be read, or the network predicts what is not finite.
+    """
+    if detector is not None:
+        print(f"{source.name}: joints of {detector.checkpoint}, views of {detector.view_size} px")
+        return np.stack([hand.keypoints_2d for hand in predict_source(detector, source, _BATCH)]).astype(np.float32)
+    print(f"{source.name}: joints of the labels")
+    known = _known_joints(source)
+    if known is not None:
+        return known
+    joints = []
+    for hand in tqdm(range(source.num_hands), desc=f"labels of {source.name}", unit=" hands", mininterval=0.5):
+        sample = source[source.versions_of(hand)[0]]
+        if sample["joints_2d"] is None:
+            raise ValueError(f"{source.name}, {sample['id']}: no 2-D joints to compare hands by, others have some")
+        joints.append(sample["joints_2d"])
+    return np.stack(joints)
+
+
+def _known_joints(source: HandSource) -> NDArray[np.float32] | None:
+    return source.joints_2d_of_hands() if isinstance(source, HasJoints2D) else None
+
+
+def video_of_hands(source: HandSource) -> NDArray[np.int64]:
+    """(hands,), the number of the video that each hand is from; ValueError where it is not known."""
+    if not isinstance(source, HasVideos):
+        raise ValueError(f"--other-video: which video a hand of {source.name} is from is not known")
+    return source.video_of_hands()
+
+
+def mine(
+    source: HandSource, joints: NDArray[np.float32], videos: NDArray[np.int64] | None, neighbors: int, components: int
+) -> MinedPairs:
+    """Find the nearest hands of each hand, and print how well that went.
+
+    Args:
+        source: of the hands.
+        joints: (hands, 21, 2), pixels.
+        videos: (hands,), hands of one video are not each other's neighbors; None lets them.
+        neighbors: of each hand.
+        components: of the PCA.
+
+    Raises:
+        ValueError: hands cannot be compared by these joints.
+    """
+    started = time.perf_counter()
+    try:
+        poses = normalize_joints(joints)
+    except ValueError as error:
+        raise ValueError(f"{source.name}: {error}") from error
+    descriptors, share = principal_components(poses, components)
+    found, distances = nearest(descriptors, neighbors, videos, progress=True)
+    seconds = time.perf_counter() - started
+    alone = int((found[:, 0] == NOBODY).sum())
+    print(
+        f"{source.name}: {source.num_hands:,} hands in {seconds:.1f} s; {descriptors.shape[1]} components explain "
+        f"{share:.1%}; median distance {np.nanmedian(distances[:, 0]) if alone < len(found) else np.nan:.3f}"
+        + (f"; {alone:,} hands without a neighbor" if alone else "")
+    )
+    return MinedPairs(source.name, source.identity(), found, distances)
+
+
+def draw_pairs(source: HandSource, joints: NDArray[np.floating], mined: MinedPairs, rows: int = 8) -> NDArray[np.uint8]:
+    """Draw some hands, evenly chosen, each before its nearest neighbors with their distances; (H, W, 3), RGB.
+
+    Args:
+        source: of the hands.
+        joints: (hands, 21, 2), pixels of each hand's first version: what they were compared by.
+        mined: their neighbors.
+        rows: number of hands.
+    """
+    tiles, titles = [], []
+    for hand in np.unique(np.linspace(0, source.num_hands - 1, rows).astype(int)).tolist():
+        row = zip(mined.neighbors[hand, :_COLUMNS].tolist(), mined.distances[hand, :_COLUMNS].tolist(), strict=True)
+        near = [(other, f"{other}: {distance:.2f}") for other, distance in row if other != NOBODY]
+        tiles.append([_tile(source, number, joints[number]) for number in (hand, *(other for other, _ in near))])
+        titles.append([f"hand {hand}", *(title for _, title in near)])
+    return sheet(tiles, titles)
+
+
+def _tile(source: HandSource, hand: int, joints: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The crop of a hand's first version, with its joints (21, 2)."""
+    sample = source[source.versions_of(hand)[0]]
+    tile_from_image = box_to_tile(sample["crop_box"], _TILE)
+    return draw_skeleton(warp(sample["image"], tile_from_image, _TILE), move(tile_from_image, joints))
