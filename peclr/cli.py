@@ -29,7 +29,7 @@ from peclr.runs.durable import LAST_NAME, check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import read_run_config
 from peclr.runs.resuming import changed_values, check_fit, has_ended
-from peclr.tracking import artifacts, images, loggers, online_probe
+from peclr.tracking import images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.precision import say_if_bf16_is_slow
 
@@ -45,7 +45,6 @@ NAMED_IN_CONFIGS = (
     split,
     vicreg,
     callbacks,
-    artifacts,
     loggers,
     online_probe,
     images,
@@ -193,8 +192,8 @@ class PeclrCLI(LightningCLI):
         wanted += [FirstStep(), callbacks.FiniteLoss(), callbacks.ResultsFile(folder)]
         if config.trainer.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in wanted):
             wanted.append(callbacks.SparingProgressBar())
-        if not any(isinstance(callback, artifacts.CheckpointArtifacts) for callback in wanted):
-            wanted.append(artifacts.CheckpointArtifacts())
+        if not any(isinstance(callback, loggers.CheckpointArtifacts) for callback in wanted):
+            wanted.append(loggers.CheckpointArtifacts())
         return super().instantiate_trainer(**kwargs, callbacks=wanted)
 
     def before_fit(self) -> None:

@@ -21,6 +21,7 @@ CLASSES: Final[dict[str, str]] = {
     f"{_DATA}.selection.SelectedHands": f"{_DATA}.sources.selection.SelectedHands",
     f"{_DATA}.videos.Videos": f"{_DATA}.sources.videos.Videos",
     f"{_DATA}.youtube3d.YouTube3DHands": f"{_DATA}.sources.youtube3d.YouTube3DHands",
+    "peclr.tracking.artifacts.CheckpointArtifacts": "peclr.tracking.loggers.CheckpointArtifacts",
     "LabelledHandDataModule": "LabeledHandDataModule",
     "Photos": "ImageFiles",
     **{

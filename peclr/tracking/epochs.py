@@ -4,9 +4,12 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+
+from peclr.data.datamodules import PairedViewDataModule
 
 
 class EpochCallback(Callback):
@@ -61,7 +64,7 @@ def epochs_done(trainer: pl.Trainer) -> int:
 
 @contextmanager
 def undisturbed(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
-    """Evaluation mode, no gradients, the run's precision; layers' modes and torch's random streams are put back."""
+    """Evaluation mode, no gradients, the run's precision; layers' modes and torch's random state are put back."""
     modes = [(layer, layer.training) for layer in module.modules()]
     device = trainer.strategy.root_device
     devices = [device] if device.type == "cuda" else []
@@ -72,3 +75,16 @@ def undisturbed(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[Non
     finally:
         for layer, training in modes:
             layer.training = training
+
+
+def pairs_of(trainer: pl.Trainer, callback: EpochCallback) -> PairedViewDataModule:
+    """The run's paired views; ValueError if it trains on something else."""
+    module = getattr(trainer, "datamodule", None)
+    if not isinstance(module, PairedViewDataModule):
+        raise ValueError(f"{type(callback).__name__} needs a PairedViewDataModule, got {type(module).__name__}")
+    return module
+
+
+def evenly(length: int, count: int) -> list[int]:
+    """At most `count` indices, spread evenly over `length` items."""
+    return [round(index) for index in np.linspace(0, length - 1, min(count, length)).tolist()]

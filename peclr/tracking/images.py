@@ -1,24 +1,39 @@
-"""Pictures of a run: what it trains on, what its projections do, what it predicts; for any logger.
+"""Images of a run: what it trains on, what its projections do, what it predicts; for any logger.
 
 Each is drawn once in n epochs from the same few samples, between two steps; see `EpochCallback`. They lie in
 `RUN/pictures`, and W&B and TensorBoard show them as well.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
 import numpy as np
 import pytorch_lightning as pl
-import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
 from torch.utils.data import default_collate
 
-from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
-from peclr.data.datasets import LabeledHandDataset
+from peclr.data.datamodules import LabeledHandDataModule
 from peclr.data.samples import LabeledBatch, PairedViewBatch
+from peclr.drawing.series import BLUE, VERMILLION
+from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
+from peclr.drawing.tiles import Image, box_to_tile, move, sheet
 from peclr.drawing.views import draw_items
+from peclr.geometry.planar import whole_picture
 from peclr.losses.objectives import as_points
 from peclr.metrics.pose import aligned_errors
-from peclr.tracking.drawing import DrawnHand, draw_hands, draw_projections
-from peclr.tracking.epochs import EpochCallback, epochs_done
-from peclr.tracking.loggers import send_picture
+from peclr.tracking.epochs import EpochCallback, epochs_done, evenly, pairs_of
+from peclr.tracking.loggers import send_image
 from peclr.training import FinetuneModule, PretrainModule
+
+_BATCH: Final = 64
+_SIDE: Final = 256  # px of a tile
+_INCHES, _DPI = 2.6, 100
+_VIEWS: Final = {"color": VERMILLION, "marker": "o"}, {"color": BLUE, "marker": "x"}
 
 
 class ViewImages(EpochCallback):
@@ -31,7 +46,7 @@ class ViewImages(EpochCallback):
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10) -> None:
         super().__init__(every_n_epochs)
-        self.count = check_count(count)
+        self.count = _check_count(count)
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the hands."""
@@ -40,7 +55,7 @@ class ViewImages(EpochCallback):
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw."""
         keys = [(trainer.current_epoch, index) for index in self._indices]
-        send_picture(trainer, "views/pairs", draw_items(pairs_of(trainer, self).train_set, keys), epochs_done(trainer))
+        send_image(trainer, "views/pairs", draw_items(pairs_of(trainer, self).train_set, keys), epochs_done(trainer))
 
 
 class ProjectionImages(EpochCallback):
@@ -56,7 +71,7 @@ class ProjectionImages(EpochCallback):
 
     def __init__(self, count: int = 3, every_n_epochs: int = 10) -> None:
         super().__init__(every_n_epochs)
-        self.count = check_count(count)
+        self.count = _check_count(count)
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the views."""
@@ -69,26 +84,26 @@ class ProjectionImages(EpochCallback):
 
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Project and draw."""
-        projections = pl_module(self._batch["views"].to(pl_module.device)).float().cpu()
         assert isinstance(pl_module, PretrainModule)
+        projections = pl_module(self._batch["views"].to(pl_module.device)).float().cpu()
         undone = pl_module.objective.undo(projections, self._batch["view_from_crop"])
-        before, after = (as_points(torch.nn.functional.normalize(p, dim=-1)).numpy() for p in (projections, undone))
+        before, after = (as_points(normalize(part, dim=-1)).numpy() for part in (projections, undone))
         views = self._batch["views"].permute(0, 1, 3, 4, 2).numpy()
-        send_picture(trainer, "projections/pairs", draw_projections(views, before, after), epochs_done(trainer))
+        send_image(trainer, "projections/pairs", draw_projections(views, before, after), epochs_done(trainer))
 
 
 class PoseImages(EpochCallback):
     """Predicted and true skeletons of validation hands: `poses/samples`, always the same, and `poses/worst`.
 
     Args:
-        count: number of hands in each picture.
+        count: number of hands in each image.
         every_n_epochs: how often.
         num_hands: validation images among which the worst are sought, by error after similarity alignment.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10, num_hands: int = 256) -> None:
         super().__init__(every_n_epochs)
-        self.count, self.num_hands = check_count(count), check_count(num_hands)
+        self.count, self.num_hands = _check_count(count), _check_count(num_hands)
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the hands."""
@@ -97,10 +112,8 @@ class PoseImages(EpochCallback):
             raise ValueError("PoseImages draws the predictions of a FinetuneModule on a LabeledHandDataModule")
         if module.val_set is None:
             raise ValueError("PoseImages draws validation hands, and val_fraction is 0: hold some out")
-        dataset: LabeledHandDataset = module.val_set
-        self._batch: LabeledBatch = default_collate(
-            [dataset[index] for index in evenly(len(dataset), max(self.num_hands, self.count))]
-        )
+        indices = evenly(len(module.val_set), max(self.num_hands, self.count))
+        self._batch: LabeledBatch = default_collate([module.val_set[index] for index in indices])
 
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict, and draw."""
@@ -108,12 +121,12 @@ class PoseImages(EpochCallback):
         worst = sorted(hands, key=lambda hand: -hand.error_mm)[: self.count]
         fixed = [hands[index] for index in evenly(len(hands), self.count)]
         for name, drawn in (("poses/samples", fixed), ("poses/worst", worst)):
-            send_picture(trainer, name, draw_hands(drawn), epochs_done(trainer))
+            send_image(trainer, name, draw_hands(drawn), epochs_done(trainer))
 
-    def _predict(self, pl_module: pl.LightningModule) -> list[DrawnHand]:
+    def _predict(self, pl_module: pl.LightningModule) -> "list[DrawnHand]":
         batch, hands = self._batch, []
-        for start in range(0, len(batch["image"]), 64):
-            part = slice(start, start + 64)
+        for start in range(0, len(batch["image"]), _BATCH):
+            part = slice(start, start + _BATCH)
             output = pl_module(batch["image"][part].to(pl_module.device), batch["K"][part].to(pl_module.device))
             true = batch["joints_3d"][part].double()
             predicted = output["joints_3d"].double().cpu() * batch["scale_m"][part, None, None]
@@ -131,21 +144,77 @@ class PoseImages(EpochCallback):
         return hands
 
 
-def pairs_of(trainer: pl.Trainer, callback: EpochCallback) -> PairedViewDataModule:
-    """The run's paired views; ValueError if it trains on something else."""
-    module = getattr(trainer, "datamodule", None)
-    if not isinstance(module, PairedViewDataModule):
-        raise ValueError(f"{type(callback).__name__} needs a PairedViewDataModule, got {type(module).__name__}")
-    return module
+@dataclass(frozen=True)
+class DrawnHand:
+    """A prediction with its truth.
+
+    Attributes:
+        image: (S, S, 3), RGB.
+        true_2d: (21, 2), pixels.
+        predicted_2d: (21, 2), pixels.
+        true_3d: (21, 3), metres, camera frame.
+        predicted_3d: (21, 3), metres, after similarity alignment.
+        error_mm: mean distance between the last two, millimetres.
+    """
+
+    image: Image
+    true_2d: NDArray[np.float64]
+    predicted_2d: NDArray[np.float64]
+    true_3d: NDArray[np.float64]
+    predicted_3d: NDArray[np.float64]
+    error_mm: float
 
 
-def check_count(count: int) -> int:
-    """Return `count` if it is a number of samples."""
+def draw_hands(hands: Sequence[DrawnHand]) -> Image:
+    """One row for each hand: true and predicted, over the image and in 3-D; (H, W, 3), RGB."""
+    tiles, titles = [], []
+    for hand in hands:
+        image = cv2.resize(hand.image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+        tile_from_image = box_to_tile(whole_picture(*hand.image.shape[1::-1]), _SIDE)
+        flat = [draw_skeleton(image, move(tile_from_image, points)) for points in (hand.true_2d, hand.predicted_2d)]
+        tiles.append([*flat, *(draw_skeleton_3d(points, size=_SIDE) for points in (hand.true_3d, hand.predicted_3d))])
+        error_px = float(np.linalg.norm(hand.predicted_2d - hand.true_2d, axis=1).mean())
+        errors = f"predicted: {error_px:.1f} px", f"predicted, aligned: {hand.error_mm:.1f} mm"
+        titles.append(["true", errors[0], "true", errors[1]])
+    return sheet(tiles, titles)
+
+
+def draw_projections(views: Image, before: NDArray[np.float32], after: NDArray[np.float32]) -> Image:
+    """One row for each pair: its views, and their projections as points, before and after the inversion.
+
+    Args:
+        views: (B, 2, S, S, 3), RGB.
+        before: (B, 2, P, 2), of unit length as vectors, as NT-Xent compares them.
+        after: the same, after the inversion.
+
+    Returns:
+        (H, W, 3), RGB.
+    """
+    widths = (1, 1, 1.2, 1.2)
+    figure = Figure((_INCHES * sum(widths), _INCHES * len(views) * 1.1), dpi=_DPI, layout="constrained")
+    grid = figure.subplots(len(views), 4, width_ratios=widths, squeeze=False)
+    for number, axes in enumerate(grid):
+        for view, ax in enumerate(axes[:2]):
+            ax.imshow(views[number, view])
+            ax.set_title(f"view {view + 1}", fontsize=8)
+            ax.set_axis_off()
+        for ax, points, title in zip(axes[2:], (before[number], after[number]), ("before", "after"), strict=True):
+            ax.plot(*points.transpose(2, 0, 1), color="#BBBBBB", linewidth=0.6, zorder=1)  # a line from point to point
+            for view, style in enumerate(_VIEWS):
+                ax.scatter(*points[view].T, s=10, linewidth=0.8, label=f"view {view + 1}", zorder=2, **style)
+            ax.set_title(f"{title} the inversion: cosine {float((points[0] * points[1]).sum()):.3f}", fontsize=8)
+            reach = 1.1 * float(np.abs(points).max())
+            ax.set(xlim=(-reach, reach), ylim=(reach, -reach), aspect="equal")  # y points down, as in views
+            ax.tick_params(labelsize=6)
+    grid[0][2].legend(fontsize=7, loc="upper left")
+    figure.supxlabel("points: x and y of the projection divided by its length, without unit", fontsize=7)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib types its canvas in part
+    pixels = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]
+    return np.ascontiguousarray(pixels[..., :3])
+
+
+def _check_count(count: int) -> int:
     if count < 1:
         raise ValueError(f"expected a count of at least 1, got {count}")
     return count
-
-
-def evenly(length: int, count: int) -> list[int]:
-    """At most `count` indices, spread evenly over `length` items."""
-    return [round(index) for index in np.linspace(0, length - 1, min(count, length)).tolist()]

@@ -1,20 +1,27 @@
-"""Where a run's numbers and pictures go: CSV and PNG files always, W&B and TensorBoard on request."""
+"""Where a run's numbers, images and checkpoints go: files always, W&B and TensorBoard on request."""
 
+import contextlib
+import math
 import os
+import socket
 import sys
+import threading
+import urllib.request
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 
 from peclr.data.sources.images import write_image
-from peclr.tracking.network import reachable
+from peclr.runs.durable import LAST_NAME
 
 PROJECT = "peclr"
 _WANDB_SERVER = "https://api.wandb.ai"
@@ -93,6 +100,32 @@ def _wandb_mode() -> str | None:
     return "offline"
 
 
+def reachable(url: str, seconds: float = 3.0) -> bool:
+    """Whether a connection to a server, or to the proxy that the environment names for it, comes about in time.
+
+    Nothing is sent. A thread of its own asks, as there is no time limit on looking up a name.
+
+    Raises:
+        ValueError: the URL names no server.
+    """
+    server = urlsplit(url)
+    if not server.hostname:
+        raise ValueError(f"expected an URL such as {_WANDB_SERVER}, got {url!r}")
+    proxy = None if urllib.request.proxy_bypass(server.hostname) else urllib.request.getproxies().get(server.scheme)
+    asked = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else server
+    address = asked.hostname, asked.port or (80 if asked.scheme == "http" else 443)
+    answered = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=seconds):
+            answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
 def send_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
     """Give trackers the whole nested config, which Lightning does not (PL #20571); it is in CSV runs' config.yaml."""
     for logger in loggers:
@@ -100,32 +133,75 @@ def send_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
             logger.log_hyperparams(config)
 
 
-def send_picture(trainer: pl.Trainer, name: str, picture: NDArray[np.uint8], epoch: int) -> None:
-    """Write `RUN/pictures/NAME/epoch-NNNN.png`, and show it in the trackers that can.
+def send_image(trainer: pl.Trainer, name: str, image: NDArray[np.uint8], epoch: int) -> None:
+    """Write `RUN/pictures/NAME/epoch-NNNN.png`, and show it in the trackers that can; on the main process.
 
     Args:
-        trainer: of the run; on its main process.
+        trainer: of the run.
         name: such as "views/pairs".
-        picture: (H, W, 3), RGB.
+        image: (H, W, 3), RGB.
         epoch: number of epochs that are complete.
     """
     path = Path(trainer.default_root_dir) / "pictures" / name / f"epoch-{epoch:04d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, picture)
+    write_image(path, image)
     step = max(trainer.global_step - 1, 0)  # as Lightning numbers the metrics of an epoch's end
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(name, [picture], step=step)
+            logger.log_image(name, [image], step=step)
         elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, picture, step, dataformats="HWC")
+            logger.experiment.add_image(name, image, step, dataformats="HWC")
 
 
-def close_wandb(failed: bool) -> None:
-    """End the process' W&B run, or the next run of this process would go on writing to it.
-
-    Args:
-        failed: whether to mark the run as crashed.
-    """
+def close_wandb(*, failed: bool) -> None:
+    """End the process' W&B run, `failed` or not, or the next run of this process would go on writing to it."""
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
         wandb.finish(exit_code=int(failed))
+
+
+class CheckpointArtifacts(Callback):
+    """When a run has succeeded, keeps its last checkpoint, and its best if one is monitored, in W&B.
+
+    Every run with a W&B logger gets one. Offline, `wandb sync` uploads them.
+
+    Args:
+        upload: false keeps checkpoints out of W&B.
+    """
+
+    def __init__(self, *, upload: bool = True) -> None:
+        self.upload = upload
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the artifacts."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        if self.upload and trainer.is_global_zero and loggers:
+            for path, alias, scores in _checkpoints(trainer):
+                for logger in loggers:
+                    _log(logger, path, alias, scores)
+
+
+def _checkpoints(trainer: pl.Trainer) -> list[tuple[Path, str, dict[str, Any]]]:
+    """File, alias and scores. The last checkpoint comes last, as W&B's `latest` is what was logged last."""
+    found: list[tuple[Path, str, dict[str, Any]]] = []
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.best_model_path and callback.monitor:
+            score = callback.best_model_score
+            found.append(
+                (Path(callback.best_model_path), "best", {callback.monitor: None if score is None else float(score)})
+            )
+    last = Path(trainer.default_root_dir) / "checkpoints" / LAST_NAME
+    if last.is_file():
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        scores = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        found.append((last, "last", scores | {"epoch": trainer.current_epoch, "step": trainer.global_step}))
+    return found
+
+
+def _log(logger: WandbLogger, path: Path, alias: str, scores: dict[str, Any]) -> None:
+    import wandb
+
+    run = logger.experiment
+    artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata={**scores, "original_filename": path.name})
+    artifact.add_file(str(path), name="model.ckpt")
+    run.log_artifact(artifact, aliases=[alias, "latest"])

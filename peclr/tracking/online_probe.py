@@ -1,26 +1,45 @@
-"""Does the run learn pose? The contrastive loss cannot tell, and cannot be compared between objectives."""
+"""Does the run learn pose? The contrastive loss cannot say, and cannot be compared between objectives."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Final, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from peclr.data.samples import HandSource
+from peclr.data.samples import HandSample, HandSource
 from peclr.data.sources.freihand import FreiHAND, Split
 from peclr.data.sources.selection import SelectedHands, split_hands
+from peclr.data.views.geometric import Border, ViewGeometry, view_from_image, warp
+from peclr.data.views.photometric import Photometric, Recolor
+from peclr.drawing.tiles import Image, Matrix, move
+from peclr.geometry.joints import WRIST
+from peclr.metrics.pose import aligned_errors
 from peclr.metrics.probe import EncodedHands, ridge_probe
-from peclr.models.encoders import normalize_images
-from peclr.tracking.epochs import EpochCallback
-from peclr.tracking.images import pairs_of
-from peclr.tracking.probe_hands import COLOR, MOVES, ProbeHands, read_probe_hands
-from peclr.tracking.probe_scores import agreement, pose_distances, retrieval
+from peclr.tracking.epochs import EpochCallback, pairs_of
 from peclr.training import PretrainModule
 
-_BATCH = 128
-_FEWEST = 8  # two to fit, two to choose the strength by, four to score
+# Near the ends of the published ranges: rotation ±45°, translation 15 of about 180 px, scale 0.72 to 1.2.
+_ROTATION, _TRANSLATION, _SCALES = np.deg2rad(30.0), 15 / 180, (0.8, 1.2)
+
+# What is done to a view to see how its projection moves. Every other hand is moved the other way.
+MOVES: Final[dict[str, tuple[ViewGeometry, ViewGeometry]]] = {
+    "rotation": (ViewGeometry(angle=_ROTATION), ViewGeometry(angle=-_ROTATION)),
+    "translation": (
+        ViewGeometry(translation=(_TRANSLATION, _TRANSLATION)),
+        ViewGeometry(translation=(-_TRANSLATION, _TRANSLATION)),
+    ),
+    "scale": (ViewGeometry(scale=_SCALES[0]), ViewGeometry(scale=_SCALES[1])),
+}
+COLOR: Final = "color"
+_BATCH: Final = 128
+_FEWEST: Final = 8  # two to fit, two to choose the strength by, four to score
 
 
 class OnlineProbe(EpochCallback):
@@ -90,8 +109,84 @@ class OnlineProbe(EpochCallback):
         if trainer.global_step == 0:  # nothing can be logged through the module yet
             for logger in trainer.loggers:
                 logger.log_metrics(metrics, step=0)
-            return
-        pl_module.log_dict(metrics, rank_zero_only=True)
+        else:
+            pl_module.log_dict(metrics, rank_zero_only=True)
+
+
+@dataclass(frozen=True)
+class ProbeHands:
+    """Hands with labels, as un-augmented views, and the first of them changed in known ways.
+
+    Attributes:
+        views: (N, 3, S, S), uint8, RGB.
+        joints_2d: (N, 21, 2), pixels of the view.
+        joints_3d: (N, 21, 3), metres, relative to the wrist.
+        changed: per change, (M, 3, S, S), uint8, M ≤ N: the same hands, moved by one of MOVES, or recolored.
+        view_from_crop: per move, (M, 3, 3), normalized.
+    """
+
+    views: Tensor
+    joints_2d: Tensor
+    joints_3d: Tensor
+    changed: dict[str, Tensor]
+    view_from_crop: dict[str, Tensor]
+
+
+def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: int, border: Border) -> ProbeHands:
+    """Decode and crop hands once, one image of each, of all versions in turn.
+
+    Args:
+        source: of labeled hands, in any order: its first ones are taken.
+        num_hands: how many, at most.
+        num_moved: how many of them are seen changed, too, at most.
+        size: side of a view, px.
+        border: what views show beyond the image.
+
+    Raises:
+        ValueError: a hand has no label.
+    """
+    samples = [_read(source, hand) for hand in range(min(num_hands, source.num_hands))]
+    plain = [_view(sample, ViewGeometry(), size, border) for sample in samples]
+    moved = samples[:num_moved]
+    changed, matrices = {}, {}
+    for name, ways in MOVES.items():
+        turns = [ways[number % 2] for number in range(len(moved))]
+        views = [_view(sample, turn, size, border)[0] for sample, turn in zip(moved, turns, strict=True)]
+        changed[name] = _stack(views)
+        # translations are fractions of the crop box: its side does not matter
+        matrices[name] = torch.tensor(np.stack([turn.view_from_crop(1.0) for turn in turns]), dtype=torch.float32)
+    recolor, rng = Recolor(Photometric()), np.random.default_rng(0)
+    changed[COLOR] = _stack([recolor(view, rng) for view, _ in plain[:num_moved]])
+    joints_3d = torch.tensor(np.array([sample["joints_3d"] for sample in samples]))
+    return ProbeHands(
+        _stack([view for view, _ in plain]),
+        torch.tensor(np.stack([joints for _, joints in plain]), dtype=torch.float32),
+        joints_3d - joints_3d[:, WRIST, None],
+        changed,
+        matrices,
+    )
+
+
+def _read(source: HandSource, hand: int) -> HandSample:
+    versions = source.versions_of(hand)
+    sample = source[versions[hand % len(versions)]]
+    if sample["joints_2d"] is None or sample["joints_3d"] is None:
+        raise ValueError(
+            f"{source.name}, {sample['id']}: a probe needs labels, and there are none; give OnlineProbe a root"
+        )
+    return sample
+
+
+def _view(sample: HandSample, geometry: ViewGeometry, size: int, border: Border) -> tuple[Image, Matrix]:
+    """A view (S, S, 3) and its joints (21, 2), px."""
+    box = sample["crop_box"]
+    matrix = view_from_image(geometry.view_from_crop(float(box[2] - box[0])), box, size)
+    assert sample["joints_2d"] is not None  # `_read` has looked
+    return warp(sample["image"], matrix, size, border), move(matrix, sample["joints_2d"])
+
+
+def _stack(views: Sequence[Image]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.stack(views).transpose(0, 3, 1, 2)))
 
 
 def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dict[str, float]:
@@ -123,13 +218,18 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
     return {f"probe/{name}": value for name, value in metrics.items()}
 
 
+def _parts(count: int) -> tuple[int, int]:
+    """How many of the hands fit the ridge, and how many choose its strength; the rest score it."""
+    return count // 2, count // 4
+
+
 def _follow(module: PretrainModule, features: Tensor, hands: ProbeHands) -> dict[str, float]:
     """Invariance and equivariance of the projections under known changes."""
     plain = _project(module, features[: len(hands.changed[COLOR])])
     still = torch.eye(3).expand(len(plain), 3, 3)
     found = {}
-    for name, pictures in hands.changed.items():
-        changed = _project(module, _encode(module, pictures))
+    for name, views in hands.changed.items():
+        changed = _project(module, _encode(module, views))
         found[f"invariance_{name}"] = agreement(plain, changed)
         if name in MOVES:
             pair, geometry = torch.stack((plain, changed), 1), torch.stack((still, hands.view_from_crop[name]), 1)
@@ -142,7 +242,7 @@ def _encode(module: PretrainModule, views: Tensor) -> Tensor:
     """Features (N, F), float32, on the CPU, of views (N, 3, S, S), uint8."""
     batches = []
     for part in torch.split(views, _BATCH):
-        images = normalize_images(part.to(module.device)).contiguous(memory_format=torch.channels_last)
+        images = module.encoder.normalize(part.to(module.device)).contiguous(memory_format=torch.channels_last)
         batches.append(module.encoder(images))
     return torch.cat(batches).float().cpu()
 
@@ -152,6 +252,60 @@ def _project(module: PretrainModule, features: Tensor) -> Tensor:
     return projections
 
 
-def _parts(count: int) -> tuple[int, int]:
-    """How many of the hands fit the ridge, and how many choose its strength; the rest score it."""
-    return count // 2, count // 4
+class Retrieval(NamedTuple):
+    """Mean distance of poses between a hand and another one, millimetres after similarity alignment.
+
+    Attributes:
+        found: the other one is the hand whose features are nearest.
+        best: … whose pose is nearest: what perfect features would find.
+        random: … any: what features that know nothing would find.
+    """
+
+    found: float
+    best: float
+    random: float
+
+
+def pose_distances(joints_3d: Tensor) -> Tensor:
+    """Between all pairs of hands (N, 21, 3), metres: (N, N), mm after similarity alignment; infinite to itself."""
+    hands = joints_3d.double()
+    distances = torch.stack([aligned_errors(hands, hand.expand_as(hands))[1].mean(dim=-1) for hand in hands])
+    # which of two hands is scaled to the other makes a difference, but not to how alike they are
+    return ((distances + distances.mT) / 2).fill_diagonal_(torch.inf)
+
+
+def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
+    """Look for each hand's nearest neighbor by the cosine of centered features.
+
+    Centered, as the features of all hands share most of their direction.
+
+    Args:
+        features: (N, F).
+        distances: (N, N), from `pose_distances`.
+    """
+    centered = normalize(features.double() - features.double().mean(dim=0), dim=-1)
+    nearest = (centered @ centered.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
+    others = distances[distances.isfinite()]
+    found = distances[torch.arange(len(distances)), nearest]
+    return Retrieval(float(found.mean()), float(distances.amin(dim=1).mean()), float(others.mean()))
+
+
+def agreement(projections: Tensor, changed: Tensor) -> float:
+    """How much nearer a hand's projection is to that of the same hand, changed, than to those of other hands.
+
+    (own − others) / (1 − others) of the mean cosines: 1 if the change makes no difference, 0 if the changed hand is as
+    far away as another one. The cosine alone is near 1 in a network that sees no difference between any two hands.
+
+    Args:
+        projections: (N, D).
+        changed: (N, D), of the same hands in the same order, N ≥ 2.
+
+    Returns:
+        At most 1; 0 where all projections are equal.
+    """
+    cosines = normalize(projections.double(), dim=-1) @ normalize(changed.double(), dim=-1).mT
+    count = len(cosines)
+    own = float(cosines.diagonal().mean())
+    others = float((cosines.sum() - cosines.diagonal().sum()) / (count * (count - 1)))
+    room = 1 - others
+    return (own - others) / room if room > torch.finfo(torch.float32).eps else 0.0

@@ -1,4 +1,4 @@
-"""Pictures show what they say, at the epochs they say, and tell early what they cannot show."""
+"""Images show what they say, at the epochs they say; what cannot be shown is refused early."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,34 +12,28 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from peclr.__main__ import main
 from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
 from peclr.losses.objectives import PeCLR
 from peclr.metrics.pose import PAEPE
 from peclr.models.encoders import ResNetEncoder
 from peclr.tracking import images
-from peclr.tracking.drawing import DrawnHand, draw_projections
-from peclr.tracking.epochs import EpochCallback
-from peclr.tracking.images import PoseImages, ProjectionImages, ViewImages, evenly
+from peclr.tracking.epochs import EpochCallback, evenly
+from peclr.tracking.images import DrawnHand, PoseImages, ProjectionImages, ViewImages, draw_projections
 from peclr.training import FinetuneModule, PretrainModule
-
-CONF = Path(__file__).parents[1] / "conf"
-
-
-def fit(config: str, root: str, run: Path, *more: str) -> int:
-    return main(["fit", f"--config={CONF / config}", root, f"--run_dir={run}", *more])
+from tests.trainer import quiet_trainer
 
 
 def test_poses_of_the_fixed_and_of_the_worst_hands_are_drawn_when_asked(embedded_hands: Path, tmp_path: Path) -> None:
-    callback = "--trainer.callbacks={class_path: PoseImages, init_args: {count: 2, every_n_epochs: 2}}"
-    run = tmp_path / "run"
-    assert fit("finetune.yaml", f"--data.root={embedded_hands}", run, callback, "--trainer.max_epochs=3") == 0
+    module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32, warmup_epochs=0)
+    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=8, val_fraction=0.25)
+    trainer = quiet_trainer(tmp_path, max_epochs=3, callbacks=[PoseImages(count=2, every_n_epochs=2)])
+    trainer.fit(module, datamodule=data)
     for name in ("samples", "worst"):
-        files = sorted((run / "pictures" / "poses" / name).iterdir())
+        files = sorted((tmp_path / "pictures" / "poses" / name).iterdir())
         # before, after every second epoch, and at the end
         assert [path.name for path in files] == ["epoch-0000.png", "epoch-0002.png", "epoch-0003.png"]
         shown = [cv2.imread(str(path)) for path in files]
-        assert all(picture is not None and picture.std() > 10 for picture in shown)
+        assert all(image is not None and image.std() > 10 for image in shown)
 
 
 def test_the_worst_are_those_with_the_largest_error_after_alignment(
@@ -91,36 +85,28 @@ def test_samples_are_spread_over_the_data(length: int, count: int, expected: lis
     assert evenly(length, count) == expected
 
 
-def test_what_cannot_be_drawn_is_told_before_training(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    more = ("--trainer.callbacks=PoseImages", "--data.val_fraction=0")
-    assert fit("finetune.yaml", f"--data.root={embedded_hands}", tmp_path / "run", *more) == 2
-    assert "val_fraction is 0" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "checkpoints").exists()
-
-
 @pytest.mark.parametrize(
-    ("callback", "pre_trains", "told"),
+    ("callback", "pre_trains", "val_fraction", "message"),
     [
-        (ViewImages(), False, "PairedViewDataModule"),
-        (ProjectionImages(), False, "PretrainModule"),
-        (PoseImages(), True, "FinetuneModule"),
+        (ViewImages(), False, 0.1, "PairedViewDataModule"),
+        (ProjectionImages(), False, 0.1, "PretrainModule"),
+        (PoseImages(), True, 0.1, "FinetuneModule"),
+        (PoseImages(), False, 0.0, "val_fraction is 0"),
     ],
 )
-def test_a_callback_of_another_kind_of_run_is_refused(
-    embedded_hands: Path, callback: EpochCallback, pre_trains: bool, told: str
+def test_what_cannot_be_drawn_is_refused_before_training(
+    embedded_hands: Path, callback: EpochCallback, pre_trains: bool, val_fraction: float, message: str
 ) -> None:
     encoder = ResNetEncoder("resnet18", width=0.125)
     module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)
-    data: pl.LightningDataModule = LabeledHandDataModule(embedded_hands, batch_size=8)
+    data: pl.LightningDataModule = LabeledHandDataModule(embedded_hands, batch_size=8, val_fraction=val_fraction)
     if pre_trains:
         data = PairedViewDataModule(FreiHAND(embedded_hands), batch_size=8)
-    trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
-    with pytest.raises(ValueError, match=told):
-        callback.prepare(trainer, module)
+    data.setup("fit")
+    with pytest.raises(ValueError, match=message):
+        callback.prepare(cast(pl.Trainer, SimpleNamespace(datamodule=data)), module)
 
 
-def test_no_pictures_is_no_count() -> None:
+def test_no_images_is_no_count() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         ViewImages(count=0)

@@ -8,26 +8,35 @@ from typing import Any, cast
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 
-from peclr.__main__ import main
 from peclr.data.datamodules import FreiHAND, PairedViewDataModule
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
 from peclr.geometry.procrustes import similarity_align
 from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
-from peclr.models.encoders import ResNetEncoder
-from peclr.tracking.online_probe import OnlineProbe, measure
-from peclr.tracking.probe_hands import COLOR, MOVES, ProbeHands, read_probe_hands
-from peclr.tracking.probe_scores import agreement, pose_distances, retrieval
+from peclr.models.encoders import Encoder, ResNetEncoder
+from peclr.tracking.images import ProjectionImages, ViewImages
+from peclr.tracking.online_probe import (
+    COLOR,
+    MOVES,
+    OnlineProbe,
+    ProbeHands,
+    agreement,
+    measure,
+    pose_distances,
+    read_probe_hands,
+    retrieval,
+)
 from peclr.training import PretrainModule
 from tests.trainer import quiet_trainer
 
-CONF = Path(__file__).parents[1] / "conf"
 
+class Lookup(Encoder):
+    """An "encoder" that knows what each view shows: its features are planted, in the views' pixels."""
 
-class Lookup(nn.Module):
-    """An "encoder" that knows what each picture shows: its features are planted, in the pictures' pixels."""
+    mean, std = (0.0, 0.0, 0.0), (0.5, 0.5, 0.5)  # its own, not ImageNet's
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
@@ -35,14 +44,13 @@ class Lookup(nn.Module):
         self.register_parameter("unused", nn.Parameter(torch.zeros(1)))
 
     def forward(self, images: Tensor) -> Tensor:
-        # the first pixel's red and green are the number of the picture, in ImageNet's normalization
-        mean, std = torch.tensor([0.485, 0.456]), torch.tensor([0.229, 0.224])
-        low, high = ((images[:, :2, 0, 0] * std + mean) * 255).round().long().unbind(-1)
+        # the first pixel's red and green are the number of the view
+        low, high = (images[:, :2, 0, 0] / 2 * 255).round().long().unbind(-1)
         return self.features[low + 256 * high]
 
 
-def pictures(first: int, count: int) -> Tensor:
-    """Pictures that say their number."""
+def numbered(first: int, count: int) -> Tensor:
+    """Views that say their number."""
     numbers = torch.arange(first, first + count)
     views = torch.zeros(count, 3, 4, 4, dtype=torch.uint8)
     views[:, 0, 0, 0], views[:, 1, 0, 0] = numbers % 256, numbers // 256
@@ -67,15 +75,15 @@ def planted(objective: nn.Module, follow: bool, hands: int = 400, moved: int = 2
             scaling(torch.tensor(way["scale"])),
         )
         rows.append(apply_affine(matrix, points[:moved]) if follow else points[:moved])
-        changed[name] = pictures(hands + number * moved, moved)
+        changed[name] = numbered(hands + number * moved, moved)
         matrices[name] = matrix.expand(moved, 3, 3)
-    changed[COLOR] = pictures(0, moved)  # colors make no difference to this network
+    changed[COLOR] = numbered(0, moved)  # colors make no difference to this network
     module: Any = PretrainModule.__new__(PretrainModule)
     nn.Module.__init__(module)
     module.encoder, module.projection_head = Lookup(torch.cat(rows).flatten(1)), nn.Identity()
     module.objective = objective
     module._device = torch.device("cpu")
-    views = ProbeHands(pictures(0, hands), 16 * points + 16, joints_3d - joints_3d[:, :1], changed, matrices)
+    views = ProbeHands(numbered(0, hands), 16 * points + 16, joints_3d - joints_3d[:, :1], changed, matrices)
     return module, views
 
 
@@ -171,32 +179,39 @@ def _rotate(picture: Tensor, view_from_crop: Tensor) -> Tensor:
     return nn.functional.grid_sample(picture[None], grid, align_corners=False)[0]
 
 
-def run(hands: Path, folder: Path, *more: str) -> Path:
-    root = f"--data.sources.init_args.root={hands}"
-    assert main(["fit", f"--config={CONF / 'pretrain.yaml'}", root, f"--run_dir={folder}", *more]) == 0
-    return folder
+def fit(hands: Path, folder: Path, *callbacks: Callback, **options: Any) -> dict[str, Tensor]:
+    """Pre-train two epochs; returns the weights."""
+    torch.manual_seed(0)
+    data = PairedViewDataModule(FreiHAND(hands), view_size=32, batch_size=8, val_fraction=0.4)
+    module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR(), warmup_epochs=0)
+    logger = CSVLogger(str(folder), name="", version="")
+    logged: dict[str, Any] = {"max_epochs": 2, "log_every_n_steps": 1, "logger": logger, "callbacks": list(callbacks)}
+    quiet_trainer(folder, **logged, **options).fit(module, datamodule=data)
+    return module.state_dict()
 
 
-def test_training_is_bitwise_the_same_with_probe_and_pictures(embedded_hands: Path, tmp_path: Path) -> None:
-    probe = f"{{class_path: OnlineProbe, init_args: {{root: {embedded_hands}, num_hands: 16, num_moved: 4}}}}"
-    drawn = ", ".join(f"{{class_path: {name}, init_args: {{count: 2}}}}" for name in ("ViewImages", "ProjectionImages"))
-    plain = run(embedded_hands, tmp_path / "plain")
-    probed = run(embedded_hands, tmp_path / "probed", f"--trainer.callbacks=[{probe}, {drawn}]")
-    first, second = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in (plain, probed))
-    assert first["state_dict"].keys() == second["state_dict"].keys()
-    assert all(torch.equal(first["state_dict"][key], second["state_dict"][key]) for key in first["state_dict"])
-    with (probed / "metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["probe/pa_epe_mm"]]
+def probed(folder: Path) -> list[dict[str, str]]:
+    """Rows of the metrics that a probe has written."""
+    with (folder / "metrics.csv").open() as file:
+        return [row for row in csv.DictReader(file) if row["probe/pa_epe_mm"]]
+
+
+def test_training_is_bitwise_the_same_with_probe_and_images(embedded_hands: Path, tmp_path: Path) -> None:
+    probe = OnlineProbe(embedded_hands, num_hands=16, num_moved=4)
+    plain = fit(embedded_hands, tmp_path / "plain")
+    watched = fit(embedded_hands, tmp_path / "probed", probe, ViewImages(count=2), ProjectionImages(count=2))
+    assert plain.keys() == watched.keys()
+    assert all(torch.equal(plain[key], watched[key]) for key in plain)
+    rows = probed(tmp_path / "probed")
     assert len(rows) == 3, "before training and after each of two epochs"
     assert all(float(row["probe/retrieval_best_pa_mm"]) <= float(row["probe/retrieval_pa_mm"]) for row in rows)
-    assert sorted(path.name for path in (probed / "pictures" / "projections" / "pairs").iterdir()) == [
-        "epoch-0000.png",
-        "epoch-0002.png",
-    ]
+    drawn = [tmp_path / "probed" / "pictures" / name for name in ("projections/pairs", "views/pairs")]
+    for folder in drawn:
+        assert sorted(path.name for path in folder.iterdir()) == ["epoch-0000.png", "epoch-0002.png"]
 
 
 @pytest.mark.parametrize(
-    ("probe", "val_fraction", "told"),
+    ("probe", "val_fraction", "message"),
     [
         ({}, 0.0, "val_fraction is 0"),
         ({}, 0.1, "gives 2"),
@@ -204,12 +219,12 @@ def test_training_is_bitwise_the_same_with_probe_and_pictures(embedded_hands: Pa
     ],
 )
 def test_a_probe_without_hands_says_why(
-    embedded_hands: Path, probe: dict[str, Any], val_fraction: float, told: str
+    embedded_hands: Path, probe: dict[str, Any], val_fraction: float, message: str
 ) -> None:
     data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=val_fraction)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR())
     trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
-    with pytest.raises((ValueError, FileNotFoundError), match=told):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         OnlineProbe(**probe).prepare(trainer, module)
 
 
@@ -221,17 +236,6 @@ def test_a_probe_of_too_little_is_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
 def test_of_two_processes_one_probes_and_the_other_waits(embedded_hands: Path, tmp_path: Path) -> None:
-    data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.4)
-    module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR(), warmup_epochs=0)
-    trainer = quiet_trainer(
-        tmp_path,
-        devices=2,
-        strategy="ddp_fork",
-        max_epochs=2,
-        log_every_n_steps=1,
-        logger=CSVLogger(str(tmp_path), name="", version=""),
-        callbacks=[OnlineProbe(num_hands=8, num_moved=4)],
-    )
-    trainer.fit(module, datamodule=data)
-    with (tmp_path / "metrics.csv").open() as file:
-        assert sum(bool(row["probe/pa_epe_mm"]) for row in csv.DictReader(file)) == 3
+    probe = OnlineProbe(num_hands=8, num_moved=4)
+    fit(embedded_hands, tmp_path, probe, devices=2, strategy="ddp_fork")
+    assert len(probed(tmp_path)) == 3
