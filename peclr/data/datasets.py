@@ -84,7 +84,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self._ends = list(accumulate(self.sizes))
         self._backgrounds = None
         if background is not None:
-            self._backgrounds = Backgrounds(background, self.sources, view_size, len(self), seed)
+            self._backgrounds = Backgrounds(background, self.sources, size=view_size, pairs=len(self), seed=seed)
         self._with_joints = with_joints
         self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
 

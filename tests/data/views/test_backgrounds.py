@@ -229,10 +229,10 @@ def test_outlines_keep_gaps_parts_and_places() -> None:
 
 def test_a_bank_moves_on_with_the_epochs(hands: FreiHAND) -> None:
     def images(bank: Backgrounds, epoch: int) -> list[bytes]:
-        return [bank._part(epoch, which / 4, 0, 0, 1).tobytes() for which in range(4)]
+        return [bank._part(epoch, which / 4, 0, 0).tobytes() for which in range(4)]
 
     def bank() -> Backgrounds:
-        return Backgrounds(always(bank=4), [hands], 32, 100, seed=0)
+        return Backgrounds(always(bank=4), [hands], size=32, pairs=100, seed=0)
 
     moving = bank()
     first, second, later = images(moving, 0), images(moving, 1), images(moving, 9)
