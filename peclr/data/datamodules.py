@@ -12,7 +12,7 @@ from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
 from peclr.data.sources.crops import PreparedCrops
-from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN, Crop, FreiHAND, Split
+from peclr.data.sources.freihand import Crop, FreiHAND, Split
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
 from peclr.data.sources.videos import Videos
@@ -20,6 +20,7 @@ from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.data.views.backgrounds import ReplaceBackground
 from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 __all__ = [
     "AcrossVersions",

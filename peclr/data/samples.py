@@ -38,6 +38,33 @@ class HandSample(TypedDict):
     photo_from_image: NotRequired[NDArray[np.float64]]
 
 
+def hand_sample(
+    image: NDArray[np.uint8],
+    crop_box: NDArray[np.float64],
+    id: str,  # noqa: A002 (the key)
+    hand: Literal["right", "left", "unknown"] = "unknown",
+    K: NDArray[np.float32] | None = None,
+    joints_3d: NDArray[np.float32] | None = None,
+    joints_2d: NDArray[np.float32] | None = None,
+    scale_m: float | None = None,
+    photo_from_image: NDArray[np.float64] | None = None,
+) -> HandSample:
+    """Make a sample of what is known; see `HandSample`."""
+    sample: HandSample = {
+        "image": image,
+        "K": K,
+        "joints_3d": joints_3d,
+        "joints_2d": joints_2d,
+        "crop_box": crop_box,
+        "scale_m": scale_m,
+        "hand": hand,
+        "id": id,
+    }
+    if photo_from_image is not None:
+        sample["photo_from_image"] = photo_from_image
+    return sample
+
+
 class HandSource(ABC):
     """A reader: an image index gives a sample, and each hand knows the images ("versions") that show it.
 

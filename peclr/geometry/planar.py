@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 # What a picture's longer side is to its focal length where nobody knows it: a lens of 28 mm on film of 36 mm,
 # as phones and webcams have. 2-D hardly depends on it; the distance to the camera is proportional to it.
 DEFAULT_FOCAL_RATIO = 28 / 36
+PUBLISHED_CROP_MARGIN = 1.25  # of the published code, where it does not augment the crop
 
 
 def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.float64]:
@@ -17,7 +18,7 @@ def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.f
 
     Args:
         keypoints: (..., P, 2), px.
-        margin: 1.25 in the published code where the crop is not augmented.
+        margin: As `PUBLISHED_CROP_MARGIN`.
 
     Returns:
         (..., 4), px.

@@ -41,14 +41,9 @@ def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
         write_youtube3d(films, hands)
         write_freihand(freihand)
         gigabytes = (films / "youtube_train.json").stat().st_size / 1e9
-        seconds, peak = timed(
-            "from pathlib import Path; from peclr.data.prepare.packing import pack_freihand, pack_youtube3d",
-            _pack("youtube3d", films),
-        )
-        timed(
-            "from pathlib import Path; from peclr.data.prepare.packing import pack_freihand, pack_youtube3d",
-            _pack("freihand", freihand),
-        )
+        imports = "from pathlib import Path; from peclr.data.prepare.command import pack_labels"
+        seconds, peak = timed(imports, f"pack_labels('youtube3d', Path({str(films)!r}), 'train')")
+        timed(imports, f"pack_labels('freihand', Path({str(freihand)!r}), 'training')")
         opened = [
             timed("from peclr.data.sources.youtube3d import YouTube3DHands", f"YouTube3DHands({str(films)!r})")[0],
             timed("from peclr.data.sources.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
@@ -103,11 +98,6 @@ def write_freihand(root: Path) -> None:
     }
     for kind, values in labels.items():
         (root / f"training_{kind}.json").write_text(json.dumps(values.tolist()))
-
-
-def _pack(dataset: str, root: Path) -> str:
-    split = "training" if dataset == "freihand" else "train"
-    return f"pack_{dataset}(Path({str(root)!r}), {split!r})"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
-from peclr.data.prepare.packing import pack_freihand
+from peclr.data.prepare.command import pack_labels
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_picture
@@ -244,7 +244,7 @@ def run() -> list[dict[str, Any]]:
         write_freihand(folder / "small", HANDS, 1, freihand_files())
         write_masks(folder / "small")
         write_freihand(folder / "full", FREIHAND_HANDS, FREIHAND_VERSIONS, freihand_files())
-        pack_freihand(folder / "full", "training")
+        pack_labels("freihand", folder / "full", "training")
         rows = [
             ("view_pair_over_imread", view_pair_over_imread(folder / "small"), "× imread", "≤ 2.6"),
             (

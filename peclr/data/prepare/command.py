@@ -1,4 +1,4 @@
-"""`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if told to.
+"""`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if asked to.
 
 Heavy modules are imported where they are needed: `--help` does without them, and the labels of YouTube3DHands are
 packed without torch.
@@ -6,18 +6,21 @@ packed without torch.
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from peclr.data.prepare.doctor import Finding, Look, check_split, show
-from peclr.data.sources.layouts import DEPTHS, LAYOUTS, open_source, prepared_kind, present_splits
-from peclr.options import check_writable
+from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, positive, show
+from peclr.data.sources.layouts import LAYOUTS, DataSet, label_files, open_source, prepared_folder, present_splits
+from peclr.options import check_writable, naming
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def prepare_main(arguments: list[str]) -> int:
-    """Run `peclr prepare`.
-
-    Args:
-        arguments: What follows it on the command line.
+    """Run `peclr prepare` with the words that follow it on the command line.
 
     Returns:
         0, or 1 if there are images that cannot be read.
@@ -26,47 +29,74 @@ def prepare_main(arguments: list[str]) -> int:
         ValueError: If labels are missing or wrong; nothing is written then.
     """
     options = _parser().parse_args(arguments)
-    splits = options.split or present_splits(options.dataset, options.root)
+    layout, splits = LAYOUTS[options.dataset], options.split or present_splits(options.dataset, options.root)
     if not splits:
-        raise ValueError(
-            f"{options.root} does not hold {options.dataset}; expected {LAYOUTS[options.dataset].expected}"
-        )
+        raise ValueError(f"{options.root} does not hold {options.dataset}; expected {layout.expected}")
     return max([_prepare(options, split) for split in splits])
+
+
+def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> None:
+    """Read and check the labels of a split, and pack them; errors as of the reader, and nothing is written then."""
+    from peclr.data.sources.packed_labels import replacing, stamping, write_packed
+
+    files, folder = label_files(dataset, root, split), prepared_folder(dataset, root, split)
+    with replacing(folder) as partial:
+        with stamping(files) as stamps:
+            arrays = _read_labels(dataset, root, split, partial, progress)
+        write_packed(partial, folder.name, arrays, stamps, {})
+
+
+def _read_labels(
+    dataset: DataSet, root: Path, split: str, folder: Path, progress: bool
+) -> Mapping[str, "NDArray[np.generic]"]:
+    """The arrays to pack; those that would take much memory are written to `folder` at once."""
+    if dataset == "freihand":
+        from peclr.data.sources.freihand import FreiHAND
+
+        return FreiHAND(root, split, use_prepared=False).labels  # type: ignore[arg-type]  # the reader checks the split
+    import numpy as np
+
+    from peclr.data.sources.youtube3d_labels import read_labels
+
+    def on_disk(shape: tuple[int, ...]) -> "NDArray[np.float32]":
+        path = folder / "vertices.npy"
+        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk would end the process by a signal when pages are written
+            with naming(path), path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return array
+
+    [path] = label_files(dataset, root, split)
+    return read_labels(path, on_disk, progress=progress)
 
 
 def _prepare(options: argparse.Namespace, split: str) -> int:
     """Check and pack one split, cut out its hands if asked for; the exit status."""
-    if split not in LAYOUTS[options.dataset].splits:
-        raise ValueError(f"split {split!r} does not exist; expected one of {LAYOUTS[options.dataset].splits}")
+    dataset, root = options.dataset, options.root
+    if split not in LAYOUTS[dataset].splits:
+        raise ValueError(f"split {split!r} does not exist; expected one of {LAYOUTS[dataset].splits}")
     crops = None if options.crops is None else options.crops / split
     if crops is not None and crops.exists():  # found out before the long part
         raise FileExistsError(f"{crops} exists; crops are written to a new folder")
-    for written in (options.root / "prepared", crops):
+    for written in (root / "prepared", crops):
         if written is not None:
             check_writable(written)
-    look = Look(options.images, options.workers, progress=True)
-    findings = [*check_split(options.dataset, options.root, split, look, pack=True)]
-    findings.append(
-        Finding("ok", f"labels are packed in {options.root / 'prepared' / prepared_kind(options.dataset, split)}")
-    )
+    pack_labels(dataset, root, split, progress=True)
+    findings = [*check_split(dataset, root, split, Look(options.images, options.workers, progress=True))]
+    findings.append(Finding("ok", f"labels are packed in {prepared_folder(dataset, root, split)}"))
     if crops is not None:
         findings += _write_crops(options, split, crops)
-    return show(f"{options.root}, {split}", findings)
+    return show(f"{root}, {split}", findings)
 
 
 def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[Finding]:
-    """Cut out the hands of a split."""
-    from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
+    from peclr.data.prepare.write_crops import write_crops
 
-    left_out = write_crops(
-        open_source(options.root, split, **({"mano": options.mano} if options.dataset == "youtube3d" else {})),
-        folder,
-        size=options.size,
-        context=DEFAULT_CONTEXT if options.context is None else options.context,
-        quality=options.quality,
-        workers=options.workers,
-        progress=True,
-    )
+    given: dict[str, Any] = {"size": options.size, "quality": options.quality, "workers": options.workers}
+    if options.context is not None:
+        given["context"] = options.context
+    source = open_source(options.root, split, **({"mano": options.mano} if options.dataset == "youtube3d" else {}))
+    left_out = write_crops(source, folder, **given, progress=True)
     findings = [Finding("ok", f"crops are in {folder}")]
     if left_out:
         findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in left_out.values())))
@@ -82,33 +112,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", choices=LAYOUTS, help="which data set it is")
     parser.add_argument("root", type=Path, help="its folder")
     parser.add_argument("--split", action="append", metavar="S", help="may be repeated (default: all there are)")
-    parser.add_argument(
-        "--images",
-        choices=DEPTHS,
-        default="headers",
-        help="how closely to look at images: not at all, at their beginnings and ends, or decode each "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--workers", type=_positive, default=os.cpu_count() or 1, metavar="N", help="threads (default: one a core)"
-    )
+    add_look(parser)
     crops = parser.add_argument_group("crops", "each hand as a small JPEG, which `PreparedCrops` reads")
     crops.add_argument("--crops", type=Path, metavar="OUT", help="write them to OUT/SPLIT, a new folder")
-    crops.add_argument("--size", type=_positive, default=256, help="side of a crop, px (default: %(default)s)")
+    crops.add_argument("--size", type=positive, default=256, help="side of a crop, px (default: %(default)s)")
     crops.add_argument(
         "--context",
         type=float,
         help="side of what is shown over that of the crop box (default: 1.93, all that the default augmentation sees)",
     )
-    crops.add_argument("--quality", type=_positive, default=95, help="of the JPEGs, to 100 (default: %(default)s)")
+    crops.add_argument("--quality", type=positive, default=95, help="of the JPEGs, to 100 (default: %(default)s)")
     crops.add_argument(
         "--mano", type=Path, metavar="FILE", help="joint regressor of MANO, for joints of youtube3d; .npy or .npz"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number

@@ -1,37 +1,41 @@
 """`peclr doctor`: what is below a folder, what of it is missing or wrong, and the command that fixes it.
 
-`peclr prepare` makes the same checks by the same functions, and packs the labels.
+`peclr prepare` makes the same checks, of the labels that it has packed.
 """
 
 import argparse
 import os
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from peclr.data.sources.layouts import (
     DEPTHS,
     LAYOUTS,
+    MANIFEST,
     DataSet,
     Depth,
     expected,
     label_files,
     prepare_command,
-    prepared_kind,
+    prepared_folder,
     present_splits,
 )
 from peclr.data.sources.listing import IMAGES, list_files
 
-if TYPE_CHECKING:  # annotations only
-    from peclr.data.sources.packed_labels import Array
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Level = Literal["ok", "note", "wrong"]
 
 _LISTED: Final = 5  # files that are named; the rest is counted
 _ARCHIVES: Final = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 _OTHER_IMAGES: Final = "get them again, or train with on_bad_image: skip"  # never to remove what may be good
+_FUSED_LENGTH: Final = 22  # ids of videos have 11 letters; one name in the official list is two of them
 
 
 @dataclass(frozen=True)
@@ -59,21 +63,39 @@ class Look:
 
 
 def doctor_main(arguments: list[str]) -> int:
-    """Run `peclr doctor`.
-
-    Args:
-        arguments: What follows it on the command line.
-
-    Returns:
-        1 if something is wrong, otherwise 0.
-    """
-    options = _parser().parse_args(arguments)
+    """Run `peclr doctor` with the words that follow it on the command line; 1 if something is wrong, otherwise 0."""
+    parser = argparse.ArgumentParser(
+        prog="peclr doctor",
+        description="List what data sets are below folders, what is missing or wrong, and what fixes it. The exit "
+        "status is 1 if something is wrong.",
+    )
+    parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="folder of a data set")
+    add_look(parser)
+    options = parser.parse_args(arguments)
     look = Look(options.images, options.workers, progress=True)
-    status = 0
-    for root in options.roots:
-        findings = examine(root, look)
-        status = max(status, show(str(root), findings))
-    return status
+    return max([show(str(root), examine(root, look)) for root in options.roots])
+
+
+def add_look(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a `Look`."""
+    parser.add_argument(
+        "--images",
+        choices=DEPTHS,
+        default="headers",
+        help="how closely to look at images: whether they are there, at their beginnings and ends, or decode each "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="threads (default: one a core)"
+    )
+
+
+def positive(text: str) -> int:
+    """A positive whole number, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
 
 
 def show(title: str, findings: Sequence[Finding]) -> int:
@@ -86,47 +108,48 @@ def show(title: str, findings: Sequence[Finding]) -> int:
 
 
 def examine(root: Path, look: Look) -> list[Finding]:
-    """Looks at a folder: FreiHAND, YouTube3DHands, what `peclr prepare` wrote, or photographs."""
+    """Look at a folder: FreiHAND, YouTube3DHands, what `peclr prepare` wrote, or images."""
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
-    findings: list[Finding] = []
-    for dataset in LAYOUTS:
-        for split in present_splits(dataset, root):
-            findings += _split_or_fault(dataset, root, split, look)
-    findings += _prepared_folders(root, look)
+    there = [(dataset, split) for dataset in LAYOUTS for split in present_splits(dataset, root)]
+    findings = [finding for dataset, split in there for finding in _data_set(dataset, root, split, look)]
+    packed = {prepared_folder(dataset, root, split) for dataset, split in there}
+    for folder in sorted({root, *root.glob("*/"), *root.glob("prepared/*/")} - packed):
+        findings += _prepared_folder(folder, look)
     return findings or list(_images(root, look))
 
 
-def _split_or_fault(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:
+def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:
+    from peclr.data.sources.packed_labels import open_fresh
+
+    command = prepare_command(dataset, root, split)
     try:
-        return [*check_split(dataset, root, split, look), _packed_labels(dataset, root, split)]
+        packed = open_fresh(dataset, root, split)
+        of_labels = (
+            Finding("ok", f"{packed.folder}: packed labels, fresh")
+            if packed
+            else Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
+        )
+    except ValueError as error:
+        packed, of_labels = None, Finding("wrong", str(error), command)
+    try:
+        return [*check_split(dataset, root, split, look, use_prepared=packed is not None), of_labels]
     except ValueError as error:
         again = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else "get the labels again"
         return [Finding("wrong", str(error), again)]
 
 
-def check_split(dataset: DataSet, root: Path, split: str, look: Look, pack: bool = False) -> Iterator[Finding]:
-    """Check labels and images of a split.
-
-    Args:
-        dataset: Which it is.
-        root: Its folder.
-        split: A split of it.
-        look: How closely to look at images.
-        pack: Whether to pack the labels, too, into `prepared` below the root.
-
-    Raises:
-        ValueError: If labels are missing or wrong; nothing is written then.
-    """
-    return (_freihand if dataset == "freihand" else _youtube3d)(root, split, look, pack)
+def check_split(
+    dataset: DataSet, root: Path, split: str, look: Look, *, use_prepared: bool = True
+) -> Iterator[Finding]:
+    """Check labels, which may be packed ones, and images of a split; ValueError if labels are missing or wrong."""
+    return (_freihand if dataset == "freihand" else _youtube3d)(root, split, look, use_prepared)
 
 
-def _freihand(root: Path, split: str, look: Look, pack: bool) -> Iterator[Finding]:
-    from peclr.data.prepare.packing import pack_freihand
+def _freihand(root: Path, split: str, look: Look, use_prepared: bool) -> Iterator[Finding]:
     from peclr.data.sources.freihand import FreiHAND  # imports torch
 
-    # type: the reader checks the split
-    source = pack_freihand(root, split) if pack else FreiHAND(root, split, use_prepared=False)  # type: ignore[arg-type]
+    source = FreiHAND(root, split, use_prepared=use_prepared)  # type: ignore[arg-type]  # the reader checks the split
     labels = "labels are whole" if source.has_labels else f"no {split}_xyz.json: for prediction only"
     yield Finding("ok", f"FreiHAND {split}: {source.num_hands:,} hands, {len(source):,} images, {labels}")
     for doubt in source.doubts():
@@ -142,71 +165,73 @@ def _freihand(root: Path, split: str, look: Look, pack: bool) -> Iterator[Findin
     yield from _unreadable([Path(source.image_file(number)) for number in range(len(source))], look)
 
 
-def _youtube3d(root: Path, split: str, look: Look, pack: bool) -> Iterator[Finding]:
-    from peclr.data.prepare.packing import describe_youtube3d, pack_youtube3d, youtube3d_frames
-    from peclr.data.sources.packed_labels import open_if_fresh
-    from peclr.data.sources.youtube3d_labels import find_frames, read_labels, stretched_frames
+def _youtube3d(root: Path, split: str, look: Look, use_prepared: bool) -> Iterator[Finding]:
+    import numpy as np
 
-    [path] = files = label_files("youtube3d", root, split)
-    if pack:
-        arrays: Mapping[str, Array] = pack_youtube3d(root, split, look.progress)  # type: ignore[arg-type]  # checked by the caller
-    else:
-        packed = open_if_fresh(root, prepared_kind("youtube3d", split), files)
-        arrays = read_labels(path, progress=look.progress) if packed is None else packed
-    suffix = find_frames(root, arrays["image_name"])
-    frames = youtube3d_frames(root, arrays, suffix)
+    from peclr.data.sources.packed_labels import open_if_fresh
+    from peclr.data.sources.youtube3d_labels import MISSING, find_frames, frame_path, read_labels, stretched_frames
+
+    packed = open_if_fresh("youtube3d", root, split) if use_prepared else None
+    [path] = label_files("youtube3d", root, split)
+    arrays = read_labels(path, progress=look.progress) if packed is None else packed
+    names, suffix = arrays["image_name"], find_frames(root, arrays["image_name"])
     stretched = stretched_frames(root, arrays, suffix, every=look.depth != "present")
-    first, *more = describe_youtube3d(arrays, suffix, stretched)
-    yield Finding("ok", f"YouTube3DHands {split}: {first}")
+    used = np.unique(arrays["image"])
+    frames = [root / frame_path(names[number], suffix[number]) for number in used[suffix[used] != MISSING].tolist()]
+    left = int(arrays["is_left"].sum())
+    yield Finding(
+        "ok", f"YouTube3DHands {split}: {len(arrays['image']):,} hands, {left:,} of them left, in {len(names):,} frames"
+    )
     if not frames:
-        yield Finding(
-            "wrong", f"{root / 'youtube'}: no frame is there", f"extract the films' frames to {root / 'youtube'}"
-        )
-    elif more:
-        yield Finding("note", "\n".join(more))
+        folder = root / "youtube"
+        yield Finding("wrong", f"{folder}: no frame is there", f"extract the videos' frames to {folder}")
+    elif notes := _describe_youtube3d(arrays, suffix, stretched):
+        yield Finding("note", "\n".join(notes))
     # frames that are missing are left out, frames that are broken are not
     yield from _unreadable(frames, look)
 
 
-def _packed_labels(dataset: DataSet, root: Path, split: str) -> Finding:
-    from peclr.data.sources.packed_labels import open_fresh, prepared_folder
+def _describe_youtube3d(
+    arrays: Mapping[str, "NDArray[Any]"], suffix: "NDArray[np.uint8]", stretched: "NDArray[np.bool_]"
+) -> list[str]:
+    """What of YouTube3DHands is not as usual, in words."""
+    import numpy as np
 
-    command, kind = prepare_command(dataset, root, split), prepared_kind(dataset, split)
-    folder = prepared_folder(root, kind)
-    if not folder.is_dir():
-        return Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
-    try:
-        open_fresh(root, kind, label_files(dataset, root, split))
-    except ValueError as error:
-        return Finding("wrong", str(error), command)
-    return Finding("ok", f"{folder}: packed labels, fresh")
+    from peclr.data.sources.youtube3d_labels import MISSING, frame_path
 
-
-def _prepared_folders(root: Path, look: Look) -> Iterator[Finding]:
-    """Crops at or below a folder, packed labels whose data set is gone, and what interrupted runs have left."""
-    from peclr.data.sources.packed_labels import MANIFEST, PARTIAL
-
-    packed = {
-        root / "prepared" / prepared_kind(dataset, split)
-        for dataset in LAYOUTS
-        for split in present_splits(dataset, root)
-    }
-    for folder in sorted({root, *root.glob("*/"), *root.glob("prepared/*/")}):
-        if PARTIAL in folder.name:
-            yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
-        elif folder not in packed and (folder / MANIFEST).is_file():
-            yield from _prepared_folder(folder, look)
+    notes, names, hands, ids = list[str](), arrays["image_name"], len(arrays["image"]), arrays["annotation_id"]
+    if repeated := len(ids) - len(np.unique(ids)):
+        notes.append(f"{repeated:,} annotations share their id with another; all are kept")
+    if (usable := int((suffix[arrays["image"]] != MISSING).sum())) < hands:
+        videos = Counter(name.decode().split("/")[1] for name in names[suffix == MISSING].tolist())
+        notes.append(f"{usable:,} hands have their frame; missing frames by video:")
+        notes += [
+            f"  {video}: {count:,}" + (" (two ids fused into one)" if len(video) == _FUSED_LENGTH else "")
+            for video, count in videos.most_common()
+        ]
+    if stretched.any():
+        example = int(stretched.argmax())
+        notes.append(
+            f"{stretched[arrays['image']].sum():,} hands are left out: frames of another aspect than annotated; "
+            f"{stretched.sum():,} frames: {frame_path(names[example], suffix[example])} for example"
+        )
+    return notes
 
 
 def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
+    """Crops, packed labels whose data set is gone, or what an interrupted run has left."""
     from peclr.data.sources.crops import KIND, crop_file  # imports torch
-    from peclr.data.sources.packed_labels import PackedArrays
+    from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
 
-    remove = f"rm -r {folder}, and prepare it again"
+    if PARTIAL in folder.name:
+        yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
+        return
+    if not (folder / MANIFEST).is_file():
+        return
     try:
         packed = PackedArrays(folder)
     except ValueError as error:
-        yield Finding("wrong", str(error), remove)
+        yield Finding("wrong", str(error), f"rm -r {folder}, and prepare it again")
         return
     kind, facts = packed.manifest["kind"], packed.manifest["facts"]
     if kind != KIND:
@@ -214,10 +239,10 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
         return
     number = len(packed["hand"])
     yield Finding("ok", f"{folder}: {number:,} crops of {facts['source']}, {facts['size']} px")
-    if facts["skipped"]:
-        yield Finding(
-            "note", f"{len(facts['skipped']):,} images could not be cut out: {_some(facts['skipped'].values())}"
-        )
+    if skipped := list(facts["skipped"].values()):
+        more = f" and {len(skipped) - _LISTED:,} more" if len(skipped) > _LISTED else ""
+        listed = ", ".join(skipped[:_LISTED]) + more
+        yield Finding("note", f"{len(skipped):,} images could not be cut out: {listed}")
     yield from _unreadable([crop_file(folder, index) for index in range(number)], look)
 
 
@@ -243,30 +268,3 @@ def _unreadable(files: Sequence[Path], look: Look) -> Iterator[Finding]:
         listed.append(f"… and {len(problems) - _LISTED:,} more images")
     if listed:
         yield Finding("wrong", "\n".join(listed), _OTHER_IMAGES)
-
-
-def _some(names: Iterable[object]) -> str:
-    """The first few of many names, and how many more there are."""
-    listed = [str(name) for name in names]
-    more = f" and {len(listed) - _LISTED:,} more" if len(listed) > _LISTED else ""
-    return ", ".join(listed[:_LISTED]) + more
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="peclr doctor",
-        description="List what data sets are below folders, what is missing or wrong, and what fixes it. The exit "
-        "status is 1 if something is wrong.",
-    )
-    parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="folder of a data set")
-    parser.add_argument(
-        "--images",
-        choices=DEPTHS,
-        default="headers",
-        help="how closely to look at images: whether they are there, at their beginnings and ends, or decode each "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="threads (default: one a core)"
-    )
-    return parser

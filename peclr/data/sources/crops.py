@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.images import read_image
-from peclr.data.sources.packed_labels import MANIFEST, PackedArrays
+from peclr.data.sources.layouts import MANIFEST
+from peclr.data.sources.packed_labels import PackedArrays
 
 KIND: Final = "crops"
 SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")

@@ -11,7 +11,6 @@ root are
 A hand's versions differ in background. Older downloads have no evaluation_xyz.json.
 """
 
-import json
 import logging
 import math
 import os
@@ -23,20 +22,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.headers import check_image_files, image_sizes, read_header
 from peclr.data.sources.images import BadImageError, read_mask, read_picture
-from peclr.data.sources.layouts import label_files, prepare_command, prepared_kind
+from peclr.data.sources.json_files import as_numbers, read_json
+from peclr.data.sources.layouts import LAYOUTS, label_files
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
 from peclr.geometry.camera import check_intrinsics, project
-from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE
-from peclr.geometry.planar import square_around_keypoints, whole_picture
+from peclr.geometry.joints import NUM_JOINTS
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_picture
 
 Split = Literal["training", "evaluation"]
 Crop = Literal["keypoints", "image"]
 
-PUBLISHED_CROP_MARGIN = 1.25  # of the published code, where it does not augment the crop
 _NAMED = 5  # missing images that a message names
 _SAMPLED = 64  # hands whose images are looked at on opening, and whose masks before training
 _LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}
@@ -48,6 +47,9 @@ class FreiHAND(HandSource):
     """One split of a data set in FreiHAND's layout: any number of hands, any number of versions.
 
     Everything is checked when the reader is made; the images are only counted, and read one at a time.
+
+    Attributes:
+        labels: K (hands, 3, 3), scale (hands,) and, where `has_labels`, xyz (hands, 21, 3).
     """
 
     name = "freihand"
@@ -83,28 +85,24 @@ class FreiHAND(HandSource):
         self.root, self.split = Path(root), split
         self._folder = self.root / split / "rgb"
         if not self._folder.is_dir():
-            raise ValueError(
-                f"{self._folder} is not a folder; {self.root} is expected to hold {split}/rgb/00000000.jpg … "
-                f"and {split}_K.json, {split}_xyz.json, {split}_scale.json"
-            )
-        files = label_files("freihand", self.root, split)
-        packed = None
-        if use_prepared:
-            command = prepare_command("freihand", self.root, split)
-            packed = open_if_fresh(self.root, prepared_kind("freihand", split), files, command)
-        self.labels: Mapping[str, NDArray[np.float32]] = packed or {
-            kind: self._read_labels(kind, shape)
-            for kind, shape in _LABEL_SHAPES.items()
-            if self._label_file(kind) in files
-        }
-        self.has_labels = "xyz" in self.labels
-        self._K, self._scale, self._joints_3d = self.labels["K"], self.labels["scale"], self.labels.get("xyz")
-        self._check_labels()
-        self.num_hands = len(self._K)
-        self._num_images = self._count_images()
+            expected = LAYOUTS["freihand"].expected.replace("training", split)
+            raise ValueError(f"{self._folder} is not a folder; {self.root} is expected to hold {expected}")
+        packed = open_if_fresh("freihand", self.root, split) if use_prepared else None
+        self.labels: Mapping[str, NDArray[np.float32]] = packed or self._read_labels()
         self._checked = packed is not None  # `peclr prepare` has looked at every image
-        self._joints_2d, self._crop_boxes = self._project(crop, crop_margin)
-        self._check_plausible()
+        self._K, self._scale, self._joints_3d = self.labels["K"], self.labels["scale"], self.labels.get("xyz")
+        self.has_labels, self.num_hands = self._joints_3d is not None, len(self._K)
+        check_intrinsics(torch.tensor(self._K), str(self._label_file("K")))
+        doubts = doubt_labels(self._joints_3d, self._scale, self._label_file)
+        self._num_images = self._count_images()
+        self._joints_2d = self._crop_boxes = None
+        if self._joints_3d is not None:
+            joints_2d = project(torch.tensor(self._joints_3d).double(), torch.tensor(self._K).double()).numpy()
+            self._crop_boxes = square_around_keypoints(joints_2d, crop_margin) if crop == "keypoints" else None
+            self._joints_2d = joints_2d.astype(np.float32)
+        self._notes = doubts.notes
+        if faults := doubts.faults or self._doubt_places(-(-self.num_hands // _SAMPLED)).faults:
+            raise ValueError("; ".join(faults))
 
     def __len__(self) -> int:
         """Number of images, all versions."""
@@ -117,6 +115,10 @@ class FreiHAND(HandSource):
     def versions_of(self, hand: int) -> Sequence[int]:
         """The images that show `hand`."""
         return range(hand, self._num_images, self.num_hands)
+
+    def image_file(self, index: int) -> str:
+        """Path of image `index`."""
+        return f"{self._folder}/{index:08d}.jpg"
 
     def check_masks(self) -> None:
         """See `HasMasks`: the training split has them."""
@@ -162,92 +164,17 @@ class FreiHAND(HandSource):
         hand = self.hand_of(index)
         box = None if self._crop_boxes is None else self._crop_boxes[hand]
         picture = read_picture(self.image_file(index), None if box is None else box[2] - box[0], min_side)
-        sample: HandSample = {
-            "image": picture.image,
-            "K": self._K[hand],
-            "joints_3d": None if self._joints_3d is None else self._joints_3d[hand],
-            "joints_2d": None if self._joints_2d is None else self._joints_2d[hand],
-            "crop_box": whole_picture(picture.width, picture.height) if box is None else box,
-            "scale_m": float(self._scale[hand]),
-            "hand": "right",
-            "id": f"{self.split}/{index:08d}",
-        }
-        if picture.photo_from_image is not None:
-            sample["photo_from_image"] = picture.photo_from_image
-        return sample
-
-    def image_file(self, index: int) -> str:
-        """Path of image `index`."""
-        return f"{self._folder}/{index:08d}.jpg"
-
-    def _label_file(self, kind: str) -> Path:
-        return self.root / f"{self.split}_{kind}.json"
-
-    def _read_labels(self, kind: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """One label file as (hands, *shape): an array, whose memory workers share, unlike a list's."""
-        path = self._label_file(kind)
-        try:
-            entries = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            raise ValueError(f"{path} is missing") from None
-        except ValueError as error:  # not JSON, or not text
-            raise ValueError(f"{path} is not valid JSON: {error}") from error
-        if not isinstance(entries, list) or not entries:
-            raise ValueError(f"{path}: expected a list with one entry per hand")
-        try:
-            with np.errstate(over="ignore"):  # becomes infinite, and is refused below
-                labels = np.asarray(entries, dtype=np.float32)
-        except (TypeError, ValueError):  # ragged, or not numbers
-            labels = None
-        if labels is None or labels.shape[1:] != shape:
-            hand = next(hand for hand, entry in enumerate(entries) if not _is_array(entry, shape))
-            raise ValueError(f"{path}: hand {hand} is not numbers of shape {shape}: {str(entries[hand])[:80]}")
-        finite = np.isfinite(labels).reshape(len(labels), -1).all(axis=1)
-        if not finite.all():
-            hand = int(np.argmin(finite))
-            raise ValueError(f"{path}: hand {hand} has numbers that are not finite: {labels[hand].tolist()}")
-        return labels
-
-    def _check_labels(self) -> None:
-        """What no single file shows: lengths that differ, and hands that no camera can see."""
-        lengths = {self._label_file("K"): len(self._K), self._label_file("scale"): len(self._scale)}
-        if self._joints_3d is not None:
-            lengths[self._label_file("xyz")] = len(self._joints_3d)
-        if len(set(lengths.values())) > 1:
-            listed = ", ".join(f"{path} has {length}" for path, length in lengths.items())
-            raise ValueError(f"label files must list the same hands, but {listed}")
-        check_intrinsics(torch.tensor(self._K), str(self._label_file("K")))
-        if not self._scale[hand := int(self._scale.argmin())] > 0:
-            raise ValueError(f"{self._label_file('scale')}: hand {hand} has scale {self._scale[hand]} m")
-        if self._joints_3d is None:
-            return
-        depth = self._joints_3d[..., 2].min(axis=1)
-        if not depth[hand := int(depth.argmin())] > 0:
-            raise ValueError(
-                f"{self._label_file('xyz')}: hand {hand} is not in front of the camera, its depth begins at "
-                f"{depth[hand]} m"
-            )
-        first, second = SCALE_BONE
-        bone = np.linalg.norm(self._joints_3d[:, first] - self._joints_3d[:, second], axis=-1)
-        if not bone[hand := int(bone.argmin())] > 0:
-            raise ValueError(
-                f"{self._label_file('xyz')}: hand {hand} has joints {first} and {second} at the same place"
-            )
-
-    def _check_plausible(self) -> None:
-        """Refuses labels that are not those of hands, or not of these images, in most of them."""
-        doubts = doubt_labels(self._joints_3d, self._scale, self._label_file)
-        self._notes = doubts.notes
-        faults = doubts.faults or self._doubt_places(-(-self.num_hands // _SAMPLED)).faults
-        if faults:
-            raise ValueError("; ".join(faults))
-
-    def _doubt_places(self, step: int) -> Doubts:
-        """Looks at every `step`-th hand and its first image."""
-        if self._joints_2d is None:
-            return Doubts([], [])
-        sizes = image_sizes([Path(self.image_file(hand)) for hand in range(0, self.num_hands, step)])
-        return doubt_places(self._joints_2d[::step], np.array(sizes), self._folder, step)
+        return hand_sample(
+            picture.image,
+            whole_picture(picture.width, picture.height) if box is None else box,
+            f"{self.split}/{index:08d}",
+            "right",
+            K=self._K[hand],
+            joints_3d=None if self._joints_3d is None else self._joints_3d[hand],
+            joints_2d=None if self._joints_2d is None else self._joints_2d[hand],
+            scale_m=float(self._scale[hand]),
+            photo_from_image=picture.photo_from_image,
+        )
 
     def doubts(self) -> list[str]:
         """What is wrong with some of the hands, after a look at an image of each."""
@@ -261,6 +188,29 @@ class FreiHAND(HandSource):
             check_image_files([Path(self.image_file(index)) for index in range(len(self))])
             self._checked = True
 
+    def _doubt_places(self, step: int) -> Doubts:
+        """Looks at every `step`-th hand and its first image."""
+        if self._joints_2d is None:
+            return Doubts([], [])
+        sizes = image_sizes([Path(self.image_file(hand)) for hand in range(0, self.num_hands, step)])
+        return doubt_places(self._joints_2d[::step], np.array(sizes), self._folder, step)
+
+    def _label_file(self, kind: str) -> Path:
+        return self.root / f"{self.split}_{kind}.json"
+
+    def _read_labels(self) -> dict[str, NDArray[np.float32]]:
+        """The label files as arrays, whose memory workers share, unlike a list's."""
+        files = label_files("freihand", self.root, self.split)
+        labels = {
+            kind: _read_labels(path, shape)
+            for kind, shape in _LABEL_SHAPES.items()
+            if (path := self._label_file(kind)) in files
+        }
+        if len({len(array) for array in labels.values()}) > 1:
+            listed = ", ".join(f"{self._label_file(kind)} has {len(array)}" for kind, array in labels.items())
+            raise ValueError(f"label files must list the same hands, but {listed}")
+        return labels
+
     def _count_images(self) -> int:
         """Number of images, after checking that they are numbered without a gap and that the labels fit."""
         with os.scandir(self._folder) as entries:  # one pass: 130,240 separate looks would take seconds
@@ -268,8 +218,7 @@ class FreiHAND(HandSource):
             found = {int(stem) for name in names if len(stem := name.removesuffix(".jpg")) == 8 and stem.isdecimal()}
         if not found:
             raise ValueError(f"{self._folder}: no images; expected 00000000.jpg, 00000001.jpg, …")
-        if max(found) >= len(found):
-            gaps = [f"{number:08d}.jpg" for number in range(max(found)) if number not in found]
+        if gaps := [f"{number:08d}.jpg" for number in range(max(found)) if number not in found]:
             named = ", ".join(gaps[:_NAMED]) + (f" and {len(gaps) - _NAMED:,} more" if len(gaps) > _NAMED else "")
             raise ValueError(
                 f"{self._folder}: missing images, {len(gaps):,}: {named}, while there are up to {max(found):08d}.jpg"
@@ -281,20 +230,20 @@ class FreiHAND(HandSource):
             )
         return len(found)
 
-    def _project(self, crop: Crop, margin: float) -> tuple[NDArray[np.float32] | None, NDArray[np.float64] | None]:
-        """2-D joints (hands, 21, 2) px and crop boxes (hands, 4) px; None where only an image can tell."""
-        if self._joints_3d is None:
-            return None, None
-        joints_3d, K = torch.tensor(self._joints_3d).double(), torch.tensor(self._K).double()
-        joints_2d = project(joints_3d, K).numpy()
-        boxes = square_around_keypoints(joints_2d, margin) if crop == "keypoints" else None
-        return joints_2d.astype(np.float32), boxes
 
-
-def _is_array(entry: object, shape: tuple[int, ...]) -> bool:
-    """Whether one JSON entry is numbers of this shape."""
-    try:
-        with np.errstate(over="ignore"):
-            return np.asarray(entry, dtype=np.float32).shape == shape
-    except (TypeError, ValueError):
-        return False
+def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """One label file, (hands, *shape)."""
+    entries = read_json(path)
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path}: expected a list with one entry per hand")
+    numbers = as_numbers(entries, (len(entries), *shape))
+    if numbers is None:
+        hand = next(hand for hand, entry in enumerate(entries) if as_numbers(entry, shape) is None)
+        raise ValueError(f"{path}: hand {hand} is not numbers of shape {shape}: {str(entries[hand])[:80]}")
+    with np.errstate(over="ignore"):  # becomes infinite
+        labels = numbers.astype(np.float32)
+    finite = np.isfinite(labels).reshape(len(labels), -1).all(axis=1)
+    if not finite.all():
+        hand = int(np.argmin(finite))
+        raise ValueError(f"{path}: hand {hand} has numbers that are not finite: {labels[hand].tolist()}")
+    return labels

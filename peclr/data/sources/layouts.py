@@ -109,9 +109,9 @@ def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
     return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()]
 
 
-def prepared_kind(dataset: DataSet, split: str) -> str:
-    """Name of a split's packed labels."""
-    return f"{dataset}_{split}"
+def prepared_folder(dataset: DataSet, root: Path, split: str) -> Path:
+    """Where `peclr prepare` puts the labels of a split, and where readers look for them."""
+    return root / "prepared" / f"{dataset}_{split}"
 
 
 def prepare_command(dataset: DataSet, root: Path, split: str) -> str:

@@ -10,77 +10,48 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypedDict
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
+from peclr.data.sources.json_files import read_json
+from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
 from peclr.options import naming
 
 Array = NDArray[Any]
+Stamp = dict[str, int | str]  # of a file: bytes, mtime_ns, sha256
 
-FORMAT = 1  # of the manifest; readers refuse others
-MANIFEST = "manifest.json"
-PARTIAL = ".partial-"  # in the names of folders that are being written
-
-
-class SourceStamp(TypedDict):
-    """A file that labels came from."""
-
-    bytes: int
-    mtime_ns: int
-    sha256: str
-
-
-class ArrayStamp(TypedDict):
-    """An array as it was written."""
-
-    dtype: str
-    shape: list[int]
-    bytes: int
-
-
-class Manifest(TypedDict):
-    """What a prepared folder holds.
-
-    Attributes:
-        format: `FORMAT`.
-        kind: What was packed, "freihand_training" for example.
-        peclr: The version that wrote it.
-        sources: By name, relative to the root of the data set.
-        arrays: By name; the file is NAME.npy.
-        facts: Counts and settings, for people and tables.
-    """
-
-    format: int
-    kind: str
-    peclr: str
-    sources: dict[str, SourceStamp]
-    arrays: dict[str, ArrayStamp]
-    facts: dict[str, Any]
+FORMATS: Final = (1, 2)  # of manifests that are read; the last is written
+PARTIAL: Final = ".partial-"  # in the names of folders that are being written
 
 
 class PackedArrays(Mapping[str, Array]):
     """The arrays of a prepared folder, read-only and memory-mapped: all processes share their pages.
 
     Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing.
+
+    Attributes:
+        folder: Absolute.
+        manifest: Its format, kind, the version that wrote it, stamps of its sources by name relative to the data set's
+            root, names of its arrays, and facts: counts and settings.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Maps the arrays.
-
-        Args:
-            folder: Holds `manifest.json` and the arrays.
-
-        Raises:
-            ValueError: If the folder is not whole; the message names the file and what was expected.
-        """
+        """Maps the arrays; ValueError names the file if the folder is not whole."""
         self.folder = Path(folder).resolve()
-        self.manifest = read_manifest(self.folder)
-        self._arrays = {name: _map(self.path(name), stamp) for name, stamp in self.manifest["arrays"].items()}
+        path = self.folder / MANIFEST
+        self.manifest: dict[str, Any] = read_json(path)
+        expected = {"format", "kind", "sources", "arrays", "facts"}
+        if not isinstance(self.manifest, dict) or not expected <= self.manifest.keys():
+            raise ValueError(f"{path}: expected an object with {', '.join(sorted(expected))}; prepare it again")
+        if self.manifest["format"] not in FORMATS:
+            found = f"format {self.manifest['format']!r}, but this peclr {__version__} reads {FORMATS}"
+            raise ValueError(f"{path}: {found}; prepare it again")
+        self._arrays = {name: _map(self.path(name)) for name in self.manifest["arrays"]}
 
     def __getitem__(self, name: str) -> Array:
         """The array `name`."""
@@ -102,129 +73,89 @@ class PackedArrays(Mapping[str, Array]):
         return self.folder / f"{name}.npy"
 
 
-def prepared_folder(root: str | Path, kind: str) -> Path:
-    """Where `peclr prepare` puts the labels of a data set, and where readers look for them."""
-    return Path(root) / "prepared" / kind
-
-
-def open_if_fresh(
-    root: str | Path, kind: str, sources: Sequence[Path], command: str | None = None
-) -> PackedArrays | None:
-    """The packed labels of a data set, if they are those of its files as they are now.
+def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
+    """Open the packed labels of a split; None if there are none.
 
     A file of the same size and time is taken to be the same; one of the same size and another time, a copy perhaps,
     is read and its hash compared.
 
-    Args:
-        root: Folder of the data set.
-        kind: Name of the prepared folder.
-        sources: Files below the root that labels would be read from otherwise.
-        command: What prepares this data set, for a warning if the folder is stale or not whole; None gives none.
-
-    Returns:
-        None if there are none, or none that can be used.
+    Raises:
+        ValueError: If they are not whole, or not those of the label files as they are now.
     """
-    folder = prepared_folder(root, kind)
+    folder = prepared_folder(dataset, root, split)
     if not folder.is_dir():
         return None
-    try:
-        return open_fresh(root, kind, sources)
-    except ValueError as error:
-        if command is not None:
-            warnings.warn(
-                f"the prepared labels in {folder} are not used: {error}. The original files are read instead, which "
-                f"is slower; `{command}` fixes it",
-                stacklevel=3,
-            )
-        return None
-
-
-def open_fresh(root: str | Path, kind: str, sources: Sequence[Path]) -> PackedArrays:
-    """As `open_if_fresh`; ValueError says why they cannot be used."""
-    folder = prepared_folder(root, kind)
     packed = PackedArrays(folder)
-    if packed.manifest["kind"] != kind:
-        raise ValueError(f"{folder / MANIFEST}: kind is {packed.manifest['kind']!r}, expected {kind!r}")
-    reason = staleness(packed.manifest, Path(root), sources)
-    if reason is not None:
-        raise ValueError(f"{folder} is stale: {reason}")
+    stamps, files = packed.manifest["sources"], {path.name: path for path in label_files(dataset, root, split)}
+    if files.keys() != stamps.keys():
+        raise ValueError(
+            f"{folder} is stale: it was made from {', '.join(sorted(stamps))}, now there are {', '.join(sorted(files))}"
+        )
+    for name, path in files.items():
+        if not path.is_file():
+            raise ValueError(f"{folder} is stale: {path} is missing")
+        status, stamp = path.stat(), stamps[name]
+        if status.st_size != stamp["bytes"]:
+            raise ValueError(f"{folder} is stale: {path} has {status.st_size} bytes, and had {stamp['bytes']}")
+        if status.st_mtime_ns != stamp["mtime_ns"] and sha256_of(path) != stamp["sha256"]:
+            raise ValueError(f"{folder} is stale: {path} has changed")
     return packed
 
 
-def staleness(manifest: Manifest, root: Path, sources: Sequence[Path]) -> str | None:
-    """Why a prepared folder is not that of `sources`, files below `root`; None if it is."""
-    stamps = manifest["sources"]
-    names = {path.relative_to(root).as_posix(): path for path in sources}
-    if names.keys() != stamps.keys():
-        return f"it was made from {', '.join(sorted(stamps))}, and now there are {', '.join(sorted(names))}"
-    for name, path in names.items():
-        if not path.is_file():
-            return f"{path} is missing"
-        status, stamp = path.stat(), stamps[name]
-        if status.st_size != stamp["bytes"]:
-            return f"{path} has {status.st_size} bytes, and had {stamp['bytes']}"
-        if status.st_mtime_ns != stamp["mtime_ns"] and sha256_of(path) != stamp["sha256"]:
-            return f"{path} has changed"
-    return None
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Reads and checks the manifest of a prepared folder; ValueError names what is wrong with it."""
-    path = folder / MANIFEST
+def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
+    """Open the packed labels of a split; None, with a warning, where they cannot be used."""
     try:
-        manifest = json.loads(path.read_bytes())
+        return open_fresh(dataset, root, split)
+    except ValueError as error:
+        warnings.warn(
+            f"prepared labels are not used: {error}. The original files are read instead, which is slower; "
+            f"`{prepare_command(dataset, root, split)}` fixes it",
+            stacklevel=3,
+        )
+        return None
+
+
+@contextmanager
+def stamping(files: Sequence[Path]) -> Iterator[dict[str, Stamp]]:
+    """Stamps of files, by name, that are checked to hold after they have been read."""
+    try:
+        states = [path.stat() for path in files]
+        hashes = [sha256_of(path) for path in files]
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:  # not JSON, or not text
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    expected = Manifest.__required_keys__
-    if not isinstance(manifest, dict) or not expected <= manifest.keys():
-        raise ValueError(f"{path}: expected an object with {', '.join(sorted(expected))}")
-    if manifest["format"] != FORMAT:
-        raise ValueError(f"{path}: format {manifest['format']!r}, but this peclr {__version__} reads {FORMAT}")
-    checked: Manifest = {key: manifest[key] for key in Manifest.__annotations__}  # type: ignore[assignment]  # a dict of these keys
-    return checked
-
-
-def stamp_source(path: Path) -> SourceStamp:
-    """Size, time and hash of a file."""
-    status = path.stat()
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": sha256_of(path)}
+        raise ValueError(f"{error.filename} cannot be read ({error.strerror}); expected a label file") from error
+    yield {
+        path.name: {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256}
+        for path, state, sha256 in zip(files, states, hashes, strict=True)
+    }
+    for path, state in zip(files, states, strict=True):
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
+            raise ValueError(f"{path} changed while it was read; expected it to stay as it is")
 
 
 def write_packed(
-    folder: Path,
-    kind: str,
-    arrays: Mapping[str, Array],
-    sources: Mapping[str, SourceStamp],
-    facts: Mapping[str, Any],
+    folder: Path, kind: str, arrays: Mapping[str, Array], sources: Mapping[str, Stamp], facts: Mapping[str, Any]
 ) -> None:
-    """Writes arrays and, last, their manifest.
+    """Write arrays and, last, their manifest.
 
     Args:
         folder: An existing folder, see `replacing`. NAME.npy files that are already there are taken to be the arrays.
         kind: What is packed.
         arrays: By name, none of them empty.
-        sources: Files that they came from, relative to the data set's root.
+        sources: Stamps of the files that they came from, by name.
         facts: Counts and settings that can be written as JSON.
     """
-    stamps: dict[str, ArrayStamp] = {}
     for name, array in arrays.items():
         path = folder / f"{name}.npy"
         if not path.exists():
             with naming(path):
                 np.save(path, array, allow_pickle=False)
-        stamps[name] = {
-            "dtype": array.dtype.str,
-            "shape": list(array.shape),
-            "bytes": path.stat().st_size,
-        }
-    manifest: Manifest = {
-        "format": FORMAT,
+    manifest = {
+        "format": FORMATS[-1],
         "kind": kind,
         "peclr": __version__,
         "sources": dict(sources),
-        "arrays": stamps,
+        "arrays": list(arrays),
         "facts": dict(facts),
     }
     with naming(folder / MANIFEST):
@@ -237,6 +168,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
     A process that is killed leaves a hidden folder with `PARTIAL` in its name, which nothing reads.
     """
+    parent_is_new = not target.parent.exists()
     partial = target.with_name(f".{target.name}{PARTIAL}{os.getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -253,6 +185,9 @@ def replacing(target: Path) -> Iterator[Path]:
             partial.rename(target)
     except BaseException:  # Ctrl-C, too
         shutil.rmtree(partial, ignore_errors=True)
+        if parent_is_new:
+            with suppress(OSError):  # someone else's things are in it by now
+                target.parent.rmdir()
         raise
 
 
@@ -262,15 +197,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _map(path: Path, stamp: ArrayStamp) -> Array:
-    """One array, without reading it, after checking that it is as long as it was."""
-    try:
-        size = path.stat().st_size
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+def _map(path: Path) -> Array:
+    try:  # a plain view: indexing np.memmap costs more
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:  # missing, or shorter than its header says
         raise ValueError(f"{path} cannot be mapped: {error}") from error
-    found = (size, array.dtype.str, list(array.shape))
-    expected = (stamp["bytes"], stamp["dtype"], stamp["shape"])
-    if found != expected:
-        raise ValueError(f"{path} has (bytes, type, shape) {found}, expected {expected}")
-    return np.asarray(array)  # a plain view: indexing np.memmap costs more

@@ -5,7 +5,7 @@ most hands of a set get wrong is a fault of the set; what a few get wrong is cou
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ Array = NDArray[np.floating]
 _BONE_M: Final = (0.005, 0.2)  # from middle MCP to PIP; those of adults are 0.03 to 0.05 m
 _DEPTH_M: Final = (0.05, 20.0)  # of the wrist
 _METERS: Final = "metres, about 0.03"
-_DEPTH: Final = "metres from the camera"
 _SCALE_ERROR: Final = 0.05  # of a length that is written twice
 # What the bones measure in another order over what they measure as given: 1.03 and more for hands in order freihand,
 # 0.87 and less for those in one of these.
@@ -33,15 +32,16 @@ _OTHER_ORDERS: Final[Mapping[str, list[int]]] = {
 
 
 class Doubts(NamedTuple):
-    """What is not as expected, in words.
-
-    Attributes:
-        faults: Of most hands: the labels are not what they should be.
-        notes: Of some.
-    """
+    """What is not as expected, in words: `faults` of most hands, `notes` of some."""
 
     faults: list[str]
     notes: list[str]
+
+    def add(self, where: object, wrong: NDArray[np.bool_], first: Callable[[int], str], expected: str) -> None:
+        """Add what is `wrong` (N,) with some of N hands; `first` describes one."""
+        if wrong.any():
+            found = f"{wrong.sum():,} of {len(wrong):,} hands, hand {first(int(wrong.argmax()))}"
+            (self.faults if wrong.mean() > 0.5 else self.notes).append(f"{where}: {found}; expected {expected}")
 
 
 def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str], object]) -> Doubts:
@@ -51,26 +51,40 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
         joints_3d: (N, 21, 3), metres, camera frame; None where they are not known.
         scale: (N,), metres from middle MCP to PIP.
         file_of: Names the file of "xyz" or "scale", for messages.
+
+    Raises:
+        ValueError: If no camera can see one of the hands, or it has no size.
     """
-    found = Doubts([], [])
-    xyz, scales = file_of("xyz"), file_of("scale")
+    found, xyz, scales = Doubts([], []), file_of("xyz"), file_of("scale")
+    _check_positive(scales, scale, lambda hand: f"has scale {scale[hand]} m")
     if joints_3d is None:
-        _count(found, scales, _outside(scale, _BONE_M), lambda hand: f"scale {scale[hand]:.4g}", _METERS)
+        found.add(scales, _outside(scale, _BONE_M), lambda hand: f"{hand} has scale {scale[hand]:.4g}", _METERS)
         return found
     joints = joints_3d.astype(np.float64)
-    first, second = SCALE_BONE
+    (first, second), depth, nearest = SCALE_BONE, joints[:, WRIST, 2], joints[..., 2].min(axis=1)
     bone = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-    depth = joints[:, WRIST, 2]
-    _count(found, xyz, _outside(bone, _BONE_M), lambda hand: f"|xyz[9] − xyz[10]| = {bone[hand]:.4g}", _METERS)
-    _count(found, xyz, _outside(depth, _DEPTH_M), lambda hand: f"its wrist at depth {depth[hand]:.4g}", _DEPTH)
-    wrong = np.abs(scale - bone) > _SCALE_ERROR * bone
-    expected = f"{xyz} has |xyz[9] − xyz[10]|, which it must be"
-    _count(found, scales, wrong, lambda hand: f"scale {scale[hand]:.4g} where that is {bone[hand]:.4g}", expected)
-    few = joints[:: -(-len(joints) // _SAMPLED)]
-    shorter, name = min(
-        (float(np.median(_length(few[:, order]) / _length(few).clip(1e-12))), name)
-        for name, order in _OTHER_ORDERS.items()
+    _check_positive(
+        xyz, nearest, lambda hand: f"is not in front of the camera, its depth begins at {nearest[hand]:.4g} m"
     )
+    _check_positive(xyz, bone, lambda hand: f"has joints {first} and {second} at the same place")
+
+    words = f"|xyz[{first}] − xyz[{second}]|"
+    found.add(xyz, _outside(bone, _BONE_M), lambda hand: f"{hand} has {words} = {bone[hand]:.4g}", _METERS)
+    found.add(
+        xyz,
+        _outside(depth, _DEPTH_M),
+        lambda hand: f"{hand} has its wrist at depth {depth[hand]:.4g}",
+        "metres from the camera",
+    )
+    found.add(
+        scales,
+        np.abs(scale - bone) > _SCALE_ERROR * bone,
+        lambda hand: f"{hand} has scale {scale[hand]:.4g} where that is {bone[hand]:.4g}",
+        f"{xyz} has {words}, which it must be",
+    )
+    few = joints[:: -(-len(joints) // _SAMPLED)]
+    lengths = {name: _length(few[:, order]) / _length(few).clip(1e-12) for name, order in _OTHER_ORDERS.items()}
+    shorter, name = min((float(np.median(length)), name) for name, length in lengths.items())
     if shorter < _SHORTER:
         found.faults.append(
             f"{xyz}: the joints seem to be in {name}: their bones then measure {shorter:.0%} of what they do as they "
@@ -86,22 +100,21 @@ def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -
         joints_2d: (N, 21, 2), px.
         sizes: (N, 2), width and height of their images, px; NaN where they are not known.
         where: Names the images, for messages.
-        step: Of which hands these are.
+        step: Every how many hands of the data set these are.
     """
-    found = Doubts([], [])
-    known = np.isfinite(sizes).all(axis=1)
-    if not known.any():
+    found, known = Doubts([], []), np.flatnonzero(np.isfinite(sizes).all(axis=1))
+    if not len(known):
         return found
     points, size = joints_2d[known], sizes[known, None]
     inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1).mean(axis=1)
-    named = np.flatnonzero(known) * step
 
     def describe(hand: int) -> str:
-        x, y = points[hand].mean(axis=0)
-        return f"its joints about ({x:.0f}, {y:.0f}) in an image of {size[hand, 0, 0]:.0f} × {size[hand, 0, 1]:.0f} px"
+        (x, y), (width, height) = points[hand].mean(axis=0), size[hand, 0]
+        about = f"about ({x:.0f}, {y:.0f}) in an image of {width:.0f} × {height:.0f} px"
+        return f"{known[hand] * step} has its joints {about}"
 
     expected = "most joints in the image: are K and the images of the same size?"
-    _count(found, where, inside < 0.5, describe, expected, named)
+    found.add(where, inside < 0.5, describe, expected)
     reached = (points.max(axis=1) / size[:, 0]).max(axis=0)
     if len(points) >= 16 and (reached < 0.6).all():
         found.notes.append(
@@ -111,28 +124,16 @@ def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -
     return found
 
 
-def _count(
-    found: Doubts,
-    where: object,
-    wrong: NDArray[np.bool_],
-    describe: Callable[[int], str],
-    expected: str,
-    names: NDArray[np.intp] | None = None,
-) -> None:
-    if not wrong.any():
-        return
-    hand = int(wrong.argmax())
-    name = hand if names is None else names[hand]
-    message = f"{where}: {wrong.sum():,} of {len(wrong):,} hands, hand {name} has {describe(hand)}; expected {expected}"
-    (found.faults if wrong.mean() > 0.5 else found.notes).append(message)
+def _check_positive(file: object, values: Array, words: Callable[[int], str]) -> None:
+    if not values[hand := int(values.argmin())] > 0:
+        raise ValueError(f"{file}: hand {hand} {words(hand)}")
 
 
 def _outside(values: Array, bounds: tuple[float, float]) -> NDArray[np.bool_]:
     return (values < bounds[0]) | (values > bounds[1])
 
 
-def _length(joints: Array) -> Array:
-    """Of all bones of each hand."""
+def _length(joints: Array) -> Any:
+    """Of all bones of each hand, (N,)."""
     parents, children = (list(ends) for ends in zip(*BONES, strict=True))
-    length: Array = np.linalg.norm(joints[:, parents] - joints[:, children], axis=-1).sum(axis=1)
-    return length
+    return np.linalg.norm(joints[:, parents] - joints[:, children], axis=-1).sum(axis=1)

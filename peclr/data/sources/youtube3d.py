@@ -1,12 +1,12 @@
-"""YouTube3DHands: hands in films, with the vertices of a MANO mesh fitted to each.
+"""YouTube3DHands: hands in videos, with the vertices of a MANO mesh fitted to each.
 
 Kulon et al., "Weakly-Supervised Mesh-Convolutional Hand Reconstruction in the Wild", CVPR 2020. Below its root are
 
     youtube_{train,val,test}.json                        labels
-    youtube/VIDEO/video/frames/NUMBER.png or .jpg        frames, which users extract from the films themselves
+    youtube/VIDEO/video/frames/NUMBER.png or .jpg        frames, which users extract from the videos themselves
 
-Films disappear, so hands whose frame is missing are left out, and counted. Two ids of the official list of films are
-fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc are the same film.
+Videos disappear, so hands whose frame is missing are left out, and counted. Two ids of the official list of videos are
+fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc are the same video.
 """
 
 import logging
@@ -19,10 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, SingleImages, hash_of
-from peclr.data.sources.freihand import PUBLISHED_CROP_MARGIN
+from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.images import BadImageError, Picture, read_picture
-from peclr.data.sources.layouts import label_files, prepare_command, prepared_kind
+from peclr.data.sources.layouts import label_files
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.sources.packed_labels import Array, open_if_fresh
 from peclr.data.sources.youtube3d_labels import (
@@ -34,7 +33,7 @@ from peclr.data.sources.youtube3d_labels import (
     read_labels,
     stretched_frames,
 )
-from peclr.geometry.planar import enclosing_square, square_around_keypoints
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, enclosing_square, square_around_keypoints
 
 Matrix = NDArray[np.float64]
 
@@ -87,10 +86,7 @@ class YouTube3DHands(SingleImages):
         [path] = label_files("youtube3d", self.root, split)
         if not path.is_file():
             raise ValueError(f"{path} is missing; {self.root} is expected to hold {path.name} and youtube/")
-        packed = None
-        if use_prepared:
-            command = prepare_command("youtube3d", self.root, split)
-            packed = open_if_fresh(self.root, prepared_kind("youtube3d", split), [path], command)
+        packed = open_if_fresh("youtube3d", self.root, split) if use_prepared else None
         self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
         self._suffix = find_frames(self.root, self._labels["image_name"])
         stretched = stretched_frames(self.root, self._labels, self._suffix)
@@ -101,9 +97,7 @@ class YouTube3DHands(SingleImages):
         self.num_missing = len(self._labels["image"]) - self.num_hands - self.num_stretched
         if not self.num_hands:
             first = self._labels["image_name"][0].decode()
-            stretches = (
-                f" in the annotated aspect ({self.num_stretched} hands in another)" if self.num_stretched else ""
-            )
+            stretches = f" in the annotated aspect ({self.num_stretched} hands in another)" if stretched.any() else ""
             raise ValueError(
                 f"{self.root}: none of the frames in {path.name} exist{stretches}, {first} (or .jpg) for example"
             )
@@ -148,20 +142,15 @@ class YouTube3DHands(SingleImages):
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
         is_left = bool(self._labels["is_left"][annotation])
         if is_left:
-            matrix, picture = _mirror(picture.width) @ matrix, _mirror_picture(picture)
-        sample: HandSample = {
-            "image": picture.image,
-            "K": None,
-            "joints_3d": None,
-            "joints_2d": _apply(matrix, joints_2d).astype(np.float32),
-            "crop_box": self._crop_box(_apply(matrix, around)),
-            "scale_m": None,
-            "hand": "left" if is_left else "right",
-            "id": f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
-        }
-        if picture.photo_from_image is not None:
-            sample["photo_from_image"] = picture.photo_from_image
-        return sample
+            matrix, picture = _mirror(picture.width) @ matrix, _mirrored(picture)
+        return hand_sample(
+            picture.image,
+            self._crop_box(_apply(matrix, around)),
+            f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
+            "left" if is_left else "right",
+            joints_2d=_apply(matrix, joints_2d).astype(np.float32),
+            photo_from_image=picture.photo_from_image,
+        )
 
     def _crop_box(self, around: Matrix) -> Matrix:
         """The box (4,) around joints (21, 2), or around two corners (2, 2), px."""
@@ -179,16 +168,16 @@ def _photo_from_annotated(annotated: Sequence[int], width: int, height: int) -> 
 
 
 def _mirror(width: int) -> Matrix:
-    """(3, 3), pixels of a mirrored picture ← its pixels, or the other way: left becomes right."""
+    """(3, 3), pixels of a mirrored image ← its pixels, or the other way: left becomes right."""
     return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
 
 
-def _mirror_picture(picture: Picture) -> Picture:
+def _mirrored(picture: Picture) -> Picture:
     image = cv2.flip(picture.image, 1).astype(np.uint8, copy=False)
-    photo_from_image = picture.photo_from_image
-    if photo_from_image is not None:
-        photo_from_image = _mirror(picture.width) @ photo_from_image @ _mirror(image.shape[1])
-    return picture._replace(image=image, photo_from_image=photo_from_image)
+    matrix = picture.photo_from_image
+    if matrix is not None:
+        matrix = _mirror(picture.width) @ matrix @ _mirror(image.shape[1])
+    return picture._replace(image=image, photo_from_image=matrix)
 
 
 def _apply(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:

@@ -28,8 +28,7 @@ Allocate = Callable[[tuple[int, ...]], NDArray[np.float32]]
 FRAME_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # labels say .png, whatever users have saved
 MISSING: Final = len(FRAME_SUFFIXES)
 _STRETCHED: Final = 0.02  # of the aspect; rounding small frames to even sides changes it by less
-_RELEASE_EVERY = 500  # annotations, about 20 MB of JSON
-
+_RELEASE_EVERY: Final = 500  # annotations, about 20 MB of JSON
 
 _Side = Annotated[int, msgspec.Meta(gt=0, le=100_000)]  # px
 _Id = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]  # fits an int64
@@ -56,16 +55,12 @@ class _Labels(msgspec.Struct):
     annotations: list[msgspec.Raw]
 
 
-def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.empty(shape, np.float32)
-
-
-def read_labels(path: Path, allocate: Allocate = _in_memory, progress: bool = False) -> Arrays:
+def read_labels(path: Path, allocate: Allocate | None = None, *, progress: bool = False) -> Arrays:
     """Reads and checks a label file.
 
     Args:
         path: youtube_{train,val,test}.json.
-        allocate: Makes the float32 array of the vertices from its shape.
+        allocate: Makes the float32 array of the vertices from its shape; None makes it in memory.
         progress: Whether to show a bar.
 
     Returns:
@@ -89,15 +84,17 @@ def read_labels(path: Path, allocate: Allocate = _in_memory, progress: bool = Fa
         raise ValueError(f"{path}: no annotations; expected one per hand")
     images, numbers = _pack_images(path, labels.images)
 
-    hands = len(labels.annotations)
-    vertices = allocate((hands, NUM_VERTICES, 3))
+    hands, shape = len(labels.annotations), (len(labels.annotations), NUM_VERTICES, 3)
+    vertices = np.empty(shape, np.float32) if allocate is None else allocate(shape)
     is_left, image, ids = np.empty(hands, bool), np.empty(hands, np.int32), np.empty(hands, np.int64)
     decoder = msgspec.json.Decoder(_Annotation)
     bar = tqdm(labels.annotations, path.name, unit=" hands", disable=not progress, mininterval=0.5)
     for hand, encoded in enumerate(bar):
         try:
             annotation = decoder.decode(encoded)
-            is_left[hand], image[hand] = _check_side(annotation), numbers[annotation.image_id]
+            if annotation.is_left not in (0, 1):
+                raise ValueError(f"is_left is {annotation.is_left}, expected 0 or 1")
+            is_left[hand], image[hand], ids[hand] = annotation.is_left, numbers[annotation.image_id], annotation.id
             vertices[hand] = _check_vertices(annotation)
         except KeyError:
             raise ValueError(
@@ -105,7 +102,6 @@ def read_labels(path: Path, allocate: Allocate = _in_memory, progress: bool = Fa
             ) from None
         except (ValueError, msgspec.MsgspecError) as error:
             raise ValueError(f"{path}: annotation {hand}: {error}") from None
-        ids[hand] = annotation.id
         if hand % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)  # what has been read need not stay resident
     return {"vertices": vertices, "is_left": is_left, "image": image, "annotation_id": ids, **images}
@@ -123,15 +119,13 @@ def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8
         if folder not in listed:
             listed[folder] = _list_files(Path(root, folder))
         stem = file.rpartition(".")[0]
-        for position, suffix in enumerate(FRAME_SUFFIXES):
-            if stem + suffix in listed[folder]:
-                found[number] = position
-                break
+        there = (position for position, suffix in enumerate(FRAME_SUFFIXES) if stem + suffix in listed[folder])
+        found[number] = next(there, MISSING)
     return found
 
 
 def stretched_frames(
-    root: Path, arrays: Mapping[str, NDArray[Any]], suffix: NDArray[np.uint8], every: bool = False
+    root: Path, arrays: Mapping[str, NDArray[Any]], suffix: NDArray[np.uint8], *, every: bool = False
 ) -> NDArray[np.bool_]:
     """Find frames of another aspect than annotated: (M,), which labels do not fit at any scale.
 
@@ -140,8 +134,8 @@ def stretched_frames(
 
     Args:
         root: Folder of the data set.
-        arrays: As from `read_labels`.
-        suffix: (M,), as from `find_frames`.
+        arrays: From `read_labels`.
+        suffix: (M,), from `find_frames`.
         every: Whether to look at every frame.
     """
     names, stretched = arrays["image_name"], np.zeros(len(suffix), bool)
@@ -181,7 +175,7 @@ def _pack_images(path: Path, images: list[_Image]) -> tuple[Arrays, dict[int, in
             raise ValueError(f"{path}: image id {image.id} is both {earlier.name} and {image.name}")
         name = PurePosixPath(image.name)
         below = not name.is_absolute() and ".." not in name.parts and "\0" not in image.name
-        if not (below and name.suffix and len(name.parts) > 2):  # the second part is the film
+        if not (below and name.suffix and len(name.parts) > 2):  # the second part is the video
             raise ValueError(
                 f"{path}: image {number} is {image.name!r}; expected a file below the root: "
                 "youtube/VIDEO/video/frames/NUMBER.png"
@@ -191,12 +185,6 @@ def _pack_images(path: Path, images: list[_Image]) -> tuple[Arrays, dict[int, in
         "image_size": np.array([(image.width, image.height) for image in images], np.int32),
     }
     return arrays, numbers
-
-
-def _check_side(annotation: _Annotation) -> bool:
-    if annotation.is_left not in (0, 1):
-        raise ValueError(f"is_left is {annotation.is_left}, expected 0 or 1")
-    return bool(annotation.is_left)
 
 
 def _check_vertices(annotation: _Annotation) -> NDArray[np.float32]:

@@ -5,15 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-import peclr.data.prepare.packing
 import peclr.data.sources.youtube3d_labels
-from peclr.data.prepare.command import prepare_main
-from peclr.data.prepare.packing import missing_films, pack_youtube3d
+from peclr.data.prepare.command import pack_labels, prepare_main
 from peclr.data.prepare.write_crops import DEFAULT_CONTEXT
 from peclr.data.sources.crops import PreparedCrops
 from peclr.data.sources.freihand import FreiHAND
@@ -57,13 +55,18 @@ def test_freihand_without_evaluation_joints_is_packed_and_stale_once_they_are_th
 
 
 def test_youtube3d_is_packed_and_told_about(films: Films, capsys: pytest.CaptureFixture[str]) -> None:
-    films.edit(lambda labels: labels["annotations"][1].update(id=100))
+    def change(labels: dict[str, Any]) -> None:
+        labels["annotations"][1].update(id=100)
+        fused = "youtube/5zNg5kRgLlc5kzqX4KHfT4/video/frames/{}.png"
+        labels["images"] += [{"name": fused.format(n), "width": 1, "height": 1, "id": 90 + n} for n in (1, 2)]
+
+    films.edit(change)
     assert run("youtube3d", films.root) == 0
     shown = capsys.readouterr().out
-    assert "5 hands, 3 of them left, in 4 frames" in shown
+    assert "5 hands, 3 of them left, in 6 frames" in shown
     assert "1 annotations share their id" in shown
     assert "4 hands have their frame" in shown
-    assert "filmB: 1" in shown
+    assert shown.index("5zNg5kRgLlc5kzqX4KHfT4: 2 (two ids fused into one)") < shown.index("filmB: 1")
     packed = PackedArrays(films.root / "prepared" / "youtube3d_train")
     np.testing.assert_allclose(packed["vertices"], films.vertices, rtol=1e-6)
 
@@ -84,15 +87,15 @@ def test_wrong_labels_leave_the_packed_ones_as_they_were(films: Films, layout: L
 def test_labels_that_change_meanwhile_are_refused(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
     read = peclr.data.sources.youtube3d_labels.read_labels
 
-    def read_and_change(*arguments: object) -> object:
-        arrays = read(*arguments)  # type: ignore[arg-type]
+    def read_and_change(*arguments: Any, **options: Any) -> object:
+        arrays = read(*arguments, **options)
         films.labels.write_text("{}")
         return arrays
 
-    monkeypatch.setattr(peclr.data.prepare.packing, "read_labels", read_and_change)
+    monkeypatch.setattr(peclr.data.sources.youtube3d_labels, "read_labels", read_and_change)
     with pytest.raises(ValueError, match=r"youtube_train\.json changed while it was read"):
-        pack_youtube3d(films.root, "train")
-    assert not (films.root / "prepared" / "youtube3d_train").exists()
+        pack_labels("youtube3d", films.root, "train")
+    assert not (films.root / "prepared").exists()
 
 
 def test_images_that_cannot_be_read_are_listed(
@@ -141,14 +144,6 @@ def test_mistakes_are_named(layout: Layout, films: Films) -> None:
         run("freihand", layout.root, "--size", 0)
 
 
-def test_fused_films_are_pointed_out() -> None:
-    names = np.array([b"youtube/5zNg5kRgLlc5kzqX4KHfT4/video/frames/1.png"] * 2 + [b"youtube/a/video/frames/1.png"])
-    assert missing_films(names, np.full(3, 3, np.uint8)) == [
-        "5zNg5kRgLlc5kzqX4KHfT4: 2 (two ids fused into one)",
-        "a: 1",
-    ]
-
-
 @pytest.mark.parametrize(("module", "command"), [("command", "prepare_main"), ("doctor", "doctor_main")])
 def test_help_imports_nothing_heavy(module: str, command: str) -> None:
     code = (
@@ -165,6 +160,6 @@ def test_help_imports_nothing_heavy(module: str, command: str) -> None:
 def test_manifests_say_what_was_packed(films: Films) -> None:
     run("youtube3d", films.root)
     manifest = json.loads((films.root / "prepared/youtube3d_train/manifest.json").read_text())
-    assert manifest["facts"] == {"hands": 5, "images": 4}
+    assert manifest["kind"] == "youtube3d_train"
     assert manifest["sources"].keys() == {"youtube_train.json"}
     assert manifest["sources"]["youtube_train.json"]["bytes"] == films.labels.stat().st_size

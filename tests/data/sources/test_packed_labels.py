@@ -12,36 +12,32 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peclr.data.sources.packed_labels import (
-    PackedArrays,
-    open_if_fresh,
-    prepared_folder,
-    replacing,
-    stamp_source,
-    write_packed,
-)
+from peclr.data.sources.packed_labels import PackedArrays, open_if_fresh, replacing, stamping, write_packed
 
 ARRAYS: dict[str, Any] = {
     "a": np.arange(60, dtype=np.float32).reshape(20, 3),
     "name": np.array([b"one", b"three"]),
     "one": np.ones(1, bool),
 }
-COMMAND = "peclr prepare it"
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    path = tmp_path / "labels.json"
+    path = tmp_path / "youtube_val.json"
     path.write_text("[1, 2, 3]")
     return path
 
 
 @pytest.fixture
 def folder(tmp_path: Path, source: Path) -> Path:
-    folder = prepared_folder(tmp_path, "kind")
-    with replacing(folder) as partial:
-        write_packed(partial, "kind", ARRAYS, {source.name: stamp_source(source)}, {"hands": 20})
+    folder = tmp_path / "prepared" / "youtube3d_val"
+    with replacing(folder) as partial, stamping([source]) as stamps:
+        write_packed(partial, folder.name, ARRAYS, stamps, {"size": 20})
     return folder
+
+
+def opened(source: Path) -> PackedArrays | None:
+    return open_if_fresh("youtube3d", source.parent, "val")
 
 
 def test_arrays_come_back_mapped_and_read_only(folder: Path) -> None:
@@ -52,12 +48,12 @@ def test_arrays_come_back_mapped_and_read_only(folder: Path) -> None:
         assert isinstance(packed[name].base, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             packed[name][0] = 0
-    assert packed.manifest["facts"] == {"hands": 20}
+    assert packed.manifest["facts"] == {"size": 20}
 
 
 def test_pickles_hold_the_path_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
-    pickled = pickle.dumps(PackedArrays("kind"))
+    pickled = pickle.dumps(PackedArrays("youtube3d_val"))
     monkeypatch.chdir("/")
     copy = pickle.loads(pickled)  # noqa: S301 (our own)
     np.testing.assert_array_equal(copy["a"], ARRAYS["a"])
@@ -65,18 +61,18 @@ def test_pickles_hold_the_path_only(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_fresh_labels_are_opened(folder: Path, source: Path) -> None:
-    packed = open_if_fresh(source.parent, "kind", [source], COMMAND)
+    packed = opened(source)
     assert packed is not None
     assert packed.folder == folder.resolve()
 
 
 def test_a_copy_with_another_time_is_fresh(folder: Path, source: Path) -> None:
     os.utime(source, (0, 0))
-    assert open_if_fresh(source.parent, "kind", [source], COMMAND) is not None
+    assert opened(source) is not None
 
 
 def test_nothing_prepared_is_nothing_to_tell(source: Path) -> None:
-    assert open_if_fresh(source.parent, "kind", [source], COMMAND) is None
+    assert opened(source) is None
 
 
 def another_source(folder: Path, source: Path) -> None:
@@ -88,7 +84,7 @@ def another_source(folder: Path, source: Path) -> None:
 def another_format(folder: Path, source: Path) -> None:
     del source
     text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace('"format": 1', '"format": 2'))
+    (folder / "manifest.json").write_text(text.replace('"format": 2', '"format": 9'))
 
 
 def cut(path: Path, length: int = 1) -> None:
@@ -101,15 +97,14 @@ def rewrite(path: Path, text: str) -> None:
 
 
 DAMAGE: dict[str, Any] = {
-    "labels.json has 2 bytes, and had 9": lambda _, source: source.write_text("[]"),
-    "labels.json has changed": lambda _, source: rewrite(source, "[1, 2, 4]"),
-    "labels.json is missing": lambda _, source: source.unlink(),
+    "youtube_val.json has 2 bytes, and had 9": lambda _, source: source.write_text("[]"),
+    "youtube_val.json has changed": lambda _, source: rewrite(source, "[1, 2, 4]"),
+    "youtube_val.json is missing": lambda _, source: source.unlink(),
     "other.json": another_source,
-    "format 2, but": another_format,
+    "format 9, but": another_format,
     r"a\.npy cannot be mapped": lambda folder, _: (folder / "a.npy").unlink(),
-    r"one\.npy cannot be mapped|one\.npy has": lambda folder, _: cut(folder / "one.npy"),
-    r"a\.npy has .*expected": lambda folder, _: np.save(folder / "a.npy", ARRAYS["a"].astype(np.float64)),
-    r"manifest\.json cannot be read": lambda folder, _: (folder / "manifest.json").unlink(),
+    r"one\.npy cannot be mapped": lambda folder, _: cut(folder / "one.npy"),
+    r"manifest\.json is missing": lambda folder, _: (folder / "manifest.json").unlink(),
     r"manifest\.json is not valid JSON": lambda folder, _: cut(folder / "manifest.json", 2),
     r"manifest\.json: expected an object": lambda folder, _: (folder / "manifest.json").write_text("{}"),
 }
@@ -118,8 +113,17 @@ DAMAGE: dict[str, Any] = {
 @pytest.mark.parametrize("message", DAMAGE)
 def test_stale_and_damaged_folders_are_told_about_and_not_used(folder: Path, source: Path, message: str) -> None:
     DAMAGE[message](folder, source)
-    with pytest.warns(UserWarning, match=rf"not used: .*({message}).*`peclr prepare it` fixes it"):
-        assert open_if_fresh(source.parent, "kind", [source], COMMAND) is None
+    with pytest.warns(UserWarning, match=rf"not used: .*({message}).*`peclr prepare youtube3d .* val` fixes it"):
+        assert opened(source) is None
+
+
+def test_what_the_version_before_has_packed_is_read(folder: Path, source: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    stamps = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in ARRAYS.items()}
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1, "arrays": stamps}))
+    packed = opened(source)
+    assert packed is not None
+    np.testing.assert_array_equal(packed["a"], ARRAYS["a"])
 
 
 def test_a_new_folder_takes_the_place_of_the_old_one(folder: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.datasets import PairedViewDataset
-from peclr.data.prepare.packing import pack_freihand, pack_youtube3d
+from peclr.data.prepare.command import pack_labels
 from peclr.data.prepare.write_crops import write_crops
 from peclr.data.samples import HandSource
 from peclr.data.sources.crops import PreparedCrops
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 @pytest.fixture(params=["freihand", "youtube3d"])
 def packed(request: pytest.FixtureRequest, layout: Layout, films: Films) -> HandSource:
     if request.param == "freihand":
-        pack_freihand(layout.root, "training")
+        pack_labels("freihand", layout.root, "training")
         return FreiHAND(layout.root)
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     return YouTube3DHands(films.root)
 
 
@@ -115,11 +115,11 @@ def killed_at(count: int, work: Any) -> bool:
 
 def test_labels_packed_by_runs_that_are_killed_are_old_or_new(films: Films) -> None:
     """Whenever it happens, the reader gets right samples, of the labels as they are now."""
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     films.edit(lambda labels: labels["annotations"].reverse())
     expected = [sample["id"] for sample in map(YouTube3DHands(films.root, use_prepared=False).__getitem__, range(4))]
     count = 1
-    while killed_at(count, lambda: pack_youtube3d(films.root, "train")):
+    while killed_at(count, lambda: pack_labels("youtube3d", films.root, "train")):
         folder = films.root / "prepared" / "youtube3d_train"
         if folder.exists():
             assert "vertices" in PackedArrays(folder)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from peclr.data.datasets import PairedViewDataset
+from peclr.data.prepare.command import pack_labels
 from peclr.data.prepare.doctor import Look, examine
-from peclr.data.prepare.packing import pack_youtube3d
 from peclr.data.samples import HandSample
 from peclr.data.sources.images import BadImageError, read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
@@ -150,7 +150,7 @@ def test_it_has_no_camera_and_no_metric_labels_and_makes_pairs(films: Films) -> 
 
 def test_prepared_labels_give_the_same_samples(films: Films) -> None:
     expected = [YouTube3DHands(films.root)[index] for index in range(4)]
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     films.labels.with_name("youtube_val.json").write_text("not looked at")
     hands = YouTube3DHands(films.root)
     for index, sample in enumerate(expected):
@@ -161,7 +161,7 @@ def test_prepared_labels_give_the_same_samples(films: Films) -> None:
 
 
 def test_prepared_labels_do_not_travel_to_workers(films: Films) -> None:
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     hands = YouTube3DHands(films.root)
     pickled = pickle.dumps(hands)
     assert len(pickled) < 2000  # the vertices of one hand alone are 9 kB
@@ -169,7 +169,7 @@ def test_prepared_labels_do_not_travel_to_workers(films: Films) -> None:
 
 
 def test_stale_labels_are_told_about_and_not_used(films: Films) -> None:
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     films.edit(lambda labels: labels["annotations"].pop())
     with pytest.warns(UserWarning, match=r"youtube_train\.json has \d+ bytes.*peclr prepare youtube3d .*films"):
         assert len(YouTube3DHands(films.root)) == 3
@@ -177,7 +177,7 @@ def test_stale_labels_are_told_about_and_not_used(films: Films) -> None:
 
 
 def test_frames_that_appear_later_are_found(films: Films) -> None:
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     frame = films.root / "youtube/filmB/video/frames/1.jpeg"
     frame.parent.mkdir(parents=True)
     cv2.imwrite(str(frame), np.zeros((80, 120, 3), np.uint8))
@@ -207,7 +207,7 @@ def test_a_broken_frame_is_named(films: Films) -> None:
 def test_the_identity_is_that_of_the_hands_there_are(films: Films, regressor: Path) -> None:
     expected = YouTube3DHands(films.root).identity()
     assert YouTube3DHands(films.root, mano=regressor).identity() == expected
-    pack_youtube3d(films.root, "train")
+    pack_labels("youtube3d", films.root, "train")
     assert YouTube3DHands(films.root).identity() == expected
     (films.root / "youtube/filmA/video/frames/2.jpg").unlink()
     assert YouTube3DHands(films.root).identity() != expected

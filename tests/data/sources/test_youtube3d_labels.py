@@ -119,6 +119,7 @@ def test_frames_are_found_whatever_their_suffix(films: Films) -> None:
     assert frame_path(names[1], suffix[1]) == "youtube/filmA/video/frames/2.jpg"
 
 
-def test_packing_labels_needs_no_torch() -> None:
-    code = "import sys, peclr.data.prepare.packing, peclr.data.sources.headers; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_preparing_needs_no_torch(films: Films) -> None:
+    run = f"prepare_main(['youtube3d', {str(films.root)!r}])"
+    code = f"import sys; from peclr.data.prepare.command import prepare_main; {run}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
