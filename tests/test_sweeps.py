@@ -19,8 +19,7 @@ import yaml
 
 from peclr.__main__ import main
 from peclr.sweeps.lock import STALE_SECONDS, hold, is_held
-from peclr.sweeps.names import run_names
-from peclr.sweeps.plan import Sweep, read_sweep, with_overrides
+from peclr.sweeps.plan import Sweep, read_sweep
 from peclr.sweeps.study import Study
 
 CONF = Path(__file__).parent / "conf"
@@ -79,7 +78,7 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
 def test_a_grid_has_every_combination_once(write: Write) -> None:
     parameters = {"x": {"values": [1, 2]}, "y": {"min": 3, "max": 5}, "z": {"value": "all"}}
     runs = read_sweep(write(parameters=parameters)).runs()
-    assert runs == [{"x": x, "y": y, "z": "all"} for x in (1, 2) for y in (3, 4, 5)]
+    assert [*runs.values()] == [{"x": x, "y": y, "z": "all"} for x in (1, 2) for y in (3, 4, 5)]
 
 
 def test_random_search_draws_within_bounds_and_repeats_with_its_seed(write: Write) -> None:
@@ -91,9 +90,10 @@ def test_random_search_draws_within_bounds_and_repeats_with_its_seed(write: Writ
         "kind": {"values": ["a", "b"], "probabilities": [0.9, 0.1]},
     }
     sweep = read_sweep(write(method="random", parameters=parameters))
-    runs = sweep.runs(400, seed=1)
-    assert runs == sweep.runs(400, seed=1) != sweep.runs(400, seed=2)
-    assert sweep.runs(10, seed=1) == runs[:10], "more runs keep those there were"
+    planned = sweep.runs(400, seed=1)
+    runs = [*planned.values()]
+    assert planned == sweep.runs(400, seed=1) != sweep.runs(400, seed=2)
+    assert [*sweep.runs(10, seed=1).items()] == [*planned.items()][:10], "more runs keep those there were"
     assert all(1e-5 <= run["rate"] <= 1e-1 and 0.5 <= run["scale"] <= 2.0 for run in runs)
     assert 150 < sum(run["rate"] < 1e-3 for run in runs) < 250, "half of the draws are in half of the decades"
     assert {run["margin"] for run in runs} == {1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6}
@@ -103,14 +103,14 @@ def test_random_search_draws_within_bounds_and_repeats_with_its_seed(write: Writ
 
 def test_seeds_are_drawn_from_all_there_are_without_a_list_of_them(write: Write) -> None:
     sweep = read_sweep(write(method="random", parameters={"seed": {"min": 0, "max": 2**32 - 1}}))
-    seeds = {run["seed"] for run in sweep.runs(20)}
+    seeds = {run["seed"] for run in sweep.runs(20).values()}
     assert len(seeds) == 20
     assert 2**30 < max(seeds) < 2**32
 
 
 def test_random_search_does_not_repeat_a_run(write: Write) -> None:
     sweep = read_sweep(write(method="random", run_cap=50))
-    assert sorted(run["x"] for run in sweep.runs()) == [1, 2, 3]
+    assert sorted(run["x"] for run in sweep.runs().values()) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -160,22 +160,21 @@ def test_no_such_sweep(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
 
 def test_overrides_take_the_place_of_constants_and_not_of_what_varies(write: Write) -> None:
     sweep = read_sweep(write(parameters={"x": {"values": [1, 2]}, "root": {"value": "here"}}))
-    changed = with_overrides(sweep, ["--root=there", "--epochs=3"])
-    assert changed.words(changed.runs()[0])[-4:] == ["program.py", "--x=1", "--root=there", "--epochs=3"]
+    changed = sweep.with_options(["--root=there", "--epochs=3"])
+    assert changed.words(changed.runs()["x=1"])[-4:] == ["program.py", "--x=1", "--root=there", "--epochs=3"]
     with pytest.raises(ValueError, match="varies x"):
-        with_overrides(sweep, ["--x=5"])
+        sweep.with_options(["--x=5"])
     with pytest.raises(ValueError, match="--name=value"):
-        with_overrides(sweep, ["epochs", "3"])
+        sweep.with_options(["epochs", "3"])
 
 
 def test_folders_are_named_by_what_runs_differ_in(write: Write) -> None:
     weights = ["runs/a/checkpoints/last.ckpt", "runs/b/checkpoints/last.ckpt", "null"]
     parameters = {"model.weights": {"values": weights}, "model.lr": {"values": [1e-4, 0.5]}, "root": {"value": "x"}}
     sweep = read_sweep(write(parameters=parameters))
-    names = run_names(sweep, sweep.runs())
-    assert names == [f"weights={name},lr={rate}" for name in ("a", "b", "null") for rate in ("0.0001", "0.5")]
+    assert [*sweep.runs()] == [f"weights={name},lr={rate}" for name in ("a", "b", "null") for rate in ("0.0001", "0.5")]
     alike = read_sweep(write(parameters={"x": {"values": ["a/b", "c/b", "d" * 300]}}))
-    assert len({name[:140] for name in run_names(alike, alike.runs())}) == 3
+    assert len({name[:140] for name in alike.runs()}) == 3
 
 
 def test_a_failing_run_does_not_stop_the_others_and_is_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

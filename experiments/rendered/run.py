@@ -21,7 +21,9 @@ from typing import Any
 import yaml
 
 from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SIZES, Size, Suite, read_suite
-from peclr.sweeps.lock import LOCK_NAME, locked
+from peclr.sweeps.lock import hold
+
+LOCK = ".lock"
 
 
 def make_hands(size: Size) -> Path:
@@ -66,7 +68,7 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
     plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": recipe}))
     noted = out / "plan.json"
     if not noted.exists():
-        if any(path.name != LOCK_NAME for path in out.iterdir()):
+        if any(path.name != LOCK for path in out.iterdir()):
             raise ValueError(f"{out} is not empty and holds no plan.json; choose a new folder")
         noted.write_text(json.dumps(plan, indent=2) + "\n")
         return
@@ -178,11 +180,11 @@ def main(arguments: list[str] | None = None) -> int:
             # Half of what experiments do is small matrices: more threads would only wait for one another.
             os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # inherited by the processes that work
         processes = options.processes or ((os.cpu_count() or 1) if on_cpu else 1)
-        with locked(out):
+        with hold(out / LOCK):
             size = settled(out, SIZES[name], options.precision)
             check_plan(out, suite, size)
             rows = run_suite(suite, size, out, options.seeds, processes)
-    except ValueError as error:
+    except (ValueError, FileExistsError) as error:
         print(f"rendered: {error}", file=sys.stderr)
         return 2
     except SystemExit as stop:

@@ -5,8 +5,7 @@ import shlex
 from pathlib import Path
 
 from peclr.shipped import find_config
-from peclr.sweeps.names import run_names
-from peclr.sweeps.plan import Sweep, Values, read_sweep, with_overrides
+from peclr.sweeps.plan import Sweep, read_sweep
 from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
 from peclr.sweeps.runner import run_sweep
 from peclr.sweeps.runs import folder_options
@@ -14,17 +13,14 @@ from peclr.sweeps.study import Study
 
 
 def sweep_main(arguments: list[str]) -> int:
-    """Parse the options and run the sweep.
-
-    Args:
-        arguments: what follows `peclr sweep`.
+    """Parse the options, what follows `peclr sweep`, and run the sweep.
 
     Returns:
         0 if every run has finished or was stopped early, 1 if not; what the user can fix raises.
     """
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
-    sweep = with_overrides(read_sweep(known.file), overrides)
+    sweep = read_sweep(known.file).with_options(overrides)
     out = known.out or Path("runs", "sweeps", sweep.name)
     gpus = [gpu.strip() for gpu in known.gpus.split(",")] if known.gpus else []
     jobs = known.jobs or max(1, len(gpus))
@@ -35,34 +31,28 @@ def sweep_main(arguments: list[str]) -> int:
     if (known.max_runs is not None and known.max_runs < 1) or known.seed < 0:
         parser.error(f"--max-runs {known.max_runs}, --seed {known.seed}: expected at least 1, and at least 0")
     if known.dry_run:
-        return _show(sweep, out, sweep.runs(known.max_runs, known.seed))
+        if sweep.method == "bayes":
+            raise ValueError("--dry-run: bayes search has no plan; what it runs depends on results")
+        for name, values in sweep.runs(known.max_runs, known.seed).items():
+            print(shlex.join([*sweep.words(values), *folder_options(out / name)]))
+        return 0
     study = Study(sweep, out, known.max_runs, known.seed)
     run_sweep(study, jobs, gpus)
     return _summarize(sweep, out, study.outcomes)
 
 
-def _show(sweep: Sweep, out: Path, runs: list[Values]) -> int:
-    """Print the commands, one per line, as a shell takes them."""
-    if sweep.method == "bayes":
-        raise ValueError("--dry-run: bayes search has no plan; what it runs depends on results")
-    for name, values in zip(run_names(sweep, runs), runs, strict=True):
-        print(shlex.join([*sweep.words(values), *folder_options(out / name)]))
-    return 0
-
-
 def _summarize(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
     print(f"\n{table(outcomes, sweep)}\n\n{out / JSON_NAME}\n{out / CSV_NAME}")
-    finished = [outcome for outcome in outcomes if outcome.status == "finished"]
-    without = [outcome for outcome in finished if sweep.metric.name not in outcome.metrics]
+    logged = [outcome.metrics for outcome in outcomes if outcome.status == "finished"]
+    without = [metrics for metrics in logged if sweep.metric.name not in metrics]
     if without:
-        logged = sorted({name for outcome in without for name in outcome.metrics})
-        print(f"{len(without)} runs have no {sweep.metric.name}; they have: {', '.join(logged) or 'no metrics'}")
-    left = [outcome for outcome in outcomes if outcome.status not in ("finished", "pruned")]
+        others = ", ".join(sorted({name for metrics in without for name in metrics})) or "no metrics"
+        print(f"{len(without)} runs have no {sweep.metric.name}; they have: {others}")
+    left = [outcome for outcome in outcomes if not outcome.is_done]
     if not left:
         return 0
-    elsewhere = sum(outcome.status == "running" for outcome in left)
     print(f"{len(left)} of {len(outcomes)} runs did not finish; the same command tries them again")
-    if elsewhere:
+    if elsewhere := sum(outcome.status == "running" for outcome in left):
         print(f"{elsewhere} of them goes on elsewhere, and is left to it")
     print(f"their output: {out / 'logs'}")
     return 1

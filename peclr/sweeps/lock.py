@@ -1,31 +1,35 @@
-"""Locks of folders and of runs, which a process that is given the descriptor keeps after the one that took them."""
+"""Locks of folders and runs, kept by every process that holds the open file."""
 
 import fcntl
 import os
 import platform
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-LOCK_NAME: Final = ".lock"
 STALE_SECONDS: Final = 600.0
 _MACHINE: Final = f"{platform.node()} {uuid.getnode():x}"
 
 
 def hold(path: Path) -> IO[str]:
-    """Mark a run as this machine's, until the file is closed by this process and by all that were given it."""
-    path.parent.mkdir(exist_ok=True)
-    file = path.open("w")
-    _flock(file)
+    """Lock a file for this machine until it is closed by this process and by all that were given it.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+")
+    if _flock(file) is False:
+        file.close()
+        raise ValueError(f"{path.parent}: another process works here, or a run that it started goes on")
+    file.truncate(0)
     file.write(_MACHINE)
     file.flush()
     return file
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process that marked a run is alive.
+    """Whether a process that locked the file is alive.
 
     On its own machine the lock says so. Of another one, whose locks may not be seen here, it is believed for ten
     minutes after it touched the file; "now" is the file system's, as machines' clocks differ.
@@ -38,7 +42,7 @@ def is_held(path: Path) -> bool:
             seen = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return False
-    clock = path.parent / LOCK_NAME
+    clock = path.with_name(".clock")
     clock.touch()
     return clock.stat().st_mtime - seen < STALE_SECONDS
 
@@ -52,19 +56,3 @@ def _flock(file: IO[str]) -> bool | None:
     except OSError:
         return None
     return True
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other processes from working in a folder, which is made if it is not there.
-
-    Raises:
-        ValueError: it is a file, or another process holds it.
-    """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; expected a folder")
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK_NAME).open("w") as file:
-        if _flock(file) is False:
-            raise ValueError(f"{out}: another process works here, or a run that it started goes on")
-        yield

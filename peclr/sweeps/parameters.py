@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from bisect import bisect
 from collections.abc import Sequence
 from itertools import accumulate
@@ -18,37 +19,29 @@ if TYPE_CHECKING:  # `--help` imports neither
 Value = Any  # what YAML can say, but null
 
 _NUMBERS: Final = "min ≤ max, both numbers (1.0e-3 rather than 1e-3, which YAML takes for text)"
-# Of each distribution, its fields and what they have to be; q may be left out.
+# What each distribution has to be given; a step q may be left out.
 _TAKES: Final = {
-    "constant": ({"value"}, "value"),
-    "categorical": ({"values"}, "values, a list"),
-    "categorical_w_probabilities": ({"values", "probabilities"}, "values and their probabilities, which sum to 1"),
-    "int_uniform": ({"min", "max"}, "min ≤ max, both whole"),
-    "uniform": ({"min", "max"}, _NUMBERS),
-    "q_uniform": ({"min", "max", "q"}, f"{_NUMBERS}, and q > 0"),
-    "log_uniform_values": ({"min", "max"}, f"0 < {_NUMBERS}"),
-    "q_log_uniform_values": ({"min", "max", "q"}, f"0 < {_NUMBERS}, and q > 0"),
+    None: "value; values, perhaps with probabilities, which sum to 1; or min ≤ max, both whole or both not (1.0e-3)",
+    "constant": "value",
+    "categorical": "values, a list",
+    "categorical_w_probabilities": "values and their probabilities, which sum to 1",
+    "int_uniform": "min ≤ max, both whole",
+    "uniform": _NUMBERS,
+    "q_uniform": f"{_NUMBERS}, and q > 0",
+    "log_uniform_values": f"0 < {_NUMBERS}",
+    "q_log_uniform_values": f"0 < {_NUMBERS}, and q > 0",
 }
 
 
 class Parameter(Struct, frozen=True):
-    """One line of a sweep's `parameters`.
-
-    Attributes:
-        choices: all values there are; None for a range of numbers.
-        weights: probabilities of the choices; None if they are equally likely.
-        low: smallest number of the range.
-        high: its largest.
-        log: whether logarithms of the numbers are equally likely.
-        step: numbers are rounded to multiples of it; None for no rounding.
-    """
+    """One line of a sweep's `parameters`: either choices or a range of numbers."""
 
     choices: Sequence[Value] | None = None
-    weights: Sequence[float] | None = None
+    weights: Sequence[float] | None = None  # probabilities of the choices, which are equally likely without
     low: float = math.nan
     high: float = math.nan
-    log: bool = False
-    step: float | None = None
+    log: bool = False  # whether the logarithms of numbers are equally likely, rather than the numbers
+    step: float | None = None  # numbers are rounded to multiples of it
 
     def draw(self, rng: Generator) -> Value:
         """Draw one value; every call takes one number from the rng."""
@@ -93,61 +86,51 @@ def read_parameter(given: object) -> Parameter:
     if not isinstance(given, dict) or "parameters" in given:
         raise ValueError(f"expected {{values: [...]}} or the like, and NAME.CHILD for what is nested; got {given!r}")
     fields = dict(given)
-    distribution = str(fields.pop("distribution", None) or _inferred(fields))
-    if distribution not in _TAKES:
-        raise ValueError(f"distribution {distribution!r}; expected one of {', '.join(_TAKES)}")
-    known, takes = _TAKES[distribution]
-    parameter = None
-    if known - {"q"} <= fields.keys() <= known:
-        parameter = _range(distribution, **fields) if "min" in known else _choices(**fields)
+    kind = fields.pop("distribution", None)
+    if kind not in _TAKES:
+        raise ValueError(f"distribution {kind!r}; expected one of {', '.join(filter(None, _TAKES))}")
+    parameter = _fitting(kind, fields)
     if parameter is None:
-        raise ValueError(f"{distribution} takes {takes}; got {fields}")
+        raise ValueError(f"{kind or 'it'} takes {_TAKES[kind]}; got {fields}")
     return parameter
 
 
-def _inferred(fields: dict[str, Any]) -> str:
-    """What W&B takes a parameter for whose distribution is not given."""
-    if "value" in fields:
-        return "constant"
-    if "values" in fields:
-        return "categorical_w_probabilities" if "probabilities" in fields else "categorical"
-    types = {type(fields.get("min")), type(fields.get("max"))}
-    if types not in ({int}, {float}):
-        raise ValueError(f"expected value, values, or min and max, both whole or both not (1.0e-3); got {fields}")
-    return "int_uniform" if types == {int} else "uniform"
-
-
-def _choices(values: Any = None, value: Any = None, probabilities: Any = None) -> Parameter | None:
-    """The parameter with these fields; None if they are not what they have to be."""
-    choices = [value] if values is None else values
-    if not isinstance(choices, list) or not choices:
+def _fitting(kind: str | None, fields: dict[str, Any]) -> Parameter | None:
+    """The parameter that a distribution, or what W&B infers, makes of these fields; None if they do not fit."""
+    match kind, fields:
+        case "constant" | None, {"value": value} if len(fields) == 1:
+            return _choices([value])
+        case "categorical" | None, {"values": [_, *_] as values} if len(fields) == 1:
+            return _choices(values)
+        case "categorical_w_probabilities" | None, {"values": [*values], "probabilities": [*weights]}:
+            fit = len(fields) == 2 and len(values) == len(weights) > 0 and _are_numbers(*weights)
+            return _choices(values, weights) if fit and min(weights) >= 0 and math.isclose(sum(weights), 1) else None
+        case "int_uniform" | None, {"min": int(low), "max": int(high)} if len(fields) == 2 and _are_numbers(low, high):
+            return Parameter(range(low, high + 1)) if low <= high else None
+        case str(), {"min": low, "max": high} if kind.endswith(("uniform", "values")) and kind != "int_uniform":
+            pass
+        case None, {"min": float(low), "max": float(high)}:
+            pass
+        case _:
+            return None
+    log, rounds = "log_" in str(kind), str(kind).startswith("q_")
+    step = fields.get("q", 1)
+    if not _are_numbers(low, high, step) or fields.keys() - {"min", "max", *("q" * rounds)}:
         return None
-    if _holds_null(choices):
-        raise ValueError("null would reach the command as the word None; write the text 'null'")
+    if not (-math.inf < low <= high < math.inf and step > 0 and (low > 0 or not log)):
+        return None
+    return Parameter(low=float(low), high=float(high), log=log, step=step if rounds else None)
+
+
+def _are_numbers(*given: object) -> bool:
+    return all(type(number) in (int, float) for number in given)
+
+
+def _choices(values: list[Any], weights: list[float] | None = None) -> Parameter:
     try:
-        json.dumps(choices, allow_nan=False)
+        noted = json.dumps(values, allow_nan=False)
     except (TypeError, ValueError):
-        raise ValueError(f"{choices} cannot be noted as JSON; write dates and the like in quotes") from None
-    if probabilities is None:
-        return Parameter(choices)
-    if not isinstance(probabilities, list) or not all(type(part) in (int, float) for part in probabilities):
-        return None
-    sums_to_one = min(probabilities, default=-1) >= 0 and math.isclose(sum(probabilities), 1)
-    return Parameter(choices, probabilities) if sums_to_one and len(probabilities) == len(choices) else None
-
-
-def _holds_null(value: Value) -> bool:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return value is None or any(map(_holds_null, parts))
-
-
-def _range(distribution: str, min: Any, max: Any, q: Any = 1) -> Parameter | None:  # noqa: A002 (W&B's names)
-    """The parameter with these fields; None if they are not what they have to be."""
-    whole, log = distribution == "int_uniform", "log_" in distribution
-    if not all(type(number) in ((int,) if whole else (int, float)) for number in (min, max, q)):
-        return None
-    if not (-math.inf < min <= max < math.inf and q > 0 and (min > 0 or not log)):
-        return None
-    if whole:
-        return Parameter(range(min, max + 1))
-    return Parameter(low=float(min), high=float(max), log=log, step=q if distribution.startswith("q_") else None)
+        raise ValueError(f"{values} cannot be noted as JSON; write dates and the like in quotes") from None
+    if "null" in re.sub(r'"(\\.|[^"\\])*"', "", noted):
+        raise ValueError("null would reach the command as the word None; write the text 'null'")
+    return Parameter(values, weights)

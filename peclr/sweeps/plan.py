@@ -1,14 +1,18 @@
-"""What a sweep's file asks for: its runs' values, and the command of each."""
+"""What a sweep's file asks for: its runs' values, the folder of each by name, and its command."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
 from math import prod
-from pathlib import Path
-from typing import Annotated, Any, Final
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from msgspec import Meta, Struct, ValidationError, convert
@@ -17,11 +21,14 @@ from msgspec.structs import replace
 from peclr.options import load_yaml
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ARGS: Final = "${args}"
 _PLACEHOLDERS: Final = ("${env}", "${interpreter}", "${program}", _ARGS)
-_MOST_REPEATS = 1000
+_MOST_REPEATS: Final = 1000
+_LONGEST_NAME: Final = 100
+# What every run's checkpoint is called: its folder says more.
+_SAID_BY_ALL: Final = {"checkpoints", "last.ckpt", "config.yaml"}
 
 Values = dict[str, Value]
 _Count = Annotated[int, Meta(ge=1)]
@@ -31,12 +38,7 @@ class Metric(Struct, frozen=True):
     """What runs are compared by; its name as runs log it, `split/metric_unit`."""
 
     name: str
-    goal: Annotated[str, Meta(pattern="^(minimize|maximize)$")] = "minimize"
-
-    @property
-    def maximize(self) -> bool:
-        """Whether more is better."""
-        return self.goal == "maximize"
+    goal: Literal["minimize", "maximize"] = "minimize"
 
 
 class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,18 +65,7 @@ class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sweep's file, with the keys that W&B knows.
-
-    Attributes:
-        name: the file's, without its ending.
-        method: how values are chosen; bayes is Optuna's TPE.
-        metric: what runs are compared by.
-        parameters: what runs differ in, and constants, by the option's name.
-        command: words; `${args}` stands for a run's values.
-        run_cap: most runs; None for as many as a grid has.
-        early_terminate: when runs are stopped early; None for never.
-        program: what `${program}` stands for.
-    """
+    """A sweep's file, with the keys that W&B knows; `name` is the file's, method bayes is Optuna's TPE."""
 
     name: str
     method: Annotated[str, Meta(pattern="^(grid|random|bayes)$")]
@@ -99,21 +90,14 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {"sweep": self.name, "method": self.method, "command": list(self.command)}
 
     def cap(self, most: int | None) -> int:
-        """The number of runs of a search.
-
-        Args:
-            most: overrides the file's `run_cap`.
-
-        Raises:
-            ValueError: neither says.
-        """
+        """The number of runs of a search: `most`, or the file's `run_cap`; ValueError if neither says."""
         cap = self.run_cap if most is None else most
         if cap is None:
             raise ValueError(f"{self.name}: {self.method} search has no end; give run_cap in the file, or --max-runs")
         return cap
 
-    def runs(self, most: int | None = None, seed: int = 0) -> list[Values]:
-        """The values of all runs that can be planned ahead, without repeats: none of bayes search.
+    def runs(self, most: int | None = None, seed: int = 0) -> dict[str, Values]:
+        """The values of all runs that can be planned ahead, by the run's name, without repeats: none of bayes search.
 
         A grid's last parameter varies fastest. With more runs, or a seed that stays the same, those there were stay.
 
@@ -125,12 +109,12 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             ValueError: a search without an end, or a grid over what has no finite number of values.
         """
         if self.method == "grid":
-            return self._grid()[: self.run_cap if most is None else most]
-        return self._random(self.cap(most), seed) if self.method == "random" else []
+            runs = self._grid()[: self.run_cap if most is None else most]
+        else:
+            runs = self._random(self.cap(most), seed) if self.method == "random" else []
+        return dict(zip(self.names(runs), runs, strict=True))
 
     def _grid(self) -> list[Values]:
-        from itertools import product
-
         for name, parameter in self.parameters.items():
             if parameter.choices is None:
                 raise ValueError(f"parameter {name}: a grid needs values, not a range")
@@ -153,6 +137,24 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 found.append(drawn)
         return found
 
+    def names(self, runs: Sequence[Values], first: int = 0) -> list[str]:
+        """A name for each run and its folder, by what runs differ in: `objective=SimCLR,temperature=0.5`.
+
+        A grid's do not depend on what other runs there are. Searches number them from `first`, as rounded values may
+        be equal.
+        """
+        names = []
+        for number, values in enumerate(runs, first):
+            said = ",".join(f"{label}={shown(values[name])}" for name, label in short_labels(self.varying).items())
+            said = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", said or "run")
+            names.append(said if self.method == "grid" else f"{number:03d},{said}")
+        counts = Counter(name[:_LONGEST_NAME] for name in names)
+        for index, name in enumerate(names):
+            if len(name) > _LONGEST_NAME or counts[name] > 1:
+                digest = hashlib.sha256(json.dumps(runs[index], sort_keys=True).encode()).hexdigest()
+                names[index] = f"{name[:_LONGEST_NAME]}-{digest[:8]}"
+        return names
+
     def words(self, values: Values) -> list[str]:
         """The command of a run, its options written as W&B's agent writes them."""
         replacements = {
@@ -163,6 +165,41 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         }
         filled = (_ENVIRONMENT.sub(lambda match: os.environ.get(match[1], match[1]), word) for word in self.command)
         return [part for word in filled for part in replacements.get(word, [word])]
+
+    def with_options(self, words: Sequence[str]) -> Sweep:
+        """The sweep with options, `--name=value` each, that take the place of the file's constants in all runs.
+
+        Raises:
+            ValueError: one is not of this form, or is of a parameter that the sweep varies.
+        """
+        kept = dict(self.parameters)
+        for word in words:
+            name, equals, _ = word.removeprefix("--").partition("=")
+            if not word.startswith("--") or not equals or not _OPTION.fullmatch(name):
+                raise ValueError(f"{word}: expected options of `peclr fit` as --name=value")
+            if name in self.varying:
+                raise ValueError(f"{word}: the sweep {self.name} varies {name}")
+            kept.pop(name, None)
+        return replace(self, parameters=kept, command=(*self.command, *words))
+
+
+def short_labels(names: Sequence[str]) -> dict[str, str]:
+    """Dotted names without what precedes the last dot, where that is enough to keep them apart."""
+    last = {name: name.rsplit(".", 1)[-1] for name in names}
+    # the name of a class is what it is the class of
+    last |= {name: name.split(".")[-2] for name in names if name.endswith(".class_path")}
+    counts = Counter(last.values())
+    return {name: label if counts[label] == 1 else name for name, label in last.items()}
+
+
+def shown(value: object) -> str:
+    """A value as people read it: numbers rounded, of a path what sets it apart."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str) and "/" in value:
+        parts = [part for part in PurePosixPath(value).parts if part not in _SAID_BY_ALL]
+        return PurePosixPath(parts[-1]).stem if parts and parts[-1].endswith(".yaml") else (parts or [value])[-1]
+    return str(value)
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -175,8 +212,7 @@ def read_sweep(path: Path) -> Sweep:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a sweep's YAML, as experiments/sweeps holds")
     try:
-        given = load_yaml(path.read_text(encoding="utf-8"))
-        return _read(path.stem, given)
+        return _read(path.stem, load_yaml(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValidationError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -193,33 +229,11 @@ def _read(name: str, given: Any) -> Sweep:
     for word in sweep.command:
         if word.startswith("${") and word not in _PLACEHOLDERS and not _ENVIRONMENT.match(word):
             raise ValueError(f"command: {word}; of W&B's placeholders, {', '.join(_PLACEHOLDERS)} are known here")
-    read: dict[str, Parameter] = {}
     for option, value in parameters.items():
-        if not _NAME.fullmatch(str(option)):
+        if not _OPTION.fullmatch(str(option)):
             raise ValueError(f"parameter {option!r}: expected the name of an option, without dashes before it")
         try:
-            read[option] = read_parameter(value)
+            sweep.parameters[option] = read_parameter(value)
         except ValueError as error:
             raise ValueError(f"parameter {option}: {error}") from None
-    return replace(sweep, parameters=read)
-
-
-def with_overrides(sweep: Sweep, overrides: list[str]) -> Sweep:
-    """The sweep with options that are the same for all runs, and take the place of the file's constants.
-
-    Args:
-        sweep: as the file has it.
-        overrides: `--name=value` each.
-
-    Raises:
-        ValueError: one is not of this form, or is of a parameter that the sweep varies.
-    """
-    kept = dict(sweep.parameters)
-    for word in overrides:
-        name, equals, _ = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not equals or not _NAME.fullmatch(name):
-            raise ValueError(f"{word}: expected options of `peclr fit` as --name=value")
-        if name in sweep.varying:
-            raise ValueError(f"{word}: the sweep {sweep.name} varies {name}")
-        kept.pop(name, None)
-    return replace(sweep, parameters=kept, command=(*sweep.command, *overrides))
+    return sweep

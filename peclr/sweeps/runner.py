@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from peclr.sweeps.names import shown
-from peclr.sweeps.results import Outcome
-from peclr.sweeps.runs import finite, folder_options, last_line, put_aside, read_history, read_metrics
+from tqdm import tqdm
+
+from peclr.sweeps.plan import shown
+from peclr.sweeps.runs import folder_options, last_line, put_aside, read_history, read_metrics
 from peclr.sweeps.study import Claim, Study
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 LOGS: Final = "logs"
 LOOK_SECONDS: Final = 5.0
@@ -40,8 +40,7 @@ def run_sweep(study: Study, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
     """
     (study.out / LOGS).mkdir(exist_ok=True)
     session = _Session(study, jobs, gpus)
-    with _signals_noted(session.signals):
-        session.run()
+    asyncio.run(session.run())
     if session.signals:
         raise KeyboardInterrupt if session.signals[0] == signal.SIGINT else SystemExit(128 + session.signals[0])
 
@@ -51,21 +50,20 @@ class _Run:
     """A run at work, whose process leads a group of its own: Ctrl-C in a terminal reaches the sweep alone."""
 
     claim: Claim
-    process: subprocess.Popen[bytes]
-    gpu: str | None
-    started: float
+    process: asyncio.subprocess.Process
     asked: bool = False
     hopeless: bool = False
 
     def stop(self) -> None:
         """Ask it once to save a checkpoint and end; asked twice, it would drop the checkpoint."""
         if not self.asked:
-            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.process.pid, signal.SIGINT)
         self.asked = True
 
     def kill(self) -> None:
         """End it with all of its own processes."""
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
@@ -78,99 +76,96 @@ class _Session:
         self._runs: list[_Run] = []
         self._free_gpus: list[str | None] = [*gpus] or [None] * jobs
 
-    def run(self) -> None:
+    async def run(self) -> None:
         """Do all there is to do."""
-        from tqdm import tqdm
-
-        with tqdm(unit="run", total=len(self.study.outcomes)) as bar:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
+        tasks: set[asyncio.Task[None]] = set()
+        with tqdm(unit="run") as bar:
             try:
                 while True:
-                    while not self.signals and len(self._runs) < self.jobs and (claim := self.study.claim()):
-                        self._begin(claim)
+                    while not self.signals and len(tasks) < self.jobs and (claim := self.study.claim()):
+                        tasks.add(asyncio.create_task(self._do(claim)))
                     bar.total = len(self.study.outcomes)
-                    bar.n = sum(outcome.status in ("finished", "pruned") for outcome in self.study.outcomes)
+                    bar.n = sum(outcome.is_done for outcome in self.study.outcomes)
                     bar.refresh()
-                    if not self._runs:
+                    if not tasks:
                         return
-                    self._wait()
-            finally:  # of none, unless something went wrong here
+                    ended, tasks = await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
+                    for task in ended:
+                        task.result()  # raises what went wrong here, rather than in the run
+            finally:
                 for run in self._runs:
                     run.stop()
-                for run in self._runs:
-                    run.process.wait()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _wait(self) -> None:
-        """Wait until a run has ended, or it is time to look at all of them, and for more of them."""
-        until = time.monotonic() + LOOK_SECONDS
-        while time.monotonic() < until:
-            time.sleep(0.05)
-            for run in self._runs if self.signals else ():
-                run.kill() if len(self.signals) > 1 else run.stop()
-            ended = [run for run in self._runs if run.process.poll() is not None]
-            for run in ended:
-                self._end(run)
-            if ended:
-                return
+    def _on_signal(self, number: int) -> None:
+        """Stop all runs in order; asked a second time, kill them."""
+        self.signals.append(number)
         for run in self._runs:
-            if not self.study.keep(run.claim):  # another machine does it, as this one has slept for long
+            run.stop() if len(self.signals) == 1 else run.kill()
+
+    async def _do(self, claim: Claim) -> None:
+        """See a run through, unless it has finished and was not noted: a sweep may be killed in between."""
+        outcome, gpu = claim.outcome, self._free_gpus.pop(0)
+        try:
+            if not self._has_results(claim):
+                await self._execute(claim, gpu)
+        except (OSError, ValueError) as error:  # no such program, no room for a log, damaged results
+            outcome.status, outcome.error = "failed", str(error)
+        self._free_gpus.append(gpu)
+        self.study.note(claim)
+        value = outcome.metrics.get(self.sweep.metric.name)
+        said = f"{self.sweep.metric.name} {shown(value)}" if value is not None else (outcome.error or "")
+        tqdm.write(f"{outcome.run}: {outcome.status} after {outcome.seconds / 60:.1f} min  {said}".rstrip())
+
+    async def _execute(self, claim: Claim, gpu: str | None) -> None:
+        """Begin or go on with a run, watch it, and note how it has ended."""
+        outcome, folder = claim.outcome, self.study.out / claim.outcome.run
+        log = self.study.out / LOGS / f"{outcome.run}.log"
+        put_aside(folder)
+        outcome.attempts += 1
+        outcome.error, started = None, time.monotonic()
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *self.sweep.words(outcome.values),
+                *folder_options(folder),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment(gpu),
+                process_group=0,
+                pass_fds=(claim.file.fileno(),),
+            )
+        run = _Run(claim, process)
+        self._runs.append(run)
+        if self.signals:  # while it began
+            run.stop()
+        ended = asyncio.ensure_future(process.wait())
+        while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
+            if not self.study.keep(claim):  # another machine does it, as this one has slept for long
                 run.kill()
             elif self._is_hopeless(run):
                 run.stop()
-
-    def _begin(self, claim: Claim) -> None:
-        """Start the process of a run, unless it has finished and was not noted: a sweep may be killed in between."""
-        outcome = claim.outcome
-        folder, log = self.study.out / outcome.run, self.study.out / LOGS / f"{outcome.run}.log"
-        try:
-            if self._read_results(outcome):
-                return self.study.note(claim)
-            put_aside(folder)
-            outcome.attempts += 1
-            with log.open("ab") as output:
-                process = subprocess.Popen(
-                    [*self.sweep.words(outcome.values), *folder_options(folder)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **self._environment(self._free_gpus[0])},
-                    process_group=0,
-                    pass_fds=(claim.file.fileno(),),
-                )
-        except OSError as error:  # no such program, no room for a log
-            outcome.status, outcome.error = "failed", str(error)
-            self._note(claim)
-        else:
-            self._runs.append(_Run(claim, process, self._free_gpus.pop(0), time.monotonic()))
-
-    def _end(self, run: _Run) -> None:
-        """Note how a run has ended."""
-        outcome, status = run.claim.outcome, run.process.returncode
         self._runs.remove(run)
-        self._free_gpus.append(run.gpu)
-        outcome.seconds += time.monotonic() - run.started
-        outcome.error = None
+        outcome.seconds += time.monotonic() - started
         hopeless = self._is_hopeless(run)  # also of one that has finished: others are judged by it
-        if status == 0 and self._read_results(outcome):
-            pass
-        elif hopeless and run.asked:
-            last = finite(self._history(run.claim)[-1])
-            outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: last}
-        elif status == 0:
+        if process.returncode == 0 and self._has_results(claim):
+            return
+        if hopeless and run.asked:
+            last = self._history(claim)[-1]
+            outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: last if math.isfinite(last) else None}
+        elif process.returncode == 0:
             outcome.status = "finished"
-        elif status in _STOPPED:
+        elif process.returncode in _STOPPED:
             outcome.status = "interrupted"
         else:
-            log = self.study.out / LOGS / f"{outcome.run}.log"
-            outcome.status, outcome.error = "failed", last_line(log) or f"exit status {status}"
-        self._note(run.claim)
+            outcome.status, outcome.error = "failed", last_line(log) or f"exit status {process.returncode}"
 
-    def _read_results(self, outcome: Outcome) -> bool:
-        """Whether a run has results, of whatever kind, which are then noted."""
-        try:
-            metrics = read_metrics(self.study.out / outcome.run)
-        except ValueError as error:
-            outcome.status, outcome.error = "failed", str(error)
-            return True
+    def _has_results(self, claim: Claim) -> bool:
+        """Whether a run has finished with results, which are then noted."""
+        outcome = claim.outcome
+        metrics = read_metrics(self.study.out / outcome.run)
         if metrics is not None:
             outcome.status, outcome.metrics, outcome.error = "finished", metrics, None
         return metrics is not None
@@ -183,36 +178,12 @@ class _Session:
     def _history(self, claim: Claim) -> list[float]:
         return read_history(self.study.out / claim.outcome.run, self.sweep.metric.name)
 
-    def _note(self, claim: Claim) -> None:
-        from tqdm import tqdm
-
-        self.study.note(claim)
-        outcome = claim.outcome
-        value = outcome.metrics.get(self.sweep.metric.name)
-        said = f"{self.sweep.metric.name} {shown(value)}" if value is not None else (outcome.error or "")
-        tqdm.write(f"{outcome.run}: {outcome.status} after {outcome.seconds / 60:.1f} min  {said}".rstrip())
-
     def _environment(self, gpu: str | None) -> dict[str, str]:
         """What runs at the same time shall not share; and W&B without an account, unless the user has said more."""
-        environment = {"WANDB_MODE": os.environ.get("WANDB_MODE", "offline")}
+        environment = {"WANDB_MODE": "offline"} | os.environ
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         if self.jobs > 1:
-            threads = max(1, (os.cpu_count() or 1) // self.jobs)
-            environment |= {name: str(threads) for name in _LIBRARY_THREADS if name not in os.environ}
+            threads = str(max(1, (os.cpu_count() or 1) // self.jobs))
+            environment = dict.fromkeys(_LIBRARY_THREADS, threads) | environment
         return environment
-
-
-@contextlib.contextmanager
-def _signals_noted(noted: list[int]) -> Iterator[None]:
-    """Note Ctrl-C and SIGTERM: asked once, the sweep stops its runs in order; asked a second time, it kills them."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

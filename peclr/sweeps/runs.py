@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-_RESULTS: Final = "results.json"
-_METRICS: Final = "metrics.csv"
 _LAST: Final = Path("checkpoints", "last.ckpt")
 _TAIL_BYTES: Final = 8192
 _LONGEST_ERROR: Final = 160
@@ -35,30 +33,26 @@ def put_aside(folder: Path) -> None:
 
 
 def read_metrics(folder: Path) -> dict[str, float | None] | None:
-    """What a run that has ended well logged last; None for any other.
+    """What a run that has ended well logged last, None for what is not finite; None for any other run.
 
     Raises:
         ValueError: its results are not what `peclr fit` writes.
     """
-    path = folder / _RESULTS
+    path = folder / "results.json"
     if not path.is_file():
         return None
     try:
         metrics: Any = json.loads(path.read_text(encoding="utf-8"))["metrics"]
-        return {str(name): finite(float("nan" if value is None else value)) for name, value in metrics.items()}
+        numbers = {str(name): math.nan if value is None else float(value) for name, value in metrics.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the results of a run: {error!r}") from error
-
-
-def finite(value: float) -> float | None:
-    """The value as strict JSON can hold it."""
-    return value if math.isfinite(value) else None
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def read_history(folder: Path, metric: str) -> list[float]:
     """The values of a metric that a run has logged so far, those of a run that went on in order of their steps."""
     values: dict[float, float] = {}
-    for path in (folder / _METRICS, *sorted(folder.glob(f"*/{_METRICS}"))):
+    for path in (folder / "metrics.csv", *sorted(folder.glob("*/metrics.csv"))):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         complete = [line for line in lines if line.endswith("\n")]  # half a number is another number
         for number, row in enumerate(csv.DictReader(complete)):
@@ -73,6 +67,5 @@ def last_line(log: Path) -> str | None:
     with log.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - _TAIL_BYTES))
-        text = file.read().decode(errors="replace")
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return lines[-1][:_LONGEST_ERROR] if lines else None
+        lines = file.read().decode(errors="replace").replace("\r", "\n").split("\n")
+    return next((line.strip()[:_LONGEST_ERROR] for line in reversed(lines) if line.strip()), None)

@@ -16,7 +16,6 @@ from peclr.__main__ import main
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.evaluate.command import _parser as evaluate_parser
-from peclr.sweeps.names import run_names
 from peclr.sweeps.plan import read_sweep
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def test_what_commands_read_is_what_others_wrote() -> None:
     written = {match for command in COMMANDS for match in re.findall(r"--run_dir=(\S+)", command)}
     for path in PAPER.glob("sweeps/*_pretrain.yaml"):
         sweep = read_sweep(path)
-        written |= {f"runs/sweeps/{sweep.name}/{name}" for name in run_names(sweep, sweep.runs())}
+        written |= {f"runs/sweeps/{sweep.name}/{name}" for name in sweep.runs()}
     read = {match for command in COMMANDS for match in re.findall(r"(runs/\S+)/checkpoints/last.ckpt", command)}
     for path in PAPER.glob("sweeps/*.yaml"):
         read |= set(re.findall(r"(runs/\S+)/checkpoints/last.ckpt", path.read_text()))

@@ -26,7 +26,7 @@ from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Bar, Task, remaining, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
 from peclr.metrics.probe import EncodedHands
-from peclr.sweeps.lock import locked
+from peclr.sweeps.lock import hold
 from peclr.training import precision
 
 
@@ -243,7 +243,7 @@ def test_two_processes_do_not_work_in_one_folder(
     suite = Suite("small", "A title", (Arm("scratch", ()),), (8,))
     monkeypatch.setattr(rendered, "read_suite", lambda name: suite)
     monkeypatch.setattr(rendered, "run_suite", lambda *_: pytest.fail("it has begun to work"))
-    with locked(tmp_path / "out"):
+    with hold(tmp_path / "out" / ".lock"):
         assert rendered.main(["small", "--size=walk", f"--out={tmp_path / 'out'}"]) == 2
     assert "another process works here" in capsys.readouterr().err
 
