@@ -36,18 +36,10 @@ The exit status is 1 if an image could not be read, or its box lies beyond it; 2
 
 
 def predict_main(arguments: list[str]) -> int:
-    """Run `peclr predict`.
-
-    Args:
-        arguments: what follows `predict` on the command line.
+    """Run `peclr predict` with the arguments that follow it; raises what the user can fix.
 
     Returns:
         The exit status: 0 on success, 1 if an image could not be read, 130 if interrupted.
-
-    Raises:
-        FileNotFoundError: an input or the network is not there.
-        FileExistsError: the output is there already.
-        ValueError: an option is not possible.
     """
     options = _parser().parse_args(arguments)
 
@@ -120,27 +112,14 @@ def _predict_all(
 
 def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Annotations, list[str]]:
     """What the options say about the images, and lines that say which of it fits none of them."""
-    from dataclasses import replace
+    from peclr.predict.annotations import annotate, check_names
 
-    from peclr.predict.annotations import check_names, for_all, read_boxes, read_cameras, read_scales
-
-    K, scale, boxes, side = options.K, options.scale, options.boxes, options.hand
-    listed = side == _FROM_BOX_FILE
+    boxes, K, scale = options.boxes, options.K, options.scale
+    listed = options.hand == _FROM_BOX_FILE
     if listed and boxes is None:
         raise ValueError(f"--hand {_FROM_BOX_FILE} needs --boxes FILE")
-    known = for_all(
-        "left" if side == "left" else "right",
-        box=options.box,
-        K=[[K[0], 0, K[2]], [0, K[1], K[3]], [0, 0, 1]] if isinstance(K, list) else None,
-        focal=options.focal,
-        scale_m=scale if isinstance(scale, float) else None,
-    )
-    if boxes is not None:
-        known = replace(known, hands=read_boxes(boxes, None if listed else side, needs_side=listed))
-    if isinstance(K, Path):
-        known = replace(known, cameras=read_cameras(K))
-    if isinstance(scale, Path):
-        known = replace(known, scales=read_scales(scale))
+    side = None if listed else options.hand
+    known = annotate(side, boxes or options.box, K, options.focal, scale, needs_side=listed)
     files = ((f"--boxes {boxes}", known.hands), (f"--K {K}", known.cameras), (f"--scale {scale}", known.scales))
     return known, [line for what, values in files for line in check_names(what, values, inputs)]
 
@@ -162,53 +141,32 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
-    parser.add_argument("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
+    add = parser.add_argument
+    add("run", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
+    add("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
+    add("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--box", type=_numbers(4), metavar="L,T,R,B", help="where the hand is, in every image")
-    where.add_argument(
-        "--boxes", type=Path, metavar="FILE", help="CSV or JSON with file, left, top, right, bottom[, hand]"
-    )
-    parser.add_argument(
-        "--hand",
-        choices=["right", "left", _FROM_BOX_FILE],
-        help="which hands they are (default: as --boxes says, or right)",
-    )
-    parser.add_argument("--K", type=_camera, metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")
-    parser.add_argument("--focal", type=float, metavar="PX", help="focal length where K is not known")
-    parser.add_argument(
-        "--scale",
-        type=_scale,
-        default=None,
-        metavar="METRES|FILE|none",
-        help="length of the bone from middle MCP to middle PIP, about 0.03; JSON: by file (default: none)",
-    )
-    parser.add_argument(
-        "--find",
-        choices=["search", "published"],
-        default="search",
-        help="how hands without a box are found (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--turn",
-        type=float,
-        default=0.0,
-        metavar="DEGREES",
-        help="average with views turned by this to either side: 30 makes EPE 3 to 4 %% smaller, and takes longer",
-    )
-    parser.add_argument("--view-size", type=_count, metavar="PX", help="of the network (default: as it was trained)")
-    parser.add_argument("--batch-size", type=_count, default=8, help="views at a time (default: %(default)s)")
-    parser.add_argument("--device", help="cpu, cuda, … (default: CUDA where there is one)")
-    parser.add_argument(
-        "--overlay",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="skeletons over still images (default: yes)",
-    )
-    parser.add_argument("--sides", action="store_true", help="also the hands of still images in 3-D, from two sides")
-    parser.add_argument("--video", type=Path, metavar="OUT", help="skeletons over all frames: a new .mp4 or .avi")
-    parser.add_argument("--max-frames", type=_count, metavar="N", help="of each video and camera")
+    boxes = "CSV or JSON with file, left, top, right, bottom[, hand]"
+    where.add_argument("--boxes", type=Path, metavar="FILE", help=boxes)
+    sides = ["right", "left", _FROM_BOX_FILE]
+    add("--hand", choices=sides, help="which hands they are (default: as --boxes says, or right)")
+    add("--K", type=_camera, metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")
+    add("--focal", type=float, metavar="PX", help="focal length where K is not known")
+    scale = "length of the bone from middle MCP to middle PIP, about 0.03; JSON: by file (default: none)"
+    add("--scale", type=_scale, metavar="METRES|FILE|none", help=scale)
+    find = "how hands without a box are found (default: %(default)s)"
+    add("--find", choices=["search", "published"], default="search", help=find)
+    turn = "average with views turned by this to either side: 30 makes EPE 3 to 4 %% smaller, and takes longer"
+    add("--turn", type=float, default=0.0, metavar="DEGREES", help=turn)
+    add("--view-size", type=_count, metavar="PX", help="of the network (default: as it was trained)")
+    add("--batch-size", type=_count, default=8, help="views at a time (default: %(default)s)")
+    add("--device", help="cpu, cuda, … (default: CUDA where there is one)")
+    overlay = "skeletons over still images (default: yes)"
+    add("--overlay", action=argparse.BooleanOptionalAction, default=True, help=overlay)
+    add("--sides", action="store_true", help="also the hands of still images in 3-D, from two sides")
+    add("--video", type=Path, metavar="OUT", help="skeletons over all frames: a new .mp4 or .avi")
+    add("--max-frames", type=_count, metavar="N", help="of each video and camera")
     return parser
 
 
@@ -230,11 +188,12 @@ def _count(text: str) -> int:
     return value
 
 
-def _camera(text: str) -> list[float] | Path:
+def _camera(text: str) -> list[list[float]] | Path:
     try:
-        return _numbers(4)(text)
+        fx, fy, cx, cy = _numbers(4)(text)
     except ValueError:
         return Path(text)
+    return [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
 
 
 def _scale(text: str) -> float | Path | None:

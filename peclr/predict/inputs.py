@@ -1,4 +1,4 @@
-"""What to predict on: images, folders, patterns, videos and cameras become a stream of frames."""
+"""What to predict on: images, folders, patterns, videos and cameras become frames, in order."""
 
 import glob
 import logging
@@ -10,6 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -36,16 +37,16 @@ class Input:
 
     source: str
     file: str
-    kind: str  # "image", "video" or "camera"
+    kind: Literal["image", "video", "camera"]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture.
+    """One image.
 
     Attributes:
         input: where it is from.
-        load: gives the picture (H, W, 3), RGB, upright; a ValueError says why it cannot be read.
+        load: gives the image (H, W, 3), RGB, upright; a ValueError says why it cannot be read.
         number: of the frame, from 0; None of a still image.
         time_s: seconds from the beginning; None of a still image.
     """
@@ -57,7 +58,7 @@ class Frame:
 
 
 def find_inputs(words: Sequence[str]) -> list[Input]:
-    """What the words on a command line mean.
+    """What the words on a command line mean; a file named twice is read once.
 
     Args:
         words: files; folders, whose images and videos are taken, those of the folders below included; patterns
@@ -66,12 +67,11 @@ def find_inputs(words: Sequence[str]) -> list[Input]:
     Raises:
         FileNotFoundError: a word means nothing.
     """
-    # a file named twice is read once
     return list(dict.fromkeys(found for word in words for found in _find(word)))
 
 
 def frames_of(inputs: Iterable[Input], limit: int | None = None) -> Iterator[Frame]:
-    """The pictures of all inputs, in order; images are not read yet, frames of videos are.
+    """The images of all inputs, in order: still ones are not read yet, frames of videos are.
 
     Args:
         inputs: from `find_inputs`.
@@ -81,7 +81,8 @@ def frames_of(inputs: Iterable[Input], limit: int | None = None) -> Iterator[Fra
         if found.kind == "image":
             yield Frame(found, partial(read_image, found.source))
         else:
-            yield from islice(_video_frames(found), limit)
+            by_pyav = found.kind == "video" and find_spec("av") is not None
+            yield from islice(_frames_by_pyav(found) if by_pyav else _frames_by_opencv(found), limit)
 
 
 def count_frames(inputs: Iterable[Input], limit: int | None = None) -> int | None:
@@ -90,17 +91,14 @@ def count_frames(inputs: Iterable[Input], limit: int | None = None) -> int | Non
     for found in inputs:
         if found.kind == "camera":
             return None
-        count = 1 if found.kind == "image" else _frames_in(found.source)
+        count = 1 if found.kind == "image" else max(int(_property_of(found, cv2.CAP_PROP_FRAME_COUNT)), 0)
         total += count if limit is None or found.kind == "image" else min(count, limit)
     return total
 
 
 def frame_rate(found: Input) -> float | None:
     """Frames per second of a video, as its file says; None of anything else."""
-    if found.kind != "video":
-        return None
-    with _opened(found.source) as capture:
-        rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = _property_of(found, cv2.CAP_PROP_FPS) if found.kind == "video" else 0.0
     return rate if rate > 0 else None
 
 
@@ -123,52 +121,48 @@ def _file(path: Path, relative: str) -> Input:
     return Input(str(path), relative, "video" if path.suffix.lower() in VIDEOS else "image")
 
 
-def _frames_in(video: str) -> int:
-    """How many frames a video has, as its header says; 0 if it is none."""
-    with _opened(video) as capture:
-        return max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-
-
 @contextmanager
-def _opened(source: str | int) -> Iterator[cv2.VideoCapture]:
-    """A video or, by its number, a camera, released at the end."""
+def _opened(found: Input) -> Iterator[cv2.VideoCapture]:
+    """A video or a camera, released at the end."""
     with ExitStack() as stack:
-        if isinstance(source, str) and not is_utf8(source):  # OpenCV would end the process
-            file = stack.enter_context(Path(source).open("rb"))
-            source = f"/dev/fd/{file.fileno()}"
+        source: str | int = found.source
+        if found.kind == "camera":
+            source = int(found.source.removeprefix("camera:"))
+        elif not is_utf8(found.source):  # OpenCV would end the process
+            source = f"/dev/fd/{stack.enter_context(Path(found.source).open('rb')).fileno()}"
         capture = cv2.VideoCapture(source)
         stack.callback(capture.release)
         yield capture
 
 
-def _video_frames(found: Input) -> Iterator[Frame]:
-    """Decode one frame after the other; where a video is damaged, one that cannot be loaded says so at the end.
+def _property_of(video: Input, name: int) -> float:
+    with _opened(video) as capture:
+        return capture.get(name)
 
-    By PyAV where it is installed: OpenCV shows mirrored videos wrongly, and says less about damage.
-    """
-    live = found.kind == "camera"
-    if not live and find_spec("av") is not None:
-        try:
-            for number, time_s, image in read_frames(found.source):
-                yield Frame(found, partial(_same, image), number, time_s)
-        except ValueError as error:
-            yield Frame(found, partial(_refuse, str(error)))
-        return
+
+def _frames_by_pyav(video: Input) -> Iterator[Frame]:
+    """Decode one frame after the other; where the video is damaged, one that cannot be loaded says so at the end."""
+    try:
+        for number, time_s, image in read_frames(video.source):
+            yield Frame(video, partial(_same, image), number, time_s)
+    except ValueError as error:
+        yield Frame(video, partial(_refuse, str(error)))
+
+
+def _frames_by_opencv(found: Input) -> Iterator[Frame]:
+    """The same of a camera, or of a video where PyAV is not installed."""
+    live, number, started = found.kind == "camera", 0, time.monotonic()
     if not live:
-        _log.warning(
-            "%s: read by OpenCV, which shows mirrored videos wrongly; pip install 'peclr[video]' brings PyAV, which "
-            "does not",
-            found.source,
-        )
-    number, started = 0, time.monotonic()
-    with _opened(int(found.source.removeprefix("camera:")) if live else found.source) as capture:
+        instead = "pip install 'peclr[video]' brings PyAV, which shows them as they are meant"
+        _log.warning("%s: read by OpenCV, which shows mirrored videos wrongly; %s", found.source, instead)
+    with _opened(found) as capture:
         while True:
-            there, picture = capture.read()
+            there, pixels = capture.read()
             if not there:
                 break
             # most cameras know no position
             time_s = time.monotonic() - started if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+            image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
             yield Frame(found, partial(_same, image), number, time_s)
             number += 1
         if not live and 0 < number < (promised := round(capture.get(cv2.CAP_PROP_FRAME_COUNT))):

@@ -5,8 +5,8 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import chain, count
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import cv2
@@ -34,12 +34,8 @@ class VideoFile:
     OpenCV says nothing when a disk is full: the last frame is read back.
 
     Args:
-        path: a new file ending in .mp4 or .avi; it is there when the video is whole.
+        path: a new file ending in .mp4 or .avi, or FileExistsError or ValueError; it is there when the video is whole.
         rate: frames per second.
-
-    Raises:
-        FileExistsError: there is such a file already.
-        ValueError: it ends in something else.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -127,9 +123,7 @@ class OutputFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._end.close()
         for written in self._waiting if kind is None else ():
             written.result()
@@ -159,19 +153,18 @@ class OutputFolder:
             if self._video is not None:
                 self._video.write(drawn)
         if self._sides and still and prediction.hands:
-            write_image(_with_suffix(name, ".sides.png"), draw_sides(prediction))
+            sides = [draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in prediction.hands]
+            write_image(_with_suffix(name, ".sides.png"), np.concatenate(sides))
 
     def _name(self, found: Input) -> Path:
         """A path without suffix that no other input has."""
         if found not in self._names:
             wanted = self.folder / found.file
-            stem = name = wanted if found.kind == "camera" else wanted.with_suffix("")
-            number = 2
-            while name in self._taken:
-                name, number = stem.with_name(f"{stem.name}-{number}"), number + 1
-            name.parent.mkdir(parents=True, exist_ok=True)
-            self._taken.add(name)
-            self._names[found] = name
+            stem = wanted if found.kind == "camera" else wanted.with_suffix("")
+            numbered = (stem.with_name(f"{stem.name}-{number}") for number in count(2))
+            self._names[found] = next(name for name in chain([stem], numbered) if name not in self._taken)
+            self._taken.add(self._names[found])
+            self._names[found].parent.mkdir(parents=True, exist_ok=True)
         return self._names[found]
 
 
@@ -180,11 +173,6 @@ def draw_prediction(image: Image, prediction: FramePrediction) -> Image:
     for hand in prediction.hands:
         image = draw_skeleton(image, hand.keypoints_2d)
     return image
-
-
-def draw_sides(prediction: FramePrediction) -> Image:
-    """Draw the hands in 3-D from two sides, one below the other."""
-    return np.concatenate([draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in prediction.hands])
 
 
 def _append_whole(path: Path, line: bytes) -> None:

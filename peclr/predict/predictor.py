@@ -15,7 +15,7 @@ from peclr.data.sources.images import read_image
 from peclr.inference.crop_search import CropSearch
 from peclr.inference.hands import HandPrediction, Scene, Side, predict_hands
 from peclr.inference.network import TrainedNetwork, load_network
-from peclr.predict.annotations import Annotations, for_all
+from peclr.predict.annotations import Annotations, annotate
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.schema import FramePrediction
 
@@ -43,8 +43,8 @@ class HandPredictor:
     """Predict the hands of images.
 
         predictor = HandPredictor.load("runs/finetune")
-        hands = predictor("photo.jpg")
-        hands[0].keypoints_2d  # (21, 2), pixels of the photo
+        hands = predictor("image.jpg")
+        hands[0].keypoints_2d  # (21, 2), pixels of the image
 
     Attributes:
         trained: the network.
@@ -76,15 +76,7 @@ class HandPredictor:
         focal: float | None = None,
         scale_m: float | None = None,
     ) -> tuple[HandPrediction, ...]:
-        """Predict the hand of one image.
-
-        Args:
-            image: a file, or (H, W, 3) uint8 RGB.
-            hand: its side.
-            box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
-            K: (3, 3), pixels.
-            focal: pixels, where K is not known; None takes 28/36 of the image's longer side.
-            scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
+        """Predict the hand of one image: a file, or (H, W, 3) uint8 RGB; what is known about it as `annotate`.
 
         Raises:
             ValueError: the image cannot be read, or an argument is not possible.
@@ -93,7 +85,7 @@ class HandPredictor:
             frame = Frame(Input(str(image), Path(image).name, "image"), partial(read_image, image))
         else:
             frame = Frame(Input("array", "array", "image"), partial(_checked_image, image))
-        (result,) = self.stream([frame], for_all(hand, box, K, focal, scale_m), batch_size=1)
+        (result,) = self.stream([frame], annotate(hand, box, K, focal, scale_m), batch_size=1)
         if isinstance(result, Unreadable):
             raise ValueError(result.reason)
         return result.prediction.hands

@@ -36,11 +36,11 @@ class Camera:
 
 @dataclass(frozen=True)
 class FramePrediction:
-    """Every hand of one picture.
+    """Every hand of one image.
 
     Attributes:
         source: the file, or the camera.
-        size: width and height of the upright picture, pixels.
+        size: width and height of the upright image, pixels.
         frame: number of the frame, from 0; None of a still image.
         time_s: its time, seconds from the beginning; None of a still image.
         camera: with which the hands were predicted.
@@ -56,13 +56,7 @@ class FramePrediction:
 
 
 def to_json(prediction: FramePrediction, checkpoint: Path | str, view_size: int) -> dict[str, Any]:
-    """A prediction as JSON's types.
-
-    Args:
-        prediction: of one picture.
-        checkpoint: the network.
-        view_size: side of its views, pixels.
-    """
+    """A prediction as JSON's types, with the network's checkpoint and the side of its views, pixels."""
     width, height = prediction.size
     return {
         "schema": SCHEMA,
@@ -88,15 +82,7 @@ def to_text(prediction: FramePrediction, checkpoint: Path | str, view_size: int)
 
 
 def from_json(content: dict[str, Any], where: str = "prediction") -> FramePrediction:
-    """Read `to_json` back.
-
-    Args:
-        content: one document.
-        where: what messages call it, a file for example.
-
-    Raises:
-        ValueError: it is of another schema, or a key is missing or wrong.
-    """
+    """Read `to_json` back; a ValueError begins with `where`, a file for example, if a key is missing or wrong."""
     if content.get("schema") != SCHEMA:
         raise ValueError(f"{where}: schema is {content.get('schema')!r}; expected {SCHEMA!r}")
     try:
@@ -105,7 +91,7 @@ def from_json(content: dict[str, Any], where: str = "prediction") -> FramePredic
             size=(int(content["image"]["width"]), int(content["image"]["height"])),
             frame=content["frame"],
             time_s=content["time_s"],
-            camera=Camera(_array(content["camera"]["K"], (3, 3)), content["camera"]["origin"]),
+            camera=Camera(_array(content["camera"]["K"], 3, 3), content["camera"]["origin"]),
             hands=tuple(_hand_from_json(hand) for hand in content["hands"]),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -128,10 +114,10 @@ def _hand_to_json(hand: HandPrediction) -> dict[str, Any]:
 def _hand_from_json(content: dict[str, Any]) -> HandPrediction:
     return HandPrediction(
         hand=content["hand"],
-        box=_array(content["box"], (4,)),
+        box=_array(content["box"], 4),
         box_origin=content["box_origin"],
-        keypoints_2d=_array(content["keypoints_2d"], (NUM_JOINTS, 2)),
-        joints_3d=_array(content["joints_3d_camera"], (NUM_JOINTS, 3)),
+        keypoints_2d=_array(content["keypoints_2d"], NUM_JOINTS, 2),
+        joints_3d=_array(content["joints_3d_camera"], NUM_JOINTS, 3),
         scale_m=content["scale"]["metres"],
     )
 
@@ -141,7 +127,7 @@ def _rounded(values: NDArray[np.float64], digits: int) -> list[Any]:
     return rounded
 
 
-def _array(values: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _array(values: ArrayLike, *shape: int) -> NDArray[np.float64]:
     array = np.asarray(values, np.float64)
     if array.shape != shape:
         raise ValueError(f"expected shape {shape}, got {array.shape}")

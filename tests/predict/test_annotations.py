@@ -6,32 +6,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from peclr.predict.annotations import Annotations, check_names, for_all, read_boxes, read_cameras, read_scales
+from peclr.inference.hands import Scene
+from peclr.predict.annotations import Annotations, annotate, check_names
 from peclr.predict.inputs import Frame, Input
 
 PHOTO = Input("photos/left/a.jpg", "left/a.jpg", "image")
-FRAME = Frame(PHOTO, lambda: np.zeros((60, 80, 3), np.uint8))
 K = [[500.0, 0.0, 100.0], [0.0, 510.0, 90.0], [0.0, 0.0, 1.0]]
+
+
+def read(known: Annotations, found: Input = PHOTO) -> Scene:
+    """An image of 80 × 60 px, with what is known about it."""
+    return known.read(Frame(found, lambda: np.zeros((60, 80, 3), np.uint8)))
 
 
 def test_nothing_known_is_one_right_hand_and_a_default_camera() -> None:
     nothing = Annotations()
-    (query,) = nothing.hands_in(PHOTO)
+    (query,) = read(nothing).hands
     assert (query.side, query.box) == ("right", None)
     camera = nothing.camera_of(PHOTO, 360, 240)
     assert camera.origin == "default"
     np.testing.assert_allclose(camera.K, np.array([[280, 0, 179.5], [0, 280, 119.5], [0, 0, 1]]))
-    assert nothing.scale_of(PHOTO) is None
+    assert read(nothing).scale_m is None
 
 
-def test_what_is_known_for_all() -> None:
-    known = for_all("left", box=[1, 2, 3, 4], K=K, focal=7, scale_m=0.03)
-    (query,) = known.hands_in(PHOTO)
+def test_what_is_known_annotate() -> None:
+    known = annotate("left", box=[1, 2, 3, 4], K=K, focal=7, scale_m=0.03)
+    (query,) = read(known).hands
     assert query.side == "left"
     np.testing.assert_array_equal(query.box, [1, 2, 3, 4])
     assert known.camera_of(PHOTO, 10, 10).origin == "given"
-    assert known.scale_of(PHOTO) == 0.03
-    assert for_all(focal=7.0).camera_of(PHOTO, 11, 21).K.tolist() == [[7, 0, 5], [0, 7, 10], [0, 0, 1]]
+    assert read(known).scale_m == 0.03
+    assert annotate(focal=7.0).camera_of(PHOTO, 11, 21).K.tolist() == [[7, 0, 5], [0, 7, 10], [0, 0, 1]]
 
 
 @pytest.mark.parametrize("name", ["photos/left/a.jpg", "left/a.jpg", "a.jpg"])
@@ -46,15 +51,15 @@ def test_a_file_goes_by_three_names(tmp_path: Path, name: str) -> None:
         )
     )
     for path in (tmp_path / "b.csv", tmp_path / "b.json"):
-        known = Annotations(hands=read_boxes(path))
-        assert [(query.side, list(query.box)) for query in known.hands_in(PHOTO)] == [  # type: ignore[arg-type]
+        known = annotate(box=path)
+        assert [(query.side, list(query.box)) for query in read(known).hands] == [  # type: ignore[arg-type]
             ("left", [1, 2, 3, 4]),
             ("right", [5, 6, 7, 8]),
         ]
-        assert known.hands_in(Input("b.jpg", "b.jpg", "image")) == ()
-        assert [query.side for query in read_boxes(path, "left")[name]] == ["left", "left"]
+        assert read(known, Input("b.jpg", "b.jpg", "image")).hands == ()
+        assert [query.side for query in annotate("left", path).hands[name]] == ["left", "left"]
         with pytest.raises(ValueError, match=r"b\.\w+: box 1 of .* has no hand; expected left or right"):
-            read_boxes(path, needs_side=True)
+            annotate(box=path, needs_side=True)
 
 
 def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
@@ -62,14 +67,14 @@ def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
     contents: list[object] = [{"a.jpg": K}, [{"file": "a.jpg", "K": K}, {"file": "b.jpg", "K": None}], K, {"K": K}]
     for content in contents:
         path.write_text(json.dumps(content))
-        camera = Annotations(cameras=read_cameras(path), focal=3).camera_of(PHOTO, 9, 9)
+        camera = annotate(K=path, focal=3).camera_of(PHOTO, 9, 9)
         np.testing.assert_array_equal(camera.K, K)
     path.write_text(json.dumps({"c.jpg": K}))
-    assert Annotations(cameras=read_cameras(path), focal=3).camera_of(PHOTO, 9, 9).origin == "focal"
+    assert annotate(K=path, focal=3).camera_of(PHOTO, 9, 9).origin == "focal"
     contents = [{"a.jpg": 0.03}, [{"file": "a.jpg", "scale": 0.03}], 0.03, {"scale": 0.03}]
     for content in contents:
         path.write_text(json.dumps(content))
-        assert Annotations(scales=read_scales(path)).scale_of(PHOTO) == 0.03
+        assert read(annotate(scale_m=path)).scale_m == 0.03
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
 def test_wrong_boxes_are_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "boxes.csv").write_text(text)
     with pytest.raises(ValueError, match=rf"boxes\.csv: {message}|boxes\.csv: .*{message}"):
-        read_boxes(tmp_path / "boxes.csv")
+        annotate(box=tmp_path / "boxes.csv")
 
 
 def test_lists_as_freihands_go_by_the_number_of_the_image(tmp_path: Path) -> None:
@@ -95,14 +100,12 @@ def test_lists_as_freihands_go_by_the_number_of_the_image(tmp_path: Path) -> Non
     for split, versions in (("evaluation", 1), ("training", 4)):  # the versions of a training hand share its labels
         (tmp_path / f"{split}_K.json").write_text(json.dumps(cameras))
         (tmp_path / f"{split}_scale.json").write_text(json.dumps([0.02, 0.03, 0.04]))
-        known = Annotations(
-            cameras=read_cameras(tmp_path / f"{split}_K.json"), scales=read_scales(tmp_path / f"{split}_scale.json")
-        )
+        known = annotate(K=tmp_path / f"{split}_K.json", scale_m=tmp_path / f"{split}_scale.json")
         for number in range(3 * versions):
             assert known.camera_of(image(number, split), 9, 9).K[0, 0] == 100 + number % 3
-            assert known.scale_of(image(number, split)) == (0.02, 0.03, 0.04)[number % 3]
+            assert read(known, image(number, split)).scale_m == (0.02, 0.03, 0.04)[number % 3]
         assert known.camera_of(image(3 * versions, split), 9, 9).origin == "default"
-        assert known.scale_of(Input("a.jpg", "a.jpg", "image")) is None
+        assert read(known, Input("a.jpg", "a.jpg", "image")).scale_m is None
 
 
 def test_names_that_match_nothing_are_counted_and_refused_where_all_are_such() -> None:
@@ -136,14 +139,14 @@ def test_names_that_match_nothing_are_counted_and_refused_where_all_are_such() -
 def test_wrong_cameras_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "K.json").write_text(content)
     with pytest.raises(ValueError, match=r"K\.json: "):
-        read_cameras(tmp_path / "K.json")
+        annotate(K=tmp_path / "K.json")
 
 
 @pytest.mark.parametrize("scale", [0, -0.03, 30, "long", "0.03", True, [0.03], None])
 def test_scales_that_are_no_metres_are_refused(tmp_path: Path, scale: object) -> None:
     (tmp_path / "scale.json").write_text(json.dumps({"a.jpg": scale}))
     with pytest.raises(ValueError, match=r"scale\.json: a\.jpg: .*in metres"):
-        read_scales(tmp_path / "scale.json")
+        annotate(scale_m=tmp_path / "scale.json")
 
 
 @pytest.mark.parametrize(
@@ -161,24 +164,24 @@ def test_scales_that_are_no_metres_are_refused(tmp_path: Path, scale: object) ->
 )
 def test_boxes_that_are_none_in_pixels_are_refused(box: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=f"^box: .*{message}"):
-        for_all(box=box)
+        annotate(box=box)
 
 
 @pytest.mark.parametrize("box", [[80, 10, 90, 20], [-30, 10, -1, 20], [10, 60, 20, 70], [10, -30, 20, -1]])
 def test_boxes_beyond_the_image_are_refused(box: list[float]) -> None:
     with pytest.raises(ValueError, match=r"photos/left/a\.jpg: the box .* lies beyond the 80 × 60 px"):
-        for_all(box=box).read(FRAME)
+        read(annotate(box=box))
 
 
 def test_boxes_across_the_edge_are_taken() -> None:
     for box in ([-9, -10, 15, 19], [65, 45, 90, 70], [-20, -20, 100, 80]):
-        for_all(box=box).read(FRAME)
+        read(annotate(box=box))
 
 
 def test_impossible_wishes_for_all_are_refused() -> None:
     with pytest.raises(ValueError, match="focal length"):
-        for_all(focal=0)
+        annotate(focal=0)
     with pytest.raises(ValueError, match="box"):
-        for_all(box=[1, 2, 3])
+        annotate(box=[1, 2, 3])
     with pytest.raises(ValueError, match="last row"):
-        for_all(K=np.eye(3) * 2)
+        annotate(K=np.eye(3) * 2)

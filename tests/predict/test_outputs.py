@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ def spread_hand(origin: tuple[float, float], side: Side = "right") -> HandPredic
 
 
 def predicted(
-    image: NDArray[np.uint8], file: str = "a.jpg", number: int | None = None, kind: str = "image"
+    image: NDArray[np.uint8], file: str = "a.jpg", number: int | None = None, kind: Literal["image", "video"] = "image"
 ) -> Predicted:
     frame = Frame(Input(f"in/{file}", file, kind), lambda: image, number)
     hands = (spread_hand((10, 10)),)
@@ -111,7 +112,12 @@ def full_disk(limit: int) -> Iterator[None]:
     ("kind", "limit", "left"), [("image", 1000, []), ("image", 6000, ["a.json"]), ("video", 5000, ["a.jsonl"])]
 )
 def test_a_full_disk_leaves_whole_files_and_whole_lines(
-    trained: TrainedNetwork, picture: MakePicture, tmp_path: Path, kind: str, limit: int, left: list[str]
+    trained: TrainedNetwork,
+    picture: MakePicture,
+    tmp_path: Path,
+    kind: Literal["image", "video"],
+    limit: int,
+    left: list[str],
 ) -> None:
     out = tmp_path / "out"
     with (  # noqa: PT012 (both the writing and the end may say it)

@@ -13,7 +13,7 @@ from peclr.data.views.geometric import warp
 from peclr.inference.crop_search import CropSearch, box_of_keypoints, central_box, view_from_box
 from peclr.inference.network import TrainedNetwork
 from peclr.predict import HandPredictor
-from peclr.predict.annotations import for_all
+from peclr.predict.annotations import annotate
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.predictor import Predicted, Unreadable
 from tests.fake_net import FakeNet
@@ -86,7 +86,7 @@ def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: 
     """The published protocol, step by step: what it computes is held against its reference vectors elsewhere."""
     images = [picture(60 + 4 * i, 80, seed=i) for i in range(5)]
     predictor = HandPredictor(trained, CropSearch("published"))
-    results = list(predictor.stream(map(frame, images), for_all(K=K, scale_m=0.03), batch_size=2))
+    results = list(predictor.stream(map(frame, images), annotate(K=K, scale_m=0.03), batch_size=2))
     for result, image in zip(results, images, strict=True):
         first = view_from_box(central_box(*image.shape[1::-1]), 32)
         found = trained.see([warp(image, first, 32)], [first @ K]).regressed_2d[0]
