@@ -35,7 +35,7 @@ def _expanded(path: str) -> str:
 def check_new_folder(folder: Path) -> None:
     """Refuse an output folder that is not empty or could not be written, while nothing has been computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} is not an empty folder; choose another by --out")
+        raise FileExistsError(f"{folder} is not an empty folder; choose another")
     check_writable(folder)
 
 
@@ -47,6 +47,11 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise OSError(error.errno, f"cannot be written to: {error.strerror}", str(folder)) from error
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; macOS has no affinity."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -5,8 +5,6 @@ Hand frame: origin at the wrist, x toward the thumb (radial), y toward the finge
 Metres and radians, except for the tables, which are in millimetres and degrees as in anatomy books.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,53 +28,32 @@ NUM_BONES: Final = FIRST_SEGMENT + 3 * len(FINGERS)
 
 @dataclass(frozen=True)
 class Subject:
-    """The proportions of one person's hand.
+    """The proportions of one person's hand."""
 
-    Attributes:
-        roots: (5, 3), m, hand frame: thumb CMC and the four MCP joints.
-        lengths: (5, 3), m: the three segments of each digit.
-        palm_scale: (3,), the palm's size relative to the mean hand per axis.
-        girths: (5,), digit thickness relative to the mean hand.
-    """
-
-    roots: Floats
-    lengths: Floats
-    palm_scale: Floats
-    girths: Floats
+    roots: Floats  # (5, 3), m, hand frame: thumb CMC and the four MCP joints
+    lengths: Floats  # (5, 3), m: the three segments of each digit
+    palm_scale: Floats  # (3,), the palm's size relative to the mean hand per axis
+    girths: Floats  # (5,), digit thickness relative to the mean hand
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Joint angles in degrees.
+    """Joint angles in degrees."""
 
-    Attributes:
-        flexion: (5, 3). Fingers: MCP, PIP, DIP. Thumb: 0 (its CMC has no flexion of its own), MCP, IP.
-        abduction: (5,). Fingers: toward the thumb is positive. Thumb: radial abduction of the CMC saddle joint.
-        opposition: palmar abduction of the thumb's CMC; pronation about its own axis comes with it.
-        wrist: (2,). Flexion (toward the palm) and deviation (toward the thumb) of the hand.
-    """
-
-    flexion: Floats
-    abduction: Floats
-    opposition: float
-    wrist: Floats
+    flexion: Floats  # (5, 3). Fingers: MCP, PIP, DIP. Thumb: 0 (its CMC has no flexion of its own), MCP, IP
+    abduction: Floats  # (5,). Fingers: toward the thumb is positive. Thumb: radial abduction of the CMC saddle joint
+    opposition: float  # palmar abduction of the thumb's CMC; pronation about its own axis comes with it
+    wrist: Floats  # (2,). Flexion (toward the palm) and deviation (toward the thumb) of the hand
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """A posed hand, in the hand frame.
+    """A posed hand, in the hand frame."""
 
-    Attributes:
-        joints: (21, 3), m, order freihand.
-        rotations: (NUM_BONES, 3, 3): columns are each bone's radial, distal and palmar axes.
-        origins: (NUM_BONES, 3), m: the joint at each bone's near end.
-        scales: (NUM_BONES, 3): stretch relative to the mean hand along the bone's axes.
-    """
-
-    joints: Floats
-    rotations: Floats
-    origins: Floats
-    scales: Floats
+    joints: Floats  # (21, 3), m, order freihand
+    rotations: Floats  # (NUM_BONES, 3, 3): columns are each bone's radial, distal and palmar axes
+    origins: Floats  # (NUM_BONES, 3), m: the joint at each bone's near end
+    scales: Floats  # (NUM_BONES, 3): stretch relative to the mean hand along the bone's axes
 
 
 MEAN_SUBJECT: Final = Subject(ROOTS_MM / 1000, LENGTHS_MM / 1000, np.ones(3), np.ones(5))
@@ -109,7 +86,7 @@ def articulate(subject: Subject, pose: Pose) -> Skeleton:
     rotations[FOREARM] = (about_z(-deviation) @ about_x(flexion)).T
     rotations[PALM] = np.eye(3)
     scales[PALM] = subject.palm_scale
-    scales[FOREARM] = [subject.palm_scale[0], subject.palm_scale[1], subject.palm_scale[2]]
+    scales[FOREARM] = subject.palm_scale
     for digit in range(len(FINGERS)):
         rotation = _thumb_base(pose) if digit == 0 else _finger_base(digit, pose)
         position = subject.roots[digit]

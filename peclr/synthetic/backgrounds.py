@@ -1,15 +1,12 @@
 """Painted clutter: rooms, desks, outdoors, cloth, shelves, and FreiHAND's green screen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 
-from peclr.synthetic.arrays import Bytes, Floats, Floats32
-from peclr.synthetic.noise import fractal_noise
+from peclr.synthetic.arrays import Bytes, Floats, Floats32, fractal_noise
 
 Painter: TypeAlias = Callable[[np.random.Generator, int], Floats32]
 Color: TypeAlias = Floats
@@ -42,7 +39,7 @@ def _finish(rng: np.random.Generator, image: Floats32) -> Bytes:
 
 
 def _room(rng: np.random.Generator, size: int) -> Floats32:
-    """Two walls, a floor, a window or pictures, furniture."""
+    """Two walls, a floor, a window or frames, furniture."""
     wall = _pastel(rng)
     image = _slope(rng, size, wall * 0.8, wall * 1.1)
     corner, floor = int(size * rng.uniform(0.15, 0.85)), int(size * rng.uniform(0.6, 0.85))

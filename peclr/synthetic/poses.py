@@ -1,10 +1,8 @@
 """Which poses hands take: joint limits, named poses, and a sampler with correlated fingers.
 
 Joint ranges and the DIP–PIP coupling (DIP ≈ 2/3 PIP) follow Lin, Wu and Huang 2000, "Modeling the constraints of human
-hand motion", widened by the hyperextension and the hook grip that photographs show.
+hand motion", widened by the hyperextension and the hook grip that real images show.
 """
-
-from __future__ import annotations
 
 from typing import Final
 

@@ -1,7 +1,5 @@
 """Things held by the hand or standing before it: rods, balls and cards, traced exactly and depth-tested."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,20 +23,13 @@ _BALL: Final = 1e-8
 
 @dataclass(frozen=True)
 class Prop:
-    """A capsule between two points, or a ball where they coincide; camera frame, metres.
+    """A capsule between two points, or a ball where they coincide; camera frame, metres."""
 
-    Attributes:
-        near, far: (3,), the ends of its axis.
-        radius: m.
-        colors: (2, 3), reflectances, linear RGB, in bands along the axis.
-        gloss: strength of its highlight.
-    """
-
-    near: Floats
+    near: Floats  # (3,), the ends of its axis
     far: Floats
     radius: float
-    colors: Floats32
-    gloss: float
+    colors: Floats32  # (2, 3), reflectances, linear RGB, in bands along the axis
+    gloss: float  # strength of its highlight
 
 
 def sample_props(
@@ -116,7 +107,7 @@ def draw_prop(prop: Prop, K: Floats, size: int, light: Light) -> tuple[Indices, 
 
 
 def _bounds(prop: Prop, K: Floats, size: int) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the pixels that a prop may cover (ends excluded); None: it is not in the picture."""
+    """Left, top, right, bottom of the pixels that a prop may cover (ends excluded); None: it is not in the image."""
     ends = np.stack([prop.near, prop.far])
     nearest = ends[:, 2].min() - prop.radius
     if nearest < _NEAREST:
@@ -155,5 +146,4 @@ def _root(directions: Floats32, start: Floats32, radius: float) -> Floats32:
     a = x * x + y * y + z * z
     b = p * x + q * y + r * z
     inside = b * b - a * np.float32(start @ start - radius**2)
-    root: Floats32 = np.where(inside > 0, (-b - np.sqrt(np.maximum(inside, 0))) / a, np.inf).astype(np.float32)
-    return root
+    return np.where(inside > 0, (-b - np.sqrt(np.maximum(inside, 0))) / a, np.inf).astype(np.float32)

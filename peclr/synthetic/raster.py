@@ -3,8 +3,6 @@
 Arrays are channel-first, (channels, items): NumPy's inner loops then run over the many items.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,19 +16,12 @@ _SLACK: Final = 1e-3
 
 @dataclass(frozen=True)
 class Fragments:
-    """What is seen at every covered pixel.
+    """What is seen at every covered pixel."""
 
-    Attributes:
-        pixels: (N,), flat index y · size + x, ascending.
-        inverse_depth: (N,), 1/m.
-        corners: (3, N), the vertices of the triangle that is seen.
-        weights: (3, N), their perspective-correct barycentric weights.
-    """
-
-    pixels: Indices
-    inverse_depth: Floats32
-    corners: Indices
-    weights: Floats32
+    pixels: Indices  # (N,), flat index y · size + x, ascending
+    inverse_depth: Floats32  # (N,), 1/m
+    corners: Indices  # (3, N), the vertices of the triangle that is seen
+    weights: Floats32  # (3, N), their perspective-correct barycentric weights
 
     def interpolate(self, attributes: Floats32) -> Floats32:
         """Vertex attributes (A, V) at every fragment: (A, N)."""
@@ -44,25 +35,25 @@ class Fragments:
 
 
 def rasterize(points: Floats32, inverse_depth: Floats32, faces: Indices, size: int) -> Fragments:
-    """Draw the triangles that face the camera into a size × size picture.
+    """Draw the triangles that face the camera into a size × size image.
 
     Args:
         points: (2, V), px, pixel centers at integers.
         inverse_depth: (V,), 1/m; where it is not positive (behind the camera) triangles are left out.
         faces: (3, F); counter-clockwise seen from outside, so that front faces have a negative area in pixels.
-        size: width and height of the picture.
+        size: width and height of the image.
     """
     x, y = points[0].take(faces), points[1].take(faces)
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
-    top, bottom = np.ceil(_minimum(y)), np.floor(_maximum(y))
+    top, bottom = np.ceil(y.min(axis=0)), np.floor(y.max(axis=0))
     visible = (area < -1e-6) & (bottom >= 0) & (top <= size - 1) & (bottom >= top)
-    visible &= (_maximum(x) >= 0) & (_minimum(x) <= size - 1) & (_minimum(inverse_depth.take(faces)) > 0)
+    visible &= (x.max(axis=0) >= 0) & (x.min(axis=0) <= size - 1) & (inverse_depth.take(faces).min(axis=0) > 0)
     kept = np.flatnonzero(visible)
     faces, x, y, area = faces[:, kept], x[:, kept], y[:, kept], area[kept]
     first_row = np.maximum(top[kept], 0).astype(np.int64)
     rows = np.minimum(bottom[kept], size - 1).astype(np.int64) - first_row + 1
 
-    # Barycentric weights are planes a·x + b·y + c over the picture: (3, F) each.
+    # Barycentric weights are planes a·x + b·y + c over the image: (3, F) each.
     following, after = [1, 2, 0], [2, 0, 1]
     a = (y[following] - y[after]) / area
     b = (x[after] - x[following]) / area
@@ -74,8 +65,8 @@ def rasterize(points: Floats32, inverse_depth: Floats32, faces: Indices, size: i
     edge = -(b[:, triangle] * row.astype(np.float32) + c[:, triangle])
     with np.errstate(divide="ignore", invalid="ignore"):
         edge /= slope
-    left = _maximum(np.where(slope > 0, edge, -np.inf)) - _SLACK
-    right = _minimum(np.where(slope < 0, edge, np.inf)) + _SLACK
+    left = np.where(slope > 0, edge, -np.inf).max(axis=0) - _SLACK
+    right = np.where(slope < 0, edge, np.inf).min(axis=0) + _SLACK
     first = np.clip(np.ceil(left), 0, size).astype(np.int64)
     length = np.clip(np.floor(right), -1, size - 1).astype(np.int64) - first + 1
 
@@ -94,16 +85,6 @@ def _runs(start: Indices, length: Indices) -> tuple[Indices, Indices]:
     owner = np.repeat(np.arange(len(start)), length)
     before = np.cumsum(length) - length
     return owner, np.arange(len(owner)) + (start - before)[owner]
-
-
-def _minimum(corners: Floats32) -> Floats32:
-    least: Floats32 = np.minimum(np.minimum(corners[0], corners[1]), corners[2])
-    return least
-
-
-def _maximum(corners: Floats32) -> Floats32:
-    most: Floats32 = np.maximum(np.maximum(corners[0], corners[1]), corners[2])
-    return most
 
 
 def _nearest(pixels: Indices, inverse_depth: Floats32, corners: Indices, weights: Floats32, size: int) -> Fragments:

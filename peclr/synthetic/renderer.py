@@ -1,6 +1,4 @@
-"""From a hand and a scene to pictures: the hand is drawn once and laid over one background per version."""
-
-from __future__ import annotations
+"""From a hand and a scene to images: the hand is drawn once and laid over one background per version."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -18,13 +16,13 @@ from peclr.synthetic.skinning import Skin, deform, hand_skin
 from peclr.synthetic.texture import texture_coordinates
 
 VersionKind: TypeAlias = Literal["gs", "hom", "sample", "auto"]
-# FreiHAND's four versions of a training picture, in file order.
+# FreiHAND's four versions of a training image, in file order.
 VERSION_KINDS: Final[tuple[VersionKind, ...]] = ("gs", "hom", "sample", "auto")
 
 # Edges are drawn on a finer grid and averaged. At this factor linear interpolation weighs neighbors 3 : 1, nearly as
 # their areas would (2 : 1), in a fifth of the time.
 _SUPERSAMPLING: Final = 1.5
-# Sizes of the skin's triangles, mm, for pictures of at least so many (fine) pixels and below.
+# Sizes of the skin's triangles, mm, for images of at least so many (fine) pixels and below.
 FINE_MM, COARSE_MM = 4.7, 5.4
 _COARSE_BELOW: Final = 240
 _SLEEVE_THICKNESS, _BAND_THICKNESS = 0.005, 0.0018
@@ -32,17 +30,11 @@ _SLEEVE_THICKNESS, _BAND_THICKNESS = 0.005, 0.0018
 
 @dataclass(frozen=True)
 class Layer:
-    """The hand, its arm and props, cut out.
+    """The hand, its arm and props, cut out."""
 
-    Attributes:
-        color: (S, S, 3), RGB 0–1, already multiplied by `alpha`.
-        alpha: (S, S), 0–1: coverage by hand and props.
-        mask: (S, S), 0–1: coverage by what is seen of hand and arm.
-    """
-
-    color: Floats32
-    alpha: Floats32
-    mask: Floats32
+    color: Floats32  # (S, S, 3), RGB 0–1, already multiplied by `alpha`
+    alpha: Floats32  # (S, S), 0–1: coverage by hand and props
+    mask: Floats32  # (S, S), 0–1: coverage by what is seen of hand and arm
 
 
 def draw_hand(hand: Hand, scene: Scene, size: int) -> Layer:
@@ -53,21 +45,21 @@ def draw_hand(hand: Hand, scene: Scene, size: int) -> Layer:
     sleeve = Sleeve(hand.cuff, hand.band, scene.cloth)
     colors = shade_hand(values[:3], values[3:6], values[6:], scene.light, scene.tone, sleeve)
 
-    picture = np.zeros((4, fine * fine), np.float32)  # R, G, B, mask
-    picture[:3, seen.pixels] = colors
-    picture[3, seen.pixels] = 1
+    image = np.zeros((4, fine * fine), np.float32)  # R, G, B, mask
+    image[:3, seen.pixels] = colors
+    image[3, seen.pixels] = 1
     nearest = np.zeros(fine * fine, np.float32)
     nearest[seen.pixels] = seen.inverse_depth
     for prop in hand.props:
         pixels, inverse_depth, paint = draw_prop(prop, K, fine, scene.light)
         front = np.flatnonzero(inverse_depth > nearest[pixels])
         nearest[pixels[front]] = inverse_depth[front]
-        picture[:3, pixels[front]] = paint[:, front]
-        picture[3, pixels[front]] = 0
+        image[:3, pixels[front]] = paint[:, front]
+        image[3, pixels[front]] = 0
     covered = (nearest > 0).astype(np.float32)
     planes = [
         cv2.resize(plane.reshape(fine, fine), (size, size), interpolation=cv2.INTER_LINEAR)
-        for plane in (*picture, covered)
+        for plane in (*image, covered)
     ]
     return Layer(cv2.merge(planes[:3]), planes[4], planes[3])
 
@@ -95,8 +87,8 @@ def _visible_skin(hand: Hand, scene: Scene, K: Floats, size: int) -> tuple[Fragm
 def compose(layer: Layer, backdrop: Bytes, kind: VersionKind, rng: np.random.Generator) -> Bytes:
     """Lay the hand over a part of a backdrop: (S, S, 3), RGB.
 
-    As in FreiHAND, `gs` is the green screen as it was filmed; `hom` has a smooth background and a hand harmonised with
-    it; `sample` and `auto` have other places behind them, `auto` with a little of their color on the hand.
+    As in FreiHAND, `gs` is the green screen as recorded; `hom` has a smooth background and a hand harmonized with it;
+    `sample` and `auto` have other places behind them, `auto` with a little of their color on the hand.
     """
     size = len(layer.alpha)
     background = _window(backdrop, size, rng)
@@ -119,7 +111,7 @@ def _model(cell_mm: float) -> tuple[Skin, Floats32]:
 
 
 def _enlarged_camera(K: Floats, factor: float) -> Floats:
-    """The camera of a picture enlarged by a factor; pixel centers are integers in both."""
+    """The camera of an image enlarged by a factor; pixel centers are integers in both."""
     enlarged = K * factor
     enlarged[:2, 2] = (K[:2, 2] + 0.5) * factor - 0.5
     enlarged[2, 2] = 1
@@ -139,7 +131,7 @@ def _dressed(skin: Skin, hand: Hand) -> Floats32:
 
 def _window(canvas: Bytes, size: int, rng: np.random.Generator) -> Bytes:
     """A turned, scaled and perhaps mirrored part of a canvas."""
-    # a rig's cameras are rolled any way; upright places would tell how a view of them was turned
+    # a rig's cameras are rolled any way; upright places would show how a view of them was turned
     angle, zoom = rng.uniform(-180, 180), rng.uniform(0.85, 1.3)
     middle = len(canvas) / 2 + (len(canvas) - size / zoom) / 2 * rng.uniform(-1, 1, 2)
     view = np.asarray(cv2.getRotationMatrix2D(middle.tolist(), angle, zoom), np.float64)
@@ -153,12 +145,11 @@ def _window(canvas: Bytes, size: int, rng: np.random.Generator) -> Bytes:
 
 @cache
 def _grain_sheet(side: int) -> Floats32:
-    """Sensor noise, a sheet to cut pieces from."""
+    """A sheet of sensor noise to cut pieces from."""
     return np.random.default_rng(11).normal(0, 1, (side, side, 3)).astype(np.float32)
 
 
 def _grain(size: int, rng: np.random.Generator) -> Floats32:
     x, y = rng.integers(0, 64, 2)
     strength = np.float32(rng.uniform(0.5, 3.0))
-    piece: Floats32 = strength * _grain_sheet(size + 64)[y : y + size, x : x + size]
-    return piece
+    return strength * _grain_sheet(size + 64)[y : y + size, x : x + size]

@@ -1,7 +1,5 @@
 """A scene: a place, a light and a person, shared by many hands; and the hand, its camera and what is in its way."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -15,9 +13,9 @@ from peclr.synthetic.poses import sample_pose
 from peclr.synthetic.props import Prop, sample_props
 from peclr.synthetic.shading import Light, SkinTone, sample_light, sample_tone
 
-# FreiHAND's picture size, for which focal lengths are quoted.
+# FreiHAND's image size, for which focal lengths are quoted.
 _REFERENCE_SIZE: Final = 224
-# Backgrounds are painted this much larger than a picture, and each picture shows another part.
+# Backgrounds are painted this much larger than an image, and each image shows another part.
 _CANVAS: Final = 1.5
 # Views in which the arm comes at the camera more than this, and would hide the hand, are drawn again.
 _ARM_TOWARDS_CAMERA: Final = -0.6
@@ -25,64 +23,47 @@ _ARM_TOWARDS_CAMERA: Final = -0.6
 
 @dataclass(frozen=True)
 class Scene:
-    """The light and the person that many hands share; paint_backdrop gives the place.
-
-    Attributes:
-        light: the light.
-        tone: the person's skin.
-        cloth: (3,), reflectance of the person's sleeve, linear RGB.
-    """
+    """The light and the person that many hands share; paint_backdrop gives the place."""
 
     light: Light
     tone: SkinTone
-    cloth: Floats32
+    cloth: Floats32  # (3,), reflectance of the person's sleeve, linear RGB
 
 
 @dataclass(frozen=True)
 class Hand:
-    """One hand in front of one camera: everything that its versions share.
-
-    Attributes:
-        subject: whose hand.
-        skeleton: its pose, hand frame.
-        rotation, translation: camera from hand, (3, 3) and (3,) m.
-        K: (3, 3), px.
-        joints: (21, 3), m, camera frame, order freihand.
-        cuff: where the sleeve ends, metres from the wrist (negative: on the forearm).
-        band: width of a wristband, m, in place of a sleeve if positive.
-        props: things held or in front of the hand.
-    """
+    """One hand in front of one camera: everything that its versions share."""
 
     subject: Subject
-    skeleton: Skeleton
-    rotation: Floats
-    translation: Floats
-    K: Floats
-    joints: Floats
-    cuff: float
-    band: float
-    props: tuple[Prop, ...]
+    skeleton: Skeleton  # its pose, hand frame
+    rotation: Floats  # camera from hand, (3, 3)
+    translation: Floats  # camera from hand, (3,), m
+    K: Floats  # (3, 3), px
+    joints: Floats  # (21, 3), m, camera frame, order freihand
+    cuff: float  # where the sleeve ends, metres from the wrist (negative: on the forearm)
+    band: float  # width of a wristband, m, in place of a sleeve if positive
+    props: tuple[Prop, ...]  # things held or in front of the hand
 
 
 @lru_cache(maxsize=128)
-def make_scene(seed: int, stream: int, index: int) -> Scene:
-    """Scene `index` of a stream; the same for everyone who asks with the same numbers."""
-    rng = np.random.default_rng([seed, stream, index])
+def make_scene(seed: int, series: int, index: int) -> Scene:
+    """Scene `index` of a series; the same for everyone who asks with the same numbers."""
+    rng = np.random.default_rng([seed, series, index])
     light, tone = sample_light(rng), sample_tone(rng)
     cloth = np.clip(rng.beta(1.2, 2.0) + rng.normal(0, 0.12, 3), 0.02, 0.85).astype(np.float32)
     return Scene(light, tone, cloth)
 
 
 @lru_cache(maxsize=128)
-def paint_backdrop(seed: int, stream: int, index: int, size: int, *, green: bool) -> Bytes:
-    """The place of scene `index`, or its green screen, for size × size pictures: a larger canvas (C, C, 3), RGB."""
-    rng = np.random.default_rng([seed, stream, index, 2 if green else 1])
+def paint_backdrop(seed: int, series: int, index: int, size: int, *, green: bool) -> Bytes:
+    """The place of scene `index`, or its green screen, for size × size images: a larger canvas (C, C, 3), RGB."""
+    rng = np.random.default_rng([seed, series, index, 2 if green else 1])
     canvas = round(_CANVAS * size)
     return paint_green_screen(rng, canvas) if green else paint_clutter(rng, canvas)
 
 
 def sample_hand(rng: np.random.Generator, size: int) -> Hand:
-    """Draw a person, a pose, a view and a camera for a size × size picture."""
+    """Draw a person, a pose, a view and a camera for a size × size image."""
     subject = sample_subject(rng)
     _, skeleton = sample_pose(rng, subject)
     rotation = _sample_rotation(rng)
@@ -111,8 +92,7 @@ def _sample_rotation(rng: np.random.Generator) -> Floats:
     if rng.random() < 0.5:
         turn += np.pi  # the back
     upright = np.diag([1.0, -1.0, -1.0])  # fingers up, palm to the camera
-    rotation: Floats = about_z(roll) @ about_x(tilt) @ upright @ about_y(turn)
-    return rotation
+    return about_z(roll) @ about_x(tilt) @ upright @ about_y(turn)
 
 
 def _arm_depth(skeleton: Skeleton, rotation: Floats) -> float:

@@ -1,7 +1,5 @@
 """How skin, cloth and things look: light, skin tones, ambient occlusion and soft shadows between the digits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,17 +24,12 @@ _BALL_RADII: Final = (0.0102, 0.0098, 0.0096, 0.0090, 0.0088, 0.0083, 0.0072)
 
 @dataclass(frozen=True)
 class Light:
-    """One soft lamp and a sky; directions in the camera frame.
+    """One soft lamp and a sky, linear RGB (3,); directions in the camera frame."""
 
-    Attributes:
-        direction: (3,), unit, toward the lamp.
-        lamp, sky, ground: (3,), linear RGB: the lamp and the ambient light from above and below.
-    """
-
-    direction: Floats32
+    direction: Floats32  # (3,), unit, toward the lamp
     lamp: Floats32
-    sky: Floats32
-    ground: Floats32
+    sky: Floats32  # ambient light from above
+    ground: Floats32  # and from below
 
 
 @dataclass(frozen=True)
@@ -133,11 +126,8 @@ def shade_hand(
 
     Args:
         normals: (3, N), camera frame, unit.
-        coordinates: (3, N), texture coordinates.
+        coordinates: (3, N), of the texture.
         openness: (2, N), to the sky and to the lamp.
-        light: the light.
-        tone: the skin.
-        sleeve: the cloth.
     """
     crease, redness, nail, mottle = look_up(coordinates).astype(np.float32) * np.float32(1 / 255)
     palmar = np.clip(0.5 + 1.6 * coordinates[2], 0, 1)
@@ -189,8 +179,7 @@ def shade(normals: Floats32, albedo: Floats32, openness: Floats32, gloss: Floats
         value *= albedo[channel]
         value += highlight * light.lamp[channel]
         color[channel] = value
-    encoded: Floats32 = np.sqrt(np.clip(color, 0, 1))
-    return encoded
+    return np.sqrt(np.clip(color, 0, 1))
 
 
 def _dot(direction: Floats32, vectors: Floats32) -> Floats32:

@@ -4,8 +4,6 @@ Between a bone and its parent stands a helper that turns half as far: with it sk
 where plain blending of two bones would collapse. Arrays are channel-first.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -15,8 +13,14 @@ import numpy as np
 from peclr.geometry.joints import FINGERS
 from peclr.synthetic.anatomy import FIRST_SEGMENT, FOREARM, MEAN_SUBJECT, NUM_BONES, PALM, Skeleton, articulate
 from peclr.synthetic.arrays import Floats, Floats32, Indices
-from peclr.synthetic.implicit import FOREARM_LENGTH, REST_POSE, digit_distance, gradient, hand_distance
-from peclr.synthetic.polygonize import surface_nets
+from peclr.synthetic.implicit import (
+    FOREARM_LENGTH,
+    REST_POSE,
+    digit_distance,
+    gradient,
+    hand_distance,
+    surface_nets,
+)
 
 # Half widths, mm, over which skin turns with a joint: each digit's three, and the wrist.
 _BLEND_MM: Final = ((16.0, 10.0, 9.0), *((11.0, 8.5, 7.5),) * 4)
@@ -33,21 +37,13 @@ _HELPERS: Final = tuple(range(_WRIST_HELPER, _WRIST_HELPER + len(_CHILDREN)))
 
 @dataclass(frozen=True)
 class Skin:
-    """The mean hand's surface in REST_POSE.
+    """The mean hand's surface in REST_POSE."""
 
-    Attributes:
-        vertices: (3, V), m, hand frame.
-        normals: (3, V), outward.
-        faces: (3, F), vertex indices, counter-clockwise seen from outside.
-        movers: (5, V), the bones and helpers that move a vertex.
-        weights: (5, V), how much; they sum to one.
-    """
-
-    vertices: Floats32
-    normals: Floats32
-    faces: Indices
-    movers: Indices
-    weights: Floats32
+    vertices: Floats32  # (3, V), m, hand frame
+    normals: Floats32  # (3, V), outward
+    faces: Indices  # (3, F), vertex indices, counter-clockwise seen from outside
+    movers: Indices  # (5, V), the bones and helpers that move a vertex
+    weights: Floats32  # (5, V), how much; they sum to one
 
 
 @cache

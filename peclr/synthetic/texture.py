@@ -1,7 +1,5 @@
 """What is painted on the skin: creases, nails, redness and mottling, once for the mean hand seen from both sides."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Final
 
@@ -11,12 +9,11 @@ from numpy.typing import NDArray
 
 from peclr.geometry.joints import FINGERS
 from peclr.synthetic.anatomy import FIRST_SEGMENT, MEAN_SUBJECT, about_y, articulate, thumb_pronation
-from peclr.synthetic.arrays import Bytes, Floats, Floats32
+from peclr.synthetic.arrays import Bytes, Floats, Floats32, fractal_noise
 from peclr.synthetic.implicit import DIGIT_GIRTHS, REST_POSE
-from peclr.synthetic.noise import fractal_noise
 from peclr.synthetic.skinning import Skin, deform
 
-# The atlas shows the flat hand at this scale; the palm's picture stands right of the back's.
+# The atlas shows the flat hand at this scale; the palm stands right of the back.
 _TEXEL: Final = 0.0004
 _LEFT, _BOTTOM = -0.066, -0.070
 _WIDTH, _HEIGHT = 440, 680

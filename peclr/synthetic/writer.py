@@ -1,6 +1,4 @@
-"""Embedded hands on disk, in FreiHAND's layout: the same pictures for the same seed, on any number of processes."""
-
-from __future__ import annotations
+"""Rendered hands on disk, in FreiHAND's layout: the same images for the same seed, on any number of processes."""
 
 import json
 import multiprocessing
@@ -20,19 +18,19 @@ import numpy as np
 from tqdm import tqdm
 
 from peclr.geometry.joints import SCALE_BONE
-from peclr.options import naming
+from peclr.options import check_new_folder, naming, usable_cores
 from peclr.synthetic.arrays import Bytes
 from peclr.synthetic.renderer import VERSION_KINDS, VersionKind, compose, draw_hand
 from peclr.synthetic.scene import make_scene, paint_backdrop, sample_hand
 
 Split: TypeAlias = Literal["training", "evaluation"]
 
-# Raise it whenever the pictures or labels of a seed change: data made before is then not taken for the same.
+# Raise it whenever the images or labels of a seed change: data made before is then not taken for the same.
 GENERATOR_VERSION: Final = 2
 MANIFEST: Final = "synth.json"
 _SPLITS: Final[tuple[Split, Split]] = ("training", "evaluation")
 # Which of FreiHAND's four kinds a number of versions gives. Fewer than four keep the clutter, which looks like
-# photographs, and drop the green screen first.
+# real images, and drop the green screen first.
 _KINDS_OF: Final[dict[int, tuple[VersionKind, ...]]] = {
     1: ("sample",),
     2: ("sample", "auto"),
@@ -48,25 +46,18 @@ _SIZES: Final = (32, 1024)
 
 @dataclass(frozen=True)
 class SynthSummary:
-    """What was written.
-
-    Attributes:
-        out: the data set's folder.
-        training_hands, evaluation_hands: unique hands.
-        images: pictures, all versions counted.
-        seconds: wall-clock time.
-    """
+    """What was written."""
 
     out: Path
-    training_hands: int
+    training_hands: int  # unique
     evaluation_hands: int
-    images: int
+    images: int  # all versions counted
     seconds: float
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Everything that the pictures depend on; what the manifest holds."""
+    """Everything that the images depend on; what the manifest holds."""
 
     train: int
     evaluation: int
@@ -118,21 +109,20 @@ def write_freihand_layout(
     Args:
         out: a folder that does not exist yet, or is empty. It appears when everything is written, not before.
         train: unique training hands; version v of hand i is training/rgb/{i + train · v:08d}.jpg.
-        evaluation: unique evaluation hands, one picture each.
+        evaluation: unique evaluation hands, one image each.
         seed: hand i of a split depends on it and on i, not on how many there are or who draws them.
-        size: width and height of the pictures, px.
-        versions: 4: green screen, homogenised, and two places, as in FreiHAND; 2: the two places; 1: one place.
+        size: width and height of the images, px.
+        versions: 4: green screen, homogenized, and two places, as in FreiHAND; 2: the two places; 1: one place.
         workers: processes; as many as there are cores if None.
         scenes: places, lights and people per split, shared by its hands; the splits have none in common.
-        progress: show a bar.
 
     Raises:
-        ValueError: an argument is out of its range, or `out` holds something.
+        ValueError: an argument is out of its range.
+        FileExistsError: `out` holds something.
     """
     plan = _checked(_Plan(train, evaluation, seed, size, versions, scenes), workers)
     out = Path(out).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder; expected a new one, nothing is overwritten")
+    check_new_folder(out)
     started = time.perf_counter()
     tasks = [
         _Task(plan, Path(), split, start, min(start + _HANDS_PER_TASK, plan.hands(split)))
@@ -147,7 +137,7 @@ def write_freihand_layout(
         total = sum(task.images() for task in tasks)
         bar = tqdm(total=total, desc="synthetic hands", unit="img", disable=not progress)
         # Closed even if this process is interrupted: nobody may still be writing when the folder is moved or removed.
-        results = closing(_run([task._replace(root=root) for task in tasks], workers or _cores()))
+        results = closing(_run([task._replace(root=root) for task in tasks], workers or usable_cores()))
         with bar, results as running:
             for task, drawn in running:
                 labels[task] = drawn
@@ -204,10 +194,6 @@ def _appears_whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _run(tasks: list[_Task], workers: int) -> Generator[tuple[_Task, list[_Label]]]:
     """Carry tasks out, in this process or in others; in whatever order they finish."""
     workers = min(workers, len(tasks))
@@ -242,21 +228,21 @@ def _draw(task: _Task) -> list[_Label]:
 
 def _draw_hand_files(plan: _Plan, root: Path, split: Split, index: int) -> _Label:
     """Write all versions of one hand, and for training its mask; return its labels."""
-    stream = _SPLITS.index(split)
-    rng = np.random.default_rng([plan.seed, stream, index])
+    series = _SPLITS.index(split)
+    rng = np.random.default_rng([plan.seed, series, index])
     hand = sample_hand(rng, plan.size)
-    # Streams 0 and 1 are hands, 2 and 3 scenes: no two draw the same numbers.
-    scene_stream = len(_SPLITS) + stream
+    # Series 0 and 1 are hands, 2 and 3 scenes: no two draw the same numbers.
+    scene_series = len(_SPLITS) + series
     scenes = rng.permutation(plan.scenes)
-    layer = draw_hand(hand, make_scene(plan.seed, scene_stream, int(scenes[0])), plan.size)
+    layer = draw_hand(hand, make_scene(plan.seed, scene_series, int(scenes[0])), plan.size)
     for version, kind in enumerate(plan.kinds(split)):
         # Its own numbers, so that a version looks the same whichever others there are.
-        own = np.random.default_rng([plan.seed, stream, index, 1 + VERSION_KINDS.index(kind)])
+        own = np.random.default_rng([plan.seed, series, index, 1 + VERSION_KINDS.index(kind)])
         scene = int(scenes[_SCENE_OF[kind] % plan.scenes])
-        backdrop = paint_backdrop(plan.seed, scene_stream, scene, plan.size, green=kind == "gs")
-        picture = compose(layer, backdrop, kind, own)
+        backdrop = paint_backdrop(plan.seed, scene_series, scene, plan.size, green=kind == "gs")
+        image = compose(layer, backdrop, kind, own)
         file = index + plan.hands(split) * version
-        _write_jpeg(root / split / "rgb" / f"{file:08d}.jpg", np.ascontiguousarray(picture[..., ::-1]))
+        _write_jpeg(root / split / "rgb" / f"{file:08d}.jpg", np.ascontiguousarray(image[..., ::-1]))
     if split == "training":
         mask = np.round(255 * layer.mask).astype(np.uint8)
         _write_jpeg(root / split / "mask" / f"{index:08d}.jpg", mask)
@@ -265,8 +251,8 @@ def _draw_hand_files(plan: _Plan, root: Path, split: Split, index: int) -> _Labe
     return _Label(hand.K.tolist(), xyz.tolist(), scale)
 
 
-def _write_jpeg(path: Path, picture: Bytes) -> None:
-    written, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+def _write_jpeg(path: Path, image: Bytes) -> None:
+    written, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not written:
         raise RuntimeError(f"OpenCV could not encode {path}")
     with naming(path):

@@ -162,7 +162,7 @@ def test_nothing_is_overwritten_and_one_thing_is_evaluated(
     run: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "note.txt").touch()
-    with pytest.raises(FileExistsError, match=r"is not an empty folder; choose another by --out"):
+    with pytest.raises(FileExistsError, match=r"is not an empty folder; choose another"):
         evaluate(run, "--data", embedded_hands, "--out", tmp_path)
     with pytest.raises(FileNotFoundError, match="no such"):
         evaluate(tmp_path / "nowhere", "--data", embedded_hands, "--out", tmp_path / "out")

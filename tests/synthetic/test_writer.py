@@ -84,9 +84,8 @@ def test_labels_belong_to_the_pictures(written: Written) -> None:
         assert np.mean(cv2.dilate(mask, np.ones((3, 3)))[y, x] > 127) > 0.5  # the rest is behind a prop, if anything
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_same_seed_writes_the_same_bytes(written: Written, tmp_path: Path, workers: int) -> None:
-    write_freihand_layout(tmp_path / "again", **ARGUMENTS, workers=workers, progress=False)
+def test_the_same_seed_writes_the_same_bytes_in_any_number_of_processes(written: Written, tmp_path: Path) -> None:
+    write_freihand_layout(tmp_path / "again", **ARGUMENTS, workers=2, progress=False)
     assert contents(tmp_path / "again") == contents(written[0])
 
 
@@ -130,9 +129,9 @@ def test_is_not_complete_after_the_generator_changed(written: Written, monkeypat
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "hands").mkdir()
     (tmp_path / "hands" / "mine.txt").write_text("precious")
-    with pytest.raises(ValueError, match=r"hands exists and is not an empty folder"):
+    with pytest.raises(FileExistsError, match=r"hands is not an empty folder"):
         write_freihand_layout(tmp_path / "hands", **ARGUMENTS, progress=False)
-    with pytest.raises(ValueError, match=r"mine.txt exists"):
+    with pytest.raises(FileExistsError, match=r"mine.txt is not"):
         write_freihand_layout(tmp_path / "hands" / "mine.txt", **ARGUMENTS, progress=False)
     assert (tmp_path / "hands" / "mine.txt").read_text() == "precious"
 

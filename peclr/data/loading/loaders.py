@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.loading.sampling import EpochSampler
+from peclr.options import usable_cores
 
 Progress = Callable[[], tuple[int, int]]
 NumWorkers = int | Literal["auto"]
@@ -117,8 +118,7 @@ def workers_of(num_workers: NumWorkers, trainer: pl.Trainer | None) -> int:
         return num_workers
     if num_workers != "auto":
         raise ValueError(f"num_workers is {num_workers!r}; expected a number from 0, or auto")
-    # macOS has no affinity
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     bound = cores <= int(os.environ.get("SLURM_CPUS_PER_TASK", "0"))
     sharing = 1 if trainer is None or bound else trainer.num_devices
     return max(1, cores // sharing) * process_of(trainer)[1]

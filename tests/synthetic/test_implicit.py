@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from peclr.synthetic.arrays import Floats, Indices
-from peclr.synthetic.polygonize import surface_nets
+from peclr.synthetic.implicit import surface_nets
 
 Mesh = tuple[Floats, Indices]
 
