@@ -1,0 +1,366 @@
+"""Read files that are not ours: JSON, YAML, tables, arrays, zips and weights, as plain data or not at all.
+
+Every function returns checked plain data, or raises one ValueError that names the file and the reason (OSError where
+the file cannot be opened). Nothing in a file runs, and a small file cannot take the memory of a large one: what it
+declares and what it unpacks to have limits far above honest use, which an environment variable raises.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import pickle
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+MAX_MB_VARIABLE: Final = "PECLR_MAX_MB"  # of a file once unpacked, and of a JSON, YAML or CSV file
+MAX_MEGAPIXELS_VARIABLE: Final = "PECLR_MAX_MEGAPIXELS"
+_MAX_MB: Final = 1_000.0  # pred.json of FreiHAND has 200, its training_xyz.json 40
+_MAX_MEGAPIXELS: Final = 500.0  # 1.5 GB as RGB; the largest cameras have 400
+_MAX_YAML_MB: Final = 10.0  # PyYAML needs 100 times the text
+_MAX_YAML_NODES: Final = 200_000  # aliases followed
+_MAX_YAML_DEPTH: Final = 64
+_SEPARATORS: Final = ",;\t"
+
+
+def limit(variable: str, default: float) -> float:
+    """Read a limit from the environment; ValueError if it is not a positive number."""
+    text = os.environ.get(variable, "")
+    try:
+        value = float(text or default)
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise ValueError(f"{variable}={text!r} is not a positive number")
+    return value
+
+
+def check_megapixels(width: int, height: int, where: object) -> None:
+    """Refuse an image whose header declares more pixels than any camera has."""
+    most = limit(MAX_MEGAPIXELS_VARIABLE, _MAX_MEGAPIXELS)
+    if width * height > most * 1e6:
+        raise ValueError(
+            f"{where}: {width} × {height} px are more than {most:g} megapixels; "
+            f"{MAX_MEGAPIXELS_VARIABLE} raises the limit"
+        )
+
+
+def check_size(size: float, where: object, most_mb: float | None = None) -> None:
+    """Refuse bytes, on disk or once unpacked, beyond the limit (`PECLR_MAX_MB`, or `most_mb` of this kind of file)."""
+    most = limit(MAX_MB_VARIABLE, _MAX_MB) if most_mb is None else most_mb
+    if size > most * 1e6:
+        raised = f"; {MAX_MB_VARIABLE} raises the limit" if most_mb is None else ""
+        raise ValueError(f"{where}: {size / 1e6:,.1f} MB are more than {most:,.0f} MB{raised}")
+
+
+def read_bytes(path: Path, most_mb: float | None = None) -> bytes:
+    """Read a whole file that is not larger than the limit; a device or a pipe is no file."""
+    if not path.is_file():
+        if path.exists():
+            raise ValueError(f"{path}: not a file")
+        raise FileNotFoundError(f"{path}: no such file")
+    check_size(path.stat().st_size, path, most_mb)
+    return path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; errors as `parse_json`."""
+    return parse_json(read_bytes(path), path)
+
+
+def parse_json(raw: bytes | str, where: object) -> Any:
+    """Parse JSON, and NaN and infinities as Python and NumPy write them; ValueError names `where` and the reason."""
+    import orjson
+
+    raw = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        reason: Exception = error
+    if any(word in raw for word in (b"NaN", b"Infinity")):
+        try:
+            return json.loads(raw, parse_int=_small_integer)
+        except (ValueError, RecursionError) as second:
+            reason = second
+    raise ValueError(f"{where}: not valid JSON: {reason}") from reason
+
+
+def _small_integer(digits: str) -> int | float:
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.float64]":
+    """Convert nested lists of JSON to finite numbers (len(entries), *shape).
+
+    `true` and "1.5" are no numbers. A ValueError names the first entry that is wrong.
+    """
+    import numpy as np
+
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{where}: expected a list with entries, found {shown(entries)}")
+    flat: Iterator[Any] = iter(entries)
+    regular = True
+    for size in shape:
+        rows = list(flat)
+        regular = regular and all(type(row) is list and len(row) == size for row in rows)
+        if not regular:
+            break
+        flat = chain.from_iterable(rows)
+    values = list(flat) if regular else []
+    if not regular or not set(map(type, values)) <= {int, float}:
+        number = next(number for number, entry in enumerate(entries) if not _is_regular(entry, shape))
+        raise ValueError(f"{where}: entry {number} is not numbers of shape {shape}: {shown(entries[number])}")
+    with np.errstate(over="ignore"):
+        try:
+            array = np.fromiter(values, np.float64, len(values)).reshape(len(entries), *shape)
+        except OverflowError:
+            array = np.array([float(str(value)) for value in values]).reshape(len(entries), *shape)
+    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+    if not finite.all():
+        number = int(np.argmin(finite))
+        raise ValueError(
+            f"{where}: entry {number} has NaN or infinity ({(~finite).sum()} such entries): {shown(entries[number])}"
+        )
+    return array
+
+
+def _is_regular(entry: Any, shape: tuple[int, ...]) -> bool:
+    if not shape:
+        return type(entry) in (int, float)
+    return type(entry) is list and len(entry) == shape[0] and all(_is_regular(inside, shape[1:]) for inside in entry)
+
+
+def shown(value: object, length: int = 80) -> str:
+    """Show the beginning of a value in a message, on one line and without control characters."""
+    try:
+        text = printable(repr(value))
+    except (RecursionError, ValueError):  # deep, or an integer of 5,000 digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Replace what moves a terminal's cursor or hides text: control characters, line breaks, direction marks."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; errors as `parse_yaml`."""
+    raw = read_bytes(path, _MAX_YAML_MB)
+    try:
+        return parse_yaml(raw.decode("utf-8-sig"), path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text: {error}") from error
+
+
+def parse_yaml(text: str, where: object) -> Any:
+    """Parse YAML as plain data: a key twice, deep nesting and aliases that multiply are refused."""
+    import yaml
+
+    try:
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_YAML_DEPTH:
+                raise ValueError(
+                    f"line {event.start_mark.line + 1 if event.start_mark else 1}: nested deeper than {_MAX_YAML_DEPTH}"
+                )
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_nodes(node, {})
+        return loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError, KeyError) as error:
+        raise ValueError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
+    """Count a YAML node and all below it as often as aliases repeat them; ValueError names the line of a fault."""
+    import yaml
+
+    known = sizes.get(id(node))
+    line = node.start_mark.line + 1
+    if known == 0:
+        raise ValueError(f"line {line}: an alias within what it stands for")
+    if known is not None:
+        return known
+    sizes[id(node)] = 0  # being counted
+    inside: list[Any] = []
+    if isinstance(node, yaml.SequenceNode):
+        inside = node.value
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[Hashable, int] = {}
+        for key, value in node.value:
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            if name in lines:
+                raise ValueError(
+                    f"line {key.start_mark.line + 1}: the key {name!r} is there already, on line {lines[name]}"
+                )
+            lines[name] = key.start_mark.line + 1
+            inside += [key, value]
+    total = 1 + sum(_check_nodes(one, sizes) for one in inside)
+    if total > _MAX_YAML_NODES:
+        raise ValueError(f"line {line}: with its aliases it has more than {_MAX_YAML_NODES:,} entries")
+    sizes[id(node)] = total
+    return total
+
+
+def read_table(path: Path, *, unfinished: bool = False) -> list[dict[str, str]]:
+    """Read the rows of a CSV file as spreadsheets write them: any separator, a byte order mark, UTF-16 or Latin-1.
+
+    Args:
+        path: A file whose first line names the columns.
+        unfinished: Whether a last line without its end, which a writer that was killed leaves, is passed over.
+
+    Raises:
+        ValueError: If there is no header, a column's name comes twice, a row is longer or shorter than the header, or
+            a quote is not closed on its line; the message names the line.
+    """
+    text = _decode(read_bytes(path), path)
+    if unfinished and not text.endswith("\n"):
+        text = text[: text.rfind("\n") + 1]
+    header = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_SEPARATORS, key=header.count), strict=True)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        if not any(names) or repeated is not None:
+            raise ValueError(f"its first line is {shown(header)}; expected the names of columns, each once")
+        rows = []
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(names):
+                raise ValueError(f"line {reader.line_num} has {len(row)} columns, the first line {len(names)}")
+            if any("\n" in cell for cell in row):
+                raise ValueError(f"line {reader.line_num} ends a cell that began on an earlier line")
+            rows.append(dict(zip(names, row, strict=True)))
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"{path}: not a table: {error}") from error
+    return rows
+
+
+def _decode(raw: bytes, path: Path) -> str:
+    encodings = ("utf-16",) if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252", "latin-1")
+    for encoding in encodings:
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(f"{path}: not text in {encodings[0]}")
+
+
+@contextmanager
+def naming_damage(path: Path, what: str) -> Iterator[None]:
+    """Turn what libraries raise about damaged files into a ValueError that names the file; OSError stays."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (
+        ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError,
+        ArithmeticError, SyntaxError, AssertionError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error,
+        tokenize.TokenError, pickle.UnpicklingError, OSError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path}: damaged or no {what}: {reason}") from error
+
+
+def read_array(path: Path, *, mapped: bool = False) -> "NDArray[Any]":
+    """Read an array of numbers or text from an .npy file, or map it without reading it; never a pickle."""
+    import numpy as np
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    with naming_damage(path, ".npy file"):
+        with path.open("rb") as file:
+            _check_declared(file, path.stat().st_size)
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        return np.asarray(array)  # a plain view: indexing np.memmap costs more
+
+
+def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
+    """Read all arrays of an .npz file; never a pickle, and never more than the limit once unpacked."""
+    import numpy as np
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    arrays = {}
+    with naming_damage(path, ".npz file"), zipfile.ZipFile(path) as archive:
+        _check_unpacked(archive.infolist(), path)
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                _check_declared(file, member.file_size)
+            with archive.open(member) as file:
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays
+
+
+def _check_declared(file: Any, size: int) -> None:
+    """Refuse an .npy header that declares another amount of data than there is."""
+    import numpy as np
+
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which only a pickle could read")
+    declared = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or declared != size - file.tell():
+        raise ValueError(f"it declares {dtype} {shape}, {declared:,} bytes, and holds {size - file.tell():,}")
+
+
+def read_zip_member(path: Path, name: str, suffix: str) -> bytes:
+    """Read the file called `name` of a zip, or else the only one that ends in `suffix`."""
+    with naming_damage(path, "zip"), zipfile.ZipFile(path) as archive:
+        names = [one for one in archive.namelist() if one.endswith(suffix)]
+        names = [name] if name in names else names
+        if len(names) != 1:
+            raise ValueError(f"expected {name} in it, found {shown(archive.namelist()[:9])}")
+        _check_unpacked([archive.getinfo(names[0])], path)
+        return archive.read(names[0])
+
+
+def _check_unpacked(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
+    check_size(sum(member.file_size for member in members), f"{path}, unpacked")
+
+
+def damage_of_zip(path: Path) -> str | None:
+    """Compare a zip, such as torch.save writes, with its sums; None if it is whole, else what is wrong."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        # flipped bits make names that are no text, or ask for a password or a compression
+        return f"not a whole file of torch.save ({error}; {path.stat().st_size / 1e6:,.1f} MB)"
+    return None if part is None else f"its part {part} is not what was written"
+
+
+def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
+    """Refuse weights that declare more numbers than are stored, or hold NaN or infinity; ValueError names the first."""
+    import torch
+
+    for name, tensor in state.items():
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise ValueError(f"{where}: {shown(name)} is not a plain tensor")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(
+                f"{where}: {shown(name)} declares {tensor.numel():,} numbers {tuple(tensor.shape)}, and "
+                f"{tensor.untyped_storage().nbytes():,} bytes are stored"
+            )
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"{where}: {shown(name)} has NaN or infinity")
