@@ -1,0 +1,214 @@
+"""Every reader of files that are not ours: a name, how whole files are made, how they are read. One line each."""
+
+import json
+from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from peclr.checkpoints import load_encoder, load_pose_net
+from peclr.data.loading.pairs_file import MinedPairs, read_pairs, write_pairs
+from peclr.data.prepare.command import prepare_main
+from peclr.data.samples import HandSource
+from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.mano import load_joint_regressor
+from peclr.data.sources.videos import Videos
+from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D
+from peclr.predict.annotations import read_cameras, read_scales
+from peclr.report.discovery import find_all
+from peclr.runs.durable import read_checkpoint, write_checkpoint
+from peclr.sweeps.plan import read_sweep
+from peclr.synthetic.writer import write_freihand_layout
+from tests.fuzz.engine import Reader
+
+K = [[300.0, 0.0, 40.0], [0.0, 300.0, 30.0], [0.0, 0.0, 1.0]]
+
+
+def _image(folder: Path, name: str, parameters: Iterable[int] = ()) -> Path:
+    coarse = np.random.default_rng(len(name)).integers(0, 256, (6, 8, 3), np.uint8)
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.resize(coarse, (80, 60)), list(parameters))
+    return path
+
+
+def _images(folder: Path) -> list[Path]:
+    names = ("a.jpg", "b.png", "c.webp", "d.bmp", "e.jpeg")
+    return [_image(folder, f"images/{name}") for name in names]
+
+
+def _samples(source: HandSource) -> list[Any]:
+    source.check_images()
+    return [source[index] for index in range(min(len(source), 6))]
+
+
+def _freihand(folder: Path) -> list[Path]:
+    root = folder / "hands"
+    write_freihand_layout(root, train=3, evaluation=2, seed=0, size=48, versions=2, workers=1, progress=False)
+    return sorted(root.glob("*.json"))
+
+
+def _prepared(folder: Path) -> list[Path]:
+    _freihand(folder)
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        assert prepare_main(["freihand", str(folder / "hands")]) == 0
+    return sorted((folder / "hands").glob("prepared/**/*"))
+
+
+def _youtube(folder: Path) -> list[Path]:
+    root, rng = folder / "youtube", np.random.default_rng(1)
+    frames = [f"youtube/A/video/frames/{number}.png" for number in range(2)]
+    for name in frames:
+        _image(root, name)
+    images = [{"name": name, "width": 80, "height": 60, "id": number} for number, name in enumerate(frames)]
+    vertices = [rng.uniform(-12, 12, (778, 3)) + np.array([40, 30, 0]) for _ in images]
+    hands = [
+        {"vertices": np.round(v, 3).tolist(), "is_left": number, "image_id": number, "id": 100 + number}
+        for number, v in enumerate(vertices)
+    ]
+    labels = root / "youtube_train.json"
+    labels.write_text(json.dumps({"images": images, "annotations": hands}))
+    return [labels]
+
+
+def _box_files(folder: Path) -> list[Path]:
+    rows = [{"file": f"{name}.jpg", "left": 1, "top": 2.5, "right": 33, "bottom": 44, "hand": "left"} for name in "ab"]
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "annotations": [{"image_id": 1, "bbox": [1, 2, 30, 40], "iscrowd": 0}, {"image_id": 2, "bbox": [1, 2, 30, 40]}],
+    }
+    files = [folder / "boxes.csv", folder / "boxes.json", folder / "coco.json"]
+    files[0].write_text("file,left,top,right,bottom,hand\n" + "".join(f"{n}.jpg,1,2,33,44,right\n" for n in "abc"))
+    files[1].write_text(json.dumps(rows))
+    files[2].write_text(json.dumps(coco))
+    return files
+
+
+def _boxes(folder: Path) -> Any:
+    names = ("boxes.csv", "boxes.json", "coco.json")
+    return [{file: [box.edges for box in boxes] for file, boxes in read_boxes(folder / name).items()} for name in names]
+
+
+def _cameras(folder: Path) -> list[Path]:
+    contents = {
+        "K.json": K,
+        "object.json": {"K": K},
+        "by_name.json": {"a.jpg": K, "b.jpg": K},
+        "evaluation_K.json": [K, K],
+    }
+    scales = {"scale.json": 0.03, "scales.json": {"a.jpg": 0.03, "b.jpg": 0.028}, "evaluation_scale.json": [0.03, 0.03]}
+    for name, content in (contents | scales).items():
+        (folder / name).write_text(json.dumps(content))
+    return sorted(folder.iterdir())
+
+
+def _read_cameras(folder: Path) -> Any:
+    return [(read_scales if "scale" in path.name else read_cameras)(path) for path in sorted(folder.iterdir())]
+
+
+def _predictions(folder: Path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    xyz, verts = rng.normal(0, 0.1, (3, 21, 3)), rng.normal(0, 0.1, (3, 778, 3))
+    files = [*write_predictions(folder, Predictions(xyz, verts)), folder / "evaluation_xyz.json"]
+    files[2].write_text(json.dumps(xyz.tolist()))
+    return files
+
+
+def _read_predictions(folder: Path) -> Any:
+    read = [read_predictions(folder / name) for name in ("pred.json", "pred.zip")]
+    return [read[0].xyz, read[1].verts, read_labels(folder / "evaluation_xyz.json", 21)]
+
+
+def _pairs(folder: Path) -> list[Path]:
+    neighbors = np.array([[1, 2], [0, 2], [0, 1]], np.int32)
+    write_pairs(folder / "pairs.npz", [MinedPairs("freihand", "f00", neighbors, np.ones((3, 2), np.float32))], {})
+    return [folder / "pairs.npz"]
+
+
+def _pose_net() -> PoseNet25D:
+    torch.manual_seed(0)
+    return PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(32)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    net = _pose_net()
+    state = {f"pose_net.{key}": value for key, value in net.state_dict().items()}
+    write_checkpoint({"state_dict": state, "epoch": 1}, folder / "last.ckpt")
+    return [folder / "last.ckpt"]
+
+
+def _weights(folder: Path) -> list[Path]:
+    from safetensors.torch import save_file
+
+    save_file(dict(_pose_net().state_dict()), folder / "net.safetensors")
+    return [folder / "net.safetensors"]
+
+
+def _regressor(folder: Path) -> list[Path]:
+    regressor = np.full((16, 778), 1 / 778)
+    np.save(folder / "J.npy", regressor)
+    np.savez(folder / "J.npz", J_regressor=regressor)
+    return [folder / "J.npy", folder / "J.npz"]
+
+
+def _sweep(folder: Path) -> list[Path]:
+    source = sorted((Path(__file__).parents[2] / "experiments" / "sweeps").glob("*.yaml"))[0]
+    (folder / "sweep.yaml").write_bytes(source.read_bytes())
+    return [folder / "sweep.yaml"]
+
+
+def _results(folder: Path) -> list[Path]:
+    run = folder / "runs" / "a"
+    run.mkdir(parents=True)
+    rows = [
+        {"protocol": "frozen", "weights": "PeCLR", "labels": 100, "seed": s, "pa_epe_mm": 20.5 + s} for s in range(3)
+    ]
+    (folder / "runs" / "table.json").write_text(json.dumps({"rows": rows}))
+    (run / "config.yaml").write_text("seed_everything: 0\nmodel: {class_path: peclr.training.FinetuneModule}\n")
+    (run / "results.json").write_text(json.dumps({"stage": "fit", "metrics": {"val/pa_epe_mm": 20.0}}))
+    (run / "metrics.csv").write_text("epoch,step,train/loss_step\n0,9,2.5\n0,19,2.25\n1,29,2.0\n")
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _video(folder: Path) -> list[Path]:
+    import av
+
+    path = folder / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 80, 64, "yuv420p"
+        for number in range(8):
+            image = np.full((64, 80, 3), 30 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
+        container.mux(stream.encode())
+    return [path]
+
+
+READERS = {
+    "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
+    "prepared labels": Reader(_prepared, lambda folder: _samples(FreiHAND(folder / "hands"))),
+    "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
+    "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
+    "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
+    "box files": Reader(_box_files, _boxes),
+    "cameras, scales": Reader(_cameras, _read_cameras),
+    "predictions": Reader(_predictions, _read_predictions),
+    "pairs": Reader(_pairs, lambda folder: read_pairs(folder / "pairs.npz"), protected=True),
+    "checkpoint": Reader(_checkpoints, lambda folder: load_pose_net(folder / "last.ckpt").state_dict(), protected=True),
+    "encoder": Reader(_checkpoints, lambda folder: load_encoder(folder / "last.ckpt").state_dict(), protected=True),
+    "resuming": Reader(_checkpoints, lambda folder: read_checkpoint(folder / "last.ckpt"), protected=True),
+    "safetensors": Reader(_weights, lambda folder: load_pose_net(folder / "net.safetensors").state_dict()),
+    "regressor": Reader(_regressor, lambda folder: [load_joint_regressor(folder / f"J.{s}") for s in ("npy", "npz")]),
+    "sweep": Reader(_sweep, lambda folder: repr(read_sweep(folder / "sweep.yaml"))),
+    "report": Reader(_results, lambda folder: repr(find_all([folder / "runs"]))),
+}
