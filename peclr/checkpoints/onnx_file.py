@@ -1,6 +1,7 @@
 """Weights out, for everything else: ONNX with image and camera as inputs, compared with PyTorch."""
 
 import copy
+import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,9 @@ from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.geometry.camera import crop_camera
 from peclr.models.pose_net import PoseNet25D
 from peclr.options import naming
+
+# before its first import: onnxruntime sends usage data otherwise, and disable_telemetry_events() comes too late
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 INPUTS = ("image", "K")
 OUTPUTS = ("keypoints_2d", "depth_rel", "root_depth", "joints_3d")

@@ -1,0 +1,91 @@
+"""No command looks a host up or opens a connection: the system calls of each are read."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.sources.images import write_image
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed: system calls cannot be read"),
+]
+STRACE = (shutil.which("strace") or "", "-f", "--seccomp-bpf", "-qq", "-e", "trace=network", "-s", "200", "-o")
+CONF = Path(__file__).parent / "conf"
+INTERNET = re.compile(r"(connect|sendto|sendmsg|sendmmsg|bind)\(.*AF_INET6?")
+
+
+def connections(log: Path) -> list[str]:
+    """Lines of strace's log that reach for the network; making a socket, or using this machine's own, does not."""
+    lines = log.read_text(errors="replace").splitlines()
+    return [line for line in lines if INTERNET.search(line) and not re.search(r'"127\.0\.0\.1"|"::1"', line)]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "http:"  # FFmpeg takes such a path for an address
+    folder.mkdir()
+    for number in range(8):
+        write_image(folder / f"{number}.jpg", rng.integers(0, 256, (64, 64, 3), np.uint8))
+    writer = cv2.VideoWriter(str(folder / "8.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 64))
+    for image in rng.integers(0, 256, (4, 64, 64, 3), np.uint8):
+        writer.write(image)
+    writer.release()
+    return folder
+
+
+COMMANDS = {
+    "fit": "fit --config={conf}/pretrain.yaml --data.sources.init_args.root={hands} --data.pairing=same_image "
+    "--data.batch_size=8 --trainer.max_steps=1 --run_dir=new",
+    "fit, images": "fit --config={conf}/pretrain.yaml --data.sources=ImageFiles --data.sources.init_args.root=http: "
+    "--data.pairing=same_image --data.batch_size=4 --trainer.max_steps=1 --run_dir=new",
+    "predict": "predict {run} http: --out=hands",
+    "export": "export {run} --out=weights",
+    "evaluate": "evaluate {run} --data {hands} --out=scores",
+    "report": "report {run} --out=report.html",
+    "sweep": "sweep {sweep} --dry-run",
+    "doctor": "doctor {hands}",
+    "prepare": "prepare freihand {hands}",
+    "mine": "mine {hands} --out=pairs.npz",
+    "inspect": "inspect --config={conf}/pretrain.yaml --data.sources.init_args.root={hands} --out=views.png",
+    "synth": "synth hands --train=2 --eval=1 --size=48",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_command_opens_a_connection(
+    name: str, tmp_path: Path, embedded_hands: Path, run: Path, images: Path
+) -> None:
+    hands = shutil.copytree(embedded_hands, tmp_path / "data")
+    sweep = sorted((Path(__file__).parents[1] / "experiments" / "sweeps").glob("*.yaml"))[0]
+    words = [word.format(conf=CONF, hands=hands, run=run, sweep=sweep) for word in COMMANDS[name].split(" ")]
+    log = tmp_path / "strace.log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "PYTEST"))}
+    done = subprocess.run(
+        [*STRACE, str(log), sys.executable, "-m", "peclr", *words],
+        cwd=tmp_path,
+        env={**environment, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert connections(log) == []
+
+
+def test_a_connection_would_be_seen(tmp_path: Path) -> None:
+    log = tmp_path / "strace.log"
+    code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 9))"
+    subprocess.run(
+        [*STRACE, str(log), sys.executable, "-c", code],
+        check=False,
+    )
+    assert len(connections(log)) == 1
