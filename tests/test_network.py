@@ -66,6 +66,7 @@ def test_no_command_opens_a_connection(
 ) -> None:
     hands = shutil.copytree(embedded_hands, tmp_path / "data")
     sweep = sorted((Path(__file__).parents[1] / "experiments" / "sweeps").glob("*.yaml"))[0]
+    (run / "results.json").write_text('{"stage": "fit", "metrics": {}}')
     words = [word.format(conf=CONF, hands=hands, run=run, sweep=sweep) for word in COMMANDS[name].split(" ")]
     log = tmp_path / "strace.log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "PYTEST"))}

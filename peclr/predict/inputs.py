@@ -125,7 +125,7 @@ def _file(path: Path, relative: str) -> Input:
 def _opened(found: Input) -> Iterator[cv2.VideoCapture]:
     """A video or a camera, released at the end."""
     with ExitStack() as stack:
-        source: str | int = found.source
+        source: str | int = str(Path(found.source).absolute())  # FFmpeg takes `http:…` for an address
         if found.kind == "camera":
             source = int(found.source.removeprefix("camera:"))
         elif not is_utf8(found.source):  # OpenCV would end the process

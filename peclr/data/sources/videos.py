@@ -137,7 +137,7 @@ def index_frames(path: str | Path) -> FrameTimes:
     av = _import_av()
     times, keys, end = set[int](), set[int](), 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(Path(path).absolute())) as container:
             stream = _video_stream(container, path)
             for packet in container.demux(stream):
                 if packet.pts is None:
@@ -166,7 +166,7 @@ def read_frames(path: str | Path) -> Iterator[VideoFrame]:
     """
     av, film, upright = _import_av(), index_frames(path), _Upright()
     decoded, damaged = 0, len(film.times) < film.announced
-    with av.open(str(path)) as container:
+    with av.open(str(Path(path).absolute())) as container:
         stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
         packets = container.demux(stream)
@@ -227,7 +227,8 @@ class _Decoder:
 
     def __init__(self, path: Path, film: FrameTimes) -> None:
         self._path, self._film, self._av = path, film, _import_av()
-        self._container: InputContainer = self._av.open(str(path))
+        # absolute, here and above: FFmpeg takes a path that begins with `http:` for an address
+        self._container: InputContainer = self._av.open(str(Path(path).absolute()))
         self._upright = _Upright()
         self._frames: Iterator[Any] = iter(())
         self._last: int | None = None  # time of the last frame that was decoded
