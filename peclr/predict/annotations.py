@@ -171,9 +171,10 @@ def _by_image(given: Any, key: str, depth: int, check: Callable[[Any, str], Valu
 
 def _depth(values: Any) -> int:
     """How deep lists of numbers are nested, by the first of each; 0 for a number, negative for anything else."""
-    if isinstance(values, list) and values:
-        return _depth(values[0]) + 1 if _depth(values[0]) >= 0 else -1
-    return 0 if _is_number(values) else -1
+    depth = 0
+    while isinstance(values, list) and values:
+        values, depth = values[0], depth + 1
+    return depth if _is_number(values) else -1
 
 
 def _checked_camera(K: ArrayLike, where: str) -> Matrix:

@@ -24,7 +24,7 @@ from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.predict.annotations import read_cameras, read_scales
+from peclr.predict.annotations import annotate
 from peclr.report.discovery import find_all
 from peclr.runs.durable import read_checkpoint, write_checkpoint
 from peclr.sweeps.plan import read_sweep
@@ -113,7 +113,8 @@ def _cameras(folder: Path) -> list[Path]:
 
 
 def _read_cameras(folder: Path) -> Any:
-    return [(read_scales if "scale" in path.name else read_cameras)(path) for path in sorted(folder.iterdir())]
+    files = sorted(folder.iterdir())
+    return [annotate(scale_m=path).scales if "scale" in path.name else annotate(K=path).cameras for path in files]
 
 
 def _predictions(folder: Path) -> list[Path]:
