@@ -5,34 +5,33 @@ Edges are in pixels of the upright image, whose top left corner is (−0.5, −0
 
 import csv
 import io
-import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from peclr.data.sources.json_files import as_numbers, read_json
+
 _EDGES: Final = ("left", "top", "right", "bottom")
 _FARTHEST: Final = 1e6  # px; no image is as large
 _SMALLEST: Final = 2.0  # px; what is smaller has been given in fractions of the image
 _SHOWN: Final = 0.25  # of a box must be in the image
 
+Entry = tuple[int, str, ArrayLike, Any]  # number in the file, name of the image, edges, side
+
 
 class HandBox(NamedTuple):
-    """Where a hand is.
-
-    Attributes:
-        edges: (4,), left, top, right, bottom, px.
-        side: Of the hand, where the list says it.
-    """
+    """Where a hand is: edges (4,), left, top, right, bottom, px; and its side, where the file says it."""
 
     edges: NDArray[np.float64]
     side: Literal["left", "right"] | None = None
 
 
 def read_boxes(path: Path) -> dict[str, list[HandBox]]:
-    """Read boxes by file; several of one file are several hands.
+    """Read boxes by image; several of one image are several hands.
 
     Args:
         path: A CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, separated by
@@ -42,8 +41,8 @@ def read_boxes(path: Path) -> dict[str, list[HandBox]]:
     Raises:
         ValueError: If the file is missing, or an entry is not a box; the message names it.
     """
-    contents = _parse(path)
-    entries = _coco_entries(path, contents) if isinstance(contents, dict) else _plain_entries(path, contents)
+    contents = read_json(path) if path.suffix.lower() == ".json" else _read_csv(path)
+    entries = _coco(path, contents) if isinstance(contents, dict) else _list(path, contents)
     boxes: dict[str, list[HandBox]] = {}
     for number, name, edges, side in entries:
         where = f"{path}: entry {number}, {name}"
@@ -70,52 +69,52 @@ def check_within(box: NDArray[np.float64], width: float, height: float, where: o
         raise ValueError(f"{where}: the box {box.tolist()} lies beyond the {width} × {height} px of the image")
 
 
-def _parse(path: Path) -> Any:
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    """Rows of a table as spreadsheets write them: any separator, with a byte order mark or in Latin-1."""
     try:
-        content = path.read_bytes()
-        return json.loads(content) if path.suffix.lower() == ".json" else _parse_csv(content)
+        text = _decode(path.read_bytes())
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); expected a CSV or JSON file of boxes") from error
-    except (ValueError, csv.Error, RecursionError) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} cannot be parsed: {error}") from error
+    names = [name.strip().lower() for name in rows[0]] if rows else []
+    entries: list[dict[str, Any]] = [dict(zip(names, row, strict=False)) for row in rows[1:] if row]
+    for entry in entries:
+        for edge in _EDGES:
+            with suppress(KeyError, ValueError):  # is found by who reads the entry
+                entry[edge] = float(entry[edge].replace(",", ".") if separator == ";" else entry[edge])
+    return entries
 
 
-def _parse_csv(content: bytes) -> list[dict[str, str]]:
-    """Rows of a table as spreadsheets write them: any separator, with a byte order mark or in Latin-1."""
-    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252", "latin-1")
-    for encoding in encodings:
-        try:
-            text = content.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            if encoding == encodings[-1]:
-                raise
-    header, _, _ = text.partition("\n")
-    separator = max(",;\t", key=header.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [name.strip().lower() for name in next(rows, [])]
-    if separator == ";":  # where a comma is in numbers
-        numbers = [number for number, name in enumerate(names) if name in _EDGES]
-        rows = ([c.replace(",", ".") if n in numbers else c for n, c in enumerate(row)] for row in rows)  # type: ignore[assignment]
-    return [dict(zip(names, row, strict=False)) for row in rows if row]
+def _decode(content: bytes) -> str:
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    for encoding in ("utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            return content.decode(encoding)
+    return content.decode("latin-1")
 
 
-def _plain_entries(path: Path, rows: Any) -> Iterator[tuple[int, str, list[float], Any]]:
+def _list(path: Path, rows: Any) -> Iterator[Entry]:
     if not isinstance(rows, list):
         raise ValueError(f"{path}: expected a list of boxes or a COCO file, found {str(rows)[:80]}")
     for number, row in enumerate(rows):
         try:
-            yield number, str(row["file"]), [float(row[edge]) for edge in _EDGES], row.get("hand") or None
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError(f"{path}: entry {number} is {row}; expected file, {', '.join(_EDGES)}") from None
+            name, side, edges = str(row["file"]), row.get("hand") or None, [row[edge] for edge in _EDGES]
+        except (AttributeError, KeyError, TypeError):
+            edges = []
+        if as_numbers(edges, (4,)) is None:
+            raise ValueError(f"{path}: entry {number} is {row}; expected file, {', '.join(_EDGES)}, numbers")
+        yield number, name, edges, side
 
 
-def _coco_entries(path: Path, contents: dict[str, Any]) -> Iterator[tuple[int, str, list[float], None]]:
+def _coco(path: Path, contents: dict[str, Any]) -> Iterator[Entry]:
     images, annotations = contents.get("images"), contents.get("annotations")
     if not isinstance(images, list) or not isinstance(annotations, list):
-        raise ValueError(
-            f"{path}: an object with {', '.join(contents)[:80]}; expected images and annotations, as in COCO"
-        )
+        found = ", ".join(contents)[:80]
+        raise ValueError(f"{path}: an object with {found}; expected images and annotations, as in COCO")
     names: dict[Any, str] = {}
     for image in images:
         try:
@@ -129,11 +128,11 @@ def _coco_entries(path: Path, contents: dict[str, Any]) -> Iterator[tuple[int, s
         try:
             if annotation.get("iscrowd"):
                 continue
-            left, top, width, height = (float(edge) for edge in annotation["bbox"])
-            name = names[annotation["image_id"]]
-        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError(
-                f"{path}: annotation {number} is {str(annotation)[:120]}; expected the image_id of an image and bbox, "
-                "four numbers"
-            ) from None
+            name, bbox = names[annotation["image_id"]], as_numbers(annotation["bbox"], (4,))
+        except (AttributeError, KeyError, TypeError):
+            bbox = None
+        if bbox is None:
+            found = f"annotation {number} is {str(annotation)[:120]}"
+            raise ValueError(f"{path}: {found}; expected the image_id of an image and bbox, four numbers")
+        left, top, width, height = bbox.tolist()
         yield number, name, [left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5], None

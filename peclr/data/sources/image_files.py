@@ -1,4 +1,4 @@
-"""Any photographs of hands, without labels: those in a folder, or those that a pattern matches."""
+"""Any images of hands, without labels: those in a folder, or those that a pattern matches."""
 
 import math
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from peclr.data.samples import HandSample, SingleImages, hash_of
+from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.box_files import check_within, read_boxes
 from peclr.data.sources.headers import check_image_files, image_sizes
 from peclr.data.sources.images import read_picture
@@ -15,16 +15,16 @@ from peclr.geometry.planar import enclosing_square, whole_picture
 
 
 class ImageFiles(SingleImages):
-    """Photographs below a folder, in order of their names; each is one version of one hand.
+    """Images below a folder, in order of their names; each is one version of one hand.
 
-    Without boxes, the hand fills the photograph. Several boxes of one file are several hands; a file without a box is
-    used whole.
+    Without boxes, the hand fills the image. Several boxes of one file are several hands; a file without a box is used
+    whole.
     """
 
-    name = "photos"
+    name = "photos"  # is in the identity of mined pairs
 
     def __init__(self, root: str | Path, boxes: str | Path | None = None) -> None:
-        """Lists the photographs; they are read one at a time.
+        """Lists the images; they are read one at a time.
 
         Args:
             root: The folder; folders below it count. Or a pattern as of a shell, with ** for any folders.
@@ -33,13 +33,13 @@ class ImageFiles(SingleImages):
                 made square and get no margin.
 
         Raises:
-            ValueError: If there are no photographs, or boxes that do not fit them.
+            ValueError: If there are no images, or boxes that do not fit them.
         """
-        self.root, files, _ = list_files(root, IMAGES, "photographs")
+        self.root, files, _ = list_files(root, IMAGES, "images")
         found = read_boxes(Path(boxes)) if boxes is not None else {}
         unknown = sorted(found.keys() - set(files))
         if unknown:
-            raise ValueError(f"{boxes}: {unknown[0]} is not a photograph below {self.root}")
+            raise ValueError(f"{boxes}: {unknown[0]} is not an image below {self.root}")
         self._hands = [(file, box) for file in files for box in found.get(file, [None])]
         self.num_hands = len(self._hands)
 
@@ -51,31 +51,19 @@ class ImageFiles(SingleImages):
             check_within(box.edges, *size, path)
 
     def identity(self) -> str:
-        """See `HandSource`: of the photographs' names and boxes."""
+        """See `HandSource`: of the images' names and boxes."""
         boxes = [[math.nan] * 4 if box is None else enclosing_square(box.edges) for _, box in self._hands]
         return hash_of(self.name, np.array([os.fsencode(file) for file, _ in self._hands]), np.array(boxes))
 
     def __getitem__(self, index: int) -> HandSample:
-        """Reads the photograph of hand `index`."""
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Reads the photograph of hand `index` for a view."""
+        """Reads the image of hand `index` for a view."""
         file, box = self._hands[index]
         square = None if box is None else enclosing_square(box.edges)
         picture = read_picture(self.root / file, None if square is None else square[2] - square[0], min_side)
         if box is not None:
             check_within(box.edges, picture.width, picture.height, self.root / file)
-        sample: HandSample = {
-            "image": picture.image,
-            "K": None,
-            "joints_3d": None,
-            "joints_2d": None,
-            "crop_box": whole_picture(picture.width, picture.height) if square is None else square,
-            "scale_m": None,
-            "hand": "unknown",
-            "id": file,
-        }
-        if picture.photo_from_image is not None:
-            sample["photo_from_image"] = picture.photo_from_image
-        return sample
+        crop_box = whole_picture(picture.width, picture.height) if square is None else square
+        return hand_sample(picture.image, crop_box, file, photo_from_image=picture.photo_from_image)

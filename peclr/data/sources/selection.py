@@ -10,15 +10,10 @@ from peclr.data.samples import HandSample, HandSource, require_masks
 
 
 def hand_count(amount: float, num_hands: int, what: str) -> int:
-    """Number of hands that a fraction or a count means.
-
-    Args:
-        amount: A float is a fraction in (0, 1], an int a number of hands. A fraction means at least one hand.
-        num_hands: How many there are.
-        what: Name of the option, for the message.
+    """Number of hands that an amount means: a float is a fraction in (0, 1] and at least one hand, an int a number.
 
     Raises:
-        ValueError: If the amount is not within what there is.
+        ValueError: If it is not within what there is; the message names it as `what`.
     """
     if isinstance(amount, int):
         if not 1 <= amount <= num_hands:
@@ -40,9 +35,6 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
         val: Fraction (float) or number (int) of hands to hold out; 0 holds out none.
         seed: Of the permutation.
 
-    Returns:
-        Training hands and validation hands.
-
     Raises:
         ValueError: If no hand is left to train on.
     """
@@ -54,7 +46,7 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
 
 
 class SelectedHands(HandSource):
-    """Some hands of a source, renumbered in the order given, each with all of its versions.
+    """Some hands of a source, at least one, renumbered in the order given, each with all of its versions.
 
     Attributes:
         source: Where they are from.
@@ -62,12 +54,6 @@ class SelectedHands(HandSource):
     """
 
     def __init__(self, source: HandSource, hands: Sequence[int]) -> None:
-        """Looks up the images.
-
-        Args:
-            source: Where the hands are from.
-            hands: Which, at least one.
-        """
         if not len(hands):
             raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
         self.source, self.name, self.num_hands = source, source.name, len(hands)
@@ -77,8 +63,22 @@ class SelectedHands(HandSource):
         self._start = np.cumsum([0, *(len(images) for images in versions)])
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self._images)
+
+    def __getitem__(self, index: int) -> HandSample:
+        return self.source[int(self._images[index])]
+
+    def read(self, index: int, min_side: float) -> HandSample:
+        """Reads one image for a view."""
+        return self.source.read(int(self._images[index]), min_side)
+
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows."""
+        return int(np.searchsorted(self._start, index, side="right")) - 1
+
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The images that show `hand`."""
+        return range(int(self._start[hand]), int(self._start[hand + 1]))
 
     def check_images(self) -> None:
         """Those of the whole source."""
@@ -91,19 +91,3 @@ class SelectedHands(HandSource):
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """Reads the mask of one hand."""
         return require_masks(self.source).read_mask(int(self.hands[hand]))
-
-    def hand_of(self, index: int) -> int:
-        """The hand that image `index` shows."""
-        return int(np.searchsorted(self._start, index, side="right")) - 1
-
-    def versions_of(self, hand: int) -> Sequence[int]:
-        """The images that show `hand`."""
-        return range(int(self._start[hand]), int(self._start[hand + 1]))
-
-    def __getitem__(self, index: int) -> HandSample:
-        """Reads one image."""
-        return self.source[int(self._images[index])]
-
-    def read(self, index: int, min_side: float) -> HandSample:
-        """Reads one image for a view."""
-        return self.source.read(int(self._images[index]), min_side)

@@ -66,6 +66,9 @@ def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
         read_boxes(tmp_path)
     with pytest.raises(ValueError, match="expected a list of boxes"):
         read_boxes(write(tmp_path, "boxes"))
+    (tmp_path / "cut.csv").write_bytes(TABLE.encode("utf-16")[:-1])
+    with pytest.raises(ValueError, match=r"cut\.csv cannot be parsed"):
+        read_boxes(tmp_path / "cut.csv")
 
 
 JSON = st.recursive(
@@ -147,3 +150,13 @@ def test_fractions_of_an_image_are_no_boxes(tmp_path: Path) -> None:
 def test_a_box_shows_some_of_its_image(box: tuple[float, ...], fits: bool) -> None:
     with nullcontext() if fits else pytest.raises(ValueError, match=r"a\.jpg: the box .* lies beyond the 80 × 60 px"):
         check_within(np.array(box, float), 80, 60, "a.jpg")
+
+
+@pytest.mark.parametrize("value", ["1.5", True, None, [1.5], 10**400])
+def test_what_is_no_number_in_json_is_none_in_a_box(tmp_path: Path, value: object) -> None:
+    entry = {"file": "a.jpg", "left": value, "top": 0, "right": 40, "bottom": 50}
+    with pytest.raises(ValueError, match=r"boxes\.json: entry 0 is .*, numbers"):
+        read_boxes(write(tmp_path, [entry]))
+    annotation = {"image_id": 7, "bbox": [value, 0, 40, 50]}
+    with pytest.raises(ValueError, match=r"boxes\.json: annotation 0 is .*four numbers"):
+        read_boxes(write(tmp_path, {**COCO, "annotations": [annotation]}))

@@ -44,7 +44,7 @@ def test_patterns_take_what_they_match(folder: Path, tmp_path: Path) -> None:
     boxes.write_text("file,left,top,right,bottom\ndeeper/c.webp,0,0,8,8\n")
     np.testing.assert_allclose(ImageFiles(folder / "**" / "*.webp", boxes)[0]["crop_box"], [0, 0, 8, 8])
     for pattern in ("*.txt", "*.gif", "nowhere/**"):
-        with pytest.raises(ValueError, match="no photographs"):
+        with pytest.raises(ValueError, match="no images"):
             ImageFiles(folder / pattern)
 
 
@@ -92,7 +92,7 @@ def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, su
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("z.png,1,2,3,4", "z.png is not a photograph"),
+        ("z.png,1,2,3,4", "z.png is not an image"),
         ("a.png,3,2,1,4", r"a.png: \[3.0, 2.0, 1.0, 4.0\] is not left < right"),
         ("a.png,1,2,nan,4", "a.png: .*nan"),
         ("a.png,1,2,,4", "entry 0"),
@@ -110,14 +110,14 @@ def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"gone\.csv cannot be read"):
         ImageFiles(folder, tmp_path / "gone.csv")
     (tmp_path / "boxes.json").write_text("[{")
-    with pytest.raises(ValueError, match=r"boxes\.json cannot be parsed"):
+    with pytest.raises(ValueError, match=r"boxes\.json is not valid JSON"):
         ImageFiles(folder, tmp_path / "boxes.json")
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gone is not a folder"):
         ImageFiles(tmp_path / "gone")
-    with pytest.raises(ValueError, match="no photographs"):
+    with pytest.raises(ValueError, match="no images"):
         ImageFiles(tmp_path)
 
 
