@@ -9,7 +9,7 @@ from peclr.geometry.affine import at_least_float32, exact_matmul
 _NORM_EPS = 1e-8
 
 
-def similarity_align(points: Tensor, target: Tensor, allow_reflection: bool = False) -> Tensor:
+def similarity_align(points: Tensor, target: Tensor, *, allow_reflection: bool = False) -> Tensor:
     """Move, rotate and scale `points` so that they lie closest to `target` in the least-squares sense.
 
     Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centered points of unit

@@ -2,7 +2,7 @@
 
 Spurr et al., "Self-Supervised 3D Hand Pose Estimation from monocular RGB via Contrastive Learning", ICCV 2021
 (arXiv 2106.05953). A projection is read as points in the plane of the view. The points of an equivariant
-encoder move with the picture, and moving them back makes two views agree. Scale is left to L2-normalization.
+encoder move with the image, and moving them back makes two views agree. Scale is left to L2-normalization.
 """
 
 from torch import Tensor

@@ -8,7 +8,7 @@ chunk at a time, with one exponential for both, each process those of its own an
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ def plain_nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
 
 
 def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
-    """NT-Xent between two views of each sample, of this process alone.
+    """NT-Xent between the views of this process alone, in float32 or better even under autocast.
 
     Args:
         z1: (N, D), first views, L2-normalized.
@@ -43,7 +43,7 @@ def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
         temperature: Divides the cosines. 0.5 in PeCLR.
 
     Returns:
-        Scalar, the mean over both directions of all N pairs; in float32 or better even under autocast.
+        Scalar, the mean over both directions of all N pairs.
 
     Raises:
         ValueError: If shapes differ, there are no negatives (N < 2), or the temperature is not above 0.
@@ -59,7 +59,6 @@ def contrast(projections: Tensor, temperature: float) -> Tensor:
 
     Args:
         projections: (B, 2, D), two views per sample, in one frame by now, not normalized.
-        temperature: Of NT-Xent.
 
     Returns:
         Scalar, the same on all processes; with the gradient that DistributedDataParallel has to average.
@@ -73,29 +72,20 @@ def l2_normalize(projections: Tensor) -> Tensor:
     return normalize(at_least_float32(projections), dim=-1, eps=_MIN_NORM)
 
 
-class GatheredViews(NamedTuple):
-    """The views of all processes, and which of them are one's own.
-
-    Attributes:
-        views: (2N, …), all first views, then all second views in the same order.
-        own: (2B,) int64, rows of this process: its first views, then its second views.
-    """
-
-    views: Tensor
-    own: Tensor
-
-
-def gather_views(views: Tensor, counts: list[int]) -> GatheredViews:
-    """Gather the two views (B, 2, …) of each pair from all processes; differentiable.
+def gather_views(views: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
+    """Gather the two views of each pair from all processes; differentiable.
 
     Args:
-        views: Of this process.
+        views: (B, 2, …), of this process.
         counts: B of each process, from `pairs_per_process`.
+
+    Returns:
+        (2N, …), all first views, then all second views in the same order; and (2B,) int64, the rows of this process.
     """
     gathered = gather(views, counts)
     start = sum(counts[: rank()])
     own = torch.arange(start, start + len(views), device=views.device)
-    return GatheredViews(torch.cat(gathered.unbind(dim=1)), torch.cat((own, own + len(gathered))))
+    return torch.cat(gathered.unbind(dim=1)), torch.cat((own, own + len(gathered)))
 
 
 def nt_xent_of_anchors(
@@ -111,13 +101,9 @@ def nt_xent_of_anchors(
     Args:
         z: (2N, D), all first views, then all second views in the same order, L2-normalized.
         anchors: (A,) int64, rows of `z` that look for their other view; the rest are only compared with.
-        temperature: Divides the cosines.
         weights: (A, 2N), factors of the logits in the softmax's denominator; constants, by default 1.
         pull: (A,), factors of the logits of the anchors' other views in its numerator; constants, by default 1.
         shares: (A, 2N), factors of the exponentials in the softmax's denominator, at least 0; constants, by default 1.
-
-    Returns:
-        Scalar, in float32 or better even under autocast.
 
     Raises:
         ValueError: If there are no negatives (N < 2) or the temperature is not above 0.
@@ -128,8 +114,8 @@ def nt_xent_of_anchors(
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
     z = at_least_float32(z)
-    differentiate = torch.is_grad_enabled() and z.requires_grad
-    arguments = (z, anchors, temperature, weights, pull, shares, differentiate)
+    gradient = torch.zeros_like(z) if torch.is_grad_enabled() and z.requires_grad else None
+    arguments = (z, anchors, temperature, weights, pull, shares, gradient)
     loss: Tensor = _SoftmaxOfAnchors.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's, without types
     return loss
 
@@ -146,14 +132,13 @@ class _SoftmaxOfAnchors(torch.autograd.Function):
         weights: Tensor | None,
         pull: Tensor | None,
         shares: Tensor | None,
-        differentiate: bool,
+        gradient: Tensor | None,
     ) -> Tensor:
         with torch.autocast(z.device.type, enabled=False), full_precision_matmul():
             partners = (anchors + len(z) // 2) % len(z)
             factor = 1 / temperature
             pulls = torch.full_like(anchors, factor, dtype=z.dtype) if pull is None else pull.to(z.dtype) * factor
             attraction = (z[anchors] * z[partners]).sum(dim=1) @ pulls
-            gradient = torch.zeros_like(z) if differentiate else None
             rows = max(1, _CHUNK_LOGITS.get(z.device.type, 2**25) // len(z))
             log_partitions = []
             for start in range(0, len(anchors), rows):

@@ -70,7 +70,7 @@ class Objective(nn.Module, ABC):
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32.
 
-        By default by the published inversion, for probes and pictures of objectives that have none.
+        By default by the published inversion, for probes and images of objectives that have none.
         """
         return undo_views(l2_normalize(projections), view_from_crop)
 
@@ -103,7 +103,7 @@ class PeCLR(Objective):
         rotation: Whether to undo rotation. With neither, this is SimCLR.
     """
 
-    def __init__(self, temperature: float = 0.5, translation: bool = True, rotation: bool = True) -> None:
+    def __init__(self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True) -> None:
         super().__init__()
         self.temperature = temperature
         self.translation = translation
@@ -114,8 +114,10 @@ class PeCLR(Objective):
         return contrast(self.undo(projections, view_from_crop), self.temperature)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
-        return undo_views(l2_normalize(projections), view_from_crop, self.translation, self.rotation)
+        """Undo what was asked for."""
+        return undo_views(
+            l2_normalize(projections), view_from_crop, translation=self.translation, rotation=self.rotation
+        )
 
 
 class AffinePeCLR(Objective):
@@ -136,22 +138,17 @@ class AffinePeCLR(Objective):
         return contrast(self.undo(projections, view_from_crop), self.temperature)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
+        """Undo all of the map."""
         check_shapes(projections, view_from_crop)
         # without looking at values: views can be inverted, and a training step does not wait for the device
         crop_from_view = invert_unchecked(view_from_crop)
         return apply_affine(crop_from_view, as_points(projections)).reshape(projections.shape)
 
 
-def undo_views(projections: Tensor, view_from_crop: Tensor, translation: bool = True, rotation: bool = True) -> Tensor:
-    """Undo what moved and turned each view on its projection, of any length: (B, 2, D), at least float32.
-
-    Args:
-        projections: (B, 2, D), D even.
-        view_from_crop: (B, 2, 3, 3), normalized coordinates.
-        translation: Whether to undo translation.
-        rotation: Whether to undo rotation.
-    """
+def undo_views(
+    projections: Tensor, view_from_crop: Tensor, *, translation: bool = True, rotation: bool = True
+) -> Tensor:
+    """Undo what moved and turned each view (B, 2, 3, 3) on its projection, of any length: (B, 2, D even)."""
     check_shapes(projections, view_from_crop)
     matrices = at_least_float32(view_from_crop).flatten(0, 1)
     # a view is 2 wide in normalized coordinates

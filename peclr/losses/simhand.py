@@ -35,12 +35,13 @@ class SiMHand(PeCLR):
     def __init__(
         self,
         temperature: float = 0.5,
+        *,
         translation: bool = True,
         rotation: bool = True,
         positive: bool = True,
         negative: bool = True,
     ) -> None:
-        super().__init__(temperature, translation, rotation)
+        super().__init__(temperature, translation=translation, rotation=rotation)
         self.positive = positive
         self.negative = negative
 
@@ -51,7 +52,7 @@ class SiMHand(PeCLR):
         joints_2d = check_joints(projections, joints_2d)
         counts = pairs_per_process(len(projections))
         views, own = gather_views(l2_normalize(self.undo(projections, view_from_crop)), counts)
-        joints = gather_views(joints_2d, counts).views
+        joints = gather_views(joints_2d, counts)[0]
         weights = negative_weights(joints, own) if self.negative else None
         pull = positive_weights(joints)[own % (len(joints) // 2)] if self.positive else None
         return sum_over_processes(nt_xent_of_anchors(views, own, self.temperature, weights, pull))

@@ -32,11 +32,11 @@ class SoftPeCLR(PeCLR):
     needs: frozenset[Known] = frozenset({"joints_2d"})
 
     def __init__(
-        self, temperature: float = 0.5, translation: bool = True, rotation: bool = True, radius: float = 0.4
+        self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True, radius: float = 0.4
     ) -> None:
         if not radius > 0:
             raise ValueError(f"radius must be above 0, got {radius}")
-        super().__init__(temperature, translation, rotation)
+        super().__init__(temperature, translation=translation, rotation=rotation)
         self.radius = radius
 
     def forward(
@@ -46,7 +46,7 @@ class SoftPeCLR(PeCLR):
         joints_2d = check_joints(projections, joints_2d)
         counts = pairs_per_process(len(projections))
         views, own = gather_views(l2_normalize(self.undo(projections, view_from_crop)), counts)
-        poses = gather_views(poses_of(joints_2d, view_from_crop), counts).views
+        poses = gather_views(poses_of(joints_2d, view_from_crop), counts)[0]
         shares = negative_shares(poses, own, self.radius)
         return sum_over_processes(nt_xent_of_anchors(views, own, self.temperature, shares=shares))
 

@@ -32,6 +32,7 @@ class VICReg(Objective):
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
+        *,
         translation: bool = True,
         rotation: bool = True,
     ) -> None:
@@ -45,30 +46,24 @@ class VICReg(Objective):
     def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
         """Compute the loss; D is even."""
         undone = self.undo(projections, view_from_crop)
-        views = gather_views(undone, pairs_per_process(len(undone))).views
+        views = gather_views(undone, pairs_per_process(len(undone)))[0]
         # all processes compute all of it: `gather` adds up their gradients, which DistributedDataParallel averages
         first, second = views.chunk(2)
         return vicreg_loss(first, second, self.invariance, self.variance, self.covariance)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32."""
-        return undo_views(projections, view_from_crop, self.translation, self.rotation)
+        """Undo what was asked for."""
+        return undo_views(projections, view_from_crop, translation=self.translation, rotation=self.rotation)
 
 
 def vicreg_loss(
     z1: Tensor, z2: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
 ) -> Tensor:
-    """VICReg between two views of each sample, of this process alone.
+    """VICReg between the views of this process alone, in float32 or better even under autocast.
 
     Args:
         z1: (N, D), first views.
         z2: (N, D), second views of the same samples in the same order.
-        invariance: Weight of the mean square difference.
-        variance: Weight of the hinge at 1 of each feature's deviation.
-        covariance: Weight of the squared covariances between features, over D.
-
-    Returns:
-        Scalar, in float32 or better even under autocast.
 
     Raises:
         ValueError: If shapes differ, or there is no variance (N < 2).

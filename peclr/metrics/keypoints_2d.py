@@ -20,6 +20,7 @@ def pck(
     visible: ArrayLike,
     box_size: ArrayLike,
     threshold: float,
+    *,
     strict: bool = False,
 ) -> float:
     """Share of keypoints within `threshold` boxes of their labels: the mean over joints of each joint's share.

@@ -15,7 +15,7 @@ _AUC_RANGE_M = 0.05
 _AUC_STEPS = 100
 
 
-def aligned_errors(joints_3d: Tensor, target_3d: Tensor, allow_reflection: bool = False) -> tuple[Tensor, Tensor]:
+def aligned_errors(joints_3d: Tensor, target_3d: Tensor, *, allow_reflection: bool = False) -> tuple[Tensor, Tensor]:
     """Align hands to their labels, each by a similarity transform, and measure what is left: the mean is PA-EPE.
 
     Args:
@@ -26,7 +26,7 @@ def aligned_errors(joints_3d: Tensor, target_3d: Tensor, allow_reflection: bool 
     Returns:
         The aligned joints (B, 21, 3), metres, and their distances from the labels (B, 21), float64, millimetres.
     """
-    aligned = similarity_align(joints_3d, target_3d, allow_reflection)
+    aligned = similarity_align(joints_3d, target_3d, allow_reflection=allow_reflection)
     return aligned, _MM_PER_M * _distances(aligned, target_3d)
 
 
@@ -96,13 +96,13 @@ class PAEPE(MeanJointDistance):
         allow_reflection: let a left hand pass for a right one, as the official FreiHAND scores do.
     """
 
-    def __init__(self, allow_reflection: bool = False) -> None:
+    def __init__(self, *, allow_reflection: bool = False) -> None:
         super().__init__()
         self.allow_reflection = allow_reflection
 
     def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
         """Add a batch: (B, 21, 3), predicted and true, metres."""
-        self._add(aligned_errors(joints_3d, target_3d, self.allow_reflection)[1])
+        self._add(aligned_errors(joints_3d, target_3d, allow_reflection=self.allow_reflection)[1])
 
 
 class AUC(Metric):
@@ -119,7 +119,7 @@ class AUC(Metric):
     hits: Tensor
     count: Tensor
 
-    def __init__(self, aligned: bool = False, allow_reflection: bool = False) -> None:
+    def __init__(self, *, aligned: bool = False, allow_reflection: bool = False) -> None:
         super().__init__()
         self.aligned = aligned
         self.allow_reflection = allow_reflection
@@ -130,7 +130,7 @@ class AUC(Metric):
     def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
         """Add a batch: (B, 21, 3), predicted and true, metres, camera frame."""
         if self.aligned:
-            joints_3d = similarity_align(joints_3d, target_3d, self.allow_reflection)
+            joints_3d = similarity_align(joints_3d, target_3d, allow_reflection=self.allow_reflection)
         errors = _distances(joints_3d, target_3d)
         self.hits += (errors[..., None] <= self._thresholds()).sum(dim=0)
         self.count += len(errors)
@@ -151,7 +151,7 @@ class AUC(Metric):
 class PAAUC(AUC):
     """`AUC` after similarity alignment."""
 
-    def __init__(self, allow_reflection: bool = False) -> None:
+    def __init__(self, *, allow_reflection: bool = False) -> None:
         super().__init__(aligned=True, allow_reflection=allow_reflection)
 
 

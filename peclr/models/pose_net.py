@@ -192,8 +192,8 @@ class PoseNet25D(nn.Module):
     def freeze_encoder(self) -> Self:
         """Train the head alone: the encoder's weights and BatchNorm statistics stay as they are."""
         self._encoder_frozen = True
-        self.backend_model.requires_grad_(False)
-        self.backend_model.fc.requires_grad_(True)
+        self.backend_model.requires_grad_(requires_grad=False)
+        self.backend_model.fc.requires_grad_(requires_grad=True)
         return self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

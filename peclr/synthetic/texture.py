@@ -67,7 +67,9 @@ def _texel(points_mm: Floats) -> NDArray[np.int32]:
 
 
 def _line(image: Bytes, points_mm: Floats, strength: int, width: int = 2) -> None:
-    cv2.polylines(image, [_texel(points_mm)], False, strength, width, cv2.LINE_AA, 4)
+    cv2.polylines(
+        image, [_texel(points_mm)], isClosed=False, color=strength, thickness=width, lineType=cv2.LINE_AA, shift=4
+    )
 
 
 def _paint_palm_lines(palm: Bytes) -> None:

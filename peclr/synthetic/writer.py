@@ -102,6 +102,7 @@ def write_freihand_layout(
     versions: int = 4,
     workers: int | None = None,
     scenes: int = 40,
+    *,
     progress: bool = True,
 ) -> SynthSummary:
     """Write `train` and `evaluation` unique hands into a new folder, as FreiHAND's files are laid out.

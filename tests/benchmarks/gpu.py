@@ -35,7 +35,7 @@ PEAK_FLOPS: Final = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "V100": 125
 Step = Callable[[], object]
 
 
-def networks(name: ResNetName, width: float, device: torch.device, channels_last: bool) -> nn.Sequential:
+def networks(name: ResNetName, width: float, device: torch.device, *, channels_last: bool) -> nn.Sequential:
     """An encoder and its head, random."""
     torch.manual_seed(0)
     encoder = ResNetEncoder(name, width)
@@ -54,9 +54,13 @@ def half(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=device.type == "cuda" or precision_that_pays() == "bf16-mixed")
 
 
-def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device, compiled: bool) -> Step:
+def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device, *, compiled: bool) -> Step:
     """A step as `peclr fit` takes it with CompileEncoder, bf16-mixed and a fused optimizer."""
-    model, objective, views = networks(name, width, device, True), PeCLR(), views_on_host(pairs, size, device)
+    model, objective, views = (
+        networks(name, width, device, channels_last=True),
+        PeCLR(),
+        views_on_host(pairs, size, device),
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, fused=device.type == "cuda")
     matrices = torch.eye(3, device=device).expand(pairs, 2, 3, 3)
     if compiled:
@@ -75,7 +79,7 @@ def our_step(name: ResNetName, width: float, pairs: int, size: int, device: torc
 
 def published_step(name: ResNetName, width: float, pairs: int, size: int, device: torch.device) -> Step:
     """A step in the published style. fp16 is CUDA's; elsewhere, what pays stands in for it."""
-    model, objective = networks(name, width, device, False), PeCLR()
+    model, objective = networks(name, width, device, channels_last=False), PeCLR()
     floats = normalize_images(views_on_host(pairs, size, torch.device("cpu")))
     views = floats.pin_memory() if device.type == "cuda" else floats
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4, foreach=False)
@@ -96,7 +100,7 @@ def published_step(name: ResNetName, width: float, pairs: int, size: int, device
 
 def flops_per_view(name: ResNetName, width: float, size: int) -> float:
     """FLOPs of one view, forward and backward, counted by torch: a multiplication and an addition are two."""
-    model = networks(name, width, torch.device("cpu"), False)
+    model = networks(name, width, torch.device("cpu"), channels_last=False)
     with FlopCounterMode(display=False) as counter:
         model(torch.rand(2, 3, size, size)).sum().backward()
     return float(counter.get_total_flops()) / 2
@@ -136,7 +140,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     shape = (options.network, options.width, options.pairs, options.size, device)
-    steps = {"ours": our_step(*shape, not options.eager), "published style": published_step(*shape)}
+    steps = {"ours": our_step(*shape, compiled=not options.eager), "published style": published_step(*shape)}
     measured = rates(steps, 2 * options.pairs, device, options.steps, options.rounds)
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     peak = next((flops for name, flops in PEAK_FLOPS.items() if gpu and name in gpu), None)

@@ -47,7 +47,7 @@ def test_flops_are_those_of_the_convolutions() -> None:
         assert isinstance(weight, torch.Tensor)
         counted.append(2 * output.numel() * weight[0].numel())
 
-    model = gpu.networks("resnet18", 0.25, torch.device("cpu"), False)
+    model = gpu.networks("resnet18", 0.25, torch.device("cpu"), channels_last=False)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(count)

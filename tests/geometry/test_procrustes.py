@@ -43,10 +43,10 @@ def test_equals_the_official_alignment(joints: int) -> None:
 
 @pytest.mark.parametrize("allow_reflection", [False, True])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-8)])
-def test_a_similarity_is_undone(allow_reflection: bool, dtype: torch.dtype, tolerance: float) -> None:
+def test_a_similarity_is_undone(*, allow_reflection: bool, dtype: torch.dtype, tolerance: float) -> None:
     _, target = point_sets(8)
     moved = 1000 * target @ rotations(8).mT + 3
-    aligned = similarity_align(moved.to(dtype), target.to(dtype), allow_reflection)
+    aligned = similarity_align(moved.to(dtype), target.to(dtype), allow_reflection=allow_reflection)
     assert aligned.dtype == dtype
     # 1000 × the size in float32, so rounding of the input counts
     torch.testing.assert_close(aligned.double(), target, atol=10 * tolerance, rtol=0)
@@ -55,7 +55,7 @@ def test_a_similarity_is_undone(allow_reflection: bool, dtype: torch.dtype, tole
 def test_only_a_reflection_turns_a_left_hand_into_a_right_one() -> None:
     _, target = point_sets(6)
     mirrored = target * torch.tensor([-1.0, 1.0, 1.0])
-    torch.testing.assert_close(similarity_align(mirrored, target, True), target, atol=1e-7, rtol=0)
+    torch.testing.assert_close(similarity_align(mirrored, target, allow_reflection=True), target, atol=1e-7, rtol=0)
     proper = similarity_align(mirrored, target)
     assert ((proper - target).norm(dim=-1).mean(dim=-1) > 0.005).all()
     # orientation is kept: signed volumes have the sign they had
@@ -86,13 +86,13 @@ def test_leading_dimensions() -> None:
 
 @pytest.mark.parametrize("allow_reflection", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_degenerate_points_give_finite_numbers(allow_reflection: bool, dtype: torch.dtype) -> None:
+def test_degenerate_points_give_finite_numbers(*, allow_reflection: bool, dtype: torch.dtype) -> None:
     _, target = point_sets(4)
     points = torch.zeros(4, 21, 3, dtype=torch.float64)
     points[1] = 0.7  # all in one place
     points[2, :, 0] = torch.linspace(0, 1, 21)  # on a line
     points[3, :, :2] = target[3, :, :2]  # in a plane
-    aligned = similarity_align(points.to(dtype), target.to(dtype), allow_reflection)
+    aligned = similarity_align(points.to(dtype), target.to(dtype), allow_reflection=allow_reflection)
     assert aligned.isfinite().all()
     center = target[:2].to(dtype).to(aligned.dtype).mean(dim=1, keepdim=True).expand(2, 21, 3)
     torch.testing.assert_close(aligned[:2], center, atol=1e-5, rtol=0)

@@ -43,7 +43,7 @@ def test_weights_are_the_published_ones(published: dict[str, Tensor], joints: Te
     [("loss_pos_neg", True, True), ("loss_pos", True, False), ("loss_neg", False, True)],
 )
 def test_parity_with_the_published_code(
-    published: dict[str, Tensor], projections: Tensor, joints: Tensor, name: str, positive: bool, negative: bool
+    published: dict[str, Tensor], projections: Tensor, joints: Tensor, name: str, *, positive: bool, negative: bool
 ) -> None:
     loss = SiMHand(positive=positive, negative=negative)(projections, IDENTITY, joints)
     assert loss.item() == pytest.approx(published[name].item(), rel=1e-5)

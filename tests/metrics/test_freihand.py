@@ -49,7 +49,7 @@ def test_scores_are_the_official_ones(vectors: Vectors) -> None:
 
 @pytest.mark.parametrize("kind", ["xyz", "mesh"])
 @pytest.mark.parametrize("aligned", [False, True])
-def test_curves_are_the_official_ones(vectors: Vectors, kind: str, aligned: bool) -> None:
+def test_curves_are_the_official_ones(vectors: Vectors, kind: str, *, aligned: bool) -> None:
     points = "xyz" if kind == "xyz" else "verts"
     pred, true = vectors[f"pred_{points}"], vectors[points]
     summary = summarize_errors(align(pred, true) if aligned else pred, true)

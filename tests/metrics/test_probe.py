@@ -11,13 +11,13 @@ from peclr.metrics.probe import EncodedHands, _Ridge, ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 
-def hands(count: int, informative: bool, seed: int) -> EncodedHands:
+def hands(count: int, seed: int, *, informative: bool = True) -> EncodedHands:
     """Hands whose joints are a fixed linear map of a latent; features hold the latent, or noise alone."""
-    stream = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     mixing = torch.randn(4, 105, generator=torch.Generator().manual_seed(0))
-    latent = torch.randn(count, 4, generator=stream)
+    latent = torch.randn(count, 4, generator=rng)
     labels = latent @ mixing
-    noise = torch.randn(count, 4, generator=stream)
+    noise = torch.randn(count, 4, generator=rng)
     features = torch.cat([latent if informative else noise, noise], dim=1)
     return EncodedHands(features, labels[:, :42].reshape(-1, 21, 2), labels[:, 42:].reshape(-1, 21, 3))
 
@@ -36,7 +36,11 @@ def test_ridge_solves_the_normal_equations(count: int, strength: float) -> None:
 
 def test_informative_features_probe_better_than_noise() -> None:
     good, bad = (
-        ridge_probe(hands(100, informative, 1), hands(50, informative, 2), hands(50, informative, 3))
+        ridge_probe(
+            hands(100, 1, informative=informative),
+            hands(50, 2, informative=informative),
+            hands(50, 3, informative=informative),
+        )
         for informative in (True, False)
     )
     assert good.error_2d_px < 0.1 * bad.error_2d_px
@@ -45,14 +49,14 @@ def test_informative_features_probe_better_than_noise() -> None:
 
 
 def test_the_strength_is_chosen_on_validation_hands_not_on_test_hands() -> None:
-    train, val = hands(12, False, 1), hands(200, False, 2)
-    chosen = ridge_probe(train, val, hands(50, True, 3)).strength
-    assert chosen == ridge_probe(train, val, hands(50, False, 4)).strength
+    train, val = hands(12, 1, informative=False), hands(200, 2, informative=False)
+    chosen = ridge_probe(train, val, hands(50, 3)).strength
+    assert chosen == ridge_probe(train, val, hands(50, 4, informative=False)).strength
     assert chosen == max((1.0, 1000.0, 10000.0)), "noise is best answered by the mean"
 
 
 def test_a_constant_feature_does_no_harm() -> None:
-    train, test = hands(100, True, 1), hands(50, True, 3)
+    train, test = hands(100, 1), hands(50, 3)
     dead = [
         EncodedHands(torch.cat([h.features, torch.zeros(len(h.features), 1)], 1), h.joints_2d, h.joints_3d)
         for h in (train, test)
@@ -63,15 +67,15 @@ def test_a_constant_feature_does_no_harm() -> None:
 
 
 def test_features_that_are_not_finite_are_reported() -> None:
-    broken = hands(10, True, 1)
+    broken = hands(10, 1)
     broken.features[3, 2] = torch.nan
     with pytest.raises(ValueError, match="val hands are not finite"):
-        ridge_probe(hands(10, True, 2), broken, hands(10, True, 3))
+        ridge_probe(hands(10, 2), broken, hands(10, 3))
 
 
 def test_one_hand_is_too_few() -> None:
     with pytest.raises(ValueError, match="at least 2 labeled hands; got 1"):
-        ridge_probe(hands(1, True, 1), hands(10, True, 2), hands(10, True, 3))
+        ridge_probe(hands(1, 1), hands(10, 2), hands(10, 3))
 
 
 def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist() -> None:

@@ -95,14 +95,14 @@ def posed(name: str, rotation: Floats, size: int = SIZE) -> Hand:
 
 @pytest.mark.parametrize(("side", "turn", "thumb_is_right"), [("palm", 0, True), ("back", np.pi, False)])
 def test_a_right_hand_with_its_fingers_up_has_its_thumb_where_it_belongs(
-    side: str, turn: float, thumb_is_right: bool
+    side: str, turn: float, *, thumb_is_right: bool
 ) -> None:
     hand = posed("spread", np.diag([1.0, -1.0, -1.0]) @ about_y(turn))
     mask = draw_hand(hand, SCENE, SIZE).mask
     x = project(hand)[:, 0]
     thumb = JOINT_NAMES.index("thumb_tip")
     assert (x[thumb] > x[0]) == thumb_is_right
-    # The picture agrees: left and right of the palm, at the thumb's height, there is skin on one side only.
+    # The image agrees: left and right of the palm, at the thumb's height, there is skin on one side only.
     row = mask[round(project(hand)[thumb, 1])]
     knuckles = sorted(x[JOINT_NAMES.index(f"{finger}_mcp")] for finger in ("index", "little"))
     left, right = row[: round(knuckles[0]) - 8], row[round(knuckles[1]) + 8 :]
