@@ -29,7 +29,7 @@ from peclr.data.loading.sampling import EpochSampler
 from peclr.data.prepare.command import pack_labels
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
-from peclr.data.sources.images import read_picture
+from peclr.data.sources.images import read_reduced
 from peclr.data.views.backgrounds import ReplaceBackground
 from peclr.data.views.geometric import GeometryRange, pixels_to_keep
 from peclr.data.views.photometric import Photometric
@@ -194,7 +194,7 @@ def large_photo_over_reduced_decode(folder: Path, rounds: int = 40) -> float:
         scale = np.linalg.det(dataset[epoch, 0]["view_from_crop"][:, :2, :2].double().numpy()) ** -0.5
         keeps.append(pixels_to_keep(128, float(scale.min())))
     taken = medians(
-        {"decode": lambda epoch: read_picture(file, None, keeps[epoch]), "pair": lambda epoch: dataset[epoch, 0]},
+        {"decode": lambda epoch: read_reduced(file, None, keeps[epoch]), "pair": lambda epoch: dataset[epoch, 0]},
         rounds,
     )
     return taken["pair"] / taken["decode"]

@@ -262,7 +262,7 @@ def _unreadable(files: Sequence[Path], look: Look) -> Iterator[Finding]:
     """Images that are missing or broken, each with its reason while they are few."""
     from peclr.data.sources.headers import find_problems
 
-    problems = find_problems(files, look.depth, look.workers, look.progress)
+    problems = find_problems(files, look.depth, look.workers, progress=look.progress)
     listed = [f"{path} {problem}" for path, problem in list(problems.items())[:_LISTED]]
     if len(problems) > _LISTED:
         listed.append(f"… and {len(problems) - _LISTED:,} more images")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.headers import check_image_files, image_sizes, read_header
-from peclr.data.sources.images import BadImageError, read_mask, read_picture
+from peclr.data.sources.images import BadImageError, read_mask, read_reduced
 from peclr.data.sources.json_files import as_numbers, read_json
 from peclr.data.sources.layouts import LAYOUTS, label_files
 from peclr.data.sources.packed_labels import open_if_fresh
@@ -163,17 +163,17 @@ class FreiHAND(HandSource):
             raise IndexError(f"{self._folder} has images 0 to {self._num_images - 1}, not {index}")
         hand = self.hand_of(index)
         box = None if self._crop_boxes is None else self._crop_boxes[hand]
-        picture = read_picture(self.image_file(index), None if box is None else box[2] - box[0], min_side)
+        decoded = read_reduced(self.image_file(index), None if box is None else box[2] - box[0], min_side)
         return hand_sample(
-            picture.image,
-            whole_picture(picture.width, picture.height) if box is None else box,
+            decoded.image,
+            whole_picture(decoded.width, decoded.height) if box is None else box,
             f"{self.split}/{index:08d}",
             "right",
             K=self._K[hand],
             joints_3d=None if self._joints_3d is None else self._joints_3d[hand],
             joints_2d=None if self._joints_2d is None else self._joints_2d[hand],
             scale_m=float(self._scale[hand]),
-            photo_from_image=picture.photo_from_image,
+            photo_from_image=decoded.photo_from_image,
         )
 
     def doubts(self) -> list[str]:

@@ -25,8 +25,9 @@ _END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T
 _MANY: Final = 20_000  # takes seconds
 _TAIL: Final = 1024  # bytes; some writers put padding behind the end
 _TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width and height
+_UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
-# OpenCV decodes up to 2³⁰ px. Pillow, which reads headers only, refuses a photograph of 180 megapixels by default.
+# OpenCV decodes up to 2³⁰ px. Pillow, which reads headers only, refuses an image of 180 megapixels by default.
 Image.MAX_IMAGE_PIXELS = 1 << 30
 # Exif that cannot be followed is no one's concern: the image is taken as it is stored.
 warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
@@ -52,67 +53,48 @@ def read_header(file: BinaryIO | Path) -> Header | None:
     """Size and orientation of an image file; None if it is no image."""
     try:
         with Image.open(file) as image:
-            return _header(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            (width, height), orientation = image.size, 1
+            if image.format in ("JPEG", "MPO") and "exif" in image.info:
+                # what is cut short, or nonsense, is taken as it is stored
+                with suppress(*_UNREADABLE, TypeError, KeyError, struct.error):
+                    orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+            if orientation in _TRANSPOSING:
+                width, height = height, width
+            return Header(image.format or "", width, height, orientation if orientation in range(1, 9) else 1)
+    except _UNREADABLE:
         return None
 
 
 def image_sizes(paths: Sequence[Path], workers: int = 4) -> list[tuple[float, float]]:
     """Width and height of the upright image in each file, px; NaN where there is none."""
-    nothing = (float("nan"), float("nan"))
     with ThreadPoolExecutor(workers) as pool:
         headers = pool.map(read_header, paths)
-        return [(header.width, header.height) if header else nothing for header in headers]
+        return [(header.width, header.height) if header else (float("nan"), float("nan")) for header in headers]
 
 
 def image_problem(path: Path, depth: Depth = "headers") -> str | None:
     """What is wrong with an image file, without its name; None if nothing is."""
+    from peclr.data.sources.images import read_image
+
     if depth == "present":
         return None if path.is_file() else "is missing"
     suspicion = _suspicion(path)
     if depth == "headers" and suspicion is None:
         return None
-    problem = _decoding_problem(path)
-    return problem and (suspicion or problem)
-
-
-def _suspicion(path: Path) -> str | None:
-    """What the beginning and the end of a file say against it."""
     try:
-        with path.open("rb") as file:
-            with Image.open(file) as image:
-                end, begin = _END.get(image.format or ""), file.tell()
-            length = file.seek(0, 2)
-            file.seek(max(0, length - _TAIL))
-            if end is None or end in file.read():
-                return None
-            file.seek(begin)  # phones put a video behind a photograph's end, which may be anywhere
-            return None if end in file.read() else f"is cut short after {length} bytes"
-    except FileNotFoundError:
-        return "is missing"
-    except UnidentifiedImageError:
-        length = path.stat().st_size
-        return f"is not an image ({length} bytes)" if length else "is empty"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
-        return f"cannot be opened: {reason or error}"
+        read_image(path)
+    except ValueError as error:
+        return suspicion or str(error).removeprefix(f"{path}").lstrip(": ")
+    return None
 
 
-def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, progress: bool = False) -> dict[Path, str]:
-    """What is wrong with which of many image files, in their order.
-
-    Args:
-        paths: The files.
-        depth: How closely to look.
-        workers: Threads; decoding does not hold the interpreter's lock.
-        progress: Whether to show a bar with the rate.
-    """
+def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
+    """What is wrong with which of many image files, in their order, perhaps with a bar; by `workers` threads."""
     found: dict[Path, str] = {}
-    if depth == "present" or not paths:
-        progress = False
+    silent = depth == "present" or not paths or not progress
     with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(desc="images", total=len(paths), unit=" files", disable=not progress, mininterval=0.5) as bar,
+        ThreadPoolExecutor(workers) as pool,  # decoding does not hold the interpreter's lock
+        tqdm(desc="images", total=len(paths), unit=" files", disable=silent, mininterval=0.5) as bar,
     ):
         for chunk in chunks(paths, 64 * workers):
             problems = pool.map(lambda path: image_problem(path, depth), chunk)
@@ -141,24 +123,24 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield chunk
 
 
-def _decoding_problem(path: Path) -> str | None:
-    from peclr.data.sources.images import read_image
-
+def _suspicion(path: Path) -> str | None:
+    """What the beginning and the end of a file say against it."""
     try:
-        read_image(path)
-    except ValueError as error:
-        return str(error).removeprefix(f"{path}").lstrip(": ")
-    return None
-
-
-def _header(image: Image.Image) -> Header:
-    width, height, orientation = *image.size, 1
-    if image.format in ("JPEG", "MPO") and "exif" in image.info:
-        # what is cut short, or nonsense, is taken as it is stored
-        with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):
-            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    if orientation not in range(1, 9):
-        orientation = 1
-    if orientation in _TRANSPOSING:
-        width, height = height, width
-    return Header(image.format or "", width, height, orientation)
+        with path.open("rb") as file:
+            with Image.open(file) as image:
+                end, begin = _END.get(image.format or ""), file.tell()
+            length = file.seek(0, 2)
+            # phones put a video behind an image's end, which may then be anywhere
+            for start in (max(0, length - _TAIL), begin):
+                file.seek(start)
+                if end is None or end in file.read():
+                    return None
+            return f"is cut short after {length} bytes"
+    except FileNotFoundError:
+        return "is missing"
+    except UnidentifiedImageError:
+        length = path.stat().st_size
+        return f"is not an image ({length} bytes)" if length else "is empty"
+    except _UNREADABLE as error:
+        reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
+        return f"cannot be opened: {reason or error}"

@@ -9,7 +9,7 @@ import numpy as np
 from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.box_files import check_within, read_boxes
 from peclr.data.sources.headers import check_image_files, image_sizes
-from peclr.data.sources.images import read_picture
+from peclr.data.sources.images import read_reduced
 from peclr.data.sources.listing import IMAGES, list_files
 from peclr.geometry.planar import enclosing_square, whole_picture
 
@@ -62,8 +62,8 @@ class ImageFiles(SingleImages):
         """Reads the image of hand `index` for a view."""
         file, box = self._hands[index]
         square = None if box is None else enclosing_square(box.edges)
-        picture = read_picture(self.root / file, None if square is None else square[2] - square[0], min_side)
+        decoded = read_reduced(self.root / file, None if square is None else square[2] - square[0], min_side)
         if box is not None:
-            check_within(box.edges, picture.width, picture.height, self.root / file)
-        crop_box = whole_picture(picture.width, picture.height) if square is None else square
-        return hand_sample(picture.image, crop_box, file, photo_from_image=picture.photo_from_image)
+            check_within(box.edges, decoded.width, decoded.height, self.root / file)
+        crop_box = whole_picture(decoded.width, decoded.height) if square is None else square
+        return hand_sample(decoded.image, crop_box, file, photo_from_image=decoded.photo_from_image)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from peclr.data.sources.headers import Header, read_header
 from peclr.options import write_whole
 
-# OpenCV turns pictures upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
+# OpenCV turns images upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with gray.
 _FLAGS: Final = {
     0: cv2.IMREAD_GRAYSCALE,  # at full size
@@ -22,16 +22,11 @@ _FLAGS: Final = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
 }
-
-# full color resolution: bones are few pixels wide
-_JPEG_OPTIONS: Final = {
-    ".jpg": [
-        *(cv2.IMWRITE_JPEG_QUALITY, 95),
-        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-    ]
-}
-
-
+_JPEG_OPTIONS: Final = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    # full color resolution: bones are few pixels wide
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
 # Exif orientations that show at the right or bottom what is stored at the left or top, or at the top or left where
 # width and height are exchanged.
 _RIGHT_TO_LEFT: Final = (2, 3, 6, 7)
@@ -42,14 +37,14 @@ class BadImageError(ValueError):
     """An image file that cannot be read; the message names it and says why."""
 
 
-class Picture(NamedTuple):
-    """A decoded photograph.
+class DecodedImage(NamedTuple):
+    """An image file, decoded.
 
     Attributes:
         image: (H, W, 3), uint8, RGB, perhaps at a reduced scale.
-        width: Of the photograph at full size, px.
-        height: Of the photograph at full size, px.
-        photo_from_image: (3, 3), pixels of the photograph ← pixels of `image`; None where they are the same.
+        width: At full size, px.
+        height: At full size, px.
+        photo_from_image: (3, 3), px at full size ← pixels of `image`; None where they are the same.
     """
 
     image: NDArray[np.uint8]
@@ -59,13 +54,7 @@ class Picture(NamedTuple):
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Reads an image file, turned upright by its EXIF tag.
-
-    Args:
-        path: JPEG, PNG or whatever else OpenCV decodes; gray images become RGB.
-
-    Returns:
-        (H, W, 3), uint8, RGB.
+    """Read a JPEG, PNG or whatever else OpenCV decodes, upright: (H, W, 3), uint8, RGB.
 
     Raises:
         BadImageError: If the file cannot be opened or is not an image.
@@ -73,19 +62,16 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     return _decode(path, _read_bytes(path), 1)
 
 
-def read_picture(
+def read_reduced(
     path: str | Path, side: float | Callable[[int, int], float] | None = None, min_side: float = math.inf
-) -> Picture:
-    """Reads an image file, a JPEG at a reduced scale where that leaves pixels enough.
+) -> DecodedImage:
+    """Read an image file as `read_image` does, a JPEG at a reduced scale where that leaves pixels enough.
 
     Args:
-        path: As for `read_image`.
-        side: Of the part that will be looked at, px of the photograph, or what tells it from the photograph's width and
+        path: Of the file.
+        side: Of the part that will be looked at, px at full size, or how to compute it from the image's width and
             height; None for the longer side of all of it.
-        min_side: Number of pixels that this side must keep; infinite for the photograph as it is.
-
-    Raises:
-        BadImageError: If the file cannot be opened or is not an image.
+        min_side: Number of pixels that this side must keep; infinite for the image as it is.
     """
     encoded = _read_bytes(path)
     looked_at = max if side is None else side
@@ -98,9 +84,9 @@ def read_picture(
         image = _decode(path, encoded, reduction) if reduction > 1 else None
         # lossless JPEGs, for example, are not reduced
         if image is not None and image.shape[:2] == (-(-header.height // reduction), -(-header.width // reduction)):
-            return Picture(image, header.width, header.height, _photo_from_reduced(header, reduction))
+            return DecodedImage(image, header.width, header.height, _photo_from_reduced(header, reduction))
     image = _decode(path, encoded, 1)
-    return Picture(image, image.shape[1], image.shape[0])
+    return DecodedImage(image, image.shape[1], image.shape[0])
 
 
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
@@ -125,9 +111,8 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    _, encoded = cv2.imencode(
-        path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _JPEG_OPTIONS.get(path.suffix.lower(), [])
-    )
+    options = _JPEG_OPTIONS if path.suffix.lower() == ".jpg" else ()
+    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     write_whole(path, encoded.tobytes())
 
 
@@ -137,7 +122,7 @@ def is_utf8(path: str | Path) -> bool:
 
 
 def _photo_from_reduced(header: Header, reduction: int) -> NDArray[np.float64]:
-    """(3, 3), pixels of the upright photograph ← pixels of it decoded at a reduced scale.
+    """(3, 3), pixels of the upright image ← pixels of it decoded at a reduced scale.
 
     Reduced pixels are means of blocks, which begin at the stored image's top left corner. Incomplete ones are at its
     right and bottom, and may be at the left and top of the upright image.

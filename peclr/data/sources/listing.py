@@ -44,7 +44,7 @@ class Listing(NamedTuple):
         return "left out " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
 
 
-def list_files(root: str | Path, suffixes: Sequence[str], what: str, warns: bool = True) -> Listing:
+def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: bool = True) -> Listing:
     """List the files of a kind below a folder, or those that a pattern matches.
 
     Args:

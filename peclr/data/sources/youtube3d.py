@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
-from peclr.data.sources.images import BadImageError, Picture, read_picture
+from peclr.data.sources.images import BadImageError, DecodedImage, read_reduced
 from peclr.data.sources.layouts import label_files
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.sources.packed_labels import Array, open_if_fresh
@@ -135,21 +135,21 @@ class YouTube3DHands(SingleImages):
             box = self._crop_box(_apply(_photo_from_annotated(annotated, width, height), around))
             return float(box[2] - box[0])
 
-        picture = read_picture(f"{self.root}/{name}", side, min_side)
-        matrix = _photo_from_annotated(annotated, picture.width, picture.height)
-        if is_stretched(picture.width, picture.height, *annotated):
-            sizes = f"{picture.width} × {picture.height} px, annotated with {annotated[0]} × {annotated[1]}"
+        decoded = read_reduced(f"{self.root}/{name}", side, min_side)
+        matrix = _photo_from_annotated(annotated, decoded.width, decoded.height)
+        if is_stretched(decoded.width, decoded.height, *annotated):
+            sizes = f"{decoded.width} × {decoded.height} px, annotated with {annotated[0]} × {annotated[1]}"
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
         is_left = bool(self._labels["is_left"][annotation])
         if is_left:
-            matrix, picture = _mirror(picture.width) @ matrix, _mirrored(picture)
+            matrix, decoded = _mirror(decoded.width) @ matrix, _mirrored(decoded)
         return hand_sample(
-            picture.image,
+            decoded.image,
             self._crop_box(_apply(matrix, around)),
             f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
             "left" if is_left else "right",
             joints_2d=_apply(matrix, joints_2d).astype(np.float32),
-            photo_from_image=picture.photo_from_image,
+            photo_from_image=decoded.photo_from_image,
         )
 
     def _crop_box(self, around: Matrix) -> Matrix:
@@ -172,12 +172,12 @@ def _mirror(width: int) -> Matrix:
     return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
 
 
-def _mirrored(picture: Picture) -> Picture:
-    image = cv2.flip(picture.image, 1).astype(np.uint8, copy=False)
-    matrix = picture.photo_from_image
+def _mirrored(decoded: DecodedImage) -> DecodedImage:
+    image = cv2.flip(decoded.image, 1).astype(np.uint8, copy=False)
+    matrix = decoded.photo_from_image
     if matrix is not None:
-        matrix = _mirror(picture.width) @ matrix @ _mirror(image.shape[1])
-    return picture._replace(image=image, photo_from_image=matrix)
+        matrix = _mirror(decoded.width) @ matrix @ _mirror(image.shape[1])
+    return decoded._replace(image=image, photo_from_image=matrix)
 
 
 def _apply(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:

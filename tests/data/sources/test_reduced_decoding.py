@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from peclr.data.sources.headers import read_header
-from peclr.data.sources.images import read_image, read_picture
+from peclr.data.sources.images import read_image, read_reduced
 from peclr.data.views.geometric import view_from_crop, view_from_image, warp
 
 ORIENTATION = 0x0112
@@ -81,7 +81,7 @@ def test_a_reduced_picture_shows_the_same_in_the_same_place(
     Image.fromarray(blurred_noise(*size, sigma=3 * reduction)).save(file, "JPEG", exif=exif, quality=95)
     whole = read_image(file)
     height, width = whole.shape[:2]
-    picture = read_picture(file, None, max(width, height) / reduction)
+    picture = read_reduced(file, None, max(width, height) / reduction)
     assert (picture.width, picture.height) == (width, height)
     assert picture.image.shape[:2] == (-(-height // reduction), -(-width // reduction))
     assert picture.photo_from_image is not None
@@ -100,16 +100,16 @@ def test_a_reduced_picture_shows_the_same_in_the_same_place(
 def test_pixels_that_are_needed_are_kept(tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     cv2.imwrite(str(file), np.zeros((300, 400, 3), np.uint8))
-    sides = {keep: max(read_picture(file, None, keep).image.shape) for keep in (400, 201, 200, 100, 50, 10)}
+    sides = {keep: max(read_reduced(file, None, keep).image.shape) for keep in (400, 201, 200, 100, 50, 10)}
     assert sides == {400: 400, 201: 400, 200: 200, 100: 100, 50: 50, 10: 50}
     # of a crop, which is smaller than the photograph
-    assert read_picture(file, 100, 51).photo_from_image is None
-    assert max(read_picture(file, 100, 50).image.shape) == 200
+    assert read_reduced(file, 100, 51).photo_from_image is None
+    assert max(read_reduced(file, 100, 50).image.shape) == 200
 
 
 def test_other_formats_are_not_reduced(tmp_path: Path) -> None:
     file = tmp_path / "photo.png"
     cv2.imwrite(str(file), np.zeros((300, 400, 3), np.uint8))
-    picture = read_picture(file, None, 10)
+    picture = read_reduced(file, None, 10)
     assert (picture.image.shape, picture.width, picture.height) == ((300, 400, 3), 400, 300)
     assert picture.photo_from_image is None
