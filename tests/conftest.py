@@ -2,15 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from jsonargparse._common import nested_links, parent_parser
+from jsonargparse._typehints import ActionTypeHint
+from jsonargparse._util import import_object
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,6 +30,30 @@ torch.set_num_threads(1)  # two test processes share two cores
 settings.register_profile("peclr", deadline=None, database=None, max_examples=60, derandomize=True)
 settings.register_profile("search", deadline=None, database=None, max_examples=1000)
 settings.load_profile("peclr")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _class_parsers() -> Iterator[None]:
+    """Keep the parsers that jsonargparse makes of classes, again for every option: half of the time of a short run."""
+    make: Any = ActionTypeHint.get_class_parser
+    made: dict[Any, Any] = {}
+
+    def frozen(value: Any) -> Any:
+        if isinstance(value, dict):
+            return frozenset((key, frozen(inside)) for key, inside in value.items())
+        return frozenset(map(frozen, value)) if isinstance(value, set | list | tuple) else value
+
+    def get_class_parser(val_class: Any, sub_add_kwargs: Any = None, skip_args: Any = None) -> Any:
+        made_class = import_object(val_class) if isinstance(val_class, str) else val_class
+        asked = tuple(map(frozen, (sub_add_kwargs, skip_args, nested_links.get())))
+        key = (made_class, *asked, type(parent_parser.get()))
+        if key not in made:
+            made[key] = make(made_class, sub_add_kwargs, skip_args)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ActionTypeHint, "get_class_parser", staticmethod(get_class_parser))
+        yield
 
 
 @pytest.fixture(scope="session")
