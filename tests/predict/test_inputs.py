@@ -133,7 +133,7 @@ def test_a_video_that_is_none_is_told_when_it_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_text("nothing")
     (frame,) = frames_of(find_inputs([str(path)]))
-    with pytest.raises(ValueError, match=r"clip\.mp4 cannot be read as a film"):
+    with pytest.raises(ValueError, match=r"clip\.mp4 cannot be read as a video"):
         frame.load()
 
 

@@ -1,6 +1,6 @@
-"""Films of hands, without labels: every frame, or every n-th, is a photograph. Needs PyAV: `pip install peclr[video]`.
+"""Videos of hands, without labels: every frame, or every n-th, is an image. Needs PyAV: `pip install peclr[video]`.
 
-A frame is decoded from the last key frame before it, which costs as much as all frames between. To train on films for
+A frame is decoded from the last key frame before it, which costs as much as all frames between. To train on videos for
 long, cut their frames out once, by `peclr.data.prepare.write_crops.write_crops` or with any other tool.
 """
 
@@ -10,25 +10,24 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, SingleImages, hash_of
+from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.listing import VIDEOS, list_files
 from peclr.geometry.planar import enclosing_square, whole_picture
 
-if TYPE_CHECKING:
-    from av.container import InputContainer  # type: ignore[import-not-found, unused-ignore]  # an extra
+_MOST_OPEN = 8  # videos of a process: open files are few
 
 _log = logging.getLogger(__name__)
 
 
 class Videos(SingleImages):
-    """Frames of films, in order of the films' names; each is one version of one hand.
+    """Frames of videos, in order of the videos' names; each is one version of one hand.
 
     Without boxes, the hand fills the frame. Several boxes of one frame are several hands; with boxes, frames without
     one are left out.
@@ -40,24 +39,22 @@ class Videos(SingleImages):
         """Lists the frames; they are decoded one at a time.
 
         Args:
-            root: A folder, below which films are looked for, or a pattern as of a shell.
-            every: Takes every n-th frame of a film; neighbors hardly differ.
+            root: A folder, below which videos are looked for, or a pattern as of a shell.
+            every: Takes every n-th frame of a video; neighbors hardly differ.
             boxes: CSV or JSON file that says where the hands are, see `peclr.data.sources.box_files`; a frame's
-                name is that of its film relative to the folder, #, and its number from 0: "folder/film.mp4#120".
+                name is that of its video relative to the folder, #, and its number from 0: "folder/video.mp4#120".
 
         Raises:
-            ValueError: If there are no films, or one cannot be read, or boxes do not fit them.
+            ValueError: If there are no videos, or one cannot be read, or boxes do not fit them.
         """
         if every < 1:
             raise ValueError(f"every {every} is not a positive number of frames")
-        _import_av()
-        self.root, self._files, _ = list_files(root, VIDEOS, "films")
-        self._films = [index_frames(self.root / file) for file in self._files]
-        for file, film in zip(self._files, self._films, strict=True):
-            if len(film.times) < film.announced:
-                _log.warning("%s: cut short, %d of %d frames are there", file, len(film.times), film.announced)
-        counts = [len(range(0, len(film.times), every)) for film in self._films]
-        frames = [(film, every * step) for film, count in enumerate(counts) for step in range(count)]
+        self.root, self._files, _ = list_files(root, VIDEOS, "videos")
+        self._times = [index_frames(self.root / file) for file in self._files]
+        for file, (times, _, announced) in zip(self._files, self._times, strict=True):
+            if len(times) < announced:
+                _log.warning("%s: cut short, %d of %d frames are there", file, len(times), announced)
+        frames = [(video, n) for video, (times, *_) in enumerate(self._times) for n in range(0, len(times), every)]
         self._hands: list[tuple[int, int, NDArray[np.float64] | None]] = [(*frame, None) for frame in frames]
         if boxes is not None:
             found = read_boxes(Path(boxes))
@@ -74,44 +71,35 @@ class Videos(SingleImages):
     def identity(self) -> str:
         """See `HandSource`: of the frames' names and boxes."""
         boxes = [[math.nan] * 4 if box is None else box for *_, box in self._hands]
-        names = [os.fsencode(self._name(film, frame)) for film, frame, _ in self._hands]
+        names = [os.fsencode(self._name(video, frame)) for video, frame, _ in self._hands]
         return hash_of(self.name, np.array(names), np.array(boxes))
 
     def __getitem__(self, index: int) -> HandSample:
-        """Decodes the frame of hand `index`."""
-        film, frame, box = self._hands[index]
-        image = self._decoder(film).frame(frame)
-        return {
-            "image": image,
-            "K": None,
-            "joints_3d": None,
-            "joints_2d": None,
-            "crop_box": whole_picture(image.shape[1], image.shape[0]) if box is None else box,
-            "scale_m": None,
-            "hand": "unknown",
-            "id": self._name(film, frame),
-        }
+        video, frame, box = self._hands[index]
+        image = self._decoder(video).frame(frame)
+        crop_box = whole_picture(image.shape[1], image.shape[0]) if box is None else box
+        return hand_sample(image, crop_box, self._name(video, frame))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}, "_inherited": {}}
 
-    def _name(self, film: int, frame: int) -> str:
-        return f"{self._files[film]}#{frame}"
+    def _name(self, video: int, frame: int) -> str:
+        return f"{self._files[video]}#{frame}"
 
-    def _decoder(self, film: int) -> "_Decoder":
+    def _decoder(self, video: int) -> "_Decoder":
         if self._owner != os.getpid():
-            # A worker has its own place in a file. The parent's films are kept, as closing them would wait for
+            # A worker has its own place in a file. The parent's videos are kept, as closing them would wait for
             # threads that the worker does not have.
             self._inherited, self._open, self._owner = self._open, {}, os.getpid()
-        if film not in self._open:
-            self._open[film] = _Decoder(self.root / self._files[film], self._films[film])
-            if len(self._open) > 8:  # open files are few
-                self._open.pop(next(iter(self._open))).close()
-        return self._open[film]
+        if video not in self._open:
+            self._open[video] = _Decoder(self.root / self._files[video], self._times[video])
+            if len(self._open) > _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).container.close()
+        return self._open[video]
 
 
 class FrameTimes(NamedTuple):
-    """When the frames of a film are shown, in its own unit of time.
+    """When the frames of a video are shown, in its own unit of time.
 
     Attributes:
         times: Of all frames, ascending; those that an edit list cuts away are none.
@@ -133,12 +121,11 @@ class VideoFrame(NamedTuple):
 
 
 def index_frames(path: str | Path) -> FrameTimes:
-    """Read through a film without decoding it; ValueError if it is none."""
-    av = _import_av()
-    times, keys, end = set[int](), set[int](), 0
+    """Read through a video without decoding it; ValueError if it is none."""
+    av, times, keys, end = _import_av(), set[int](), set[int](), 0
     try:
-        with av.open(str(Path(path).absolute())) as container:
-            stream = _video_stream(container, path)
+        with _opened(path) as container:
+            stream = container.streams.video[0]
             for packet in container.demux(stream):
                 if packet.pts is None:
                     continue
@@ -151,7 +138,7 @@ def index_frames(path: str | Path) -> FrameTimes:
             duration = stream.duration or 0
             per_frame = 1 / (stream.average_rate * stream.time_base) if stream.average_rate else math.inf
     except (av.FFmpegError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a film: {error}") from error
+        raise ValueError(f"{path} cannot be read as a video: {error}") from error
     if not times:
         raise ValueError(f"{path} has no frames")
     announced = round(duration / per_frame) if duration - (end - min(times)) > per_frame else 0
@@ -164,10 +151,10 @@ def read_frames(path: str | Path) -> Iterator[VideoFrame]:
     Raises:
         ValueError: At once if it is no video, and after the last frame if some could not be decoded.
     """
-    av, film, upright = _import_av(), index_frames(path), _Upright()
-    decoded, damaged = 0, len(film.times) < film.announced
-    with av.open(str(Path(path).absolute())) as container:
-        stream = _video_stream(container, path)
+    av, (times, _, announced), upright = _import_av(), index_frames(path), _Upright()
+    decoded, damaged = 0, len(times) < announced
+    with _opened(path) as container:
+        stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         packets = container.demux(stream)
         while True:
@@ -181,18 +168,12 @@ def read_frames(path: str | Path) -> Iterator[VideoFrame]:
                 continue
             damaged |= packet.is_corrupt
             for frame in frames:
-                number = decoded if frame.pts is None else bisect_left(film.times, frame.pts)
-                seconds = float((film.times[min(number, len(film.times) - 1)] - film.times[0]) * stream.time_base)
+                number = decoded if frame.pts is None else bisect_left(times, frame.pts)
+                seconds = float((times[min(number, len(times) - 1)] - times[0]) * stream.time_base)
                 yield VideoFrame(number, seconds, upright.image(frame))
                 decoded += 1
     if damaged:
-        raise ValueError(f"{path}: cut short or damaged, {decoded} of {film.announced} frames could be decoded")
-
-
-def _video_stream(container: Any, path: str | Path) -> Any:
-    if not container.streams.video:
-        raise ValueError(f"{path} has no pictures")
-    return container.streams.video[0]
+        raise ValueError(f"{path}: cut short or damaged, {decoded} of {announced} frames could be decoded")
 
 
 class _Upright:
@@ -223,43 +204,36 @@ class _Upright:
 
 
 class _Decoder:
-    """An open film."""
+    """An open video."""
 
-    def __init__(self, path: Path, film: FrameTimes) -> None:
-        self._path, self._film, self._av = path, film, _import_av()
-        # absolute, here and above: FFmpeg takes a path that begins with `http:` for an address
-        self._container: InputContainer = self._av.open(str(Path(path).absolute()))
+    def __init__(self, path: Path, times: FrameTimes) -> None:
+        self._path, self._times, self.container = path, times, _opened(path)
         self._upright = _Upright()
         self._frames: Iterator[Any] = iter(())
         self._last: int | None = None  # time of the last frame that was decoded
 
     def frame(self, number: int) -> NDArray[np.uint8]:
         """Frame (H, W, 3), RGB, upright."""
-        time = self._film.times[number]
         try:
-            frame = self._find(time)
-        except self._av.FFmpegError as error:
-            self._last = None
-            raise BadImageError(f"{self._path}: frame {number} cannot be decoded: {error}") from error
+            frame, reason = self._find(self._times.times[number]), ""
+        except _import_av().FFmpegError as error:
+            self._last, frame, reason = None, None, f": {error}"
         if frame is None:
-            raise BadImageError(f"{self._path}: frame {number} of {len(self._film.times)} cannot be decoded")
+            raise BadImageError(f"{self._path}: frame {number} of {len(self._times.times)} cannot be decoded{reason}")
         return self._upright.image(frame)
-
-    def close(self) -> None:
-        self._container.close()
 
     def _find(self, time: int) -> Any:
         """The frame that is shown at a time; None if there is none."""
-        keys = self._film.keys[: bisect_right(self._film.keys, time)]
+        keys = self._times.keys[: bisect_right(self._times.keys, time)]
         goes_on = self._last is not None and self._last < time and (not keys or keys[-1] <= self._last)
         if goes_on and (frame := self._decode_until(time)) is not None:
             return frame
         # Containers seek in the order of decoding, in which a key frame may come before frames that are shown earlier
         # and need the one before: then the one before is tried.
         for key in reversed(keys or [0]):
-            stream = self._container.streams.video[0]
-            self._container.seek(key, stream=stream)
-            self._frames, self._last = self._container.decode(stream), None
+            stream = self.container.streams.video[0]
+            self.container.seek(key, stream=stream)
+            self._frames, self._last = self.container.decode(stream), None
             if (frame := self._decode_until(time)) is not None:
                 return frame
         return None
@@ -272,9 +246,18 @@ class _Decoder:
         return None
 
 
+def _opened(path: str | Path) -> Any:
+    """A container with a video stream; absolute, as FFmpeg takes a path that begins with `http:` for an address."""
+    container = _import_av().open(str(Path(path).absolute()))
+    if not container.streams.video:
+        container.close()
+        raise ValueError(f"{path} has no images")
+    return container
+
+
 def _import_av() -> Any:
     try:
-        import av
+        import av  # type: ignore[import-not-found, unused-ignore]  # an extra
     except ImportError as error:
-        raise ValueError("films need PyAV, which is not installed; `pip install peclr[video]` brings it") from error
+        raise ValueError("videos need PyAV, which is not installed; `pip install peclr[video]` brings it") from error
     return av

@@ -53,7 +53,7 @@ def test_images_and_videos_are_opened(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     assert isinstance(open_source(tmp_path), ImageFiles)
     (tmp_path / "a.JPG").unlink()
-    with pytest.raises(ValueError, match=r"a\.mp4 cannot be read as a film|need PyAV"):
+    with pytest.raises(ValueError, match=r"a\.mp4 cannot be read as a video|need PyAV"):
         open_source(tmp_path)
 
 

@@ -179,7 +179,7 @@ def test_films_that_are_not_whole_say_how_much_is_there(
 
 def test_what_is_no_film_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no film")
-    with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a film"):
+    with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a video"):
         Videos(tmp_path)
 
 
