@@ -4,69 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclr.options import check_new_folder, naming
+from peclr.options import check_new_folder, write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.checkpoints.card import ModelCard
-    from peclr.checkpoints.layouts import CoverageReport
-    from peclr.models.encoders import ResNetEncoder
-    from peclr.models.pose_net import PoseNet25D
-    from peclr.runs.about import About
+    from peclr.checkpoints.loading import Loaded
 
 FORMATS = ("torchvision", "safetensors", "onnx")
 CARD_NAME = "README.md"
 _OWN_SCORES = Path("evaluation", "scores.json")  # where `peclr evaluate RUN` writes
 
 
-@dataclass(frozen=True)
-class Weights:
-    """What a checkpoint holds: an encoder, around it a pose network or none, and what they are."""
-
-    encoder: ResNetEncoder
-    network: PoseNet25D | None
-    report: CoverageReport
-    about: About
-
-    @property
-    def architecture(self) -> str:
-        """Of the encoder."""
-        encoder = self.encoder
-        return encoder.name if encoder.width == 1 else f"{encoder.name} of width {encoder.width:g}"
-
-    def obstacle(self, form: str) -> str | None:
-        """Why these weights cannot be written in one of `FORMATS`; None if they can."""
-        if form == "torchvision" and self.encoder.width != 1:
-            return f"torchvision has no {self.architecture}"
-        if form == "onnx" and self.network is None:
-            return "ONNX takes an image and a camera, and these are weights of an encoder alone"
-        return None
-
-
 def export_main(arguments: list[str]) -> int:
-    """Parse the options and export.
-
-    Args:
-        arguments: what follows `peclr export`.
-
-    Returns:
-        0; what cannot be done raises.
-    """
+    """Run `peclr export` with the arguments that follow it; returns 0, and raises what cannot be done."""
     parser = argparse.ArgumentParser(
         prog="peclr export",
         description="Write weights for torchvision, as safetensors and as ONNX, with a card that explains them.",
     )
-    parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint: own, published or torchvision's")
-    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument(
-        "--formats", nargs="+", choices=FORMATS, help="default: all that the weights allow, and a word on the rest"
-    )
-    parser.add_argument("--name", help="title of the card, stem of the files (default: the run's)")
-    parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
-    parser.add_argument("--scores", type=Path, help="scores.json of `peclr evaluate` (default: the run's own)")
+    add = parser.add_argument
+    add("run", type=Path, help="a run's folder, or a checkpoint: own, published or torchvision's")
+    add("--out", type=Path, required=True, help="a new or empty folder")
+    formats = "default: all that the weights allow, and a word on the rest"
+    add("--formats", nargs="+", choices=FORMATS, help=formats)
+    add("--name", help="title of the card, stem of the files (default: the run's)")
+    add("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
+    add("--scores", type=Path, help="scores.json of `peclr evaluate` (default: the run's own)")
     options = parser.parse_args(arguments)
     check_new_folder(options.out)
     card = export(**vars(options))
@@ -94,53 +60,38 @@ def export(
         ValueError: a format is asked for that the weights do not allow, or a package is missing.
     """
     from peclr.checkpoints.card import ModelCard
-    from peclr.runs.layout import find_checkpoint, read_run_config, run_folder
+    from peclr.checkpoints.loading import described, load_weights
+    from peclr.runs.layout import read_run_config, run_folder
 
-    checkpoint = find_checkpoint(run)
-    weights = _load(checkpoint, view_size)
+    loaded = load_weights(run)
+    checkpoint, encoder = loaded.report.path, loaded.encoder
     folder = run_folder(checkpoint)
     card = ModelCard(
         name=name or (folder.resolve().name if folder else checkpoint.stem),
-        architecture=weights.architecture,
-        report=weights.report,
+        architecture=described(encoder.name, encoder.width),
+        report=loaded.report,
         files={},
-        view_size=weights.about.view_size if weights.network else None,
+        view_size=None if loaded.pose_net is None else loaded.check_view_size(view_size),
         config=read_run_config(checkpoint),
         scores=_read_scores(scores, folder),
     )
-    chosen = _choose(weights, formats)
+    chosen = _choose(loaded, formats)
     out.mkdir(parents=True, exist_ok=True)
-    card = _write(weights, card, chosen, out)
-    with naming(out / CARD_NAME):
-        (out / CARD_NAME).write_text(str(card), encoding="utf-8")
+    card = _write(loaded, card, chosen, out)
+    write_whole(out / CARD_NAME, str(card).encode())
     return card
 
 
-def _load(checkpoint: Path, view_size: int | None) -> Weights:
-    """A pose network if there is one, for views of that size if given; an encoder otherwise."""
-    from peclr import __version__
-    from peclr.checkpoints.loading import holds_pose_net, load_encoder_weights, load_pose_net_weights
-    from peclr.models.encoders import ResNetEncoder
-    from peclr.runs.about import FORMAT, About
-
-    if holds_pose_net(checkpoint):
-        found = load_pose_net_weights(checkpoint)
-        network, encoder = found.network, found.network.backend_model
-        about = found.about or About(kind="finetune", encoder=encoder.config())
-        about = replace(about, view_size=found.check_view_size(view_size), version=__version__, format=FORMAT)
-        return Weights(encoder, network, found.report, about)
-    loaded = load_encoder_weights(checkpoint)
-    encoder = ResNetEncoder(loaded.name, loaded.width)
-    encoder.load_state_dict(loaded.state_dict)
-    about = loaded.about or About(kind="pretrain", encoder=encoder.config())
-    return Weights(encoder, None, loaded.report, replace(about, version=__version__, format=FORMAT))
-
-
-def _choose(weights: Weights, formats: list[str] | None) -> list[str]:
+def _choose(loaded: Loaded, formats: list[str] | None) -> list[str]:
     """The formats to write; an impossible one is an error if it was asked for, and otherwise left out."""
+    from peclr.checkpoints.saving import torchvision_obstacle
+
+    obstacles = {"torchvision": torchvision_obstacle(loaded.encoder)}
+    if loaded.pose_net is None:
+        obstacles["onnx"] = "ONNX takes an image and a camera, and these are weights of an encoder alone"
     chosen = []
     for form in formats or FORMATS:
-        obstacle = weights.obstacle(form)
+        obstacle = obstacles.get(form)
         if obstacle is None:
             chosen.append(form)
         elif formats:
@@ -150,25 +101,30 @@ def _choose(weights: Weights, formats: list[str] | None) -> list[str]:
     return chosen
 
 
-def _write(weights: Weights, card: ModelCard, formats: list[str], out: Path) -> ModelCard:
+def _write(loaded: Loaded, card: ModelCard, formats: list[str], out: Path) -> ModelCard:
     """Write the files; returns the card that lists them."""
+    from peclr import __version__
     from peclr.checkpoints import export_onnx, export_safetensors, export_torchvision
     from peclr.checkpoints.saving import file_metadata
+    from peclr.runs.about import FORMAT, About
 
+    encoder, network = loaded.encoder, loaded.pose_net
+    about = loaded.about or About(kind="finetune" if network else "pretrain", encoder=encoder.config())
+    about = replace(about, version=__version__, format=FORMAT, view_size=card.view_size or about.view_size)
+    metadata = file_metadata(card.name, about)
     files: dict[Path, str] = {}
-    metadata = file_metadata(card.name, weights.about)
+    difference = None
     if "torchvision" in formats:
         path = out / f"{card.name}_torchvision.pth"
-        export_torchvision(weights.encoder, path, weights.about)
+        export_torchvision(encoder, path, about)
         files[path] = "torchvision, strict=True"
     if "safetensors" in formats:
         path = out / f"{card.name}.safetensors"
-        export_safetensors(weights.network or weights.encoder, path, metadata)
+        export_safetensors(network or encoder, path, metadata)
         files[path] = "peclr, and whatever reads safetensors"
-    difference = None
-    if "onnx" in formats and weights.network is not None and card.view_size is not None:
+    if "onnx" in formats and network is not None and card.view_size is not None:
         path = out / f"{card.name}.onnx"
-        difference = export_onnx(weights.network, path, card.view_size, metadata)
+        difference = export_onnx(network, path, card.view_size, metadata)
         files[path] = "ONNX runtimes; any batch size, any camera"
     return replace(card, files=files, onnx=difference)
 

@@ -39,11 +39,6 @@ class Content(NamedTuple):
     view_size: int | None = None
 
 
-def read_state_dict(path: Path) -> StateDict:
-    """The tensors of a checkpoint; arguments and errors as `read_content`."""
-    return read_content(path).state
-
-
 def read_content(path: Path) -> Content:
     """Tensors, in the file's own mapping or under its key `state_dict`, and what the file says of them.
 
@@ -52,8 +47,8 @@ def read_content(path: Path) -> Content:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, holds more than weights_only lets through, or no tensors by name; or what it says of
-            itself is not to be understood.
+        ValueError: it is damaged, holds more than weights_only lets through, or no tensors by name; or it says
+            something of itself that this version does not understand.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint")
@@ -74,11 +69,7 @@ def read_content(path: Path) -> Content:
 
 
 def require_extra(module: str) -> None:
-    """Import an optional dependency.
-
-    Raises:
-        ValueError: it is not installed; the message says how to.
-    """
+    """Import an optional dependency; ValueError says how to install it."""
     try:
         __import__(module)
     except ImportError as error:
@@ -128,4 +119,4 @@ def _needed_classes(path: Path) -> list[str]:
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError):
-        return []  # damaged, or not in torch.save's present format: loading tells which
+        return []  # damaged, or not in torch.save's present format: loading says which

@@ -24,7 +24,7 @@ class Layout:
         first: the encoder's first key after that prefix; no other kind has the two together.
         others: prefixes of keys that an encoder has no use for.
         pose_net: prefix of the whole pose network; None where there is none.
-        renamed: prefixes of the encoder's keys, and what torchvision calls them.
+        renamed: children of the encoder, and what torchvision calls them.
         view_size: side of the views of all such networks of width 1, pixels; None where runs differ.
     """
 
@@ -51,18 +51,14 @@ LAYOUTS = (
         pose_net="",
         view_size=224,
     ),
-    Layout(
-        kind="pre-training run of this package",
-        encoder="encoder.",
-        others=("projection_head.", "objective."),
-    ),
+    Layout(kind="pre-training run of this package", encoder="encoder.", others=("projection_head.", "objective.")),
     Layout(
         kind="published training checkpoint",  # of PeCLR, and of SiMHand after it
         encoder="encoder.features.",
         others=("encoder.final_layer.", "projection_head."),
         first="0.weight",
         # a ResNet's children by position; 2, 3 and 8 are ReLU and pooling
-        renamed={"0.": "conv1.", "1.": "bn1."} | {f"{stage + 3}.": f"layer{stage}." for stage in range(1, 5)},
+        renamed={"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"},
     ),
     Layout(kind="torchvision ResNet", encoder="", others=("fc.",)),
 )
@@ -70,7 +66,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """Which tensors of a checkpoint went into a network; as text, for people.
+    """Which tensors of a checkpoint went into a network, as text for people.
 
     Attributes:
         path: the checkpoint.
@@ -87,14 +83,9 @@ class CoverageReport:
     missing: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n".join(
-            (
-                f"{self.path}: {self.kind}",
-                f"  {len(self.used)} tensors used: {_grouped(self.used)}",
-                f"  {len(self.ignored)} ignored: {_grouped(self.ignored)}",
-                f"  {len(self.missing)} missing, begin at zero: {_grouped(self.missing)}",
-            )
-        )
+        parts = ("tensors used", self.used), ("ignored", self.ignored), ("missing, begin at zero", self.missing)
+        lines = [f"  {len(keys)} {what}: {_grouped(keys)}" for what, keys in parts]
+        return "\n".join([f"{self.path}: {self.kind}", *lines])
 
 
 def recognize_layout(state: StateDict, path: Path) -> Layout:
@@ -111,12 +102,8 @@ def encoder_sources(state: StateDict, layout: Layout) -> dict[str, str]:
     sources = {}
     for key in state:
         if key.startswith(layout.encoder) and not key.startswith(layout.others):
-            name = key.removeprefix(layout.encoder)
-            for old, new in layout.renamed.items():
-                if name.startswith(old):
-                    name = new + name.removeprefix(old)
-                    break
-            sources[name] = key
+            child, dot, rest = key.removeprefix(layout.encoder).partition(".")
+            sources[layout.renamed.get(child, child) + dot + rest] = key
     return sources
 
 

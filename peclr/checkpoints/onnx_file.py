@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from peclr.checkpoints.files import require_extra
@@ -75,17 +74,16 @@ def export_onnx(
     Raises:
         FileExistsError: there is such a file already.
         ValueError: onnx, onnxscript or onnxruntime is not installed.
-        ArithmeticError: predictions differ by more than the tolerances; the file is removed.
+        ArithmeticError: predictions differ by more than the tolerances; there is no file then.
     """
-    path = Path(path)
-    check_new(path)
+    path = check_new(path)
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require_extra(module)
     exported = _Outputs(copy.deepcopy(network).cpu().float()).eval()
     image, K = _random_views(2, view_size, torch.Generator().manual_seed(0))
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
-        # PyTorch's exporter uses a name that PyTorch has deprecated, and tells that both inputs share their
+        # PyTorch's exporter uses a name that PyTorch has deprecated, and notes that both inputs share their
         # batch, which is what we say
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec", category=FutureWarning)
         warnings.filterwarnings("ignore", message="# The axis name: batch will not be used")
@@ -101,15 +99,19 @@ def export_onnx(
     if program is None:  # only where it writes the file itself
         raise RuntimeError("torch.onnx.export returned no program")
     program.model.metadata_props.update({"view_size": str(view_size), **(metadata or {})})
-    with naming(path):
-        program.save(path)
-    difference = compare_with_onnx(network, path, view_size)
-    if not (difference.keypoints_px <= TOLERANCE_PX and difference.joints_m <= TOLERANCE_M):
-        path.unlink()
-        raise ArithmeticError(
-            f"{path}: onnxruntime differs from PyTorch by {difference.keypoints_px:.2g} px and "
-            f"{difference.joints_m:.2g} m; expected at most {TOLERANCE_PX:g} px and {TOLERANCE_M:g} m"
-        )
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with naming(path):
+            program.save(partial)
+        difference = compare_with_onnx(network, partial, view_size)
+        if not (difference.keypoints_px <= TOLERANCE_PX and difference.joints_m <= TOLERANCE_M):
+            raise ArithmeticError(
+                f"{path}: onnxruntime differs from PyTorch by {difference.keypoints_px:.2g} px and "
+                f"{difference.joints_m:.2g} m; expected at most {TOLERANCE_PX:g} px and {TOLERANCE_M:g} m"
+            )
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return difference
 
 
@@ -118,18 +120,19 @@ def compare_with_onnx(network: PoseNet25D, path: Path | str, view_size: int, see
     import onnxruntime  # type: ignore[import-untyped]  # ships no types
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    reference = _Outputs(copy.deepcopy(network).cpu().float()).eval()
+    network_on_cpu = _Outputs(copy.deepcopy(network).cpu().float()).eval()
     generator = torch.Generator().manual_seed(seed)
     pixels, metres = [], []
     for size in _CHECKED_BATCHES:
         image, K = _random_views(size, view_size, generator)
         with torch.inference_mode():
-            expected = dict(zip(OUTPUTS, (tensor.numpy() for tensor in reference(image, K)), strict=True))
-        given = session.run(OUTPUTS, {"image": image.numpy(), "K": K.numpy()})
-        found = dict(zip(OUTPUTS, given, strict=True))
-        seen = _comparable(expected["joints_3d"])
-        pixels.append(_largest(found["keypoints_2d"] - expected["keypoints_2d"], seen))
-        metres.append(_largest(found["joints_3d"] - expected["joints_3d"]) * _USUAL_SCALE_M)
+            expected = [tensor.numpy() for tensor in network_on_cpu(image, K)]
+        found = session.run(OUTPUTS, {"image": image.numpy(), "K": K.numpy()})
+        keypoints, _, _, joints = (np.linalg.norm(a - b, axis=-1) for a, b in zip(found, expected, strict=True))
+        # all keypoints are regressed, but the wrist's is projected, which divides by its depth
+        keypoints[:, 0][expected[3][:, 0, 2] < _NEAREST_WRIST] = 0
+        pixels.append(keypoints.max())
+        metres.append(joints.max() * _USUAL_SCALE_M)
     # NumPy's max, unlike Python's, keeps NaN
     return OnnxDifference(float(np.max(pixels)), float(np.max(metres)))
 
@@ -148,16 +151,3 @@ def _random_views(count: int, size: int, generator: torch.Generator) -> tuple[Te
         translation(-center),
     )
     return image, crop_camera(crop, camera)
-
-
-def _comparable(joints_3d: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(B, 21): all keypoints are regressed, but the wrist's is projected, which divides by its depth."""
-    seen = np.ones(joints_3d.shape[:2], bool)
-    seen[:, 0] = joints_3d[:, 0, 2] >= _NEAREST_WRIST
-    return seen
-
-
-def _largest(difference: NDArray[np.float32], where: NDArray[np.bool_] | None = None) -> float:
-    """Longest vector (…, D) of those that count; NaN stays NaN and is above any tolerance."""
-    lengths = np.linalg.norm(difference, axis=-1)
-    return float(lengths.max() if where is None else np.where(where, lengths, 0).max())

@@ -2,29 +2,24 @@
 
 import io
 import json
-from collections import OrderedDict
 from pathlib import Path
 
 import torch
 
 from peclr import __version__
 from peclr.checkpoints.files import require_extra
+from peclr.checkpoints.loading import described
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.options import naming
+from peclr.options import write_whole
 from peclr.runs.about import KEY, About
 
 _IMAGENET_CLASSES = 1000
 
 
 def file_metadata(name: str, about: About) -> dict[str, str]:
-    """What exported files say about themselves, to `peclr` and to those who find them without their card.
-
-    Args:
-        name: of the weights.
-        about: them.
-    """
+    """What exported files say about themselves, to `peclr` and to those who find them without their card."""
     metadata = {
         "name": name,
         "producer": f"peclr {__version__}",
@@ -43,10 +38,17 @@ def file_metadata(name: str, about: About) -> dict[str, str]:
     return metadata
 
 
-def check_new(path: Path) -> None:
-    """Refuse to overwrite; FileExistsError if there is such a file already."""
+def check_new(path: Path | str) -> Path:
+    """Return a path; FileExistsError if there is such a file already."""
+    path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} exists already; give another path or remove it")
+    return path
+
+
+def torchvision_obstacle(encoder: ResNetEncoder) -> str | None:
+    """Why torchvision cannot load an encoder's weights; None if it can."""
+    return None if encoder.width == 1 else f"torchvision has no {described(encoder.name, encoder.width)}"
 
 
 def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | None = None) -> None:
@@ -63,20 +65,19 @@ def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | 
         FileExistsError: there is such a file already.
         ValueError: torchvision has no ResNet of that width.
     """
-    path = Path(path)
-    if encoder.width != 1:
-        raise ValueError(f"torchvision has no {encoder.name} of width {encoder.width:g}, only of width 1")
-    check_new(path)
-    tensors = encoder.state_dict().items()
-    state = OrderedDict((key, value.detach().cpu()) for key, value in tensors if not key.startswith("fc."))
+    if obstacle := torchvision_obstacle(encoder):
+        raise ValueError(obstacle)
+    path = check_new(path)
+    state = encoder.state_dict()  # an OrderedDict, which may carry attributes
+    for key, value in list(state.items()):
+        state[key] = value.detach().cpu()
     state["fc.weight"] = torch.zeros(_IMAGENET_CLASSES, encoder.feature_dim)
     state["fc.bias"] = torch.zeros(_IMAGENET_CLASSES)
     if about is not None:
         setattr(state, KEY, about.as_dict())
-    content = io.BytesIO()  # torch.save would hide why it cannot write
+    content = io.BytesIO()
     torch.save(state, content)
-    with naming(path):
-        path.write_bytes(content.getvalue())
+    write_whole(path, content.getvalue())
 
 
 def export_safetensors(
@@ -95,12 +96,9 @@ def export_safetensors(
         FileExistsError: there is such a file already.
         ValueError: safetensors is not installed.
     """
-    path = Path(path)
-    check_new(path)
+    path = check_new(path)
     require_extra("safetensors")
     from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    # save_file would make a file that nobody else may read
-    with naming(path):
-        path.write_bytes(save(state, metadata={"format": "pt", **(metadata or {})}))
+    write_whole(path, save(state, metadata={"format": "pt", **(metadata or {})}))

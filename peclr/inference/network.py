@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peclr.checkpoints.loading import load_pose_net_weights
+from peclr.checkpoints.loading import load_weights
 from peclr.models.encoders import normalize_images
 from peclr.models.pose_net import PoseNet25D
 
@@ -80,9 +80,10 @@ def load_network(
         FileNotFoundError: there is no such run or checkpoint.
         ValueError: the checkpoint holds no pose network, or nothing says a view's size.
     """
-    loaded = load_pose_net_weights(run)
+    loaded = load_weights(run, "pose_net")
     size = loaded.check_view_size(view_size)
-    network = loaded.network.to(_usable(device)).eval()
+    assert loaded.pose_net is not None
+    network = loaded.pose_net.to(_usable(device)).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
     return TrainedNetwork(network, size, loaded.report.path)
 

@@ -11,7 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from peclr.checkpoints.loading import load_encoder_weights
+from peclr.checkpoints import load_encoder
 from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabeledBatch
 from peclr.losses.pose import PoseLoss, PoseLossTerms
@@ -65,8 +65,7 @@ class FinetuneModule(pl.LightningModule):
         if not 0 <= head_first < 1:
             raise ValueError(f"head_first {head_first}: expected a part of the run, from 0 to less than 1")
         if weights is not None:
-            loaded = load_encoder_weights(weights, expect=encoder)
-            encoder.load_state_dict(loaded.state_dict)
+            encoder.load_state_dict(load_encoder(weights, expect=encoder).state_dict())
         self.pose_net = PoseNet25D(encoder).init_for(view_size)
         # convolutions run faster with channels last
         self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from peclr.checkpoints import export_safetensors, load_encoder, load_pose_net
-from peclr.checkpoints.loading import holds_pose_net, load_encoder_weights, load_pose_net_weights
+from peclr.checkpoints.loading import load_weights
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.heads import ProjectionHead
 from peclr.models.pose_net import PoseNet25D
@@ -82,8 +82,8 @@ def test_encoder_comes_out_of_every_layout(kind: str, *, wrapped: bool, tmp_path
     path = tmp_path / "weights.ckpt"
     torch.save({"state_dict": state, "epoch": 3, "hyper_parameters": {"lr": 0.1}} if wrapped else state, path)
 
-    loaded = load_encoder_weights(path)
-    assert (loaded.name, loaded.width) == ("resnet18", 0.125)
+    loaded = load_weights(path, "encoder")
+    assert (loaded.encoder.name, loaded.encoder.width) == ("resnet18", 0.125)
     assert loaded.report.kind == kind
     assert len(loaded.report.used) == len(expected)
     assert set(loaded.report.used) | set(loaded.report.ignored) == set(state)
@@ -106,8 +106,8 @@ def test_encoder_comes_out_of_every_layout(kind: str, *, wrapped: bool, tmp_path
 def test_architecture_and_width_are_read_off_the_tensors(name: ResNetName, width: float, tmp_path: Path) -> None:
     encoder = ResNetEncoder(name, width)
     torch.save(encoder.state_dict(), tmp_path / "weights.pth")
-    loaded = load_encoder_weights(tmp_path / "weights.pth", expect=encoder)
-    assert (loaded.name, loaded.width) == (name, encoder.width)
+    loaded = load_weights(tmp_path / "weights.pth", "encoder", expect=encoder)
+    assert (loaded.encoder.name, loaded.encoder.width) == (name, encoder.width)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_another_resnet_than_expected_is_refused(name: ResNetName, width: float,
     with torch.device("meta"):
         expect = ResNetEncoder(name, width)
     with pytest.raises(ValueError, match=rf"weights\.pth: {message}"):
-        load_encoder_weights(path, expect=expect)
+        load_weights(path, "encoder", expect=expect)
 
 
 @pytest.mark.parametrize("prefix", ["", "pose_net."], ids=["published", "own"])
@@ -147,9 +147,9 @@ def test_pretrained_encoder_is_no_pose_net(tmp_path: Path) -> None:
 def test_counters_of_batchnorm_may_be_missing(tmp_path: Path) -> None:
     state = torchvision_state(tiny_encoder())
     torch.save({key: value for key, value in state.items() if "num_batches" not in key}, tmp_path / "w.pth")
-    loaded = load_encoder_weights(tmp_path / "w.pth")
+    loaded = load_weights(tmp_path / "w.pth", "encoder")
     assert len(loaded.report.missing) == 20
-    ResNetEncoder("resnet18", 0.125).load_state_dict(loaded.state_dict, strict=True)
+    ResNetEncoder("resnet18", 0.125).load_state_dict(loaded.encoder.state_dict(), strict=True)
 
 
 def test_tensors_too_many_or_too_few_are_listed(tmp_path: Path) -> None:
@@ -258,12 +258,12 @@ def test_training_checkpoints_of_simhand_load_though_they_hold_objects(
             "callbacks": {ModelCheckpoint: {"best_model_score": torch.tensor(1.0)}},
         }
         torch.save(content, tmp_path / "epoch=99.ckpt")
-    loaded = load_encoder_weights(tmp_path / "epoch=99.ckpt")
+    loaded = load_weights(tmp_path / "epoch=99.ckpt", "encoder")
     assert "easydict" not in sys.modules
     assert loaded.report.kind == "published training checkpoint"
     assert len(loaded.report.ignored) == 10
     expected = tiny_encoder().state_dict()
-    assert all(torch.equal(value, expected[key]) for key, value in loaded.state_dict.items())
+    assert all(torch.equal(value, expected[key]) for key, value in loaded.encoder.state_dict().items())
 
 
 class Malice:
@@ -285,7 +285,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(
 def test_the_report_tells_people_what_was_used(tmp_path: Path) -> None:
     path = tmp_path / "w.ckpt"
     torch.save(own_pretraining(tiny_encoder()), path)
-    assert str(load_encoder_weights(path).report).splitlines() == [
+    assert str(load_weights(path, "encoder").report).splitlines() == [
         f"{path}: pre-training run of this package",
         "  120 tensors used: encoder.conv1.* (1), encoder.bn1.* (5), "
         + ", ".join(f"encoder.layer{stage}.* ({24 if stage == 1 else 30})" for stage in range(1, 5)),
@@ -293,17 +293,17 @@ def test_the_report_tells_people_what_was_used(tmp_path: Path) -> None:
         "  0 missing, begin at zero: nothing",
     ]
     torch.save(fine_tuned(tiny_encoder()), path)
-    report = load_pose_net_weights(path).report
+    report = load_weights(path, "pose_net").report
     assert (len(report.used), report.ignored, report.missing) == (138, (), ())
 
 
 def test_a_runs_folder_means_its_last_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     torch.save(fine_tuned(tiny_encoder()), tmp_path / "checkpoints" / "last.ckpt")
-    assert load_pose_net_weights(tmp_path).report.path == tmp_path / "checkpoints" / "last.ckpt"
-    assert holds_pose_net(tmp_path)
+    assert load_weights(tmp_path, "pose_net").report.path == tmp_path / "checkpoints" / "last.ckpt"
+    assert load_weights(tmp_path).pose_net is not None
     torch.save(own_pretraining(tiny_encoder()), tmp_path / "checkpoints" / "last.ckpt")
-    assert not holds_pose_net(tmp_path)
+    assert load_weights(tmp_path).pose_net is None
 
 
 def test_safetensors_come_back(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torchvision  # type: ignore[import-untyped]
 
 from peclr.checkpoints import export_safetensors, export_torchvision, load_encoder
 from peclr.checkpoints.files import read_content
-from peclr.checkpoints.loading import load_pose_net_weights
+from peclr.checkpoints.loading import load_weights
 from peclr.checkpoints.saving import file_metadata
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
@@ -64,7 +64,7 @@ def test_safetensors_say_what_they_are(tmp_path: Path) -> None:
     network = PoseNet25D(encoder_of(0.125))
     about = About(kind="finetune", encoder=network.backend_model.config(), view_size=48)
     export_safetensors(network, tmp_path / "net.safetensors", file_metadata("net", about))
-    loaded = load_pose_net_weights(tmp_path / "net.safetensors")
+    loaded = load_weights(tmp_path / "net.safetensors", "pose_net")
     assert (loaded.about, loaded.view_size) == (about, 48)
 
 
@@ -83,4 +83,4 @@ def test_safetensors_that_cannot_be_understood_are_refused(
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     export_safetensors(PoseNet25D(encoder_of(0.125)), tmp_path / "net.safetensors", metadata)
     with pytest.raises(ValueError, match=rf"net\.safetensors: {reason}"):
-        load_pose_net_weights(tmp_path / "net.safetensors")
+        load_weights(tmp_path / "net.safetensors", "pose_net")
