@@ -19,40 +19,23 @@ from peclr.geometry.affine import (
 
 
 def project(joints_3d: Tensor, K: Tensor) -> Tensor:
-    """Project points in front of the camera into its image.
-
-    Args:
-        joints_3d: (…, P, 3), metres (or any one unit), camera frame, depth not zero.
-        K: (…, 3, 3), pixels.
-
-    Returns:
-        (…, P, 2), pixels.
-    """
+    """Project points (…, P, 3) of the camera frame, of any unit and not at depth 0: (…, P, 2), pixels."""
     homogeneous = exact_matmul(joints_3d, K.mT)
     return homogeneous[..., :2] / homogeneous[..., 2:]
 
 
 def back_project(points_2d: Tensor, depth: Tensor, K: Tensor) -> Tensor:
-    """Put image points at a depth: the inverse of `project`.
-
-    Args:
-        points_2d: (…, P, 2), pixels.
-        depth: (…, P), any unit.
-        K: (…, 3, 3), pixels.
-
-    Returns:
-        (…, P, 3), camera frame, in the unit of `depth`.
-    """
+    """Put image points (…, P, 2), pixels, at depths (…, P): (…, P, 3), camera frame; the inverse of `project`."""
     plane = apply_affine(inverse_intrinsics(K), points_2d)  # at depth one
     rays = pad(plane, (0, 1), value=1.0)
     return at_least_float32(depth)[..., None] * rays
 
 
 def inverse_intrinsics(K: Tensor) -> Tensor:
-    """K⁻¹ (…, 3, 3) in closed form, in float32 or better whatever autocast says, without looking at values.
+    """K⁻¹ (…, 3, 3) in closed form, of sheared crops, too, in float32 or better whatever autocast says.
 
-    The camera of a rotated, scaled or sheared crop is inverted just as well. A singular K is not noticed
-    here, as that would make a training step wait for the device: whoever reads a K calls `check_intrinsics`.
+    A singular K is not noticed here, as that would make a training step wait for the device: whoever reads a K
+    calls `check_intrinsics`.
     """
     return invert_unchecked(K)
 
@@ -63,14 +46,10 @@ def crop_camera(view_from_image: Tensor, K: Tensor) -> Tensor:
 
 
 def check_intrinsics(K: Tensor, source: str = "K") -> None:
-    """Refuse camera matrices that cannot be inverted.
-
-    Args:
-        K: (…, 3, 3), pixels.
-        source: Where K comes from, a file for example; the message begins with it.
+    """Refuse camera matrices (…, 3, 3) that are not finite, invertible, and with the last row (0, 0, 1).
 
     Raises:
-        ValueError: If a K is not 3×3, not finite, singular, or has a last row other than (0, 0, 1).
+        ValueError: If one is; the message begins with `source`, the file for example.
     """
     if K.shape[-2:] != (3, 3):
         raise ValueError(f"{source}: expected 3×3 camera matrices, got shape {tuple(K.shape)}")

@@ -6,7 +6,6 @@ loaders convert. This module does not import torch, so that light commands can u
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
 
@@ -83,11 +82,7 @@ BONE_COLORS: Final = tuple(FINGER_COLORS[finger] for finger in FINGERS for _ in 
 
 
 def check_order(name: str) -> JointOrder:
-    """Return `name` if it is a known joint order.
-
-    Raises:
-        ValueError: If it is not; the message names it and the known orders.
-    """
+    """Return `name` if it is a known joint order; ValueError names those that are."""
     for order in get_args(JointOrder):
         if name == order:
             return order  # type: ignore[no-any-return]  # get_args is untyped
@@ -110,26 +105,13 @@ def permutation(src: JointOrder, dst: JointOrder) -> tuple[int, ...]:
 def convert(joints: Array, src: JointOrder, dst: JointOrder) -> Array:
     """Reorder `joints` (…, 21, D), a tensor or an array, from order `src` to order `dst`."""
     _check_joints(joints.shape)
+    order = list(permutation(src, dst))
     if not hasattr(joints, "unbind"):  # an array
-        return joints[..., list(permutation(src, dst)), :]
+        return joints[..., order, :]
     import torch
 
-    hand: Any = joints
-    # slices, as a list of indices would be copied to the device, for which the host waits
-    return torch.cat([hand[..., run, :] for run in _runs(src, dst)], dim=-2)  # type: ignore[return-value]  # a tensor
-
-
-@cache
-def _runs(src: JointOrder, dst: JointOrder) -> list[slice]:
-    """`permutation` as slices."""
-    runs: list[list[int]] = []
-    for index in permutation(src, dst):
-        run = runs[-1] if runs else []
-        if (len(run) == 1 and index > run[0]) or (len(run) > 1 and index - run[-1] == run[1] - run[0]):
-            run.append(index)
-        else:
-            runs.append([index])
-    return [slice(run[0], run[-1] + 1, run[1] - run[0] if len(run) > 1 else 1) for run in runs]
+    each: Any = joints.unbind(-2)  # a list of indices would be copied to the device, for which the host waits
+    return torch.stack([each[index] for index in order], dim=-2)  # type: ignore[return-value]  # a tensor
 
 
 def palm_from_wrist(joints: Tensor, order: JointOrder = "freihand") -> Tensor:

@@ -14,7 +14,7 @@ from peclr.geometry.camera import back_project, project
 # The published PeCLR code clamps the quadratic's discriminant here.
 DISCRIMINANT_FLOOR = 1e-6
 # Squared distance in the plane at depth one; 1e-5 is 0.005 px at a focal length of 500 px. A bone that points
-# at the camera does not tell its depth, and must not make it infinite.
+# at the camera does not fix its depth, and must not make it infinite.
 _MIN_SQUARED_EXTENT = 1e-10
 
 
@@ -23,13 +23,11 @@ def to_25d(joints_3d: Tensor, K: Tensor, root: int, bone: tuple[int, int]) -> tu
 
     Args:
         joints_3d: (…, 21, 3), metres, camera frame, in any joint order.
-        K: (…, 3, 3), pixels.
         root: The joint whose relative depth is zero.
         bone: The two joints whose distance is the scale.
 
     Returns:
-        joints_25d: (…, 21, 3), u and v in pixels and (Z − Z_root) / scale, without unit.
-        scale: (…), metres.
+        (…, 21, 3), u and v in pixels and (Z − Z_root) / scale; and the scale (…), metres.
 
     Raises:
         ValueError: If a bone has no length. Only on the CPU, where data are read: to look at values elsewhere, every
@@ -55,7 +53,6 @@ def root_depth(
 
     Args:
         joints_25d: (…, 21, 3), pixels, pixels, relative depth in bone lengths.
-        K: (…, 3, 3), pixels.
         bone: The two joints whose distance is one.
         discriminant_floor: The least discriminant: that of a noisy prediction may be negative.
 
@@ -80,7 +77,6 @@ def from_25d(
     Args:
         joints_25d: (…, 21, 3), pixels, pixels, relative depth in bone lengths.
         scale: (…), length of `bone`, metres.
-        K: (…, 3, 3), pixels.
         root: The joint relative to which depth is taken, whatever relative depth was predicted for it.
         bone: The two joints whose distance is `scale`.
         root_depth: (…), depth of the root in bone lengths; by default it is solved for.

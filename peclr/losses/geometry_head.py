@@ -51,7 +51,7 @@ class GeometryHead(Objective):
         return contrast + self.weight * self._error(at_least_float32(features), view_from_crop)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Bring projections to the frame of the crop as the contrast does."""
+        """Undo what the contrast undoes."""
         return self.contrast.undo(projections, view_from_crop)
 
     def _error(self, features: Tensor, view_from_crop: Tensor) -> Tensor:
@@ -64,13 +64,9 @@ class GeometryHead(Objective):
 
 
 def relative_geometry(view_from_crop: Tensor) -> Tensor:
-    """Cosine and sine of the angle, shift, and logarithm of the scale of the map from first to second views.
+    """Cosine and sine of the angle, shift, and logarithm of the scale of the map from first to second views: (B, 5).
 
-    Args:
-        view_from_crop: (B, 2, 3, 3), normalized coordinates.
-
-    Returns:
-        (B, 5), the angle with OpenCV's sign, the shift of the view's center in normalized coordinates.
+    The angle has OpenCV's sign, the shift is the view's center's in normalized coordinates.
     """
     first, second = view_from_crop.unbind(dim=1)
     second_from_first = compose(second, invert_unchecked(first))

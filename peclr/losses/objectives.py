@@ -42,13 +42,10 @@ Known = Literal["features", "joints_2d", "hand"]
 
 
 class Objective(nn.Module, ABC):
-    """What pre-training minimizes: a loss of the projections of two views per sample and of these views' geometry.
+    """What pre-training minimizes: a loss of the projections of two views per sample and of these views' geometry."""
 
-    Attributes:
-        needs: What else `forward` is given, by keyword: features (B, 2, F) of the encoder, joints_2d (B, 2, 21, 2) in
-            pixels of the views, NaN where unknown, or hand (B,), the id of the hand that a sample shows.
-    """
-
+    # what else `forward` is given, by keyword: features (B, 2, F) of the encoder, joints_2d (B, 2, 21, 2) in pixels of
+    # the views, NaN where unknown, or hand (B,), the id of the hand that a sample shows
     needs: frozenset[Known] = frozenset()
 
     @abstractmethod
@@ -161,11 +158,7 @@ def undo_views(
 
 
 def as_points(projections: Tensor) -> Tensor:
-    """Read projections (…, D) as points (…, D / 2, 2) in the plane.
-
-    Raises:
-        ValueError: If D is odd.
-    """
+    """Read projections (…, D) as points (…, D / 2, 2) in the plane; ValueError if D is odd."""
     if projections.shape[-1] % 2:
         raise ValueError(f"PeCLR reads projections as 2-D points, got odd D = {projections.shape[-1]}")
     return projections.reshape(*projections.shape[:-1], -1, 2)

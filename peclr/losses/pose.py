@@ -16,19 +16,12 @@ PUBLISHED_VIEW_SIZE: Final = 224
 
 
 class PoseLossTerms(NamedTuple):
-    """What `PoseLoss` returns: the weighted sum, and its terms before weighting. All are scalars.
-
-    Attributes:
-        total: To minimize.
-        keypoints_2d: Mean absolute error per coordinate, px of the crop.
-        depth: Mean absolute error of root-relative depth, bone lengths.
-        root: Mean absolute error of the root's depth, bone lengths.
-    """
+    """What `PoseLoss` returns: the weighted sum, and its terms, mean absolute errors, before weighting; scalars."""
 
     total: Tensor
-    keypoints_2d: Tensor
-    depth: Tensor
-    root: Tensor
+    keypoints_2d: Tensor  # per coordinate, px of the crop
+    depth: Tensor  # relative to the root, bone lengths
+    root: Tensor  # bone lengths
 
 
 class PoseLoss(nn.Module):
@@ -81,9 +74,6 @@ class PoseLoss(nn.Module):
             root_depth: (B,), predicted, after refinement, bone lengths.
             target_25d: (B, 21, 3), px of the crop and relative depth in bone lengths.
             target_root_depth: (B,), depth of the root in bone lengths: its Z in `joints_3d` over `scale_m`.
-
-        Returns:
-            The total and its terms.
         """
         # torch would broadcast most mistakes here
         shapes = [tuple(tensor.shape) for tensor in (keypoints_2d, depth_rel, root_depth, target_25d)]

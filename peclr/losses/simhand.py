@@ -59,14 +59,7 @@ class SiMHand(PeCLR):
 
 
 def positive_weights(joints: Tensor) -> Tensor:
-    """Weights of positive pairs.
-
-    Args:
-        joints: (2N, 21, 2), all first views, then all second views; NaN where they are not known.
-
-    Returns:
-        (N,), in [0, 1].
-    """
+    """Weights (N,) of positive pairs, in [0, 1], of joints (2N, 21, 2): all first views, then all second views."""
     first, second = joints.chunk(2)
     distances = torch.linalg.vector_norm(first - second, dim=-1).nanmean(dim=-1)
     known = distances.isfinite()
@@ -76,16 +69,13 @@ def positive_weights(joints: Tensor) -> Tensor:
 
 
 def negative_weights(joints: Tensor, own: Tensor) -> Tensor:
-    """Weights of all views in the denominators of some anchors.
+    """Weights (A, 2N) of all views in the denominators of some anchors, in [0, 1].
 
     Each view is as close as can be to itself, so the closest distance is 0.
 
     Args:
         joints: (2N, 21, 2), all views of all processes; NaN where they are not known.
         own: (A,) int64, the anchors of this process.
-
-    Returns:
-        (A, 2N), in [0, 1].
     """
     known = joints.isfinite().all(dim=-1)
     distances = torch.zeros(len(own), len(joints), device=joints.device, dtype=joints.dtype)

@@ -67,7 +67,6 @@ def negative_shares(poses: Tensor, own: Tensor, radius: float) -> Tensor:
     Args:
         poses: (2N, 21, 2), all first views, then all second views.
         own: (A,) int64, the anchors of this process.
-        radius: See `SoftPeCLR`.
 
     Returns:
         (A, 2N), in [0, 1]; 1 for an anchor's other view, which stands in its numerator.

@@ -13,18 +13,13 @@ _CM_PER_M = 100.0
 
 
 def freihand_scores(
-    pred_xyz: ArrayLike,
-    xyz: ArrayLike,
-    pred_verts: ArrayLike | None = None,
-    verts: ArrayLike | None = None,
+    pred_xyz: ArrayLike, xyz: ArrayLike, pred_verts: ArrayLike | None = None, verts: ArrayLike | None = None
 ) -> dict[str, float]:
     """Score predictions as the leaderboard does.
 
     Args:
-        pred_xyz: (N, 21, 3), metres, camera frame, order freihand.
-        xyz: (N, 21, 3), the labels.
-        pred_verts: (N, 778, 3), metres, camera frame, order of MANO's mesh.
-        verts: (N, 778, 3), the labels.
+        pred_xyz: (N, 21, 3), metres, camera frame, order freihand, as the labels.
+        pred_verts: (N, 778, 3), metres, camera frame, order of MANO's mesh, as the labels.
 
     Returns:
         Keys, order and units of the official scores.txt: means in cm, AUC and F-scores 0…1. Keys that begin

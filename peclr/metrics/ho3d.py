@@ -16,26 +16,17 @@ _WRIST, _MIDDLE_MCP = joint_index("wrist", "mano"), joint_index("middle_mcp", "m
 
 
 def ho3d_scores(
-    pred_xyz: ArrayLike,
-    xyz: ArrayLike,
-    pred_verts: ArrayLike | None = None,
-    verts: ArrayLike | None = None,
+    pred_xyz: ArrayLike, xyz: ArrayLike, pred_verts: ArrayLike | None = None, verts: ArrayLike | None = None
 ) -> dict[str, float]:
-    """Score predictions as the leaderboard does.
+    """Score predictions as the leaderboard does; labels, keys and errors as of `freihand_scores`.
 
     Args:
         pred_xyz: (N, 21, 3), metres, HO-3D's order (mano) and OpenGL's axes, as in pred.json.
-        xyz: (N, 21, 3), the labels.
         pred_verts: (N, 778, 3), metres, OpenGL's axes, order of MANO's mesh.
-        verts: (N, 778, 3), the labels.
 
     Returns:
-        Keys, order and units of the official scores.txt: means in cm, AUC and F-scores 0…1. Keys that begin
-        with `mesh_` and `f_` only with vertices. One prediction whose wrist and middle MCP coincide has no scale,
-        and makes `xyz_scale_trans_al_mean3d` NaN, as it does officially.
-
-    Raises:
-        ValueError: shapes do not agree, a number is not finite, or one of two sets of vertices is missing.
+        Keys, order and units of the official scores.txt. One prediction whose wrist and middle MCP coincide has no
+        scale, and makes `xyz_scale_trans_al_mean3d` NaN, as it does officially.
     """
     scores = freihand_scores(pred_xyz, xyz, pred_verts, verts)
     pred, true = np.asarray(pred_xyz, np.float64), np.asarray(xyz, np.float64)

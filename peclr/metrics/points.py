@@ -24,19 +24,12 @@ _NORM_EPS = 1e-8
 
 @dataclass(frozen=True)
 class ErrorSummary:
-    """Distances between predicted and true points, summed up.
+    """Distances between predicted and true points, summed up."""
 
-    Attributes:
-        mean_m: mean over samples, then over points, metres.
-        median_m: median over samples, then mean over points, metres.
-        auc: area under `pck` over `PCK_THRESHOLDS`, 0…1.
-        pck: (100,), share of points at most each threshold away.
-    """
-
-    mean_m: float
-    median_m: float
-    auc: float
-    pck: Array
+    mean_m: float  # mean over samples, then over points, metres
+    median_m: float  # median over samples, then mean over points, metres
+    auc: float  # area under `pck` over `PCK_THRESHOLDS`, 0…1
+    pck: Array  # (100,), share of points at most each threshold away
 
 
 def summarize_errors(pred: Array, true: Array) -> ErrorSummary:
@@ -68,15 +61,7 @@ def align(pred: Array, true: Array) -> Array:
 
 
 def f_scores(pred: Array, true: Array) -> dict[str, float]:
-    """Mean over samples of the harmonic mean of precision and recall, at each of `F_SCORE_THRESHOLDS`.
-
-    Args:
-        pred: (N, P, 3), metres.
-        true: (N, P, 3), metres.
-
-    Returns:
-        0…1 by name of the threshold.
-    """
+    """Mean over samples (N, P, 3), metres, of the harmonic mean of precision and recall, by name of the threshold."""
     reach = max(F_SCORE_THRESHOLDS.values())
     scores = np.zeros((len(pred), len(F_SCORE_THRESHOLDS)))
     limits = np.array(list(F_SCORE_THRESHOLDS.values()))[:, None]
@@ -99,16 +84,12 @@ def mean_over_joints(values: ArrayLike, known: Mask) -> float:
 def checked_pair(
     points: int | None = None, dims: int = 3, known: Mask | None = None, **arrays: ArrayLike
 ) -> tuple[Array, Array]:
-    """Predictions and labels as float64 arrays of one shape, every number finite.
+    """Predictions and labels (N, P, dims) as float64 arrays of one shape, every number finite, or ValueError.
 
     Args:
-        points: how many points a sample has; None takes any number.
-        dims: coordinates a point has.
+        points: P; None takes any number.
         known: (N, P), which points count; the others come back as 0, whatever they were.
-        **arrays: two arrays (N, P, dims), by the names that messages use: predictions, then labels.
-
-    Raises:
-        ValueError: shapes do not agree, or a number is not finite.
+        **arrays: two, by the names that messages use: predictions, then labels.
     """
     (pred_name, pred_values), (name, values) = arrays.items()
     pred, true = _array(pred_name, pred_values, points, dims), _array(name, values, points, dims)

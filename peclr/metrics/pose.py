@@ -19,8 +19,7 @@ def aligned_errors(joints_3d: Tensor, target_3d: Tensor, *, allow_reflection: bo
     """Align hands to their labels, each by a similarity transform, and measure what is left: the mean is PA-EPE.
 
     Args:
-        joints_3d: (B, 21, 3), predicted, metres.
-        target_3d: (B, 21, 3), metres.
+        joints_3d: (B, 21, 3), predicted, metres, as the labels.
         allow_reflection: let a left hand pass for a right one, as the official FreiHAND scores do.
 
     Returns:
@@ -58,12 +57,7 @@ class Error2D(MeanJointDistance):
     """Pixels between 2-D joints."""
 
     def update(self, keypoints_2d: Tensor, target_2d: Tensor) -> None:
-        """Add a batch.
-
-        Args:
-            keypoints_2d: (B, 21, 2), predicted, pixels.
-            target_2d: (B, 21, 2), pixels of the same view.
-        """
+        """Add a batch: (B, 21, 2), predicted and true, pixels of a view."""
         self._add(_distances(keypoints_2d, target_2d))
 
 
@@ -71,12 +65,7 @@ class EPE(MeanJointDistance):
     """Millimetres between 3-D joints in the camera frame."""
 
     def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
-        """Add a batch.
-
-        Args:
-            joints_3d: (B, 21, 3), predicted, metres, camera frame.
-            target_3d: (B, 21, 3), metres, camera frame.
-        """
+        """Add a batch: (B, 21, 3), predicted and true, metres, camera frame."""
         self._add(_MM_PER_M * _distances(joints_3d, target_3d))
 
 
@@ -123,7 +112,7 @@ class AUC(Metric):
         super().__init__()
         self.aligned = aligned
         self.allow_reflection = allow_reflection
-        hits = torch.zeros(NUM_JOINTS, _AUC_STEPS, dtype=torch.float64)
+        hits = torch.zeros(_AUC_STEPS, dtype=torch.float64)
         self.add_state("hits", hits, dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -132,31 +121,19 @@ class AUC(Metric):
         if self.aligned:
             joints_3d = similarity_align(joints_3d, target_3d, allow_reflection=self.allow_reflection)
         errors = _distances(joints_3d, target_3d)
-        self.hits += (errors[..., None] <= self._thresholds()).sum(dim=0)
-        self.count += len(errors)
-
-    def pck(self) -> Tensor:
-        """(21, 100): the share of each joint within each threshold."""
-        return (self.hits / self.count).float()
+        self.hits += (errors[..., None] <= self._thresholds()).sum(dim=(0, 1))
+        self.count += errors.numel()
 
     def compute(self) -> Tensor:
-        """Trapezoids under each joint's PCK, divided by their base; mean over joints."""
-        areas = torch.trapezoid(self.hits / self.count, self._thresholds()) / _AUC_RANGE_M
-        return areas.mean().float()
+        """Trapezoids under the PCK, divided by their base."""
+        return (torch.trapezoid(self.hits / self.count, self._thresholds()) / _AUC_RANGE_M).float()
 
     def _thresholds(self) -> Tensor:
         return torch.linspace(0, _AUC_RANGE_M, _AUC_STEPS, dtype=torch.float64, device=self.hits.device)
 
 
-class PAAUC(AUC):
-    """`AUC` after similarity alignment."""
-
-    def __init__(self, *, allow_reflection: bool = False) -> None:
-        super().__init__(aligned=True, allow_reflection=allow_reflection)
-
-
 class PoseMetrics(MetricCollection):
-    """All of them, under the names of the logs."""
+    """All of them, under the names of the logs: the prefix "val/" gives `val/pa_epe_mm`."""
 
     def __init__(self, prefix: str | None = None) -> None:
         metrics: dict[str, Metric | MetricCollection] = {
@@ -165,7 +142,7 @@ class PoseMetrics(MetricCollection):
             "root_relative_epe_mm": RootRelativeEPE(),
             "pa_epe_mm": PAEPE(),
             "auc": AUC(),
-            "pa_auc": PAAUC(),
+            "pa_auc": AUC(aligned=True),
         }
         # groups are formed by comparing states, and two kinds of error are equal while they are zero
         super().__init__(metrics, prefix=prefix, compute_groups=False)
@@ -173,20 +150,8 @@ class PoseMetrics(MetricCollection):
     def update(  # type: ignore[override]  # a collection forwards anything, its members do not take it
         self, joints_3d: Tensor, target_3d: Tensor, keypoints_2d: Tensor, target_2d: Tensor
     ) -> None:
-        """Add a batch.
-
-        Args:
-            joints_3d: (B, 21, 3), predicted, metres, camera frame, order freihand.
-            target_3d: (B, 21, 3), metres, camera frame, order freihand.
-            keypoints_2d: (B, 21, 2), predicted, pixels of the view.
-            target_2d: (B, 21, 2), pixels of the view.
-        """
+        """Add a batch: (B, 21, 3), metres, camera frame, order freihand; (B, 21, 2), pixels of the view."""
         super().update(joints_3d=joints_3d, target_3d=target_3d, keypoints_2d=keypoints_2d, target_2d=target_2d)
-
-
-def pose_metrics(prefix: str | None = None) -> PoseMetrics:
-    """The scores of a split, logged as `prefix` + name: "val/" gives `val/pa_epe_mm`."""
-    return PoseMetrics(prefix)
 
 
 def mean_loss() -> MeanMetric:

@@ -15,17 +15,11 @@ RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 
 @dataclass(frozen=True)
 class EncodedHands:
-    """Features of a set of hands with the labels to read from them.
+    """Features of a set of hands with the labels to read from them."""
 
-    Attributes:
-        features: (N, F).
-        joints_2d: (N, 21, 2), pixels of the view.
-        joints_3d: (N, 21, 3), metres, relative to the wrist.
-    """
-
-    features: Tensor
-    joints_2d: Tensor
-    joints_3d: Tensor
+    features: Tensor  # (N, F)
+    joints_2d: Tensor  # (N, 21, 2), pixels of the view
+    joints_3d: Tensor  # (N, 21, 3), metres, relative to the wrist
 
     def first(self, count: int) -> "EncodedHands":
         """The first `count` hands: subsets of different sizes are nested."""
@@ -34,19 +28,12 @@ class EncodedHands:
 
 @dataclass(frozen=True)
 class ProbeScores:
-    """Errors of a probe on hands that neither the encoder nor the probe has seen.
+    """Errors of a probe on hands that neither the encoder nor the probe has seen: mean distances of joints."""
 
-    Attributes:
-        error_2d_px: mean distance of the 2-D joints, pixels of the view.
-        root_relative_epe_mm: mean distance of the 3-D joints relative to the wrist.
-        pa_epe_mm: the same after similarity alignment.
-        strength: the ridge strength that validation chose.
-    """
-
-    error_2d_px: float
-    root_relative_epe_mm: float
-    pa_epe_mm: float
-    strength: float
+    error_2d_px: float  # of the view
+    root_relative_epe_mm: float  # relative to the wrist
+    pa_epe_mm: float  # after similarity alignment
+    strength: float  # of the ridge, as validation chose it
 
 
 class _Ridge:

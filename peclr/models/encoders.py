@@ -31,17 +31,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Encoder(nn.Module, ABC):
-    """From images to one feature vector each.
+    """From images to one feature vector each."""
 
-    Attributes:
-        feature_dim: numbers per image that `forward` returns.
-        mean: of the input, RGB in 0…1, which `normalize` subtracts.
-        std: what `normalize` divides by afterward.
-    """
-
-    feature_dim: int
-    mean: Sequence[float] = IMAGENET_MEAN
-    std: Sequence[float] = IMAGENET_STD
+    feature_dim: int  # numbers per image that `forward` returns
+    mean: Sequence[float] = IMAGENET_MEAN  # of the input, RGB in 0…1, which `normalize` subtracts
+    std: Sequence[float] = IMAGENET_STD  # what `normalize` divides by afterward
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -63,9 +57,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
             "ResNet50_Weights.IMAGENET1K_V2" or "DEFAULT" for example; None starts from random ones.
 
     Attributes:
-        name: the architecture.
         width: the multiplier after rounding.
-        feature_dim: numbers per image that `forward` returns.
     """
 
     # torchvision's layers, untyped as it is; `fc` is there in a pose network alone, which puts its head here
@@ -102,14 +94,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
             self.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode images.
-
-        Args:
-            x: (B, 3, H, W), from `normalize_images`.
-
-        Returns:
-            (B, feature_dim), averaged over the image.
-        """
+        """Encode images (B, 3, H, W), from `normalize_images`, as (B, feature_dim), averaged over the image."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
@@ -133,11 +118,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
 
 
 def check_resnet_name(name: str) -> ResNetName:
-    """Return `name` if there is such a ResNet.
-
-    Raises:
-        ValueError: there is not; the message names it and those there are.
-    """
+    """Return `name` if there is such a ResNet; ValueError names those there are."""
     for known in get_args(ResNetName):
         if name == known:
             return known  # type: ignore[no-any-return]  # get_args is untyped
@@ -154,16 +135,7 @@ def stem_channels(width: float) -> int:
 def normalize_images(
     images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
 ) -> Tensor:
-    """Take images from bytes to what an encoder expects, on their device and in their memory format.
-
-    Args:
-        images: (…, 3, H, W), uint8, RGB.
-        mean: RGB in 0…1, subtracted; by default that of ImageNet.
-        std: what is divided by afterward.
-
-    Returns:
-        (…, 3, H, W), float32.
-    """
+    """Take uint8 RGB images (…, 3, H, W) to the float32 of an encoder, on their device and in their memory format."""
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         raise ValueError(f"expected uint8 images (…, 3, H, W), got {images.dtype} {tuple(images.shape)}")
     center, spread = (_per_channel(values, images.device) for values in (mean, std))

@@ -35,47 +35,28 @@ _DEFAULT_CENTER = (112.0, 112.0)
 
 
 class PalmPose(TypedDict):
-    """What the network regresses and a loss compares: joints in order ait, the palm at index 0.
+    """What the network regresses and a loss compares: joints in order ait, the palm at index 0."""
 
-    Attributes:
-        keypoints_2d: (B, 21, 2), pixels of the view.
-        depth_rel: (B, 21), depth relative to the palm's, bone lengths; 0 for the palm.
-        root_depth: (B,), depth of the palm, bone lengths; refined where it is a prediction.
-    """
-
-    keypoints_2d: Tensor
-    depth_rel: Tensor
-    root_depth: Tensor
+    keypoints_2d: Tensor  # (B, 21, 2), pixels of the view
+    depth_rel: Tensor  # (B, 21), depth relative to the palm's, bone lengths; 0 for the palm
+    root_depth: Tensor  # (B,), depth of the palm, bone lengths; refined where it is a prediction
 
 
 class PoseTargets(PalmPose):
-    """Labels as `PalmPose`.
+    """Labels as `PalmPose`."""
 
-    Attributes:
-        scale: (B,), length of the bone, metres.
-    """
-
-    scale: Tensor
+    scale: Tensor  # (B,), length of the bone, metres
 
 
 class PoseOutput(TypedDict):
-    """A prediction in order freihand, the wrist at index 0. Bone lengths times a hand's scale are metres.
+    """A prediction in order freihand, the wrist at index 0. Bone lengths times a hand's scale are metres."""
 
-    Attributes:
-        raw: the same as the network regressed it, for losses.
-        keypoints_2d: (B, 21, 2), pixels of the view.
-        depth_rel: (B, 21), depth relative to the palm's, bone lengths.
-        root_depth: (B,), depth of the palm, refined, bone lengths.
-        root_depth_closed_form: (B,), the same before refinement.
-        joints_3d: (B, 21, 3), bone lengths, camera frame.
-    """
-
-    raw: PalmPose
-    keypoints_2d: Tensor
-    depth_rel: Tensor
-    root_depth: Tensor
-    root_depth_closed_form: Tensor
-    joints_3d: Tensor
+    raw: PalmPose  # the same as the network regressed it, for losses
+    keypoints_2d: Tensor  # (B, 21, 2), pixels of the view
+    depth_rel: Tensor  # (B, 21), depth relative to the palm's, bone lengths
+    root_depth: Tensor  # (B,), depth of the palm, refined, bone lengths
+    root_depth_closed_form: Tensor  # (B,), the same before refinement
+    joints_3d: Tensor  # (B, 21, 3), bone lengths, camera frame
 
 
 class RootDepthRefinement(nn.Module):
@@ -95,16 +76,7 @@ class RootDepthRefinement(nn.Module):
         )
 
     def forward(self, depth_rel: Tensor, plane: Tensor, closed_form: Tensor) -> Tensor:
-        """Refine root depths.
-
-        Args:
-            depth_rel: (B, 21), bone lengths.
-            plane: (B, 21, 2), x and y at depth one.
-            closed_form: (B,), bone lengths.
-
-        Returns:
-            (B,), bone lengths.
-        """
+        """Refine root depths (B,) by relative depth (B, 21), in bone lengths, and x and y at depth one (B, 21, 2)."""
         pose = torch.cat((depth_rel, plane.flatten(1), closed_form[:, None]), dim=1)
         correction: Tensor = self.zroot_ref(pose)
         return closed_form + correction[:, 0]
@@ -136,9 +108,6 @@ class PoseNet25D(nn.Module):
         Args:
             image: (B, 3, S, S), from `normalize_images`, RGB, right hands.
             K: (B, 3, 3), camera of these views, pixels; `default_intrinsics` if it is not known.
-
-        Returns:
-            See `PoseOutput`.
         """
         features = self.backend_model(image)
         with torch.autocast(features.device.type, enabled=False):
@@ -174,9 +143,6 @@ class PoseNet25D(nn.Module):
         """Start training with all joints at the middle of a view and the root depth not yet refined.
 
         PyTorch's own initialization puts joints on pixel (0, 0), far from any hand. For untrained heads.
-
-        Args:
-            view_size: side of the square views, pixels.
         """
         center = (view_size - 1) / 2
         bias = self.backend_model.fc.bias
@@ -206,15 +172,7 @@ class PoseNet25D(nn.Module):
 
 @torch.no_grad()
 def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PoseTargets:
-    """Labels in the network's own terms.
-
-    Args:
-        joints_3d: (B, 21, 3), metres, camera frame, order freihand with the wrist.
-        K: (B, 3, 3), camera of the view, pixels.
-
-    Returns:
-        See `PoseTargets`.
-    """
+    """Labels in the network's own terms, of joints (B, 21, 3), metres, camera frame, order freihand with the wrist."""
     palm_3d = palm_from_wrist(convert(joints_3d, "freihand", _ORDER), _ORDER)
     joints_25d, scale = to_25d(palm_3d, K, root=_PALM, bone=_BONE)
     return PoseTargets(

@@ -15,7 +15,7 @@ from peclr.checkpoints import load_encoder
 from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabeledBatch
 from peclr.losses.pose import PoseLoss, PoseLossTerms
-from peclr.metrics.pose import mean_loss, pose_metrics
+from peclr.metrics.pose import PoseMetrics, mean_loss
 from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
 from peclr.runs.about import KEY, About, config_of
@@ -81,8 +81,8 @@ class FinetuneModule(pl.LightningModule):
         self.sync_batchnorm = sync_batchnorm
         names = [f"{split}_{name}" for split in ("val", "test") for name in _LOSSES]
         self.losses = MetricCollection({name: mean_loss() for name in names}, compute_groups=False)
-        self.val_scores = pose_metrics().clone(prefix="val/")
-        self.test_scores = pose_metrics().clone(prefix="test/")
+        self.val_scores = PoseMetrics("val/")
+        self.test_scores = PoseMetrics("test/")
 
     def setup(self, stage: str) -> None:
         """Check that data and network agree on the size of a view, before anything is computed."""
