@@ -1,8 +1,9 @@
 """Tiny data sets on disk, FreiHAND and YouTube3DHands, with bright dots drawn at joints and finger tips."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,22 @@ def write_split(
 DrawDots = Callable[..., NDArray[np.uint8]]
 
 
+@pytest.fixture(scope="session")
+def written_layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    root, rng = tmp_path_factory.mktemp("layout"), np.random.default_rng(0)
+    K, xyz = write_split(root, "training", 6, 3, rng)
+    write_split(root, "evaluation", 2, 1, rng)
+    return Layout(root, K, xyz, 3)
+
+
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
+def layout(tmp_path: Path, written_layout: Layout) -> Layout:
     """Six training hands in three versions, two evaluation hands."""
-    rng = np.random.default_rng(0)
-    K, xyz = write_split(tmp_path, "training", 6, 3, rng)
-    write_split(tmp_path, "evaluation", 2, 1, rng)
-    return Layout(tmp_path, K, xyz, 3)
+    shutil.copytree(written_layout.root, tmp_path, dirs_exist_ok=True)
+    return replace(written_layout, root=tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def dots() -> DrawDots:
     """The function that draws pictures of dots."""
     return draw_dots
@@ -131,15 +138,21 @@ HANDS = [(10, 0, (30, 40)), (10, 1, (90, 40)), (11, 0, (160, 80)), (12, 1, (60, 
 
 
 @pytest.fixture
-def films(tmp_path: Path, dots: DrawDots) -> Films:
+def films(tmp_path: Path, written_films: Films) -> Films:
     """Five annotated hands, two of them left and usable, one without its frame."""
+    shutil.copytree(written_films.root, tmp_path / "films")
+    return replace(written_films, root=tmp_path / "films")
+
+
+@pytest.fixture(scope="session")
+def written_films(tmp_path_factory: pytest.TempPathFactory, dots: DrawDots) -> Films:
     rng = np.random.default_rng(1)
     vertices = np.stack([rng.uniform(-15, 15, (778, 3)) + np.array([*center, 0]) for _, _, center in HANDS])
     annotations = [
         {"vertices": points.tolist(), "is_left": side, "image_id": frame, "id": 100 + number}
         for number, ((frame, side, _), points) in enumerate(zip(HANDS, vertices, strict=True))
     ]
-    root = tmp_path / "films"
+    root = tmp_path_factory.mktemp("written") / "films"
     for frame, suffix in ((FRAMES[0], ".png"), (FRAMES[1], ".jpg"), (FRAMES[3], ".png")):
         half = frame["id"] == 11
         tips = [v[TIPS, :2] for v, (id_, _, _) in zip(vertices, HANDS, strict=True) if id_ == frame["id"]]
@@ -153,13 +166,13 @@ def films(tmp_path: Path, dots: DrawDots) -> Films:
     return result
 
 
-@pytest.fixture
-def regressor(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def regressor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file like MANO's joint regressor: each joint is a weighted mean of a few vertices."""
     rng = np.random.default_rng(2)
     weights = np.zeros((16, 778))
     for row in weights:
         row[rng.choice(778, 8, replace=False)] = rng.dirichlet(np.ones(8))
-    path = tmp_path / "J_regressor.npy"
+    path = tmp_path_factory.mktemp("mano") / "J_regressor.npy"
     np.save(path, weights)
     return path
