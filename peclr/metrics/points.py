@@ -1,16 +1,18 @@
 """What the scores of several sets share, in NumPy: alignment, distances summed up, F-scores, checks of input.
 
 The F-score is Knapitsch et al., "Tanks and Temples", 2017. When comparing, know that the alignment may mirror a
-hand, and that a distance equal to its threshold counts for a PCK (≤), not for an F-score (<). Without torch, so
-that scoring a file of predictions does not load it.
+hand, and that a distance equal to its threshold counts for a PCK (≤), not for an F-score (<).
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
+
+from peclr.geometry.procrustes import similarity_align
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -19,7 +21,6 @@ Mask = NDArray[np.bool_]
 PCK_THRESHOLDS: Array = np.linspace(0.0, 0.05, 100)
 # Metres, with what scores.txt calls them.
 F_SCORE_THRESHOLDS = {"5": 0.005, "15": 0.015}
-_NORM_EPS = 1e-8
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,8 @@ def summarize_errors(pred: Array, true: Array) -> ErrorSummary:
 
 
 def align(pred: Array, true: Array) -> Array:
-    """Similarity transform of each prediction (N, P, 3) onto its label, mirroring allowed.
-
-    Orthogonal Procrustes (Schönemann, 1966) of centered points of unit norm, in float64 like FreiHAND's official one.
-    """
-    true_center = true.mean(axis=1, keepdims=True)
-    true_unit, true_norm = _unit(true - true_center)
-    pred_unit, _ = _unit(pred - pred.mean(axis=1, keepdims=True))
-    U, S, Vh = np.linalg.svd(pred_unit.mT @ true_unit)
-    aligned: Array = (pred_unit @ (U @ Vh)) * S.sum(axis=-1)[:, None, None] * true_norm + true_center
+    """Predictions (N, P, 3) by a similarity transform each onto its label, mirroring allowed, as officially."""
+    aligned: Array = similarity_align(torch.tensor(pred), torch.tensor(true), allow_reflection=True).numpy()
     return aligned
 
 
@@ -100,12 +94,6 @@ def checked_pair(
             raise ValueError(f"{name} has shape {true.shape}, what marks its known points {known.shape}")
         pred, true = np.where(known[..., None], pred, 0.0), np.where(known[..., None], true, 0.0)
     return _finite(pred_name, pred), _finite(name, true)
-
-
-def _unit(centered: Array) -> tuple[Array, Array]:
-    """Points (N, P, 3) divided by their Frobenius norm, and that norm (N, 1, 1)."""
-    norm = np.linalg.norm(centered, axis=(1, 2), keepdims=True) + _NORM_EPS
-    return centered / norm, norm
 
 
 def _array(name: str, values: Any, points: int | None, dims: int) -> Array:  # nested lists, as in pred.json
