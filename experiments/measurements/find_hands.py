@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.freihand import FreiHAND
+from peclr.geometry.planar import move, similarity
 from peclr.inference.crop_search import CropSearch
 from peclr.inference.network import load_network
 from peclr.predict import HandPredictor
@@ -24,7 +25,7 @@ SEARCHES = {
 }
 
 
-def move(
+def moved_hand(
     image: NDArray[np.uint8], joints: Array, K: Array, stream: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Array, Array]:
     """A picture in which the hand has 0.3 to 0.95 of the side and is anywhere, with its joints and camera."""
@@ -33,9 +34,9 @@ def move(
     shift = stream.uniform(-0.9, 0.9, 2) * np.maximum(window - (high - low), 0) / 2
     corner = (low + high) / 2 + shift - window / 2
     scale = PICTURE_SIZE / window
-    matrix = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]], [0, 0, 1]])
-    moved = cv2.warpAffine(image, matrix[:2], (PICTURE_SIZE, PICTURE_SIZE), borderMode=cv2.BORDER_REPLICATE)
-    return moved.astype(np.uint8), joints @ matrix[:2, :2].T + matrix[:2, 2], matrix @ K
+    matrix = similarity(scale, shift=(-scale * corner[0], -scale * corner[1]))
+    shown = cv2.warpAffine(image, matrix[:2], (PICTURE_SIZE, PICTURE_SIZE), borderMode=cv2.BORDER_REPLICATE)
+    return shown.astype(np.uint8), move(matrix, joints), matrix @ K
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             image, joints = sample["image"], np.asarray(sample["joints_2d"], np.float64)
             K = np.asarray(sample["K"], np.float64)
             if place == "anywhere":
-                image, joints, K = move(image, joints, K, stream)
+                image, joints, K = moved_hand(image, joints, K, stream)
             box = np.concatenate((joints.min(axis=0), joints.max(axis=0)))
             side = (box[2:] - box[:2]).max()
             for name in errors:

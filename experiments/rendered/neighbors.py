@@ -21,7 +21,7 @@ from experiments.rendered.jobs import LAST, encode
 from experiments.rendered.plan import SCRATCH, SIZES, Arm, Size, read_suite
 from experiments.rendered.run import make_hands
 from peclr.checkpoints import load_encoder
-from peclr.data.datasets import LabeledHandDataset
+from peclr.data.datasets import Augmentation, LabeledHandDataset
 from peclr.data.samples import LabeledBatch
 from peclr.data.sources.freihand import FreiHAND
 from peclr.metrics.probe import EncodedHands
@@ -53,8 +53,9 @@ def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabeledBatch], list[Ima
     """The pictures of the first training hands, those of a hand after each other: batches, and views to show."""
     source = FreiHAND(hands)
     order = [image for hand in range(min(GALLERY_HANDS, source.num_hands)) for image in source.versions_of(hand)]
-    dataset = LabeledHandDataset(source, size.view_px, border="reflect")
-    large = LabeledHandDataset(source, 2 * size.view_px, border="reflect")
+    still = Augmentation(border="reflect")
+    dataset = LabeledHandDataset(source, size.view_px, augmentation=still)
+    large = LabeledHandDataset(source, 2 * size.view_px, augmentation=still)
     views = [large[image]["image"].permute(1, 2, 0).numpy() for image in order]
     return DataLoader(Subset(dataset, order), batch_size=250), views  # type: ignore[arg-type]  # items become batches
 

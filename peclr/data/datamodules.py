@@ -1,11 +1,12 @@
 """Lightning data modules: paired views for pre-training, labeled hands for fine-tuning and evaluation."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 
-from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
+from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, process_of, shuffles, workers_of
 from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
 from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
@@ -38,12 +39,12 @@ __all__ = [
     "YouTube3DHands",
 ]
 
-# The augmentation of both modules unless told otherwise; frozen, so it can be a default.
-_GEOMETRY = GeometryRange()
-_PHOTOMETRIC = Photometric()
+# The augmentation of both modules by default; frozen, so it can be a default.
+_GEOMETRY: Final = GeometryRange()
+_PHOTOMETRIC: Final = Photometric()
 
-# By name: the distribution of the published views.
-Reference = Literal["reference"]
+# By name: the distribution of the published views, and what it was called before 0.2.
+Published = Literal["published", "reference"]
 
 
 class PairedViewDataModule(pl.LightningDataModule):
@@ -53,9 +54,10 @@ class PairedViewDataModule(pl.LightningDataModule):
         self,
         sources: HandSource | list[HandSource],
         pairing: Pairing | PairingName = "same_image",
+        *,
         view_size: int = 128,
-        geometry: GeometryRange | Reference | None = _GEOMETRY,
-        photometric: Photometric | Reference | None = _PHOTOMETRIC,
+        geometry: GeometryRange | Published | None = _GEOMETRY,
+        photometric: Photometric | Published | None = _PHOTOMETRIC,
         batch_size: int = 128,
         num_workers: NumWorkers = 0,
         val_fraction: float = 0.05,
@@ -68,23 +70,22 @@ class PairedViewDataModule(pl.LightningDataModule):
         unique_hands_in_batch: bool = False,
         background: ReplaceBackground | None = None,
     ) -> None:
-        """Holds out validation hands and makes the data sets.
+        """Hold out validation hands and make the data sets.
 
         Args:
-            sources: Where the photographs are from, one or several; several are drawn from with replacement.
-            pairing: Which two photographs the views of a pair are of: "same_image", as published,
-                "across_versions", or `Similar` with a file of `peclr mine`.
+            sources: Where the images are from, one or several; several are drawn from with replacement.
+            pairing: Which two images the views of a pair are of: "same_image", as published, "across_versions", or
+                `Similar` with a file of `peclr mine`.
             view_size: Side of a view, px.
-            geometry: Geometric augmentation; null turns it off, "reference" draws as the published code did.
-            photometric: Photometric augmentation; null turns it off, "reference" draws as the published code did.
+            geometry: Geometric augmentation; null turns it off, "published" draws as the published code did.
+            photometric: Photometric augmentation; null turns it off, "published" draws as the published code did.
             batch_size: Pairs per batch, of all devices together: steps are the same on any number of devices.
             num_workers: Processes that load, of all devices together; "auto" makes one for every core.
-            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no
-                validation.
+            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no validation.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
             seed: Of the split, the order and the views.
-            border: What views show beyond a photograph: "black", or "reflect", its mirror image, which unlike
-                black corners does not tell how a view was turned.
+            border: What views show beyond an image: "black", or "reflect", its mirror image, which unlike black
+                corners does not show how a view was turned.
             weights: How often each source is drawn from, in any unit; by default all are equally often, as published.
             on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one, and lists what was
                 skipped in the run's folder.
@@ -97,23 +98,29 @@ class PairedViewDataModule(pl.LightningDataModule):
         sources = sources if isinstance(sources, list) else [sources]
         if weights is not None:
             check_weights(weights, len(sources))
-        if geometry == "reference":
-            geometry = GeometryRange.published()
-        if photometric == "reference":
-            photometric = Photometric.published()
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.epoch_length, self.weights, self.val_fraction = epoch_length, weights, val_fraction
         if on_bad_image == "error":
             for source in sources:
                 source.check_images()
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
-        augmentation: dict[str, Any] = {"geometry": geometry, "photometric": photometric}
-        augmentation |= {"seed": seed, "border": border, "on_bad_image": on_bad_image}
-        augmentation |= {"with_joints": with_joints, "background": background}
+        augmentation = Augmentation(
+            GeometryRange.published() if isinstance(geometry, str) else geometry,
+            Photometric.published() if isinstance(photometric, str) else photometric,
+            border,
+            background,
+        )
 
         def pairs(part: int) -> PairedViewDataset:
-            selected = [SelectedHands(source, split[part]) for source, split in zip(sources, splits, strict=True)]
-            return PairedViewDataset(selected, pairing, view_size, **augmentation)
+            return PairedViewDataset(
+                [SelectedHands(source, split[part]) for source, split in zip(sources, splits, strict=True)],
+                pairing,
+                view_size=view_size,
+                augmentation=augmentation,
+                seed=seed,
+                on_bad_image=on_bad_image,
+                with_joints=with_joints,
+            )
 
         self.train_set = pairs(0)
         self.val_set = pairs(1) if val_fraction else None
@@ -121,7 +128,7 @@ class PairedViewDataModule(pl.LightningDataModule):
         self._check_batches()
 
     def _check_batches(self) -> None:
-        """Refuses batches that are longer than an epoch, or in which hands have to repeat."""
+        """Refuse batches that are longer than an epoch, or in which hands have to repeat."""
         length = len(self.train_set) if self.epoch_length is None else self.epoch_length
         if length < self.batch_size:
             raise ValueError(f"batch_size {self.batch_size} is more than the {length} pairs of an epoch")
@@ -146,39 +153,37 @@ class PairedViewDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled; full batches only, as the loss depends on their size."""
-        if self.trainer is not None:
-            self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
-        sizes, length, process = self.train_set.sizes, self.epoch_length, process_of(self.trainer)
-        unique = self._unique(self.train_set)
         shuffle = shuffles(self.trainer)
         sampler = EpochSampler(
-            sizes, self.seed, shuffle, length if shuffle else None, *process, True, self.weights, unique
+            self.train_set.sizes,
+            self.seed,
+            shuffle=shuffle,
+            length=self.epoch_length if shuffle else None,
+            process=process_of(self.trainer),
+            drop_last=True,
+            weights=self.weights,
+            unique=self._unique(self.train_set),
         )
-        return make_loader(
-            self.train_set, sampler, self.batch_size, workers_of(self.num_workers, self.trainer), True, self.trainer
-        )
+        return _loader(self, self.train_set, sampler, drop_last=True, training=True)
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands, the same views at every validation; full batches only, if there is one."""
         if self.val_set is None:
             return []
-        if self.trainer is not None:
-            self.val_set.skipped.write_to(Path(self.trainer.default_root_dir))
-        sizes, process = self.val_set.sizes, process_of(self.trainer)
-        unique, drop_last = self._unique(self.val_set), sum(sizes) >= self.batch_size
+        process, drop_last = process_of(self.trainer), len(self.val_set) >= self.batch_size
         # processes meet in every batch: all of them have as many; in one batch, one more pair than others
-        equal = drop_last or sum(sizes) < process[1]
-        sampler = EpochSampler(sizes, self.seed, False, None, *process, drop_last=equal, unique=unique)
-        return make_loader(
-            self.val_set, sampler, self.batch_size, workers_of(self.num_workers, self.trainer), drop_last
+        equal = drop_last or len(self.val_set) < process[1]
+        unique = self._unique(self.val_set)
+        sampler = EpochSampler(
+            self.val_set.sizes, self.seed, shuffle=False, process=process, drop_last=equal, unique=unique
         )
+        return _loader(self, self.val_set, sampler, drop_last=drop_last)
 
     def _unique(self, dataset: PairedViewDataset) -> UniqueHands | None:
-        """What the sampler needs to know to keep a hand's versions apart, if it shall."""
         return UniqueHands(dataset.hands(), self.batch_size) if self._unique_hands else None
 
     def teardown(self, stage: str) -> None:
-        """Says how many images were skipped."""
+        """Say how many images were skipped."""
         for dataset in filter(None, (self.train_set, self.val_set)):
             dataset.skipped.report()
 
@@ -203,6 +208,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         self,
         root: str | Path,
         view_size: int = 224,
+        *,
         geometry: GeometryRange | None = _GEOMETRY,
         photometric: Photometric | None = _PHOTOMETRIC,
         batch_size: int = 128,
@@ -216,7 +222,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         border: Border = "black",
         on_bad_image: OnBadImage = "error",
     ) -> None:
-        """Checks the options; the files are read in `setup`, of the splits that are needed.
+        """Check the options; the files are read in `setup`, of the splits that are needed.
 
         Args:
             root: Folder in FreiHAND's layout.
@@ -232,8 +238,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
                 "image" takes the image as it is and looks at no label.
             crop_margin: Of crops around keypoints.
             seed: Of the split, the choice of labels, the order and the views.
-            border: What views show beyond a photograph: "black", or "reflect", its mirror image, which unlike
-                black corners does not tell how a view was turned.
+            border: What views show beyond an image: "black", or "reflect", its mirror image, which unlike black
+                corners does not show how a view was turned.
             on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one in training, and lists
                 what was skipped in the run's folder. Validation and test always stop.
         """
@@ -245,14 +251,14 @@ class LabeledHandDataModule(pl.LightningDataModule):
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
         self.root, self.crop, self.crop_margin, self.view_size = Path(root), crop, crop_margin, view_size
-        self.geometry, self.photometric = geometry, photometric
-        self.batch_size, self.num_workers, self.seed, self.border = batch_size, num_workers, seed, border
+        self.augmentation = Augmentation(geometry, photometric, border)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.on_bad_image = on_bad_image
         self.labels = float(label_fraction) if num_labels is None else num_labels
         self.val_fraction = float(val_fraction)
 
     def setup(self, stage: str) -> None:
-        """Reads and checks the labels of the splits that `stage` needs."""
+        """Read and check the labels of the splits that `stage` needs."""
         if stage in ("fit", "validate") and not hasattr(self, "train_set"):
             training = self._read("training")
             train_hands, val_hands = split_hands(training.num_hands, self.val_fraction, self.seed)
@@ -261,14 +267,11 @@ class LabeledHandDataModule(pl.LightningDataModule):
             self.train_set = LabeledHandDataset(
                 SelectedHands(training, labeled),
                 self.view_size,
-                self.geometry,
-                self.photometric,
-                self.seed,
-                self.border,
-                self.on_bad_image,
+                augmentation=self.augmentation,
+                seed=self.seed,
+                on_bad_image=self.on_bad_image,
             )
-            held_out = SelectedHands(training, val_hands) if val_hands else None
-            self.val_set = None if held_out is None else self._unaugmented(held_out)
+            self.val_set = self._unaugmented(SelectedHands(training, val_hands)) if val_hands else None
         if stage in ("test", "predict"):
             evaluation = self._read("evaluation")
             if stage == "test" and not evaluation.has_labels:
@@ -276,7 +279,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
             self.test_set = self._unaugmented(evaluation)
 
     def _unaugmented(self, source: HandSource) -> LabeledHandDataset:
-        return LabeledHandDataset(source, self.view_size, border=self.border)
+        still = replace(NOTHING, border=self.augmentation.border)
+        return LabeledHandDataset(source, self.view_size, augmentation=still)
 
     def _read(self, split: Split) -> FreiHAND:
         source = FreiHAND(self.root, split, self.crop_margin, self.crop)
@@ -286,21 +290,10 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled images of the labeled hands, every version an image of its own."""
-        if self.trainer is not None:
-            self.train_set.skipped.write_to(Path(self.trainer.default_root_dir))
-        sizes = [len(self.train_set)]
-        shuffle = shuffles(self.trainer)
-        sampler = EpochSampler(sizes, self.seed, shuffle, None, *process_of(self.trainer), drop_last=True)
+        process, shuffle = process_of(self.trainer), shuffles(self.trainer)
+        sampler = EpochSampler([len(self.train_set)], self.seed, shuffle=shuffle, process=process, drop_last=True)
         # a last batch of one image would stop batch normalization; fewer images than a batch make one batch
-        drop_last = sampler.total >= self.batch_size
-        return make_loader(
-            self.train_set,
-            sampler,
-            self.batch_size,
-            workers_of(self.num_workers, self.trainer),
-            drop_last,
-            self.trainer,
-        )
+        return _loader(self, self.train_set, sampler, drop_last=sampler.total >= self.batch_size, training=True)
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands of the training split."""
@@ -315,15 +308,34 @@ class LabeledHandDataModule(pl.LightningDataModule):
         return self.test_dataloader()
 
     def _in_order(self, dataset: LabeledHandDataset) -> ResumableLoader:
-        sampler = EpochSampler([len(dataset)], self.seed, False, None, *process_of(self.trainer))
-        return make_loader(
-            dataset, sampler, self.batch_size, workers_of(self.num_workers, self.trainer), drop_last=False
-        )
+        sampler = EpochSampler([len(dataset)], self.seed, shuffle=False, process=process_of(self.trainer))
+        return _loader(self, dataset, sampler, drop_last=False)
 
     def teardown(self, stage: str) -> None:
-        """Says how many images were skipped."""
+        """Say how many images were skipped."""
         if stage == "fit":
             self.train_set.skipped.report()
 
 
 LabelledHandDataModule = LabeledHandDataModule  # its name before 0.2
+
+
+def _loader(
+    module: PairedViewDataModule | LabeledHandDataModule,
+    dataset: PairedViewDataset | LabeledHandDataset,
+    sampler: EpochSampler,
+    *,
+    drop_last: bool,
+    training: bool = False,
+) -> ResumableLoader:
+    trainer = module.trainer
+    if trainer is not None:
+        dataset.skipped.write_to(Path(trainer.default_root_dir))
+    return make_loader(
+        dataset,
+        sampler,
+        batch_size=module.batch_size,
+        num_workers=workers_of(module.num_workers, trainer),
+        drop_last=drop_last,
+        trainer=trainer if training else None,
+    )

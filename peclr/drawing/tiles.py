@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.views.geometric import view_from_image, warp
+from peclr.data.views.geometric import warp
 from peclr.drawing.skeleton import draw_skeleton
+from peclr.geometry.planar import Matrix, move, view_from_box
 
 Image = NDArray[np.uint8]
-Matrix = NDArray[np.float64]
 
 _GAP, _TITLE_HEIGHT = 6, 26  # px
 _INK, _FONT, _FONT_SCALE = (60, 60, 60), cv2.FONT_HERSHEY_SIMPLEX, 0.45
@@ -36,17 +36,6 @@ def sheet(rows: Sequence[Sequence[Image]], titles: Sequence[Sequence[str]]) -> I
     return np.concatenate(same)[:, :-_GAP]
 
 
-def box_to_tile(box: NDArray[np.floating], size: int) -> Matrix:
-    """(3, 3), pixels of a tile of that side ← pixels of an image, of which the tile shows the square box (4,)."""
-    return view_from_image(np.eye(3), np.asarray(box, np.float64), size)
-
-
-def move(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
-    """Points (N, 2) where an affine matrix (3, 3) takes them."""
-    moved: Matrix = points @ matrix[:2, :2].T + matrix[:2, 2]
-    return moved
-
-
 def overlays(image: Image, K: Matrix, predicted: Matrix, label: Matrix) -> tuple[Image, Image]:
     """The image around a hand's label, under the skeleton of its prediction, and under that of the label.
 
@@ -62,7 +51,7 @@ def overlays(image: Image, K: Matrix, predicted: Matrix, label: Matrix) -> tuple
     side = min(_MARGIN * float((high - low).max()), float(last.max()))
     # between centers of the image's pixels where that is possible: beyond them it fades to black
     corner = np.minimum(np.maximum((low + high - side) / 2, 0), np.maximum(last - side, 0))
-    tile_from_image = box_to_tile(np.concatenate((corner, corner + side)), _SIDE)
+    tile_from_image = view_from_box(np.concatenate((corner, corner + side)), _SIDE)
     tile = warp(image, tile_from_image, _SIDE)
     return (
         draw_skeleton(tile, move(tile_from_image, _project(predicted, K))),

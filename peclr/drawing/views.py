@@ -1,9 +1,9 @@
 """`peclr inspect`: the views that a config trains on, their keypoints, and both views brought back to the crop.
 
-One row for each pair: the photograph with the outlines of crop box and views, view 1, view 2, both brought back to the
+One row for each pair: the image with the outlines of crop box and views, view 1, view 2, both brought back to the
 crop by `crop_from_view`, and both on top of each other, the first in red and the second in cyan. Where matrices and
-pixels agree, hand and skeleton lie on themselves and the last picture has no colored edges; from two versions of a
-hand, that holds for the hand alone.
+pixels agree, hand and skeleton lie on themselves and the last tile has no colored edges; from two versions of a hand,
+that holds for the hand alone.
 """
 
 import argparse
@@ -16,48 +16,36 @@ import cv2
 import numpy as np
 
 from peclr.data.sources.images import write_image
-from peclr.data.views.geometric import view_from_image, warp
+from peclr.data.views.geometric import ViewGeometry, render_view, warp
 from peclr.drawing.skeleton import draw_skeleton
-from peclr.drawing.tiles import Image, Matrix, box_to_tile, move, sheet
-from peclr.geometry.planar import whole_picture
+from peclr.drawing.tiles import Image, sheet
+from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_picture
 from peclr.options import check_writable, expand_values, load_yaml, own_errors
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
     from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
     from peclr.data.samples import HandSample
 
 _TILE: Final = 256  # px
-_PHOTO_SHARE: Final = 0.7  # of a tile; views may show more than the photograph
+_IMAGE_SHARE: Final = 0.7  # of a tile; views may show more than the image
 _CROP_COLOR = (255, 255, 255)
 VIEW_COLORS: Final = ((255, 70, 50), (0, 215, 235))  # red and cyan: together they are gray
-_PAIR_TITLES: Final = (
-    "photograph: crop, view 1, view 2",
-    "view 1",
-    "view 2",
-    "view 1 back",
-    "view 2 back",
-    "1 red, 2 cyan",
-)
-_LABELED_TITLES: Final = ("photograph: crop, view", "view", "view back to the crop", "crop")
+_PAIR_TITLES: Final = ("image: crop, view 1, view 2", "view 1", "view 2", "view 1 back", "view 2 back", "1 red, 2 cyan")
+_LABELED_TITLES: Final = ("image: crop, view", "view", "view back to the crop", "crop")
 
 
 def inspect_main(arguments: list[str]) -> int:
-    """Draws what a config trains on.
-
-    Args:
-        arguments: What follows `peclr inspect`.
-
-    Returns:
-        0; ValueError tells what the user can mend.
-    """
+    """Draw what a config trains on, and return 0; ValueError says what the user can fix."""
     parser = argparse.ArgumentParser(
         prog="peclr inspect",
         description="Draw the views that a config trains on: misaligned geometry shows as colored edges.",
         epilog="Other options override the config's, as in `peclr fit`: --data.sources.init_args.root=PATH",
     )
     parser.add_argument("--config", type=Path, required=True, help="a config of `peclr fit`")
-    parser.add_argument("--out", type=Path, default=Path("inspect.png"), help="picture to write (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("inspect.png"), help="image to write (default: %(default)s)")
     parser.add_argument("--count", type=int, default=6, metavar="N", help="rows (default: %(default)s)")
     parser.add_argument("--epoch", type=int, default=0, help="whose views and order (default: %(default)s)")
     options, overrides = parser.parse_known_args(arguments)
@@ -67,14 +55,14 @@ def inspect_main(arguments: list[str]) -> int:
         raise ValueError(f"--out {options.out}: expected a .png or .jpg in a folder that exists")
     check_writable(options.out.parent)
 
-    picture = draw_views(read_data_module(options.config, overrides), options.count, options.epoch)
-    write_image(options.out, picture)
+    module = read_data_module(options.config, overrides)
+    write_image(options.out, draw_views(module, options.count, options.epoch))
     print(options.out)
     return 0
 
 
 def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataModule | LabeledHandDataModule":
-    """Makes the data module of a config, and nothing else of it.
+    """Make the data module of a config, and nothing else of it.
 
     Args:
         config: A YAML file with `data`.
@@ -105,16 +93,7 @@ def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataM
 
 
 def draw_views(module: "PairedViewDataModule | LabeledHandDataModule", count: int, epoch: int = 0) -> Image:
-    """Draws the first items that training goes through in an epoch.
-
-    Args:
-        module: Of paired views, or of labeled hands.
-        count: Number of rows; fewer are drawn where an epoch is shorter.
-        epoch: From 0.
-
-    Returns:
-        (H, W, 3), RGB.
-    """
+    """Draw the first `count` items that training goes through in an epoch: (H, W, 3), RGB."""
     module.setup("fit")
     module.num_workers = 0
     sampler = module.train_dataloader().sampler
@@ -132,73 +111,69 @@ def draw_items(dataset: "PairedViewDataset | LabeledHandDataset", keys: Sequence
 
 
 def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image]:
-    """The row of a pair: photograph, both views, both brought back to the crop, and these on top of each other."""
+    """Draw the row of a pair: the image, both views, both brought back to the crop, and these on top of each other."""
     item = dataset[key]
     source, images = dataset.images_of((key[0], item["index"]))
     samples = [source[image] for image in images]
     size = dataset.view_size
-    whole = whole_picture(size, size)
-    from_image = item["view_from_image"].numpy().astype(np.float64)
-    from_crop = item["view_from_crop"].numpy().astype(np.float64)
-    views = [_enlarge(view.permute(1, 2, 0).contiguous().numpy()) for view in item["views"]]
+    from_image, from_crop = (item[name].numpy().astype(np.float64) for name in ("view_from_image", "view_from_crop"))
+    views = [_enlarge(view) for view in item["views"]]
     # normalized coordinates are the same whatever the number of pixels
     back_from_view = [
-        view_from_image(np.linalg.inv(matrix), whole_picture(_TILE, _TILE), _TILE) for matrix in from_crop
+        view_from_image(matrix, whole_picture(_TILE, _TILE), _TILE) for matrix in np.linalg.inv(from_crop)
     ]
     back = [warp(view, matrix, _TILE) for view, matrix in zip(views, back_from_view, strict=True)]
-    tiles_from_image = [box_to_tile(whole, _TILE) @ matrix for matrix in from_image]
-    tiles = [*views, *back]
     # through the view and back: these joints are where the matrices of the batch take them
-    matrices = [*tiles_from_image, *(a @ b for a, b in zip(back_from_view, tiles_from_image, strict=True))]
-    drawn = [_with_joints(*row) for row in zip(tiles, samples * 2, matrices, strict=True)]
-    return [_photograph(samples[0], from_image, size), *drawn, _anaglyph(*back)]
+    view_tiles = list(view_from_box(whole_picture(size, size), _TILE) @ from_image)
+    matrices = [*view_tiles, *(a @ b for a, b in zip(back_from_view, view_tiles, strict=True))]
+    drawn = [_with_joints(*row) for row in zip([*views, *back], samples * 2, matrices, strict=True)]
+    return [_whole_image(samples[0], from_image, size), *drawn, _anaglyph(*back)]
 
 
 def _labeled_row(dataset: "LabeledHandDataset", key: tuple[int, int]) -> list[Image]:
     item = dataset[key]
-    sample = dataset.source[item["index"]]
-    size = dataset.view_size
+    sample, size = dataset.source[item["index"]], dataset.view_size
     from_image = np.linalg.inv(item["image_from_view"].numpy().astype(np.float64))
-    view = _enlarge(item["image"].permute(1, 2, 0).contiguous().numpy())
-    tile_from_view = box_to_tile(whole_picture(size, size), _TILE)
-    crop_from_photo = box_to_tile(sample["crop_box"], _TILE)
-    crop_from_tile = crop_from_photo @ np.linalg.inv(tile_from_view @ from_image)
-    # the labels that the network learns, not those of the photograph
+    view, tile_from_view = _enlarge(item["image"]), view_from_box(whole_picture(size, size), _TILE)
+    crop, crop_from_image, _ = render_view(sample, ViewGeometry(), _TILE)
+    crop_from_tile = crop_from_image @ np.linalg.inv(tile_from_view @ from_image)
+    # the labels that the network learns, not those of the image
     labels = move(tile_from_view, item["joints_25d"][:, :2].numpy().astype(np.float64))
     return [
-        _photograph(sample, from_image[None], size),
+        _whole_image(sample, from_image[None], size),
         draw_skeleton(view, labels),
         draw_skeleton(warp(view, crop_from_tile, _TILE), move(crop_from_tile, labels)),
-        _with_joints(warp(sample["image"], crop_from_photo, _TILE), sample, crop_from_photo),
+        _with_joints(crop, sample, crop_from_image),
     ]
 
 
-def _photograph(sample: "HandSample", views_from_photo: Matrix, size: int) -> Image:
-    """The photograph, fitted into a tile, with the outlines of the crop box and of views of that side."""
+def _whole_image(sample: "HandSample", views_from_image: Matrix, size: int) -> Image:
+    """Fit the image into a tile, and outline its crop box and views of that side."""
     height, width = sample["image"].shape[:2]
-    middle, half = np.array([width - 1, height - 1]) / 2, max(width, height) / _PHOTO_SHARE / 2
-    tile_from_photo = box_to_tile(np.concatenate((middle - half, middle + half)), _TILE)
-    tile = _with_joints(warp(sample["image"], tile_from_photo, _TILE), sample, tile_from_photo)
-    shown = [box_to_tile(sample["crop_box"], size), *views_from_photo]
+    middle, half = np.array([width - 1, height - 1]) / 2, max(width, height) / _IMAGE_SHARE / 2
+    tile_from_image = view_from_box(np.concatenate((middle - half, middle + half)), _TILE)
+    tile = _with_joints(warp(sample["image"], tile_from_image, _TILE), sample, tile_from_image)
+    shown = [view_from_box(sample["crop_box"], size), *views_from_image]
     left, top, right, bottom = whole_picture(size, size)
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    for color, picture_from_photo in zip((_CROP_COLOR, *VIEW_COLORS), shown, strict=False):
-        outline = move(tile_from_photo @ np.linalg.inv(picture_from_photo), corners)
+    for color, shown_from_image in zip((_CROP_COLOR, *VIEW_COLORS), shown, strict=False):
+        outline = move(tile_from_image @ np.linalg.inv(shown_from_image), corners)
         cv2.polylines(tile, [np.rint(outline * 16).astype(np.int32)], True, color, 1, cv2.LINE_AA, 4)
     return tile
 
 
 def _anaglyph(first: Image, second: Image) -> Image:
-    """Two pictures on top of each other, gray levels equalized: the first in red, the second in green and blue."""
-    gray = [cv2.equalizeHist(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)) for picture in (first, second)]
+    """Lay two images on top of each other, gray levels equalized: the first in red, the second in green and blue."""
+    gray = [cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (first, second)]
     return cv2.merge([gray[0], gray[1], gray[1]]).astype(np.uint8, copy=False)
 
 
-def _with_joints(picture: Image, sample: "HandSample", picture_from_photo: Matrix) -> Image:
+def _with_joints(tile: Image, sample: "HandSample", tile_from_image: Matrix) -> Image:
     if sample["joints_2d"] is None:
-        return picture.copy()
-    return draw_skeleton(picture, move(picture_from_photo, sample["joints_2d"].astype(np.float64)))
+        return tile.copy()
+    return draw_skeleton(tile, move(tile_from_image, sample["joints_2d"].astype(np.float64)))
 
 
-def _enlarge(view: Image) -> Image:
-    return cv2.resize(view, (_TILE, _TILE), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+def _enlarge(view: "Tensor") -> Image:
+    pixels = view.permute(1, 2, 0).contiguous().numpy()
+    return cv2.resize(pixels, (_TILE, _TILE), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)

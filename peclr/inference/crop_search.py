@@ -17,7 +17,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from peclr.data.views.geometric import Matrix
+from peclr.geometry.planar import Matrix, move, similarity
 
 Box = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -131,7 +131,7 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
     scale = FILL * view_size / side
     shift_x = view_size / 2 - scale * (left + right) / 2
     shift_y = view_size / 2 - scale * (top + bottom) / 2
-    return np.array([[scale, 0, shift_x], [0, scale, shift_y], [0, 0, 1]], np.float64)
+    return similarity(scale, shift=(shift_x, shift_y))
 
 
 def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix) -> Box:
@@ -152,9 +152,9 @@ def turned(view_from_image: Matrix, view_size: int, degrees: float) -> Matrix:
     """Turn a view (3, 3) of that side, px, about the middle of its box; positive degrees are counter-clockwise."""
     if not degrees:
         return view_from_image
-    cos, sin, middle = math.cos(math.radians(degrees)), math.sin(math.radians(degrees)), view_size / 2
-    x, y = middle - cos * middle - sin * middle, middle + sin * middle - cos * middle
-    return np.array([[cos, sin, x], [-sin, cos, y], [0.0, 0.0, 1.0]]) @ view_from_image
+    middle = view_size / 2
+    about_middle = similarity(angle=math.radians(degrees)) @ similarity(shift=(-middle, -middle))
+    return similarity(shift=(middle, middle)) @ about_middle @ view_from_image
 
 
 def average(
@@ -171,7 +171,7 @@ def average(
         (21, 2), pixels of the image, weighted by depth, so that the mean of 3-D still projects to it; and (21, 3).
     """
     back = np.linalg.inv(np.stack(view_from_image))
-    in_image = keypoints_2d.astype(np.float64) @ back[:, :2, :2].mT + back[:, None, :2, 2]
+    in_image = move(back, keypoints_2d.astype(np.float64))
     depth = joints_3d[..., 2:].astype(np.float64)
     weights = depth / depth.sum(axis=0)
     return (weights * in_image).sum(axis=0), joints_3d.astype(np.float64).mean(axis=0)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from peclr.data.samples import HandSource
-from peclr.data.views.geometric import Matrix, pixels_to_keep, view_from_image, warp
+from peclr.data.views.geometric import pixels_to_keep, warp
+from peclr.geometry import planar
 from peclr.geometry.joints import WRIST
-from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, centered_camera
+from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, Matrix, centered_camera
 from peclr.inference.crop_search import Box, CropSearch, Image, View, average, turned, view_from_box
 from peclr.inference.network import Seen, TrainedNetwork
 
@@ -246,7 +247,7 @@ class _Stream:
     def _look(self, hand: _Hand, box: Box, angles: Sequence[float]) -> list[View]:
         """Cut out views of a box, turned by angles in degrees."""
         size = self.trained.view_size
-        straight = view_from_image(np.eye(3), box, size) if hand.query.whole else view_from_box(box, size)
+        straight = planar.view_from_box(box, size) if hand.query.whole else view_from_box(box, size)
         matrices = [turned(straight, size, angle) for angle in angles]
         # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
         return [
@@ -328,8 +329,7 @@ def _mirrored_camera(K: Matrix, side: Side, width: int) -> Matrix:
     """Pixels and the camera's x axis are mirrored both: K of the other image and of the mirrored hand."""
     if side == "right":
         return K
-    mirror = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
-    return mirror @ K @ np.diag([-1.0, 1, 1])
+    return planar.mirror(width) @ K @ np.diag([-1.0, 1, 1])
 
 
 def _read_ahead(

@@ -9,9 +9,10 @@ from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs
 from peclr.data.samples import HandSource, HasJoints2D, HasVideos
-from peclr.data.views.geometric import warp
+from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
-from peclr.drawing.tiles import box_to_tile, move, sheet
+from peclr.drawing.tiles import sheet
+from peclr.geometry.planar import move
 from peclr.inference.hands import predict_source
 from peclr.inference.network import TrainedNetwork
 from peclr.mining.neighbors import nearest, normalize_joints, principal_components
@@ -117,5 +118,5 @@ def draw_pairs(source: HandSource, joints: NDArray[np.floating], mined: MinedPai
 def _tile(source: HandSource, hand: int, joints: NDArray[np.floating]) -> NDArray[np.uint8]:
     """The crop of a hand's first version, with its joints (21, 2)."""
     sample = source[source.versions_of(hand)[0]]
-    tile_from_image = box_to_tile(sample["crop_box"], _TILE)
-    return draw_skeleton(warp(sample["image"], tile_from_image, _TILE), move(tile_from_image, joints))
+    crop = render_view(sample, ViewGeometry(), _TILE)
+    return draw_skeleton(crop.image, move(crop.view_from_image, joints))

@@ -16,10 +16,11 @@ from torch.nn.functional import normalize
 from peclr.data.samples import HandSample, HandSource
 from peclr.data.sources.freihand import FreiHAND, Split
 from peclr.data.sources.selection import SelectedHands, split_hands
-from peclr.data.views.geometric import Border, ViewGeometry, view_from_image, warp
+from peclr.data.views.geometric import Border, ViewGeometry, render_view
 from peclr.data.views.photometric import Photometric, Recolor
-from peclr.drawing.tiles import Image, Matrix, move
+from peclr.drawing.tiles import Image
 from peclr.geometry.joints import WRIST
+from peclr.geometry.planar import Matrix, move
 from peclr.metrics.pose import aligned_errors
 from peclr.metrics.probe import EncodedHands, ridge_probe
 from peclr.tracking.epochs import EpochCallback, pairs_of
@@ -96,7 +97,9 @@ class OnlineProbe(EpochCallback):
         if source.num_hands < _FEWEST:
             raise ValueError(f"OnlineProbe needs at least {_FEWEST} hands, {source.name} gives {source.num_hands}")
         dataset = data.train_set
-        self._hands = read_probe_hands(source, self.num_hands, self.num_moved, dataset.view_size, dataset.border)
+        self._hands = read_probe_hands(
+            source, self.num_hands, self.num_moved, dataset.view_size, dataset.augmentation.border
+        )
         half, quarter = _parts(len(self._hands.views))
         self._distances = pose_distances(self._hands.joints_3d[half + quarter :])
 
@@ -179,10 +182,9 @@ def _read(source: HandSource, hand: int) -> HandSample:
 
 def _view(sample: HandSample, geometry: ViewGeometry, size: int, border: Border) -> tuple[Image, Matrix]:
     """A view (S, S, 3) and its joints (21, 2), px."""
-    box = sample["crop_box"]
-    matrix = view_from_image(geometry.view_from_crop(float(box[2] - box[0])), box, size)
     assert sample["joints_2d"] is not None  # `_read` has looked
-    return warp(sample["image"], matrix, size, border), move(matrix, sample["joints_2d"])
+    view = render_view(sample, geometry, size, border)
+    return view.image, move(view.view_from_image, sample["joints_2d"])
 
 
 def _stack(views: Sequence[Image]) -> Tensor:

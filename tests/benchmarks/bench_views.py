@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.datasets import PairedViewDataset
+from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.prepare.command import pack_labels
@@ -121,7 +121,8 @@ def augmented(
     source: FreiHAND | ImageFiles, seed: int = 0, background: ReplaceBackground | None = None
 ) -> PairedViewDataset:
     """The default augmentation, perhaps with other backgrounds."""
-    return PairedViewDataset([source], "same_image", 128, GeometryRange(), Photometric(), seed, background=background)
+    augmentation = Augmentation(GeometryRange(), Photometric(), background=background)
+    return PairedViewDataset([source], augmentation=augmentation, seed=seed)
 
 
 def view_pair_over_imread(root: Path, rounds: int = 1500, background: ReplaceBackground | None = None) -> float:
@@ -148,7 +149,7 @@ def loader_overhead(root: Path, rounds: int = 12) -> float:
     """What a loader without workers adds to the cost of a pair, as a fraction."""
     dataset = augmented(FreiHAND(root))
     sampler = EpochSampler([HANDS])
-    loader = make_loader(dataset, sampler, HANDS, num_workers=0, drop_last=True)
+    loader = make_loader(dataset, sampler, batch_size=HANDS, drop_last=True)
 
     def load(epoch: int) -> None:
         sampler.set_epoch(epoch)
@@ -171,7 +172,7 @@ def two_workers_speedup(root: Path, batches: int = 30, rounds: int = 3) -> float
     for _ in range(rounds):
         for workers, taken in seconds.items():
             sampler = EpochSampler([HANDS], length=HANDS * (batches + 4))
-            iterator = iter(make_loader(dataset, sampler, HANDS, workers, drop_last=True))
+            iterator = iter(make_loader(dataset, sampler, batch_size=HANDS, num_workers=workers, drop_last=True))
             for _ in range(4):
                 next(iterator)
             start = time.perf_counter()
@@ -218,10 +219,10 @@ def _memory_mb(root: Path) -> tuple[float, float]:
     torch.set_num_threads(1)
     dataset = augmented(FreiHAND(root))
     sampler, size = EpochSampler(dataset.sizes), 16
-    for _ in zip(range(4), make_loader(dataset, sampler, size, 0, drop_last=True), strict=False):
+    for _ in zip(range(4), make_loader(dataset, sampler, batch_size=size, drop_last=True), strict=False):
         pass
     alone = _proportional_set_mb([os.getpid()])
-    iterator = iter(make_loader(dataset, sampler, size, 4, drop_last=True))
+    iterator = iter(make_loader(dataset, sampler, batch_size=size, num_workers=4, drop_last=True))
     for _ in range(16):
         next(iterator)
     workers = [worker.pid for worker in iterator._workers]  # type: ignore[attr-defined]  # to look at them

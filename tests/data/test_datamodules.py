@@ -112,8 +112,8 @@ def test_sources_may_have_weights(layout: Layout) -> None:
 
 def test_reference_is_the_published_distribution(layout: Layout) -> None:
     module = paired(layout.root, geometry="reference", photometric="reference")
-    assert module.train_set.geometry == GeometryRange.published()
-    assert module.train_set.photometric == Photometric.published()
+    assert module.train_set.augmentation.geometry == GeometryRange.published()
+    assert module.train_set.augmentation.photometric == Photometric.published()
 
 
 def test_batches_larger_than_an_epoch_are_refused(layout: Layout) -> None:
@@ -155,8 +155,8 @@ def test_label_counts_beyond_what_there_is_are_refused(layout: Layout) -> None:
 def test_only_training_is_augmented(layout: Layout) -> None:
     module = labeled(layout.root)
     assert module.val_set is not None
-    assert module.val_set.geometry is None
-    assert module.val_set.photometric is None
+    assert module.val_set.augmentation.geometry is None
+    assert module.val_set.augmentation.photometric is None
     rotation = torch.stack([batch["image_from_view"][0, 0, 1] for batch in module.train_dataloader()])
     assert (rotation != 0).all()
     for batch in module.val_dataloader():
@@ -200,12 +200,12 @@ def test_configs_name_classes_briefly_and_override_single_options(layout: Layout
     parsed = parser.parse_object({"data": config})
     module = parser.instantiate_classes(parsed).data
     assert isinstance(module, PairedViewDataModule)
-    assert module.train_set.geometry == GeometryRange(rotation=(-10, 10))
-    assert module.train_set.photometric is None
+    assert module.train_set.augmentation.geometry == GeometryRange(rotation=(-10, 10))
+    assert module.train_set.augmentation.photometric is None
     assert len(module.train_set) == 6
     config["init_args"]["geometry"] = "reference"
     module = parser.instantiate_classes(parser.parse_object({"data": config})).data
-    assert module.train_set.geometry == GeometryRange.published()
+    assert module.train_set.augmentation.geometry == GeometryRange.published()
     config["init_args"]["geometry"] = {"rotatoin": [-10, 10]}
     with pytest.raises(ArgumentError, match="rotatoin"):
         parser.parse_object({"data": config})

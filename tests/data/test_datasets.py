@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
+from peclr.data.datasets import Augmentation, LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import HandSample, HandSource, PairedViewBatch, PairedViewItem
 from peclr.data.sources.freihand import FreiHAND
@@ -32,8 +32,9 @@ def hands(layout: Layout) -> FreiHAND:
 
 
 def augmented(source: HandSource, **options: Any) -> PairedViewDataset:
-    settings = {"view_size": 48, "geometry": GeometryRange(), "photometric": Photometric(), **options}
-    return PairedViewDataset([source], **settings)
+    drawn: dict[str, Any] = {"geometry": GeometryRange(), "photometric": Photometric()}
+    drawn |= {name: options.pop(name) for name in ("geometry", "photometric", "border") if name in options}
+    return PairedViewDataset([source], **{"view_size": 48, "augmentation": Augmentation(**drawn), **options})
 
 
 def test_items_have_the_promised_shapes_and_types(hands: FreiHAND) -> None:
@@ -222,7 +223,7 @@ def test_workers_make_the_same_batches(hands: FreiHAND, num_workers: int) -> Non
 
 
 def test_labeled_items_agree_with_themselves(hands: FreiHAND) -> None:
-    dataset = LabeledHandDataset(hands, 112, GeometryRange(rotation=(-90, 90)))
+    dataset = LabeledHandDataset(hands, 112, augmentation=Augmentation(GeometryRange(rotation=(-90, 90))))
     for key in ((0, 2), (3, 16)):
         item, sample = dataset[key], hands[key[1]]
         assert item["image"].shape == (3, 112, 112)
@@ -237,7 +238,7 @@ def test_labeled_items_agree_with_themselves(hands: FreiHAND) -> None:
 
 
 def test_labels_can_be_taken_back_to_metres(hands: FreiHAND) -> None:
-    item = LabeledHandDataset(hands, 64, GeometryRange())[1, 5]
+    item = LabeledHandDataset(hands, 64, augmentation=Augmentation(GeometryRange()))[1, 5]
     root_depth = item["joints_3d"][WRIST, 2] / item["scale_m"]
     joints_3d = pose25d.from_25d(item["joints_25d"], item["scale_m"], item["K"], WRIST, SCALE_BONE, root_depth)
     torch.testing.assert_close(joints_3d, item["joints_3d"], rtol=0, atol=1e-5)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from peclr.drawing.tiles import box_to_tile, move, overlays, sheet
+from peclr.drawing.tiles import overlays, sheet
 
 GAP, TOP = 6, 26
 
@@ -28,12 +28,6 @@ def test_a_long_title_is_written_above_its_tile_alone() -> None:
     drawn = sheet([[plain(255), plain(255)]], [[title, ""]])
     assert (drawn[:TOP, :40] < 255).any()
     assert (drawn[:, 40:] == 255).all()
-
-
-def test_the_edges_of_a_box_become_the_edges_of_the_tile() -> None:
-    matrix = box_to_tile(np.array([10, 20, 30, 40]), 8)
-    moved = move(matrix, np.array([[10.0, 20.0], [30.0, 40.0]]))
-    np.testing.assert_allclose(moved, [[-0.5, -0.5], [7.5, 7.5]])
 
 
 @pytest.mark.parametrize("shift", [0.0, -0.05, 0.05])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.measurements.find_hands import PICTURE_SIZE, move
+from experiments.measurements.find_hands import PICTURE_SIZE, moved_hand
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -12,7 +12,7 @@ def test_a_moved_hand_is_in_the_picture_and_its_camera_still_sees_it(seed: int) 
     points = stream.uniform((-0.1, -0.1, 0.5), (0.1, 0.1, 0.7), (21, 3))
     K = np.array([[300.0, 0, 112], [0, 300, 112], [0, 0, 1]])
     joints = (points @ K.T)[:, :2] / points[:, 2:]
-    moved, moved_joints, moved_K = move(np.zeros((224, 224, 3), np.uint8), joints, K, stream)
+    moved, moved_joints, moved_K = moved_hand(np.zeros((224, 224, 3), np.uint8), joints, K, stream)
     assert moved.shape == (PICTURE_SIZE, PICTURE_SIZE, 3)
     assert moved_joints.min() >= 0
     assert moved_joints.max() <= PICTURE_SIZE

@@ -9,7 +9,8 @@ import torch
 
 from peclr.__main__ import main
 from peclr.data.sources.image_files import ImageFiles
-from peclr.data.views.geometric import view_from_image, warp
+from peclr.data.views.geometric import warp
+from peclr.geometry.planar import view_from_image
 from peclr.inference.network import TrainedNetwork
 from peclr.mining.pairs import joints_of
 from peclr.models.encoders import ResNetEncoder

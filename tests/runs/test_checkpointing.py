@@ -42,10 +42,12 @@ class NumbersDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         sampler = EpochSampler([2 * BATCHES], shuffle=shuffles(self.trainer))
-        return make_loader(Numbers(), sampler, 2, self.num_workers, True, self.trainer)
+        return make_loader(
+            Numbers(), sampler, batch_size=2, num_workers=self.num_workers, drop_last=True, trainer=self.trainer
+        )
 
     def val_dataloader(self) -> ResumableLoader:
-        return make_loader(Numbers(), EpochSampler([6], shuffle=False), 2, 0, False)
+        return make_loader(Numbers(), EpochSampler([6], shuffle=False), batch_size=2)
 
 
 class Toy(pl.LightningModule):

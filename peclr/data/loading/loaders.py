@@ -33,14 +33,14 @@ class ResumableLoader(DataLoader[Any]):
     sampler: EpochSampler
 
     def __init__(
-        self, dataset: Dataset[Any], batch_size: int, progress: Progress | None = None, **options: Any
+        self, dataset: Dataset[Any], batch_size: int, *, progress: Progress | None = None, **options: Any
     ) -> None:
-        """Makes a loader.
+        """Make a loader of a data set of keys (epoch, index).
 
         Args:
             dataset: Of keys (epoch, index).
             batch_size: Items per batch and process.
-            progress: Tells epoch and number of batches of it that have been used, see `progress_of`.
+            progress: Epoch and number of batches of it that have been used, see `progress_of`.
             options: Of DataLoader; `sampler` has to be an EpochSampler.
         """
         super().__init__(dataset, batch_size, **options)
@@ -55,21 +55,20 @@ class ResumableLoader(DataLoader[Any]):
         return {"epoch": epoch, "position": batches * self.batch_size * self.sampler.num_replicas}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes there."""
+        """Go there."""
         self.sampler.seek(state["epoch"], state["position"])
 
 
 def make_loader(
     dataset: Dataset[Any],
     sampler: EpochSampler,
+    *,
     batch_size: int,
-    num_workers: int,
-    drop_last: bool,
+    num_workers: int = 0,
+    drop_last: bool = False,
     trainer: pl.Trainer | None = None,
 ) -> ResumableLoader:
-    """Makes a loader of one process, which gets its share of every batch.
-
-    So the steps of a run are the same on any number of devices.
+    """Make a loader of one process, which gets its share of every batch: steps are the same on any number of devices.
 
     Args:
         dataset: Of keys (epoch, index).
@@ -136,7 +135,7 @@ def shuffles(trainer: pl.Trainer | None) -> bool:
 
 
 def progress_of(trainer: pl.Trainer) -> Progress:
-    """Tells the epoch that a trainer is in, and how many batches of it have been trained on.
+    """Give a function that returns the epoch that a trainer is in, and how many batches of it have been trained on.
 
     A batch counts as soon as its step is done, as it does when Lightning resumes: a step that is interrupted is
     repeated, one whose checkpoint is written at its end is not.
@@ -155,9 +154,9 @@ def progress_of(trainer: pl.Trainer) -> Progress:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Keeps OpenCV from starting a thread per core in every worker, which then fight for the cores.
+    """Keep OpenCV from starting a thread per core in every worker, which then fight for the cores.
 
-    And lets workers outlive signals to all processes of a terminal or a job: the trainer wants to finish its step and
+    And let workers outlive signals to all processes of a terminal or a job: the trainer wants to finish its step and
     save, and is stopped by a worker's death. When it ends, they end.
     """
     cv2.setNumThreads(0)

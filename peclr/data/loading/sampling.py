@@ -2,7 +2,7 @@
 
 Loaders are given keys (epoch, index), not indices: workers that outlive an epoch, as persistent ones do, then
 learn the epoch together with the index, and a view is the same whatever the number of workers and processes.
-What a loader has delivered is told by two integers, epoch and position, whatever these numbers are.
+Two integers, epoch and position, say what a loader has delivered, whatever these numbers are.
 """
 
 import math
@@ -51,7 +51,7 @@ def epoch_order(
 
 
 def check_weights(weights: Sequence[float], num_sources: int) -> None:
-    """Refuses weights that are not one positive number for each source."""
+    """Refuse weights that are not one positive number for each source."""
     if len(weights) != num_sources:
         raise ValueError(f"weights {list(weights)} are {len(weights)} numbers; expected one for each of {num_sources}")
     if not all(math.isfinite(weight) and weight > 0 for weight in weights):
@@ -86,23 +86,22 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         self,
         sizes: Sequence[int],
         seed: int = 0,
+        *,
         shuffle: bool = True,
         length: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
+        process: tuple[int, int] = (0, 1),
         drop_last: bool = False,
         weights: Sequence[float] | None = None,
         unique: UniqueHands | None = None,
     ) -> None:
-        """Plans epochs over a concatenation of sources.
+        """Plan epochs over a concatenation of sources.
 
         Args:
             sizes: Number of items of each source.
             seed: Of the order.
             shuffle: False goes through the items in order, always as epoch 0: for validation.
             length: Number of draws in an epoch, see `epoch_order`; only with `shuffle`.
-            rank: This process.
-            world_size: Number of processes.
+            process: Rank of this process, and number of processes.
             drop_last: Leave out the few items that would give some processes one more than others.
             weights: Mass of each source, see `epoch_order`; only with `shuffle`.
             unique: Keeps the versions of a hand in different batches.
@@ -112,6 +111,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         self.sizes, self.length, self.weights = tuple(sizes), length, weights
         total = sum(sizes) if length is None else length
         # of a Dataset, DistributedSampler only takes the length
+        rank, world_size = process
         super().__init__(range(total), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
         self.total = total - total % world_size if drop_last else total
         self._count, self.position = total, 0
@@ -137,12 +137,12 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         return ((epoch, index) for index in share)
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the beginning of an epoch, or stays where it is in the current one."""
+        """Go to the beginning of an epoch, or stays where it is in the current one."""
         if epoch != self.epoch:
             self.epoch, self.position = epoch, 0
 
     def seek(self, epoch: int, position: int) -> None:
-        """Goes to a place that an earlier run had reached, with any number of workers and processes.
+        """Go to a place that an earlier run had reached, with any number of workers and processes.
 
         Args:
             epoch: From 0.

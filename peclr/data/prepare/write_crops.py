@@ -15,8 +15,9 @@ from peclr.data.samples import HandSample, HandSource
 from peclr.data.sources.crops import KIND, SIDES, Matrix, crop_file
 from peclr.data.sources.headers import chunks
 from peclr.data.sources.packed_labels import replacing, write_packed
-from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, view_from_image, warp
+from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, ViewGeometry, render_view
 from peclr.geometry.joints import NUM_JOINTS
+from peclr.geometry.planar import mirror, move
 from peclr.options import naming
 
 # What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
@@ -105,9 +106,7 @@ def _cut_all(
 
 def _cut(sample: HandSample, size: int, context: float, quality: int) -> tuple[bytes, Row]:
     """One crop as JPEG, and its labels: those of the sample in pixels of the crop, NaN where there are none."""
-    image = sample["image"]
-    crop_from_image = view_from_image(np.diag([1 / context, 1 / context, 1]), sample["crop_box"], size)
-    crop = warp(image, crop_from_image, size)
+    crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=context), size)
     ok, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise ValueError(f"{sample['id']}: a crop of {crop.shape} could not be encoded")
@@ -116,8 +115,8 @@ def _cut(sample: HandSample, size: int, context: float, quality: int) -> tuple[b
         "image_from_crop": file_from_image(sample) @ np.linalg.inv(crop_from_image),
         "K": np.full((3, 3), np.nan) if K is None else crop_from_image @ K,
         "joints_3d": np.full((NUM_JOINTS, 3), np.nan) if joints_3d is None else joints_3d,
-        "joints_2d": np.full((NUM_JOINTS, 2), np.nan) if joints_2d is None else _apply(crop_from_image, joints_2d),
-        "crop_box": _apply(crop_from_image, sample["crop_box"].reshape(2, 2)).ravel(),
+        "joints_2d": np.full((NUM_JOINTS, 2), np.nan) if joints_2d is None else move(crop_from_image, joints_2d),
+        "crop_box": move(crop_from_image, sample["crop_box"].reshape(2, 2)).ravel(),
         "scale_m": np.nan if sample["scale_m"] is None else sample["scale_m"],
         "side": SIDES.index(sample["hand"]),
         "id": sample["id"].encode(),
@@ -129,7 +128,7 @@ def file_from_image(sample: HandSample) -> Matrix:
     """(3, 3), pixels of the image file ← pixels of the sample's image: readers mirror left hands."""
     if sample["hand"] != "left":
         return np.eye(3)
-    return np.array([[-1, 0, sample["image"].shape[1] - 1], [0, 1, 0], [0, 0, 1.0]])
+    return mirror(sample["image"].shape[1])
 
 
 def _columns(rows: Sequence[Row], hands: Sequence[int]) -> Mapping[str, NDArray[Any]]:
@@ -139,7 +138,3 @@ def _columns(rows: Sequence[Row], hands: Sequence[int]) -> Mapping[str, NDArray[
     types = {"image_from_crop": np.float64, "crop_box": np.float64, "side": np.uint8, "id": np.bytes_}
     columns = {name: np.array([row[name] for row in rows], types.get(name, np.float32)) for name in rows[0]}
     return columns | {"hand": hand, "version": by_hand, "hand_of_version": hand[by_hand]}
-
-
-def _apply(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
-    return points @ matrix[:2, :2].T + matrix[:2, 2]

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
-from peclr.data.samples import HandSource, require_masks
+from peclr.data.samples import HandSample, HandSource, require_masks
 from peclr.data.sources.image_files import ImageFiles
-from peclr.data.views.geometric import Matrix
+from peclr.data.views.geometric import RenderedView, warp
+from peclr.geometry.planar import Matrix, view_from_box
 
 Image = NDArray[np.uint8]
 
@@ -54,32 +55,27 @@ class ReplaceBackground:
 
 
 class Outline(NamedTuple):
-    """Where a hand is in an image: a kilobyte, drawn in a third of the time that warping its mask would take.
+    """Where a hand is: a kilobyte instead of a mask, drawn in a third of the time that warping the mask takes.
 
     Attributes:
         shape: Height and width of the image at full size, px.
-        points: (P, 1, 2), float32, px: the corners of all polygons, one after another. What is inside an odd number of
-            them is hand, as there may be gaps between fingers and several parts.
-        ends: Of each polygon but the last.
+        polygons: (P, 1, 2) each, float32, px. What is inside an odd number of them is hand: fingers may leave gaps.
     """
 
-    shape: tuple[int, int]
-    points: NDArray[np.float32]
-    ends: tuple[int, ...]
+    shape: tuple[int, ...]
+    polygons: list[NDArray[np.float32]]
 
     @classmethod
     def of(cls, mask: Image) -> Self:
         """Trace a mask (H, W) of 0 and 1, at most half a pixel from it."""
         contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        polygons = [cv2.approxPolyDP(contour, 0.5, True) for contour in contours]
-        ends = np.cumsum([len(polygon) for polygon in polygons])[:-1]
-        return cls((mask.shape[0], mask.shape[1]), np.concatenate(polygons).astype(np.float32), tuple(ends.tolist()))
+        return cls(mask.shape, [cv2.approxPolyDP(contour, 0.5, True).astype(np.float32) for contour in contours])
 
     def draw(self, view_from_image: Matrix, size: int) -> Image:
-        """Draw the hand, 255 on 0, in a view (size, size); the matrix takes pixels of the image at full size."""
-        corners = cv2.transform(self.points, 16 * view_from_image[:2]).astype(np.int32)  # in 1/16 px
+        """Draw the hand, 255 on 0, in a view (size, size)."""
+        matrix = 16 * view_from_image[:2]  # to 1/16 px
         hand = np.zeros((size, size), np.uint8)
-        cv2.fillPoly(hand, np.split(corners, self.ends), 255, shift=4)
+        cv2.fillPoly(hand, [cv2.transform(p, matrix).astype(np.int32) for p in self.polygons], 255, shift=4)
         return hand
 
 
@@ -90,15 +86,19 @@ class NewBackground(NamedTuple):
     outline: Outline
     feather: int
 
-    def behind(self, view: Image, view_from_image: Matrix) -> Image:
-        """Replace in a view (S, S, 3) what is not the hand; the matrix takes pixels of the image at full size."""
-        hand = self.outline.draw(view_from_image, len(view))
+    def behind(self, view: RenderedView, sample: HandSample) -> Image:
+        """Replace what is not the hand in the view (S, S, 3) of a sample; ValueError if its mask does not fit."""
+        (height, width), masked = sample["image"].shape[:2], self.outline.shape
+        if "photo_from_image" not in sample and masked != (height, width):
+            mask = f"{masked[1]} × {masked[0]} px"
+            raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
+        hand = self.outline.draw(view.view_from_image, len(view.image))
         if self.feather:
             hand = cv2.blur(hand, (2 * self.feather + 1,) * 2).astype(np.uint8, copy=False)
             hand = cv2.addWeighted(hand, 2, hand, 0, -255).astype(np.uint8, copy=False)  # inwards: half becomes none
         weight = cv2.cvtColor(hand, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
         # 8 bits suffice: weights add up to 255, so that rounding does not pass it
-        shown, back = (cv2.multiply(*pair, scale=1 / 255) for pair in ((view, weight), (self.image, ~weight)))
+        shown, back = (cv2.multiply(*pair, scale=1 / 255) for pair in ((view.image, weight), (self.image, ~weight)))
         return (shown + back).astype(np.uint8, copy=False)  # in a fifth of the time of cv2.add
 
 
@@ -159,18 +159,12 @@ class Backgrounds:
             hand = _middle(self._masks[chosen].read_mask(donor.hand_of(index)), side)
             if hand.any():
                 cv2.fillConvexPoly(hand, cv2.convexHull(cv2.findNonZero(hand)), 1)
-            rim = np.ones((2 * max(1, round(_RIM * side)) + 1,) * 2, np.uint8)
-            background = cv2.inpaint(background, cv2.dilate(hand, rim), 3, cv2.INPAINT_TELEA).astype(
-                np.uint8, copy=False
-            )
+            hand = cv2.dilate(hand, np.ones((2 * max(1, round(_RIM * side)) + 1,) * 2, np.uint8)).astype(np.uint8)
+            background = cv2.inpaint(background, hand, 3, cv2.INPAINT_TELEA).astype(np.uint8)
         return np.ascontiguousarray(background[:, :: 1 - 2 * int(rng.integers(2))])
 
 
 def _middle(image: Image, side: int) -> Image:
     """Resize the square in the middle of an image (H, W, …)."""
-    height, width = image.shape[:2]
-    length = min(height, width)
-    top, left = (height - length) // 2, (width - length) // 2
-    square = image[top : top + length, left : left + length]
-    method = cv2.INTER_AREA if length > side else cv2.INTER_LINEAR
-    return cv2.resize(square, (side, side), interpolation=method).astype(np.uint8, copy=False)
+    middle, half = np.array([image.shape[1] - 1, image.shape[0] - 1]) / 2, min(image.shape[:2]) / 2
+    return warp(image, view_from_box(np.concatenate((middle - half, middle + half)), side), side, "reflect")

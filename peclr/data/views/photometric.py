@@ -3,7 +3,7 @@
 import os
 import random
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -19,61 +19,39 @@ Range = tuple[float, float]
 
 
 class _RngRandom(random.Random):
-    """The interface of `random` over a NumPy generator, so that one stream drives all of albumentations."""
+    """The interface of `random` over a NumPy generator, so that one generator drives all of albumentations."""
 
-    stream: np.random.Generator
+    rng: np.random.Generator
 
     def random(self) -> float:
         """Uniform in [0, 1)."""
-        return self.stream.random()
+        return self.rng.random()
 
     def getrandbits(self, k: int, /) -> int:
         """Uniform in [0, 2^k)."""
-        return int.from_bytes(self.stream.bytes((k + 7) // 8), "little") >> (-k % 8)
+        return int.from_bytes(self.rng.bytes((k + 7) // 8), "little") >> (-k % 8)
 
 
-class HsvJitter(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not typed
-    """The published color jitter: random factors of hue, saturation and value, an offset to the value."""
+def jitter_hsv(image: Image, hue: float, saturation: float, value: float, value_offset: float) -> Image:
+    """Recolor an image (H, W, 3), RGB: the published color jitter, factors and an offset in gray levels.
 
-    def __init__(self, hue: Range, saturation: Range, value: Range, value_offset: Range, p: float = 1.0) -> None:
-        """Takes ranges of factors, and of an offset in gray levels."""
-        super().__init__(p=p)
-        self.hue, self.saturation, self.value, self.value_offset = hue, saturation, value, value_offset
-
-    def get_params(self) -> dict[str, Any]:
-        """Draws the factors and the offset."""
-        return {"jitter": self.draw(self.random_generator)}
-
-    def draw(self, stream: np.random.Generator) -> list[float]:
-        """Draws factors of hue, saturation and value, and the offset in gray levels."""
-        ranges = (self.hue, self.saturation, self.value, self.value_offset)
-        draws = stream.random(4).tolist()
-        return [low + (high - low) * draw for (low, high), draw in zip(ranges, draws, strict=True)]
-
-    def apply(self, img: Image, jitter: list[float], **params: object) -> Image:
-        """Recolors one RGB image."""
-        *factors, value_offset = jitter
-        pixels = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
-        # apart, the channels are scaled in half the time of a look-up table or a matrix
-        channels = list(np.empty((3, *img.shape[:2]), np.uint8))
-        cv2.split(pixels, channels)
-        for channel, factor, offset in zip(channels, factors, (0, 0, value_offset), strict=True):
-            cv2.convertScaleAbs(channel, channel, factor, offset)
-        cv2.merge(channels, pixels)
-        return cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
-
-    def recolor(self, image: Image, stream: np.random.Generator) -> Image:
-        """What calling the transform does, without what albumentations does around it, which takes as long again."""
-        if self.p < 1 and stream.random() >= self.p:
-            return image
-        return self.apply(image, self.draw(stream))
+    No transform of albumentations, which would take as long again for what it does around it.
+    """
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+    # apart, the channels are scaled in half the time of a look-up table or a matrix
+    channels = list(np.empty((3, *image.shape[:2]), np.uint8))
+    cv2.split(pixels, channels)
+    for channel, factor, offset in zip(channels, (hue, saturation, value), (0, 0, value_offset), strict=True):
+        cv2.convertScaleAbs(channel, channel, factor, offset)
+    cv2.merge(channels, pixels)
+    return cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB).astype(np.uint8, copy=False)
 
 
 class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is not typed
-    """Edges instead of the picture: the length of the gray levels' gradient (Chen et al. 2020, Fig. 4)."""
+    """Edges instead of the image: the length of the gray levels' gradient (Chen et al. 2020, Fig. 4)."""
 
     def apply(self, img: Image, **params: object) -> Image:
-        """Filters one RGB image; a step from black to white becomes white."""
+        """Filter one RGB image; a step from black to white becomes white."""
         gray = cv2.cvtColor(img, cv2.COLOR_RGB2GRAY)
         across, down = (cv2.Sobel(gray, cv2.CV_16S, *order).astype(np.int32) for order in ((1, 0), (0, 1)))
         # the kernel's weights on each side of an edge sum to 4. cv2.magnitude rounds as the memory is aligned: the same
@@ -95,7 +73,7 @@ class Photometric:
         color_drop: Gray.
         blur: Gaussian blur.
         noise: Gaussian noise, independent for each pixel and channel.
-        sobel: Edges instead of the picture.
+        sobel: Edges instead of the image.
         cut_out: One black rectangle.
         hue: Factor of the hue. Published, as the next three; hue 0 is red, so this draws colors toward red.
         saturation: Factor of the saturation.
@@ -121,7 +99,7 @@ class Photometric:
     cut_out_side: Range = (0.1, 0.4)
 
     def __post_init__(self) -> None:
-        """Refuses what is not a probability or not a range."""
+        """Refuse what is not a probability or not a range."""
         for name, value in vars(self).items():
             if isinstance(value, int | float):
                 if not 0 <= value <= 1:
@@ -131,20 +109,18 @@ class Photometric:
 
     @classmethod
     def published(cls) -> Self:
-        """The color jitter of the published pre-training, which is the default."""
+        """Give the color jitter of the published pre-training, which is the default."""
         return cls()
 
 
 class Recolor:
     """Applies photometric augmentations to views."""
 
-    def __init__(self, ranges: Photometric) -> None:
-        """Makes the transforms that are not off."""
-        self._jitter = None
-        if ranges.color_jitter > 0:
-            hsv = (ranges.hue, ranges.saturation, ranges.value, ranges.value_offset)
-            self._jitter = HsvJitter(*hsv, p=ranges.color_jitter)
-        side = ranges.cut_out_side
+    def __init__(self, ranges: Photometric | None) -> None:
+        """Make the transforms that are not off; none of None."""
+        ranges = Photometric(color_jitter=0) if ranges is None else ranges
+        self._jitter, side = ranges.color_jitter, ranges.cut_out_side
+        self._hsv = (ranges.hue, ranges.saturation, ranges.value, ranges.value_offset)
         transforms = (
             A.ToGray(p=ranges.color_drop),
             A.GaussianBlur(blur_limit=0, sigma_limit=ranges.blur_sigma, p=ranges.blur),
@@ -153,23 +129,17 @@ class Recolor:
             A.CoarseDropout((1, 1), hole_height_range=side, hole_width_range=side, fill=0, p=ranges.cut_out),
         )
         self._transforms = [transform for transform in transforms if transform.p > 0]
-        self._python_stream = _RngRandom()
+        self._random = _RngRandom() if self._transforms else None
 
-    def __call__(self, image: Image, stream: np.random.Generator) -> Image:
-        """Recolors a view.
-
-        Args:
-            image: (S, S, 3), uint8, RGB; left as it is.
-            stream: All randomness comes from here.
-
-        Returns:
-            (S, S, 3), uint8, RGB.
-        """
-        if self._jitter is not None:
-            image = self._jitter.recolor(image, stream)
-        # albumentations ignores global seeds; some of its transforms draw from NumPy, others from `random`
-        self._python_stream.stream = stream
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
+        """Recolor a view (S, S, 3), uint8, RGB, which is left as it is; all randomness is from `rng`."""
+        if self._jitter == 1 or (self._jitter and rng.random() < self._jitter):
+            drawn = zip(self._hsv, rng.random(4).tolist(), strict=True)
+            image = jitter_hsv(image, *(low + (high - low) * draw for (low, high), draw in drawn))
+        if self._random is not None:
+            # albumentations ignores global seeds; some of its transforms draw from NumPy, others from `random`
+            self._random.rng = rng
         for transform in self._transforms:
-            transform.set_random_state(stream, self._python_stream)
+            transform.set_random_state(rng, self._random)
             image = transform(image=image)["image"]
         return image

@@ -66,14 +66,15 @@ def interleaved(shares: list[Seen]) -> Seen:
 
 def sampler_of(module: PairedViewDataModule, rank: int = 0, world_size: int = 1) -> EpochSampler:
     return EpochSampler(
-        module.train_set.sizes, 3, True, BATCH * STEPS, rank, world_size, drop_last=True, weights=[3, 1]
+        module.train_set.sizes, 3, length=BATCH * STEPS, process=(rank, world_size), drop_last=True, weights=[3, 1]
     )
 
 
 def loaders_of(module: PairedViewDataModule, num_workers: int, world_size: int) -> list[ResumableLoader]:
     """The loaders of all processes, of which each has `num_workers`."""
     samplers = [sampler_of(module, rank, world_size) for rank in range(world_size)]
-    return [make_loader(module.train_set, sampler, BATCH, num_workers * world_size, True) for sampler in samplers]
+    options: dict[str, Any] = {"batch_size": BATCH, "num_workers": num_workers * world_size, "drop_last": True}
+    return [make_loader(module.train_set, sampler, **options) for sampler in samplers]
 
 
 def load(loaders: list[ResumableLoader], steps: int) -> Seen:

@@ -162,8 +162,10 @@ def loaders_of(world_size: int, batch_size: int, num_workers: int = 0) -> list[R
 
     made = []
     for rank in range(world_size):
-        sampler = EpochSampler([26, 7], 5, True, 24, rank, world_size, drop_last=True)
-        loader = make_loader(Keys(), sampler, batch_size * world_size, num_workers, drop_last=True)
+        sampler = EpochSampler([26, 7], 5, length=24, process=(rank, world_size), drop_last=True)
+        loader = make_loader(
+            Keys(), sampler, batch_size=batch_size * world_size, num_workers=num_workers, drop_last=True
+        )
         loader.collate_fn = collate
         made.append(loader)
     return made
@@ -234,8 +236,8 @@ def test_views_are_the_same_for_any_number_of_workers_and_processes(
     module = PairedViewDataModule([FreiHAND(layout.root)], view_size=32, batch_size=4, val_fraction=0.0, seed=3)
     found: dict[int, torch.Tensor] = {}
     for rank in range(world_size):
-        sampler = EpochSampler(module.train_set.sizes, 3, rank=rank, world_size=world_size)
-        loader = make_loader(module.train_set, sampler, 6, num_workers, drop_last=False)
+        sampler = EpochSampler(module.train_set.sizes, 3, process=(rank, world_size))
+        loader = make_loader(module.train_set, sampler, batch_size=6, num_workers=num_workers)
         for epoch in range(2):
             sampler.set_epoch(epoch)
             for batch in loader:

@@ -74,7 +74,7 @@ def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
 def test_mixing_is_the_same_for_any_number_of_processes(world_size: int) -> None:
     options: dict[str, Any] = {"seed": 4, "length": 400, "weights": [3, 1]}
     whole = list(EpochSampler([20, 30], **options))
-    ranks = [EpochSampler([20, 30], rank=rank, world_size=world_size, **options) for rank in range(world_size)]
+    ranks = [EpochSampler([20, 30], process=(rank, world_size), **options) for rank in range(world_size)]
     assert [key for step in zip(*ranks, strict=True) for key in step] == whole
     assert abs(sum(index < 20 for _, index in whole) - 300) < 45
 
@@ -102,7 +102,7 @@ def test_epoch_length_can_be_chosen() -> None:
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_processes_divide_an_epoch_without_overlap(shuffle: bool, world_size: int) -> None:
-    ranks = [EpochSampler([31], 0, shuffle, None, rank, world_size) for rank in range(world_size)]
+    ranks = [EpochSampler([31], 0, shuffle=shuffle, process=(rank, world_size)) for rank in range(world_size)]
     shares = []
     for sampler in ranks:
         sampler.set_epoch(4)
@@ -114,12 +114,12 @@ def test_processes_divide_an_epoch_without_overlap(shuffle: bool, world_size: in
 
 def test_order_does_not_depend_on_the_number_of_processes() -> None:
     whole = list(EpochSampler([20], 3))
-    halves = [list(EpochSampler([20], 3, rank=rank, world_size=2)) for rank in range(2)]
+    halves = [list(EpochSampler([20], 3, process=(rank, 2))) for rank in range(2)]
     assert [key for pair in zip(*halves, strict=True) for key in pair] == whole
 
 
 def test_drop_last_gives_every_process_as_many() -> None:
-    shares = [list(EpochSampler([31], 0, rank=rank, world_size=4, drop_last=True)) for rank in range(4)]
+    shares = [list(EpochSampler([31], 0, process=(rank, 4), drop_last=True)) for rank in range(4)]
     assert [len(share) for share in shares] == [7] * 4
     assert len({index for share in shares for _, index in share}) == 28
 

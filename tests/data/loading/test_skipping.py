@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
-from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
+from peclr.data.datasets import Augmentation, LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.loading.skipping import SKIPPED_NAME
@@ -35,7 +35,7 @@ def damaged(layout: Layout) -> FreiHAND:
 
 
 def paired(source: FreiHAND, **options: Any) -> PairedViewDataset:
-    return PairedViewDataset([source], view_size=32, geometry=GeometryRange(), **options)
+    return PairedViewDataset([source], view_size=32, augmentation=Augmentation(GeometryRange()), **options)
 
 
 def test_errors_are_the_default_and_name_the_file(damaged: FreiHAND) -> None:
@@ -87,7 +87,7 @@ def test_the_run_folder_lists_every_image_once(
 ) -> None:
     dataset = paired(damaged, on_bad_image="skip")
     dataset.skipped.write_to(tmp_path / "run")
-    loader = make_loader(dataset, EpochSampler([18]), 3, num_workers, drop_last=False)
+    loader = make_loader(dataset, EpochSampler([18]), batch_size=3, num_workers=num_workers)
     for _ in range(2):
         assert sum(len(batch["index"]) for batch in loader) == 18
     problems = dataset.skipped.problems()

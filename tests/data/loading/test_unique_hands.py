@@ -49,7 +49,7 @@ def test_what_cannot_be_kept_apart_is_kept_all_the_same() -> None:
 
 def sampler(rank: int = 0, processes: int = 1, batch: int = 8) -> EpochSampler:
     hands = np.tile(np.arange(10), 4)
-    return EpochSampler([40], 3, True, None, rank, processes, drop_last=True, unique=UniqueHands(hands, batch))
+    return EpochSampler([40], 3, process=(rank, processes), drop_last=True, unique=UniqueHands(hands, batch))
 
 
 def test_processes_share_one_order_and_a_restart_carries_on_with_it() -> None:

@@ -14,7 +14,7 @@ from peclr.data.sources.crops import PreparedCrops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.images import read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
-from peclr.data.views.geometric import GeometryRange, view_from_crop, view_from_image, warp
+from peclr.data.views.geometric import GeometryRange, ViewGeometry, render_view
 from peclr.geometry.joints import TIPS
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def test_views_are_those_of_the_source(source: HandSource, tmp_path: Path) -> No
     for index in (1, 3):
         views = []
         for sample in (source[index], crops[index]):
-            matrix = view_from_image(view_from_crop(0.4, (0.05, -0.03), 1.1), sample["crop_box"], 64)
-            views.append(cv2.GaussianBlur(warp(sample["image"], matrix, 64), (5, 5), 1).astype(float))
+            view = render_view(sample, ViewGeometry(0.4, (0.05, -0.03), scale=1.1), 64).image
+            views.append(cv2.GaussianBlur(view, (5, 5), 1).astype(float))
         assert np.abs(views[0] - views[1]).mean() < 3
         # and not because there is nothing to see
         assert views[0].max() > 100
@@ -115,13 +115,14 @@ def test_crops_show_the_crop_box_in_its_context(source: HandSource, tmp_path: Pa
 def test_the_default_context_is_all_that_the_default_augmentation_can_show() -> None:
     corners = np.array([[-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]]).T
     ranges = GeometryRange()
-    reach = max(
-        np.abs(np.linalg.inv(view_from_crop(np.radians(angle), (x, y), scale)) @ corners)[:2].max()
+    matrices = [
+        ViewGeometry(np.radians(angle), (x, y), scale=scale).view_from_crop(1.0)
         for angle in np.linspace(*ranges.rotation, 91)
         for x in ranges.translation
         for y in ranges.translation
         for scale in ranges.scale
-    )
+    ]
+    reach = np.abs(np.linalg.inv(matrices) @ corners)[:, :2].max()
     assert reach == pytest.approx(DEFAULT_CONTEXT, abs=0.01)
 
 

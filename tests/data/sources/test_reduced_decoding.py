@@ -12,7 +12,8 @@ from PIL import Image
 
 from peclr.data.sources.headers import read_header
 from peclr.data.sources.images import read_image, read_reduced
-from peclr.data.views.geometric import view_from_crop, view_from_image, warp
+from peclr.data.views.geometric import ViewGeometry, warp
+from peclr.geometry.planar import view_from_image
 
 ORIENTATION = 0x0112
 
@@ -88,7 +89,7 @@ def test_a_reduced_picture_shows_the_same_in_the_same_place(
     # the middle, at the reduced scale, not aligned with its blocks
     box = np.array([40.3, 41.7, 220.3, 221.7])
     view_size = 180 // reduction
-    view_from_photo = view_from_image(view_from_crop(0.2, (0, 0), 1), box, view_size)
+    view_from_photo = view_from_image(ViewGeometry(0.2, (0, 0), scale=1).view_from_crop(1.0), box, view_size)
     ours = warp(picture.image, view_from_photo @ picture.photo_from_image, view_size)
     expected = warp(whole, view_from_photo, view_size)
     # the shift that explains the difference best, pixels of the photograph

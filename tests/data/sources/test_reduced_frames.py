@@ -11,11 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.datasets import PairedViewDataset
+from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.samples import HandSample
 from peclr.data.sources.youtube3d import YouTube3DHands
-from peclr.data.views.geometric import GeometryRange, pixels_to_keep, view_from_image, warp
+from peclr.data.views.geometric import GeometryRange, pixels_to_keep, warp
 from peclr.geometry.joints import TIPS
+from peclr.geometry.planar import view_from_image
 
 VIEW_SIZE = 48
 ANNOTATED = (1200, 900)
@@ -64,8 +65,9 @@ def test_views_are_those_of_the_whole_frame(
     # so narrow that no view reaches beyond the frame, where a mirror image depends on the last pixel
     options["crop_margin"] = 0.8 if with_mano else 1.0
     ours, whole = (of(tmp_path / "films", **options) for of in (YouTube3DHands, Whole))
-    geometry = GeometryRange(scale=(0.7, 0.9))
-    views = [PairedViewDataset([s], view_size=VIEW_SIZE, geometry=geometry, with_joints=True) for s in (ours, whole)]
+    augmentation = Augmentation(GeometryRange(scale=(0.7, 0.9)))
+    settings: dict[str, Any] = {"view_size": VIEW_SIZE, "augmentation": augmentation, "with_joints": True}
+    views = [PairedViewDataset([source], **settings) for source in (ours, whole)]
     for hand, side in enumerate(("right", "left")):
         sample = ours.read(hand, pixels_to_keep(VIEW_SIZE, 0.9))
         assert sample["hand"] == side

@@ -108,7 +108,7 @@ def test_workers_and_copies_decode_for_themselves(films: Path) -> None:
     gray(videos, 5)
     assert gray(pickle.loads(pickle.dumps(videos)), 6) == pytest.approx(45 + 6 * STEP, abs=4)  # noqa: S301 (our own)
     dataset = PairedViewDataset([videos], view_size=16)
-    loader = make_loader(dataset, EpochSampler([2 * FRAMES]), 20, 2, drop_last=False)
+    loader = make_loader(dataset, EpochSampler([2 * FRAMES]), batch_size=20, num_workers=2)
     for batch in loader:
         for index, views in zip(batch["index"].tolist(), batch["views"], strict=True):
             assert (views == dataset[index]["views"]).all()

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from peclr.data.datasets import PairedViewDataset
+from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.samples import HandSource
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
-from peclr.data.views.geometric import GeometryRange, Matrix, pixels_to_keep, view_from_crop, view_from_image, warp
+from peclr.data.views.geometric import GeometryRange, ViewGeometry, pixels_to_keep, warp
+from peclr.geometry.planar import Matrix, view_from_image
 
 
 def natural_picture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -47,7 +48,7 @@ def test_reduced_views_are_means_over_areas(reduction: float, degrees: float) ->
     picture, size = natural_picture(800, rng), 40
     half = reduction * size / 2
     box = np.array([400.3 - half, 400.6 - half, 400.3 + half, 400.6 + half])
-    matrix = view_from_image(view_from_crop(math.radians(degrees), (0, 0), 1.0), box, size)
+    matrix = view_from_image(ViewGeometry(math.radians(degrees)).view_from_crop(1.0), box, size)
     expected = area_means(picture, matrix, size, 16)
     error = warp(picture, matrix, size) - expected
     one_sample = cv2.warpAffine(picture, matrix[:2], (size, size)) - expected
@@ -60,10 +61,10 @@ def test_strong_reduction_does_not_shimmer() -> None:
     # a film: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
     rng = np.random.default_rng(0)
     picture, size, reduction = natural_picture(800, rng), 40, 9.0
-    views = []
+    views, view_from_crop = [], ViewGeometry(0.3).view_from_crop(1.0)
     for step in np.linspace(0, reduction / 2, 16):
         box = np.array([200.0, 200.0, 560.0, 560.0]) + step
-        views.append(warp(picture, view_from_image(view_from_crop(0.3, (0, 0), 1.0), box, size), size).astype(float))
+        views.append(warp(picture, view_from_image(view_from_crop, box, size), size).astype(float))
     jumps = np.abs(np.diff(views, axis=0)).mean()
     traveled = np.abs(views[-1] - views[0]).mean()
     assert jumps < 0.3 * traveled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
@@ -112,7 +113,8 @@ def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_photograph(tmp_path: 
     source, path = make(tmp_path, np.random.default_rng(box))
     size, geometry = 48, GeometryRange(scale=(0.9, 1.1))
     assert "photo_from_image" in source.read(box, pixels_to_keep(size, 1.1)), "decoded at a reduced scale"
-    whole, dataset = read_image(path), PairedViewDataset([source], view_size=size, geometry=geometry)
+    whole = read_image(path)
+    dataset = PairedViewDataset([source], view_size=size, augmentation=Augmentation(geometry))
     for epoch in range(2):
         item = dataset[epoch, box]
         for view, matrix in zip(item["views"].numpy(), item["view_from_image"].double().numpy(), strict=True):

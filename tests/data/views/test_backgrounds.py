@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.datasets import PairedViewDataset
+from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.prepare.doctor import Look, examine
 from peclr.data.samples import HandSource, require_masks
 from peclr.data.sources.freihand import FreiHAND
@@ -34,8 +34,9 @@ ALWAYS = always()
 
 
 def views(source: HandSource, background: ReplaceBackground | None, **options: Any) -> PairedViewDataset:
-    settings = {"view_size": 64, "geometry": GeometryRange(), "border": "reflect", **options}
-    return PairedViewDataset([source], background=background, **settings)
+    drawn: dict[str, Any] = {"geometry": GeometryRange(), "border": "reflect", "background": background}
+    drawn |= {name: options.pop(name) for name in ("geometry", "photometric") if name in options}
+    return PairedViewDataset([source], **{"view_size": 64, "augmentation": Augmentation(**drawn), **options})
 
 
 @pytest.fixture

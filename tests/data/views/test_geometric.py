@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from peclr.data.views.geometric import GeometryRange, Matrix, view_from_crop, view_from_image, warp
+from peclr.data.views.geometric import GeometryRange, ViewGeometry, warp
 from peclr.geometry import affine
+from peclr.geometry.planar import Matrix, view_from_image
 
 if TYPE_CHECKING:
     from tests.data.conftest import DrawDots
@@ -40,7 +41,7 @@ def test_matrices_agree_with_the_geometry_package() -> None:
     for size in (64, 127, 224):
         angle, scale = rng.uniform(-3, 3), rng.uniform(0.5, 2)
         translation, box = (rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3)), random_box(rng)
-        crop = view_from_crop(angle, translation, scale)
+        crop = ViewGeometry(angle, translation, scale=scale).view_from_crop(1.0)
         expected = reference_view_from_crop(angle, translation, scale)
         np.testing.assert_allclose(crop, expected, atol=1e-12)
         composed = affine.compose(
@@ -54,14 +55,14 @@ def test_matrices_agree_with_the_geometry_package() -> None:
 def test_angle_has_opencv_sign() -> None:
     for degrees, scale in ((30, 1.0), (-80, 0.7)):
         opencv = cv2.getRotationMatrix2D((0, 0), degrees, 1 / scale)
-        ours = view_from_crop(math.radians(degrees), (0, 0), scale)
+        ours = ViewGeometry(math.radians(degrees), (0, 0), scale=scale).view_from_crop(1.0)
         np.testing.assert_allclose(ours[:2], opencv, atol=1e-12)
 
 
 def test_translation_is_in_source_pixels_and_positive_to_the_right(dots: DrawDots) -> None:
     # a shift of 20 px of a crop of 100 px, magnified twice, is 40 px of a view of 100 px
     picture = dots(100, np.array([[49.5, 49.5]]))
-    crop = view_from_crop(0, (0.2, -0.1), 0.5)
+    crop = ViewGeometry(0, (0.2, -0.1), scale=0.5).view_from_crop(1.0)
     view = warp(picture, view_from_image(crop, np.array([-0.5, -0.5, 99.5, 99.5]), 100), 100)
     y, x = np.unravel_index(view[..., 0].argmax(), view.shape[:2])
     assert abs(x - (49.5 + 40)) <= 0.5
@@ -209,7 +210,11 @@ def test_switches_turn_one_augmentation_off_each() -> None:
 def test_a_mirrored_border_leaves_nothing_black_and_changes_nothing_inside() -> None:
     image = np.full((40, 40, 3), 200, np.uint8)
     image[18:22, 18:22] = 90
-    turned = view_from_image(view_from_crop(math.radians(30), (0.2, 0.0), 1.2), np.array([-0.5, -0.5, 39.5, 39.5]), 32)
+    turned = view_from_image(
+        ViewGeometry(math.radians(30), (0.2, 0.0), scale=1.2).view_from_crop(1.0),
+        np.array([-0.5, -0.5, 39.5, 39.5]),
+        32,
+    )
     black, mirrored = (warp(image, turned, 32, border) for border in ("black", "reflect"))
     assert (black == 0).any()
     assert mirrored.min() >= 89

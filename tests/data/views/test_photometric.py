@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peclr.data.views.photometric import HsvJitter, Image, Photometric, Recolor
+from peclr.data.views import photometric
+from peclr.data.views.photometric import Image, Photometric, Recolor
 
 OFF = {"color_jitter": 0.0}
 
@@ -44,6 +45,7 @@ def test_picture_is_left_as_it_is(picture: Image, stream: np.random.Generator) -
 
 
 def test_everything_off_is_the_identity(picture: Image, stream: np.random.Generator) -> None:
+    np.testing.assert_array_equal(Recolor(None)(picture, stream), picture)
     np.testing.assert_array_equal(recolor(**OFF)(picture, stream), picture)
 
 
@@ -74,13 +76,15 @@ def test_jitter_depends_on_color_alone(stream: np.random.Generator) -> None:
         assert len(np.unique(recolored[places == color], axis=0)) == 1
 
 
-def test_jitter_draws_from_the_published_ranges() -> None:
-    jitter = HsvJitter((0.01, 1), (0.01, 1), (0.5, 1), (5, 20))
-    jitter.set_random_state(np.random.default_rng(0), None)
-    drawn = np.array([jitter.get_params()["jitter"] for _ in range(2000)])
-    np.testing.assert_allclose(drawn.min(axis=0), [0.01, 0.01, 0.5, 5], atol=0.02)
-    np.testing.assert_allclose(drawn.max(axis=0), [1, 1, 1, 20], atol=0.02)
-    np.testing.assert_allclose(drawn.mean(axis=0), [0.505, 0.505, 0.75, 12.5], rtol=0.05)
+def test_jitter_draws_from_the_published_ranges(monkeypatch: pytest.MonkeyPatch, picture: Image) -> None:
+    drawn: list[tuple[float, ...]] = []
+    monkeypatch.setattr(photometric, "jitter_hsv", lambda image, *jitter: drawn.append(jitter))
+    published, rng = Recolor(Photometric.published()), np.random.default_rng(0)
+    for _ in range(2000):
+        published(picture, rng)
+    np.testing.assert_allclose(np.min(drawn, axis=0), [0.01, 0.01, 0.5, 5], atol=0.02)
+    np.testing.assert_allclose(np.max(drawn, axis=0), [1, 1, 1, 20], atol=0.02)
+    np.testing.assert_allclose(np.mean(drawn, axis=0), [0.505, 0.505, 0.75, 12.5], rtol=0.05)
 
 
 def test_color_drop_makes_gray(picture: Image, stream: np.random.Generator) -> None:
@@ -119,17 +123,11 @@ def test_sobel_shows_edges_alone(stream: np.random.Generator) -> None:
     np.testing.assert_array_equal(recolor(sobel=1, **OFF)(step.transpose(1, 0, 2), stream), edges.transpose(1, 0, 2))
 
 
-def test_the_quick_way_is_what_albumentations_does(picture: Image) -> None:
-    jitter = HsvJitter((0.01, 1), (0.01, 1), (0.5, 1), (5, 20))
-    jitter.set_random_state(np.random.default_rng(5), None)
-    composed = jitter(image=picture)["image"]
-    np.testing.assert_array_equal(jitter.recolor(picture, np.random.default_rng(5)), composed)
-
-
 def test_probabilities_are_frequencies(picture: Image, stream: np.random.Generator) -> None:
-    sometimes = recolor(color_drop=0.3, **OFF)
-    changed = sum(not np.array_equal(sometimes(picture, stream), picture) for _ in range(500))
-    assert 110 < changed < 190
+    for switch in ("color_jitter", "color_drop"):
+        sometimes = recolor(**{**OFF, switch: 0.3})
+        changed = sum(not np.array_equal(sometimes(picture, stream), picture) for _ in range(500))
+        assert 110 < changed < 190, switch
 
 
 @pytest.mark.parametrize("options", [{"blur": 1.5}, {"noise": -0.1}, {"hue": (1.0, 0.5)}, {"value": (-1.0, 1.0)}])
