@@ -99,6 +99,7 @@ def _draw_bones(
     points: NDArray[np.floating],
     thickness: int,
     order: Sequence[int],
+    *,
     bone_by_bone: bool = False,
 ) -> None:
     """Draw bones with dark outlines into `canvas`; each ends in its child's joint.

@@ -1,38 +1,97 @@
-"""Hands to look at: overlays for the gallery, and skeletons in 3-D that can be turned."""
+"""The best and the worst hands of an evaluation: overlays for the gallery, and skeletons in 3-D that can be turned."""
 
 import base64
-from html import escape
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
+import plotly.graph_objects as go  # type: ignore[import-untyped]  # plotly ships no types
+import torch
 from numpy.typing import NDArray
 
+from peclr.data.sources.freihand import FreiHAND
 from peclr.drawing import tiles
-from peclr.geometry.joints import FINGER_COLORS, FINGERS, JOINT_NAMES, PARTS, WRIST
-from peclr.report.evaluations import ShownHand
+from peclr.evaluate.predictions import PREDICTIONS_NAME, read_labels, read_predictions
+from peclr.geometry.joints import FINGER_COLORS, FINGERS, JOINT_NAMES, NUM_JOINTS, PARTS, WRIST
+from peclr.metrics.pose import aligned_errors
+from peclr.report.runs import Evaluation
+
+Array = NDArray[np.float64]
 
 _JPEG_QUALITY: Final = 82
 _LABEL_COLOR: Final = "#D8DEE6"
 _CHAINS: Final = {finger: [WRIST, *(JOINT_NAMES.index(f"{finger}_{part}") for part in PARTS)] for finger in FINGERS}
-# of hands in 3-D, which the camera sees as the image's did; another hand is seen from where the last one was
-STAGE: Final[dict[str, Any]] = {
-    "height": 560,
-    "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-    "font": {"size": 14},
-    "legend": {"orientation": "h", "x": 0.01, "y": 1},
-    "uirevision": "same",
-    "scene": {
-        **{
-            f"{axis}axis": {"title": {"text": f"{way}, mm"}}
-            for axis, way in zip("xyz", ("right", "away", "up"), strict=True)
-        },
-        "domain": {"y": [0, 0.91]},  # below the legend, which has two rows on a telephone
-        "aspectmode": "data",
-        "dragmode": "orbit",
-        "camera": {"eye": {"x": 0.48, "y": -2.1, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.16}},
-    },
-}
+
+
+@dataclass(frozen=True)
+class ShownHand:
+    """One evaluated hand with what it takes to draw it.
+
+    Attributes:
+        id: of the image, as its data set calls it.
+        rank: "best" or "worst".
+        image: (H, W, 3) RGB.
+        K: (3, 3), px.
+        predicted: (21, 3), metres, camera frame, order freihand.
+        label: (21, 3), the same.
+        pa_epe_mm: after an alignment that may not mirror.
+        root_relative_epe_mm: relative to the wrist.
+    """
+
+    id: str
+    rank: str
+    image: NDArray[np.uint8]
+    K: Array
+    predicted: Array
+    label: Array
+    pa_epe_mm: float
+    root_relative_epe_mm: float
+
+    @property
+    def errors(self) -> str:
+        """For people."""
+        return f"PA-EPE {self.pa_epe_mm:.1f} mm, wrist-relative EPE {self.root_relative_epe_mm:.1f} mm"
+
+
+def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[ShownHand]:
+    """The best and the worst hands of an evaluation, by their error after an alignment that may not mirror.
+
+    Args:
+        evaluation: of which the predictions are read.
+        data: where the data set is now; None takes the place that the evaluation knew.
+        count: of the best, and as many of the worst, if there are so many hands.
+
+    Returns:
+        The best, best first, then the worst, worst first.
+
+    Raises:
+        FileNotFoundError: predictions or images are not there.
+        ValueError: they are damaged, or do not fit each other.
+    """
+    root = data or Path(evaluation.scores.data)
+    if not (root / "evaluation" / "rgb").is_dir():
+        raise FileNotFoundError(f"{root / 'evaluation' / 'rgb'} is not there; --data says where the data set is now")
+    path = evaluation.folder / PREDICTIONS_NAME
+    if not path.is_file() and evaluation.scores.predictions:  # somebody's were scored, and stayed where they were
+        path = Path(evaluation.scores.predictions)
+    predicted, labels = read_predictions(path).xyz, read_labels(root / "evaluation_xyz.json", NUM_JOINTS)
+    if len(predicted) != len(labels):
+        raise ValueError(f"{path} has {len(predicted)} hands, but {root} has {len(labels)}")
+    aligned_mm = aligned_errors(torch.from_numpy(predicted), torch.from_numpy(labels))[1].mean(dim=-1).numpy()
+    relative = (predicted - predicted[:, [WRIST]]) - (labels - labels[:, [WRIST]])
+    relative_mm = 1000 * np.linalg.norm(relative, axis=-1).mean(axis=-1)
+    order = np.argsort(aligned_mm, kind="stable").tolist()
+    count = min(count, len(order) // 2)
+    source = FreiHAND(root, "evaluation", crop="image")
+    shown = []
+    for place, hand in enumerate(order[:count] + order[: -count - 1 : -1]):
+        sample = source[hand]
+        rank, K = "best" if place < count else "worst", np.asarray(sample["K"], np.float64)
+        errors = float(aligned_mm[hand]), float(relative_mm[hand])
+        shown.append(ShownHand(sample["id"], rank, sample["image"], K, predicted[hand], labels[hand], *errors))
+    return shown
 
 
 def overlays(hand: ShownHand) -> tuple[str, str]:
@@ -41,8 +100,13 @@ def overlays(hand: ShownHand) -> tuple[str, str]:
     return predicted, label
 
 
-def traces_3d(hand: ShownHand) -> list[dict[str, Any]]:
-    """Plotly's traces of a label, in light gray, and of its prediction, in the colors of the fingers.
+def _jpeg(image: tiles.Image) -> str:
+    _, coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(coded.tobytes()).decode("ascii")
+
+
+def figure_3d(hand: ShownHand) -> go.Figure:
+    """A label in light gray and its prediction in the colors of the fingers, as the camera saw them, to be turned.
 
     Both wrists are at the origin; axes are mm: x to the camera's right, y away from it, z up.
     """
@@ -51,31 +115,37 @@ def traces_3d(hand: ShownHand) -> list[dict[str, Any]]:
     fingers = [
         _trace(hand.predicted, chain, finger, f"rgb{FINGER_COLORS[finger]}", 8) for finger, chain in _CHAINS.items()
     ]
-    return [label, *fingers]
+    titles = {"xaxis": "right, mm", "yaxis": "away, mm", "zaxis": "up, mm"}
+    scene: dict[str, Any] = {
+        **{axis: {"title": {"text": text}} for axis, text in titles.items()},
+        "domain": {"y": [0, 0.91]},  # below the legend, which has two rows on a telephone
+        "aspectmode": "data",
+        "dragmode": "orbit",
+        "camera": {"eye": {"x": 0.48, "y": -2.1, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.16}},
+    }
+    layout = {
+        "template": "plotly_dark",  # yellow and sky blue vanish on paper
+        "height": 560,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "font": {"size": 14},
+        "legend": {"orientation": "h", "x": 0.01, "y": 1},
+        "uirevision": "same",  # another hand is seen from where the last one was
+        "scene": scene,
+    }
+    return go.Figure([label, *fingers], layout)
 
 
-def caption(hand: ShownHand) -> str:
-    """Which hand it is, and its errors; HTML."""
-    return f"{escape(hand.id)}<br>PA-EPE&nbsp;{hand.pa_epe_mm:.1f}&nbsp;mm, EPE&nbsp;{hand.epe_mm:.1f}&nbsp;mm"
-
-
-def _trace(joints: NDArray[np.float64], chain: list[Any], name: str, color: str, width: int) -> dict[str, Any]:
+def _trace(joints: Array, chain: list[Any], name: str, color: str, width: int) -> go.Scatter3d:
     """Bones along a chain of joints, where None is a gap; `joints` are (21, 3), metres, camera frame."""
     x, y, z = (1000 * (joints - joints[WRIST])).round(1).T.tolist()
-    whose = "label" if name == "label" else "predicted"
     axes = {"x": x, "y": z, "z": [-value for value in y]}
-    return {
-        "type": "scatter3d",
-        "name": name,
-        "mode": "lines+markers",
+    whose = "label" if name == "label" else "predicted"
+    return go.Scatter3d(
+        name=name,
+        mode="lines+markers",
         **{axis: [None if joint is None else values[joint] for joint in chain] for axis, values in axes.items()},
-        "text": ["" if joint is None else JOINT_NAMES[joint].replace("_", " ") for joint in chain],
-        "hovertemplate": f"%{{text}}: %{{x:.0f}}, %{{y:.0f}}, %{{z:.0f}} mm<extra>{whose}</extra>",
-        "line": {"color": color, "width": width},
-        "marker": {"color": color, "size": 2 + width / 3},
-    }
-
-
-def _jpeg(image: tiles.Image) -> str:
-    _, coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(coded.tobytes()).decode("ascii")
+        text=["" if joint is None else JOINT_NAMES[joint].replace("_", " ") for joint in chain],
+        hovertemplate=f"%{{text}}: %{{x:.0f}}, %{{y:.0f}}, %{{z:.0f}} mm<extra>{whose}</extra>",
+        line={"color": color, "width": width},
+        marker={"color": color, "size": 2 + width / 3},
+    )

@@ -1,4 +1,4 @@
-"""A training run's folder, as its pictures need it: config, curves over steps, last metrics."""
+"""Folders that runs and evaluations leave, as a report needs them: config, curves over steps, scores."""
 
 import csv
 import math
@@ -6,13 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from peclr.report.rows import read_json
+import msgspec
+
+from peclr.report.results import known_metrics, read_json
 from peclr.runs.layout import read_run_config
 
 CONFIG_NAME: Final = "config.yaml"
 METRICS_NAME: Final = "metrics.csv"
 RESULTS_NAME: Final = "results.json"
+SCORES_NAME: Final = "scores.json"
+FINETUNING: Final = "FinetuneModule"  # kind of a run
 _CURVES: Final = ("val/", "probe/")  # besides the loss
+# what Lightning calls a metric that is logged by step, and probes called an error relative to the wrist before 0.2
+_NOW: Final = {"train/loss_step": "train/loss", "probe/epe_mm": "probe/root_relative_epe_mm"}
+_MM_PER_CM: Final = 10.0
+# names of scores.txt and of its neighbors; means are in cm there
+_MEANS: Final = {
+    "xyz_mean3d": "epe_mm",
+    "xyz_rel_mean3d": "root_relative_epe_mm",
+    "xyz_al_mean3d": "pa_epe_mm",
+    "mesh_mean3d": "mesh_epe_mm",
+    "mesh_al_mean3d": "pa_mesh_epe_mm",
+}
+_SHARES: Final = {
+    "xyz_auc3d": "auc",
+    "xyz_al_auc3d": "pa_auc",
+    "f_al_score_5": "f_score_5",
+    "f_al_score_15": "f_score_15",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,7 @@ class TrainingRun:
 
     @property
     def kind(self) -> str:
-        """The class that was trained, "PretrainModule" for example; "" if the config does not tell."""
+        """The class that was trained, "PretrainModule" for example; "" if the config does not say."""
         model = self.config.get("model")
         return str(model.get("class_path", "")).rpartition(".")[2] if isinstance(model, dict) else ""
 
@@ -53,7 +74,13 @@ class TrainingRun:
     def seed(self) -> int | None:
         """The seed in the config."""
         seed = self.config.get("seed_everything")
-        return seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+        return seed if type(seed) is int else None
+
+    @property
+    def labels(self) -> int | None:
+        """The number of labeled hands in the config."""
+        labels = self.data_setting("num_labels")
+        return labels if type(labels) is int else None
 
     def data_setting(self, name: str) -> Any:
         """An argument of the config's data module; None if there is none."""
@@ -73,14 +100,12 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     Raises:
         ValueError: a file in it is damaged; the message names it.
     """
-    results: Any = {}
-    if (folder / RESULTS_NAME).is_file():
-        results = read_json(folder / RESULTS_NAME)
-        if not isinstance(results, dict) or not isinstance(results.get("metrics", {}), dict):
-            raise ValueError(f'{folder / RESULTS_NAME}: expected an object with "stage" and "metrics"')
+    path = folder / RESULTS_NAME
+    results = read_json(path) if path.is_file() else {}
+    if not isinstance(results, dict) or not isinstance(results.get("metrics", {}), dict):
+        raise ValueError(f'{path}: expected an object with "stage" and "metrics"')
     metrics = {key: float(value) for key, value in results.get("metrics", {}).items() if isinstance(value, int | float)}
-    # asked for by the place of a checkpoint
-    config = read_run_config(folder / "checkpoints" / "last.ckpt")
+    config = read_run_config(folder / "checkpoints" / "last.ckpt")  # asked for by the place of a checkpoint
     return TrainingRun(name, folder, config, str(results.get("stage", "fit")), metrics, read_curves(folder))
 
 
@@ -89,21 +114,15 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
     A run that was resumed repeats the steps since its last checkpoint: the later values count.
     """
-    files = [folder / METRICS_NAME, *sorted(folder.glob(f"resumed-*/{METRICS_NAME}"))]
     points: dict[str, dict[int, float]] = {}
-    for path in files:
-        if not path.is_file():
-            continue
-        read = _read_metrics(path)
-        begin = min((step for found in read.values() for step in found), default=0)
+    for path in (folder / METRICS_NAME, *sorted(folder.glob(f"resumed-*/{METRICS_NAME}"))):
+        read = _read_metrics(path) if path.is_file() else {}
+        begin = min((step for found in read.values() for step in found), default=math.inf)
         for name in {*points, *read}:
             before = {step: value for step, value in points.get(name, {}).items() if step < begin}
             points[name] = before | read.get(name, {})
-    return {
-        name: Curve(tuple(found), tuple(found.values()))
-        for name, unordered in points.items()
-        if (found := dict(sorted(unordered.items())))
-    }
+    ordered = {name: dict(sorted(found.items())) for name, found in points.items() if found}
+    return {name: Curve(tuple(found), tuple(found.values())) for name, found in ordered.items()}
 
 
 def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
@@ -111,30 +130,78 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
 
     A run that goes on, or was killed, may have written half of its last line, which is passed over.
     """
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     points: dict[str, dict[int, float]] = {}
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
     if not lines:
         return points
     table = csv.DictReader(lines)
-    if table.fieldnames is None or "step" not in table.fieldnames:
+    columns = {column: _NOW.get(column, column) for column in table.fieldnames or ()}
+    if "step" not in columns:
         raise ValueError(f"{path}: expected a column `step`, found {table.fieldnames}")
-    wanted = {name: title for name in table.fieldnames if (title := _curve_name(name)) is not None}
     for row in table:
         try:
             step = int(row["step"])
-            read = {title: float(row[name]) for name, title in wanted.items() if row[name]}
+            for column, name in columns.items():
+                wanted = name == "train/loss" or name.startswith(_CURVES)
+                if wanted and row[column] and math.isfinite(value := float(row[column])):
+                    points.setdefault(name, {})[step] = value
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}, line {table.line_num}: expected numbers: {error}") from error
-        for title, value in read.items():
-            if math.isfinite(value):
-                points.setdefault(title, {})[step] = value
     return points
 
 
-def _curve_name(column: str) -> str | None:
-    """Lightning calls a metric that is logged by step and by epoch `train/loss_step` and `train/loss_epoch`."""
-    if column in ("train/loss", "train/loss_step"):
-        return "train/loss"
-    return column if column.startswith(_CURVES) else None
+class Scores(msgspec.Struct, frozen=True):
+    """What `peclr evaluate` writes into scores.json.
+
+    Attributes:
+        hands: their number.
+        data: the data set, as the evaluation knew its place.
+        scores: the official ones; means in cm.
+        further: the same.
+        pck: share of points within each threshold, by name of the curve, and "thresholds_mm".
+        per_joint: errors in mm by their names, by joint.
+        crop: where the network looked; "" if a file of predictions was scored.
+        predictions: that file.
+    """
+
+    hands: int
+    data: str
+    scores: dict[str, float]
+    further: dict[str, float]
+    pck: dict[str, list[float]]
+    per_joint: dict[str, dict[str, float]]
+    crop: str = ""
+    predictions: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A folder that `peclr evaluate` wrote, by a name that is unique in the report."""
+
+    name: str
+    folder: Path
+    scores: Scores
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Scores by names and units of `peclr.report.results.METRICS`."""
+        found = self.scores.scores | self.scores.further
+        means = {new: found[old] * _MM_PER_CM for old, new in _MEANS.items() if old in found}
+        return known_metrics(means | {new: found[old] for old, new in _SHARES.items() if old in found})
+
+
+def read_evaluation(folder: Path, name: str) -> Evaluation:
+    """Read the scores of a folder that `peclr evaluate` wrote.
+
+    Raises:
+        ValueError: scores.json is damaged, or another program's; the message names it.
+    """
+    path = folder / SCORES_NAME
+    try:
+        scores = msgspec.convert(read_json(path), Scores)
+        lengths = {len(curve) for curve in scores.pck.values()}
+        if "thresholds_mm" not in scores.pck or len(lengths) > 1 or min(lengths) < 2:
+            raise ValueError(f"PCK curves of {sorted(lengths)} thresholds")
+    except ValueError as error:
+        raise ValueError(f"{path}: not the scores.json of `peclr evaluate`: {error}") from error
+    return Evaluation(name, folder, scores)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-from peclr.report.rows import Group, Metric, best_groups, metrics_of
+from peclr.report.results import Group, Metric, best_groups, label_count, metrics_of, shown
 
 _LATEX: Final = str.maketrans(
     {
@@ -29,11 +29,10 @@ def text_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     # words stand at the left, numbers at the right
     sides = [str.ljust, str.rjust, str.ljust, *[str.rjust] * (len(widths) - 3)]
     rows = [
-        "  ".join(side(text, width) for side, text, width in zip(sides, line, widths, strict=True)).rstrip()
+        "  ".join(side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    rows.insert(1, "─" * max(map(len, rows)))
-    return "\n".join(rows)
+    return "\n".join([rows[0], "─" * max(map(len, rows)), *rows[1:]])
 
 
 def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
@@ -42,11 +41,9 @@ def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*_WORDS, *(f"{metric.name}_{part}" for metric in metrics for part in ("mean", "sd", "n"))])
     for group in groups:
-        cells: list[object] = []
-        for metric in metrics:
-            spread = group.spread(metric.name)
-            cells += ["", "", 0] if spread is None else [spread.mean, spread.deviation, spread.count]
-        writer.writerow([group.protocol, group.labels, group.weights, *cells])
+        spreads = [group.spread(metric) for metric in metrics]
+        cells = [["", "", 0] if spread is None else [spread.mean, spread.deviation, spread.count] for spread in spreads]
+        writer.writerow([group.protocol, group.labels, group.weights, *(cell for three in cells for cell in three)])
     return file.getvalue()
 
 
@@ -81,7 +78,7 @@ def json_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, 
                 "metrics": {
                     metric.name: {"mean": spread.mean, "sd": spread.deviation, "n": spread.count}
                     for metric in metrics
-                    if (spread := group.spread(metric.name)) is not None
+                    if (spread := group.spread(metric)) is not None
                 },
                 "rows": [{"seed": row.seed, **row.metrics} for row in group.rows],
             }
@@ -95,8 +92,7 @@ def html_tables(groups: Sequence[Group]) -> str:
     parts = []
     for protocol in dict.fromkeys(group.protocol for group in groups):
         same = [group for group in groups if group.protocol == protocol]
-        table = _html_table(same, metrics_of(row for group in same for row in group.rows))
-        parts.append(f'<h3>{escape(protocol)}</h3><div class="scroll">{table}</div>')
+        parts.append(f'<h3>{escape(protocol)}</h3><div class="scroll">{_html_table(same, metrics_of(same))}</div>')
     return "\n".join(parts)
 
 
@@ -114,9 +110,10 @@ def _html_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     return "\n".join([*lines, "</tbody></table>"])
 
 
-def label_count(labels: float | None) -> str:
-    """A number of labeled hands for people."""
-    return _MISSING if labels is None else f"{labels:,g}" if labels < 1 else f"{labels:,.0f}"
+def _html_heading(metric: Metric) -> str:
+    arrow, meaning = ("↑", "higher is better") if metric.higher_is_better else ("↓", "lower is better")
+    heading = escape(metric.heading).replace("-", "\N{NON-BREAKING HYPHEN}")
+    return f'{heading}&nbsp;<span title="{meaning}">{arrow}</span>'
 
 
 def _words(group: Group) -> list[str]:
@@ -125,25 +122,15 @@ def _words(group: Group) -> list[str]:
 
 def _cells(groups: Sequence[Group], metrics: Sequence[Metric], plus_minus: str = " ± ") -> list[list[tuple[str, bool]]]:
     """Mean and deviation by group and metric, and whether the mean is the best of its block."""
-    best = [best_groups(groups, metric) for metric in metrics]
+    best = [(metric, best_groups(groups, metric)) for metric in metrics]
     return [
-        [
-            (_cell(group, metric, plus_minus), index in of_metric)
-            for metric, of_metric in zip(metrics, best, strict=True)
-        ]
+        [(_cell(group, metric, plus_minus), index in winners) for metric, winners in best]
         for index, group in enumerate(groups)
     ]
 
 
 def _cell(group: Group, metric: Metric, plus_minus: str) -> str:
-    spread = group.spread(metric.name)
+    spread = group.spread(metric)
     if spread is None:
         return _MISSING
-    numbers = [f"{number:.{metric.decimals}f}" for number in (spread.mean, spread.deviation) if number is not None]
-    return plus_minus.join(numbers) + ("" if spread.count == len(group.rows) else f" (n={spread.count})")
-
-
-def _html_heading(metric: Metric) -> str:
-    arrow, meaning = ("↑", "higher is better") if metric.higher_is_better else ("↓", "lower is better")
-    heading = escape(metric.heading).replace("-", "\N{NON-BREAKING HYPHEN}")
-    return f'{heading}&nbsp;<span title="{meaning}">{arrow}</span>'
+    return shown(spread, metric, plus_minus) + ("" if spread.count == len(group.rows) else f" (n={spread.count})")

@@ -30,13 +30,15 @@ CLASSES: Final[dict[str, str]] = {
         for part in ("View", "Projection", "Pose")
     },
 }
+# old name of a logged metric, which a config may monitor → name now
+METRICS: Final[dict[str, str]] = {"probe/epe_mm": "probe/root_relative_epe_mm"}
 # (class path now, old argument) → argument now
 OPTIONS: Final[dict[tuple[str, str], str]] = {}
 
 
 def renamed(class_path: str) -> str:
-    """The present path of a class; an old one is reported once on stderr."""
-    now = CLASSES.get(class_path, class_path)
+    """The present path of a class, or name of a metric; an old one is reported once on stderr."""
+    now = (CLASSES | METRICS).get(class_path, class_path)
     if now != class_path:
         _report(class_path, now)
     return now

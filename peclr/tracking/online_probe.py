@@ -46,8 +46,8 @@ _FEWEST: Final = 8  # two to fit, two to choose the strength by, four to score
 class OnlineProbe(EpochCallback):
     """Scores the encoder during pre-training on a few labeled hands; nothing is learned from their labels.
 
-    - `probe/error_2d_px`, `probe/epe_mm` (relative to the wrist), `probe/pa_epe_mm`: a ridge regression from frozen
-      features, fitted to one half of the hands, its strength chosen on a quarter, scored on the last quarter.
+    - `probe/error_2d_px`, `probe/root_relative_epe_mm`, `probe/pa_epe_mm`: a ridge regression from frozen features,
+      fitted to one half of the hands, its strength chosen on a quarter, scored on the last quarter.
     - `probe/retrieval_pa_mm`: how far the pose of the nearest neighbor in feature space is, among the scored hands;
       `probe/retrieval_best_pa_mm` and `…_random_pa_mm` are what it could be at best, and by chance.
     - `probe/invariance_CHANGE`, `probe/equivariance_MOVE`: how much nearer a projection is to that of the same hand,
@@ -210,7 +210,7 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
     neighbors = retrieval(score.features, distances)
     metrics = {
         "error_2d_px": scores.error_2d_px,
-        "epe_mm": scores.root_relative_epe_mm,
+        "root_relative_epe_mm": scores.root_relative_epe_mm,
         "pa_epe_mm": scores.pa_epe_mm,
         "retrieval_pa_mm": neighbors.found,
         "retrieval_best_pa_mm": neighbors.best,

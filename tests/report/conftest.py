@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from peclr.__main__ import main
 from peclr.evaluate.command import evaluate_main
 from peclr.evaluate.predictions import Predictions, read_labels, write_predictions
 
@@ -63,11 +64,20 @@ def write_evaluation(out: Path, data: Path, error_m: float) -> None:
 
 
 @pytest.fixture(scope="session")
+def report(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of all of it, with two best and two worst hands of each evaluation, in a folder that was not there."""
+    out = tmp_path_factory.mktemp("page") / "new" / "report.html"
+    assert main(["report", str(everything), "--hands", "2", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory, embedded_hands: Path) -> Path:
     """A folder of all that can be reported on."""
     root = tmp_path_factory.mktemp("reported") / "runs"
     root.mkdir()
-    write_table(root / "table.json")
+    (root / "tables").mkdir()
+    write_table(root / "tables" / "table.json")
     write_run(root / "simclr", "PretrainModule")
     write_run(root / "peclr", "PretrainModule", 1)
     write_run(root / HOSTILE, "FinetuneModule")

@@ -1,6 +1,7 @@
 """What is found below folders, and what it is called."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def write_test_run(folder: Path, seed: int) -> None:
 
 def test_everything_below_a_folder_is_found(everything: Path) -> None:
     findings = find_all([everything])
-    assert [table.path.name for table in findings.tables] == ["table.json"]
+    assert {row.table.name for row in findings.rows if row.table is not None} == {"table.json"}
     assert sorted(run.kind for run in findings.runs) == ["FinetuneModule", "PretrainModule", "PretrainModule"]
     assert len(findings.evaluations) == 2
     scored = [row for row in findings.rows if row.protocol.startswith("scored on")]
@@ -38,12 +39,12 @@ def test_units_of_an_evaluation_become_millimetres(everything: Path) -> None:
     (evaluation,) = find_all([folder]).evaluations
     assert evaluation.metrics["pa_epe_mm"] == pytest.approx(10 * scores["xyz_al_mean3d"])
     assert evaluation.metrics["pa_auc"] == scores["xyz_al_auc3d"]
-    errors = [joint["pa_epe_mm"] for joint in evaluation.per_joint.values()]
+    errors = [joint["pa_epe_mm"] for joint in evaluation.scores.per_joint.values()]
     assert sum(errors) / 21 == pytest.approx(evaluation.metrics["pa_epe_mm"])
 
 
 def test_what_is_given_twice_is_read_once(everything: Path) -> None:
-    once, twice = find_all([everything]), find_all([everything, everything, everything / "table.json"])
+    once, twice = find_all([everything]), find_all([everything, everything, everything / "tables" / "table.json"])
     assert twice.rows == once.rows
     assert len(twice.runs) == len(once.runs)
 
@@ -56,6 +57,15 @@ def test_tests_of_seeds_make_one_group_unless_a_table_sums_them_up(tmp_path: Pat
     assert sorted(row.metrics["pa_epe_mm"] for row in rows) == [10.0, 11.0]
     (tmp_path / "results.json").write_text('{"rows": [{"weights": "peclr", "pa_epe_mm": 10.5}]}')
     assert [row.protocol for row in find_all([tmp_path]).rows] == ["result"]
+
+
+def test_a_table_sums_up_the_evaluations_below_it_and_no_others(everything: Path, tmp_path: Path) -> None:
+    for place in ("inside", "outside"):
+        shutil.copytree(everything / "worse" / "evaluation", tmp_path / place / "run" / "evaluation")
+    (tmp_path / "inside" / "results.json").write_text('{"rows": [{"weights": "PeCLR", "pa_epe_mm": 10.5}]}')
+    findings = find_all([tmp_path])
+    assert [row.weights for row in findings.rows] == ["PeCLR", "outside/run"]
+    assert [evaluation.name for evaluation in findings.evaluations] == ["inside/run", "outside/run"]
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -83,7 +93,7 @@ def test_nothing_to_report_on_is_an_error(tmp_path: Path) -> None:
         find_all([tmp_path / "gone"])
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"scores": {}, "further": {}, "pck": {}, "per_joint": 3}', "nothing"])
+@pytest.mark.parametrize("content", ["{}", "[]", '{"scores": {}, "pck": {}}', "nothing"])
 def test_damaged_scores_are_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text(content)
     with pytest.raises(ValueError, match=r"scores\.json: not"):

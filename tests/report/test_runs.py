@@ -33,6 +33,17 @@ def test_a_resumed_run_repeats_steps_and_the_later_values_count(tmp_path: Path) 
     assert read_curves(tmp_path) == {"train/loss": Curve((10, 19, 28, 40), (5.0, 4.5, 2.5, 2.0))}
 
 
+def test_a_run_that_was_resumed_and_killed_at_once_keeps_its_curves(tmp_path: Path) -> None:
+    write(tmp_path, "step,train/loss\n10,5\n")
+    write(tmp_path / "resumed-20260101-000000", "step,train/loss\n")
+    assert read_curves(tmp_path) == {"train/loss": Curve((10,), (5.0,))}
+
+
+def test_an_error_that_probes_called_otherwise_goes_by_its_name_now(tmp_path: Path) -> None:
+    write(tmp_path, "step,probe/epe_mm\n10,50\n")
+    assert list(read_curves(tmp_path)) == ["probe/root_relative_epe_mm"]
+
+
 def test_a_run_without_metrics_has_no_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path) == {}
 
@@ -52,7 +63,7 @@ def test_kind_seed_and_data_come_from_the_config(tmp_path: Path) -> None:
     )
     (tmp_path / "results.json").write_text('{"stage": "test", "metrics": {"test/pa_epe_mm": 9.5}}')
     run = read_run(tmp_path, "a")
-    assert (run.kind, run.seed, run.data_setting("num_labels")) == ("FinetuneModule", 3, 80)
+    assert (run.kind, run.seed, run.labels) == ("FinetuneModule", 3, 80)
     assert (run.stage, run.metrics) == ("test", {"test/pa_epe_mm": 9.5})
     assert run.data_setting("root") is None
 

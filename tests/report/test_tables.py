@@ -3,17 +3,17 @@
 import csv
 import io
 
-from peclr.report.rows import Group, ResultRow, group_rows, metrics_of
+from peclr.report.results import Group, Row, group_rows, metrics_of
 from peclr.report.tables import csv_table, html_tables, json_table, latex_table, text_table
 
 ROWS = [
-    ResultRow("probe", "a_b & <c>", 1000, 0, {"pa_epe_mm": 10.0, "pa_auc": 0.8}),
-    ResultRow("probe", "a_b & <c>", 1000, 1, {"pa_epe_mm": 12.0}),
-    ResultRow("probe", "other", 1000, 0, {"pa_epe_mm": 20.0, "pa_auc": 0.9}),
-    ResultRow("fine", "other", None, 0, {"pa_epe_mm": 5.0}),
+    Row("probe", "a_b & <c>", 1000, 0, {"pa_epe_mm": 10.0, "pa_auc": 0.8}),
+    Row("probe", "a_b & <c>", 1000, 1, {"pa_epe_mm": 12.0}),
+    Row("probe", "other", 1000, 0, {"pa_epe_mm": 20.0, "pa_auc": 0.9}),
+    Row("fine", "other", None, 0, {"pa_epe_mm": 5.0}),
 ]
 GROUPS: list[Group] = group_rows(ROWS)
-METRICS = metrics_of(ROWS)
+METRICS = metrics_of(GROUPS)
 
 
 def test_text_has_units_means_deviations_and_marks() -> None:

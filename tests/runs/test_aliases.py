@@ -33,6 +33,11 @@ def test_present_paths_lead_to_classes_and_old_ones_nowhere_else(old: str, now: 
         assert getattr(import_module(module), name, present) is present
 
 
+def test_a_metric_that_is_monitored_goes_by_its_name_now() -> None:
+    callback = {"class_path": "ModelCheckpoint", "init_args": {"monitor": "probe/epe_mm"}}
+    assert aliases.renewed(callback)["init_args"] == {"monitor": "probe/root_relative_epe_mm"}
+
+
 def test_names_change_at_any_depth_and_nothing_else_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ class Layers(pl.LightningModule):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_modes_and_random_numbers_are_put_back_even_after_an_error(fails: bool) -> None:
+def test_modes_and_random_numbers_are_put_back_even_after_an_error(*, fails: bool) -> None:
     module = Layers()
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     precision = MixedPrecision("bf16-mixed", "cpu")

@@ -95,7 +95,7 @@ def test_samples_are_spread_over_the_data(length: int, count: int, expected: lis
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_training(
-    embedded_hands: Path, callback: EpochCallback, pre_trains: bool, val_fraction: float, message: str
+    embedded_hands: Path, callback: EpochCallback, *, pre_trains: bool, val_fraction: float, message: str
 ) -> None:
     encoder = ResNetEncoder("resnet18", width=0.125)
     module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)

@@ -157,4 +157,4 @@ def test_a_proxy_is_asked_in_place_of_the_server(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_logger_means_none(tmp_path: Path) -> None:
-    assert run_loggers(False, False, tmp_path) is False
+    assert run_loggers(asked=False, made=False, folder=tmp_path) is False

@@ -57,7 +57,9 @@ def numbered(first: int, count: int) -> Tensor:
     return views
 
 
-def planted(objective: nn.Module, follow: bool, hands: int = 400, moved: int = 20) -> tuple[PretrainModule, ProbeHands]:
+def planted(
+    objective: nn.Module, *, follow: bool, hands: int = 400, moved: int = 20
+) -> tuple[PretrainModule, ProbeHands]:
     """A network whose features are the joints, in coordinates of the view that has moved, or stays.
 
     Its projections are these features: 21 points in normalized coordinates of the view.
@@ -87,8 +89,8 @@ def planted(objective: nn.Module, follow: bool, hands: int = 400, moved: int = 2
     return module, views
 
 
-def scores_of(objective: nn.Module, follow: bool) -> dict[str, float]:
-    module, hands = planted(objective, follow)
+def scores_of(objective: nn.Module, *, follow: bool) -> dict[str, float]:
+    module, hands = planted(objective, follow=follow)
     with torch.no_grad():
         return measure(module, hands, pose_distances(hands.joints_3d[300:]))
 

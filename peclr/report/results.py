@@ -1,0 +1,312 @@
+"""Results as rows: read from JSON tables, kept apart by experiment, summed up over seeds, compared."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Final
+
+import msgspec
+
+_SEED_IN_NAME: Final = re.compile(r"[-_.]?seed[-_=]?\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the comparison: its name in JSON, its title and unit for people, and the decimals that are shown."""
+
+    name: str
+    title: str
+    unit: str
+    decimals: int
+    higher_is_better: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Title and unit."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    def badness(self, mean: float) -> float:
+        """What is least for the best."""
+        return -mean if self.higher_is_better else mean
+
+
+# "EPE" alone is that of joints in the camera frame
+METRICS: Final = (
+    Metric("epe_mm", "EPE", "mm", 1),
+    Metric("root_relative_epe_mm", "wrist-relative EPE", "mm", 1),
+    Metric("pa_epe_mm", "PA-EPE", "mm", 1),
+    Metric("error_2d_px", "2-D error", "px", 2),
+    Metric("mesh_epe_mm", "mesh EPE", "mm", 1),
+    Metric("pa_mesh_epe_mm", "mesh PA-EPE", "mm", 1),
+    Metric("auc", "AUC", "", 3, higher_is_better=True),
+    Metric("pa_auc", "PA-AUC", "", 3, higher_is_better=True),
+    Metric("f_score_5", "F@5 mm, aligned", "", 3, higher_is_better=True),
+    Metric("f_score_15", "F@15 mm, aligned", "", 3, higher_is_better=True),
+)
+# by which a report says who has won, the first that there is
+_DECISIVE: Final = ("root_relative_epe_mm", "pa_epe_mm", "epe_mm", *(metric.name for metric in METRICS))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement.
+
+    Attributes:
+        protocol: how it was measured, such as "frozen probe".
+        weights: what is compared, such as "PeCLR".
+        labels: number of labeled hands; None where it is not known.
+        seed: None where it is not known.
+        metrics: value by name, for names of METRICS; finite.
+        table: the file that it was read from; None if a run or an evaluation says it.
+        size: of the experiment, where the table says it.
+    """
+
+    protocol: str
+    weights: str
+    labels: float | None
+    seed: int | None
+    metrics: Mapping[str, float]
+    table: Path | None = field(default=None, compare=False)
+    size: Any = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of `count` values; the deviation of one value is None."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that differ in the seed only."""
+
+    protocol: str
+    weights: str
+    labels: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def block(self) -> tuple[str, float | None]:
+        """What is compared with each other: groups of one protocol and label count."""
+        return self.protocol, self.labels
+
+    def spread(self, metric: Metric) -> Spread | None:
+        """Over the rows that have the metric; None if none has."""
+        values = [row.metrics[metric.name] for row in self.rows if metric.name in row.metrics]
+        if not values:
+            return None
+        return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+def group_rows(rows: Iterable[Row]) -> list[Group]:
+    """Rows gathered over seeds, in the order in which protocols, label counts and weights appear.
+
+    A row that occurs twice, because a table and a copy of it are given, counts once.
+    """
+    gathered: dict[tuple[str, float | None, str], list[Row]] = {}
+    for row in rows:
+        same = gathered.setdefault((row.protocol, row.labels, row.weights), [])
+        if row not in same:
+            same.append(row)
+    protocols = list(dict.fromkeys(protocol for protocol, _, _ in gathered))
+    ordered = sorted(gathered, key=lambda key: (protocols.index(key[0]), math.inf if key[1] is None else key[1]))
+    return [Group(key[0], key[2], key[1], tuple(gathered[key])) for key in ordered]
+
+
+def metrics_of(groups: Iterable[Group]) -> list[Metric]:
+    """The columns that some row fills."""
+    present = {name for group in groups for row in group.rows for name in row.metrics}
+    return [metric for metric in METRICS if metric.name in present]
+
+
+def ranked(groups: Iterable[Group], metric: Metric) -> list[tuple[Group, Spread]]:
+    """Groups that have the metric, with its spread, best first."""
+    found = [(group, spread) for group in groups if (spread := group.spread(metric)) is not None]
+    return sorted(found, key=lambda pair: metric.badness(pair[1].mean))
+
+
+def best_groups(groups: Sequence[Group], metric: Metric) -> set[int]:
+    """Indices of the groups with the best mean of their protocol and label count, where there is a choice."""
+    best: set[int] = set()
+    for block in {group.block for group in groups}:
+        means = [(i, s.mean) for i, group in enumerate(groups) if group.block == block and (s := group.spread(metric))]
+        least = min((metric.badness(mean) for _, mean in means), default=math.inf)
+        winners = {i for i, mean in means if metric.badness(mean) == least}
+        if len(winners) < len(means):
+            best |= winners
+    return best
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Groups of one protocol and label count by one metric, with their spreads, best first."""
+
+    metric: Metric
+    ranking: list[tuple[Group, Spread]]
+
+    @property
+    def title(self) -> str:
+        """Protocol and label count."""
+        protocol, labels = self.ranking[0][0].block
+        return protocol if labels is None else f"{protocol}, {label_count(labels)} labels"
+
+    def sentence(self) -> str:
+        """Who has won, by how much, over how many seeds; and whether that is more than the seeds differ."""
+        metric, (best, first), (second, following) = self.metric, *self.ranking[:2]
+        unit = f" {metric.unit}" if metric.unit else ""
+        ahead = abs(following.mean - first.mean)
+        share = f" ({ahead / abs(following.mean):.0%})" if following.mean else ""
+        by = f"{ahead:.{metric.decimals}f}{unit}{share} {'more' if metric.higher_is_better else 'less'}"
+        seeds = f"{first.count} seeds" if first.count > 1 else "one seed"
+        noise = max(spread.deviation or 0.0 for spread in (first, following))
+        doubt = ", which is within what seeds differ by" if noise >= ahead else ""
+        return (
+            f"{best.weights} is best with {shown(first, metric)}{unit} {metric.title} over {seeds}, "
+            f"{by} than {second.weights}{doubt}."
+        )
+
+
+def contests(groups: Sequence[Group]) -> list[Contest]:
+    """For each protocol with a choice, the comparison at its largest label count, by the metric that decides."""
+    found: dict[str, Contest] = {}
+    for block in dict.fromkeys(group.block for group in groups):  # later ones have more labels
+        rivals = [group for group in groups if group.block == block]
+        for metric in sorted(metrics_of(rivals), key=lambda metric: _DECISIVE.index(metric.name))[:1]:
+            if len(ranking := ranked(rivals, metric)) > 1:
+                found[block[0]] = Contest(metric, ranking)
+    return list(found.values())
+
+
+def shown(spread: Spread, metric: Metric, plus_minus: str = " ± ") -> str:
+    """Mean and deviation for people."""
+    numbers = [spread.mean] if spread.deviation is None else [spread.mean, spread.deviation]
+    return plus_minus.join(f"{number:.{metric.decimals}f}" for number in numbers)
+
+
+def label_count(labels: float | None) -> str:
+    """A number of labeled hands for people."""
+    return "—" if labels is None else f"{labels:,g}" if labels < 1 else f"{labels:,.0f}"
+
+
+def without_seed(name: str) -> str:
+    """The name of a run without its seed: "peclr-seed1" and "peclr-seed2" are both "peclr"."""
+    parts = (_SEED_IN_NAME.sub("", part).strip("-_. ") for part in name.split("/"))
+    return "/".join(part for part in parts if part) or name
+
+
+def known_metrics(values: Mapping[str, object]) -> dict[str, float]:
+    """The finite numbers among `values` that are columns of the comparison."""
+    found = {metric.name: values.get(metric.name) for metric in METRICS}
+    return {name: float(v) for name, v in found.items() if isinstance(v, int | float) and math.isfinite(v)}
+
+
+_Entry = msgspec.defstruct(
+    "_Entry",
+    [
+        ("weights", str),
+        ("protocol", str, "result"),
+        ("labels", int | float | None, None),
+        ("seed", int | None, None),
+        *((metric.name, float | None, None) for metric in METRICS),
+    ],
+)
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read a result table: {"rows": […]}, or {"seeds": [{"seed": …, "rows": […]}, …]}, and "size" where it is known.
+
+    Raises:
+        ValueError: it is not such a table; the message names the file, the row and what was expected.
+    """
+    content = read_json(path)
+    entries = entries_of(content)
+    if entries is None:
+        raise ValueError(f'{path}: expected a result table, JSON with a list of "rows", or of "seeds" with "rows" each')
+    rows = []
+    for number, entry in enumerate(entries):
+        try:
+            read: Any = msgspec.convert(entry, _Entry)
+            if read.labels is not None and not 0 <= read.labels < math.inf:
+                raise ValueError(f"labels {read.labels} must be a number of labeled hands")
+        except ValueError as error:
+            raise ValueError(f"{path}, row {number}: {error}") from error
+        if metrics := known_metrics(msgspec.structs.asdict(read)):  # a failed run of a sweep has none
+            # a sweep over seeds or labels alone has nothing else to tell its rows apart
+            weights = read.weights or read.protocol
+            rows.append(Row(read.protocol, weights, read.labels, read.seed, metrics, path, content.get("size")))
+    return rows
+
+
+def entries_of(content: Any) -> list[Any] | None:
+    """The rows of parsed JSON, each with the seed of its table if it has none; None if it is no result table."""
+    if not isinstance(content, dict):
+        return None
+    tables = content.get("seeds") if "rows" not in content else [content]
+    if not tables or not isinstance(tables, list):
+        return None
+    if not all(isinstance(table, dict) and isinstance(table.get("rows"), list) for table in tables):
+        return None
+    seeds = [({"seed": table["seed"]} if "seed" in table else {}, table["rows"]) for table in tables]
+    return [seed | entry if isinstance(entry, dict) else entry for seed, rows in seeds for entry in rows]
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        ValueError: it cannot be parsed; the message names the file.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:  # not JSON, or not text
+        raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
+def keep_apart(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with names of tables in protocols that tables of different experiments share.
+
+    Neither means over both nor the better of both would say anything. Tables that differ in the seed alone go together.
+    Experiments differ if their tables say so by "size", or if the same seed came to other numbers.
+    """
+    tables = list(dict.fromkeys(row.table for row in rows if row.table is not None))
+    names = shortest_tails(tables, at_least=2)
+    renamed: dict[tuple[Path | None, str], str] = {}
+    for protocol in {row.protocol for row in rows}:
+        experiments: list[list[Row]] = []
+        for table in tables:
+            if found := [row for row in rows if (row.table, row.protocol) == (table, protocol)]:
+                same = next((known for known in experiments if _is_one([*known, *found])), None)
+                if same is None:
+                    experiments.append(found)
+                else:
+                    same += found
+        if len(experiments) > 1:
+            for experiment in experiments:
+                name = f"{protocol} ({names[Path(experiment[0].table or '').resolve()]})"
+                renamed |= {(row.table, protocol): name for row in experiment}
+    return [replace(row, protocol=renamed.get((row.table, row.protocol), row.protocol)) for row in rows]
+
+
+def _is_one(rows: Sequence[Row]) -> bool:
+    """Whether rows of a protocol can be of one experiment: one size, and copies of a row are equal."""
+    first: dict[tuple[str, float | None, int | None], Row] = {}
+    return all(
+        row.size == rows[0].size
+        and ((known := first.setdefault((row.weights, row.labels, row.seed), row)) == row or known.table == row.table)
+        for row in rows
+    )
+
+
+def shortest_tails(paths: Iterable[Path], at_least: int = 1) -> dict[Path, str]:
+    """What keeps paths apart: as many of their last parts as that takes, by resolved path."""
+    resolved = list(dict.fromkeys(path.resolve() for path in paths))
+    depths = range(at_least, 1 + max((len(path.parts) for path in resolved), default=0))
+    enough = next((n for n in depths if len({path.parts[-n:] for path in resolved}) == len(resolved)), at_least)
+    return {path: "/".join(path.parts[-enough:]) for path in resolved}
