@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from experiments.rendered.jobs import LAST
+from experiments.rendered.jobs import LAST, Job
 from experiments.rendered.plan import Size, Suite
-from experiments.rendered.summary import METRICS, STYLES, curves, over_seeds
+from experiments.rendered.summary import LOOK, METRICS, curves, names_of, over_seeds
 from peclr.checkpoints import load_pose_net
 from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
 from peclr.data.samples import LabeledItem
+from peclr.drawing.series import styles
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.views import pair_tiles
 from peclr.models.encoders import normalize_images
@@ -54,14 +55,9 @@ def _over(item: LabeledItem, joints_2d: torch.Tensor) -> Image:
 def strip(
     panel: Figure | SubFigure, title: str, rows: dict[str, list[Image]], captions: dict[str, list[str]], **place: float
 ) -> None:
-    """Draw rows of images with a name at their left, below a title.
+    """Draw rows of images, each with its name at the left and perhaps captions below, under a title.
 
-    Args:
-        panel: to draw into.
-        title: of all.
-        rows: images by name.
-        captions: of the images of some rows.
-        place: of the rows, as `subplots_adjust` takes it.
+    `place` is that of the rows, as `subplots_adjust` takes it.
     """
     panel.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     axes = panel.subplots(len(rows), max(map(len, rows.values())), squeeze=False)
@@ -77,13 +73,12 @@ def strip(
 
 def _bars(axis: Axes, rows: list[dict[str, Any]], protocol: str, labels: int) -> None:
     """Errors at one number of labels, a bar for each kind of weights."""
-    names = list(dict.fromkeys(row["weights"] for row in rows if row["protocol"] == protocol))
+    names, looks = names_of(row for row in rows if row["protocol"] == protocol), styles(names_of(rows))
     means, deviations = zip(*(over_seeds(rows, protocol, labels, name, METRIC) for name in names), strict=True)
-    bars = axis.bar(names, means, yerr=deviations, color=[color for color, *_ in STYLES[: len(names)]], capsize=3)
+    bars = axis.bar(names, means, yerr=deviations, color=[looks[name].color for name in names], capsize=3)
     axis.bar_label(bars, fmt="%.1f", label_type="center", color="white", fontsize=11)
     axis.set_ylabel(METRICS[METRIC])
     axis.set_title(f"{protocol}, {labels:,} labels", loc="left", fontsize=10)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], out: Path) -> Path:
@@ -95,15 +90,13 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
     rows = {"truth": [_over(item, item["joints_25d"][:, :2]) for item in items]}
     for arm in suite.arms:
         if arm.name in suite.pictured:
-            run = out / f"seed{seed}" / arm.folder / f"finetune-{schedule}-{labels}"
+            run = Job(arm, seed, size, hands, out).finetune_run(labels, schedule)
             rows[arm.name] = predicted(run / LAST, items)
-    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(11, 10.6), layout=None)
         grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.45, 3.1))
         top, middle, bottom = (figure.add_subfigure(grid[row]) for row in range(3))
-        title = (
-            "Pairs of views: one hand, two backgrounds, colors and geometries, and the same with the geometry undone"
-        )
+        title = "Pairs of views: one hand, two backgrounds, colors and geometries; and the same with geometry undone"
         place = {"left": 0.07, "bottom": 0.01, "wspace": 0.03, "hspace": 0.04}
         strip(top, title, view_pairs(hands, seed), {}, top=0.89, **place)
         title = f"Hands and scenes never seen, after fine-tuning on {labels} labels"
@@ -113,6 +106,5 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
         curves(axes[0], results["rows"], "frozen probe", METRIC)
         axes[0].legend(frameon=False, fontsize=9)
         _bars(axes[1], results["rows"], f"fine-tuned, {schedule}", labels)
-        path = out / "demo.png"
-        figure.savefig(path)
-    return path
+        figure.savefig(out / "demo.png")
+    return out / "demo.png"

@@ -1,4 +1,4 @@
-"""The work of an experiment on rendered hands, one function per task; what is done already is not done again."""
+"""The work of an experiment on rendered hands: pre-training, probes and fine-tuning of each arm."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
 from torch import nn
@@ -27,28 +27,20 @@ from peclr.metrics.probe import EncodedHands, ridge_probe
 from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.runs.folder import newest_checkpoint
 
-LAST = Path("checkpoints", "last.ckpt")
-_PAIRS = "{pairs}"  # in an arm's overrides: the file of similar hands
-_TIMED = 8  # steps
+LAST: Final = Path("checkpoints", "last.ckpt")
+_PAIRS: Final = "{pairs}"  # in an arm's overrides: the file of similar hands
+_TIMED: Final = 8  # steps
 
 
 @dataclass(frozen=True)
 class Job:
-    """One arm with one seed.
-
-    Attributes:
-        arm: what is compared.
-        seed: of weights, views and the choice of labels.
-        size: how much work.
-        hands: the rendered hands.
-        out: the experiment's folder.
-    """
+    """One arm with one seed, which is that of weights, views and the choice of labels."""
 
     arm: Arm
     seed: int
     size: Size
     hands: Path
-    out: Path
+    out: Path  # the experiment's folder
 
     @property
     def folder(self) -> Path:
@@ -72,19 +64,23 @@ class Job:
         given = [word for word in self.overrides("pretrain") if word.startswith(option)]
         return int(given[-1].removeprefix(option)) if given else self.size.pretrain_steps
 
+    def finetune_run(self, labels: int, schedule: str) -> Path:
+        """The run of fine-tuning on that many labels."""
+        return self.folder / f"finetune-{schedule}-{labels}"
+
     def overrides(self, stage: str) -> list[str]:
         """What the arm changes in a stage's config."""
         pairs = str(pairs_of(self.hands))
         return [word.replace(_PAIRS, pairs) for word in self.arm.overrides if self.arm.stage == stage]
 
-    def options(self, config: Path, view: Sequence[str] = ()) -> list[str]:
+    def _options(self, config: Path, *with_view: str) -> list[str]:
         """Options of `peclr fit` that pre-training and fine-tuning share."""
         size, encoder = self.size, "--model.init_args.encoder.init_args"
         return [
             f"--config={config}",
             f"--seed_everything={self.seed}",
             f"--data.seed={self.seed}",
-            *(f"--{part}.view_size={size.view_px}" for part in ("data", *view)),
+            *(f"--{part}.view_size={size.view_px}" for part in with_view),
             f"--data.num_workers={size.workers}",
             f"{encoder}.name={size.encoder}",
             f"{encoder}.width={size.width}",
@@ -96,7 +92,7 @@ class Job:
         size = self.size
         images = size.versions if "--data.pairing=same_image" in self.overrides("pretrain") else 1
         return [
-            *self.options(PRETRAIN),
+            *self._options(PRETRAIN, "data"),
             f"--data.sources.init_args.root={self.hands}",
             f"--data.batch_size={size.pretrain_batch}",
             f"--model.init_args.warmup_epochs={size.warmup_steps / (size.train * images // size.pretrain_batch)}",
@@ -107,7 +103,7 @@ class Job:
     def finetuning(self, labels: int, schedule: str) -> list[str]:
         """Options of fine-tuning and of scoring it, but for the weights."""
         return [
-            *self.options(FINETUNE, view=["model"]),
+            *self._options(FINETUNE, "data", "model"),
             f"--data.root={self.hands}",
             f"--data.batch_size={self.size.finetune_batch}",
             f"--data.num_labels={labels}",
@@ -124,34 +120,31 @@ def stages_of(suite: Suite, jobs: Sequence[Job]) -> list[list[Task]]:
     pretraining: dict[Path, Task] = {}
     then = []
     for job in jobs:
-        title = f"{job.arm.name} (seed {job.seed})"
-        if job.weights is not None:
-            run, steps = job.pretrain_run, job.pretrain_steps
-            pretraining.setdefault(
-                run, Task(title, "pretrain", steps, run, partial(_pretrained, job), partial(pretrain, job))
-            )
-        if not suite.probe_labels:
-            continue
-        # a forward pass is a third of a step
-        images = job.size.versions * max(labels or job.size.train for labels in suite.probe_labels)
-        steps = (images + job.size.evaluation) // (6 * job.size.pretrain_batch)
-        done = job.folder / "probe.json"
-        work = partial(probe, job, suite.probe_labels)
-        then.append(Task(f"{title} probed", "pretrain", steps, done, partial(_read, done), work))
+        title, run = f"{job.arm.name} (seed {job.seed})", job.pretrain_run
+        if job.weights is not None and run not in pretraining:
+            work = partial(pretrain, job)
+            pretraining[run] = Task(title, "pretrain", job.pretrain_steps, run, run.with_suffix(".json"), work)
+        if suite.probe_labels:
+            # a forward pass is a third of a step
+            images = job.size.versions * max(labels or job.size.train for labels in suite.probe_labels)
+            steps = (images + job.size.evaluation) // (6 * job.size.pretrain_batch)
+            done, work = job.folder / "probe.json", partial(probe, job, suite.probe_labels)
+            then.append(Task(f"{title} probed", "pretrain", steps, done, done, work))
     for schedule, steps in jobs[0].size.finetune_steps.items():
         for labels in suite.finetune_labels:
             for job in jobs:
-                if job.arm.name in suite.finetune_arms:
+                if not suite.finetune_arms or job.arm.name in suite.finetune_arms:
                     title = f"{job.arm.name} (seed {job.seed}) fine-tuned on {labels} labels, {schedule}"
-                    run = _finetune_run(job, labels, schedule)
-                    done, work = run.with_suffix(".json"), partial(finetune, job, labels, schedule, suite.score)
-                    then.append(Task(title, "finetune", steps, run, partial(_read, done), work))
+                    run, work = (
+                        job.finetune_run(labels, schedule),
+                        partial(finetune, job, labels, schedule, suite.score),
+                    )
+                    then.append(Task(title, "finetune", steps, run, run.with_suffix(".json"), work))
     return [list(pretraining.values()), then]
 
 
-def timed(pool: Executor, jobs: Sequence[Job], suite: Suite, stages: Sequence[Sequence[Task]]) -> dict[str, float]:
+def timed(pool: Executor, jobs: Sequence[Job], suite: Suite, todo: Sequence[Task]) -> dict[str, float]:
     """Seconds of a step by kind, of kinds that are much of the work, and of a run's start: timed as they will run."""
-    todo = [task for stage in stages for task in stage if task.done() is None]
     long = {kind for kind in ("pretrain", "finetune") if sum(t.steps for t in todo if t.kind == kind) > 20 * _TIMED}
     job = next((job for job in jobs if job.weights is not None), jobs[0])
     options = {"pretrain": job.pretraining()}
@@ -196,15 +189,8 @@ def mine(arms: Iterable[Arm], hands: Path) -> None:
         run_peclr(["mine", str(hands), f"--out={pairs_of(hands)}"])
 
 
-def _pretrained(job: Job) -> list[Row] | None:
-    """No rows, if it is done."""
-    results = job.pretrain_run / "results.json"
-    done = results.exists() and json.loads(results.read_text())["step"] == job.pretrain_steps
-    return [] if done else None
-
-
 def pretrain(job: Job) -> list[Row]:
-    """Pre-train, or go on where it was interrupted."""
+    """Pre-train, or go on where it was interrupted; there are no rows."""
     run = job.pretrain_run
     last = newest_checkpoint(run)
     if run.exists() and last is None:
@@ -221,27 +207,23 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     scratch = ResNetEncoder(job.size.encoder, width=job.size.width)
     encoder = scratch if job.weights is None else load_encoder(job.weights)
     most = max(labels or job.size.train for labels in label_counts)
-    # some hands are held out: of the others, all that there are, unless a half is enough
-    train, val, test = encode_hands(encoder, job, most if most <= job.size.train // 2 else None)
-    hands = len(train.features) // job.size.versions  # the images of a hand are one after the other
-    rows = []
-    for count in (hands if labels is None else labels for labels in label_counts):
-        if count <= hands:
-            scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
-            rows.append(job.row("frozen probe", count, scores))
-    return _written(job.folder / "probe.json", rows)
-
-
-def encode_hands(encoder: nn.Module, job: Job, num_labels: int | None) -> tuple[EncodedHands, ...]:
-    """Encode hands to fit a probe on, to choose by, and to score, all seen as those of the evaluation split are."""
+    # some hands are held out: of the others, all that there are, unless a half is enough; seen as evaluation hands are
     still: dict[str, Any] = {"geometry": None, "photometric": None, "border": "reflect", "seed": job.seed}
+    num_labels = most if most <= job.size.train // 2 else None
     data = LabeledHandDataModule(job.hands, job.size.view_px, num_labels=num_labels, **still)
     data.setup("fit")
     data.setup("test")
     assert data.val_set is not None  # some hands are held out by default
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
     splits = (data.train_set, data.val_set, data.test_set)
-    return tuple(encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
+    train, val, test = (encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
+    hands = len(train.features) // job.size.versions  # the images of a hand are one after the other
+    rows = []
+    for count in (hands if labels is None else labels for labels in label_counts):
+        if count <= hands:
+            scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
+            rows.append(job.row("frozen probe", count, scores))
+    return rows
 
 
 @torch.no_grad()
@@ -259,13 +241,9 @@ def encode(encoder: nn.Module, loader: Iterable[LabeledBatch]) -> EncodedHands:
     return EncodedHands(torch.cat(features), torch.cat(joints_2d), torch.cat(joints_3d))
 
 
-def _finetune_run(job: Job, labels: int, schedule: str) -> Path:
-    return job.folder / f"finetune-{schedule}-{labels}"
-
-
 def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "validate"]) -> list[Row]:
     """Fine-tune end to end on `labels` hands and score on the evaluation hands, or on validation hands."""
-    run, options = _finetune_run(job, labels, schedule), job.finetuning(labels, schedule)
+    run, options = job.finetune_run(labels, schedule), job.finetuning(labels, schedule)
     if run.exists():
         shutil.rmtree(run)  # cheaper to repeat than to resume
     weights = [] if job.weights is None else [f"--model.weights={job.weights}", f"--model.head_first={HEAD_FIRST}"]
@@ -275,18 +253,4 @@ def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "valid
     metrics: dict[str, float] = json.loads((run / score / "results.json").read_text())["metrics"]
     split = {"validate": "val/", "test": "test/"}[score]
     scores = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
-    return _written(run.with_suffix(".json"), [job.row(f"fine-tuned, {schedule}", labels, scores)])
-
-
-def _read(path: Path) -> list[Row] | None:
-    rows: list[Row] | None = json.loads(path.read_text()) if path.exists() else None
-    return rows
-
-
-def _written(path: Path, rows: list[Row]) -> list[Row]:
-    """The rows, which are in the file whole or not at all: what is there counts as done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_suffix(".partial")
-    partial_file.write_text(json.dumps(rows, indent=2) + "\n")
-    partial_file.replace(path)
-    return rows
+    return [job.row(f"fine-tuned, {schedule}", labels, scores)]

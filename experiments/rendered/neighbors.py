@@ -1,4 +1,4 @@
-"""Why backgrounds matter, in one picture: whose features are nearest, in each model's eyes.
+"""Why backgrounds matter, in one figure: whose features are nearest, in each model's eyes.
 
 `python -m experiments.rendered.neighbors runs/rendered/benchmark-cpu` after the benchmark has run, or some arms of it.
 """
@@ -20,6 +20,7 @@ from experiments.rendered.figure import Image, strip
 from experiments.rendered.jobs import LAST, encode
 from experiments.rendered.plan import SCRATCH, SIZES, Arm, Size, read_suite
 from experiments.rendered.run import make_hands
+from experiments.rendered.summary import LOOK
 from peclr.checkpoints import load_encoder
 from peclr.data.datasets import Augmentation, LabeledHandDataset
 from peclr.data.samples import LabeledBatch
@@ -36,12 +37,12 @@ def pose_distances(joints: Tensor, others: Tensor) -> Tensor:
 
 
 def nearest(hands: EncodedHands, queries: Tensor, versions: int) -> Tensor:
-    """Index of the picture whose features are closest in cosine, among all that show another hand.
+    """Index of the image whose features are closest in cosine, among all that show another hand.
 
     Args:
-        hands: N pictures; those of a hand follow each other.
-        queries: (Q,) indices of pictures.
-        versions: pictures of each hand.
+        hands: N images; those of a hand follow each other.
+        queries: (Q,) indices of images.
+        versions: images of each hand.
     """
     features = normalize(hands.features - hands.features.mean(dim=0), dim=1)
     cosines = features[queries] @ features.T
@@ -50,7 +51,7 @@ def nearest(hands: EncodedHands, queries: Tensor, versions: int) -> Tensor:
 
 
 def gallery(hands: Path, size: Size) -> tuple[DataLoader[LabeledBatch], list[Image]]:
-    """The pictures of the first training hands, those of a hand after each other: batches, and views to show."""
+    """The images of the first training hands, those of a hand after each other: batches, and views to show."""
     source = FreiHAND(hands)
     order = [image for hand in range(min(GALLERY_HANDS, source.num_hands)) for image in source.versions_of(hand)]
     still = Augmentation(border="reflect")
@@ -82,7 +83,7 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
         name = f"{fill(arm.name, 24)}\nmean {means[arm.name]:.0f} mm"
         rows[name] = [views[int(index)] for index in found[positions]]
         captions[name] = [f"{float(of_found[position]):.0f} mm" for position in positions]
-    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(10, 1.2 * len(rows) + 0.55))
         top = 1 - 0.42 / figure.get_figheight()
         title = "Nearest other hand in each encoder's features, and how far its pose is from the query's"

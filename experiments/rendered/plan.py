@@ -1,118 +1,47 @@
 """What an experiment on rendered hands compares, and how much work each size of it is."""
 
+import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
+from msgspec import ValidationError, convert
 
-HERE = Path(__file__).parent
-SUITES = HERE / "suites"
+HERE: Final = Path(__file__).parent
+SUITES: Final = HERE / "suites"
 PRETRAIN, FINETUNE = HERE / "pretrain.yaml", HERE / "finetune.yaml"
-SCRATCH = "scratch"
+SCRATCH: Final = "scratch"
 # Part of fine-tuning before a pre-trained encoder moves, chosen on validation hands; without pre-training there is
 # nothing that a new head could spoil.
-HEAD_FIRST = 1 / 6
+HEAD_FIRST: Final = 1 / 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much work an experiment does.
+    """How much work an experiment does."""
 
-    Attributes:
-        train: unique hands to pre-train on; the pool that labels are taken from.
-        evaluation: hands in scenes of their own: the test split.
-        versions: pictures of each training hand, with different backgrounds, as in FreiHAND.
-        picture_px: side of the rendered pictures.
-        view_px: side of the views that the networks see.
-        encoder: torchvision's name of the ResNet.
-        width: factor on its channels.
-        pretrain_batch: pairs per optimizer step.
-        pretrain_steps: optimizer steps of each pre-training, the same for every arm.
-        warmup_steps: of them, how many the learning rate rises over.
-        finetune_batch: labeled pictures per optimizer step.
-        finetune_steps: optimizer steps by schedule, as declared before anything was scored on the test split.
-        trainer: options of Lightning's trainer; without a precision, the one that pays on this CPU.
-        workers: processes that load, for each run.
-    """
-
-    train: int
-    evaluation: int
-    versions: int
-    picture_px: int
-    view_px: int
+    train: int  # unique hands to pre-train on; the pool that labels are taken from
+    evaluation: int  # hands in scenes of their own: the test split
+    versions: int  # images of each training hand, with different backgrounds, as in FreiHAND
+    picture_px: int  # side of the rendered images
+    view_px: int  # side of the views that the networks see
     encoder: Literal["resnet18", "resnet50"]
-    width: float
-    pretrain_batch: int
-    pretrain_steps: int
-    warmup_steps: int
-    finetune_batch: int
-    finetune_steps: dict[str, int]
-    trainer: dict[str, str]
-    workers: int = 0
+    width: float  # factor on the encoder's channels
+    pretrain_batch: int  # pairs per optimizer step
+    pretrain_steps: int  # optimizer steps of each pre-training, the same for every arm
+    warmup_steps: int  # of them, how many the learning rate rises over
+    finetune_batch: int  # labeled images per optimizer step
+    finetune_steps: dict[str, int]  # by schedule, as declared before anything was scored on the test split
+    trainer: dict[str, str]  # options of Lightning's; without a precision, the one that pays on this CPU
+    workers: int = 0  # processes that load, for each run
 
 
-SIZES = {
-    "cpu": Size(
-        train=5000,
-        evaluation=1500,
-        versions=4,
-        picture_px=112,
-        view_px=48,
-        encoder="resnet18",
-        width=0.5,
-        pretrain_batch=64,
-        pretrain_steps=2000,
-        warmup_steps=100,
-        finetune_batch=64,
-        finetune_steps={"short": 300, "converged": 900},
-        trainer={"accelerator": "cpu"},
-    ),
-    "gpu": Size(
-        train=30000,
-        evaluation=3000,
-        versions=4,
-        picture_px=224,
-        view_px=128,
-        encoder="resnet18",
-        width=1.0,
-        pretrain_batch=512,
-        pretrain_steps=3000,
-        warmup_steps=150,
-        finetune_batch=128,
-        finetune_steps={"short": 500, "converged": 3000},
-        trainer={"accelerator": "gpu", "devices": "1", "precision": "bf16-mixed"},
-        workers=8,
-    ),
-    "walk": Size(  # a minute's walk through every step; numbers mean nothing
-        train=340,  # enough for 300 labels besides those held out
-        evaluation=12,
-        versions=2,
-        picture_px=48,
-        view_px=32,
-        encoder="resnet18",
-        width=0.25,
-        pretrain_batch=8,
-        pretrain_steps=3,
-        warmup_steps=1,
-        finetune_batch=8,
-        finetune_steps={"short": 2, "converged": 3},
-        trainer={"accelerator": "cpu"},
-    ),
-}
-# `make demo`: at most ten minutes on two cores
-SIZES["demo"] = replace(
-    SIZES["cpu"],
-    evaluation=1000,
-    versions=2,
-    width=0.25,
-    pretrain_steps=1000,
-    warmup_steps=50,
-    finetune_steps={"short": 250},
-)
-# to compare many arms with one another
-SIZES["brief"] = replace(SIZES["cpu"], width=0.25, pretrain_steps=300, warmup_steps=15)
+SIZES: Final[dict[str, Size]] = {}
+for _name, _fields in tomllib.loads((HERE / "sizes.toml").read_text(encoding="utf-8")).items():
+    _like = asdict(SIZES[_fields.pop("like")]) if "like" in _fields else {}
+    SIZES[_name] = convert(_like | _fields, Size)
 
 
 @dataclass(frozen=True)
@@ -131,68 +60,43 @@ class Arm:
 
 @dataclass(frozen=True)
 class Suite:
-    """What is compared.
-
-    Attributes:
-        name: of the file.
-        title: of the figure.
-        arms: ways to pre-train.
-        probe_labels: numbers of labeled hands of the frozen probe; None is all that are not held out.
-        finetune_labels: the same for fine-tuning.
-        finetune_arms: names of the arms that are fine-tuned.
-        score: which hands fine-tuned networks are scored on: "test" or "validate".
-        baseline: name of an arm; tables show the others' differences to it, of the same seed.
-        size: by default.
-        pictured: names of fine-tuned arms whose predictions are drawn.
-    """
+    """What is compared: a file of `suites/`, by its name."""
 
     name: str
-    title: str
+    title: str  # of the figure
     arms: tuple[Arm, ...]
-    probe_labels: tuple[int | None, ...]
+    probe_labels: tuple[int | None, ...] = ()  # numbers of labeled hands; None is all that are not held out
     finetune_labels: tuple[int, ...] = ()
-    finetune_arms: tuple[str, ...] = ()
-    score: Literal["test", "validate"] = "test"
-    baseline: str | None = None
-    size: str = "cpu"
-    pictured: tuple[str, ...] = ()
-
-
-def _flat(overrides: Sequence[str | list[str]]) -> Iterator[str]:
-    """YAML cannot splice what `&` names into a list: `[*alone, …]` holds a list."""
-    for override in overrides:
-        if isinstance(override, str):
-            yield override
-        else:
-            yield from override
+    finetune_arms: tuple[str, ...] = ()  # names of those that are fine-tuned; empty for all
+    score: Literal["test", "validate"] = "test"  # the hands that fine-tuned networks are scored on
+    baseline: str | None = None  # tables show the other arms' differences to this one, of the same seed
+    size: str = "cpu"  # by default
+    pictured: tuple[str, ...] = ()  # fine-tuned arms whose predictions are drawn
 
 
 def read_suite(name: str) -> Suite:
     """Read `suites/NAME.yaml`.
 
     Raises:
-        ValueError: there is no such suite, or it names an arm that it does not have.
+        ValueError: there is no such suite, or it is not one, or it names an arm that it does not have.
     """
     path = SUITES / f"{name}.yaml"
     if not path.is_file():
-        raise ValueError(
-            f"no suite {name!r}; there are: {', '.join(sorted(file.stem for file in SUITES.glob('*.yaml')))}"
-        )
-    content: dict[str, Any] = yaml.safe_load(path.read_text())
-    stage, finetune = content.get("stage", "pretrain"), content.get("finetune", {})
-    arms = tuple(Arm(arm, tuple(_flat(overrides or ())), stage) for arm, overrides in content["arms"].items())
-    names = [arm.name for arm in arms]
-    finetuned = tuple(finetune.get("arms", names if stage == "finetune" else ()))
-    if unknown := {*finetuned, *content.get("pictured", ())} - set(names):
+        known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
+        raise ValueError(f"no suite {name!r}; there are: {known}")
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    stage = content.pop("stage", "pretrain")
+    arms = [{"name": arm, "overrides": [*_flat(words or ())], "stage": stage} for arm, words in content["arms"].items()]
+    try:
+        suite = convert({**content, "name": name, "arms": arms}, Suite)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if unknown := {*suite.finetune_arms, *suite.pictured} - {arm.name for arm in suite.arms}:
         raise ValueError(f"{path}: names {sorted(unknown)}, which are not among the arms")
-    given = {key: content[key] for key in ("score", "baseline", "size") if key in content}
-    return Suite(
-        name=name,
-        title=content["title"],
-        arms=arms,
-        probe_labels=tuple(content["probe"]["labels"]),
-        finetune_labels=tuple(finetune.get("labels", ())),
-        finetune_arms=finetuned,
-        pictured=tuple(content.get("pictured", ())),
-        **given,
-    )
+    return suite
+
+
+def _flat(overrides: Sequence[str | list[str]]) -> Iterator[str]:
+    """YAML cannot splice what `&` names into a list: `[*alone, …]` holds a list."""
+    for override in overrides:
+        yield from [override] if isinstance(override, str) else override

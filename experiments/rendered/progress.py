@@ -1,6 +1,7 @@
-"""When an experiment will be done: from a few steps timed before it, and then from what its runs do."""
+"""The tasks of an experiment, and when they will be done: from a few steps timed before, then from what runs do."""
 
 import heapq
+import json
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -8,7 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Executor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -16,10 +17,10 @@ from tqdm import tqdm
 
 Row = dict[str, Any]
 
-COUNTED = f"--trainer.callbacks={__name__}.CountSteps"
-_NAME = "steps.txt"  # in a run's folder
+COUNTED: Final = f"--trainer.callbacks={__name__}.CountSteps"
+_NAME: Final = "steps.txt"  # in a run's folder
 # Seconds of a step, and before a run's first: for experiments so small that timing them would take as long.
-_GUESS = {"pretrain": 0.3, "finetune": 0.2, "start": 4.0}
+_GUESS: Final = {"pretrain": 0.3, "finetune": 0.2, "start": 4.0}
 
 
 class CountSteps(Callback):
@@ -47,23 +48,28 @@ def steps_of(run: Path) -> tuple[int, float | None]:
 
 @dataclass(frozen=True)
 class Task:
-    """What one process does at a time, and what is known of how long that takes.
+    """What one process does at a time, and what is known of how long that takes."""
 
-    Attributes:
-        title: for the one who waits.
-        kind: tasks of one kind take equally long steps.
-        steps: in all; what does not train is worth so many.
-        run: the training run's folder.
-        done: its rows if it has been done before, or None.
-        work: does it; in another process.
-    """
-
-    title: str
-    kind: str
-    steps: int
-    run: Path
-    done: Callable[[], list[Row] | None]
+    title: str  # for the one who waits
+    kind: str  # tasks of one kind take equally long steps
+    steps: int  # in all; what does not train is worth so many
+    run: Path  # the training run's folder
+    done: Path  # the file of its rows, which is there when it is done
     work: Callable[[], list[Row]]
+
+    def rows(self) -> list[Row] | None:
+        """What it has found, if it is done."""
+        rows: list[Row] | None = json.loads(self.done.read_text()) if self.done.exists() else None
+        return rows
+
+    def do(self) -> list[Row]:
+        """Do it; its file is written whole or not at all."""
+        rows = self.work()
+        self.done.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.done.with_suffix(".partial")
+        partial.write_text(json.dumps(rows, indent=2) + "\n")
+        partial.replace(self.done)
+        return rows
 
 
 def remaining(tasks: Iterable[Task], processes: int, pace: dict[str, float]) -> float:
@@ -94,13 +100,7 @@ class Bar:
             return
         gone, self._shown = now - self._started, now
         self._bar.n = gone / max(gone + left, 1e-9)
-        end = datetime.now() + timedelta(seconds=left)
-        self._bar.set_description_str(f"{minutes(gone)} gone, {minutes(left)} left, until {end:%H:%M}  {running}")
-
-    def say(self, text: str) -> None:
-        """Print a line above it."""
-        tqdm.write(text)
-        sys.stdout.flush()
+        self._bar.set_description_str(f"{minutes(gone)} gone, {until(left)}  {running}")
 
     def close(self) -> None:
         """Take it away."""
@@ -112,29 +112,32 @@ def minutes(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def until(left: float) -> str:
+    """The seconds that are left, and the time of day of the end."""
+    return f"{minutes(left)} left, until {datetime.now() + timedelta(seconds=left):%H:%M}"
+
+
 def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int, pace: dict[str, float]) -> list[Row]:
     """Do what is not done, stage after stage; after the first failure nothing is begun any more.
 
     Returns:
         The rows of all tasks, in their order.
     """
-    found = {task: task.done() for stage in stages for task in stage}
+    found = {task: task.rows() for stage in stages for task in stage}
     bar = Bar()
     try:
         for number, stage in enumerate(stages):
-            futures = {pool.submit(task.work): task for task in stage if found[task] is None}
+            futures = {pool.submit(task.do): task for task in stage if found[task] is None}
             while pending := [future for future in futures if found[futures[future]] is None]:
                 finished, _ = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
                 for future in finished:
                     found[futures[future]] = future.result()
-                    bar.say(f"{futures[future].title}  done")
+                    tqdm.write(f"{futures[future].title}  done")
+                    sys.stdout.flush()
                 later = [[task for task in stage if found[task] is None] for stage in stages[number:]]
                 left = sum(remaining(tasks, processes, pace) for tasks in later)
-                bar.show(left, ", ".join(_how_far(task) for task in later[0] if steps_of(task.run)[0])[:60])
+                running = {task: steps for task in later[0] if (steps := steps_of(task.run)[0])}
+                bar.show(left, ", ".join(f"{task.title} {step}/{task.steps}" for task, step in running.items())[:60])
     finally:
         bar.close()
     return [row for rows in found.values() for row in rows or ()]
-
-
-def _how_far(task: Task) -> str:
-    return f"{task.title} {steps_of(task.run)[0]}/{task.steps}"

@@ -12,18 +12,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
 from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
 from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SIZES, Size, Suite, read_suite
+from peclr.options import usable_cores
 from peclr.sweeps.lock import hold
 
-LOCK = ".lock"
+LOCK: Final = ".lock"
 
 
 def make_hands(size: Size) -> Path:
@@ -31,13 +31,8 @@ def make_hands(size: Size) -> Path:
     from peclr.synthetic.writer import is_complete, write_freihand_layout
 
     out = Path("data", f"rendered-{size.train}x{size.versions}-{size.evaluation}-{size.picture_px}px")
-    arguments: dict[str, Any] = {
-        "train": size.train,
-        "evaluation": size.evaluation,
-        "seed": 0,
-        "size": size.picture_px,
-        "versions": size.versions,
-    }
+    arguments: dict[str, Any] = {"train": size.train, "evaluation": size.evaluation, "seed": 0}
+    arguments |= {"size": size.picture_px, "versions": size.versions}
     if not is_complete(out, **arguments):
         write_freihand_layout(out, **arguments)
     return out
@@ -60,36 +55,39 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
     Raises:
         ValueError: the folder holds another experiment.
     """
-    recipe = {
-        "head_first": HEAD_FIRST,
-        **{path.stem: yaml.safe_load(path.read_text()) for path in (PRETRAIN, FINETUNE)},
-    }
+    configs = {path.stem: yaml.safe_load(path.read_text()) for path in (PRETRAIN, FINETUNE)}
     arms = {arm.name: arm.overrides for arm in suite.arms}
-    plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": recipe}))
+    # as JSON has it
+    plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": {"head_first": HEAD_FIRST, **configs}}))
     noted = out / "plan.json"
-    if not noted.exists():
-        if any(path.name != LOCK for path in out.iterdir()):
-            raise ValueError(f"{out} is not empty and holds no plan.json; choose a new folder")
-        noted.write_text(json.dumps(plan, indent=2) + "\n")
-        return
-    there = json.loads(noted.read_text())
-    if there["size"] != plan["size"]:
-        raise ValueError(f"{out} was begun with another size; choose a new --out, or that size")
-    if there.get("recipe") != plan["recipe"]:
-        raise ValueError(f"{out} was begun with another {PRETRAIN.name} or {FINETUNE.name}; choose a new --out")
-    changed = [name for name, overrides in plan["arms"].items() if there["arms"].get(name, overrides) != overrides]
-    if changed:
-        raise ValueError(f"{out} was begun with other overrides for {changed}; choose a new --out")
-    noted.write_text(json.dumps({**plan, "arms": {**there["arms"], **plan["arms"]}}, indent=2) + "\n")
+    if noted.exists():
+        there = json.loads(noted.read_text())
+        changed = [name for name, words in plan["arms"].items() if there["arms"].get(name, words) != words]
+        differences = {
+            "another size": there["size"] != plan["size"],
+            f"another {PRETRAIN.name} or {FINETUNE.name}": there.get("recipe") != plan["recipe"],
+            f"other overrides for {changed}": bool(changed),
+        }
+        for difference, is_there in differences.items():
+            if is_there:
+                raise ValueError(f"{out} was begun with {difference}; choose a new --out")
+        plan["arms"] = there["arms"] | plan["arms"]
+    elif any(path.name != LOCK for path in out.iterdir()):
+        raise ValueError(f"{out} is not empty and holds no plan.json; choose a new --out")
+    noted.write_text(json.dumps(plan, indent=2) + "\n")
 
 
 @contextmanager
 def workers(processes: int) -> Iterator[Executor]:
     """Processes that work; if anything goes wrong, or somebody stops it, their runs save, and nothing is begun."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
     # Ctrl-C reaches all processes of a terminal; whether they stop is for this one to say
     ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=ignore)
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pool
     except BaseException:
@@ -106,24 +104,20 @@ def workers(processes: int) -> Iterator[Executor]:
             signal.signal(number, handler)
 
 
-def _stop(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
 def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], processes: int) -> list[dict[str, Any]]:
     """Do what is not done yet; returns the rows of all seeds."""
     hands = make_hands(size)
     from experiments.rendered.jobs import Job, mine, stages_of, timed
-    from experiments.rendered.progress import minutes, remaining, run_stages
+    from experiments.rendered.progress import remaining, run_stages, until
 
     mine(suite.arms, hands)
     jobs = [[Job(arm, seed, size, hands, out) for arm in suite.arms] for seed in seeds]
     stages = [stage for of_seed in jobs for stage in stages_of(suite, of_seed)]
+    todo = [[task for task in stage if task.rows() is None] for stage in stages]
     with workers(processes) as pool:
-        pace = timed(pool, jobs[0], suite, stages)
-        left = sum(remaining([task for task in stage if task.done() is None], processes, pace) for stage in stages)
-        if left:
-            print(f"{minutes(left)} minutes, until {datetime.now() + timedelta(seconds=left):%H:%M}", flush=True)
+        pace = timed(pool, jobs[0], suite, [task for stage in todo for task in stage])
+        if any(todo):
+            print(until(sum(remaining(stage, processes, pace) for stage in todo)), flush=True)
         return run_stages(stages, pool, processes, pace)
 
 
@@ -131,11 +125,14 @@ def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]
     """Write and print tables, and draw."""
     from experiments.rendered.summary import METRICS, draw, table
 
+    cpuinfo = Path("/proc/cpuinfo")  # of Linux
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     results = {
         "suite": suite.name,
         "title": suite.title,
         "size": {"name": name, **asdict(size)},
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor}, {os.cpu_count()} cores",
         **told,
         "rows": rows,
     }
@@ -149,15 +146,6 @@ def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]
 
         print(draw_figure(suite, size, make_hands(size), results, out))
     print(f"As a page: make report RUN={out}")
-
-
-def _processor() -> str:
-    """Its name, where Linux says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.machine()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         if on_cpu:
             # Half of what experiments do is small matrices: more threads would only wait for one another.
             os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # inherited by the processes that work
-        processes = options.processes or ((os.cpu_count() or 1) if on_cpu else 1)
+        processes = options.processes or (usable_cores() if on_cpu else 1)
         with hold(out / LOCK):
             size = settled(out, SIZES[name], options.precision)
             check_plan(out, suite, size)

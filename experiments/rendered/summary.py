@@ -4,30 +4,30 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-Row = dict[str, Any]
+from experiments.rendered.progress import Row
+from peclr.drawing.series import styles
 
-METRICS = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
-PROTOCOLS = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
-# Okabe & Ito 2008, with marks for those who cannot tell them apart. Of the benchmark's first arms, a color is an
-# objective, and a line a pairing.
-STYLES = (
-    ("#999999", "x", ":"),
-    ("#E69F00", "o", "--"),
-    ("#0072B2", "o", "--"),
-    ("#E69F00", "s", "-"),
-    ("#0072B2", "s", "-"),
-    ("#D55E00", "^", "-"),
-    ("#56B4E9", "^", "-"),
-    ("#CC79A7", "D", "-"),
-    ("#009E73", "D", "-"),
-    ("#000000", "v", "-"),
-)
+METRICS: Final = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
+PROTOCOLS: Final = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
+LOOK: Final[dict[Any, Any]] = {
+    "font.family": "DejaVu Sans",
+    "savefig.dpi": 110,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+# matplotlib's words for plotly's
+_MARKS: Final = {"circle": "o", "square": "s", "diamond": "D", "cross": "P", "star": "*"} | {
+    "triangle-up": "^",
+    "triangle-down": "v",
+}
+_DASHES: Final = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
+_MOST_CURVES: Final = 10  # more cannot be told apart
 
 
 def names_of(rows: Iterable[Row]) -> list[str]:
@@ -35,13 +35,17 @@ def names_of(rows: Iterable[Row]) -> list[str]:
     return list(dict.fromkeys(row["weights"] for row in rows))
 
 
+def counts_of(rows: Iterable[Row]) -> list[int]:
+    """The numbers of labels, in order."""
+    return sorted({row["labels"] for row in rows})
+
+
 def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, metric: str) -> tuple[float, float]:
     """Mean and standard deviation (0 for one seed); NaN where nothing was measured."""
-    values = [
-        row[metric] for row in rows if (row["protocol"], row["labels"], row["weights"]) == (protocol, labels, weights)
-    ]
+    wanted = (protocol, labels, weights)
+    values = [row[metric] for row in rows if (row["protocol"], row["labels"], row["weights"]) == wanted]
     if not values:
-        return float("nan"), float("nan")
+        return math.nan, math.nan
     return fmean(values), stdev(values) if len(values) > 1 else 0.0
 
 
@@ -56,91 +60,75 @@ def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str |
     columns = [
         (protocol, labels)
         for protocol in PROTOCOLS
-        for labels in sorted({row["labels"] for row in rows if row["protocol"] == protocol})
+        for labels in counts_of(row for row in rows if row["protocol"] == protocol)
     ]
     names = names_of(rows)
-    kept = {(r["protocol"], r["labels"], r["seed"]): r[metric] for r in rows if r["weights"] == baseline}
+    of_baseline = {(r["protocol"], r["labels"], r["seed"]): r[metric] for r in rows if r["weights"] == baseline}
     shown = [
-        row | {metric: row[metric] - kept.get((row["protocol"], row["labels"], row["seed"]), math.nan)}
+        row | {metric: row[metric] - of_baseline.get((row["protocol"], row["labels"], row["seed"]), math.nan)}
         if baseline not in (None, row["weights"])
         else row
         for row in rows
     ]
-    scores = {(name, *column): over_seeds(shown, *column, name, metric) for name in names for column in columns}
     others = [name for name in names if name != baseline] or names
-    least = {column: min((scores[name, *column][0] for name in others), key=_last_if_nan) for column in columns}
-    lines = [
-        f"| {METRICS[metric]} | " + " | ".join(f"{protocol}, {labels:,}" for protocol, labels in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for name in names:
-        sign = "" if baseline in (None, name) else "+"
-        cells = [_cell(*scores[name, *column], sign, scores[name, *column][0] == least[column]) for column in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    cells: dict[str, list[str]] = {name: [name] for name in names}
+    for column in columns:
+        scores = {name: over_seeds(shown, *column, name, metric) for name in names}
+        least = min((scores[name][0] for name in others if not math.isnan(scores[name][0])), default=None)
+        for name, (mean, deviation) in scores.items():
+            text = f"{mean:{'' if baseline in (None, name) else '+'}.1f} ± {deviation:.1f}"
+            cells[name].append("" if math.isnan(mean) else f"**{text}**" if mean == least else text)
+    head = [METRICS[metric], *(f"{protocol}, {labels:,}" for protocol, labels in columns)]
+    lines = [f"| {' | '.join(line)} |" for line in (head, *cells.values())]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:], ""])
 
 
-def _last_if_nan(value: float) -> float:
-    return math.inf if math.isnan(value) else value
+def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
+    """Error over labeled hands, one curve per kind of weights."""
+    of_protocol = [row for row in rows if row["protocol"] == protocol]
+    counts, looks = counts_of(of_protocol), styles(names_of(rows))
+    for name in names_of(of_protocol):
+        means, deviations = zip(*(over_seeds(rows, protocol, n, name, metric) for n in counts), strict=True)
+        style: dict[str, Any] = {"color": looks[name].color, "ls": _DASHES[looks[name].dash], "lw": 1.4, "ms": 4.5}
+        axis.errorbar(counts, means, deviations, marker=_MARKS[looks[name].mark], capsize=2, label=name, **style)
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [f"{n:,}" for n in counts])
+    axis.minorticks_off()
+    axis.set(xlabel="labeled hands", ylabel=_named(metric))
+    _titled(axis, protocol)
 
 
-def _cell(mean: float, deviation: float, sign: str, bold: bool) -> str:
-    if math.isnan(mean):
-        return ""
-    text = f"{mean:{sign}.1f} ± {deviation:.1f}"
-    return f"**{text}**" if bold else text
+def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
+    """Arms among each other, the first at the top and its mean drawn through all: for more than curves can show."""
+    of_protocol = [row for row in rows if row["protocol"] == protocol]
+    names, looks = names_of(of_protocol), styles(f"{labels:,} labels" for labels in counts_of(of_protocol))
+    for labels, (label, look) in zip(counts_of(of_protocol), looks.items(), strict=True):
+        means, deviations = zip(*(over_seeds(rows, protocol, labels, name, metric) for name in names), strict=True)
+        style: dict[str, Any] = {"color": look.color, "marker": _MARKS[look.mark], "ls": "", "ms": 4.5}
+        axis.errorbar(means, range(len(names)), xerr=deviations, capsize=2, label=label, **style)
+        axis.axvline(means[0], color=look.color, ls=":", lw=1)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlabel(_named(metric))
+    _titled(axis, protocol)
+
+
+def _titled(axis: Axes, protocol: str) -> None:
+    axis.set_title(protocol, loc="left", fontsize=10)
+    axis.grid(axis="y", alpha=0.3)
 
 
 def _named(metric: str) -> str:
     return METRICS[metric] + (", wrist-relative" if metric == "root_relative_epe_mm" else "")
 
 
-def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
-    """Error over labeled hands, one curve per kind of weights."""
-    of_protocol = [row for row in rows if row["protocol"] == protocol]
-    counts = sorted({row["labels"] for row in of_protocol})
-    everything = names_of(rows)
-    for name in names_of(of_protocol):
-        color, mark, line = STYLES[everything.index(name) % len(STYLES)]
-        means, deviations = zip(*(over_seeds(rows, protocol, n, name, metric) for n in counts), strict=True)
-        axis.errorbar(
-            counts, means, deviations, color=color, marker=mark, ls=line, ms=4.5, lw=1.4, capsize=2, label=name
-        )
-    axis.set_xscale("log")
-    axis.set_xticks(counts, [f"{n:,}" for n in counts])
-    axis.minorticks_off()
-    axis.set_xlabel("labeled hands")
-    axis.set_ylabel(_named(metric))
-    axis.set_title(protocol, loc="left", fontsize=10)
-    axis.grid(axis="y", alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
-    """Arms among each other, the first at the top and its mean drawn through all: for more than curves can show."""
-    of_protocol = [row for row in rows if row["protocol"] == protocol]
-    counts, names = sorted({row["labels"] for row in of_protocol}), names_of(of_protocol)
-    for number, labels in enumerate(counts):
-        color, mark, _ = STYLES[number % len(STYLES)]
-        means, deviations = zip(*(over_seeds(rows, protocol, labels, name, metric) for name in names), strict=True)
-        style: dict[str, Any] = {"color": color, "marker": mark, "ls": "", "ms": 4.5, "capsize": 2}
-        axis.errorbar(means, range(len(names)), xerr=deviations, label=f"{labels:,} labels", **style)
-        axis.axvline(means[0], color=color, ls=":", lw=1)
-    axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
-    axis.set_xlabel(_named(metric))
-    axis.set_title(protocol, loc="left", fontsize=10)
-    axis.grid(axis="y", alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
 def draw(results: dict[str, Any], out: Path) -> None:
     """Draw errors over labels for all protocols into a PNG; for many arms one below the other."""
     rows: list[Row] = results["rows"]
     shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
-    arms = len(names_of(rows))
-    kind, height = (curves, 3.3) if arms <= len(STYLES) else (_list, 0.9 + 0.25 * arms)
-    with mpl.rc_context({"font.family": "DejaVu Sans", "savefig.dpi": 110}):
+    arms, seeds = len(names_of(rows)), len(results["seeds"])
+    kind, height = (curves, 3.3) if arms <= _MOST_CURVES else (_list, 0.9 + 0.25 * arms)
+    with mpl.rc_context(LOOK):
         figure = Figure(figsize=(9.6, height * len(shown) + 1), layout="constrained")
         axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if kind is _list else "none")
         for line, protocol in zip(axes, shown, strict=True):
@@ -148,8 +136,6 @@ def draw(results: dict[str, Any], out: Path) -> None:
                 kind(axis, rows, protocol, metric)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-        seeds = len(results["seeds"])
-        figure.suptitle(
-            f"{results['title']}\n{seeds} seed{'s'[: seeds > 1]}; bars are standard deviations", fontsize=11
-        )
+        bars = f"{seeds} seed{'s'[: seeds > 1]}; bars are standard deviations"
+        figure.suptitle(f"{results['title']}\n{bars}", fontsize=11)
         figure.savefig(out)
