@@ -17,7 +17,7 @@ from peclr.runs.durable import damage
 pytestmark = pytest.mark.slow
 CONF = Path(__file__).parent / "conf"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-PATIENCE = 300.0
+PATIENCE = 120.0
 
 
 def pretrain(hands: Path, *more: str) -> list[str]:
@@ -147,13 +147,18 @@ def test_two_processes_that_pre_train_together_survive_being_killed(embedded_han
     assert metrics["train/effective_negatives"] == 2 * 8 - 2, "of both processes"
 
 
-def test_two_processes_of_torchrun_share_a_folder(alone: Path, embedded_hands: Path, tmp_path: Path) -> None:
-    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "peclr")
+def test_two_processes_of_torchrun_share_a_folder_and_go_on_there_when_it_restarts_them(
+    alone: Path, embedded_hands: Path, tmp_path: Path
+) -> None:
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1", "-m", "peclr")
     process = start(tmp_path, *launch, *finetune(embedded_hands, *TWO))
+    wait_for(tmp_path, "runs/finetune/*/checkpoints/last.ckpt", process)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(workers[1]), signal.SIGKILL)
     told = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, told
     (run,) = (tmp_path / "runs" / "finetune").iterdir()
-    assert len(list(run.glob("config*.yaml"))) == 1
+    assert len(list(run.glob("config*.yaml"))) == 2
     assert (run / "results.json").is_file()
     assert_same_head(alone, run)
 

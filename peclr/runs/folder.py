@@ -140,18 +140,9 @@ def choose_run_folder(
                 path = path.with_name(f"{path.name.removesuffix(f'+{number - 1}')}+{number}")
         raise AssertionError
 
-    if given is not None:
-        if given.exists() and not given.is_dir():
-            raise ValueError(f"run_dir {given} is a file; expected a folder")
-        path = take(given) if _rank() == 0 else given
-    elif _under_slurm():
-        path = _default(name)  # all processes know the job's number
-        if int(os.environ.get("SLURM_NTASKS") or 1) == 1:
-            path = take_next(path)
-        elif _rank() == 0:
-            take(path)
-    else:
-        path = _agreed(lambda: take_next(_default(name)))
+    if given is not None and given.exists() and not given.is_dir():
+        raise ValueError(f"run_dir {given} is a file; expected a folder")
+    path = _agreed(given, name, take, take_next)
     last = newest_checkpoint(path) if restarted and ckpt_path is None else None
     return RunFolder(path, last, claims[0] if claims else None)
 
@@ -204,26 +195,44 @@ def _default(name: str) -> Path:
     return RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _agreed(choose: Callable[[], Path]) -> Path:
-    """What the first process chooses, in all of them."""
-    if TorchElasticEnvironment.detect():
-        return Path(_shared_by_torchrun(choose))
-    if os.environ.get("LOCAL_RANK", "0") != "0" and RUN_DIR_VARIABLE in os.environ:
-        return Path(os.environ[RUN_DIR_VARIABLE])
+def _agreed(given: Path | None, name: str, take: Callable[[Path], Path], take_next: Callable[[Path], Path]) -> Path:
+    """The folder that the first process takes, in all of them."""
+    if TorchElasticEnvironment.detect() and (given is None or _restarts_share_a_store()):
+        return _shared_by_torchrun(
+            lambda before: take(path) if (path := given or before) else take_next(_default(name))
+        )
+    if given is None and _under_slurm() and int(os.environ.get("SLURM_NTASKS") or 1) > 1:
+        given = _default(name)  # all processes know the job's number
+    if given is not None:
+        return take(given) if _rank() == 0 else given
+    if not _under_slurm() and os.environ.get("LOCAL_RANK", "0") != "0" and RUN_DIR_VARIABLE in os.environ:
+        return Path(os.environ[RUN_DIR_VARIABLE])  # Lightning has started this process
     if _rank() != 0:
         raise ValueError("processes on several nodes cannot agree on a folder by themselves: give --run_dir")
-    return choose()
+    return take_next(_default(name))
 
 
-def _shared_by_torchrun(choose: Callable[[], Path]) -> str:
-    """Through the store by which torchrun's processes find one another; each restart has a new one."""
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+def _shared_by_torchrun(choose: Callable[[Path | None], Path]) -> Path:
+    """What the first process chooses, knowing its choice before torchrun restarted it: through the agent's store."""
+    if not _restarts_share_a_store():
         raise ValueError("this rendezvous of torchrun keeps no store before training starts: give --run_dir")
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(host, port, is_master=False, timeout=_PATIENCE)
+    restarts = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+    keys = [f"{_STORE_KEY}/{number}" for number in range(restarts + 1)]
     if _rank() == 0:
-        store.set(_STORE_KEY, str(choose()))
-    return str(store.get(_STORE_KEY), "utf-8")
+        # the store outlives restarts, and torch 2.11 would look for the killed processes (pytorch #167288)
+        for key in store.list_keys():
+            if restarts and key.startswith("default_pg/"):
+                store.delete_key(key)
+        chosen = [store.get(key) for key in keys[:-1] if store.check([key])]
+        store.set(keys[-1], str(choose(Path(str(chosen[-1], "utf-8")) if chosen else None)))
+    return Path(str(store.get(keys[-1]), "utf-8"))
+
+
+def _restarts_share_a_store() -> bool:
+    """Whether torchrun keeps a store from before training starts to its own end."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def _is_restarted() -> bool:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -12,6 +12,7 @@ from typing import Self
 
 import pytest
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's stub forgets it
 
 from peclr.runs.folder import (
     RUN_DIR_VARIABLE,
@@ -230,6 +231,34 @@ def test_the_newest_of_ours_and_lightnings_checkpoints_is_gone_on_from(tmp_path:
     assert newest_checkpoint(tmp_path) == last
     last.replace(last.with_name("previous.ckpt"))
     assert newest_checkpoint(tmp_path) == last.with_name("previous.ckpt"), "killed between two renamings"
+
+
+@pytest.mark.parametrize("slurm", [False, True])
+def test_what_torchrun_restarts_goes_on_in_its_folder(slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TCPStore("localhost", 0, is_master=True, timeout=timedelta(seconds=30))
+    monkeypatch.setattr(TorchElasticEnvironment, "detect", staticmethod(lambda: True))
+    set_all(monkeypatch, MASTER_ADDR="localhost", MASTER_PORT=str(store.port), TORCHELASTIC_USE_AGENT_STORE="True")
+    set_all(monkeypatch, **(SLURM | {"SLURM_NTASKS": "1"} if slurm else {}))
+
+    def folders(restarts: int) -> RunFolder:
+        """What the two processes of a launch choose."""
+        set_all(monkeypatch, TORCHELASTIC_RESTART_COUNT=str(restarts))
+        chosen = []
+        for rank in ("0", "1"):
+            set_all(monkeypatch, RANK=rank)
+            chosen.append(choose_run_folder(None, "pretrain", None))
+        first, second = chosen
+        assert first == second
+        assert second.claim is None
+        assert first.claim is not None
+        os.close(first.claim._file)  # as the system does when a process dies
+        return first
+
+    first = folders(0)
+    assert folders(1) == first, "it was killed before it saved anything"
+    last = begun(first.path) / "checkpoints" / "last.ckpt"
+    monkeypatch.setattr("peclr.runs.folder.datetime", Noon)
+    assert folders(2) == RunFolder(first.path, last)
 
 
 def test_a_rendezvous_without_a_store_needs_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
