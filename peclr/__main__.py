@@ -39,13 +39,13 @@ def _lightning(subcommand: str) -> Callable[[list[str]], int]:
 
 
 def _synth(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="peclr synth", description="Render embedded hands in the layout of FreiHAND.")
+    parser = argparse.ArgumentParser(prog="peclr synth", description="Render hands in the layout of FreiHAND.")
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--train", type=int, required=True, metavar="N", help="unique training hands")
     parser.add_argument("--eval", type=int, required=True, metavar="M", help="evaluation hands")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
     parser.add_argument("--size", type=int, default=224, help="image side in pixels (default: %(default)s)")
-    parser.add_argument("--versions", type=int, default=4, help="pictures of each training hand (default: 4)")
+    parser.add_argument("--versions", type=int, default=4, help="images of each training hand (default: 4)")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
     options = parser.parse_args(arguments)
 
@@ -61,7 +61,7 @@ def _synth(arguments: list[str]) -> int:
         workers=options.workers,
     )
     print(
-        f"{summary.training_hands} training and {summary.evaluation_hands} evaluation hands, {summary.images} pictures "
+        f"{summary.training_hands} training and {summary.evaluation_hands} evaluation hands, {summary.images} images "
         f"in {summary.seconds:.1f} s: {summary.out}"
     )
     return 0
@@ -98,7 +98,7 @@ SUBCOMMANDS = {
         _deferred("peclr.sweeps.command", "sweep_main"),
     ),
     "configs": Subcommand("list the configs that come with peclr, or copy one for editing", configs_main),
-    "synth": Subcommand("write procedurally rendered hands in FreiHAND's layout", _synth),
+    "synth": Subcommand("render hands with exact labels in FreiHAND's layout", _synth),
     "inspect": Subcommand(
         "draw the views that a config trains on, and their geometry undone",
         _deferred("peclr.drawing.views", "inspect_main"),
@@ -126,7 +126,7 @@ def _usage() -> str:
     return (
         "usage: peclr [--help] [--version] SUBCOMMAND ...\n\n"
         "Self-supervised pre-training (SimCLR, PeCLR) and fine-tuning for 3D hand pose.\n\n"
-        f"subcommands:\n{rows}\n\n`peclr SUBCOMMAND --help` tells its options."
+        f"subcommands:\n{rows}\n\n`peclr SUBCOMMAND --help` lists its options."
     )
 
 
