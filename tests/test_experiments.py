@@ -58,7 +58,7 @@ def test_configs_draw_what_they_say() -> None:
         yaml.safe_load((ROOT / "experiments" / f"{name}.yaml").read_text())["data"]["init_args"]
         for name in ("pretrain_peclr", "finetune", "finetune_frozen")
     )
-    assert published["geometry"] == "reference"
+    assert published["geometry"] == "published"
     assert whole["photometric"] == frozen["photometric"]
 
 

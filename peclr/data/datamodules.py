@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import pytorch_lightning as pl
 
@@ -45,6 +45,8 @@ _PHOTOMETRIC: Final = Photometric()
 
 # By name: the distribution of the published views, and what it was called before 0.2.
 Published = Literal["published", "reference"]
+
+Ranges = TypeVar("Ranges", GeometryRange, Photometric)
 
 
 class PairedViewDataModule(pl.LightningDataModule):
@@ -105,8 +107,8 @@ class PairedViewDataModule(pl.LightningDataModule):
                 source.check_images()
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
         augmentation = Augmentation(
-            GeometryRange.published() if isinstance(geometry, str) else geometry,
-            Photometric.published() if isinstance(photometric, str) else photometric,
+            _ranges("geometry", geometry, GeometryRange.published()),
+            _ranges("photometric", photometric, Photometric.published()),
             border,
             background,
         )
@@ -318,6 +320,14 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
 
 LabelledHandDataModule = LabeledHandDataModule  # its name before 0.2
+
+
+def _ranges(option: str, chosen: Ranges | Published | None, published: Ranges) -> Ranges | None:
+    if not isinstance(chosen, str):
+        return chosen
+    if chosen not in get_args(Published):
+        raise ValueError(f"{option} {chosen!r} does not exist; by name there is only 'published'")
+    return published
 
 
 def _loader(

@@ -11,10 +11,13 @@ from torch import Tensor
 
 
 class HandSample(TypedDict):
-    """One image of one right hand, as a reader hands it over: one frame, pixels of the image at full size, upright.
+    """One image of one right hand, as a reader hands it over.
+
+    K, joints and boxes are in pixels of the upright image at full size, always. Only the array `image` may be at a
+    reduced scale, after `HandSource.read` and with `image_from_decoded`, of which `render_view` takes care.
 
     Attributes:
-        image: (H, W, 3), uint8, RGB; its pixels at full size, or at a reduced scale after `HandSource.read`.
+        image: (H, W, 3), uint8, RGB.
         K: (3, 3), camera, px; None where nobody calibrated it.
         joints_3d: (21, 3), metres, camera frame, order freihand; None without label.
         joints_2d: (21, 2), px, order freihand; NaN for joints that the source does not know, None without label.
@@ -23,8 +26,7 @@ class HandSample(TypedDict):
         scale_m: metres from middle MCP to middle PIP; None without label.
         hand: the side in the original image; "left" means that image, K and joints have been mirrored.
         id: names the image within its source.
-        photo_from_image: (3, 3), px at full size ← pixels of `image`, where that is at a reduced scale. The one number
-            in another frame: what reads pixels composes it, what reads labels need not know.
+        image_from_decoded: (3, 3), px at full size ← pixels of `image`, where that was decoded at a reduced scale.
     """
 
     image: NDArray[np.uint8]
@@ -35,7 +37,7 @@ class HandSample(TypedDict):
     scale_m: float | None
     hand: Literal["right", "left", "unknown"]
     id: str
-    photo_from_image: NotRequired[NDArray[np.float64]]
+    image_from_decoded: NotRequired[NDArray[np.float64]]
 
 
 def hand_sample(
@@ -47,7 +49,7 @@ def hand_sample(
     joints_3d: NDArray[np.float32] | None = None,
     joints_2d: NDArray[np.float32] | None = None,
     scale_m: float | None = None,
-    photo_from_image: NDArray[np.float64] | None = None,
+    image_from_decoded: NDArray[np.float64] | None = None,
 ) -> HandSample:
     """Make a sample of what is known; see `HandSample`."""
     sample: HandSample = {
@@ -60,8 +62,8 @@ def hand_sample(
         "hand": hand,
         "id": id,
     }
-    if photo_from_image is not None:
-        sample["photo_from_image"] = photo_from_image
+    if image_from_decoded is not None:
+        sample["image_from_decoded"] = image_from_decoded
     return sample
 
 
@@ -94,7 +96,7 @@ class HandSource(ABC):
         Args:
             index: Of the image.
             min_side: Number of pixels that the side of the crop box must keep. Readers of large JPEGs decode them at a
-                reduced scale, in a fraction of the time, and say so in `photo_from_image`; others need not.
+                reduced scale, in a fraction of the time, and say so in `image_from_decoded`; others need not.
         """
         return self[index]
 
@@ -196,11 +198,11 @@ class PairedViewItem(TypedDict):
 
 
 class PairedViewBatch(TypedDict):
-    """Two augmented views of each of B hands: from one photograph, two versions of the hand, or two similar hands.
+    """Two augmented views of each of B hands: from one image, two versions of the hand, or two similar hands.
 
     Attributes:
         views: (B, 2, 3, S, S), uint8, RGB.
-        view_from_image: (B, 2, 3, 3), view pixels ← pixels of the photograph that the view was taken from.
+        view_from_image: (B, 2, 3, 3), view pixels ← pixels of the image that the view was taken from.
         view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box: the
             identity when nothing is augmented.
         index: (B,), position in the data set.
@@ -239,9 +241,9 @@ class LabeledBatch(TypedDict):
             not move.
         joints_25d: (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`; order
             freihand.
-        joints_3d: (B, 21, 3), metres, camera frame of the photograph, order freihand.
+        joints_3d: (B, 21, 3), metres, camera frame of the image, order freihand.
         scale_m: (B,), metres from middle MCP to middle PIP.
-        image_from_view: (B, 3, 3), pixels of the photograph ← view pixels.
+        image_from_view: (B, 3, 3), pixels of the image ← view pixels.
         index: (B,), position in the data set.
     """
 

@@ -19,7 +19,7 @@ from peclr.data.sources.images import write_image
 from peclr.data.views.geometric import ViewGeometry, render_view, warp
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
-from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_picture
+from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
 from peclr.options import check_writable, expand_values, load_yaml, own_errors
 
 if TYPE_CHECKING:
@@ -119,12 +119,10 @@ def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image
     from_image, from_crop = (item[name].numpy().astype(np.float64) for name in ("view_from_image", "view_from_crop"))
     views = [_enlarge(view) for view in item["views"]]
     # normalized coordinates are the same whatever the number of pixels
-    back_from_view = [
-        view_from_image(matrix, whole_picture(_TILE, _TILE), _TILE) for matrix in np.linalg.inv(from_crop)
-    ]
+    back_from_view = [view_from_image(matrix, whole_image(_TILE, _TILE), _TILE) for matrix in np.linalg.inv(from_crop)]
     back = [warp(view, matrix, _TILE) for view, matrix in zip(views, back_from_view, strict=True)]
     # through the view and back: these joints are where the matrices of the batch take them
-    view_tiles = list(view_from_box(whole_picture(size, size), _TILE) @ from_image)
+    view_tiles = list(view_from_box(whole_image(size, size), _TILE) @ from_image)
     matrices = [*view_tiles, *(a @ b for a, b in zip(back_from_view, view_tiles, strict=True))]
     drawn = [_with_joints(*row) for row in zip([*views, *back], samples * 2, matrices, strict=True)]
     return [_whole_image(samples[0], from_image, size), *drawn, _anaglyph(*back)]
@@ -134,7 +132,7 @@ def _labeled_row(dataset: "LabeledHandDataset", key: tuple[int, int]) -> list[Im
     item = dataset[key]
     sample, size = dataset.source[item["index"]], dataset.view_size
     from_image = np.linalg.inv(item["image_from_view"].numpy().astype(np.float64))
-    view, tile_from_view = _enlarge(item["image"]), view_from_box(whole_picture(size, size), _TILE)
+    view, tile_from_view = _enlarge(item["image"]), view_from_box(whole_image(size, size), _TILE)
     crop, crop_from_image, _ = render_view(sample, ViewGeometry(), _TILE)
     crop_from_tile = crop_from_image @ np.linalg.inv(tile_from_view @ from_image)
     # the labels that the network learns, not those of the image
@@ -154,7 +152,7 @@ def _whole_image(sample: "HandSample", views_from_image: Matrix, size: int) -> I
     tile_from_image = view_from_box(np.concatenate((middle - half, middle + half)), _TILE)
     tile = _with_joints(warp(sample["image"], tile_from_image, _TILE), sample, tile_from_image)
     shown = [view_from_box(sample["crop_box"], size), *views_from_image]
-    left, top, right, bottom = whole_picture(size, size)
+    left, top, right, bottom = whole_image(size, size)
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     for color, shown_from_image in zip((_CROP_COLOR, *VIEW_COLORS), shown, strict=False):
         outline = move(tile_from_image @ np.linalg.inv(shown_from_image), corners)

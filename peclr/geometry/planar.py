@@ -91,7 +91,7 @@ def enclosing_square(box: ArrayLike) -> NDArray[np.float64]:
     return np.concatenate([center - half_side, center + half_side], axis=-1)
 
 
-def whole_picture(width: int, height: int) -> NDArray[np.float64]:
+def whole_image(width: int, height: int) -> NDArray[np.float64]:
     """The square around a whole picture: nothing is cut off; (4,) px."""
     return enclosing_square([-0.5, -0.5, width - 0.5, height - 0.5])
 

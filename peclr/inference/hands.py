@@ -58,22 +58,22 @@ class Scene:
         hands: to look for.
         K: (3, 3), pixels; None takes `assumed_camera`.
         scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
-        photo_from_image: (3, 3), where the image was decoded at a reduced scale: boxes, K and predictions are in pixels
-            of it at full size; right hands with boxes only.
+        image_from_decoded: (3, 3), where `image` was decoded at a reduced scale: boxes, K and predictions are in pixels
+            of the image at full size; right hands with boxes only.
     """
 
     image: Image
     hands: Sequence[HandQuery] = (HandQuery(),)
     K: NDArray[np.floating] | None = None
     scale_m: float | None = None
-    photo_from_image: Matrix = field(default_factory=partial(np.eye, 3))
+    image_from_decoded: Matrix = field(default_factory=partial(np.eye, 3))
 
     @property
     def camera(self) -> Matrix:
         """(3, 3), pixels: `K`, or the one assumed."""
         if self.K is not None:
             return np.asarray(self.K, np.float64)
-        (reduced_x, _, _), (_, reduced_y, _), _ = self.photo_from_image
+        (reduced_x, _, _), (_, reduced_y, _), _ = self.image_from_decoded
         return assumed_camera(self.image.shape[1] * reduced_x, self.image.shape[0] * reduced_y)
 
 
@@ -165,7 +165,7 @@ def predict_source(
         index = source.versions_of(hand)[0]
         sample = source.read(index, min_side) if crop_boxes else source[index]
         query = HandQuery(box=sample["crop_box"], whole=True) if crop_boxes else HandQuery()
-        reduced = sample.get("photo_from_image", np.eye(3))
+        reduced = sample.get("image_from_decoded", np.eye(3))
         return Scene(sample["image"], (query,), sample["K"], sample["scale_m"], reduced)
 
     results = predict_hands(trained, range(source.num_hands), read, batch_size, search)
@@ -251,7 +251,7 @@ class _Stream:
         matrices = [turned(straight, size, angle) for angle in angles]
         # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
         return [
-            View(box, matrix, matrix @ hand.K, warp(hand.image, matrix @ hand.scene.photo_from_image, size))
+            View(box, matrix, matrix @ hand.K, warp(hand.image, matrix @ hand.scene.image_from_decoded, size))
             for matrix in matrices
         ]
 
@@ -292,7 +292,7 @@ class _Stream:
         side, width, scale_m = hand.query.side, hand.image.shape[1], hand.scene.scale_m
         joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
         if side == "left":
-            keypoints_2d = keypoints_2d * [-1, 1] + [width - 1, 0]
+            keypoints_2d = planar.move(planar.mirror(width), keypoints_2d)
             joints_3d = joints_3d * [-1, 1, 1]
         origin: BoxOrigin = "given"
         if hand.query.box is None:
@@ -322,7 +322,7 @@ def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Ite
 
 def _mirrored_box(box: Box, side: Side, width: int) -> Box:
     """Between an image and the one in which the hand is a right one; its own inverse."""
-    return box if side == "right" else np.array([width - 1, 0, width - 1, 0]) + box[[2, 1, 0, 3]] * [-1, 1, -1, 1]
+    return box if side == "right" else planar.move(planar.mirror(width), box.reshape(2, 2)).ravel()[[2, 1, 0, 3]]
 
 
 def _mirrored_camera(K: Matrix, side: Side, width: int) -> Matrix:

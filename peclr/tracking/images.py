@@ -23,7 +23,7 @@ from peclr.drawing.series import BLUE, VERMILLION
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.drawing.tiles import Image, sheet
 from peclr.drawing.views import draw_items
-from peclr.geometry.planar import move, view_from_box, whole_picture
+from peclr.geometry.planar import move, view_from_box, whole_image
 from peclr.losses.objectives import as_points
 from peclr.metrics.pose import aligned_errors
 from peclr.tracking.epochs import EpochCallback, epochs_done, evenly, pairs_of
@@ -170,7 +170,7 @@ def draw_hands(hands: Sequence[DrawnHand]) -> Image:
     tiles, titles = [], []
     for hand in hands:
         image = cv2.resize(hand.image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
-        tile_from_image = view_from_box(whole_picture(*hand.image.shape[1::-1]), _SIDE)
+        tile_from_image = view_from_box(whole_image(*hand.image.shape[1::-1]), _SIDE)
         flat = [draw_skeleton(image, move(tile_from_image, points)) for points in (hand.true_2d, hand.predicted_2d)]
         tiles.append([*flat, *(draw_skeleton_3d(points, size=_SIDE) for points in (hand.true_3d, hand.predicted_3d))])
         error_px = float(np.linalg.norm(hand.predicted_2d - hand.true_2d, axis=1).mean())

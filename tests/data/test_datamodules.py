@@ -110,10 +110,13 @@ def test_sources_may_have_weights(layout: Layout) -> None:
         PairedViewDataModule(sources, weights=[1], **options)
 
 
-def test_reference_is_the_published_distribution(layout: Layout) -> None:
-    module = paired(layout.root, geometry="reference", photometric="reference")
+@pytest.mark.parametrize("name", ["published", "reference"])  # the second is its name before 0.2
+def test_the_published_distribution_has_a_name(layout: Layout, name: str) -> None:
+    module = paired(layout.root, geometry=name, photometric=name)
     assert module.train_set.augmentation.geometry == GeometryRange.published()
     assert module.train_set.augmentation.photometric == Photometric.published()
+    with pytest.raises(ValueError, match="geometry 'publshed' does not exist"):
+        paired(layout.root, geometry="publshed")
 
 
 def test_batches_larger_than_an_epoch_are_refused(layout: Layout) -> None:
@@ -203,7 +206,7 @@ def test_configs_name_classes_briefly_and_override_single_options(layout: Layout
     assert module.train_set.augmentation.geometry == GeometryRange(rotation=(-10, 10))
     assert module.train_set.augmentation.photometric is None
     assert len(module.train_set) == 6
-    config["init_args"]["geometry"] = "reference"
+    config["init_args"]["geometry"] = "published"
     module = parser.instantiate_classes(parser.parse_object({"data": config})).data
     assert module.train_set.augmentation.geometry == GeometryRange.published()
     config["init_args"]["geometry"] = {"rotatoin": [-10, 10]}

@@ -48,7 +48,7 @@ def test_the_command_draws_what_a_config_trains_on(
 
 def pairs(root: Path) -> PairedViewDataModule:
     return PairedViewDataModule(
-        FreiHAND(root), view_size=64, geometry="reference", photometric=None, batch_size=4, val_fraction=0.0
+        FreiHAND(root), view_size=64, geometry="published", photometric=None, batch_size=4, val_fraction=0.0
     )
 
 

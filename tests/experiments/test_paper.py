@@ -69,7 +69,7 @@ def test_what_commands_read_is_what_others_wrote() -> None:
 
 def test_overlays_change_one_thing(parse: Parse) -> None:
     before = parse([PRETRAIN])
-    assert before.data.init_args.geometry == before.data.init_args.photometric == "reference"
+    assert before.data.init_args.geometry == before.data.init_args.photometric == "published"
     assert [source.class_path.split(".")[-1] for source in before.data.init_args.sources] == [
         "FreiHAND",
         "YouTube3DHands",

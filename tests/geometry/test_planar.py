@@ -11,7 +11,7 @@ from peclr.geometry.planar import (
     similarity,
     square_around_keypoints,
     view_from_box,
-    whole_picture,
+    whole_image,
 )
 
 
@@ -37,9 +37,9 @@ def test_enclosing_square_keeps_center_and_longer_side() -> None:
     np.testing.assert_allclose(enclosing_square([10, 0, 30, 50]), [-5, 0, 45, 50])
 
 
-def test_whole_picture_spans_the_outer_pixels_edges() -> None:
-    np.testing.assert_allclose(whole_picture(10, 10), [-0.5, -0.5, 9.5, 9.5])
-    np.testing.assert_allclose(whole_picture(10, 4), [-0.5, -3.5, 9.5, 6.5])
+def test_whole_image_spans_the_outer_pixels_edges() -> None:
+    np.testing.assert_allclose(whole_image(10, 10), [-0.5, -0.5, 9.5, 9.5])
+    np.testing.assert_allclose(whole_image(10, 4), [-0.5, -3.5, 9.5, 6.5])
 
 
 def test_a_similarity_turns_and_scales_before_it_shifts() -> None:

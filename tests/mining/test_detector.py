@@ -45,7 +45,7 @@ def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> Non
 
 def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos: Path) -> None:
     network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), ImageFiles(photos)
-    assert "photo_from_image" in source.read(0, 2 * SIZE)
+    assert "image_from_decoded" in source.read(0, 2 * SIZE)
     joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
     seen = torch.cat([images for images, _ in network.seen])
     assert len(seen) == 40

@@ -31,7 +31,7 @@ from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
 from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_picture
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_image
 
 Split = Literal["training", "evaluation"]
 Crop = Literal["keypoints", "image"]
@@ -166,14 +166,14 @@ class FreiHAND(HandSource):
         decoded = read_reduced(self.image_file(index), None if box is None else box[2] - box[0], min_side)
         return hand_sample(
             decoded.image,
-            whole_picture(decoded.width, decoded.height) if box is None else box,
+            whole_image(decoded.width, decoded.height) if box is None else box,
             f"{self.split}/{index:08d}",
             "right",
             K=self._K[hand],
             joints_3d=None if self._joints_3d is None else self._joints_3d[hand],
             joints_2d=None if self._joints_2d is None else self._joints_2d[hand],
             scale_m=float(self._scale[hand]),
-            photo_from_image=decoded.photo_from_image,
+            image_from_decoded=decoded.image_from_decoded,
         )
 
     def doubts(self) -> list[str]:

@@ -11,7 +11,7 @@ from peclr.data.sources.box_files import check_within, read_boxes
 from peclr.data.sources.headers import check_image_files, image_sizes
 from peclr.data.sources.images import read_reduced
 from peclr.data.sources.listing import IMAGES, list_files
-from peclr.geometry.planar import enclosing_square, whole_picture
+from peclr.geometry.planar import enclosing_square, whole_image
 
 
 class ImageFiles(SingleImages):
@@ -65,5 +65,5 @@ class ImageFiles(SingleImages):
         decoded = read_reduced(self.root / file, None if square is None else square[2] - square[0], min_side)
         if box is not None:
             check_within(box.edges, decoded.width, decoded.height, self.root / file)
-        crop_box = whole_picture(decoded.width, decoded.height) if square is None else square
-        return hand_sample(decoded.image, crop_box, file, photo_from_image=decoded.photo_from_image)
+        crop_box = whole_image(decoded.width, decoded.height) if square is None else square
+        return hand_sample(decoded.image, crop_box, file, image_from_decoded=decoded.image_from_decoded)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.headers import Header, read_header
+from peclr.geometry.planar import Matrix, similarity
 from peclr.options import write_whole
 
 # OpenCV turns images upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
@@ -44,13 +45,13 @@ class DecodedImage(NamedTuple):
         image: (H, W, 3), uint8, RGB, perhaps at a reduced scale.
         width: At full size, px.
         height: At full size, px.
-        photo_from_image: (3, 3), px at full size ← pixels of `image`; None where they are the same.
+        image_from_decoded: (3, 3), px at full size ← pixels of `image`; None where they are the same.
     """
 
     image: NDArray[np.uint8]
     width: int
     height: int
-    photo_from_image: NDArray[np.float64] | None = None
+    image_from_decoded: Matrix | None = None
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
@@ -84,7 +85,7 @@ def read_reduced(
         image = _decode(path, encoded, reduction) if reduction > 1 else None
         # lossless JPEGs, for example, are not reduced
         if image is not None and image.shape[:2] == (-(-header.height // reduction), -(-header.width // reduction)):
-            return DecodedImage(image, header.width, header.height, _photo_from_reduced(header, reduction))
+            return DecodedImage(image, header.width, header.height, _image_from_reduced(header, reduction))
     image = _decode(path, encoded, 1)
     return DecodedImage(image, image.shape[1], image.shape[0])
 
@@ -121,7 +122,7 @@ def is_utf8(path: str | Path) -> bool:
     return str(path).isascii() or not any("\ud800" <= letter <= "\udfff" for letter in str(path))
 
 
-def _photo_from_reduced(header: Header, reduction: int) -> NDArray[np.float64]:
+def _image_from_reduced(header: Header, reduction: int) -> Matrix:
     """(3, 3), pixels of the upright image ← pixels of it decoded at a reduced scale.
 
     Reduced pixels are means of blocks, which begin at the stored image's top left corner. Incomplete ones are at its
@@ -130,7 +131,7 @@ def _photo_from_reduced(header: Header, reduction: int) -> NDArray[np.float64]:
     first = (reduction - 1) / 2  # the center of the first block
     x = first - (-header.width % reduction if header.orientation in _RIGHT_TO_LEFT else 0)
     y = first - (-header.height % reduction if header.orientation in _BOTTOM_TO_TOP else 0)
-    return np.array([[reduction, 0, x], [0, reduction, y], [0, 0, 1.0]])
+    return similarity(reduction, shift=(x, y))
 
 
 def _read_bytes(path: str | Path) -> bytes:

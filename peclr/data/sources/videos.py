@@ -19,7 +19,7 @@ from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.listing import VIDEOS, list_files
-from peclr.geometry.planar import enclosing_square, whole_picture
+from peclr.geometry.planar import enclosing_square, whole_image
 
 _MOST_OPEN = 8  # videos of a process: open files are few
 
@@ -77,7 +77,7 @@ class Videos(SingleImages):
     def __getitem__(self, index: int) -> HandSample:
         video, frame, box = self._hands[index]
         image = self._decoder(video).frame(frame)
-        crop_box = whole_picture(image.shape[1], image.shape[0]) if box is None else box
+        crop_box = whole_image(image.shape[1], image.shape[0]) if box is None else box
         return hand_sample(image, crop_box, self._name(video, frame))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -33,9 +33,15 @@ from peclr.data.sources.youtube3d_labels import (
     read_labels,
     stretched_frames,
 )
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, enclosing_square, square_around_keypoints
-
-Matrix = NDArray[np.float64]
+from peclr.geometry.planar import (
+    PUBLISHED_CROP_MARGIN,
+    Matrix,
+    enclosing_square,
+    from_reduced,
+    mirror,
+    move,
+    square_around_keypoints,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -132,24 +138,24 @@ class YouTube3DHands(SingleImages):
         around = np.stack([vertices.min(axis=0), vertices.max(axis=0)]) if self._regressor is None else joints_2d
 
         def side(width: int, height: int) -> float:
-            box = self._crop_box(_apply(_photo_from_annotated(annotated, width, height), around))
+            box = self._crop_box(move(_image_from_annotated(annotated, width, height), around))
             return float(box[2] - box[0])
 
         decoded = read_reduced(f"{self.root}/{name}", side, min_side)
-        matrix = _photo_from_annotated(annotated, decoded.width, decoded.height)
+        matrix = _image_from_annotated(annotated, decoded.width, decoded.height)
         if is_stretched(decoded.width, decoded.height, *annotated):
             sizes = f"{decoded.width} × {decoded.height} px, annotated with {annotated[0]} × {annotated[1]}"
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
         is_left = bool(self._labels["is_left"][annotation])
         if is_left:
-            matrix, decoded = _mirror(decoded.width) @ matrix, _mirrored(decoded)
+            matrix, decoded = mirror(decoded.width) @ matrix, _mirrored(decoded)
         return hand_sample(
             decoded.image,
-            self._crop_box(_apply(matrix, around)),
+            self._crop_box(move(matrix, around)),
             f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
             "left" if is_left else "right",
-            joints_2d=_apply(matrix, joints_2d).astype(np.float32),
-            photo_from_image=decoded.photo_from_image,
+            joints_2d=move(matrix, joints_2d).astype(np.float32),
+            image_from_decoded=decoded.image_from_decoded,
         )
 
     def _crop_box(self, around: Matrix) -> Matrix:
@@ -161,25 +167,14 @@ class YouTube3DHands(SingleImages):
         return np.array([left - widening, top - widening, right + widening, bottom + widening])
 
 
-def _photo_from_annotated(annotated: Sequence[int], width: int, height: int) -> Matrix:
-    """(3, 3), pixels of a frame as it is ← pixels of it as annotated (width, height): edges stay edges."""
-    x, y = width / annotated[0], height / annotated[1]
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-
-
-def _mirror(width: int) -> Matrix:
-    """(3, 3), pixels of a mirrored image ← its pixels, or the other way: left becomes right."""
-    return np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+def _image_from_annotated(annotated: Sequence[int], width: int, height: int) -> Matrix:
+    """(3, 3), pixels of a frame as it is ← pixels of it as annotated (width, height)."""
+    return from_reduced(width / annotated[0], height / annotated[1])
 
 
 def _mirrored(decoded: DecodedImage) -> DecodedImage:
     image = cv2.flip(decoded.image, 1).astype(np.uint8, copy=False)
-    matrix = decoded.photo_from_image
+    matrix = decoded.image_from_decoded
     if matrix is not None:
-        matrix = _mirror(decoded.width) @ matrix @ _mirror(image.shape[1])
-    return decoded._replace(image=image, photo_from_image=matrix)
-
-
-def _apply(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
-    """Takes points (P, 2) through a matrix (3, 3)."""
-    return points @ matrix[:2, :2].T + matrix[:2, 2]
+        matrix = mirror(decoded.width) @ matrix @ mirror(image.shape[1])
+    return decoded._replace(image=image, image_from_decoded=matrix)

@@ -89,7 +89,7 @@ class NewBackground(NamedTuple):
     def behind(self, view: RenderedView, sample: HandSample) -> Image:
         """Replace what is not the hand in the view (S, S, 3) of a sample; ValueError if its mask does not fit."""
         (height, width), masked = sample["image"].shape[:2], self.outline.shape
-        if "photo_from_image" not in sample and masked != (height, width):
+        if "image_from_decoded" not in sample and masked != (height, width):
             mask = f"{masked[1]} × {masked[0]} px"
             raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
         hand = self.outline.draw(view.view_from_image, len(view.image))

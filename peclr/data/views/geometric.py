@@ -135,7 +135,7 @@ def render_view(sample: "HandSample", geometry: ViewGeometry, size: int, border:
     box = sample["crop_box"]
     view_from_crop = geometry.view_from_crop(float(box[2] - box[0]))
     matrix = view_from_image(view_from_crop, box, size)
-    from_decoded = matrix @ sample["photo_from_image"] if "photo_from_image" in sample else matrix
+    from_decoded = matrix @ sample["image_from_decoded"] if "image_from_decoded" in sample else matrix
     return RenderedView(warp(sample["image"], from_decoded, size, border), matrix, view_from_crop)
 
 

@@ -58,8 +58,8 @@ def test_large_photographs_are_decoded_smaller_where_a_view_needs_less(tmp_path:
     for photos in (whole, hand):
         # everything but the pixels is that of the photograph at full size
         np.testing.assert_allclose(photos.read(0, 50.0)["crop_box"], photos[0]["crop_box"])
-        assert "photo_from_image" in photos.read(0, 50.0)
-        assert "photo_from_image" not in photos[0]
+        assert "image_from_decoded" in photos.read(0, 50.0)
+        assert "image_from_decoded" not in photos[0]
 
 
 def test_without_boxes_the_crop_holds_the_whole_photograph(folder: Path) -> None:

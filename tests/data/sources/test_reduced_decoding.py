@@ -85,13 +85,13 @@ def test_a_reduced_picture_shows_the_same_in_the_same_place(
     picture = read_reduced(file, None, max(width, height) / reduction)
     assert (picture.width, picture.height) == (width, height)
     assert picture.image.shape[:2] == (-(-height // reduction), -(-width // reduction))
-    assert picture.photo_from_image is not None
+    assert picture.image_from_decoded is not None
     # the middle, at the reduced scale, not aligned with its blocks
     box = np.array([40.3, 41.7, 220.3, 221.7])
     view_size = 180 // reduction
-    view_from_photo = view_from_image(ViewGeometry(0.2, (0, 0), scale=1).view_from_crop(1.0), box, view_size)
-    ours = warp(picture.image, view_from_photo @ picture.photo_from_image, view_size)
-    expected = warp(whole, view_from_photo, view_size)
+    matrix = view_from_image(ViewGeometry(0.2).view_from_crop(1.0), box, view_size)
+    ours = warp(picture.image, matrix @ picture.image_from_decoded, view_size)
+    expected = warp(whole, matrix, view_size)
     # the shift that explains the difference best, pixels of the photograph
     down, right = (slope.ravel() for slope in np.gradient(expected.astype(float), axis=(0, 1)))
     shift = np.linalg.lstsq(np.stack([right, down], 1), (expected.astype(float) - ours).ravel(), rcond=None)[0]
@@ -104,7 +104,7 @@ def test_pixels_that_are_needed_are_kept(tmp_path: Path) -> None:
     sides = {keep: max(read_reduced(file, None, keep).image.shape) for keep in (400, 201, 200, 100, 50, 10)}
     assert sides == {400: 400, 201: 400, 200: 200, 100: 100, 50: 50, 10: 50}
     # of a crop, which is smaller than the photograph
-    assert read_reduced(file, 100, 51).photo_from_image is None
+    assert read_reduced(file, 100, 51).image_from_decoded is None
     assert max(read_reduced(file, 100, 50).image.shape) == 200
 
 
@@ -113,4 +113,4 @@ def test_other_formats_are_not_reduced(tmp_path: Path) -> None:
     cv2.imwrite(str(file), np.zeros((300, 400, 3), np.uint8))
     picture = read_reduced(file, None, 10)
     assert (picture.image.shape, picture.width, picture.height) == ((300, 400, 3), 400, 300)
-    assert picture.photo_from_image is None
+    assert picture.image_from_decoded is None

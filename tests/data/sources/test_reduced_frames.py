@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.samples import HandSample
 from peclr.data.sources.youtube3d import YouTube3DHands
-from peclr.data.views.geometric import GeometryRange, pixels_to_keep, warp
+from peclr.data.views.geometric import GeometryRange, ViewGeometry, pixels_to_keep, render_view
 from peclr.geometry.joints import TIPS
-from peclr.geometry.planar import view_from_image
 
 VIEW_SIZE = 48
 ANNOTATED = (1200, 900)
@@ -93,11 +92,11 @@ def test_a_dot_at_a_joint_is_seen_where_the_matrices_say(
     dot = 255 * np.exp(-((x - thumb[0]) ** 2 + (y - thumb[1]) ** 2) / (2 * 24**2))
     write_films(tmp_path / "films", size, np.repeat(dot[..., None], 3, axis=2).astype(np.uint8))
     sample = YouTube3DHands(tmp_path / "films").read(hand, min_side)
-    assert ("photo_from_image" in sample) == (min_side < 300)
+    assert ("image_from_decoded" in sample) == (min_side < 300)
     assert sample["joints_2d"] is not None
-    view_from_photo = view_from_image(np.eye(3), sample["crop_box"], 64)
-    view = warp(sample["image"], view_from_photo @ sample.get("photo_from_image", np.eye(3)), 64)[..., 0].astype(float)
-    expected = (view_from_photo @ [*sample["joints_2d"][TIPS[0]], 1])[:2]
+    rendered = render_view(sample, ViewGeometry(), 64)
+    view = rendered.image[..., 0].astype(float)
+    expected = (rendered.view_from_image @ [*sample["joints_2d"][TIPS[0]], 1])[:2]
     # its moments, without what the JPEG has around it
     weight = np.where(view > 20, view, 0)
     rows, columns = np.mgrid[:64, :64]
@@ -109,4 +108,4 @@ def test_small_crops_of_large_frames_keep_their_pixels(tmp_path: Path) -> None:
     write_films(tmp_path / "films", ANNOTATED)
     sample = YouTube3DHands(tmp_path / "films").read(0, 400.0)  # of a box of 575 px
     assert sample["image"].shape == (*ANNOTATED[::-1], 3)
-    assert "photo_from_image" not in sample
+    assert "image_from_decoded" not in sample

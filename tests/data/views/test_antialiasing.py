@@ -112,7 +112,7 @@ def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_photograph(tmp_path: 
     """End to end: decoded at a reduced scale or not, the matrix says over which pixels of the photograph to average."""
     source, path = make(tmp_path, np.random.default_rng(box))
     size, geometry = 48, GeometryRange(scale=(0.9, 1.1))
-    assert "photo_from_image" in source.read(box, pixels_to_keep(size, 1.1)), "decoded at a reduced scale"
+    assert "image_from_decoded" in source.read(box, pixels_to_keep(size, 1.1)), "decoded at a reduced scale"
     whole = read_image(path)
     dataset = PairedViewDataset([source], view_size=size, augmentation=Augmentation(geometry))
     for epoch in range(2):

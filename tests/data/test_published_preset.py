@@ -28,8 +28,8 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float64]
         batch_size=2,
         epoch_length=2,
         val_fraction=0.0,
-        geometry="reference",
-        photometric="reference",
+        geometry="published",
+        photometric="published",
         border="reflect",
     )
     items = [module.train_set[epoch, 0] for epoch in range(EPOCHS)]
