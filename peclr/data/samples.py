@@ -1,13 +1,18 @@
 """What travels between readers, data sets and models: keys, shapes, units, frames; what a reader offers."""
 
+from __future__ import annotations
+
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # preparing a data set needs no torch
+    from torch import Tensor
 
 
 class HandSample(TypedDict):
@@ -72,7 +77,7 @@ class HandSource(ABC):
 
     The versions of a hand differ in background, never in pose: FreiHAND has four, other sources one. A base
     class rather than a protocol, so that configs can name readers without their modules. What only some readers have
-    are protocols: `HasMasks`, `HasJoints2D`, `HasVideos`.
+    are protocols: `HasFiles`, `HasMasks`, `HasJoints2D`, `HasVideos`.
 
     Attributes:
         name: Short, for messages and tables.
@@ -128,6 +133,17 @@ class HandSource(ABC):
 
 
 @runtime_checkable
+class HasFiles(Protocol):
+    """A source of image files, about which `peclr doctor` reports."""
+
+    def image_paths(self) -> list[Path]:
+        """All files that may be read, each once."""
+
+    def doubts(self) -> list[str]:
+        """What is not as expected of some hands, after a look at the header of an image of each."""
+
+
+@runtime_checkable
 class HasMasks(Protocol):
     """A source that knows where its hands are in their images; the same place in all versions of a hand."""
 
@@ -165,7 +181,6 @@ class SingleImages(HandSource):
     """Numbers hands and images alike: a reader sets `num_hands`."""
 
     def __len__(self) -> int:
-        """Number of images, one for each hand."""
         return self.num_hands
 
     def hand_of(self, index: int) -> int:

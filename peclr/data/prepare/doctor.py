@@ -6,11 +6,10 @@
 import argparse
 import os
 import textwrap
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from peclr.data.sources.layouts import (
     DEPTHS,
@@ -19,7 +18,7 @@ from peclr.data.sources.layouts import (
     DataSet,
     Depth,
     expected,
-    label_files,
+    open_data_set,
     prepare_command,
     prepared_folder,
     present_splits,
@@ -27,15 +26,14 @@ from peclr.data.sources.layouts import (
 from peclr.data.sources.listing import IMAGES, list_files
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from peclr.data.samples import HandSource
 
 Level = Literal["ok", "note", "wrong"]
 
 _LISTED: Final = 5  # files that are named; the rest is counted
 _ARCHIVES: Final = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 _OTHER_IMAGES: Final = "get them again, or train with on_bad_image: skip"  # never to remove what may be good
-_FUSED_LENGTH: Final = 22  # ids of videos have 11 letters; one name in the official list is two of them
+_OTHER_FRAMES: Final = "get the labels again, and extract the videos' frames"
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def show(title: str, findings: Sequence[Finding]) -> int:
 
 
 def examine(root: Path, look: Look) -> list[Finding]:
-    """Look at a folder: FreiHAND, YouTube3DHands, what `peclr prepare` wrote, or images."""
+    """Look at a folder: a data set, what `peclr prepare` wrote, or images."""
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
     there = [(dataset, split) for dataset in LAYOUTS for split in present_splits(dataset, root)]
@@ -125,36 +123,27 @@ def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Find
     command = prepare_command(dataset, root, split)
     try:
         packed = open_fresh(dataset, root, split)
-        of_labels = (
-            Finding("ok", f"{packed.folder}: packed labels, fresh")
-            if packed
-            else Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
-        )
+        unpacked = f"labels of {split} are not packed: they open slower, and workers copy them"
+        of_labels = Finding("ok", f"{packed.folder}: packed, fresh") if packed else Finding("note", unpacked, command)
     except ValueError as error:
         packed, of_labels = None, Finding("wrong", str(error), command)
     try:
         return [*check_split(dataset, root, split, look, use_prepared=packed is not None), of_labels]
     except ValueError as error:
-        again = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else "get the labels again"
+        again = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else _OTHER_FRAMES
         return [Finding("wrong", str(error), again)]
 
 
 def check_split(
     dataset: DataSet, root: Path, split: str, look: Look, *, use_prepared: bool = True
 ) -> Iterator[Finding]:
-    """Check labels, which may be packed ones, and images of a split; ValueError if labels are missing or wrong."""
-    return (_freihand if dataset == "freihand" else _youtube3d)(root, split, look, use_prepared)
+    """Check labels, which may be packed ones, and images of a split; ValueError as of the reader."""
+    from peclr.data.samples import HasMasks
 
-
-def _freihand(root: Path, split: str, look: Look, use_prepared: bool) -> Iterator[Finding]:
-    from peclr.data.sources.freihand import FreiHAND  # imports torch
-
-    source = FreiHAND(root, split, use_prepared=use_prepared)  # type: ignore[arg-type]  # the reader checks the split
-    labels = "labels are whole" if source.has_labels else f"no {split}_xyz.json: for prediction only"
-    yield Finding("ok", f"FreiHAND {split}: {source.num_hands:,} hands, {len(source):,} images, {labels}")
-    for doubt in source.doubts():
-        yield Finding("note", doubt)
-    if split == "training":
+    source = open_data_set(dataset, root, split, use_prepared=use_prepared)
+    title = f"{type(source).__name__} {split}: {source.num_hands:,} hands, {len(source):,} images"
+    yield from _source(source, title, look)
+    if isinstance(source, HasMasks) and split == LAYOUTS[dataset].splits[0]:
         try:
             source.check_masks()
         except ValueError as error:
@@ -162,88 +151,37 @@ def _freihand(root: Path, split: str, look: Look, use_prepared: bool) -> Iterato
             yield Finding(level, f"no masks, hence no `background` in pre-training: {error}")
         else:
             yield Finding("ok", "masks of all hands: pre-training can replace their `background`")
-    yield from _unreadable([Path(source.image_file(number)) for number in range(len(source))], look)
 
 
-def _youtube3d(root: Path, split: str, look: Look, use_prepared: bool) -> Iterator[Finding]:
-    import numpy as np
+def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:
+    from peclr.data.samples import HasFiles
 
-    from peclr.data.sources.packed_labels import open_if_fresh
-    from peclr.data.sources.youtube3d_labels import MISSING, find_frames, frame_path, read_labels, stretched_frames
-
-    packed = open_if_fresh("youtube3d", root, split) if use_prepared else None
-    [path] = label_files("youtube3d", root, split)
-    arrays = read_labels(path, progress=look.progress) if packed is None else packed
-    names, suffix = arrays["image_name"], find_frames(root, arrays["image_name"])
-    stretched = stretched_frames(root, arrays, suffix, every=look.depth != "present")
-    used = np.unique(arrays["image"])
-    frames = [root / frame_path(names[number], suffix[number]) for number in used[suffix[used] != MISSING].tolist()]
-    left = int(arrays["is_left"].sum())
-    yield Finding(
-        "ok", f"YouTube3DHands {split}: {len(arrays['image']):,} hands, {left:,} of them left, in {len(names):,} frames"
-    )
-    if not frames:
-        folder = root / "youtube"
-        yield Finding("wrong", f"{folder}: no frame is there", f"extract the videos' frames to {folder}")
-    elif notes := _describe_youtube3d(arrays, suffix, stretched):
-        yield Finding("note", "\n".join(notes))
-    # frames that are missing are left out, frames that are broken are not
-    yield from _unreadable(frames, look)
-
-
-def _describe_youtube3d(
-    arrays: Mapping[str, "NDArray[Any]"], suffix: "NDArray[np.uint8]", stretched: "NDArray[np.bool_]"
-) -> list[str]:
-    """What of YouTube3DHands is not as usual, in words."""
-    import numpy as np
-
-    from peclr.data.sources.youtube3d_labels import MISSING, frame_path
-
-    notes, names, hands, ids = list[str](), arrays["image_name"], len(arrays["image"]), arrays["annotation_id"]
-    if repeated := len(ids) - len(np.unique(ids)):
-        notes.append(f"{repeated:,} annotations share their id with another; all are kept")
-    if (usable := int((suffix[arrays["image"]] != MISSING).sum())) < hands:
-        videos = Counter(name.decode().split("/")[1] for name in names[suffix == MISSING].tolist())
-        notes.append(f"{usable:,} hands have their frame; missing frames by video:")
-        notes += [
-            f"  {video}: {count:,}" + (" (two ids fused into one)" if len(video) == _FUSED_LENGTH else "")
-            for video, count in videos.most_common()
-        ]
-    if stretched.any():
-        example = int(stretched.argmax())
-        notes.append(
-            f"{stretched[arrays['image']].sum():,} hands are left out: frames of another aspect than annotated; "
-            f"{stretched.sum():,} frames: {frame_path(names[example], suffix[example])} for example"
-        )
-    return notes
+    yield Finding("ok", title)
+    if isinstance(source, HasFiles):
+        for doubt in source.doubts():
+            yield Finding("note", doubt)
+        yield from _unreadable(source.image_paths(), look)
 
 
 def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
     """Crops, packed labels whose data set is gone, or what an interrupted run has left."""
-    from peclr.data.sources.crops import KIND, crop_file  # imports torch
+    from peclr.data.sources.crops import KIND, PreparedCrops  # imports torch
     from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
 
     if PARTIAL in folder.name:
         yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
-        return
-    if not (folder / MANIFEST).is_file():
+    if PARTIAL in folder.name or not (folder / MANIFEST).is_file():
         return
     try:
-        packed = PackedArrays(folder)
+        manifest = PackedArrays(folder).manifest
     except ValueError as error:
         yield Finding("wrong", str(error), f"rm -r {folder}, and prepare it again")
         return
-    kind, facts = packed.manifest["kind"], packed.manifest["facts"]
-    if kind != KIND:
-        yield Finding("note", f"{folder}: packed labels {kind} without their data set, which nothing reads")
+    if manifest["kind"] != KIND:
+        yield Finding("note", f"{folder}: packed labels {manifest['kind']} without their data set, which nothing reads")
         return
-    number = len(packed["hand"])
-    yield Finding("ok", f"{folder}: {number:,} crops of {facts['source']}, {facts['size']} px")
-    if skipped := list(facts["skipped"].values()):
-        more = f" and {len(skipped) - _LISTED:,} more" if len(skipped) > _LISTED else ""
-        listed = ", ".join(skipped[:_LISTED]) + more
-        yield Finding("note", f"{len(skipped):,} images could not be cut out: {listed}")
-    yield from _unreadable([crop_file(folder, index) for index in range(number)], look)
+    crops, facts = PreparedCrops(folder.parent, folder.name), manifest["facts"]
+    yield from _source(crops, f"{folder}: {len(crops):,} crops of {facts['source']}, {facts['size']} px", look)
 
 
 def _images(root: Path, look: Look) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from peclr.data.sources.packed_labels import PackedArrays
 KIND: Final = "crops"
 SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
 _FOLDER_SIZE: Final = 1000  # crops in one folder
+_NAMED: Final = 5  # images without a crop that a message names
 
 Matrix = NDArray[np.float64]
 
@@ -49,7 +50,6 @@ class PreparedCrops(HandSource):
         self.num_hands = int(self._labels["hand"].max()) + 1
 
     def __len__(self) -> int:
-        """Number of crops: one for each image of the source."""
         return len(self._labels["hand"])
 
     def hand_of(self, index: int) -> int:
@@ -66,12 +66,22 @@ class PreparedCrops(HandSource):
         """See `HandSource`: of what the crops were cut from."""
         return hash_of(self.name, np.asarray(self._labels["id"]), np.asarray(self._labels["hand"]))
 
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return [crop_file(self._folder, index) for index in range(len(self))]
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`."""
+        skipped = list(self._labels.manifest["facts"]["skipped"].values())
+        more = f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
+        named = ", ".join(skipped[:_NAMED]) + more
+        return [f"{len(skipped):,} images could not be cut out: {named}"] if skipped else []
+
     def image_from_crop(self, index: int) -> Matrix:
         """(3, 3), pixels of the source's image file ← pixels of crop `index`; for a left hand, it mirrors."""
         return np.array(self._labels["image_from_crop"][index])
 
     def __getitem__(self, index: int) -> HandSample:
-        """Reads crop `index`."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self._folder} has crops 0 to {len(self) - 1}, not {index}")
         labels = self._labels

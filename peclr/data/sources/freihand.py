@@ -105,7 +105,6 @@ class FreiHAND(HandSource):
             raise ValueError("; ".join(faults))
 
     def __len__(self) -> int:
-        """Number of images, all versions."""
         return self._num_images
 
     def hand_of(self, index: int) -> int:
@@ -154,7 +153,6 @@ class FreiHAND(HandSource):
         return hash_of(f"{self.name} {self.split}", np.asarray(self._K), np.asarray(self._scale))
 
     def __getitem__(self, index: int) -> HandSample:
-        """Reads image `index`, the number of its file."""
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:
@@ -176,16 +174,21 @@ class FreiHAND(HandSource):
             image_from_decoded=decoded.image_from_decoded,
         )
 
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return [Path(self.image_file(index)) for index in range(len(self))]
+
     def doubts(self) -> list[str]:
-        """What is wrong with some of the hands, after a look at an image of each."""
-        return [*self._notes, *self._doubt_places(1).notes]
+        """See `HasFiles`."""
+        unlabeled = [] if self.has_labels else [f"no {self._label_file('xyz').name}: for prediction only"]
+        return [*unlabeled, *self._notes, *self._doubt_places(1).notes]
 
     def check_images(self) -> None:
         """See `HandSource`; `peclr prepare freihand` does it once for all runs."""
         for note in self._notes:
             _log.warning("%s", note)
         if not self._checked:
-            check_image_files([Path(self.image_file(index)) for index in range(len(self))])
+            check_image_files(self.image_paths())
             self._checked = True
 
     def _doubt_places(self, step: int) -> Doubts:

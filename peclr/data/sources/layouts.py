@@ -58,29 +58,40 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     Raises:
         ValueError: If nothing is there that is known, or not that split; or as the reader.
     """
-    from peclr.data.sources.crops import PreparedCrops
-    from peclr.data.sources.freihand import FreiHAND
-    from peclr.data.sources.image_files import ImageFiles
-    from peclr.data.sources.videos import Videos
-    from peclr.data.sources.youtube3d import YouTube3DHands
-
     root, found = Path(path), list[str]()
-    readers: dict[DataSet, Any] = {"freihand": FreiHAND, "youtube3d": YouTube3DHands}
-    for dataset, reader in readers.items():
-        if present := present_splits(dataset, root):
-            found += present
-            chosen = LAYOUTS[dataset].splits[0] if split is None else split
-            if chosen in LAYOUTS[dataset].splits:
-                source: HandSource = reader(root, chosen, **options)
-                return source
+    for dataset, layout in LAYOUTS.items():
+        present = present_splits(dataset, root)
+        found += present
+        if present and split in (None, *layout.splits):
+            return open_data_set(dataset, root, split or layout.splits[0], **options)
     crops = [file.parent for file in (root / MANIFEST, *sorted(root.glob(f"*/{MANIFEST}"))) if file.is_file()]
     found += [folder.name for folder in crops]
     for folder in crops:
         trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
         if folder.name == split or (split is None and trained_on):
+            from peclr.data.sources.crops import PreparedCrops
+
             return PreparedCrops(folder.parent, folder.name, **options)
     if found or split is not None:
         raise ValueError(f"{root} has no split {split or 'to train on'}; " + expected(found))
+    return _open_files(path, **options)
+
+
+def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":
+    """Open the reader of a split of a data set that is known to be there."""
+    if dataset == "freihand":
+        from peclr.data.sources.freihand import FreiHAND
+
+        return FreiHAND(root, split, **options)  # type: ignore[arg-type]  # the reader checks the split
+    from peclr.data.sources.youtube3d import YouTube3DHands
+
+    return YouTube3DHands(root, split, **options)  # type: ignore[arg-type]  # the reader checks the split
+
+
+def _open_files(path: str | Path, **options: Any) -> "HandSource":
+    from peclr.data.sources.image_files import ImageFiles
+    from peclr.data.sources.videos import Videos
+
     try:
         listing = list_files(path, (*IMAGES, *VIDEOS), "images or videos", warns=False)
     except ValueError as error:

@@ -11,6 +11,7 @@ fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -42,6 +43,8 @@ from peclr.geometry.planar import (
     move,
     square_around_keypoints,
 )
+
+_FUSED = 22  # letters; ids of videos have 11, and one name in the official list is two of them
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +114,31 @@ class YouTube3DHands(SingleImages):
             if number:
                 _log.warning("%s: the frames of %d hands are %s, %d are left", path, number, reason, self.num_hands)
 
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        frames = np.unique(self._labels["image"][self._hands]).tolist()
+        return [self.root / frame_path(self._labels["image_name"][n], self._suffix[n]) for n in frames]
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`; looks at all frames, where making the reader looks at one of each video."""
+        notes, names, images = list[str](), self._labels["image_name"], self._labels["image"]
+        suffix = find_frames(self.root, names)
+        if repeated := len(images) - len(np.unique(self._labels["annotation_id"])):
+            notes.append(f"{repeated:,} annotations share their id with another; all are kept")
+        if self.num_missing:
+            notes.append(f"{self.num_missing:,} of {len(images):,} hands have no frame; missing frames by video:")
+            videos = Counter(name.decode().split("/")[1] for name in names[suffix == MISSING].tolist())
+            for video, count in videos.most_common():
+                notes.append(f"  {video}: {count:,}" + (" (two ids fused into one)" if len(video) == _FUSED else ""))
+        stretched = stretched_frames(self.root, self._labels, suffix, every=True)
+        if stretched.any():
+            example = int(stretched.argmax())
+            notes.append(
+                f"{stretched[images].sum():,} hands are left out: frames of another aspect than annotated; "
+                f"{stretched.sum():,} frames: {frame_path(names[example], suffix[example])} for example"
+            )
+        return ["\n".join(notes)] if notes else []
+
     def identity(self) -> str:
         """See `HandSource`: of the hands whose frames there are."""
         return hash_of(f"{self.name} {self.split}", np.asarray(self._labels["annotation_id"])[self._hands])
@@ -121,7 +149,6 @@ class YouTube3DHands(SingleImages):
         return np.unique([name.split(b"/")[1] for name in names.tolist()], return_inverse=True)[1].astype(np.int64)
 
     def __getitem__(self, index: int) -> HandSample:
-        """Reads the frame of hand `index`."""
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:

@@ -63,9 +63,9 @@ def test_youtube3d_is_packed_and_told_about(films: Films, capsys: pytest.Capture
     films.edit(change)
     assert run("youtube3d", films.root) == 0
     shown = capsys.readouterr().out
-    assert "5 hands, 3 of them left, in 6 frames" in shown
+    assert "YouTube3DHands train: 4 hands" in shown
     assert "1 annotations share their id" in shown
-    assert "4 hands have their frame" in shown
+    assert "1 of 5 hands have no frame" in shown
     assert shown.index("5zNg5kRgLlc5kzqX4KHfT4: 2 (two ids fused into one)") < shown.index("filmB: 1")
     packed = PackedArrays(films.root / "prepared" / "youtube3d_train")
     np.testing.assert_allclose(packed["vertices"], films.vertices, rtol=1e-6)
