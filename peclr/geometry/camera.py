@@ -25,19 +25,14 @@ def project(joints_3d: Tensor, K: Tensor) -> Tensor:
 
 
 def back_project(points_2d: Tensor, depth: Tensor, K: Tensor) -> Tensor:
-    """Put image points (…, P, 2), pixels, at depths (…, P): (…, P, 3), camera frame; the inverse of `project`."""
-    plane = apply_affine(inverse_intrinsics(K), points_2d)  # at depth one
-    rays = pad(plane, (0, 1), value=1.0)
-    return at_least_float32(depth)[..., None] * rays
-
-
-def inverse_intrinsics(K: Tensor) -> Tensor:
-    """K⁻¹ (…, 3, 3) in closed form, of sheared crops, too, in float32 or better whatever autocast says.
+    """Put image points (…, P, 2), pixels, at depths (…, P): (…, P, 3), camera frame; the inverse of `project`.
 
     A singular K is not noticed here, as that would make a training step wait for the device: whoever reads a K
     calls `check_intrinsics`.
     """
-    return invert_unchecked(K)
+    plane = apply_affine(invert_unchecked(K), points_2d)  # at depth one
+    rays = pad(plane, (0, 1), value=1.0)
+    return at_least_float32(depth)[..., None] * rays
 
 
 def crop_camera(view_from_image: Tensor, K: Tensor) -> Tensor:

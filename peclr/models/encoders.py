@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -60,18 +60,11 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         width: the multiplier after rounding.
     """
 
-    # torchvision's layers, untyped as it is; `fc` is there in a pose network alone, which puts its head here
-    conv1: Any
-    bn1: Any
-    relu: Any
-    maxpool: Any
-    layer1: Any
-    layer2: Any
-    layer3: Any
-    layer4: Any
-    avgpool: Any
-    fc: Any
-    _make_layer: Any
+    if (
+        TYPE_CHECKING
+    ):  # torchvision's layers are untyped; `fc` is there in a pose network alone, which puts its head here
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, name: ResNetName = "resnet50", width: float = 1.0, weights: str | None = None) -> None:
         check_resnet_name(name)
@@ -107,7 +100,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
     def _rebuild(self, block: type[BasicBlock | Bottleneck], blocks_per_stage: tuple[int, ...], stem: int) -> None:
         """Replace everything that has channels: torchvision's constructor knows one width only."""
         self.inplanes = stem
-        self.conv1 = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        self.conv1: Any = nn.Conv2d(3, stem, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         for stage, blocks in enumerate(blocks_per_stage):
             layer = self._make_layer(block, stem * 2**stage, blocks, stride=1 if stage == 0 else 2)

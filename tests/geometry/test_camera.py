@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
-from peclr.geometry.camera import back_project, check_intrinsics, crop_camera, inverse_intrinsics, project
+from peclr.geometry.camera import back_project, check_intrinsics, crop_camera, project
 
 
 def cameras(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -45,7 +45,9 @@ def test_projection_divides_by_depth() -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_back_projection_undoes_projection_in_any_crop(dtype: torch.dtype, tolerance: float) -> None:
     xyz = points_3d(30, dtype)
-    for K in (cameras(30, dtype), crop_camera(views(30, dtype), cameras(30, dtype))):
+    rotated = crop_camera(views(30, dtype), cameras(30, dtype))
+    assert rotated[:, 1, 0].abs().min() > 0
+    for K in (cameras(30, dtype), rotated):
         recovered = back_project(project(xyz, K), xyz[..., 2], K)
         assert recovered.dtype == dtype
         torch.testing.assert_close(recovered, xyz, atol=tolerance, rtol=0)
@@ -55,12 +57,6 @@ def test_the_camera_of_a_crop_sees_the_moved_pixels() -> None:
     xyz, K, view_from_image = points_3d(10), cameras(10), views(10)
     moved = apply_affine(view_from_image, project(xyz, K))
     torch.testing.assert_close(project(xyz, crop_camera(view_from_image, K)), moved)
-
-
-def test_inverse_intrinsics_is_the_inverse_for_full_linear_parts() -> None:
-    K = crop_camera(views(20), cameras(20))
-    assert K[:, 1, 0].abs().min() > 0
-    torch.testing.assert_close(inverse_intrinsics(K), torch.linalg.inv(K))
 
 
 def test_leading_dimensions_broadcast() -> None:
@@ -76,8 +72,9 @@ def test_half_precision_is_left_behind(dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         recovered = back_project(project(xyz, K), xyz[..., 2], K)
     torch.testing.assert_close(recovered, xyz, atol=1e-5, rtol=0)
-    assert inverse_intrinsics(K.to(dtype)).dtype == torch.float32
-    assert back_project(torch.zeros(4, 21, 2, dtype=dtype), torch.ones(4, 21, dtype=dtype), K).isfinite().all()
+    rays = back_project(torch.zeros(4, 21, 2, dtype=dtype), torch.ones(4, 21, dtype=dtype), K.to(dtype))
+    assert rays.dtype == torch.float32
+    assert rays.isfinite().all()
 
 
 def test_gradients() -> None:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.geometry.camera import back_project, inverse_intrinsics, project
+from peclr.geometry.affine import invert_unchecked
+from peclr.geometry.camera import back_project, project
 from peclr.geometry.pose25d import from_25d, root_depth
 from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
@@ -39,7 +40,7 @@ def hands(n: int) -> Tensor:
 
 
 GEOMETRY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "K⁻¹": lambda joints, K: inverse_intrinsics(K),
+    "K⁻¹": lambda joints, K: invert_unchecked(K),
     "projection": project,
     "back-projection": lambda joints, K: back_project(joints[..., :2], joints[..., 2], K),
     "root depth": lambda joints, K: root_depth(joints, K, BONE),
