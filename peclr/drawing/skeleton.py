@@ -1,4 +1,4 @@
-"""Skeletons, over photographs and in 3-D: bones and colors come from the joint registry, so they fit the order."""
+"""Skeletons, over images and in 3-D: bones and colors come from the joint registry, so they fit the order."""
 
 from collections.abc import Sequence
 from typing import Final, Literal
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from peclr.geometry.joints import BONE_COLORS, BONES, NUM_JOINTS
 
-# OpenCV draws at fixed-point coordinates: 4 fractional bits place a joint to 1/16 px
-_FRACTION_BITS = 4
-# … which overflow far outside the picture
-_FARTHEST = 2**14
-
+# OpenCV draws at fixed-point coordinates: 4 fractional bits place a joint to 1/16 px …
+_FRACTION_BITS: Final = 4
+# … which overflow far outside the image
+_FARTHEST: Final = 2**14
 _OUTLINE = (20, 20, 20)
 _PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
 
@@ -33,8 +32,8 @@ def draw_skeleton(
     Args:
         image: (H, W, 3) RGB.
         joints_2d: (21, 2), pixels of `image`, order freihand; bones to joints that are not finite are left out.
-        enlarge: draw on the picture enlarged by this factor, so that lines stay thin on small views.
-        thickness: of the bones, in pixels of the result; None chooses by the sizes of picture and hand.
+        enlarge: draw on the image enlarged by this factor, so that lines stay thin on small views.
+        thickness: of the bones, in pixels of the result; None chooses by the sizes of image and hand.
 
     Returns:
         (enlarge · H, enlarge · W, 3) RGB.
@@ -60,12 +59,12 @@ def draw_skeleton_3d(
 ) -> NDArray[np.uint8]:
     """Draw a hand in 3-D twice, side by side: as the camera sees it, and from the camera's right.
 
-    Both are orthographic and at one scale, which a bar tells; nearer bones cover farther ones.
+    Both are orthographic and at one scale, which a bar shows; nearer bones cover farther ones.
 
     Args:
         joints_3d: (21, 3), camera frame, order freihand.
         unit: of `joints_3d`: metres, or lengths of the bone from middle MCP to middle PIP.
-        size: side of each of the two pictures, pixels.
+        size: side of each of the two images, pixels.
 
     Returns:
         (size, 2 · size, 3) RGB.
@@ -79,7 +78,7 @@ def draw_skeleton_3d(
     low, high = joints_3d.min(axis=0), joints_3d.max(axis=0)
     centered = joints_3d - (low + high) / 2
     pixels_per_unit = 0.72 * size / max(float((high - low).max()), 1e-9)
-    pictures = []
+    sides = []
     for title, right, to_reader in _SIDES:
         canvas = np.full((size, size, 3), _PAPER, np.uint8)
         across = np.stack((centered @ np.array(right, float), centered[:, 1]), axis=1)
@@ -88,10 +87,10 @@ def draw_skeleton_3d(
         order = sorted(range(len(BONES)), key=lambda bone: float(nearness[list(BONES[bone])].sum()))
         _draw_bones(canvas, points, max(1, round(size / 90)), order, bone_by_bone=True)
         _write(canvas, title, (size // 40, size // 16))
-        pictures.append(canvas)
-    _draw_scale_bar(pictures[0], pixels_per_unit, unit)
-    pictures[1][:, 0] = _LINE
-    return np.concatenate(pictures, axis=1)
+        sides.append(canvas)
+    _draw_scale_bar(sides[0], pixels_per_unit, unit)
+    sides[1][:, 0] = _LINE
+    return np.concatenate(sides, axis=1)
 
 
 def _draw_bones(
@@ -102,12 +101,10 @@ def _draw_bones(
     *,
     bone_by_bone: bool = False,
 ) -> None:
-    """Draw bones with dark outlines into `canvas`; each ends in its child's joint.
+    """Draw bones with dark outlines into `canvas` (H, W, 3); each ends in its child's joint.
 
     Args:
-        canvas: (H, W, 3), changed.
         points: (21, 2), pixels.
-        thickness: pixels.
         order: indices of BONES, the last of which covers the others.
         bone_by_bone: outlines cover the bones drawn before, which shows what is in front.
     """

@@ -11,7 +11,9 @@ from peclr.options import check_new_folder
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.predictions import Predictions
+    from peclr.inference.network import TrainedNetwork
 
+# Where the network looks: twice, as published; at the box of the true keypoints; at the whole image.
 CROPS = ("two-pass", "keypoints", "image")
 _OUT_NAME = "evaluation"
 
@@ -27,9 +29,11 @@ def evaluate_main(arguments: list[str]) -> int:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
+    given = options.run or options.predictions
     if (options.run is None) == (options.predictions is None):
         parser.error("give either RUN, whose network predicts, or --predictions FILE")
-    out = options.out or _default_out(options.run or options.predictions)
+    # inside a run's folder; beside a file, and named after it
+    out = options.out or (given / _OUT_NAME if given.is_dir() else given.parent / f"{given.stem}_{_OUT_NAME}")
     check_new_folder(out)
     if options.run is not None:
         evaluate_run(options, out)
@@ -42,7 +46,6 @@ def evaluate_main(arguments: list[str]) -> int:
 def evaluate_run(options: argparse.Namespace, out: Path) -> None:
     """Predict the evaluation split, and score it if it has labels; everything goes into the new folder `out`."""
     from peclr.data.sources.freihand import FreiHAND
-    from peclr.evaluate.freihand import predict_split
     from peclr.evaluate.predictions import write_predictions
     from peclr.inference.network import load_network
 
@@ -50,15 +53,42 @@ def evaluate_run(options: argparse.Namespace, out: Path) -> None:
     # the crop around keypoints is the reader's; the others do not look at labels
     source = FreiHAND(data, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
     trained = load_network(options.run, options.view_size, options.device)
-    predictions = predict_split(trained, source, crop, options.batch_size, turn=turn)
+    predictions = predict_split(trained, source, crop, options.batch_size, turn=turn, progress=True)
     out.mkdir(parents=True, exist_ok=True)
-    for path in write_predictions(out, predictions):
-        print(path)
+    print(*write_predictions(out, predictions), sep="\n")
     if not source.has_labels:
         print(f"{data / 'evaluation_xyz.json'} is not there: predicted only, not scored")
         return
     about = {"checkpoint": str(trained.checkpoint), "data": str(data), "crop": crop, "turn": turn}
     _score(predictions, data, out, {**about, "view_size": trained.view_size}, source)
+
+
+def predict_split(
+    trained: TrainedNetwork, source: FreiHAND, crop: str, batch_size: int, *, turn: float = 0.0, progress: bool = False
+) -> Predictions:
+    """Predict every hand of a split on its first image, in metres by the split's own scales.
+
+    Args:
+        crop: one of CROPS; "keypoints" takes the reader's boxes, which come from the labels.
+        batch_size: views at a time; predictions do not depend on it.
+        turn: degrees; the last views are also seen turned by this to either side, and averaged. 0, as published,
+            does not.
+
+    Raises:
+        ValueError: the crop needs labels, and there are none; the batch size is not positive; or the network
+            predicts numbers that are not finite.
+    """
+    import numpy as np
+
+    from peclr.evaluate.predictions import Predictions
+    from peclr.inference.crop_search import CropSearch
+    from peclr.inference.hands import predict_source
+
+    if crop == "keypoints" and not source.has_labels:
+        raise ValueError(f"{source.root}: the crop around keypoints needs evaluation_xyz.json, which is not there")
+    search, boxes = CropSearch("published", turn), crop != "two-pass"
+    hands = predict_source(trained, source, batch_size, search, crop_boxes=boxes, progress=progress)
+    return Predictions(np.stack([hand.joints_3d for hand in hands]))
 
 
 def evaluate_predictions(path: Path, data: Path, out: Path) -> None:
@@ -69,16 +99,13 @@ def evaluate_predictions(path: Path, data: Path, out: Path) -> None:
     predictions = read_predictions(path)
     if predictions.verts is None:
         print(f"{path}: no meshes, or all of them zero: keypoints are scored")
-    has_pictures = (data / "evaluation" / "rgb").is_dir()
-    source = FreiHAND(data, "evaluation", crop="image") if has_pictures else None
-    about = {"predictions": str(path), "data": str(data)}
-    _score(predictions, data, out, about, source)
+    source = FreiHAND(data, "evaluation", crop="image") if (data / "evaluation" / "rgb").is_dir() else None
+    _score(predictions, data, out, {"predictions": str(path), "data": str(data)}, source)
 
 
 def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any], source: FreiHAND | None) -> None:
-    from peclr.evaluate.figures import draw_pck, draw_worst
     from peclr.evaluate.predictions import NUM_VERTICES, read_labels
-    from peclr.evaluate.scoring import score, table, write_scores
+    from peclr.evaluate.scoring import draw_pck, draw_worst, score, table, write_scores
     from peclr.geometry.joints import NUM_JOINTS
 
     xyz_path, verts_path = data / "evaluation_xyz.json", data / "evaluation_verts.json"
@@ -124,8 +151,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")
     return parser
-
-
-def _default_out(given: Path) -> Path:
-    """Inside a run's folder; beside a file, and named after it."""
-    return given / _OUT_NAME if given.is_dir() else given.parent / f"{given.stem}_{_OUT_NAME}"

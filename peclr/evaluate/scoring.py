@@ -1,14 +1,19 @@
-"""Scores of a file of predictions: the official ones, per joint, and what they leave out; as text and as JSON."""
+"""Scores of predictions: the official ones, per joint, and what they leave out; as text, as JSON, as images."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.images import write_image
+from peclr.drawing.series import pck_curves, styles
+from peclr.drawing.tiles import Image, overlays, sheet
 from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import JOINT_NAMES, WRIST
 from peclr.metrics.freihand import freihand_scores
@@ -18,8 +23,9 @@ from peclr.options import naming
 
 Array = NDArray[np.float64]
 
-_MM_PER_M = 1000.0
-_CM_PER_M = 100.0
+_MM_PER_M: Final = 1000.0
+_CM_PER_M: Final = 100.0
+_COLUMNS, _ROWS = 2, 4  # pairs of the worst hands' tiles side by side, and below one another
 
 
 @dataclass(frozen=True)
@@ -30,26 +36,25 @@ class Evaluation:
         official: the official scores, names and units of scores.txt: means in cm, AUC and F-scores 0…1.
         further: in the same units: `xyz_rel` after moving both wrists to the origin, `xyz_al_proper` after an
             alignment that may not mirror, as the official one may.
-        errors_mm: (N, 21), raw.
-        aligned_mm: (N, 21), after the official alignment.
-        proper_mm: (N, 21), after the alignment that may not mirror.
+        joints_mm: (N, 21) each: "epe_mm" in the camera frame, "pa_epe_mm" after the official alignment,
+            "pa_epe_proper_mm" after the one that may not mirror.
         pck: share of points within each of the official thresholds, by name of the curve.
     """
 
     official: dict[str, float]
     further: dict[str, float]
-    errors_mm: Array
-    aligned_mm: Array
-    proper_mm: Array
+    joints_mm: dict[str, Array]
     pck: dict[str, Array]
+
+    @property
+    def hands(self) -> int:
+        """Their number."""
+        return len(self.joints_mm["epe_mm"])
 
     def per_joint(self) -> dict[str, dict[str, float]]:
         """Mean errors of each joint, by its name."""
-        columns = {"epe_mm": self.errors_mm, "pa_epe_mm": self.aligned_mm, "pa_epe_proper_mm": self.proper_mm}
-        means = {name: errors.mean(axis=0) for name, errors in columns.items()}
-        return {
-            joint: {name: float(mean[index]) for name, mean in means.items()} for index, joint in enumerate(JOINT_NAMES)
-        }
+        means = {name: errors.mean(axis=0).tolist() for name, errors in self.joints_mm.items()}
+        return {joint: {name: mean[i] for name, mean in means.items()} for i, joint in enumerate(JOINT_NAMES)}
 
     def pck_mm(self) -> dict[str, list[float]]:
         """The curves of `pck`, and their "thresholds_mm"."""
@@ -65,29 +70,26 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
         xyz: (N, 21, 3), labels, metres, camera frame, order freihand.
         verts: (N, 778, 3), labels; meshes are scored if both sides have them.
     """
-    pred = predictions.xyz
-    with_mesh = predictions.verts is not None and verts is not None
-    official = freihand_scores(pred, xyz, predictions.verts if with_mesh else None, verts if with_mesh else None)
+    pred, pred_verts = predictions.xyz, predictions.verts
+    if pred_verts is None or verts is None:
+        pred_verts = verts = None
     aligned = align(pred, xyz)
     proper, proper_mm = (part.numpy() for part in aligned_errors(torch.from_numpy(pred), torch.from_numpy(xyz)))
-    summaries = {"xyz": summarize_errors(pred, xyz), "xyz_al": summarize_errors(aligned, xyz)}
-    if predictions.verts is not None and verts is not None:
-        summaries["mesh"] = summarize_errors(predictions.verts, verts)
-        summaries["mesh_al"] = summarize_errors(align(predictions.verts, verts), verts)
-    relative = summarize_errors(pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]])
-    without_mirrors = summarize_errors(proper, xyz)
+    curves = {"xyz": (pred, xyz), "xyz_al": (aligned, xyz)}
+    if pred_verts is not None and verts is not None:
+        curves |= {"mesh": (pred_verts, verts), "mesh_al": (align(pred_verts, verts), verts)}
+    relative = (pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]])
+    further: dict[str, float] = {}
+    for name, pair in {"xyz_rel": relative, "xyz_al_proper": (proper, xyz)}.items():
+        summary = summarize_errors(*pair)
+        further |= {f"{name}_mean3d": summary.mean_m * _CM_PER_M, f"{name}_auc3d": summary.auc}
+    distances = {"epe_mm": pred - xyz, "pa_epe_mm": aligned - xyz}
+    joints_mm = {name: _MM_PER_M * np.linalg.norm(offset, axis=-1) for name, offset in distances.items()}
     return Evaluation(
-        official=official,
-        further={
-            "xyz_rel_mean3d": relative.mean_m * _CM_PER_M,
-            "xyz_rel_auc3d": relative.auc,
-            "xyz_al_proper_mean3d": without_mirrors.mean_m * _CM_PER_M,
-            "xyz_al_proper_auc3d": without_mirrors.auc,
-        },
-        errors_mm=_distances_mm(pred, xyz),
-        aligned_mm=_distances_mm(aligned, xyz),
-        proper_mm=proper_mm,
-        pck={name: summary.pck for name, summary in summaries.items()},
+        official=freihand_scores(pred, xyz, pred_verts, verts),
+        further=further,
+        joints_mm={**joints_mm, "pa_epe_proper_mm": proper_mm},
+        pck={name: summarize_errors(*pair).pck for name, pair in curves.items()},
     )
 
 
@@ -99,20 +101,19 @@ def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
         evaluation: what to write.
         about: what was scored, and how; goes into the JSON.
     """
-    lines = [f"{name}: {value:f}\n" for name, value in evaluation.official.items()]
-    with naming(folder / "scores.txt"):
-        (folder / "scores.txt").write_text("".join(lines))
     content = {
         **about,
-        "hands": len(evaluation.errors_mm),
+        "hands": evaluation.hands,
         "units": "means in cm, per joint in mm; AUC, PCK and F-scores 0 to 1",
         "scores": evaluation.official,
         "further": evaluation.further,
         "per_joint": evaluation.per_joint(),
         "pck": evaluation.pck_mm(),
     }
-    with naming(folder / "scores.json"):
-        (folder / "scores.json").write_text(json.dumps(content, indent=2) + "\n")
+    lines = "".join(f"{name}: {value:f}\n" for name, value in evaluation.official.items())
+    for name, text in {"scores.txt": lines, "scores.json": json.dumps(content, indent=2) + "\n"}.items():
+        with naming(folder / name):
+            (folder / name).write_text(text)
 
 
 def table(evaluation: Evaluation) -> str:
@@ -126,7 +127,7 @@ def table(evaluation: Evaluation) -> str:
         "mesh": "mesh",
         "  mesh aligned": "mesh_al",
     }
-    lines = [f"{f'{len(evaluation.errors_mm)} hands':<26}{'mean cm':>9}{'AUC':>8}"]
+    lines = [f"{f'{evaluation.hands} hands':<26}{'mean cm':>9}{'AUC':>8}"]
     lines += [
         f"{title:<26}{scores[f'{name}_mean3d']:>9.3f}{scores[f'{name}_auc3d']:>8.3f}"
         for title, name in rows.items()
@@ -145,6 +146,39 @@ def table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def _distances_mm(pred: Array, true: Array) -> Array:
-    distances: Array = np.linalg.norm(pred - true, axis=-1) * _MM_PER_M
-    return distances
+def draw_pck(evaluation: Evaluation, path: Path) -> None:
+    """Draw the share of points within 0 to 50 mm; the area under each curve is its AUC."""
+    axes = (figure := Figure(figsize=(6, 4.2), layout="constrained")).add_subplot()
+    curves = pck_curves(evaluation.pck_mm())
+    looks = styles(curve.title for curve in curves)
+    for curve in curves:
+        label = f"{curve.title}: AUC {curve.auc:.3f}"
+        axes.plot(curve.thresholds_mm, curve.shares, color=looks[curve.title].color, label=label)
+    axes.set(xlabel="error threshold, mm", ylabel="share of points within it", ylim=(0, 1.02))
+    axes.set_title(f"PCK of {evaluation.hands:,} hands")
+    axes.margins(x=0)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
+    with naming(path):
+        figure.savefig(path, dpi=150)
+
+
+def draw_worst(evaluation: Evaluation, predictions: Predictions, source: FreiHAND, path: Path) -> None:
+    """Draw the hands with the largest errors after an alignment that may not mirror: prediction, and label beside it.
+
+    Args:
+        evaluation: of `predictions`.
+        predictions: drawn where the camera of the image sees them.
+        source: the split that was predicted, with its labels.
+        path: of the image.
+    """
+    errors, epe = (evaluation.joints_mm[name].mean(axis=1) for name in ("pa_epe_proper_mm", "epe_mm"))
+    tiles: list[Image] = []
+    titles: list[str] = []
+    for hand in np.argsort(errors)[::-1][: _COLUMNS * _ROWS].tolist():
+        sample = source[hand]
+        K, label = (np.asarray(sample[key], np.float64) for key in ("K", "joints_3d"))
+        tiles += overlays(sample["image"], K, predictions.xyz[hand], label)
+        titles += [f"{sample['id']}: PA-EPE {errors[hand]:.1f} mm, EPE {epe[hand]:.0f} mm", "label"]
+    rows = [slice(start, start + 2 * _COLUMNS) for start in range(0, len(tiles), 2 * _COLUMNS)]
+    write_image(path, sheet([tiles[row] for row in rows], [titles[row] for row in rows]))

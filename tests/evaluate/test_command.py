@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from peclr.data.sources.freihand import FreiHAND
-from peclr.evaluate.command import evaluate_main
-from peclr.evaluate.freihand import CropRule, predict_split
+from peclr.evaluate.command import CROPS, evaluate_main, predict_split
 from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
 from peclr.inference.network import load_network
 from peclr.models.encoders import ResNetEncoder
@@ -56,23 +55,23 @@ def predicted(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
     return read_predictions(path / "pred.json").xyz
 
 
-@pytest.mark.parametrize("crop", ["two-pass", "keypoints", "image"])
-def test_predictions_do_not_depend_on_the_batch_size(crop: CropRule, run: Path, embedded_hands: Path) -> None:
+@pytest.mark.parametrize("crop", CROPS)
+def test_predictions_do_not_depend_on_the_batch_size(crop: str, run: Path, embedded_hands: Path) -> None:
     source = FreiHAND(embedded_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
     trained = load_network(run, device="cpu")
-    one, three, all_of_them = (predict_split(trained, source, crop, size, progress=False).xyz for size in (1, 3, 64))
+    one, three, all_of_them = (predict_split(trained, source, crop, size).xyz for size in (1, 3, 64))
     assert one.shape == (8, 21, 3)
     assert np.ptp(one, axis=0).max() > 1e-3  # other pictures, other hands
     np.testing.assert_allclose(three, one, atol=1e-5)
     np.testing.assert_allclose(all_of_them, one, atol=1e-5)
 
 
-@pytest.mark.parametrize("crop", ["two-pass", "keypoints", "image"])
-def test_turned_views_are_averaged_whatever_the_crop(crop: CropRule, run: Path, embedded_hands: Path) -> None:
+@pytest.mark.parametrize("crop", CROPS)
+def test_turned_views_are_averaged_whatever_the_crop(crop: str, run: Path, embedded_hands: Path) -> None:
     source = FreiHAND(embedded_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
     trained = load_network(run, device="cpu")
-    once, thrice = (predict_split(trained, source, crop, 8, progress=False, turn=turn).xyz for turn in (0, 30))
-    same = predict_split(trained, source, crop, 8, progress=False, turn=360 / 1e9).xyz
+    once, thrice = (predict_split(trained, source, crop, 8, turn=turn).xyz for turn in (0, 30))
+    same = predict_split(trained, source, crop, 8, turn=360 / 1e9).xyz
     np.testing.assert_allclose(same, once, atol=1e-4)  # a turn that is none
     assert np.abs(thrice - once).max() > 1e-3
 

@@ -34,7 +34,7 @@ def test_the_alignment_without_mirrors_is_the_best_rotation() -> None:
     pred[::3] *= [-1, 1, 1]
     evaluation = score(Predictions(pred), xyz)
     expected = [np.linalg.norm(best_rotation(p, x) - x, axis=-1) for p, x in zip(pred, xyz, strict=True)]
-    np.testing.assert_allclose(evaluation.proper_mm, 1000 * np.array(expected), atol=1e-3)
+    np.testing.assert_allclose(evaluation.joints_mm["pa_epe_proper_mm"], 1000 * np.array(expected), atol=1e-3)
     assert evaluation.further["xyz_al_proper_mean3d"] == pytest.approx(100 * np.mean(expected), abs=1e-5)
 
 
