@@ -30,16 +30,10 @@ _EXPECTED: Final = (
 
 @dataclass
 class Findings:
-    """What the report is about.
+    """What the report is about."""
 
-    Attributes:
-        rows: of tables, and of evaluations and tests that no table sums up: all that is compared.
-        runs: of training, in which something was logged.
-        evaluations: made by `peclr evaluate`.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    runs: list[TrainingRun] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)  # of tables, and of evaluations and tests that no table sums up
+    runs: list[TrainingRun] = field(default_factory=list)  # of training, in which something was logged
     evaluations: list[Evaluation] = field(default_factory=list)
 
 

@@ -21,42 +21,25 @@ from peclr.report.runs import Evaluation
 Array = NDArray[np.float64]
 
 _JPEG_QUALITY: Final = 82
+_WAYS: Final = {"x": "right", "y": "away", "z": "up"}
 _LABEL_COLOR: Final = "#D8DEE6"
 _CHAINS: Final = {finger: [WRIST, *(JOINT_NAMES.index(f"{finger}_{part}") for part in PARTS)] for finger in FINGERS}
 
 
 @dataclass(frozen=True)
 class ShownHand:
-    """One evaluated hand with what it takes to draw it.
+    """One evaluated hand, drawn."""
 
-    Attributes:
-        id: of the image, as its data set calls it.
-        rank: "best" or "worst".
-        image: (H, W, 3) RGB.
-        K: (3, 3), px.
-        predicted: (21, 3), metres, camera frame, order freihand.
-        label: (21, 3), the same.
-        pa_epe_mm: after an alignment that may not mirror.
-        root_relative_epe_mm: relative to the wrist.
-    """
-
-    id: str
-    rank: str
-    image: NDArray[np.uint8]
-    K: Array
-    predicted: Array
-    label: Array
-    pa_epe_mm: float
-    root_relative_epe_mm: float
-
-    @property
-    def errors(self) -> str:
-        """For people."""
-        return f"PA-EPE {self.pa_epe_mm:.1f} mm, wrist-relative EPE {self.root_relative_epe_mm:.1f} mm"
+    id: str  # of the image, as its data set calls it
+    rank: str  # "best" or "worst"
+    errors: str  # for people
+    predicted: str  # the image around the hand with the prediction, as a data URI of a JPEG
+    label: str  # the same with the label
+    figure: go.Figure  # both in 3-D
 
 
 def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[ShownHand]:
-    """The best and the worst hands of an evaluation, by their error after an alignment that may not mirror.
+    """Draw the best and the worst hands of an evaluation, by their error after an alignment that may not mirror.
 
     Args:
         evaluation: of which the predictions are read.
@@ -80,24 +63,25 @@ def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[S
     if len(predicted) != len(labels):
         raise ValueError(f"{path} has {len(predicted)} hands, but {root} has {len(labels)}")
     aligned_mm = aligned_errors(torch.from_numpy(predicted), torch.from_numpy(labels))[1].mean(dim=-1).numpy()
-    relative = (predicted - predicted[:, [WRIST]]) - (labels - labels[:, [WRIST]])
-    relative_mm = 1000 * np.linalg.norm(relative, axis=-1).mean(axis=-1)
+    offsets = _from_wrist_mm(predicted) - _from_wrist_mm(labels)
+    relative_mm = np.linalg.norm(offsets, axis=-1).mean(axis=-1)
     order = np.argsort(aligned_mm, kind="stable").tolist()
     count = min(count, len(order) // 2)
     source = FreiHAND(root, "evaluation", crop="image")
     shown = []
     for place, hand in enumerate(order[:count] + order[: -count - 1 : -1]):
         sample = source[hand]
-        rank, K = "best" if place < count else "worst", np.asarray(sample["K"], np.float64)
-        errors = float(aligned_mm[hand]), float(relative_mm[hand])
-        shown.append(ShownHand(sample["id"], rank, sample["image"], K, predicted[hand], labels[hand], *errors))
+        joints = predicted[hand], labels[hand]
+        images = tiles.overlays(sample["image"], np.asarray(sample["K"], np.float64), *joints)
+        errors = f"PA-EPE {aligned_mm[hand]:.1f} mm, wrist-relative EPE {relative_mm[hand]:.1f} mm"
+        rank = "best" if place < count else "worst"
+        figure = _figure_3d(*map(_from_wrist_mm, joints))
+        shown.append(ShownHand(sample["id"], rank, errors, _jpeg(images[0]), _jpeg(images[1]), figure))
     return shown
 
 
-def overlays(hand: ShownHand) -> tuple[str, str]:
-    """The image around the hand with the prediction, and with the label, as data URIs of JPEGs."""
-    predicted, label = map(_jpeg, tiles.overlays(hand.image, hand.K, hand.predicted, hand.label))
-    return predicted, label
+def _from_wrist_mm(joints: Array) -> Array:
+    return 1000 * (joints - joints[..., [WRIST], :])
 
 
 def _jpeg(image: tiles.Image) -> str:
@@ -105,24 +89,15 @@ def _jpeg(image: tiles.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(coded.tobytes()).decode("ascii")
 
 
-def figure_3d(hand: ShownHand) -> go.Figure:
+def _figure_3d(predicted: Array, label: Array) -> go.Figure:
     """A label in light gray and its prediction in the colors of the fingers, as the camera saw them, to be turned.
 
-    Both wrists are at the origin; axes are mm: x to the camera's right, y away from it, z up.
+    Both (21, 3), mm from the wrist, camera frame; axes are x to the camera's right, y away from it, z up.
     """
     everything = [joint for chain in _CHAINS.values() for joint in [*chain, None]]
-    label = _trace(hand.label, everything, "label", _LABEL_COLOR, 3)
-    fingers = [
-        _trace(hand.predicted, chain, finger, f"rgb{FINGER_COLORS[finger]}", 8) for finger, chain in _CHAINS.items()
-    ]
-    titles = {"xaxis": "right, mm", "yaxis": "away, mm", "zaxis": "up, mm"}
-    scene: dict[str, Any] = {
-        **{axis: {"title": {"text": text}} for axis, text in titles.items()},
-        "domain": {"y": [0, 0.91]},  # below the legend, which has two rows on a telephone
-        "aspectmode": "data",
-        "dragmode": "orbit",
-        "camera": {"eye": {"x": 0.48, "y": -2.1, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.16}},
-    }
+    traces = [_trace(label, everything, "label", _LABEL_COLOR, 3)]
+    for finger, chain in _CHAINS.items():
+        traces.append(_trace(predicted, chain, finger, f"rgb{FINGER_COLORS[finger]}", 8))
     layout = {
         "template": "plotly_dark",  # yellow and sky blue vanish on paper
         "height": 560,
@@ -130,14 +105,20 @@ def figure_3d(hand: ShownHand) -> go.Figure:
         "font": {"size": 14},
         "legend": {"orientation": "h", "x": 0.01, "y": 1},
         "uirevision": "same",  # another hand is seen from where the last one was
-        "scene": scene,
+        "scene": {
+            **{f"{axis}axis": {"title": {"text": f"{way}, mm"}} for axis, way in _WAYS.items()},
+            "domain": {"y": [0, 0.91]},  # below the legend, which has two rows on a telephone
+            "aspectmode": "data",
+            "dragmode": "orbit",
+            "camera": {"eye": {"x": 0.48, "y": -2.1, "z": 0.5}, "center": {"x": 0, "y": 0, "z": -0.16}},
+        },
     }
-    return go.Figure([label, *fingers], layout)
+    return go.Figure(traces, layout)
 
 
 def _trace(joints: Array, chain: list[Any], name: str, color: str, width: int) -> go.Scatter3d:
-    """Bones along a chain of joints, where None is a gap; `joints` are (21, 3), metres, camera frame."""
-    x, y, z = (1000 * (joints - joints[WRIST])).round(1).T.tolist()
+    """Bones along a chain of joints, where None is a gap; `joints` are (21, 3), mm, camera frame."""
+    x, y, z = joints.round(1).T.tolist()
     axes = {"x": x, "y": z, "z": [-value for value in y]}
     whose = "label" if name == "label" else "predicted"
     return go.Scatter3d(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from string import Template
+from typing import Final
 
 from plotly.graph_objects import Figure  # type: ignore[import-untyped]  # plotly ships no types
 from plotly.io import templates  # type: ignore[import-untyped]
@@ -15,16 +16,13 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 from peclr import __version__
 from peclr.report import charts
 from peclr.report.discovery import Findings
-from peclr.report.hands import ShownHand, figure_3d, overlays, shown_hands
-from peclr.report.results import METRICS, Contest, Group, contests, group_rows
+from peclr.report.hands import ShownHand, shown_hands
+from peclr.report.results import METRICS, Group, contests, group_rows
 from peclr.report.runs import CONFIG_NAME, FINETUNING, Evaluation, TrainingRun
 from peclr.report.tables import html_tables
 
 _HERE: Final = Path(__file__).parent
-# Browsers that hold to it load nothing from anywhere, whatever the page says.
-_POLICY: Final = (
-    "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
-)
+Section = tuple[str, str, str]  # anchor, title, HTML
 # a wheel scrolls the page; the page's script says how large figures are
 _PLOTLY: Final = {"responsive": False, "displayModeBar": False, "scrollZoom": False}
 _MOST_SENTENCES: Final = 4
@@ -47,33 +45,23 @@ _TURNING: Final = (
 
 
 def report_page(title: str, findings: Findings, data: Path | None, count: int) -> str:
-    """The whole file.
-
-    Args:
-        title: of the page.
-        findings: what it reports on.
-        data: where evaluated data sets are now; None where each evaluation knew it.
-        count: of best hands of each evaluation, and of worst ones.
-    """
+    """The whole file; `data` and `count` are of `shown_hands`."""
     groups, evaluations = group_rows(findings.rows), findings.evaluations
-    finetuning = [run for run in findings.runs if run.kind == FINETUNING]
-    pretraining = [run for run in findings.runs if run.kind != FINETUNING]
-    curves = _plotted("Pre-training", charts.training_curves(pretraining))
+    finetuned = [run for run in findings.runs if run.kind == FINETUNING]
+    pretrained = [run for run in findings.runs if run.kind != FINETUNING]
     galleries, hands = _galleries(evaluations, data, count)
-    if finetuning and not evaluations:
+    if finetuned and not evaluations:
         galleries = _HOW_TO_EVALUATE
+    pretraining = _plotted("Pre-training", charts.training_curves(pretrained))
+    finetuning = _plotted("Fine-tuning", charts.training_curves(finetuned))
     table = html_tables(groups)
     efficiency = "".join(_plotted(name, figure) for name, figure in charts.label_efficiency(groups).items())
     sections = [
-        ("comparison", "Comparison", f"<p>{_REMARK}</p>{table}" if table else ""),
+        ("comparison", "Comparison", table and f"<p>{_REMARK}</p>{table}"),
         ("labels", "Label efficiency", efficiency),
         ("pck", "Accuracy curves", _plotted("", charts.pck(evaluations))),
         ("joints", "Errors of each joint", _plotted("", charts.joint_errors(evaluations))),
-        (
-            "training",
-            "Training and probes",
-            (curves and curves + _OBJECTIVES_DIFFER) + _plotted("Fine-tuning", charts.training_curves(finetuning)),
-        ),
+        ("training", "Training and probes", (pretraining and pretraining + _OBJECTIVES_DIFFER) + finetuning),
         ("gallery", "Best and worst hands", galleries),
         ("three-d", "A hand in 3-D", _turning(hands)),
         ("runs", "Runs", "\n".join(map(_details, findings.runs))),
@@ -88,11 +76,8 @@ def _summary(findings: Findings, groups: Sequence[Group]) -> str:
         counts = {"runs": len(findings.runs), "evaluations": len(findings.evaluations), "results": len(groups)}
         there = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         return f'<p class="lead">{there}; nothing was measured of two of them in one way, so none is best.</p>'
-    return "".join(map(_sentence, found)) + _plotted("", charts.who_is_best(found))
-
-
-def _sentence(contest: Contest) -> str:
-    return f'<p class="lead"><b>{escape(contest.title)}:</b> {escape(contest.sentence())}</p>'
+    lines = (f'<p class="lead"><b>{escape(one.title)}:</b> {escape(one.sentence())}</p>' for one in found)
+    return "\n".join(lines) + _plotted("", charts.who_is_best(found))
 
 
 def _plotted(heading: str, figure: Figure | None) -> str:
@@ -118,8 +103,7 @@ def _galleries(
         cards: dict[str, list[str]] = {"best": [], "worst": []}
         for hand in hands:
             cards[hand.rank].append(_card(hand, len(figures)))
-            title = f"{evaluation.name}, {hand.rank}: {hand.id}, PA-EPE {hand.pa_epe_mm:.1f} mm"
-            figures.append((title, figure_3d(hand)))
+            figures.append((f"{evaluation.name}, {hand.rank}: {hand.id}, {hand.errors}", hand.figure))
         rows = (f'<h3>{rank.title()}</h3><div class="hands">{"".join(html)}</div>' for rank, html in cards.items())
         means = (f"{m.title} {evaluation.metrics[m.name]:.1f} mm" for m in METRICS[:3] if m.name in evaluation.metrics)
         about = f"{evaluation.scores.hands:,} hands; mean {', '.join(means)}"
@@ -129,10 +113,10 @@ def _galleries(
 
 
 def _card(hand: ShownHand, index: int) -> str:
-    predicted, label = overlays(hand)
+    images = {"prediction": hand.predicted, "label": hand.label}
+    pair = "".join(f'<img alt="{name}" src="{source}">' for name, source in images.items())
     return (
-        f'<figure><div class="pair"><img alt="prediction" src="{predicted}"><img alt="label" src="{label}"></div>'
-        f"<figcaption>{escape(hand.id)}<br>{hand.errors}</figcaption>"
+        f'<figure><div class="pair">{pair}</div><figcaption>{escape(hand.id)}<br>{hand.errors}</figcaption>'
         f'<button type="button" data-hand="{index}">turn it in 3-D</button></figure>'
     )
 
@@ -167,44 +151,21 @@ def _folded(name: str, about: str, html: str, *, is_open: bool = False) -> str:
     return f"<details{' open' * is_open}>{summary}{html}</details>"
 
 
-def _html(
-    title: str, summary: str, sections: Sequence[tuple[str, str, str]], hands: Sequence[tuple[str, Figure]]
-) -> str:
-    links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name, _ in sections)
-    body = "\n".join(
-        f'<section id="{anchor}"><h2>{escape(name)}</h2>\n{html}\n</section>' for anchor, name, html in sections
-    )
+def _html(title: str, summary: str, sections: Sequence[Section], hands: Sequence[tuple[str, Figure]]) -> str:
     themes = {"light": templates["plotly_white"].to_plotly_json(), "dark": templates["plotly_dark"].to_plotly_json()}
-    content: dict[str, Any] = {"hands": [figure.to_plotly_json()["data"] for _, figure in hands], "themes": themes}
-    # JSON that no name in it can break out of: `</script>` and `<!--` end or hide scripts
-    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>
-{(_HERE / "page.css").read_text(encoding="utf-8")}</style>
-<script>{get_plotlyjs()}</script>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p class="quiet">peclr {__version__}, {datetime.now():%Y-%m-%d %H:%M}</p>
-<section id="summary">{summary}</section>
-<nav>{links}</nav>
-</header>
-<main>
-{body}
-<footer class="quiet">Made by <code>peclr report</code>. This file needs no network: figures are drawn by plotly.js,
-which is inside.</footer>
-</main>
-<script id="content" type="application/json">{data}</script>
-<script>
-{(_HERE / "page.js").read_text(encoding="utf-8")}</script>
-</body>
-</html>
-"""
+    content = {"hands": [figure.to_plotly_json()["data"] for _, figure in hands], "themes": themes}
+    files = {suffix: (_HERE / f"page.{suffix}").read_text(encoding="utf-8") for suffix in ("html", "css", "js")}
+    return Template(files["html"]).substitute(
+        title=escape(title),
+        style=files["css"],
+        plotly=get_plotlyjs(),
+        made=f"peclr {__version__}, {datetime.now():%Y-%m-%d %H:%M}",
+        summary=summary,
+        links="".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name, _ in sections),
+        sections="\n".join(
+            f'<section id="{anchor}"><h2>{escape(name)}</h2>\n{html}\n</section>' for anchor, name, html in sections
+        ),
+        # JSON that no name in it can break out of: `</script>` and `<!--` end or hide scripts
+        content=json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        script=files["js"],
+    )

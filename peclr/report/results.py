@@ -53,25 +53,15 @@ _DECISIVE: Final = ("root_relative_epe_mm", "pa_epe_mm", "epe_mm", *(metric.name
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement.
+    """One measurement."""
 
-    Attributes:
-        protocol: how it was measured, such as "frozen probe".
-        weights: what is compared, such as "PeCLR".
-        labels: number of labeled hands; None where it is not known.
-        seed: None where it is not known.
-        metrics: value by name, for names of METRICS; finite.
-        table: the file that it was read from; None if a run or an evaluation says it.
-        size: of the experiment, where the table says it.
-    """
-
-    protocol: str
-    weights: str
-    labels: float | None
+    protocol: str  # how it was measured, such as "frozen probe"
+    weights: str  # what is compared, such as "PeCLR"
+    labels: float | None  # number of labeled hands, where it is known
     seed: int | None
-    metrics: Mapping[str, float]
-    table: Path | None = field(default=None, compare=False)
-    size: Any = field(default=None, compare=False)
+    metrics: Mapping[str, float]  # by name, for names of METRICS; finite
+    table: Path | None = field(default=None, compare=False)  # that says it; None if a run or an evaluation does
+    size: Any = field(default=None, compare=False)  # of the experiment, where the table says it
 
 
 @dataclass(frozen=True)
@@ -136,11 +126,10 @@ def best_groups(groups: Sequence[Group], metric: Metric) -> set[int]:
     """Indices of the groups with the best mean of their protocol and label count, where there is a choice."""
     best: set[int] = set()
     for block in {group.block for group in groups}:
-        means = [(i, s.mean) for i, group in enumerate(groups) if group.block == block and (s := group.spread(metric))]
-        least = min((metric.badness(mean) for _, mean in means), default=math.inf)
-        winners = {i for i, mean in means if metric.badness(mean) == least}
-        if len(winners) < len(means):
-            best |= winners
+        rivals = ranked([group for group in groups if group.block == block], metric)
+        winners = [group for group, spread in rivals if spread.mean == rivals[0][1].mean]
+        if len(winners) < len(rivals):
+            best |= {index for index, group in enumerate(groups) if group in winners}
     return best
 
 

@@ -46,23 +46,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What is known about one run.
+    """What is known about one run."""
 
-    Attributes:
-        name: unique in the report.
-        folder: of the run.
-        config: as it was saved; empty if it was not.
-        stage: "fit", "validate" or "test".
-        metrics: the last ones, by name.
-        curves: by metric.
-    """
-
-    name: str
+    name: str  # unique in the report
     folder: Path
-    config: dict[str, Any]
-    stage: str
-    metrics: dict[str, float]
-    curves: dict[str, Curve]
+    config: dict[str, Any]  # as it was saved; empty if it was not
+    stage: str  # "fit", "validate" or "test"
+    metrics: dict[str, float]  # the last ones, by name
+    curves: dict[str, Curve]  # by metric
 
     @property
     def kind(self) -> str:
@@ -151,27 +142,16 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """What `peclr evaluate` writes into scores.json.
-
-    Attributes:
-        hands: their number.
-        data: the data set, as the evaluation knew its place.
-        scores: the official ones; means in cm.
-        further: the same.
-        pck: share of points within each threshold, by name of the curve, and "thresholds_mm".
-        per_joint: errors in mm by their names, by joint.
-        crop: where the network looked; "" if a file of predictions was scored.
-        predictions: that file.
-    """
+    """What `peclr evaluate` writes into scores.json."""
 
     hands: int
-    data: str
-    scores: dict[str, float]
-    further: dict[str, float]
-    pck: dict[str, list[float]]
-    per_joint: dict[str, dict[str, float]]
-    crop: str = ""
-    predictions: str | None = None
+    data: str  # the data set, as the evaluation knew its place
+    scores: dict[str, float]  # the official ones; means in cm
+    further: dict[str, float]  # the same
+    pck: dict[str, list[float]]  # share of points within each threshold, by name of the curve, and "thresholds_mm"
+    per_joint: dict[str, dict[str, float]]  # errors in mm by their names, by joint
+    crop: str = ""  # where the network looked; "" if a file of predictions was scored
+    predictions: str | None = None  # that file
 
 
 @dataclass(frozen=True)

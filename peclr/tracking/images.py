@@ -146,23 +146,14 @@ class PoseImages(EpochCallback):
 
 @dataclass(frozen=True)
 class DrawnHand:
-    """A prediction with its truth.
+    """A prediction with its truth."""
 
-    Attributes:
-        image: (S, S, 3), RGB.
-        true_2d: (21, 2), pixels.
-        predicted_2d: (21, 2), pixels.
-        true_3d: (21, 3), metres, camera frame.
-        predicted_3d: (21, 3), metres, after similarity alignment.
-        error_mm: mean distance between the last two, millimetres.
-    """
-
-    image: Image
-    true_2d: NDArray[np.float64]
+    image: Image  # (S, S, 3), RGB
+    true_2d: NDArray[np.float64]  # (21, 2), pixels
     predicted_2d: NDArray[np.float64]
-    true_3d: NDArray[np.float64]
-    predicted_3d: NDArray[np.float64]
-    error_mm: float
+    true_3d: NDArray[np.float64]  # (21, 3), metres, camera frame
+    predicted_3d: NDArray[np.float64]  # after similarity alignment
+    error_mm: float  # mean distance between the last two
 
 
 def draw_hands(hands: Sequence[DrawnHand]) -> Image:

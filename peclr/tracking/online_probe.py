@@ -118,25 +118,17 @@ class OnlineProbe(EpochCallback):
 
 @dataclass(frozen=True)
 class ProbeHands:
-    """Hands with labels, as un-augmented views, and the first of them changed in known ways.
+    """Hands with labels, as un-augmented views, and the first M of them changed in known ways."""
 
-    Attributes:
-        views: (N, 3, S, S), uint8, RGB.
-        joints_2d: (N, 21, 2), pixels of the view.
-        joints_3d: (N, 21, 3), metres, relative to the wrist.
-        changed: per change, (M, 3, S, S), uint8, M ≤ N: the same hands, moved by one of MOVES, or recolored.
-        view_from_crop: per move, (M, 3, 3), normalized.
-    """
-
-    views: Tensor
-    joints_2d: Tensor
-    joints_3d: Tensor
-    changed: dict[str, Tensor]
-    view_from_crop: dict[str, Tensor]
+    views: Tensor  # (N, 3, S, S), uint8, RGB
+    joints_2d: Tensor  # (N, 21, 2), pixels of the view
+    joints_3d: Tensor  # (N, 21, 3), metres, relative to the wrist
+    changed: dict[str, Tensor]  # per change, (M, 3, S, S), uint8: moved by one of MOVES, or recolored
+    view_from_crop: dict[str, Tensor]  # per move, (M, 3, 3), normalized
 
 
 def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: int, border: Border) -> ProbeHands:
-    """Decode and crop hands once, one image of each, of all versions in turn.
+    """Decode and crop hands once, one image of each, of all versions in turn; ValueError for one without labels.
 
     Args:
         source: of labeled hands, in any order: its first ones are taken.
@@ -144,9 +136,6 @@ def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: i
         num_moved: how many of them are seen changed, too, at most.
         size: side of a view, px.
         border: what views show beyond the image.
-
-    Raises:
-        ValueError: a hand has no label.
     """
     samples = [_read(source, hand) for hand in range(min(num_hands, source.num_hands))]
     plain = [_view(sample, ViewGeometry(), size, border) for sample in samples]
@@ -255,17 +244,11 @@ def _project(module: PretrainModule, features: Tensor) -> Tensor:
 
 
 class Retrieval(NamedTuple):
-    """Mean distance of poses between a hand and another one, millimetres after similarity alignment.
+    """Mean distance of poses between a hand and another one, millimetres after similarity alignment."""
 
-    Attributes:
-        found: the other one is the hand whose features are nearest.
-        best: … whose pose is nearest: what perfect features would find.
-        random: … any: what features that know nothing would find.
-    """
-
-    found: float
-    best: float
-    random: float
+    found: float  # the other one is the hand whose features are nearest
+    best: float  # … whose pose is nearest: what perfect features would find
+    random: float  # … any: what features that know nothing would find
 
 
 def pose_distances(joints_3d: Tensor) -> Tensor:
@@ -277,13 +260,9 @@ def pose_distances(joints_3d: Tensor) -> Tensor:
 
 
 def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
-    """Look for each hand's nearest neighbor by the cosine of centered features.
+    """Look for each hand's nearest neighbor by the cosine of features (N, F); `distances` are from `pose_distances`.
 
-    Centered, as the features of all hands share most of their direction.
-
-    Args:
-        features: (N, F).
-        distances: (N, N), from `pose_distances`.
+    The cosine is of centered features, as the features of all hands share most of their direction.
     """
     centered = normalize(features.double() - features.double().mean(dim=0), dim=-1)
     nearest = (centered @ centered.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
@@ -295,15 +274,9 @@ def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
 def agreement(projections: Tensor, changed: Tensor) -> float:
     """How much nearer a hand's projection is to that of the same hand, changed, than to those of other hands.
 
-    (own − others) / (1 − others) of the mean cosines: 1 if the change makes no difference, 0 if the changed hand is as
-    far away as another one. The cosine alone is near 1 in a network that sees no difference between any two hands.
-
-    Args:
-        projections: (N, D).
-        changed: (N, D), of the same hands in the same order, N ≥ 2.
-
-    Returns:
-        At most 1; 0 where all projections are equal.
+    (own − others) / (1 − others) of the mean cosines of (N, D), (N, D): 1 if the change makes no difference, 0 if the
+    changed hand is as far away as another one, or all projections are equal. The cosine alone is near 1 in a network
+    that sees no difference between any two hands.
     """
     cosines = normalize(projections.double(), dim=-1) @ normalize(changed.double(), dim=-1).mT
     count = len(cosines)
