@@ -90,7 +90,7 @@ def _prepare(options: argparse.Namespace, split: str) -> int:
 
 
 def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[Finding]:
-    from peclr.data.prepare.write_crops import write_crops
+    from peclr.data.sources.crops import write_crops
 
     given: dict[str, Any] = {"size": options.size, "quality": options.quality, "workers": options.workers}
     if options.context is not None:

@@ -1,28 +1,38 @@
-"""Hands cut out beforehand: a small JPEG for each, with its labels and the matrix back to its photograph.
+"""Hands cut out beforehand: a small JPEG for each, with its labels and the matrix back to its image.
 
 Decoding a 1600×1200 frame costs 15 ms, a crop of 256×256 less than one. Crops show more than the crop box, by the
 factor `context`, as views are rotated, shifted and widened; anything beyond is black.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.sources.headers import in_threads
 from peclr.data.sources.images import read_image
 from peclr.data.sources.layouts import MANIFEST
-from peclr.data.sources.packed_labels import PackedArrays
+from peclr.data.sources.packed_labels import PackedArrays, replacing, write_packed
+from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, ViewGeometry, render_view
+from peclr.geometry.joints import NUM_JOINTS
+from peclr.geometry.planar import Matrix, mirror, move
+from peclr.options import naming
 
+# What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
+# widened by the largest scale, and the shift, which is twice the fraction in these units.
+DEFAULT_CONTEXT: Final = round(math.sqrt(2) * (GeometryRange().scale[1] + 2 * PUBLISHED_TRANSLATION), 2)
 KIND: Final = "crops"
-SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
+_SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
+_TYPES: Final = {"image_from_crop": np.float64, "crop_box": np.float64, "side": np.uint8, "id": np.bytes_}
 _FOLDER_SIZE: Final = 1000  # crops in one folder
 _NAMED: Final = 5  # images without a crop that a message names
 
-Matrix = NDArray[np.float64]
+Row = dict[str, Any]
 
 
 class PreparedCrops(HandSource):
@@ -68,7 +78,7 @@ class PreparedCrops(HandSource):
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
-        return [crop_file(self._folder, index) for index in range(len(self))]
+        return [_crop_file(self._folder, index) for index in range(len(self))]
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
@@ -84,22 +94,103 @@ class PreparedCrops(HandSource):
     def __getitem__(self, index: int) -> HandSample:
         if not 0 <= index < len(self):
             raise IndexError(f"{self._folder} has crops 0 to {len(self) - 1}, not {index}")
-        labels = self._labels
-        scale = float(labels["scale_m"][index])
-        return {
-            "image": read_image(crop_file(self._folder, index)),
-            "K": _known(labels["K"][index]),
-            "joints_3d": _known(labels["joints_3d"][index]),
-            "joints_2d": _known(labels["joints_2d"][index]),
-            "crop_box": labels["crop_box"][index],
-            "scale_m": None if math.isnan(scale) else scale,
-            "hand": SIDES[labels["side"][index]],
-            "id": labels["id"][index].decode(),
-        }
+        row = {name: labels[index] for name, labels in self._labels.items()}
+        scale = float(row["scale_m"])
+        return hand_sample(
+            read_image(_crop_file(self._folder, index)),
+            row["crop_box"],
+            row["id"].decode(),
+            _SIDES[row["side"]],
+            K=_known(row["K"]),
+            joints_3d=_known(row["joints_3d"]),
+            joints_2d=_known(row["joints_2d"]),
+            scale_m=None if math.isnan(scale) else scale,
+        )
 
 
-def crop_file(folder: Path, index: int) -> Path:
-    """Where crop `index` is."""
+def write_crops(
+    source: HandSource,
+    folder: Path,
+    size: int = 256,
+    context: float = DEFAULT_CONTEXT,
+    quality: int = 95,
+    workers: int = 1,
+    *,
+    progress: bool = False,
+) -> dict[str, str]:
+    """Cut out the hands of a source.
+
+    Args:
+        source: Any reader.
+        folder: A new folder; `PreparedCrops` reads it.
+        size: Side of a crop, px.
+        context: Side of the square that a crop shows over the side of the crop box.
+        quality: Of the JPEGs, 1 to 100.
+        workers: Threads.
+        progress: Whether to show a bar with the rate.
+
+    Returns:
+        Images that were left out because they cannot be read, and why; by their index in the source.
+    """
+    if size < 1 or not context > 0 or not 1 <= quality <= 100:
+        raise ValueError(f"size {size}, context {context}, quality {quality}: expected ≥ 1, > 0 and 1 … 100")
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; crops are written to a new folder")
+
+    def cut(index: int) -> tuple[bytes, Row] | str:
+        try:
+            return _cut(source[index], size, context, quality)
+        except ValueError as error:
+            return str(error)
+
+    rows, skipped = list[Row](), dict[str, str]()
+    with replacing(folder) as partial:
+        for index, result in in_threads(cut, range(len(source)), workers, "crops", progress=progress):
+            if isinstance(result, str):
+                skipped[str(index)] = result
+                continue
+            file = _crop_file(partial, len(rows))
+            file.parent.mkdir(exist_ok=True)
+            with naming(file):
+                file.write_bytes(result[0])
+            rows.append(result[1] | {"hand": source.hand_of(index)})
+        if not rows:
+            raise ValueError(f"none of the {len(source)} images of {source.name} can be read: {skipped['0']}")
+        facts = {"source": source.name, "size": size, "context": context, "quality": quality, "skipped": skipped}
+        write_packed(partial, KIND, _columns(rows), {}, facts)
+    return skipped
+
+
+def _cut(sample: HandSample, size: int, context: float, quality: int) -> tuple[bytes, Row]:
+    """One crop as JPEG, and its labels: those of the sample in pixels of the crop, NaN where there are none."""
+    crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=context), size)
+    ok, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise ValueError(f"{sample['id']}: a crop of {crop.shape} could not be encoded")
+    # readers mirror left hands
+    file_from_image = mirror(sample["image"].shape[1]) if sample["hand"] == "left" else np.eye(3)
+    K, joints_3d, joints_2d = sample["K"], sample["joints_3d"], sample["joints_2d"]
+    return encoded.tobytes(), {
+        "image_from_crop": file_from_image @ np.linalg.inv(crop_from_image),
+        "K": np.full((3, 3), np.nan) if K is None else crop_from_image @ K,
+        "joints_3d": np.full((NUM_JOINTS, 3), np.nan) if joints_3d is None else joints_3d,
+        "joints_2d": np.full((NUM_JOINTS, 2), np.nan) if joints_2d is None else move(crop_from_image, joints_2d),
+        "crop_box": move(crop_from_image, sample["crop_box"].reshape(2, 2)).ravel(),
+        "scale_m": np.nan if sample["scale_m"] is None else sample["scale_m"],
+        "side": _SIDES.index(sample["hand"]),
+        "id": sample["id"].encode(),
+    }
+
+
+def _columns(rows: Sequence[Row]) -> Mapping[str, NDArray[Any]]:
+    """Arrays, one entry per crop; hands that lost all their images are numbered away."""
+    columns = {name: np.array([row[name] for row in rows], _TYPES.get(name, np.float32)) for name in rows[0]}
+    _, hand = np.unique([row["hand"] for row in rows], return_inverse=True)
+    by_hand = np.argsort(hand, kind="stable")
+    return columns | {"hand": hand, "version": by_hand, "hand_of_version": hand[by_hand]}
+
+
+def _crop_file(folder: Path, index: int) -> Path:
     return folder / f"{index // _FOLDER_SIZE:05d}" / f"{index:08d}.jpg"
 
 

@@ -7,10 +7,10 @@ saved as images and downloads cut short, "headers" finds all. The decoder has th
 
 import struct
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from peclr.data.sources.layouts import Depth
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3, ISO/IEC 15948 11.2.5
 _MANY: Final = 20_000  # takes seconds
@@ -90,17 +91,27 @@ def image_problem(path: Path, depth: Depth = "headers") -> str | None:
 
 def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
     """What is wrong with which of many image files, in their order, perhaps with a bar; by `workers` threads."""
-    found: dict[Path, str] = {}
-    silent = depth == "present" or not paths or not progress
+    progress = progress and depth != "present" and len(paths) > 0
+    looked_at = in_threads(partial(image_problem, depth=depth), paths, workers, "images", progress=progress)
+    return {path: problem for path, problem in looked_at if problem}
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, name: str, *, progress: bool
+) -> Iterator[tuple[Item, Result]]:
+    """Yield items with their results in order, of which few wait in memory, perhaps with a bar.
+
+    By threads, as neither reading nor decoding nor encoding holds the interpreter's lock.
+    """
+    at_once = 64 * workers
     with (
-        ThreadPoolExecutor(workers) as pool,  # decoding does not hold the interpreter's lock
-        tqdm(desc="images", total=len(paths), unit=" files", disable=silent, mininterval=0.5) as bar,
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(desc=name, total=len(items), unit=f" {name}", disable=not progress, mininterval=0.5) as bar,
     ):
-        for chunk in chunks(paths, 64 * workers):
-            problems = pool.map(lambda path: image_problem(path, depth), chunk)
-            found |= {path: problem for path, problem in zip(chunk, problems, strict=True) if problem}
+        for start in range(0, len(items), at_once):
+            chunk = items[start : start + at_once]
+            yield from zip(chunk, pool.map(work, chunk), strict=True)
             bar.update(len(chunk))
-    return found
 
 
 def check_image_files(paths: Sequence[Path]) -> None:
@@ -114,13 +125,6 @@ def check_image_files(paths: Sequence[Path]) -> None:
         path, problem = next(iter(problems.items()))
         more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
         raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Consecutive lists of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def _suspicion(path: Path) -> str | None:

@@ -12,8 +12,7 @@ import pytest
 
 import peclr.data.sources.youtube3d_labels
 from peclr.data.prepare.command import pack_labels, prepare_main
-from peclr.data.prepare.write_crops import DEFAULT_CONTEXT
-from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.crops import DEFAULT_CONTEXT, PreparedCrops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.packed_labels import PackedArrays
 from peclr.data.sources.youtube3d import YouTube3DHands

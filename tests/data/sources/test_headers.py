@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from peclr.data.sources.headers import chunks, find_problems, image_problem, image_sizes
+from peclr.data.sources.headers import find_problems, image_problem, image_sizes, in_threads
 
 
 @pytest.fixture(params=[".jpg", ".png", ".webp"])
@@ -118,5 +118,14 @@ def test_many_files_are_looked_at_in_their_order(tmp_path: Path, workers: int) -
     assert list(problems) == [paths[number] for number in (5, 72, 139)]
 
 
-def test_chunks_cover_everything_once() -> None:
-    assert list(chunks(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+def test_results_of_threads_come_in_order_and_not_all_at_once() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        return -item
+
+    results = in_threads(work, range(1000), 2, "items", progress=False)
+    assert next(results) == (0, 0)
+    assert len(begun) <= 128
+    assert list(results) == [(item, -item) for item in range(1, 1000)]

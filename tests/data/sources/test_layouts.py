@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from peclr.data.prepare.write_crops import write_crops
 from peclr.data.sources import open_source
-from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.youtube3d import YouTube3DHands

@@ -17,9 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.command import pack_labels
-from peclr.data.prepare.write_crops import write_crops
 from peclr.data.samples import HandSource
-from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
 from peclr.data.sources.youtube3d import YouTube3DHands

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
-from peclr.data.prepare.write_crops import DEFAULT_CONTEXT, write_crops
 from peclr.data.samples import HandSource
-from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.crops import DEFAULT_CONTEXT, PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.images import read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
