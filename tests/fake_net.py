@@ -11,7 +11,9 @@ class FakeNet(PoseNet25D):
     """Sees all joints at given pixels of its view, one bone length deep, and remembers what it was given."""
 
     def __init__(self, points: Tensor) -> None:
-        super().__init__(ResNetEncoder("resnet18", 0.125))
+        with torch.device("meta"):  # weights do not matter
+            super().__init__(ResNetEncoder("resnet18", 0.125))
+        self.to_empty(device="cpu")
         self.points = points
         self.seen: list[tuple[Tensor, Tensor]] = []
 

@@ -9,27 +9,12 @@ import torch
 
 from peclr.checkpoints import load_encoder
 from peclr.checkpoints.command import export_main
-from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A fine-tuning run."""
-    folder = tmp_path / "finetuned"
-    (folder / "checkpoints").mkdir(parents=True)
-    state = PoseNet25D(ResNetEncoder("resnet18", 0.125)).state_dict()
-    torch.save(
-        {"state_dict": {f"pose_net.{key}": value for key, value in state.items()}},
-        folder / "checkpoints" / "last.ckpt",
-    )
-    (folder / "config.yaml").write_text("model: {init_args: {view_size: 48}}")
-    return folder
+from tests.checkpoints.weights import encoder_of
 
 
 def test_an_encoder_alone_is_exported_for_torchvision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights, out = tmp_path / "encoder.pth", tmp_path / "out"
-    torch.save(ResNetEncoder("resnet18").state_dict(), weights)
+    torch.save(encoder_of(width=1.0).state_dict(), weights)
     assert export_main([str(weights), "--out", str(out), "--formats", "torchvision", "--name", "mine"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "mine_torchvision.pth"]
     assert load_encoder(out / "mine_torchvision.pth").name == "resnet18"
@@ -43,7 +28,7 @@ def test_an_encoder_alone_is_exported_for_torchvision(tmp_path: Path, capsys: py
 def test_what_the_weights_do_not_allow_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     weights, out = tmp_path / "encoder.pth", tmp_path / "out"
-    torch.save(ResNetEncoder("resnet18", 0.125).state_dict(), weights)
+    torch.save(encoder_of().state_dict(), weights)
     assert export_main([str(weights), "--out", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "encoder.safetensors"]
     shown = capsys.readouterr().out
@@ -55,11 +40,11 @@ def test_what_was_asked_for_and_cannot_be_is_refused(run: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"--formats torchvision: torchvision has no resnet18 of width 0\.125"):
         export_main([str(run), "--out", str(tmp_path / "out"), "--formats", "torchvision"])
     weights = tmp_path / "encoder.pth"
-    torch.save(ResNetEncoder("resnet18", 0.125).state_dict(), weights)
+    torch.save(encoder_of().state_dict(), weights)
     with pytest.raises(ValueError, match=r"--formats onnx: .* an encoder alone"):
         export_main([str(weights), "--out", str(tmp_path / "out"), "--formats", "onnx"])
     assert not (tmp_path / "out").exists()
-    with pytest.raises(FileExistsError, match=r"finetuned is not an empty folder; choose another"):
+    with pytest.raises(FileExistsError, match=r"run is not an empty folder; choose another"):
         export_main([str(run), "--out", str(run)])
     (tmp_path / "scores.json").write_text("[1]")
     with pytest.raises(ValueError, match=r"scores\.json: expected the scores\.json of `peclr evaluate`"):

@@ -17,6 +17,7 @@ from peclr.checkpoints.loading import load_weights
 from peclr.models.encoders import ResNetEncoder, ResNetName
 from peclr.models.heads import ProjectionHead
 from peclr.models.pose_net import PoseNet25D
+from tests.checkpoints.weights import encoder_of
 
 State = dict[str, Tensor]
 POSITIONS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
@@ -24,14 +25,6 @@ POSITIONS = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "
 
 def prefixed(prefix: str, state: State) -> State:
     return {prefix + key: value for key, value in state.items()}
-
-
-def tiny_encoder(name: ResNetName = "resnet18", width: float = 0.125) -> ResNetEncoder:
-    torch.manual_seed(0)
-    encoder = ResNetEncoder(name, width)
-    for key, value in encoder.state_dict().items():  # nothing that a fresh network has as well
-        value.fill_(7) if key.endswith("num_batches_tracked") else value.uniform_(0.5, 1.5)
-    return encoder
 
 
 def torchvision_state(encoder: ResNetEncoder) -> State:
@@ -76,7 +69,7 @@ LAYOUTS: dict[str, Callable[[ResNetEncoder], State]] = {
 @pytest.mark.parametrize("kind", LAYOUTS)
 @pytest.mark.parametrize("wrapped", [True, False], ids=["state_dict", "bare"])
 def test_encoder_comes_out_of_every_layout(kind: str, *, wrapped: bool, tmp_path: Path) -> None:
-    encoder = tiny_encoder()
+    encoder = encoder_of()
     expected = {key: value.clone() for key, value in encoder.state_dict().items()}
     state = LAYOUTS[kind](encoder)
     path = tmp_path / "weights.ckpt"
@@ -104,7 +97,7 @@ def test_encoder_comes_out_of_every_layout(kind: str, *, wrapped: bool, tmp_path
     ],
 )
 def test_architecture_and_width_are_read_off_the_tensors(name: ResNetName, width: float, tmp_path: Path) -> None:
-    encoder = ResNetEncoder(name, width)
+    encoder = encoder_of(name, width)
     torch.save(encoder.state_dict(), tmp_path / "weights.pth")
     loaded = load_weights(tmp_path / "weights.pth", "encoder", expect=encoder)
     assert (loaded.encoder.name, loaded.encoder.width) == (name, encoder.width)
@@ -119,7 +112,7 @@ def test_architecture_and_width_are_read_off_the_tensors(name: ResNetName, width
 )
 def test_another_resnet_than_expected_is_refused(name: ResNetName, width: float, message: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    torch.save(tiny_encoder().state_dict(), path)
+    torch.save(encoder_of().state_dict(), path)
     with torch.device("meta"):
         expect = ResNetEncoder(name, width)
     with pytest.raises(ValueError, match=rf"weights\.pth: {message}"):
@@ -139,13 +132,13 @@ def test_pose_net_predicts_as_before(prefix: str, tmp_path: Path) -> None:
 
 
 def test_pretrained_encoder_is_no_pose_net(tmp_path: Path) -> None:
-    torch.save(own_pretraining(tiny_encoder()), tmp_path / "weights.ckpt")
+    torch.save(own_pretraining(encoder_of()), tmp_path / "weights.ckpt")
     with pytest.raises(ValueError, match=r"weights\.ckpt: .*found a pre-training run .* no pose head"):
         load_pose_net(tmp_path / "weights.ckpt")
 
 
 def test_counters_of_batchnorm_may_be_missing(tmp_path: Path) -> None:
-    state = torchvision_state(tiny_encoder())
+    state = torchvision_state(encoder_of())
     torch.save({key: value for key, value in state.items() if "num_batches" not in key}, tmp_path / "w.pth")
     loaded = load_weights(tmp_path / "w.pth", "encoder")
     assert len(loaded.report.missing) == 20
@@ -154,7 +147,7 @@ def test_counters_of_batchnorm_may_be_missing(tmp_path: Path) -> None:
 
 def test_tensors_too_many_or_too_few_are_listed(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    state = torchvision_state(tiny_encoder())
+    state = torchvision_state(encoder_of())
     del state["layer1.0.bn1.running_mean"]
     state |= {f"attention.{i}": torch.zeros(1) for i in range(9)}
     torch.save(state, path)
@@ -168,27 +161,27 @@ def test_tensors_too_many_or_too_few_are_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [own_pretraining, training_checkpoint, own_fine_tuning, fine_tuned])
 def test_unknown_neighbors_are_not_ignored(make: Callable[[ResNetEncoder], State], tmp_path: Path) -> None:
-    torch.save(make(tiny_encoder()) | {"teacher.conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    torch.save(make(encoder_of()) | {"teacher.conv1.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"unexpected teacher\.conv1\.weight; missing nothing"):
         load_encoder(tmp_path / "weights.pth")
 
 
 def test_pose_net_without_its_refinement_is_refused(tmp_path: Path) -> None:
-    state = {key: value for key, value in fine_tuned(tiny_encoder()).items() if "zroot_ref.6" not in key}
+    state = {key: value for key, value in fine_tuned(encoder_of()).items() if "zroot_ref.6" not in key}
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"unexpected nothing; missing zroot_ref\.zroot_ref\.6\.weight"):
         load_pose_net(tmp_path / "weights.pth")
 
 
 def test_shapes_that_do_not_fit_are_named(tmp_path: Path) -> None:
-    state = dict(tiny_encoder().state_dict()) | {"layer2.0.conv1.weight": torch.zeros(16, 8, 1, 1)}
+    state = dict(encoder_of().state_dict()) | {"layer2.0.conv1.weight": torch.zeros(16, 8, 1, 1)}
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"layer2\.0\.conv1\.weight has shape \(16, 8, 1, 1\), expected \(16, 8, 3"):
         load_encoder(tmp_path / "weights.pth")
 
 
 def test_depths_that_no_resnet_has_are_refused(tmp_path: Path) -> None:
-    state = {key: value for key, value in tiny_encoder().state_dict().items() if "layer3.1" not in key}
+    state = {key: value for key, value in encoder_of().state_dict().items() if "layer3.1" not in key}
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"basic blocks in stages of \(2, 2, 1, 2\) are none of resnet18"):
         load_encoder(tmp_path / "weights.pth")
@@ -214,7 +207,7 @@ def test_missing_and_unknown_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, 10, 5000])
 def test_truncated_files_are_named(length: int, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
-    torch.save(tiny_encoder().state_dict(), path)
+    torch.save(encoder_of().state_dict(), path)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"weights\.pth: "):
         load_encoder(path)
@@ -253,7 +246,7 @@ def test_training_checkpoints_of_simhand_load_though_they_hold_objects(
         installed.setattr(sys.modules["easydict"], "EasyDict", EasyDict, raising=False)
         installed.setattr(EasyDict, "__module__", "easydict")
         content = {
-            "state_dict": training_checkpoint(tiny_encoder()),
+            "state_dict": training_checkpoint(encoder_of()),
             "hyper_parameters": options,
             "callbacks": {ModelCheckpoint: {"best_model_score": torch.tensor(1.0)}},
         }
@@ -262,7 +255,7 @@ def test_training_checkpoints_of_simhand_load_though_they_hold_objects(
     assert "easydict" not in sys.modules
     assert loaded.report.kind == "published training checkpoint"
     assert len(loaded.report.ignored) == 10
-    expected = tiny_encoder().state_dict()
+    expected = encoder_of().state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in loaded.encoder.state_dict().items())
 
 
@@ -276,7 +269,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(
     beside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": dict(tiny_encoder().state_dict())} | {beside: Malice()}, tmp_path / "w.ckpt")
+    torch.save({"state_dict": dict(encoder_of().state_dict())} | {beside: Malice()}, tmp_path / "w.ckpt")
     with pytest.raises(ValueError, match=r"w\.ckpt: cannot be read with weights_only: it needs .*mkdir"):
         load_encoder(tmp_path / "w.ckpt")
     assert not Path("executed").exists()
@@ -284,7 +277,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(
 
 def test_the_report_tells_people_what_was_used(tmp_path: Path) -> None:
     path = tmp_path / "w.ckpt"
-    torch.save(own_pretraining(tiny_encoder()), path)
+    torch.save(own_pretraining(encoder_of()), path)
     assert str(load_weights(path, "encoder").report).splitlines() == [
         f"{path}: pre-training run of this package",
         "  120 tensors used: encoder.conv1.* (1), encoder.bn1.* (5), "
@@ -292,29 +285,29 @@ def test_the_report_tells_people_what_was_used(tmp_path: Path) -> None:
         "  8 ignored: projection_head.0.* (2), projection_head.1.* (5), projection_head.3.* (1)",
         "  0 missing, begin at zero: nothing",
     ]
-    torch.save(fine_tuned(tiny_encoder()), path)
+    torch.save(fine_tuned(encoder_of()), path)
     report = load_weights(path, "pose_net").report
     assert (len(report.used), report.ignored, report.missing) == (138, (), ())
 
 
 def test_a_runs_folder_means_its_last_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    torch.save(fine_tuned(tiny_encoder()), tmp_path / "checkpoints" / "last.ckpt")
+    torch.save(fine_tuned(encoder_of()), tmp_path / "checkpoints" / "last.ckpt")
     assert load_weights(tmp_path, "pose_net").report.path == tmp_path / "checkpoints" / "last.ckpt"
     assert load_weights(tmp_path).pose_net is not None
-    torch.save(own_pretraining(tiny_encoder()), tmp_path / "checkpoints" / "last.ckpt")
+    torch.save(own_pretraining(encoder_of()), tmp_path / "checkpoints" / "last.ckpt")
     assert load_weights(tmp_path).pose_net is None
 
 
 def test_safetensors_come_back(tmp_path: Path) -> None:
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
-    network = PoseNet25D(tiny_encoder())
+    network = PoseNet25D(encoder_of())
     export_safetensors(network, tmp_path / "net.safetensors", {"name": "a test"})
-    export_safetensors(tiny_encoder(), tmp_path / "encoder.safetensors")
+    export_safetensors(encoder_of(), tmp_path / "encoder.safetensors")
     back = load_pose_net(tmp_path / "net.safetensors").state_dict()
     assert all(torch.equal(value, back[key]) for key, value in network.state_dict().items())
     encoder = load_encoder(tmp_path / "encoder.safetensors").state_dict()
-    assert all(torch.equal(value, encoder[key]) for key, value in tiny_encoder().state_dict().items())
+    assert all(torch.equal(value, encoder[key]) for key, value in encoder_of().state_dict().items())
     (tmp_path / "damaged.safetensors").write_bytes((tmp_path / "net.safetensors").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"damaged\.safetensors: damaged or no safetensors file"):
         load_pose_net(tmp_path / "damaged.safetensors")

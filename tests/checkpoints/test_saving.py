@@ -10,22 +10,14 @@ from peclr.checkpoints import export_safetensors, export_torchvision, load_encod
 from peclr.checkpoints.files import read_content
 from peclr.checkpoints.loading import load_weights
 from peclr.checkpoints.saving import file_metadata
-from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.runs.about import About
-
-
-def encoder_of(width: float) -> ResNetEncoder:
-    torch.manual_seed(0)
-    encoder = ResNetEncoder("resnet18", width)
-    for key, value in encoder.state_dict().items():  # nothing that a fresh network has as well
-        value.fill_(7) if key.endswith("num_batches_tracked") else value.uniform_(0.5, 1.5)
-    return encoder
+from tests.checkpoints.weights import encoder_of
 
 
 def test_export_loads_into_torchvision_and_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "encoder.pth"
-    encoder = encoder_of(1).eval()
+    encoder = encoder_of(width=1).eval()
     about = About(kind="pretrain", encoder=encoder.config(), view_size=48)
     export_torchvision(encoder, path, about)
     assert read_content(path).about == about
@@ -40,28 +32,28 @@ def test_export_loads_into_torchvision_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_export_of_a_pose_nets_encoder_leaves_the_pose_head_behind(tmp_path: Path) -> None:
-    network = PoseNet25D(encoder_of(1))
+    network = PoseNet25D(encoder_of(width=1))
     export_torchvision(network.backend_model, tmp_path / "encoder.pth")
     torchvision.models.resnet18().load_state_dict(torch.load(tmp_path / "encoder.pth"), strict=True)
 
 
 def test_export_refuses_what_torchvision_lacks_and_what_exists(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no resnet18 of width 0\.125"):
-        export_torchvision(encoder_of(0.125), tmp_path / "encoder.pth")
+        export_torchvision(encoder_of(width=0.125), tmp_path / "encoder.pth")
     (tmp_path / "encoder.pth").touch()
     with pytest.raises(FileExistsError, match=r"encoder\.pth exists already"):
-        export_torchvision(encoder_of(1), tmp_path / "encoder.pth")
+        export_torchvision(encoder_of(width=1), tmp_path / "encoder.pth")
 
 
 def test_safetensors_overwrite_nothing(tmp_path: Path) -> None:
     (tmp_path / "net.safetensors").touch()
     with pytest.raises(FileExistsError, match=r"net\.safetensors exists already"):
-        export_safetensors(encoder_of(0.125), tmp_path / "net.safetensors")
+        export_safetensors(encoder_of(width=0.125), tmp_path / "net.safetensors")
 
 
 def test_safetensors_say_what_they_are(tmp_path: Path) -> None:
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
-    network = PoseNet25D(encoder_of(0.125))
+    network = PoseNet25D(encoder_of(width=0.125))
     about = About(kind="finetune", encoder=network.backend_model.config(), view_size=48)
     export_safetensors(network, tmp_path / "net.safetensors", file_metadata("net", about))
     loaded = load_weights(tmp_path / "net.safetensors", "pose_net")
@@ -81,6 +73,6 @@ def test_safetensors_that_cannot_be_understood_are_refused(
     metadata: dict[str, str], reason: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
-    export_safetensors(PoseNet25D(encoder_of(0.125)), tmp_path / "net.safetensors", metadata)
+    export_safetensors(PoseNet25D(encoder_of(width=0.125)), tmp_path / "net.safetensors", metadata)
     with pytest.raises(ValueError, match=rf"net\.safetensors: {reason}"):
         load_weights(tmp_path / "net.safetensors", "pose_net")

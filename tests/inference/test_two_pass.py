@@ -18,7 +18,7 @@ from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 
 
-def test_parity_with_the_published_protocol(published: PoseNet25D, reference: Path, real_hands: Path) -> None:
+def test_parity_with_the_published_protocol(real_hands: Path, published: PoseNet25D, reference: Path) -> None:
     vectors = np.load(reference / "freihand_two_pass.npz")
     cameras = {entry["file"]: entry["K"] for entry in json.loads((real_hands / "photos.json").read_text())}
     files = [str(name) for name in vectors["image_file"]]

@@ -13,8 +13,6 @@ from peclr.data.views.geometric import warp
 from peclr.geometry.planar import view_from_image
 from peclr.inference.network import TrainedNetwork
 from peclr.mining.pairs import joints_of
-from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D
 from tests.fake_net import FakeNet
 
 SIZE = 32  # of views, px
@@ -54,22 +52,6 @@ def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos
         whole = warp(sample["image"], view_from_image(np.eye(3), sample["crop_box"], SIZE), SIZE)
         correlation = np.corrcoef(whole.transpose(2, 0, 1).ravel(), seen[hand].numpy().ravel())[0, 1]
         assert correlation > 0.9  # normalization has a scale of its own for each channel
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """A fine-tuning run whose narrow network has random weights: it sees other joints in other pictures."""
-    torch.manual_seed(0)
-    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
-    with torch.no_grad():
-        network.backend_model.fc.bias[:63] += 4 * torch.randn(63)
-        network.backend_model.fc.weight.mul_(5)
-    folder = tmp_path / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
-    (folder / "config.yaml").write_text(f"model:\n  init_args:\n    view_size: {SIZE}\n")
-    return folder
 
 
 def test_photographs_are_mined_with_a_detector_only(

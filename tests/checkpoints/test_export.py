@@ -1,7 +1,9 @@
-"""ONNX: the same predictions as PyTorch for any batch and any camera, and a check that would notice others."""
+"""What `peclr export` makes of a fine-tuning run: the card of all files, and ONNX that predicts as PyTorch does."""
 
 import copy
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,74 @@ import pytest
 import torch
 
 from peclr.checkpoints import export_onnx, load_pose_net
+from peclr.checkpoints.command import export_main
 from peclr.checkpoints.onnx_file import OUTPUTS, compare_with_onnx
 from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.geometry.joints import JOINT_NAMES
+from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 
-SIZE = 48  # of the exported run
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def finetuned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has been evaluated, with joints as far apart as a trained network's: the camera matters."""
+    folder = tmp_path_factory.mktemp("runs") / "finetuned"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "evaluation").mkdir()
+    torch.manual_seed(0)
+    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
+    with torch.no_grad():
+        network.backend_model.fc.bias += torch.randn(64) * torch.tensor([8.0, 8.0, 0.4]).repeat(22)[:64]
+        for parameter in network.zroot_ref.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
+    config = f"data: {{init_args: {{view_size: {SIZE}, root: null}}}}\ntrainer: {{max_epochs: 7}}\n"
+    (folder / "config.yaml").write_text(config)
+    (folder / "evaluation" / "scores.json").write_text(json.dumps({"scores": {"xyz_al_mean3d": 1.25}}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported_run(finetuned_run: Path) -> Path:
+    """The folder of `peclr export`, in all formats that the run allows."""
+    for module in ("onnx", "onnxscript", "onnxruntime", "safetensors"):
+        pytest.importorskip(module, reason="needs the extra: pip install 'peclr[export]'")
+    out = finetuned_run.parent / "exported"
+    assert export_main([str(finetuned_run), "--out", str(out)]) == 0
+    return out
+
+
+def test_an_exported_run_comes_back_whole(exported_run: Path, finetuned_run: Path) -> None:
+    names = sorted(path.name for path in exported_run.iterdir())
+    assert names == ["README.md", "finetuned.onnx", "finetuned.safetensors"]  # torchvision has no such width
+    expected = load_pose_net(finetuned_run).state_dict()
+    back = load_pose_net(exported_run / "finetuned.safetensors").state_dict()
+    assert all(torch.equal(value, back[key]) for key, value in expected.items())
+
+
+def test_the_card_tells_all_that_a_stranger_needs(exported_run: Path) -> None:
+    card = (exported_run / "README.md").read_text()
+    assert "138 tensors used" in card
+    assert "(batch, 3, 48, 48)" in card
+    assert "| 9 | middle_mcp |" in card
+    assert "| `xyz_al_mean3d` | 1.25 |" in card
+    assert "max_epochs: 7" in card
+    assert "root" not in card.split("## Training")[1]  # options left at null are left out
+    assert str(exported_run.parent) not in card
+    difference = re.search(r"by at most (\S+) px and (\S+) mm", card)
+    assert difference is not None
+    assert float(difference[1]) <= 1e-4
+    assert float(difference[2]) <= 0.1
+    assert hashlib.sha256((exported_run / "finetuned.onnx").read_bytes()).hexdigest() in card
+
+
+def test_the_card_names_no_file_that_is_not_there(exported_run: Path) -> None:
+    card = (exported_run / "README.md").read_text()
+    named = set(re.findall(r"finetuned\.(?:onnx|safetensors)|\w+\.pth", card))
+    assert named == {"finetuned.onnx", "finetuned.safetensors"}
 
 
 @pytest.fixture(scope="module")
