@@ -6,6 +6,7 @@ declares and what it unpacks to have limits far above honest use, which an envir
 """
 
 import csv
+import importlib.util
 import io
 import json
 import math
@@ -15,7 +16,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -154,6 +155,29 @@ def shown(value: object, length: int = 80) -> str:
 def printable(text: str) -> str:
     """Replace what moves a terminal's cursor or hides text: control characters, line breaks, direction marks."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def check_imports(value: Any, trusted: Sequence[str], where: object) -> None:
+    """Refuse plain data in which a text, as class paths do, names something to import outside of `trusted` packages.
+
+    The same holds for the contents of files that it names, as a parser of configs may read these.
+    """
+    waiting, seen = [value], set[str]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict | list):
+            waiting += [*one, *one.values()] if isinstance(one, dict) else one
+        elif isinstance(one, str) and one not in seen:
+            seen.add(one)
+            package = one.partition(".")[0]
+            names_module = "." in one and all(word.isidentifier() for word in one.split("."))
+            if names_module and package not in trusted and importlib.util.find_spec(package) is not None:
+                raise ValueError(
+                    f"{where}: {one} would be imported, which can run anything; --trust {package} allows it"
+                )
+            if len(one) < 1000 and "\0" not in one and Path(one).is_file():
+                with suppress(ValueError):  # an image, for example
+                    waiting.append(read_yaml(Path(one)))
 
 
 def read_yaml(path: Path) -> Any:

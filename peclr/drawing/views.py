@@ -20,7 +20,8 @@ from peclr.data.views.geometric import ViewGeometry, render_view, warp
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
 from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
-from peclr.options import check_writable, expand_values, load_yaml, own_errors
+from peclr.options import check_writable, expand_values, own_errors
+from peclr.untrusted import check_imports, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,6 +49,9 @@ def inspect_main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("inspect.png"), help="image to write (default: %(default)s)")
     parser.add_argument("--count", type=int, default=6, metavar="N", help="rows (default: %(default)s)")
     parser.add_argument("--epoch", type=int, default=0, help="whose views and order (default: %(default)s)")
+    parser.add_argument(
+        "--trust", action="append", default=["peclr"], metavar="PACKAGE", help="whose classes a config may name, too"
+    )
     options, overrides = parser.parse_known_args(arguments)
     if options.count < 1 or options.epoch < 0:
         raise ValueError(f"--count {options.count} --epoch {options.epoch}: expected at least 1 and at least 0")
@@ -55,32 +59,34 @@ def inspect_main(arguments: list[str]) -> int:
         raise ValueError(f"--out {options.out}: expected a .png or .jpg in a folder that exists")
     check_writable(options.out.parent)
 
-    module = read_data_module(options.config, overrides)
+    module = read_data_module(options.config, overrides, options.trust)
     write_image(options.out, draw_views(module, options.count, options.epoch))
     print(options.out)
     return 0
 
 
-def read_data_module(config: Path, overrides: Sequence[str]) -> "PairedViewDataModule | LabeledHandDataModule":
+def read_data_module(
+    config: Path, overrides: Sequence[str], trusted: Sequence[str] = ("peclr",)
+) -> "PairedViewDataModule | LabeledHandDataModule":
     """Make the data module of a config, and nothing else of it.
 
     Args:
         config: A YAML file with `data`.
         overrides: Such as "--data.view_size=64"; what does not begin with --data is refused.
+        trusted: Packages whose classes may be named; nothing else is imported.
     """
     import pytorch_lightning as pl
-    import yaml
     from jsonargparse import ArgumentParser
 
     from peclr.data import datamodules
     from peclr.runs.aliases import config_mode, renewed_argument
 
-    try:
-        contents = load_yaml(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{config} cannot be read: {error}") from error
+    contents = read_yaml(config)
     if not isinstance(contents, dict) or "data" not in contents:
         raise ValueError(f"{config}: expected a config with `data`")
+    check_imports(contents["data"], trusted, config)
+    for word in overrides:
+        check_imports(parse_yaml(word.partition("=")[2] or word, word), trusted, word)
     parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode())
     parser.add_subclass_arguments(pl.LightningDataModule, "data", required=True)
     words = [f"--data={json.dumps(contents['data'])}", *map(renewed_argument, overrides)]

@@ -99,11 +99,11 @@ def test_labeled_hands_are_drawn_with_the_labels_of_the_batch(embedded_hands: Pa
         (["--count=0"], "--count 0"),
         (["--epoch=-1"], "--epoch -1"),
         (["--out=views.gif"], r"views\.gif: expected a \.png"),
-        (["--config=gone.yaml"], r"gone\.yaml cannot be read"),
+        (["--config=gone.yaml"], r"gone\.yaml: no such file"),
     ],
 )
 def test_options_that_cannot_be_are_refused(config: Path, arguments: list[str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, OSError), match=message):
         inspect_main([f"--config={config}", *arguments])
 
 
@@ -112,6 +112,42 @@ def test_configs_without_views_are_refused(tmp_path: Path) -> None:
     path.write_text("model: {}\n")
     with pytest.raises(ValueError, match="expected a config with `data`"):
         inspect_main([f"--config={path}"])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "evil.Source",
+        "{class_path: evil.Source}",
+        "{class_path: PairedViewDataModule, init_args: {sources: evil.Source}}",
+        "{class_path: PairedViewDataModule, init_args: {sources: {class_path: evil.Source, init_args: {root: .}}}}",
+    ],
+)
+@pytest.mark.parametrize("given", ["config", "option", "file", "file in config"])
+def test_a_strangers_config_imports_nothing(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: str, given: str
+) -> None:
+    (tmp_path / "evil.py").write_text(
+        "from pathlib import Path\nPath('ran').touch()\n"
+        "from peclr.data.sources.image_files import ImageFiles\nclass Source(ImageFiles): pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "given.yaml").write_text(f"data: {data}\n" if given == "config" else data)
+    (tmp_path / "outer.yaml").write_text("data: given.yaml\n")
+    words = {
+        "config": ["--config=given.yaml"],
+        "option": [f"--config={config}", f"--data={data}"],
+        "file": [f"--config={config}", "--data=given.yaml"],
+        "file in config": ["--config=outer.yaml"],
+    }
+    with pytest.raises((ValueError, SystemExit)):
+        inspect_main(words[given])
+    assert not (tmp_path / "ran").exists()
+    if given == "config" and "sources: {" in data:
+        with pytest.raises(ValueError, match="no images"):
+            inspect_main([*words[given], "--trust=evil"])
+        assert (tmp_path / "ran").exists()
 
 
 def test_help_is_light() -> None:
