@@ -1,14 +1,11 @@
 """Fine-tuning on labeled hands: 2.5-D pose with a refined root depth (PeCLR §4.4–4.6; code never published)."""
 
-import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from peclr.checkpoints import load_encoder
@@ -19,15 +16,13 @@ from peclr.metrics.pose import PoseMetrics, mean_loss
 from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
 from peclr.runs.about import KEY, About, config_of
-from peclr.training.devices import synchronize_batchnorm, wants_sync_batchnorm
-from peclr.training.optim import split_weight_decay
-from peclr.training.schedule import optimizer_batch, warmup_cosine_schedule
+from peclr.training.recipe import RecipeModule
 
 # what is logged of a split: the terms of `PoseLossTerms`
 _LOSSES = ("loss", "loss_keypoints_2d", "loss_depth", "loss_root")
 
 
-class FinetuneModule(pl.LightningModule):
+class FinetuneModule(RecipeModule):
     """A pose network on a pre-trained encoder, trained with labels and scored as FreiHAND is.
 
     Args:
@@ -40,28 +35,23 @@ class FinetuneModule(pl.LightningModule):
             as long as later ones. A frozen encoder waits to the end.
         view_size: side of the views, pixels: where an untrained network expects the hand.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
-        optimizer: any torch optimizer, called with parameter groups.
-        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimizer step.
-        weight_decay: on weights; biases and BatchNorm are exempt.
-        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimizer step.
-        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all.
+        weight_decay: see `RecipeModule`.
+        recipe: the rest of its arguments.
     """
 
     def __init__(
         self,
         encoder: ResNetEncoder,
         weights: Path | None = None,
+        *,
         freeze_encoder: bool = False,
         head_first: float = 0.0,
         view_size: int = 224,
         loss: PoseLoss | None = None,
-        optimizer: OptimizerCallable = torch.optim.Adam,
-        lr_scaling: Literal["sqrt", "none"] = "sqrt",
         weight_decay: float = 2e-4,
-        warmup_epochs: float = 0.0,
-        sync_batchnorm: bool = True,
+        **recipe: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(weight_decay=weight_decay, **recipe)
         if not 0 <= head_first < 1:
             raise ValueError(f"head_first {head_first}: expected a part of the run, from 0 to less than 1")
         if weights is not None:
@@ -74,11 +64,6 @@ class FinetuneModule(pl.LightningModule):
         self.head_first = head_first
         self.view_size = view_size
         self.loss = (loss or PoseLoss()).for_view_size(view_size)
-        self.optimizer_factory = optimizer
-        self.lr_scaling = lr_scaling
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
-        self.sync_batchnorm = sync_batchnorm
         names = [f"{split}_{name}" for split in ("val", "test") for name in _LOSSES]
         self.losses = MetricCollection({name: mean_loss() for name in names}, compute_groups=False)
         self.val_scores = PoseMetrics("val/")
@@ -92,11 +77,6 @@ class FinetuneModule(pl.LightningModule):
         batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
         if stage == "fit" and batch_size < 2 and next(self.pose_net.backend_model.parameters()).requires_grad:
             raise ValueError(f"data.batch_size is {batch_size}: BatchNorm needs at least 2 images")
-
-    def configure_model(self) -> None:
-        """On several GPUs, let BatchNorm layers see all of them; called before the optimizer is made."""
-        if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
-            synchronize_batchnorm(self.pose_net)
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
         """Predict hands.
@@ -166,16 +146,9 @@ class FinetuneModule(pl.LightningModule):
         about = About(kind="finetune", encoder=encoder, objective=objective, view_size=self.view_size)
         checkpoint[KEY] = about.as_dict()
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimizer, scaled to its batch, and its schedule."""
+    def waiting_parts(self) -> list[tuple[Iterable[nn.Parameter], float]]:
+        """The head, and the encoder, which may wait."""
         head = self.pose_net.head_parameters()
         of_head = set(map(id, head))
         encoder = [parameter for parameter in self.pose_net.parameters() if id(parameter) not in of_head]
-        groups, later = (split_weight_decay(part, self.weight_decay) for part in (head, encoder))
-        optimizer = self.optimizer_factory([*groups, *later])
-        if self.lr_scaling == "sqrt":
-            factor = math.sqrt(optimizer_batch(self.trainer))
-            for group in optimizer.param_groups:
-                group["lr"] *= factor
-        waiting = [0.0] * len(groups) + [self.head_first] * len(later)
-        return warmup_cosine_schedule(self.trainer, optimizer, self.warmup_epochs, waiting)
+        return [(head, 0.0), (encoder, self.head_first)]

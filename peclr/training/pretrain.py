@@ -1,13 +1,8 @@
 """Contrastive pre-training of a hand encoder (SimCLR, Chen et al. 2020; PeCLR, Spurr et al. 2021)."""
 
-import math
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -18,13 +13,11 @@ from peclr.metrics.pose import mean_loss
 from peclr.models.encoders import Encoder
 from peclr.models.heads import ProjectionHead
 from peclr.runs.about import KEY, About, config_of
-from peclr.training.devices import synchronize_batchnorm, wants_sync_batchnorm
 from peclr.training.gradient_cache import project_in_micro_batches
-from peclr.training.optim import LARS, split_weight_decay
-from peclr.training.schedule import batches_of_step, optimizer_batch, warmup_cosine_schedule
+from peclr.training.recipe import RecipeModule, batches_of_step
 
 
-class PretrainModule(pl.LightningModule):
+class PretrainModule(RecipeModule):
     """An encoder and a projection head, trained so that two views of a hand meet and other hands part.
 
     The objective decides what "meet" means: `SimCLR` compares projections as they are, `PeCLR` first undoes each
@@ -33,57 +26,43 @@ class PretrainModule(pl.LightningModule):
     Args:
         encoder: the network to train; what is kept afterward.
         objective: the loss of projections and of the geometry of their views.
-        optimizer: any torch optimizer, called with parameter groups.
         lars: wrap the optimizer in LARS, as published.
-        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimizer step, as
-            published (SimCLR, App. B.1); "none" takes it as it is.
-        weight_decay: on weights; biases and BatchNorm are exempt.
-        warmup_epochs: linear warm-up, before a cosine to 0; both advance every optimizer step.
+        weight_decay: see `RecipeModule`.
+        warmup_epochs: the same.
         projection_hidden: width of the head's hidden layer.
         projection_features: numbers per projection; PeCLR reads them as half as many points in 2-D.
         micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch of
             the data module all the same, by gradient caching (see `gradient_cache`) and for a third more computation:
             batch_size 2048 with micro_batch 128 has 4094 negatives, where accumulating 16 batches of 128 has 254.
             BatchNorm sees a micro-batch at a time.
-        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all.
+        recipe: the rest of the arguments of `RecipeModule`.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         objective: Objective,
-        optimizer: OptimizerCallable = torch.optim.Adam,
+        *,
         lars: bool = True,
-        lr_scaling: Literal["sqrt", "none"] = "sqrt",
         weight_decay: float = 1e-6,
         warmup_epochs: float = 10.0,
         projection_hidden: int = 512,
         projection_features: int = 128,
         micro_batch: int | None = None,
-        sync_batchnorm: bool = True,
+        **recipe: Any,
     ) -> None:
         if micro_batch is not None and micro_batch < 2:
             raise ValueError(f"BatchNorm needs a micro_batch of at least 2 pairs, got {micro_batch}")
-        super().__init__()
+        super().__init__(weight_decay=weight_decay, warmup_epochs=warmup_epochs, **recipe)
         # convolutions run faster with channels last, on CPU in bf16 and on tensor cores alike
         self.encoder: Any = encoder  # an `Encoder`, whose layers its users know
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         self.projection_head = ProjectionHead(encoder.feature_dim, projection_hidden, projection_features)
         objective.build(encoder.feature_dim)
         self.objective = objective
-        self.optimizer_factory = optimizer
         self.lars = lars
-        self.lr_scaling = lr_scaling
-        self.weight_decay = weight_decay
-        self.warmup_epochs = warmup_epochs
         self.micro_batch = micro_batch
-        self.sync_batchnorm = sync_batchnorm
         self.val_loss = mean_loss()
-
-    def configure_model(self) -> None:
-        """On several GPUs, let BatchNorm layers see all of them; called before the optimizer is made."""
-        if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
-            synchronize_batchnorm(self)
 
     def forward(self, views: Tensor) -> Tensor:
         """Project views.
@@ -158,18 +137,6 @@ class PretrainModule(pl.LightningModule):
         encoder, objective = config_of(self.encoder), config_of(self.objective)
         about = About(kind="pretrain", encoder=encoder, objective=objective, view_size=view_size)
         checkpoint[KEY] = about.as_dict()
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """The optimizer, scaled to its batch, and its schedule."""
-        groups: Iterable[dict[str, object]] = split_weight_decay(self.parameters(), self.weight_decay)
-        optimizer = self.optimizer_factory(groups)
-        if self.lr_scaling == "sqrt":
-            factor = math.sqrt(optimizer_batch(self.trainer))
-            for group in optimizer.param_groups:
-                group["lr"] *= factor
-        if self.lars:
-            optimizer = LARS(optimizer)
-        return warmup_cosine_schedule(self.trainer, optimizer, self.warmup_epochs)
 
 
 def false_negatives(hands: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
-from peclr.training.devices import wants_sync_batchnorm
+from peclr.training.recipe import wants_sync_batchnorm
 from tests.trainer import quiet_trainer
 
 
@@ -103,7 +103,7 @@ def test_batchnorm_is_synchronized_on_several_gpus_only(
     before = module.state_dict()
     for wanted in (False, True):
         module.sync_batchnorm = wanted
-        with patch(f"peclr.training.{kind}.wants_sync_batchnorm", return_value=True):
+        with patch("peclr.training.recipe.wants_sync_batchnorm", return_value=True):
             module.configure_model()
         kinds = {type(layer) for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
         assert kinds == ({nn.SyncBatchNorm} if wanted else {nn.BatchNorm1d, nn.BatchNorm2d})

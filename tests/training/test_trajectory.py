@@ -13,7 +13,7 @@ from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.synthetic.writer import write_freihand_layout
 from peclr.training import FinetuneModule, PretrainModule
-from peclr.training.schedule import optimizer_batch
+from peclr.training.recipe import optimizer_batch
 from tests.trainer import quiet_trainer
 
 STEPS = 4
@@ -88,7 +88,7 @@ def test_pre_training_takes_the_same_course(objective: type[Objective], embedded
     results = []
     for processes in (1, 2):
         torch.manual_seed(0)
-        module = FixedPretraining(ResNetEncoder("resnet18", width=0.125), objective(), SGD, warmup_epochs=0)
+        module = FixedPretraining(ResNetEncoder("resnet18", width=0.125), objective(), optimizer=SGD, warmup_epochs=0)
         data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.25)
         results.append(train(module, data, processes, tmp_path))
     assert_same_course(results)
@@ -130,7 +130,7 @@ def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path)
         module: pl.LightningModule
         data: pl.LightningDataModule
         if kind == "pretrain":
-            module = FixedPretraining(encoder, SimCLR(), SGD, warmup_epochs=0)
+            module = FixedPretraining(encoder, SimCLR(), optimizer=SGD, warmup_epochs=0)
             data = PairedViewDataModule(FreiHAND(hands), view_size=32, batch_size=8, val_fraction=7 / 15)
         else:
             module = FixedFinetuning(encoder, view_size=32, optimizer=partial(torch.optim.SGD, lr=0.0))

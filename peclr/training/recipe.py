@@ -1,0 +1,130 @@
+"""How both trainings optimize: learning rate by batch, weight decay, warm-up and cosine, BatchNorm on several GPUs."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
+
+from peclr.training.optim import LARS, split_weight_decay, warmup_cosine
+
+
+class RecipeModule(pl.LightningModule):
+    """A LightningModule with the published recipe; the learning rate follows every optimizer step.
+
+    Args:
+        optimizer: any torch optimizer, called with parameter groups.
+        lr_scaling: "sqrt" multiplies the learning rate by the square root of the images per optimizer step, as
+            published (SimCLR, App. B.1); "none" takes it as it is.
+        weight_decay: on weights; biases and BatchNorm are exempt.
+        warmup_epochs: linear warm-up, before a cosine to 0; parts of an epoch count.
+        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all. A process that normalizes its pairs
+            alone gives away which views belong together (SimCLR, §3.2).
+    """
+
+    lars = False
+
+    def __init__(
+        self,
+        *,
+        optimizer: OptimizerCallable = torch.optim.Adam,
+        lr_scaling: Literal["sqrt", "none"] = "sqrt",
+        weight_decay: float = 0.0,
+        warmup_epochs: float = 0.0,
+        sync_batchnorm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.optimizer_factory = optimizer
+        self.lr_scaling = lr_scaling
+        self.weight_decay = weight_decay
+        self.warmup_epochs = warmup_epochs
+        self.sync_batchnorm = sync_batchnorm
+
+    def configure_model(self) -> None:
+        """On several GPUs, let BatchNorm layers see all of them; called before the optimizer is made."""
+        if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
+            nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]  # torch's, without types
+
+    def waiting_parts(self) -> list[tuple[Iterable[nn.Parameter], float]]:
+        """Parameters, and in which part of the run, from its begin, their learning rate is 0."""
+        return [(self.parameters(), 0.0)]
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """The optimizer, scaled to its batch, and its schedule."""
+        parts = [(split_weight_decay(part, self.weight_decay), waits) for part, waits in self.waiting_parts()]
+        optimizer = self.optimizer_factory([group for groups, _ in parts for group in groups])
+        if self.lr_scaling == "sqrt":
+            factor = math.sqrt(optimizer_batch(self.trainer))
+            for group in optimizer.param_groups:
+                group["lr"] *= factor
+        if self.lars:
+            optimizer = LARS(optimizer)
+        warmup, total = run_length(self.trainer, self.warmup_epochs)
+        waiting = [int(waits * total) for groups, waits in parts for _ in groups]
+        schedule = warmup_cosine(optimizer, warmup, total, waiting)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def wants_sync_batchnorm(trainer: pl.Trainer) -> bool:
+    """Whether a run is on several GPUs: torch has no SyncBatchNorm for CPUs."""
+    return trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
+
+
+def optimizer_batch(trainer: pl.Trainer) -> int:
+    """Images that enter one optimizer step of all processes: batch × accumulation, or what an epoch has.
+
+    Raises:
+        ValueError: the trainer has no data module with a batch size.
+    """
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    batch_size = getattr(datamodule, "batch_size", None)
+    if not isinstance(batch_size, int):
+        raise ValueError(
+            "lr_scaling='sqrt' needs a data module with an integer `batch_size`; got "
+            f"{type(datamodule).__name__}. Use one, or set lr_scaling: none"
+        )
+    per_epoch, images = _epoch(trainer)
+    return min(images, batch_size * batches_of_step(trainer, per_epoch))
+
+
+def batches_of_step(trainer: pl.Trainer, per_epoch: int, batch_idx: int = 0) -> int:
+    """How many batches enter the optimizer step of batch `batch_idx`: an epoch's last step takes what is left."""
+    start = batch_idx - batch_idx % trainer.accumulate_grad_batches
+    return min(trainer.accumulate_grad_batches, per_epoch - start)
+
+
+def run_length(trainer: pl.Trainer, warmup_epochs: float) -> tuple[int, int]:
+    """Optimizer steps of warm-up, and of the whole run.
+
+    Raises:
+        ValueError: the run has no end: neither `max_epochs` nor `max_steps` is given.
+    """
+    per_epoch = math.ceil(_epoch(trainer)[0] / trainer.accumulate_grad_batches)
+    ends = [trainer.max_steps] if trainer.max_steps > 0 else []
+    if trainer.max_epochs is not None and trainer.max_epochs > 0:
+        ends.append(trainer.max_epochs * per_epoch)
+    if not ends:
+        raise ValueError("the learning rate falls to 0 at the run's end: give trainer.max_epochs or trainer.max_steps")
+    return min(*ends, round(warmup_epochs * per_epoch)), min(ends)
+
+
+def _epoch(trainer: pl.Trainer) -> tuple[int, int]:
+    """Batches of an epoch, and images in all of the data that it goes through.
+
+    Counted on a loader of its own: `trainer.estimated_stepping_batches` would make the trainer's before a resumed
+    run has set where it goes on, and drop that (Lightning #20550).
+
+    Raises:
+        ValueError: the trainer has no data module.
+    """
+    datamodule: pl.LightningDataModule | None = getattr(trainer, "datamodule", None)
+    if datamodule is None:
+        raise ValueError("the learning rate's schedule needs a data module, to count the steps of an epoch")
+    loader = datamodule.train_dataloader()
+    batches, limit = len(loader), trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    return max(1, batches), loader.sampler.total
