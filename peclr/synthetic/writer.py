@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,18 +134,17 @@ def write_freihand_layout(
         (root / "training" / "mask").mkdir(parents=True)
         for split in _SPLITS:
             (root / split / "rgb").mkdir(parents=True)
-        labels: dict[_Task, list[_Label]] = {}
+        labels: dict[Split, list[_Label]] = {split: [] for split in _SPLITS}
         total = sum(task.images() for task in tasks)
-        bar = tqdm(total=total, desc="synthetic hands", unit="img", disable=not progress)
+        bar = tqdm(total=total, desc="rendered hands", unit="img", disable=not progress)
         # Closed even if this process is interrupted: nobody may still be writing when the folder is moved or removed.
         results = closing(_run([task._replace(root=root) for task in tasks], workers or usable_cores()))
         with bar, results as running:
-            for task, drawn in running:
-                labels[task] = drawn
+            for task, drawn in zip(tasks, running, strict=True):
+                labels[task.split] += drawn
                 bar.update(task.images())
         for split in _SPLITS:
-            mine = sorted((task for task in labels if task.split == split), key=lambda task: task.start)
-            _write_labels(root, split, [label for task in mine for label in labels[task]])
+            _write_labels(root, split, labels[split])
         _write_json(root / MANIFEST, plan.manifest())
     return SynthSummary(out, train, evaluation, total, time.perf_counter() - started)
 
@@ -195,15 +194,14 @@ def _appears_whole(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _run(tasks: list[_Task], workers: int) -> Generator[tuple[_Task, list[_Label]]]:
-    """Carry tasks out, in this process or in others; in whatever order they finish."""
+def _run(tasks: list[_Task], workers: int) -> Generator[list[_Label]]:
+    """Carry tasks out, in this process or in others."""
     workers = min(workers, len(tasks))
     if workers <= 1:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
-            for task in tasks:
-                yield task, _draw(task)
+            yield from map(_draw, tasks)
         finally:
             cv2.setNumThreads(threads)
         return
@@ -211,9 +209,7 @@ def _run(tasks: list[_Task], workers: int) -> Generator[tuple[_Task, list[_Label
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        running = {executor.submit(_draw, task): task for task in tasks}
-        for future in as_completed(running):
-            yield running[future], future.result()
+        yield from executor.map(_draw, tasks)
     finally:
         executor.shutdown(cancel_futures=True)
 
