@@ -117,7 +117,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(
     ("command", "inside"),
     [
         ("synth", "peclr.synthetic.writer._write_labels"),
-        ("prepare", "peclr.data.prepare.packing.write_packed"),
+        ("prepare", "peclr.data.sources.packed_labels.write_packed"),
         ("crops", "peclr.data.sources.crops.write_packed"),
     ],
 )
