@@ -4,6 +4,7 @@ import fcntl
 import os
 import platform
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -19,9 +20,13 @@ def hold(path: Path) -> IO[str]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
-    if _flock(file) is False:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         file.close()
-        raise ValueError(f"{path.parent}: another process works here, or a run that it started goes on")
+        raise ValueError(f"{path.parent}: another process works here, or a run that it started goes on") from None
+    except OSError:  # a file system without locks
+        pass
     file.truncate(0)
     file.write(_MACHINE)
     file.flush()
@@ -34,25 +39,17 @@ def is_held(path: Path) -> bool:
     On its own machine the lock says so. Of another one, whose locks may not be seen here, it is believed for ten
     minutes after it touched the file; "now" is the file system's, as machines' clocks differ.
     """
-    try:
-        with path.open("r+") as file:
-            taken = _flock(file)
-            if taken is False or (taken and file.read() == _MACHINE):
-                return not taken
-            seen = os.fstat(file.fileno()).st_mtime
-    except FileNotFoundError:
+    if not path.exists():
         return False
+    with path.open("r+") as file:
+        with suppress(OSError):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            if file.read() == _MACHINE:
+                return False
+        seen = os.fstat(file.fileno()).st_mtime
     clock = path.with_name(".clock")
     clock.touch()
     return clock.stat().st_mtime - seen < STALE_SECONDS
-
-
-def _flock(file: IO[str]) -> bool | None:
-    """Whether the lock was taken; None where the file system has none."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True

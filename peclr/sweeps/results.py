@@ -22,25 +22,15 @@ _SEEDS: Final = ("seed_everything", "data.seed")
 
 
 class Outcome(msgspec.Struct):
-    """One run of a sweep, as far as it has come.
+    """One run of a sweep, as far as it has come."""
 
-    Attributes:
-        run: its name, and its folder's in the sweep's.
-        values: of the sweep's parameters.
-        status: how it ended; pruned is what early termination stopped.
-        metrics: what it logged last, by full name.
-        seconds: what its processes took, all attempts together.
-        attempts: how often it was started.
-        error: the last line it wrote before it failed.
-    """
-
-    run: str
+    run: str  # its name, and its folder's in the sweep's
     values: Values
     status: Literal["waiting", "running", "finished", "pruned", "interrupted", "failed"] = "waiting"
-    metrics: dict[str, float | None] = {}
-    seconds: float = 0.0
+    metrics: dict[str, float | None] = {}  # what it logged last, by full name
+    seconds: float = 0.0  # of all attempts together
     attempts: int = 0
-    error: str | None = None
+    error: str | None = None  # the last line it wrote before it failed
 
     @property
     def is_done(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import signal
 import subprocess
@@ -16,7 +15,8 @@ from typing import Final
 from tqdm import tqdm
 
 from peclr.sweeps.plan import shown
-from peclr.sweeps.runs import folder_options, last_line, put_aside, read_history, read_metrics
+from peclr.sweeps.results import Outcome
+from peclr.sweeps.runs import folder_options, last_line, put_aside, read_metrics
 from peclr.sweeps.study import Claim, Study
 
 LOGS: Final = "logs"
@@ -29,10 +29,7 @@ _STOPPED: Final = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -s
 def run_sweep(study: Study, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
     """Do what is not done yet, and what no other process does in the same folder; `study.outcomes` says what came out.
 
-    Args:
-        study: of the sweep.
-        jobs: runs at a time.
-        gpus: identifiers of GPUs, one for each run at a time; empty leaves all GPUs to every run.
+    As many `jobs` at a time, each with one of the `gpus`; none given leaves all GPUs to every run.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; runs have saved their checkpoints, and all that is known is written.
@@ -49,10 +46,8 @@ def run_sweep(study: Study, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
 class _Run:
     """A run at work, whose process leads a group of its own: Ctrl-C in a terminal reaches the sweep alone."""
 
-    claim: Claim
     process: asyncio.subprocess.Process
     asked: bool = False
-    hopeless: bool = False
 
     def stop(self) -> None:
         """Ask it once to save a checkpoint and end; asked twice, it would drop the checkpoint."""
@@ -109,7 +104,7 @@ class _Session:
         """See a run through, unless it has finished and was not noted: a sweep may be killed in between."""
         outcome, gpu = claim.outcome, self._free_gpus.pop(0)
         try:
-            if not self._has_results(claim):
+            if not self._has_results(outcome):
                 await self._execute(claim, gpu)
         except (OSError, ValueError) as error:  # no such program, no room for a log, damaged results
             outcome.status, outcome.error = "failed", str(error)
@@ -137,7 +132,7 @@ class _Session:
                 process_group=0,
                 pass_fds=(claim.file.fileno(),),
             )
-        run = _Run(claim, process)
+        run = _Run(process)
         self._runs.append(run)
         if self.signals:  # while it began
             run.stop()
@@ -145,16 +140,15 @@ class _Session:
         while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
             if not self.study.keep(claim):  # another machine does it, as this one has slept for long
                 run.kill()
-            elif self._is_hopeless(run):
+            elif self.study.is_hopeless(claim):
                 run.stop()
         self._runs.remove(run)
         outcome.seconds += time.monotonic() - started
-        hopeless = self._is_hopeless(run)  # also of one that has finished: others are judged by it
-        if process.returncode == 0 and self._has_results(claim):
+        hopeless = self.study.is_hopeless(claim)  # also of one that has finished: others are judged by it
+        if process.returncode == 0 and self._has_results(outcome):
             return
         if hopeless and run.asked:
-            last = self._history(claim)[-1]
-            outcome.status, outcome.metrics = "pruned", {self.sweep.metric.name: last if math.isfinite(last) else None}
+            outcome.status, outcome.metrics = "pruned", claim.hopeless
         elif process.returncode == 0:
             outcome.status = "finished"
         elif process.returncode in _STOPPED:
@@ -162,21 +156,12 @@ class _Session:
         else:
             outcome.status, outcome.error = "failed", last_line(log) or f"exit status {process.returncode}"
 
-    def _has_results(self, claim: Claim) -> bool:
+    def _has_results(self, outcome: Outcome) -> bool:
         """Whether a run has finished with results, which are then noted."""
-        outcome = claim.outcome
         metrics = read_metrics(self.study.out / outcome.run)
         if metrics is not None:
             outcome.status, outcome.metrics, outcome.error = "finished", metrics, None
         return metrics is not None
-
-    def _is_hopeless(self, run: _Run) -> bool:
-        if self.sweep.early_terminate and not run.hopeless:
-            run.hopeless = self.study.is_hopeless(run.claim, self._history(run.claim))
-        return run.hopeless
-
-    def _history(self, claim: Claim) -> list[float]:
-        return read_history(self.study.out / claim.outcome.run, self.sweep.metric.name)
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
         """What runs at the same time shall not share; and W&B without an account, unless the user has said more."""
