@@ -28,7 +28,7 @@ def rank() -> int:
 def pairs_per_process(pairs: int) -> list[int]:
     """How many pairs each process has in this step; all processes call it together.
 
-    Told from host to host, so that nobody waits for a device.
+    Sent from host to host, so that nobody waits for a device.
 
     Args:
         pairs: Of this process.
@@ -43,7 +43,7 @@ def pairs_per_process(pairs: int) -> list[int]:
 
 
 def max_over_hosts(number: int) -> int:
-    """The largest of all processes' numbers; told from host to host, as in `pairs_per_process`."""
+    """The largest of all processes' numbers; sent from host to host, as in `pairs_per_process`."""
     if num_processes() == 1:
         return number
     largest = torch.tensor(number)

@@ -50,7 +50,7 @@ def scaling(factor: Tensor) -> Tensor:
 def rotation(angle: Tensor) -> Tensor:
     """Matrices (…, 3, 3) that rotate about the origin by `angle` (…).
 
-    The angle is in radians with OpenCV's sign: as y points down, a positive one turns the picture
+    The angle is in radians with OpenCV's sign: as y points down, a positive one turns the image
     counter-clockwise.
     """
     angle = at_least_float32(angle)

@@ -52,7 +52,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
     Args:
         name: the architecture.
         width: multiplies the channels of the stem and of every stage, for small runs. The stem is rounded to
-            whole channels, at least 8; the stages are its exact multiples: shapes tell the width.
+            whole channels, at least 8; the stages are its exact multiples: shapes give the width.
         weights: torchvision's name for pretrained weights of this architecture, "IMAGENET1K_V1" or
             "ResNet50_Weights.IMAGENET1K_V2" or "DEFAULT" for example; None starts from random ones.
 

@@ -18,7 +18,7 @@ _BLOCK = 50  # of them at a time: 40 MB of distances
 
 
 def joints(count: int) -> NDArray[np.float32]:
-    """(count, 21, 2): mixtures of two embedded hands, turned as a hand before a camera, seen from afar."""
+    """(count, 21, 2): mixtures of two rendered hands, turned as a hand before a camera, seen from afar."""
     rng = np.random.default_rng(0)
     skeletons = np.stack([sample_pose(rng, sample_subject(rng))[1].joints for _ in range(_SKELETONS)])
     seen = np.empty((count, 21, 2), np.float32)

@@ -25,8 +25,8 @@ ROUNDS = 3
 PASSES = CropSearch().views_per_hand  # through the network for every image without a box: all count
 
 
-def write_photos(folder: Path, count: int) -> None:
-    """JPEG files of 224 px with as much detail as photographs have."""
+def write_images(folder: Path, count: int) -> None:
+    """JPEG files of 224 px with as much detail as real images have."""
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = rng.integers(0, 256, (56, 56, 3), np.uint8)
@@ -43,11 +43,11 @@ def bare_seconds(trained: TrainedNetwork, passes: int) -> float:
     return time.perf_counter() - start
 
 
-def predict_seconds(trained: TrainedNetwork, photos: Path, out: Path) -> float:
+def predict_seconds(trained: TrainedNetwork, images: Path, out: Path) -> float:
     """Time of the command's work, without importing PyTorch and loading weights."""
     start = time.perf_counter()
     with OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs:
-        for result in HandPredictor(trained).stream(frames_of(find_inputs([str(photos)])), batch_size=BATCH_SIZE):
+        for result in HandPredictor(trained).stream(frames_of(find_inputs([str(images)])), batch_size=BATCH_SIZE):
             assert isinstance(result, Predicted)
             outputs.write(result)
     return time.perf_counter() - start
@@ -60,14 +60,14 @@ def run() -> list[dict[str, Any]]:
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     trained = TrainedNetwork(network, VIEW_SIZE, Path("random"))
     with tempfile.TemporaryDirectory() as temporary:
-        photos = Path(temporary, "photos")
-        photos.mkdir()
-        write_photos(photos, IMAGES)
+        images = Path(temporary, "images")
+        images.mkdir()
+        write_images(images, IMAGES)
         bare_seconds(trained, BATCH_SIZE)  # warm-up
         ratios, rates = [], []
         for number in range(ROUNDS):
             before = bare_seconds(trained, IMAGES)
-            taken = predict_seconds(trained, photos, Path(temporary, f"out-{number}"))
+            taken = predict_seconds(trained, images, Path(temporary, f"out-{number}"))
             after = bare_seconds(trained, IMAGES)
             ratios.append(PASSES * (before + after) / 2 / taken)
             rates.append(IMAGES / taken)

@@ -1,7 +1,7 @@
 """What Lightning and loading add to training: against a bare loop of the same network, and as a share of its steps.
 
 A step under Lightning and a step of a bare loop take turns in one process: same network, same optimizer, same batches,
-each drawn from a loader of its own. So both have the same share of the machine, and their ratio tells about Lightning
+each drawn from a loader of its own. So both have the same share of the machine, and their ratio is about Lightning
 and not about the machine's other work. In CPU time, one thread. Metrics are logged in every step, which is more often
 than in the experiments' configs.
 """

@@ -166,7 +166,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Measures, prints a table, and writes JSON where told."""
+    """Measures, prints a table, and writes JSON where asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--width", type=float, default=1.0)

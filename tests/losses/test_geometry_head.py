@@ -1,4 +1,4 @@
-"""The map between two views, re-derived, and learned from features that tell it."""
+"""The map between two views, re-derived, and learned from features that hold it."""
 
 import math
 
@@ -45,7 +45,7 @@ def test_the_loss_is_the_contrast_and_the_error_of_both_directions() -> None:
     torch.testing.assert_close(objective(projections, views, features=features), expected)
 
 
-def test_features_that_tell_the_geometry_teach_it() -> None:
+def test_features_that_hold_the_geometry_teach_it() -> None:
     projections, views, features = batch()
     torch.manual_seed(0)
     objective = GeometryHead()

@@ -1,4 +1,4 @@
-"""The ridge probe against the normal equations, and what it must tell apart."""
+"""The ridge probe against the normal equations, and what it must keep apart."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""Pictures agree with labels: joints project onto the hand that was drawn."""
+"""Images agree with labels: joints project onto the hand that was drawn."""
 
 import cv2
 import numpy as np
@@ -23,11 +23,11 @@ def project(hand: Hand) -> Floats:
     return pixels
 
 
-def near(picture: Floats32, pixels: Floats) -> Floats:
-    """The largest value within a pixel of each (P, 2); NaN outside of the picture."""
-    wide = cv2.dilate(picture, np.ones((3, 3)))
+def near(image: Floats32, pixels: Floats) -> Floats:
+    """The largest value within a pixel of each (P, 2); NaN outside of the image."""
+    wide = cv2.dilate(image, np.ones((3, 3)))
     x, y = np.round(pixels).astype(int).T
-    inside = (x >= 0) & (y >= 0) & (x < picture.shape[1]) & (y < picture.shape[0])
+    inside = (x >= 0) & (y >= 0) & (x < image.shape[1]) & (y < image.shape[0])
     values = np.full(len(pixels), np.nan)
     values[inside] = wide[y[inside], x[inside]]
     return values
@@ -61,18 +61,18 @@ def test_there_is_background_just_beyond_a_straight_finger() -> None:
     assert mask[y, x] < 0.5
 
 
-def test_nearly_all_joints_are_in_the_picture_and_before_the_camera(drawn: Drawn) -> None:
+def test_nearly_all_joints_are_in_the_image_and_before_the_camera(drawn: Drawn) -> None:
     pixels = np.concatenate([project(hand) for hand, _ in drawn])
     assert np.mean(((pixels > -0.5) & (pixels < SIZE - 0.5)).all(axis=1)) >= 0.95
     assert min(hand.joints[:, 2].min() for hand, _ in drawn) > 0.1
 
 
-def test_hands_fill_about_half_of_the_picture(drawn: Drawn) -> None:
+def test_hands_fill_about_half_of_the_image(drawn: Drawn) -> None:
     extents = np.array([np.ptp(project(hand), axis=0).max() / SIZE for hand, _ in drawn])
     assert 0.4 < extents.min() < extents.max() < 0.8
 
 
-def test_focal_lengths_are_as_agreed_and_scale_with_the_picture() -> None:
+def test_focal_lengths_are_as_agreed_and_scale_with_the_image() -> None:
     for size in (96, 224):
         focal = np.array([sample_hand(np.random.default_rng(i), size).K[0, 0] for i in range(100)]) * 224 / size
         assert 399 < focal.min() < 450
@@ -120,19 +120,19 @@ def test_views_follow_the_agreed_distribution() -> None:
 
 def test_versions_share_the_hand_and_differ_in_the_background(drawn: Drawn) -> None:
     _, layer = drawn[0]
-    pictures = {}
+    images = {}
     for i, kind in enumerate(VERSION_KINDS):
         backdrop = paint_backdrop(0, 2, i, SIZE, green=kind == "gs")
-        pictures[kind] = compose(layer, backdrop, kind, np.random.default_rng(i)).astype(float)
+        images[kind] = compose(layer, backdrop, kind, np.random.default_rng(i)).astype(float)
     hand, background = layer.mask > 0.99, layer.alpha < 0.01
     for kind in VERSION_KINDS[1:]:
-        other = pictures[kind]
-        shades = np.corrcoef(other[hand].mean(axis=1), pictures["gs"][hand].mean(axis=1))[0, 1]
+        other = images[kind]
+        shades = np.corrcoef(other[hand].mean(axis=1), images["gs"][hand].mean(axis=1))[0, 1]
         assert shades > 0.9
-        assert np.abs(other - pictures["gs"])[background].mean() > 15
-    green = pictures["gs"][background].mean(axis=0)
+        assert np.abs(other - images["gs"])[background].mean() > 15
+    green = images["gs"][background].mean(axis=0)
     assert green[1] > 1.3 * max(green[0], green[2])
-    detail = {kind: np.abs(np.diff(p, axis=0))[background[1:] & background[:-1]].mean() for kind, p in pictures.items()}
+    detail = {kind: np.abs(np.diff(p, axis=0))[background[1:] & background[:-1]].mean() for kind, p in images.items()}
     assert detail["hom"] < detail["sample"]
 
 

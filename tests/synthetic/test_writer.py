@@ -34,7 +34,7 @@ def labels(root: Path, split: str, key: str) -> list[Any]:
     return content
 
 
-def picture(path: Path) -> Bytes:
+def read(path: Path) -> Bytes:
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), np.uint8)
 
 
@@ -53,10 +53,10 @@ def test_files_lie_where_freihands_do(written: Written) -> None:
     assert summary.seconds > 0
 
 
-def test_pictures_and_masks_have_their_size(written: Written) -> None:
+def test_images_and_masks_have_their_size(written: Written) -> None:
     out, _ = written
-    assert picture(out / "training/rgb/00000071.jpg").shape == (48, 48, 3)
-    mask = picture(out / "training/mask/00000000.jpg")
+    assert read(out / "training/rgb/00000071.jpg").shape == (48, 48, 3)
+    mask = read(out / "training/mask/00000000.jpg")
     assert mask.shape == (48, 48)
     assert mask.min() < 5
     assert mask.max() > 250
@@ -74,11 +74,11 @@ def test_labels_are_freihands(written: Written, split: str, count: int) -> None:
     assert np.mean((pixels > 0) & (pixels < 47)) > 0.95
 
 
-def test_labels_belong_to_the_pictures(written: Written) -> None:
+def test_labels_belong_to_the_images(written: Written) -> None:
     out, _ = written
     K, xyz = (np.array(labels(out, "training", key)) for key in ("K", "xyz"))
     for i in range(18):
-        mask = picture(out / f"training/mask/{i:08d}.jpg")
+        mask = read(out / f"training/mask/{i:08d}.jpg")
         projected = xyz[i] @ K[i].T
         x, y = np.clip(np.round(projected[:, :2] / projected[:, 2:]).astype(int), 0, 47).T
         assert np.mean(cv2.dilate(mask, np.ones((3, 3)))[y, x] > 127) > 0.5  # the rest is behind a prop, if anything
