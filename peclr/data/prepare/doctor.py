@@ -17,13 +17,12 @@ from peclr.data.sources.layouts import (
     MANIFEST,
     DataSet,
     Depth,
-    expected,
     open_data_set,
+    open_source,
     prepare_command,
     prepared_folder,
     present_splits,
 )
-from peclr.data.sources.listing import IMAGES, list_files
 
 if TYPE_CHECKING:
     from peclr.data.samples import HandSource
@@ -114,7 +113,13 @@ def examine(root: Path, look: Look) -> list[Finding]:
     packed = {prepared_folder(dataset, root, split) for dataset, split in there}
     for folder in sorted({root, *root.glob("*/"), *root.glob("prepared/*/")} - packed):
         findings += _prepared_folder(folder, look)
-    return findings or list(_images(root, look))
+    if findings:
+        return findings
+    try:
+        images = open_source(root)
+    except ValueError as error:
+        return [Finding("wrong", f"no data set that is known, and {error}")]
+    return [*_source(images, f"{len(images):,} images", look)]
 
 
 def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:
@@ -182,18 +187,6 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
         return
     crops, facts = PreparedCrops(folder.parent, folder.name), manifest["facts"]
     yield from _source(crops, f"{folder}: {len(crops):,} crops of {facts['source']}, {facts['size']} px", look)
-
-
-def _images(root: Path, look: Look) -> Iterator[Finding]:
-    try:
-        listing = list_files(root, IMAGES, "images", warns=False)
-    except ValueError as error:
-        yield Finding("wrong", f"no data set that is known, and {error}; {expected([])}")
-        return
-    yield Finding("ok", f"{len(listing.files):,} images")
-    if listing.left_out:
-        yield Finding("note", listing.describe_left_out())
-    yield from _unreadable([root / file for file in listing.files], look)
 
 
 def _unreadable(files: Sequence[Path], look: Look) -> Iterator[Finding]:

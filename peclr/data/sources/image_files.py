@@ -10,7 +10,7 @@ from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.box_files import check_within, read_boxes
 from peclr.data.sources.headers import check_image_files, image_sizes
 from peclr.data.sources.images import read_reduced
-from peclr.data.sources.listing import IMAGES, list_files
+from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
 from peclr.geometry.planar import enclosing_square, whole_image
 
 
@@ -35,7 +35,7 @@ class ImageFiles(SingleImages):
         Raises:
             ValueError: If there are no images, or boxes that do not fit them.
         """
-        self.root, files, _ = list_files(root, IMAGES, "images")
+        self.root, files, self._left_out = list_files(root, IMAGES, "images")
         found = read_boxes(Path(boxes)) if boxes is not None else {}
         unknown = sorted(found.keys() - set(files))
         if unknown:
@@ -43,9 +43,17 @@ class ImageFiles(SingleImages):
         self._hands = [(file, box) for file in files for box in found.get(file, [None])]
         self.num_hands = len(self._hands)
 
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return [self.root / file for file in dict.fromkeys(file for file, _ in self._hands)]
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`."""
+        return [describe_left_out(self._left_out)] if self._left_out else []
+
     def check_images(self) -> None:
         """See `HandSource`; boxes beyond their images are refused, too."""
-        check_image_files([self.root / file for file in dict.fromkeys(file for file, _ in self._hands)])
+        check_image_files(self.image_paths())
         boxes = [(self.root / file, box) for file, box in self._hands if box is not None]
         for (path, box), size in zip(boxes, image_sizes([path for path, _ in boxes]), strict=True):
             check_within(box.edges, *size, path)

@@ -1,5 +1,7 @@
 """What data sets look like on disk, and the reader of what is at a path; readers are imported when they are opened."""
 
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
@@ -19,12 +21,14 @@ class Layout(NamedTuple):
     """A data set on disk.
 
     Attributes:
+        reader: Its class, below `peclr.data.sources`.
         splits: The one to train on first.
         labels: Files of a split's labels, relative to the root.
         folder: Of a split's images, relative to the root; "" where splits share them.
         expected: For messages.
     """
 
+    reader: str
     splits: tuple[str, ...]
     labels: tuple[str, ...]
     folder: str
@@ -33,12 +37,14 @@ class Layout(NamedTuple):
 
 LAYOUTS: Final[dict[DataSet, Layout]] = {
     "freihand": Layout(
+        "freihand.FreiHAND",
         ("training", "evaluation"),
         ("{}_K.json", "{}_scale.json", "{}_xyz.json"),
         "{}/rgb",
         "training/rgb/00000000.jpg … with training_K.json, training_xyz.json, training_scale.json",
     ),
     "youtube3d": Layout(
+        "youtube3d.YouTube3DHands",
         ("train", "val", "test"),
         ("youtube_{}.json",),
         "",
@@ -69,35 +75,26 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     for folder in crops:
         trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
         if folder.name == split or (split is None and trained_on):
-            from peclr.data.sources.crops import PreparedCrops
-
-            return PreparedCrops(folder.parent, folder.name, **options)
+            return _reader("crops.PreparedCrops")(folder.parent, folder.name, **options)
     if found or split is not None:
         raise ValueError(f"{root} has no split {split or 'to train on'}; " + expected(found))
-    return _open_files(path, **options)
-
-
-def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":
-    """Open the reader of a split of a data set that is known to be there."""
-    if dataset == "freihand":
-        from peclr.data.sources.freihand import FreiHAND
-
-        return FreiHAND(root, split, **options)  # type: ignore[arg-type]  # the reader checks the split
-    from peclr.data.sources.youtube3d import YouTube3DHands
-
-    return YouTube3DHands(root, split, **options)  # type: ignore[arg-type]  # the reader checks the split
-
-
-def _open_files(path: str | Path, **options: Any) -> "HandSource":
-    from peclr.data.sources.image_files import ImageFiles
-    from peclr.data.sources.videos import Videos
-
     try:
         listing = list_files(path, (*IMAGES, *VIDEOS), "images or videos", warns=False)
     except ValueError as error:
         raise ValueError(f"{error}; {expected([])}") from None
     has_images = any(file.lower().endswith(IMAGES) for file in listing.files)
-    return (ImageFiles if has_images else Videos)(path, **options)
+    return _reader("image_files.ImageFiles" if has_images else "videos.Videos")(path, **options)
+
+
+def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":
+    """Open the reader of a split of a data set that is known to be there."""
+    return _reader(LAYOUTS[dataset].reader)(root, split, **options)
+
+
+def _reader(name: str) -> "Callable[..., HandSource]":
+    module, _, reader = name.rpartition(".")
+    found: Callable[..., HandSource] = getattr(import_module(f"peclr.data.sources.{module}"), reader)
+    return found
 
 
 def expected(splits: list[str]) -> str:

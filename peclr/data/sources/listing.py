@@ -39,10 +39,6 @@ class Listing(NamedTuple):
     files: list[str]
     left_out: Counter[str]
 
-    def describe_left_out(self) -> str:
-        """How many files were left out, and why."""
-        return "left out " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.left_out.items()))
-
 
 def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: bool = True) -> Listing:
     """List the files of a kind below a folder, or those that a pattern matches.
@@ -74,13 +70,17 @@ def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: b
                 found.append(file)
             else:
                 left_out[reason or suffix] += 1
-    listing = Listing(folder, sorted(found), left_out)
     if not found:
-        expected = f"expected files ending in {', '.join(suffixes)}"
-        raise ValueError(f"{root}: no {what}; {expected}" + (f"; {listing.describe_left_out()}" if left_out else ""))
+        reasons = f"; {describe_left_out(left_out)}" if left_out else ""
+        raise ValueError(f"{root}: no {what}; expected files ending in {', '.join(suffixes)}{reasons}")
     if left_out and warns:
-        _log.warning("%s: %s", root, listing.describe_left_out())
-    return listing
+        _log.warning("%s: %s", root, describe_left_out(left_out))
+    return Listing(folder, sorted(found), left_out)
+
+
+def describe_left_out(left_out: Counter[str]) -> str:
+    """How many files were left out, and why."""
+    return "left out " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
 
 
 def natural_order(name: str) -> tuple[list[str | int], str]:
