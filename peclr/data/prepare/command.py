@@ -37,12 +37,15 @@ def prepare_main(arguments: list[str]) -> int:
 
 def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> None:
     """Read and check the labels of a split, and pack them; errors as of the reader, and nothing is written then."""
-    from peclr.data.sources.packed_labels import replacing, stamping, write_packed
+    from peclr.data.sources.packed_labels import replacing, stamp_of, write_packed
 
     files, folder = label_files(dataset, root, split), prepared_folder(dataset, root, split)
     with replacing(folder) as partial:
-        with stamping(files) as stamps:
-            arrays = _read_labels(dataset, root, split, partial, progress)
+        before = [path.stat().st_mtime_ns for path in files if path.is_file()]
+        arrays = _read_labels(dataset, root, split, partial, progress)
+        stamps = {path.name: stamp_of(path) for path in files}
+        if before != [stamp["mtime_ns"] for stamp in stamps.values()]:
+            raise ValueError(f"{root}: {', '.join(stamps)} changed while it was read; expected it to stay as it is")
         write_packed(partial, folder.name, arrays, stamps, {})
 
 

@@ -35,13 +35,9 @@ warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class Header(NamedTuple):
-    """What the beginning of an image file says.
+    """What the beginning of an image file says: Pillow's name of the format, and the upright image's size, px.
 
-    Attributes:
-        format: "JPEG", "PNG" and so on, of Pillow.
-        width: Of the upright image, px.
-        height: Of the upright image, px.
-        orientation: Of Exif, 1 to 8; 1 is stored upright. Read from JPEGs only.
+    The orientation is that of Exif, 1 to 8; 1 is stored upright. It is read from JPEGs only.
     """
 
     format: str
@@ -115,11 +111,7 @@ def in_threads(
 
 
 def check_image_files(paths: Sequence[Path]) -> None:
-    """Look at the headers of image files, with a progress bar if there are many.
-
-    Raises:
-        ValueError: If some cannot be used; the message names the first, and how many there are.
-    """
+    """Look at the headers of image files, with a bar if they are many; ValueError names the first that is none."""
     problems = find_problems(paths, "headers", workers=4, progress=len(paths) > _MANY)
     if problems:
         path, problem = next(iter(problems.items()))

@@ -39,13 +39,9 @@ class BadImageError(ValueError):
 
 
 class DecodedImage(NamedTuple):
-    """An image file, decoded.
+    """An image (H, W, 3), uint8, RGB, perhaps at a reduced scale; width and height at full size, px.
 
-    Attributes:
-        image: (H, W, 3), uint8, RGB, perhaps at a reduced scale.
-        width: At full size, px.
-        height: At full size, px.
-        image_from_decoded: (3, 3), px at full size ← pixels of `image`; None where they are the same.
+    `image_from_decoded` is (3, 3), px at full size ← pixels of `image`; None where they are the same.
     """
 
     image: NDArray[np.uint8]
@@ -55,11 +51,7 @@ class DecodedImage(NamedTuple):
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a JPEG, PNG or whatever else OpenCV decodes, upright: (H, W, 3), uint8, RGB.
-
-    Raises:
-        BadImageError: If the file cannot be opened or is not an image.
-    """
+    """Read a JPEG, PNG or whatever else OpenCV decodes, upright: (H, W, 3), uint8, RGB; BadImageError if none is."""
     return _decode(path, _read_bytes(path), 1)
 
 
@@ -93,8 +85,7 @@ def read_reduced(
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read a mask: (H, W), 1 where it is brighter than middle gray or, in a mask of 0 and 1, than black; else 0.
 
-    Raises:
-        BadImageError: As for `read_image`, or if the mask shows nothing.
+    BadImageError as for `read_image`, or if the mask shows nothing.
     """
     gray = _decode(path, _read_bytes(path), 0)
     brightest = int(gray.max())
@@ -107,10 +98,8 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write an RGB image (H, W, 3) into a file that ends in .jpg or .png, whole or not at all.
 
-    cv2.imwrite cannot open every path, says nothing of why, and ends the process at names that are not UTF-8.
-
-    Raises:
-        OSError: the file cannot be written.
+    OSError says why it cannot be written. cv2.imwrite cannot open every path, says nothing of why, and ends the
+    process at names that are not UTF-8.
     """
     options = _JPEG_OPTIONS if path.suffix.lower() == ".jpg" else ()
     _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)

@@ -18,21 +18,13 @@ MANIFEST: Final = "manifest.json"  # of crops and packed labels
 
 
 class Layout(NamedTuple):
-    """A data set on disk.
+    """A data set on disk."""
 
-    Attributes:
-        reader: Its class, below `peclr.data.sources`.
-        splits: The one to train on first.
-        labels: Files of a split's labels, relative to the root.
-        folder: Of a split's images, relative to the root; "" where splits share them.
-        expected: For messages.
-    """
-
-    reader: str
-    splits: tuple[str, ...]
-    labels: tuple[str, ...]
-    folder: str
-    expected: str
+    reader: str  # class, below `peclr.data.sources`
+    splits: tuple[str, ...]  # the one to train on first
+    labels: tuple[str, ...]  # files of a split's labels, relative to the root
+    folder: str  # of a split's images, relative to the root; "" where splits share them
+    expected: str  # for messages
 
 
 LAYOUTS: Final[dict[DataSet, Layout]] = {

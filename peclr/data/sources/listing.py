@@ -27,30 +27,21 @@ _log = logging.getLogger(__name__)
 
 
 class Listing(NamedTuple):
-    """What counts below a folder.
+    """What counts below a folder."""
 
-    Attributes:
-        folder: That was given, or of a pattern the part before the first wildcard.
-        files: Relative to the folder, with / between folders, sorted.
-        left_out: How many images and videos do not count, by reason.
-    """
-
-    folder: Path
-    files: list[str]
-    left_out: Counter[str]
+    folder: Path  # that was given, or of a pattern the part before the first wildcard
+    files: list[str]  # relative to the folder, with / between folders, sorted
+    left_out: Counter[str]  # how many images and videos do not count, by reason
 
 
 def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: bool = True) -> Listing:
-    """List the files of a kind below a folder, or those that a pattern matches.
+    """List the files of a kind below a folder, or those that a pattern matches; ValueError if there are none.
 
     Args:
         root: A folder, or a pattern as of a shell, with ** for any folders.
         suffixes: In small letters, with the dot.
         what: The kind of files, for messages.
         warns: Whether to log what was left out.
-
-    Raises:
-        ValueError: If there are none.
     """
     folder = Path(root)
     pattern: tuple[str, ...] = ("**", "*")

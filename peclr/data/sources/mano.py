@@ -30,16 +30,9 @@ _CONVERSION = (
 
 
 def load_joint_regressor(path: str | Path) -> NDArray[np.float64]:
-    """Reads the joint regressor of MANO.
+    """Read MANO's joint regressor (16, 778), whose product with vertices (778, D) are joints in order mano.
 
-    Args:
-        path: An .npy file that holds it, or an .npz file that holds it as `J_regressor`.
-
-    Returns:
-        (16, 778); joints in order mano are its product with vertices (778, D).
-
-    Raises:
-        ValueError: If the file does not hold it.
+    From an .npy file, or an .npz file that holds it as `J_regressor`; ValueError says what is wrong with any other.
     """
     path = Path(path)
     if path.suffix not in {".npy", ".npz"}:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -32,16 +32,12 @@ PARTIAL: Final = ".partial-"  # in the names of folders that are being written
 class PackedArrays(Mapping[str, Array]):
     """The arrays of a prepared folder, read-only and memory-mapped: all processes share their pages.
 
-    Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing.
-
-    Attributes:
-        folder: Absolute.
-        manifest: Its format, kind, the version that wrote it, stamps of its sources by name relative to the data set's
-            root, names of its arrays, and facts: counts and settings.
+    Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing. `manifest`
+    holds its format, kind, the version that wrote it, stamps of its sources by name, names of its arrays, and facts:
+    counts and settings. ValueError names the file if the folder is not whole.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Maps the arrays; ValueError names the file if the folder is not whole."""
         self.folder = Path(folder).resolve()
         path = self.folder / MANIFEST
         self.manifest: dict[str, Any] = read_json(path)
@@ -54,15 +50,12 @@ class PackedArrays(Mapping[str, Array]):
         self._arrays = {name: _map(self.path(name)) for name in self.manifest["arrays"]}
 
     def __getitem__(self, name: str) -> Array:
-        """The array `name`."""
         return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the arrays."""
         return iter(self._arrays)
 
     def __len__(self) -> int:
-        """Number of arrays."""
         return len(self._arrays)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
@@ -76,11 +69,8 @@ class PackedArrays(Mapping[str, Array]):
 def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     """Open the packed labels of a split; None if there are none.
 
-    A file of the same size and time is taken to be the same; one of the same size and another time, a copy perhaps,
-    is read and its hash compared.
-
-    Raises:
-        ValueError: If they are not whole, or not those of the label files as they are now.
+    ValueError if they are not whole, or not those of the label files as they are now: a file of the same size and time
+    is taken to be the same; of one of the same size and another time, a copy perhaps, the hash is compared.
     """
     folder = prepared_folder(dataset, root, split)
     if not folder.is_dir():
@@ -88,17 +78,11 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     packed = PackedArrays(folder)
     stamps, files = packed.manifest["sources"], {path.name: path for path in label_files(dataset, root, split)}
     if files.keys() != stamps.keys():
-        raise ValueError(
-            f"{folder} is stale: it was made from {', '.join(sorted(stamps))}, now there are {', '.join(sorted(files))}"
-        )
+        made, now = (", ".join(sorted(names)) for names in (stamps, files))
+        raise ValueError(f"{folder} is stale: it was made from {made}, now there are {now}")
     for name, path in files.items():
-        if not path.is_file():
-            raise ValueError(f"{folder} is stale: {path} is missing")
-        status, stamp = path.stat(), stamps[name]
-        if status.st_size != stamp["bytes"]:
-            raise ValueError(f"{folder} is stale: {path} has {status.st_size} bytes, and had {stamp['bytes']}")
-        if status.st_mtime_ns != stamp["mtime_ns"] and sha256_of(path) != stamp["sha256"]:
-            raise ValueError(f"{folder} is stale: {path} has changed")
+        if not path.is_file() or not _is_same(path, stamps[name]):
+            raise ValueError(f"{folder} is stale: {path} is missing or has changed")
     return packed
 
 
@@ -115,35 +99,29 @@ def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | No
         return None
 
 
-@contextmanager
-def stamping(files: Sequence[Path]) -> Iterator[dict[str, Stamp]]:
-    """Stamps of files, by name, that are checked to hold after they have been read."""
-    try:
-        states = [path.stat() for path in files]
-        hashes = [sha256_of(path) for path in files]
-    except OSError as error:
-        raise ValueError(f"{error.filename} cannot be read ({error.strerror}); expected a label file") from error
-    yield {
-        path.name: {"bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256}
-        for path, state, sha256 in zip(files, states, hashes, strict=True)
-    }
-    for path, state in zip(files, states, strict=True):
-        now = path.stat()
-        if (now.st_size, now.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
-            raise ValueError(f"{path} changed while it was read; expected it to stay as it is")
+def stamp_of(path: Path) -> Stamp:
+    """Size, time and hash of a file."""
+    status = path.stat()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": _hash_of(path)}
+
+
+def _is_same(path: Path, stamp: Stamp) -> bool:
+    status = path.stat()
+    same_time = status.st_mtime_ns == stamp["mtime_ns"]
+    return status.st_size == stamp["bytes"] and (same_time or _hash_of(path) == stamp["sha256"])
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_packed(
     folder: Path, kind: str, arrays: Mapping[str, Array], sources: Mapping[str, Stamp], facts: Mapping[str, Any]
 ) -> None:
-    """Write arrays and, last, their manifest.
+    """Write arrays, none of them empty, and, last, their manifest, see `PackedArrays`.
 
-    Args:
-        folder: An existing folder, see `replacing`. NAME.npy files that are already there are taken to be the arrays.
-        kind: What is packed.
-        arrays: By name, none of them empty.
-        sources: Stamps of the files that they came from, by name.
-        facts: Counts and settings that can be written as JSON.
+    NAME.npy files that are already in the folder, see `replacing`, are taken to be the arrays.
     """
     for name, array in arrays.items():
         path = folder / f"{name}.npy"
@@ -189,12 +167,6 @@ def replacing(target: Path) -> Iterator[Path]:
             with suppress(OSError):  # someone else's things are in it by now
                 target.parent.rmdir()
         raise
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _map(path: Path) -> Array:

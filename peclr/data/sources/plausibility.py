@@ -45,15 +45,12 @@ class Doubts(NamedTuple):
 
 
 def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str], object]) -> Doubts:
-    """Compare labels with one another and with what hands measure.
+    """Compare labels with one another and with what hands measure; ValueError if no camera can see one.
 
     Args:
         joints_3d: (N, 21, 3), metres, camera frame; None where they are not known.
         scale: (N,), metres from middle MCP to PIP.
         file_of: Names the file of "xyz" or "scale", for messages.
-
-    Raises:
-        ValueError: If no camera can see one of the hands, or it has no size.
     """
     found, xyz, scales = Doubts([], []), file_of("xyz"), file_of("scale")
     _check_positive(scales, scale, lambda hand: f"has scale {scale[hand]} m")

@@ -12,8 +12,7 @@ from peclr.data.samples import HandSample, HandSource, require_masks
 def hand_count(amount: float, num_hands: int, what: str) -> int:
     """Number of hands that an amount means: a float is a fraction in (0, 1] and at least one hand, an int a number.
 
-    Raises:
-        ValueError: If it is not within what there is; the message names it as `what`.
+    ValueError if it is not within what there is; the message names it as `what`.
     """
     if isinstance(amount, int):
         if not 1 <= amount <= num_hands:
@@ -32,11 +31,8 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
 
     Args:
         num_hands: How many hands there are.
-        val: Fraction (float) or number (int) of hands to hold out; 0 holds out none.
+        val: Fraction (float) or number (int) of hands to hold out, not all; 0 holds out none.
         seed: Of the permutation.
-
-    Raises:
-        ValueError: If no hand is left to train on.
     """
     count = hand_count(val, num_hands, "val_fraction") if val else 0
     if count >= num_hands:
@@ -48,9 +44,7 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
 class SelectedHands(HandSource):
     """Some hands of a source, at least one, renumbered in the order given, each with all of its versions.
 
-    Attributes:
-        source: Where they are from.
-        hands: (num_hands,), their numbers there.
+    `hands` (num_hands,) are their numbers in `source`.
     """
 
     def __init__(self, source: HandSource, hands: Sequence[int]) -> None:

@@ -99,17 +99,11 @@ class Videos(SingleImages):
 
 
 class FrameTimes(NamedTuple):
-    """When the frames of a video are shown, in its own unit of time.
+    """When the frames of a video are shown, in its own unit of time."""
 
-    Attributes:
-        times: Of all frames, ascending; those that an edit list cuts away are none.
-        keys: Of those that can be decoded without others, ascending, one that is cut away included.
-        announced: How many frames there are by the file's own account; more than `times` if it was cut short.
-    """
-
-    times: list[int]
-    keys: list[int]
-    announced: int
+    times: list[int]  # of all frames, ascending; those that an edit list cuts away are none
+    keys: list[int]  # of those that can be decoded without others, ascending, one that is cut away included
+    announced: int  # number of frames by the file's own account; more than `times` if it was cut short
 
 
 class VideoFrame(NamedTuple):
@@ -148,8 +142,7 @@ def index_frames(path: str | Path) -> FrameTimes:
 def read_frames(path: str | Path) -> Iterator[VideoFrame]:
     """Decode the frames of a video one after the other, numbered as `index_frames` finds them.
 
-    Raises:
-        ValueError: At once if it is no video, and after the last frame if some could not be decoded.
+    ValueError at once if it is no video, and after the last frame if some could not be decoded.
     """
     av, (times, _, announced), upright = _import_av(), index_frames(path), _Upright()
     decoded, damaged = 0, len(times) < announced

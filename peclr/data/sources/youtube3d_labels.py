@@ -136,7 +136,7 @@ def stretched_frames(
         root: Folder of the data set.
         arrays: From `read_labels`.
         suffix: (M,), from `find_frames`.
-        every: Whether to look at every frame.
+        every: Whether to look at all frames.
     """
     names, stretched = arrays["image_name"], np.zeros(len(suffix), bool)
     there = np.flatnonzero(suffix != MISSING)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peclr.data.sources.packed_labels import PackedArrays, open_if_fresh, replacing, stamping, write_packed
+from peclr.data.sources.packed_labels import PackedArrays, open_if_fresh, replacing, stamp_of, write_packed
 
 ARRAYS: dict[str, Any] = {
     "a": np.arange(60, dtype=np.float32).reshape(20, 3),
@@ -31,8 +31,8 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path, source: Path) -> Path:
     folder = tmp_path / "prepared" / "youtube3d_val"
-    with replacing(folder) as partial, stamping([source]) as stamps:
-        write_packed(partial, folder.name, ARRAYS, stamps, {"size": 20})
+    with replacing(folder) as partial:
+        write_packed(partial, folder.name, ARRAYS, {source.name: stamp_of(source)}, {"size": 20})
     return folder
 
 
@@ -97,9 +97,9 @@ def rewrite(path: Path, text: str) -> None:
 
 
 DAMAGE: dict[str, Any] = {
-    "youtube_val.json has 2 bytes, and had 9": lambda _, source: source.write_text("[]"),
-    "youtube_val.json has changed": lambda _, source: rewrite(source, "[1, 2, 4]"),
-    "youtube_val.json is missing": lambda _, source: source.unlink(),
+    "youtube_val.json is missing or has changed": lambda _, source: source.write_text("[]"),
+    "val.json is missing or has changed": lambda _, source: rewrite(source, "[1, 2, 4]"),
+    "json is missing or has changed": lambda _, source: source.unlink(),
     "other.json": another_source,
     "format 9, but": another_format,
     r"a\.npy cannot be mapped": lambda folder, _: (folder / "a.npy").unlink(),
