@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Final, get_args
+from typing import Final
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from peclr.data.loading.pairing import Pairing, PairingName, pairing_of
-from peclr.data.loading.skipping import OnBadImage, SkipList, first_readable
+from peclr.data.loading.skipping import OnBadImage, SkipList
 from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSample, HandSource, LabeledItem, PairedViewItem
 from peclr.data.views.backgrounds import Backgrounds, ReplaceBackground
@@ -82,15 +82,12 @@ class PairedViewDataset(Dataset[PairedViewItem]):
                 next item of the same source that can.
             with_joints: Whether items have `joints_2d`.
         """
-        if on_bad_image not in get_args(OnBadImage):
-            raise ValueError(f"on_bad_image {on_bad_image!r} does not exist; expected one of {get_args(OnBadImage)}")
         if not sources:
             raise ValueError("expected at least one source of images, got none")
         self.sources, self.view_size, self.augmentation = tuple(sources), view_size, augmentation
-        self.on_bad_image, self.skipped = on_bad_image, SkipList()
+        self.skipped = SkipList(on_bad_image)
         self._recolor, self._rng = Recolor(augmentation.photometric), KeyedRng("view", seed)
-        chosen = pairing_of(pairing)
-        self._pairs = [chosen.within(source) for source in self.sources]
+        self._pairs = [pairing_of(pairing).within(source) for source in self.sources]
         self.sizes = [len(pairs) for pairs in self._pairs]
         self._ends = list(accumulate(self.sizes))
         self._backgrounds = None
@@ -108,11 +105,9 @@ class PairedViewDataset(Dataset[PairedViewItem]):
     def __getitem__(self, key: Key) -> PairedViewItem:
         """Make two views; the item's `index` is that of another one where an image had to be skipped."""
         epoch, index = _epoch_and_index(key, len(self))
-        if self.on_bad_image == "error":
-            return self._make(epoch, index)
         number = bisect_right(self._ends, index)
         candidates = _from(index, self._ends[number] - self.sizes[number], self.sizes[number])
-        return first_readable(partial(self._make, epoch), candidates, self.skipped)
+        return self.skipped.first_readable(partial(self._make, epoch), candidates)
 
     def _make(self, epoch: int, index: int) -> PairedViewItem:
         rng = self._rng.at(epoch, index)
@@ -185,7 +180,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         if augmentation.background is not None:
             raise ValueError("labeled views keep their background; expected an augmentation without one")
         self.source, self.view_size, self.augmentation = source, view_size, augmentation
-        self.on_bad_image, self.skipped = on_bad_image, SkipList()
+        self.skipped = SkipList(on_bad_image)
         self._recolor, self._rng = Recolor(augmentation.photometric), KeyedRng("view", seed)
 
     def __len__(self) -> int:
@@ -195,9 +190,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
     def __getitem__(self, key: Key) -> LabeledItem:
         """Make one view; labels that the source does not have are NaN."""
         epoch, index = _epoch_and_index(key, len(self))
-        if self.on_bad_image == "error":
-            return self._make(epoch, index)
-        return first_readable(partial(self._make, epoch), _from(index, 0, len(self)), self.skipped)
+        return self.skipped.first_readable(partial(self._make, epoch), _from(index, 0, len(self)))
 
     def _make(self, epoch: int, index: int) -> LabeledItem:
         rng = self._rng.at(epoch, index)

@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -14,7 +13,6 @@ from torch.utils.data import DataLoader, Dataset
 from peclr.data.loading.sampling import EpochSampler
 from peclr.options import usable_cores
 
-Progress = Callable[[], tuple[int, int]]
 NumWorkers = int | Literal["auto"]
 
 # How long workers outlive SIGTERM: schedulers give a job 30 s or so.
@@ -31,26 +29,22 @@ class ResumableLoader(DataLoader[Any]):
     """
 
     sampler: EpochSampler
-
-    def __init__(
-        self, dataset: Dataset[Any], batch_size: int, *, progress: Progress | None = None, **options: Any
-    ) -> None:
-        """Make a loader of a data set of keys (epoch, index).
-
-        Args:
-            dataset: Of keys (epoch, index).
-            batch_size: Items per batch and process.
-            progress: Epoch and number of batches of it that have been used, see `progress_of`.
-            options: Of DataLoader; `sampler` has to be an EpochSampler.
-        """
-        super().__init__(dataset, batch_size, **options)
-        self._progress = progress
+    trainer: pl.Trainer | None = None
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch, and position in it."""
-        if self._progress is None:
+        """Give the epoch, and the position in it.
+
+        A batch counts as soon as its step is done, as it does when Lightning resumes: a step that is interrupted is
+        repeated, one whose checkpoint is written at its end is not.
+        """
+        if self.trainer is None:
             return {"epoch": self.sampler.epoch, "position": self.sampler.position}
-        epoch, batches = self._progress()
+        loop = self.trainer.fit_loop
+        epochs: Any = loop.epoch_progress.current  # typed as base classes that lack these counts
+        steps: Any = loop.epoch_loop.batch_progress.current
+        epoch, batches = max(epochs.started - 1, 0), steps.processed
+        if batches >= self.trainer.num_training_batches:  # all of them, which `limit_train_batches` may make fewer
+            epoch, batches = epoch + 1, 0
         assert self.batch_size is not None
         return {"epoch": epoch, "position": batches * self.batch_size * self.sampler.num_replicas}
 
@@ -73,13 +67,10 @@ def make_loader(
     Args:
         dataset: Of keys (epoch, index).
         sampler: Of keys.
-        batch_size: Items per batch, of all processes together.
+        batch_size: Items per batch, of all processes together; ValueError if they cannot have equal shares.
         num_workers: Processes that load, of all together; each has at least one, unless there are to be none.
         drop_last: Whether to leave out a last batch that is not full.
         trainer: For training, what counts the batches that have been used.
-
-    Raises:
-        ValueError: The processes cannot have equal shares of a batch.
     """
     processes = sampler.num_replicas
     if batch_size % processes:
@@ -89,10 +80,9 @@ def make_loader(
         # a run that resumes at the end of an epoch, or from a checkpoint without the loader's state
         epochs: Any = trainer.fit_loop.epoch_progress.current  # typed as a base class that lacks `processed`
         sampler.seek(epochs.processed, 0)
-    return ResumableLoader(
+    loader = ResumableLoader(
         dataset,
         batch_size // processes,
-        progress=None if trainer is None else progress_of(trainer),
         sampler=sampler,
         num_workers=num_workers,
         drop_last=drop_last,
@@ -100,18 +90,15 @@ def make_loader(
         persistent_workers=num_workers > 0,
         worker_init_fn=_prepare_worker,
     )
+    loader.trainer = trainer
+    return loader
 
 
 def workers_of(num_workers: NumWorkers, trainer: pl.Trainer | None) -> int:
     """Number of loading processes of all training processes together.
 
-    Args:
-        num_workers: The number, or "auto": one for every core that this process may use. Processes of one node share
-            its cores, unless SLURM has bound each to cores of its own.
-        trainer: What knows the training processes.
-
-    Raises:
-        ValueError: It is neither a number from 0 nor "auto".
+    "auto" is one for every core that this process may use. Processes of one node share its cores, unless SLURM has
+    bound each to cores of its own. ValueError if it is neither a number from 0 nor "auto".
     """
     if isinstance(num_workers, int) and num_workers >= 0:
         return num_workers
@@ -132,25 +119,6 @@ def shuffles(trainer: pl.Trainer | None) -> bool:
     """Whether to train in a new order and with new views in every epoch: not if a few batches are to be overfitted."""
     overfit: float = getattr(trainer, "overfit_batches", 0)  # set at run time
     return overfit == 0
-
-
-def progress_of(trainer: pl.Trainer) -> Progress:
-    """Give a function that returns the epoch that a trainer is in, and how many batches of it have been trained on.
-
-    A batch counts as soon as its step is done, as it does when Lightning resumes: a step that is interrupted is
-    repeated, one whose checkpoint is written at its end is not.
-    """
-
-    def progress() -> tuple[int, int]:
-        loop = trainer.fit_loop
-        epochs: Any = loop.epoch_progress.current  # typed as base classes that lack these counts
-        steps: Any = loop.epoch_loop.batch_progress.current
-        epoch, batches = max(epochs.started - 1, 0), steps.processed
-        if batches >= trainer.num_training_batches:  # all of them, which `limit_train_batches` may make fewer
-            return epoch + 1, 0
-        return epoch, batches
-
-    return progress
 
 
 def _prepare_worker(worker: int) -> None:

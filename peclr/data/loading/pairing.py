@@ -1,4 +1,4 @@
-"""Which two photographs the views of a pair come from: one, two versions of a hand, or two similar hands.
+"""Which two images the views of a pair are of: one, two versions of a hand, or two similar hands.
 
 The published loader takes both views from one image, whose background can then identify it. Versions of a hand share
 the hand only. Similar hands (SiMHand, Lin et al., ICLR 2025) share the pose only. Pairs never leave their source.
@@ -6,9 +6,8 @@ the hand only. Similar hands (SiMHand, Lin et al., ICLR 2025) share the pose onl
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +22,19 @@ PairingName = Literal["same_image", "across_versions"]
 _log = logging.getLogger(__name__)
 
 
-class SourcePairs(ABC):
+class SourcePairs(Protocol):
     """The pairs of one source."""
 
-    @abstractmethod
     def __len__(self) -> int:
         """Number of items: pairs in an epoch that goes once through the source."""
 
-    @abstractmethod
-    def draw(self, item: int, stream: np.random.Generator) -> tuple[int, int]:
-        """The photographs of an item's two views, which may be one and the same: indices into the source."""
+    def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Draw the images of an item's two views, which may be one and the same: indices into the source."""
 
-    @abstractmethod
     def hands(self) -> NDArray[np.int64]:
         """(items,), the hand that the first view of each item shows.
 
-        The second view shows it, too, except with `Similar`: that hand is drawn each epoch, and no number here tells.
+        The second view shows it, too, except with `Similar`, whose second hand is drawn each epoch.
         """
 
 
@@ -47,14 +43,14 @@ class Pairing(ABC):
 
     @abstractmethod
     def within(self, source: HandSource) -> SourcePairs:
-        """The pairs of a source; ValueError if it cannot be paired so."""
+        """Pair a source; ValueError if it cannot be paired so."""
 
 
 class SameImage(Pairing):
     """Every image is an item, and both views are of it, as published."""
 
     def within(self, source: HandSource) -> SourcePairs:
-        """The pairs of a source."""
+        """Pair every image with itself."""
         return _ImagePairs(source)
 
 
@@ -62,7 +58,7 @@ class AcrossVersions(Pairing):
     """Every hand is an item; the views are of two of its versions, drawn anew each epoch, or of the only one."""
 
     def within(self, source: HandSource) -> SourcePairs:
-        """The pairs of a source."""
+        """Pair the versions of each hand."""
         return _HandPairs(source)
 
 
@@ -70,15 +66,13 @@ class Similar(Pairing):
     """Every hand is an item; the first view is of one of its versions, the second one of a similar hand's.
 
     A hand without a similar one among those that are trained on, because that one is held out, is paired across its
-    own versions.
-
-    A batch's `hand` tells the first view's. Where the second view shows a hand that another pair of the batch shows as
-    well, the two are each other's negatives: neither `unique_hands_in_batch` prevents nor `train/false_negatives`
-    counts that.
+    own versions. A batch's `hand` is the first view's. Where the second view shows a hand that another pair of the
+    batch shows as well, the two are each other's negatives: neither `unique_hands_in_batch` prevents nor
+    `train/false_negatives` counts that.
     """
 
     def __init__(self, pairs: str | Path, nearest: int = 1) -> None:
-        """Reads the pairs.
+        """Read the pairs.
 
         Args:
             pairs: A file of `peclr mine`.
@@ -93,7 +87,7 @@ class Similar(Pairing):
             raise ValueError(f"nearest {nearest}: {self.path} lists {fewest} similar hands; mine with --neighbors")
 
     def within(self, source: HandSource) -> SourcePairs:
-        """The pairs of a source, which may be some hands of the one that was mined."""
+        """Pair the hands of a source, which may be some of the one that was mined."""
         whole, selected = source, np.arange(source.num_hands)
         if isinstance(source, SelectedHands):
             whole, selected = source.source, source.hands
@@ -104,16 +98,11 @@ class Similar(Pairing):
         nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
         partners = np.take_along_axis(partners, nearest_first, axis=1)
         if alone := int((partners[:, 0] == NOBODY).sum()):
-            _log.info(
-                "%s: %d of %d hands have no similar one here; they are paired across versions",
-                source.name,
-                alone,
-                len(selected),
-            )
+            found = f"{source.name}: {alone} of {len(selected)} hands have no similar one here"
+            _log.info("%s; they are paired across versions", found)
         return _HandPairs(source, partners)
 
     def _of(self, source: HandSource) -> MinedPairs:
-        """The pairs that were mined from a source."""
         identity = source.identity()
         for pairs in self._mined:
             if pairs.identity == identity:
@@ -126,7 +115,7 @@ class Similar(Pairing):
 
 
 def pairing_of(choice: Pairing | PairingName) -> Pairing:
-    """A pairing, which may be given by its name."""
+    """Make the pairing of a name, or return it as it is."""
     if isinstance(choice, Pairing):
         return choice
     if choice not in get_args(PairingName):
@@ -134,14 +123,14 @@ def pairing_of(choice: Pairing | PairingName) -> Pairing:
     return SameImage() if choice == "same_image" else AcrossVersions()
 
 
-class _ImagePairs(SourcePairs):
+class _ImagePairs:
     def __init__(self, source: HandSource) -> None:
         self._source = source
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def draw(self, item: int, stream: np.random.Generator) -> tuple[int, int]:
+    def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
         return item, item
 
     def hands(self) -> NDArray[np.int64]:
@@ -151,30 +140,27 @@ class _ImagePairs(SourcePairs):
         return hands
 
 
-class _HandPairs(SourcePairs):
+class _HandPairs:
     """Pairs of versions of a hand, or of two hands where `partners` (hands, K) lists others."""
 
     def __init__(self, source: HandSource, partners: NDArray[np.integer] | None = None) -> None:
-        self._source, self._partners = source, partners
-        self._count = None if partners is None else (partners != NOBODY).sum(axis=1)
+        self._source = source
+        self._partners = np.empty((source.num_hands, 0), np.int64) if partners is None else partners
+        self._count = (self._partners != NOBODY).sum(axis=1)
 
     def __len__(self) -> int:
         return self._source.num_hands
 
-    def draw(self, item: int, stream: np.random.Generator) -> tuple[int, int]:
+    def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
         versions = self._source.versions_of(item)
-        if self._partners is not None and self._count is not None and self._count[item]:
-            partner = int(self._partners[item, stream.integers(self._count[item])])
-            return _any_of(versions, stream), _any_of(self._source.versions_of(partner), stream)
+        if self._count[item]:
+            partner = self._source.versions_of(int(self._partners[item, rng.integers(self._count[item])]))
+            return versions[int(rng.integers(len(versions)))], partner[int(rng.integers(len(partner)))]
         if len(versions) == 1:
             return versions[0], versions[0]
-        first = int(stream.integers(len(versions)))
-        second = (first + 1 + int(stream.integers(len(versions) - 1))) % len(versions)  # any but the first
+        first = int(rng.integers(len(versions)))
+        second = (first + 1 + int(rng.integers(len(versions) - 1))) % len(versions)  # any but the first
         return versions[first], versions[second]
 
     def hands(self) -> NDArray[np.int64]:
         return np.arange(len(self))
-
-
-def _any_of(versions: Sequence[int], stream: np.random.Generator) -> int:
-    return versions[int(stream.integers(len(versions)))]

@@ -1,12 +1,10 @@
 """Mined pairs on disk: for each hand of a source, the hands that are most like it. An .npz file without pickles.
 
-It holds `header`, JSON as bytes, and for the source number S of those that were mined `neighbors_S` and
-`distances_S`. Hands are told by their numbers in the source, and the source by its `identity`.
+It holds `header`, JSON as bytes, and for the source number S of those that were mined `neighbors_S` and `distances_S`.
 """
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
-from peclr.options import naming
+from peclr.options import write_whole
 
 FORMAT: Final = 1  # readers refuse others
 NOBODY: Final = -1  # where a hand has fewer neighbors than others
@@ -39,15 +37,12 @@ class MinedPairs(NamedTuple):
 
 
 def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any]) -> None:
-    """Writes a pairs file; it appears whole or not at all.
+    """Write a new file of pairs, .npz, whole or not at all.
 
     Args:
-        path: A new file, ending in .npz.
+        path: FileExistsError if there is one.
         mined: One for each source.
         facts: How they were mined, for people: anything that can be written as JSON.
-
-    Raises:
-        FileExistsError: If there is one.
     """
     if path.exists():
         raise FileExistsError(f"{path} exists; pairs are written to a new file")
@@ -59,20 +54,11 @@ def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any
         arrays[f"distances_{number}"] = pairs.distances.astype(np.float32)
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with naming(path):
-            partial.write_bytes(content.getvalue())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, content.getvalue())
 
 
 def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
-    """Reads and checks a pairs file.
-
-    Returns:
-        The pairs of each source, and how they were mined.
+    """Read and check a file of pairs: those of each source, and how they were mined.
 
     Raises:
         ValueError: If it is missing, or not what `write_pairs` writes; the message names it.
@@ -82,19 +68,17 @@ def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
             arrays = dict(file)
         header = json.loads(arrays["header"].tobytes())
     except OSError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error.strerror or error}); expected a file of `peclr mine`"
-        ) from error
+        reason = error.strerror or error
+        raise ValueError(f"{path} cannot be read ({reason}); expected a file of `peclr mine`") from error
     except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is not a pairs file of `peclr mine`: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else header
+    found = header.get("format") if isinstance(header, dict) else header
+    if not isinstance(header, dict) or found != FORMAT:
         raise ValueError(f"{path}: format {found!r}, but this peclr {__version__} reads {FORMAT}")
     try:
         mined = [
-            MinedPairs(str(source["name"]), str(source["identity"]), arrays[f"neighbors_{number}"], distances)
-            for number, source in enumerate(header["sources"])
-            for distances in [arrays[f"distances_{number}"]]
+            MinedPairs(str(source["name"]), str(source["identity"]), arrays[f"neighbors_{n}"], arrays[f"distances_{n}"])
+            for n, source in enumerate(header["sources"])
         ]
         facts = dict(header["facts"])
     except (KeyError, TypeError) as error:

@@ -1,27 +1,29 @@
 """The order of an epoch, a pure function of (seed, epoch, position).
 
-Loaders are given keys (epoch, index), not indices: workers that outlive an epoch, as persistent ones do, then
-learn the epoch together with the index, and a view is the same whatever the number of workers and processes.
-Two integers, epoch and position, say what a loader has delivered, whatever these numbers are.
+Loaders are given keys (epoch, index), not indices: workers that outlive an epoch, as persistent ones do, then learn the
+epoch together with the index, and a view is the same whatever the number of workers and processes. Two integers, epoch
+and position, say what a loader has delivered, whatever these numbers are.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, SequentialSampler
 
-from peclr.data.loading.unique_hands import without_repeats
 from peclr.data.rng import KeyedRng
+
+_TRIES: Final = 64  # of changing an item's place with one of another batch
+_GIVE_UP: Final = 64  # items: most hands come more often than there are batches
 
 
 def epoch_order(
     sizes: Sequence[int], seed: int, epoch: int, length: int | None = None, weights: Sequence[float] | None = None
 ) -> NDArray[np.int64]:
-    """Indices into the concatenation of sources, in the order of an epoch.
+    """Draw indices into the concatenation of sources, in the order of an epoch.
 
     One source is permuted: each item comes once. Several are drawn from with replacement and, unless weights are
     given, equal mass, however large each is, as in the published pre-training on FreiHAND and YouTube3DHands.
@@ -30,24 +32,21 @@ def epoch_order(
         sizes: Number of items of each source.
         seed: Of the order.
         epoch: From 0.
-        length: Number of draws; by default as many as there are items. A single source is then drawn from
-            with replacement, too.
+        length: Number of draws; by default as many as there are items. A single source is then drawn from with
+            replacement, too.
         weights: Mass of each source, in any unit; see `check_weights`.
-
-    Returns:
-        (length,) indices.
     """
-    stream = KeyedRng("order", seed).at(epoch)
+    rng = KeyedRng("order", seed).at(epoch)
     if len(sizes) == 1 and length is None:
-        return stream.permutation(sizes[0])
+        return rng.permutation(sizes[0])
     count = sum(sizes) if length is None else length
     size, start = np.asarray(sizes), np.cumsum([0, *sizes[:-1]])
     if weights is None:
-        source = stream.integers(len(sizes), size=count)
+        source = rng.integers(len(sizes), size=count)
     else:
         mass = np.cumsum(weights)
-        source = np.searchsorted(mass, mass[-1] * stream.random(count), side="right")
-    return start[source] + stream.integers(size[source])
+        source = np.searchsorted(mass, mass[-1] * rng.random(count), side="right")
+    return start[source] + rng.integers(size[source])
 
 
 def check_weights(weights: Sequence[float], num_sources: int) -> None:
@@ -58,20 +57,69 @@ def check_weights(weights: Sequence[float], num_sources: int) -> None:
         raise ValueError(f"weights {list(weights)} must be positive; leave out sources that are not to be used")
 
 
-class UniqueHands(NamedTuple):
-    """That no batch may show a hand twice, see `without_repeats`.
+def without_repeats(
+    order: NDArray[np.int64], hands: NDArray[np.int64], batch: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Move items so that each batch shows every hand at most once, where that is possible.
 
-    Attributes:
-        hands: (items,), the hand that each item shows.
-        batch: Items in a batch of all processes together. The order of an epoch depends on it.
+    Two versions of a hand in a batch would be false negatives. An item whose hand its batch shows already goes to the
+    next one. What is left over at the end changes places with an item of another batch. Nothing is drawn anew: each
+    item comes as often as before.
+
+    Args:
+        order: (N,), items.
+        hands: By item, the hand that it shows.
+        batch: Number of items whose hands must differ: of a batch of all processes together.
+        rng: Of the changes of places.
     """
+    room = [min(batch, len(order) - start) for start in range(0, len(order), batch)]
+    batches: list[list[int]] = [[] for _ in room]
+    first, after = 0, dict[int, int]()  # the first batch with room, and the one after a hand's last
+    left = []
+    for item, hand in zip(order.tolist(), hands[order].tolist(), strict=True):
+        while first < len(room) and len(batches[first]) == room[first]:
+            first += 1
+        number = max(first, after.get(hand, 0))
+        while number < len(room) and len(batches[number]) == room[number]:
+            number += 1
+        if number == len(room):
+            left.append(item)
+        else:
+            batches[number].append(item)
+            after[hand] = number + 1
+    failed = 0
+    for item in left:
+        own = next(items for items, size in zip(batches, room, strict=True) if len(items) < size)
+        own.append(item)
+        if failed <= _GIVE_UP:
+            failed += not _swap(batches, own, hands, rng)
+    return np.array([item for items in batches for item in items], np.int64)
+
+
+def _swap(batches: list[list[int]], own: list[int], hands: NDArray[np.int64], rng: np.random.Generator) -> bool:
+    """Exchange a batch's last item for one of another, if a few tries find one that leaves no repeat in either."""
+    *others, item = own
+    shown = hands[others]
+    if hands[item] not in shown:
+        return True
+    for _ in range(_TRIES):
+        other = batches[int(rng.integers(len(batches)))]
+        taken = int(rng.integers(len(other))) if other else 0
+        if other and other is not own and hands[item] not in hands[other] and hands[other[taken]] not in shown:
+            own[-1], other[taken] = other[taken], item
+            return True
+    return False
+
+
+class UniqueHands(NamedTuple):
+    """Hands that each item shows (items,), and the size of batches that may show none twice, see `without_repeats`."""
 
     hands: NDArray[np.int64]
     batch: int
 
 
 class EpochSampler(DistributedSampler[Any], SequentialSampler):
-    """Yields keys (epoch, index), each to exactly one of the processes.
+    """Gives keys (epoch, index), each to exactly one of the processes.
 
     It is a DistributedSampler so that Lightning leaves it alone: any other is wrapped, and the epoch divided
     twice; and a SequentialSampler, as any other is replaced when a few batches are to be overfitted. Lightning calls
@@ -125,7 +173,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         return len(range(self.rank, self.total, self.num_replicas))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # keys, not indices
-        """This process' share of the epoch, from the position on."""
+        """Give this process' share of the epoch, from the position on."""
         epoch, order = 0, np.arange(self._count)
         if self.shuffle:
             epoch = self.epoch

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args
 
 from peclr.data.sources.images import BadImageError
 
@@ -20,26 +20,37 @@ Item = TypeVar("Item")
 class SkipList:
     """The images that had to be skipped, one line each, in a file that all worker processes append to."""
 
-    def __init__(self) -> None:
-        """Begins without a file: until `write_to`, the list is only logged."""
+    def __init__(self, on_bad_image: OnBadImage) -> None:
+        """Begin without a file: until `write_to`, the list is only logged."""
+        if on_bad_image not in get_args(OnBadImage):
+            raise ValueError(f"on_bad_image {on_bad_image!r} does not exist; expected one of {get_args(OnBadImage)}")
+        self.on_bad_image = on_bad_image
         self._path: Path | None = None
         self._seen: set[str] = set()
 
     def write_to(self, folder: Path) -> None:
-        """Keeps the list in `folder/skipped_images.txt`, of a run for example, which is made when it is needed."""
+        """Keep the list in `folder/skipped_images.txt`, of a run for example; both are made when they are needed."""
         self._path = folder / SKIPPED_NAME
 
-    @property
-    def path(self) -> Path | None:
-        """The file, if there is one."""
-        return self._path if self._path is not None and self._path.exists() else None
+    def first_readable(self, make: Callable[[int], Item], candidates: Iterable[int]) -> Item:
+        """Make the item of the first index, or if images may be skipped, the first whose images can be read.
 
-    def add(self, problem: str) -> None:
-        """Notes an image, unless this process has noted it before.
-
-        Args:
-            problem: Names the image and says what is wrong with it.
+        Raises:
+            BadImageError: As `make`; or if too many in a row cannot be read.
         """
+        problem = None
+        for _, index in zip(range(_MOST_IN_A_ROW), candidates, strict=False):
+            try:
+                return make(index)
+            except BadImageError as error:
+                if self.on_bad_image == "error":
+                    raise
+                problem = error
+                self._add(str(error))
+        raise BadImageError(f"{problem}; so many images in a row cannot be read that none is skipped") from problem
+
+    def _add(self, problem: str) -> None:
+        """Note an image, unless this process has noted it before."""
         if problem in self._seen:
             return
         self._seen.add(problem)
@@ -56,35 +67,13 @@ class SkipList:
             os.close(descriptor)
 
     def problems(self) -> list[str]:
-        """All that was noted, by all processes if there is a file: each once, in order of the alphabet."""
-        if self.path is None:
+        """List what was noted, by all processes if there is a file: each once, in order of the alphabet."""
+        if self._path is None or not self._path.exists():
             return sorted(self._seen)
-        return sorted(set(self.path.read_text(encoding="utf-8").splitlines()))
+        return sorted(set(self._path.read_text(encoding="utf-8").splitlines()))
 
     def report(self) -> None:
-        """Says how many there are, and where."""
+        """Say how many there are, and where."""
         if problems := self.problems():
-            where = f"{self.path} lists them" if self.path else "see the warnings above"
+            where = f"{self._path} lists them" if self._path else "see the warnings above"
             _log.warning("%d images could not be read and were skipped; %s", len(problems), where)
-
-
-def first_readable(make: Callable[[int], Item], candidates: Iterable[int], skipped: SkipList) -> Item:
-    """Makes the first item whose images can be read.
-
-    Args:
-        make: Gives the item of an index, or raises BadImageError.
-        candidates: Indices in the order to try.
-        skipped: Where to note the others.
-
-    Raises:
-        BadImageError: If too many in a row cannot be read.
-    """
-    problem = None
-    for _, index in zip(range(_MOST_IN_A_ROW), candidates, strict=False):
-        try:
-            return make(index)
-        except BadImageError as error:
-            problem = error
-            skipped.add(str(error))
-    assert problem is not None
-    raise BadImageError(f"{problem}; so many images in a row cannot be read that none is skipped") from problem

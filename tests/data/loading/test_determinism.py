@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,7 +116,12 @@ def test_any_loaders_carry_on_in_the_middle_of_an_epoch(layout: Layout, num_work
 @pytest.mark.parametrize(("num_workers", "world_size"), LOADERS)
 def test_the_state_does_not_tell_who_has_loaded(layout: Layout, num_workers: int, world_size: int) -> None:
     for loader in loaders_of(data_module(layout.root), num_workers, world_size):
-        loader._progress = lambda: (EPOCH, STOP)  # as of a trainer after so many steps
+        trainer: Any = SimpleNamespace(num_training_batches=STOP + 1)  # after so many steps
+        epochs, steps = SimpleNamespace(current=SimpleNamespace(started=EPOCH + 1)), SimpleNamespace(processed=STOP)
+        trainer.fit_loop = SimpleNamespace(
+            epoch_progress=epochs, epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=steps))
+        )
+        loader.trainer = trainer
         assert loader.state_dict() == {"epoch": EPOCH, "position": STOP * BATCH}
 
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.loading.sampling import EpochSampler, UniqueHands
-from peclr.data.loading.unique_hands import without_repeats
+from peclr.data.loading.sampling import EpochSampler, UniqueHands, without_repeats
 from peclr.data.sources.freihand import FreiHAND
 
 if TYPE_CHECKING:
