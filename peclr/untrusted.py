@@ -6,6 +6,7 @@ declares and what it unpacks to have limits far above honest use, which an envir
 """
 
 import csv
+import gc
 import importlib.util
 import io
 import json
@@ -33,6 +34,7 @@ _MAX_MEGAPIXELS: Final = 500.0  # 1.5 GB as RGB; the largest cameras have 400
 _MAX_YAML_MB: Final = 10.0  # PyYAML needs 100 times the text
 _MAX_YAML_NODES: Final = 200_000  # aliases followed
 _MAX_YAML_DEPTH: Final = 64
+_MAX_DIMENSIONS: Final = 8
 _SEPARATORS: Final = ",;\t"
 
 
@@ -86,10 +88,15 @@ def parse_json(raw: bytes | str, where: object) -> Any:
     import orjson
 
     raw = raw.encode(errors="surrogatepass") if isinstance(raw, str) else raw.removeprefix(b"\xef\xbb\xbf")
+    collects = gc.isenabled()
+    gc.disable()  # millions of small lists would be looked through again and again for cycles, which JSON has not
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         reason: Exception = error
+    finally:
+        if collects:
+            gc.enable()
     if any(word in raw for word in (b"NaN", b"Infinity")):
         try:
             return json.loads(raw, parse_int=_small_integer)
@@ -103,14 +110,14 @@ def _small_integer(digits: str) -> int | float:
 
 
 def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.float64]":
-    """Convert nested lists of JSON to finite numbers (len(entries), *shape).
+    """Convert nested lists of JSON, an entry per hand, to finite numbers (hands, *shape).
 
-    `true` and "1.5" are no numbers. A ValueError names the first entry that is wrong.
+    `true` and "1.5" are no numbers. A ValueError names the first hand whose entry is wrong.
     """
     import numpy as np
 
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{where}: expected a list with entries, found {shown(entries)}")
+        raise ValueError(f"{where}: expected a list with one entry per hand, found {shown(entries)}")
     flat: Iterator[Any] = iter(entries)
     regular = True
     for size in shape:
@@ -121,8 +128,11 @@ def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.
         flat = chain.from_iterable(rows)
     values = list(flat) if regular else []
     if not regular or not set(map(type, values)) <= {int, float}:
-        number = next(number for number, entry in enumerate(entries) if not _is_regular(entry, shape))
-        raise ValueError(f"{where}: entry {number} is not numbers of shape {shape}: {shown(entries[number])}")
+        number, found = next((n, found) for n, entry in enumerate(entries) if (found := _shape_of(entry)) != shape)
+        reason = "is not numbers of one shape" if found is None else f"has shape {found}"
+        raise ValueError(
+            f"{where}: hand {number} {reason}; expected numbers of shape {shape}, found {shown(entries[number])}"
+        )
     with np.errstate(over="ignore"):
         try:
             array = np.fromiter(values, np.float64, len(values)).reshape(len(entries), *shape)
@@ -132,15 +142,18 @@ def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.
     if not finite.all():
         number = int(np.argmin(finite))
         raise ValueError(
-            f"{where}: entry {number} has NaN or infinity ({(~finite).sum()} such entries): {shown(entries[number])}"
+            f"{where}: hand {number} has NaN or infinity ({(~finite).sum()} such hands): {shown(entries[number])}"
         )
     return array
 
 
-def _is_regular(entry: Any, shape: tuple[int, ...]) -> bool:
-    if not shape:
-        return type(entry) in (int, float)
-    return type(entry) is list and len(entry) == shape[0] and all(_is_regular(inside, shape[1:]) for inside in entry)
+def _shape_of(entry: Any, dimensions: int = _MAX_DIMENSIONS) -> tuple[int, ...] | None:
+    """The shape of nested lists of numbers; None if they are anything else."""
+    if type(entry) is not list:
+        return () if type(entry) in (int, float) else None
+    shapes = {_shape_of(inside, dimensions - 1) for inside in entry} if dimensions else set()
+    inner = shapes.pop() if len(shapes) == 1 else None
+    return None if inner is None else (len(entry), *inner)
 
 
 def shown(value: object, length: int = 80) -> str:
@@ -353,10 +366,11 @@ def read_zip_member(path: Path, name: str, suffix: str) -> bytes:
     with naming_damage(path, "zip"), zipfile.ZipFile(path) as archive:
         names = [one for one in archive.namelist() if one.endswith(suffix)]
         names = [name] if name in names else names
-        if len(names) != 1:
-            raise ValueError(f"expected {name} in it, found {shown(archive.namelist()[:9])}")
-        _check_unpacked([archive.getinfo(names[0])], path)
-        return archive.read(names[0])
+        if len(names) == 1:
+            _check_unpacked([archive.getinfo(names[0])], path)
+            return archive.read(names[0])
+        found = shown(archive.namelist()[:9])
+    raise ValueError(f"{path}: expected a zip with {name}, found {found}")
 
 
 def _check_unpacked(members: Sequence[zipfile.ZipInfo], path: Path) -> None:

@@ -61,25 +61,26 @@ def test_numbers_become_an_array() -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ([[1, 2], [True, 4]], "not numbers"),
-        ([[1, 2], ["1.5", 4]], "not numbers"),
-        ([[1, 2], ["1_000", 4]], "not numbers"),
-        ([[1, 2], [None, 4]], "not numbers"),
-        ([[1, 2], [3]], "not numbers"),
-        ([[1, 2]], "not numbers"),
-        (7, "not numbers"),
+        ([[1, 2], [True, 4]], "not numbers of one shape"),
+        ([[1, 2], ["1.5", 4]], "not numbers of one shape"),
+        ([[1, 2], ["1_000", 4]], "not numbers of one shape"),
+        ([[1, 2], [None, 4]], "not numbers of one shape"),
+        ([[1, [[[[[[[[[[[[1]]]]]]]]]]]]], [3, 4]], "not numbers of one shape"),
+        ([[1, 2], [3]], "not numbers of one shape"),
+        ([[1, 2]], r"has shape \(1, 2\); expected numbers of shape \(2, 2\)"),
+        (7, r"has shape \(\)"),
         ([[1, 2], [math.nan, 4]], "NaN or infinity"),
         ([[1, 2], [10**400, 4]], "NaN or infinity"),
     ],
 )
 def test_what_is_no_number_is_refused_with_its_entry(bad: Any, reason: str) -> None:
-    with pytest.raises(ValueError, match=rf"^x: entry 1 .*{reason}"):
+    with pytest.raises(ValueError, match=rf"^x: hand 1 .*{reason}"):
         untrusted.numbers([[[1, 2], [3, 4]], bad], (2, 2), "x")
 
 
 @pytest.mark.parametrize("entries", [None, {}, [], "12", 3])
 def test_numbers_need_a_list(entries: Any) -> None:
-    with pytest.raises(ValueError, match="x: expected a list with entries"):
+    with pytest.raises(ValueError, match="x: expected a list with one entry per hand"):
         untrusted.numbers(entries, (), "x")
 
 
@@ -255,7 +256,7 @@ def test_a_zip_without_the_file_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.json", "1")
         archive.writestr("b.json", "2")
-    with pytest.raises(ValueError, match=r"a\.zip: .*expected pred\.json in it, found \['a\.json', 'b\.json'\]"):
+    with pytest.raises(ValueError, match=r"a\.zip: expected a zip with pred\.json, found \['a\.json', 'b\.json'\]"):
         untrusted.read_zip_member(tmp_path / "a.zip", "pred.json", ".json")
 
 
