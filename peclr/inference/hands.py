@@ -21,12 +21,13 @@ from peclr.data.samples import HandSource
 from peclr.data.views.geometric import pixels_to_keep, warp
 from peclr.geometry import planar
 from peclr.geometry.joints import WRIST
-from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, Matrix, centered_camera
+from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, Matrix, centered_camera, mirror, move
 from peclr.inference.crop_search import Box, CropSearch, Image, View, average, turned, view_from_box
 from peclr.inference.network import Seen, TrainedNetwork
 
 Side = Literal["right", "left"]
 BoxOrigin = Literal["given", "search", "two_pass"]
+CameraOrigin = Literal["given", "focal", "default"]
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 _Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
@@ -56,10 +57,11 @@ class Scene:
     Attributes:
         image: (H, W, 3), RGB, upright.
         hands: to look for.
-        K: (3, 3), pixels; None takes `assumed_camera`.
+        K: (3, 3), pixels; None goes by the focal length.
         scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
         image_from_decoded: (3, 3), where `image` was decoded at a reduced scale: boxes, K and predictions are in pixels
-            of the image at full size; right hands with boxes only.
+            of the image at full size.
+        focal: pixels, of a camera that looks through the middle; None takes 28/36 of the image's longer side.
     """
 
     image: Image
@@ -67,14 +69,26 @@ class Scene:
     K: NDArray[np.floating] | None = None
     scale_m: float | None = None
     image_from_decoded: Matrix = field(default_factory=partial(np.eye, 3))
+    focal: float | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the image at full size."""
+        height, width = self.image.shape[:2]
+        return round(width * self.image_from_decoded[0, 0]), round(height * self.image_from_decoded[1, 1])
 
     @property
     def camera(self) -> Matrix:
-        """(3, 3), pixels: `K`, or the one assumed."""
+        """(3, 3), pixels: `K`, or one that looks through the middle."""
         if self.K is not None:
             return np.asarray(self.K, np.float64)
-        (reduced_x, _, _), (_, reduced_y, _), _ = self.image_from_decoded
-        return assumed_camera(self.image.shape[1] * reduced_x, self.image.shape[0] * reduced_y)
+        focal = DEFAULT_FOCAL_RATIO * max(self.size) if self.focal is None else self.focal
+        return centered_camera(focal, *self.size)
+
+    @property
+    def camera_origin(self) -> CameraOrigin:
+        """Where the camera is from: it was given, its focal length was, or neither."""
+        return "given" if self.K is not None else "default" if self.focal is None else "focal"
 
 
 @dataclass(frozen=True)
@@ -150,7 +164,7 @@ def predict_source(
 
     Args:
         trained: the network.
-        source: of the hands; without cameras, `assumed_camera` is taken.
+        source: of the hands; without cameras, those of `Scene` are taken.
         batch_size: as for `predict_hands`.
         search: as for `predict_hands`.
         crop_boxes: look at the source's crop boxes, as fine-tuning without augmentation does; False looks for hands.
@@ -178,15 +192,28 @@ def predict_source(
 
 @dataclass
 class _Hand:
-    """A right hand under way; a left one has been mirrored together with its image and its camera."""
+    """A hand under way, as a right one: boxes, cameras and views are of the mirrored image if it is a left one."""
 
-    query: HandQuery
     scene: Scene
-    image: Image
-    K: Matrix
+    query: HandQuery
     first: list[View] = field(default_factory=list)  # none if there is a box
     cutting: Future[list[View]] | None = None
     last: list[View] = field(default_factory=list)
+
+    @property
+    def flip(self) -> NDArray[np.float64]:
+        """(3,), what a right hand's 3-D is multiplied by."""
+        return np.array([-1.0 if self.query.side == "left" else 1.0, 1, 1])
+
+    @property
+    def right_from_image(self) -> Matrix:
+        """(3, 3), pixels of the image in which it is a right hand ← pixels of the image; its own inverse."""
+        return mirror(self.scene.size[0]) if self.query.side == "left" else np.eye(3)
+
+    def mirrored(self, box: Box) -> Box:
+        """A box from one of the two images to the other."""
+        corners = move(self.right_from_image, box.reshape(2, 2))
+        return np.concatenate((corners.min(axis=0), corners.max(axis=0)))
 
 
 @dataclass
@@ -229,30 +256,26 @@ class _Stream:
 
     def _begin(self, scene: Scene) -> list[_Hand]:
         """Cut out the first views of each hand, or, where there is a box, the last ones."""
-        height, width = scene.image.shape[:2]
-        images = {"right": scene.image}
-        if any(query.side == "left" for query in scene.hands):
-            images["left"] = np.ascontiguousarray(scene.image[:, ::-1])
-        hands = []
-        for query in scene.hands:
-            hand = _Hand(query, scene, images[query.side], _mirrored_camera(scene.camera, query.side, width))
-            if query.box is None:
-                boxes = self.search.first_boxes(width, height)
-                hand.first = [view for box in boxes for view in self._look(hand, box, (0.0,))]
+        hands = [_Hand(scene, query) for query in scene.hands]
+        for hand in hands:
+            if hand.query.box is not None:
+                hand.last = self._look(hand, hand.mirrored(hand.query.box), self.search.angles)
             else:
-                hand.last = self._look(hand, _mirrored_box(query.box, query.side, width), self.search.angles)
-            hands.append(hand)
+                boxes = self.search.first_boxes(*scene.size)
+                hand.first = [view for box in boxes for view in self._look(hand, box, (0.0,))]
         return hands
 
     def _look(self, hand: _Hand, box: Box, angles: Sequence[float]) -> list[View]:
         """Cut out views of a box, turned by angles in degrees."""
-        size = self.trained.view_size
+        size, scene = self.trained.view_size, hand.scene
         straight = planar.view_from_box(box, size) if hand.query.whole else view_from_box(box, size)
-        matrices = [turned(straight, size, angle) for angle in angles]
+        # mirroring flips both pixels and the camera's x axis: the camera of a right hand
+        K = hand.right_from_image @ scene.camera * hand.flip
+        right_from_decoded = hand.right_from_image @ scene.image_from_decoded
         # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
         return [
-            View(box, matrix, matrix @ hand.K, warp(hand.image, matrix @ hand.scene.image_from_decoded, size))
-            for matrix in matrices
+            View(box, matrix, matrix @ K, warp(scene.image, matrix @ right_from_decoded, size))
+            for matrix in (turned(straight, size, angle) for angle in angles)
         ]
 
     def _look_again(self, hand: _Hand, seen: Seen) -> list[View]:
@@ -287,23 +310,15 @@ class _Stream:
 
     def _in_image(self, hand: _Hand, seen: Seen) -> HandPrediction:
         """Take a right hand in its views back to the image that it is from."""
-        matrices = [view.view_from_image for view in hand.last]
+        matrices = [view.view_from_image @ hand.right_from_image for view in hand.last]
         keypoints_2d, joints_3d = average(seen.keypoints_2d, seen.joints_3d, matrices)
-        side, width, scale_m = hand.query.side, hand.image.shape[1], hand.scene.scale_m
-        joints_3d = joints_3d * (1.0 if scale_m is None else scale_m)
-        if side == "left":
-            keypoints_2d = planar.move(planar.mirror(width), keypoints_2d)
-            joints_3d = joints_3d * [-1, 1, 1]
+        scale_m = hand.scene.scale_m
         origin: BoxOrigin = "given"
         if hand.query.box is None:
             origin = "two_pass" if self.search.find == "published" else "search"
-        box = _mirrored_box(hand.last[0].box, side, width)
-        return HandPrediction(side, box, origin, keypoints_2d, joints_3d, scale_m)
-
-
-def assumed_camera(width: float, height: float) -> Matrix:
-    """K (3, 3), pixels, of an image whose camera nobody knows."""
-    return centered_camera(DEFAULT_FOCAL_RATIO * max(width, height), width, height)
+        box = hand.mirrored(hand.last[0].box)
+        joints_3d = joints_3d * hand.flip * (1.0 if scale_m is None else scale_m)
+        return HandPrediction(hand.query.side, box, origin, keypoints_2d, joints_3d, scale_m)
 
 
 def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Item]]]:
@@ -318,18 +333,6 @@ def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Ite
             batch, room = [], size
     if batch:
         yield batch
-
-
-def _mirrored_box(box: Box, side: Side, width: int) -> Box:
-    """Between an image and the one in which the hand is a right one; its own inverse."""
-    return box if side == "right" else planar.move(planar.mirror(width), box.reshape(2, 2)).ravel()[[2, 1, 0, 3]]
-
-
-def _mirrored_camera(K: Matrix, side: Side, width: int) -> Matrix:
-    """Pixels and the camera's x axis are mirrored both: K of the other image and of the mirrored hand."""
-    if side == "right":
-        return K
-    return planar.mirror(width) @ K @ np.diag([-1.0, 1, 1])
 
 
 def _read_ahead(

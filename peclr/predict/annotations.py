@@ -13,10 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.box_files import check_box, check_within, read_boxes
 from peclr.geometry.camera import check_intrinsics
-from peclr.geometry.planar import centered_camera
-from peclr.inference.hands import HandQuery, Scene, Side, assumed_camera
+from peclr.geometry.planar import Matrix
+from peclr.inference.hands import HandQuery, Scene, Side
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.schema import Camera, Matrix
 
 _ALL = ""  # the key of what holds for every file
 
@@ -49,17 +48,8 @@ class Annotations:
         for query in hands:
             if query.box is not None:
                 check_within(query.box, width, height, frame.input.source)
-        camera = self.camera_of(frame.input, width, height)
-        return Scene(image, hands, camera.K, _lookup(self.scales, frame.input))
-
-    def camera_of(self, found: Input, width: int, height: int) -> Camera:
-        """The camera of an image of that size."""
-        K = _lookup(self.cameras, found)
-        if K is not None:
-            return Camera(K, "given")
-        if self.focal is not None:
-            return Camera(centered_camera(self.focal, width, height), "focal")
-        return Camera(assumed_camera(width, height), "default")
+        K, scale_m = _lookup(self.cameras, frame.input), _lookup(self.scales, frame.input)
+        return Scene(image, hands, K, scale_m, focal=self.focal)
 
 
 def annotate(

@@ -78,7 +78,6 @@ def _predict_all(
     from tqdm import tqdm
 
     from peclr.predict.inputs import count_frames, frames_of
-    from peclr.predict.predictor import Unreadable
 
     cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
     images = hands = unreadable = 0
@@ -88,16 +87,17 @@ def _predict_all(
     total = count_frames(inputs, options.max_frames)
     with tqdm(total=total, unit=" images", mininterval=every, maxinterval=every) as progress:
         try:
-            for result in predictor.stream(frames_of(inputs, options.max_frames), annotations, options.batch_size):
-                if isinstance(result, Unreadable):
+            frames = frames_of(inputs, options.max_frames)
+            for frame, scene, found in predictor.stream(frames, annotations, options.batch_size):
+                if isinstance(scene, ValueError):
                     unreadable += 1
-                    if result.reason != reason:  # a video's frames may all have the same
-                        progress.write(f"skipped: {result.reason}", file=sys.stderr)
-                    reason = result.reason
+                    if str(scene) != reason:  # a video's frames may all have the same
+                        progress.write(f"skipped: {scene}", file=sys.stderr)
+                    reason = str(scene)
                 else:
                     images += 1
-                    hands += len(result.prediction.hands)
-                    outputs.write(result)
+                    hands += len(found)
+                    outputs.write(frame, scene, found)
                 progress.update()
         except KeyboardInterrupt:  # how a camera is stopped: what there is gets written
             interrupted = True

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, count
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
+from peclr.inference.hands import HandPrediction, Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.options import check_new_folder, naming, write_whole
-from peclr.predict.inputs import Input
-from peclr.predict.predictor import Predicted
+from peclr.predict.inputs import Frame, Input
 from peclr.predict.schema import FramePrediction, to_text
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
@@ -132,28 +133,30 @@ class OutputFolder:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def write(self, predicted: Predicted) -> None:
+    def write(self, frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...]) -> None:
         """Write a prediction, soon; what went wrong with an earlier one is raised here, or at the end."""
-        self._waiting.append(self._thread.submit(self._write, predicted))
+        self._waiting.append(self._thread.submit(self._write, frame, scene, hands))
         if len(self._waiting) > _BACKLOG:
             self._waiting.popleft().result()
 
-    def _write(self, predicted: Predicted) -> None:
-        prediction, name = predicted.prediction, self._name(predicted.frame.input)
-        still = prediction.frame is None
+    def _write(self, frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...]) -> None:
+        prediction = FramePrediction(
+            frame.input.source, scene.size, frame.number, frame.time_s, scene.camera, scene.camera_origin, hands
+        )
+        name, still = self._name(frame.input), frame.number is None
         line = (to_text(prediction, self._trained.checkpoint, self._trained.view_size) + "\n").encode()
         if still:
             write_whole(_with_suffix(name, ".json"), line)
         else:
             _append_whole(_with_suffix(name, ".jsonl"), line)
         if (self._overlay and still) or self._video is not None:
-            drawn = draw_prediction(predicted.image, prediction)
+            drawn = draw_hands(scene.image, hands)
             if self._overlay and still:
                 write_image(_with_suffix(name, ".overlay.jpg"), drawn)
             if self._video is not None:
                 self._video.write(drawn)
-        if self._sides and still and prediction.hands:
-            sides = [draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in prediction.hands]
+        if self._sides and still and hands:
+            sides = [draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in hands]
             write_image(_with_suffix(name, ".sides.png"), np.concatenate(sides))
 
     def _name(self, found: Input) -> Path:
@@ -168,9 +171,9 @@ class OutputFolder:
         return self._names[found]
 
 
-def draw_prediction(image: Image, prediction: FramePrediction) -> Image:
-    """Draw the skeletons of all hands over a copy of their image (H, W, 3) RGB."""
-    for hand in prediction.hands:
+def draw_hands(image: Image, hands: Iterable[HandPrediction]) -> Image:
+    """Draw the skeletons of hands over a copy of their image (H, W, 3) RGB."""
+    for hand in hands:
         image = draw_skeleton(image, hand.keypoints_2d)
     return image
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -17,26 +16,11 @@ from peclr.inference.hands import HandPrediction, Scene, Side, predict_hands
 from peclr.inference.network import TrainedNetwork, load_network
 from peclr.predict.annotations import Annotations, annotate
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.schema import FramePrediction
 
 _NOTHING = Annotations()
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """An image with its prediction; `image` is the image itself, (H, W, 3) RGB."""
-
-    frame: Frame
-    image: NDArray[np.uint8]
-    prediction: FramePrediction
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """An image that could not be read, and why."""
-
-    frame: Frame
-    reason: str
+Result = tuple[Frame, Scene | ValueError, tuple[HandPrediction, ...]]
 
 
 class HandPredictor:
@@ -85,34 +69,24 @@ class HandPredictor:
             frame = Frame(Input(str(image), Path(image).name, "image"), partial(read_image, image))
         else:
             frame = Frame(Input("array", "array", "image"), partial(_checked_image, image))
-        (result,) = self.stream([frame], annotate(hand, box, K, focal, scale_m), batch_size=1)
-        if isinstance(result, Unreadable):
-            raise ValueError(result.reason)
-        return result.prediction.hands
+        ((_, scene, hands),) = self.stream([frame], annotate(hand, box, K, focal, scale_m), batch_size=1)
+        if isinstance(scene, ValueError):
+            raise scene
+        return hands
 
     def stream(
         self, frames: Iterable[Frame], annotations: Annotations = _NOTHING, batch_size: int = 8
-    ) -> Iterator[Predicted | Unreadable]:
+    ) -> Iterator[Result]:
         """Predict many images, in order; they are read and cropped while the network computes.
+
+        A result is the frame, its image with what is known about it, or why it cannot be read, and its hands.
 
         Args:
             frames: from `peclr.predict.inputs.frames_of`.
             annotations: boxes, sides, cameras and scales; by default, one right hand in each.
             batch_size: views that the network looks at together.
         """
-        results = predict_hands(self.trained, frames, annotations.read, batch_size, self.search)
-        return (_described(*result, annotations) for result in results)
-
-
-def _described(
-    frame: Frame, scene: Scene | ValueError, hands: tuple[HandPrediction, ...], annotations: Annotations
-) -> Predicted | Unreadable:
-    if isinstance(scene, ValueError):
-        return Unreadable(frame, str(scene))
-    height, width = scene.image.shape[:2]
-    camera = annotations.camera_of(frame.input, width, height)
-    prediction = FramePrediction(frame.input.source, (width, height), frame.number, frame.time_s, camera, hands)
-    return Predicted(frame, scene.image, prediction)
+        return predict_hands(self.trained, frames, annotations.read, batch_size, self.search)
 
 
 def _checked_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

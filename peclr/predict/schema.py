@@ -3,35 +3,20 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.images import is_utf8
 from peclr.geometry.joints import JOINT_NAMES, NUM_JOINTS, SCALE_BONE, WRIST
-from peclr.inference.hands import HandPrediction
+from peclr.geometry.planar import Matrix
+from peclr.inference.hands import CameraOrigin, HandPrediction
 
 # Readers refuse another number; it grows when a key changes its meaning or goes away.
 SCHEMA: Final = "peclr.prediction/1"
 
-CameraOrigin = Literal["given", "focal", "default"]
-Matrix = NDArray[np.float64]
-
 _PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
-
-
-@dataclass(frozen=True)
-class Camera:
-    """The camera of an image.
-
-    Attributes:
-        K: (3, 3), pixels.
-        origin: "given", or the focal length was given, or neither: then it is the default.
-    """
-
-    K: Matrix
-    origin: CameraOrigin
 
 
 @dataclass(frozen=True)
@@ -43,7 +28,8 @@ class FramePrediction:
         size: width and height of the upright image, pixels.
         frame: number of the frame, from 0; None of a still image.
         time_s: its time, seconds from the beginning; None of a still image.
-        camera: with which the hands were predicted.
+        K: (3, 3), pixels, of the camera with which the hands were predicted.
+        camera_origin: "given", or the focal length was given, or neither: then it is the default.
         hands: in the order in which their boxes were given.
     """
 
@@ -51,7 +37,8 @@ class FramePrediction:
     size: tuple[int, int]
     frame: int | None
     time_s: float | None
-    camera: Camera
+    K: Matrix
+    camera_origin: CameraOrigin
     hands: tuple[HandPrediction, ...]
 
 
@@ -70,7 +57,7 @@ def to_json(prediction: FramePrediction, checkpoint: Path | str, view_size: int)
             "2d": "pixels of the upright image; the center of its first pixel is (0, 0), y points down",
             "3d": "camera: x right, y down, z forward; in unit_3d",
         },
-        "camera": {"K": prediction.camera.K.tolist(), "origin": prediction.camera.origin},
+        "camera": {"K": prediction.K.tolist(), "origin": prediction.camera_origin},
         "hands": [_hand_to_json(hand) for hand in prediction.hands],
     }
 
@@ -91,7 +78,8 @@ def from_json(content: dict[str, Any], where: str = "prediction") -> FramePredic
             size=(int(content["image"]["width"]), int(content["image"]["height"])),
             frame=content["frame"],
             time_s=content["time_s"],
-            camera=Camera(_array(content["camera"]["K"], 3, 3), content["camera"]["origin"]),
+            K=_array(content["camera"]["K"], 3, 3),
+            camera_origin=content["camera"]["origin"],
             hands=tuple(_hand_from_json(hand) for hand in content["hands"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.predict.inputs import find_inputs, frames_of
 from peclr.predict.outputs import OutputFolder
-from peclr.predict.predictor import HandPredictor, Predicted
+from peclr.predict.predictor import HandPredictor
 
 IMAGES = 24
 BATCH_SIZE = 8
@@ -47,9 +47,10 @@ def predict_seconds(trained: TrainedNetwork, images: Path, out: Path) -> float:
     """Time of the command's work, without importing PyTorch and loading weights."""
     start = time.perf_counter()
     with OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs:
-        for result in HandPredictor(trained).stream(frames_of(find_inputs([str(images)])), batch_size=BATCH_SIZE):
-            assert isinstance(result, Predicted)
-            outputs.write(result)
+        frames = frames_of(find_inputs([str(images)]))
+        for frame, scene, hands in HandPredictor(trained).stream(frames, batch_size=BATCH_SIZE):
+            assert not isinstance(scene, ValueError)
+            outputs.write(frame, scene, hands)
     return time.perf_counter() - start
 
 

@@ -14,18 +14,18 @@ PHOTO = Input("photos/left/a.jpg", "left/a.jpg", "image")
 K = [[500.0, 0.0, 100.0], [0.0, 510.0, 90.0], [0.0, 0.0, 1.0]]
 
 
-def read(known: Annotations, found: Input = PHOTO) -> Scene:
-    """An image of 80 × 60 px, with what is known about it."""
-    return known.read(Frame(found, lambda: np.zeros((60, 80, 3), np.uint8)))
+def read(known: Annotations, found: Input = PHOTO, width: int = 80, height: int = 60) -> Scene:
+    """A black image, with what is known about it."""
+    return known.read(Frame(found, lambda: np.zeros((height, width, 3), np.uint8)))
 
 
 def test_nothing_known_is_one_right_hand_and_a_default_camera() -> None:
     nothing = Annotations()
     (query,) = read(nothing).hands
     assert (query.side, query.box) == ("right", None)
-    camera = nothing.camera_of(PHOTO, 360, 240)
-    assert camera.origin == "default"
-    np.testing.assert_allclose(camera.K, np.array([[280, 0, 179.5], [0, 280, 119.5], [0, 0, 1]]))
+    scene = read(nothing, width=360, height=240)
+    assert scene.camera_origin == "default"
+    np.testing.assert_allclose(scene.camera, np.array([[280, 0, 179.5], [0, 280, 119.5], [0, 0, 1]]))
     assert read(nothing).scale_m is None
 
 
@@ -34,9 +34,9 @@ def test_what_is_known_annotate() -> None:
     (query,) = read(known).hands
     assert query.side == "left"
     np.testing.assert_array_equal(query.box, [1, 2, 3, 4])
-    assert known.camera_of(PHOTO, 10, 10).origin == "given"
+    assert read(known).camera_origin == "given"
     assert read(known).scale_m == 0.03
-    assert annotate(focal=7.0).camera_of(PHOTO, 11, 21).K.tolist() == [[7, 0, 5], [0, 7, 10], [0, 0, 1]]
+    assert read(annotate(focal=7.0), width=11, height=21).camera.tolist() == [[7, 0, 5], [0, 7, 10], [0, 0, 1]]
 
 
 @pytest.mark.parametrize("name", ["photos/left/a.jpg", "left/a.jpg", "a.jpg"])
@@ -67,10 +67,9 @@ def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
     contents: list[object] = [{"a.jpg": K}, [{"file": "a.jpg", "K": K}, {"file": "b.jpg", "K": None}], K, {"K": K}]
     for content in contents:
         path.write_text(json.dumps(content))
-        camera = annotate(K=path, focal=3).camera_of(PHOTO, 9, 9)
-        np.testing.assert_array_equal(camera.K, K)
+        np.testing.assert_array_equal(read(annotate(K=path, focal=3)).camera, K)
     path.write_text(json.dumps({"c.jpg": K}))
-    assert annotate(K=path, focal=3).camera_of(PHOTO, 9, 9).origin == "focal"
+    assert read(annotate(K=path, focal=3)).camera_origin == "focal"
     contents = [{"a.jpg": 0.03}, [{"file": "a.jpg", "scale": 0.03}], 0.03, {"scale": 0.03}]
     for content in contents:
         path.write_text(json.dumps(content))
@@ -102,9 +101,9 @@ def test_lists_as_freihands_go_by_the_number_of_the_image(tmp_path: Path) -> Non
         (tmp_path / f"{split}_scale.json").write_text(json.dumps([0.02, 0.03, 0.04]))
         known = annotate(K=tmp_path / f"{split}_K.json", scale_m=tmp_path / f"{split}_scale.json")
         for number in range(3 * versions):
-            assert known.camera_of(image(number, split), 9, 9).K[0, 0] == 100 + number % 3
+            assert read(known, image(number, split)).camera[0, 0] == 100 + number % 3
             assert read(known, image(number, split)).scale_m == (0.02, 0.03, 0.04)[number % 3]
-        assert known.camera_of(image(3 * versions, split), 9, 9).origin == "default"
+        assert read(known, image(3 * versions, split)).camera_origin == "default"
         assert read(known, Input("a.jpg", "a.jpg", "image")).scale_m is None
 
 

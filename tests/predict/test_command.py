@@ -52,7 +52,7 @@ def test_a_folder_of_photos(run: Path, photos: Path, tmp_path: Path, capsys: pyt
         back = from_json(read(out / f"{number}.json"))
         (expected,) = predictor(photos / f"{number}.png")
         np.testing.assert_allclose(back.hands[0].joints_3d, expected.joints_3d, rtol=1e-3, atol=1e-4)
-        assert (back.camera.origin, back.size) == ("default", (80, 60))
+        assert (back.camera_origin, back.size) == ("default", (80, 60))
 
 
 def test_unreadable_files_are_told_and_skipped(
@@ -76,7 +76,7 @@ def test_options_reach_the_prediction(run: Path, photos: Path, tmp_path: Path) -
     back = from_json(read(out / "0.json"))
     np.testing.assert_allclose(back.hands[0].joints_3d, expected.joints_3d, atol=1e-5)
     np.testing.assert_allclose(back.hands[0].keypoints_2d, expected.keypoints_2d, atol=1e-2)
-    assert (back.hands[0].hand, back.hands[0].scale_m, back.camera.origin) == ("left", 0.03, "given")
+    assert (back.hands[0].hand, back.hands[0].scale_m, back.camera_origin) == ("left", 0.03, "given")
     assert sorted(path.name for path in out.iterdir()) == ["0.json", "0.sides.png"]
 
 
@@ -189,7 +189,7 @@ def test_the_cameras_and_scales_of_freihands_layout(run: Path, picture: MakePict
     assert predict_main([str(run), str(images), f"--out={tmp_path / 'out'}", "--no-overlay", *files]) == 0
     for number in range(2):
         document = from_json(read(tmp_path / "out" / f"{number:08d}.json"))
-        assert (document.camera.K.tolist(), document.hands[0].scale_m) == (cameras[number], (0.025, 0.035)[number])
+        assert (document.K.tolist(), document.hands[0].scale_m) == (cameras[number], (0.025, 0.035)[number])
 
 
 def test_a_full_disk_ends_with_the_files_name(
@@ -239,7 +239,7 @@ def test_real_photographs(real_hands: Path, run: Path, tmp_path: Path) -> None:
     assert predict_main([str(run), str(photos), f"--out={tmp_path / 'out'}", *options]) == 0
     for path in photos.glob("*.jpg"):
         document = from_json(read(tmp_path / "out" / f"{path.stem}.json"))
-        assert document.camera.origin == ("given" if "eval" in path.name else "default")
+        assert document.camera_origin == ("given" if "eval" in path.name else "default")
         assert document.hands[0].unit_3d == "m"
         overlay = cv2.imread(str(tmp_path / "out" / f"{path.stem}.overlay.jpg"))
         assert overlay is not None

@@ -12,12 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import BONE_COLORS, BONES
-from peclr.inference.hands import HandPrediction, Side
+from peclr.inference.hands import HandPrediction, Scene, Side
 from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.outputs import OutputFolder, VideoFile, draw_prediction
-from peclr.predict.predictor import Predicted
-from peclr.predict.schema import Camera, FramePrediction, from_json
+from peclr.predict.outputs import OutputFolder, VideoFile, draw_hands
+from peclr.predict.schema import from_json
 
 MakePicture = Callable[..., NDArray[np.uint8]]
 
@@ -32,18 +31,15 @@ def spread_hand(origin: tuple[float, float], side: Side = "right") -> HandPredic
 
 def predicted(
     image: NDArray[np.uint8], file: str = "a.jpg", number: int | None = None, kind: Literal["image", "video"] = "image"
-) -> Predicted:
+) -> tuple[Frame, Scene, tuple[HandPrediction, ...]]:
     frame = Frame(Input(f"in/{file}", file, kind), lambda: image, number)
-    hands = (spread_hand((10, 10)),)
-    size = (image.shape[1], image.shape[0])
-    return Predicted(frame, image, FramePrediction(f"in/{file}", size, number, None, Camera(np.eye(3), "given"), hands))
+    return frame, Scene(image), (spread_hand((10, 10)),)
 
 
 def test_overlays_are_drawn_at_the_pixels_that_the_prediction_says() -> None:
     image = np.full((120, 160, 3), 255, np.uint8)
     hands = (spread_hand((10, 10)), spread_hand((90, 30), "left"))
-    prediction = FramePrediction("a", (160, 120), None, None, Camera(np.eye(3), "given"), hands)
-    drawn = draw_prediction(image, prediction)
+    drawn = draw_hands(image, hands)
     assert drawn.shape == image.shape
     assert (image == 255).all()
     for hand in hands:
@@ -61,9 +57,9 @@ def test_every_picture_gets_files_of_its_own(trained: TrainedNetwork, picture: M
     out = tmp_path / "out"
     with OutputFolder(out, trained, overlay=True, sides=True, video=None) as outputs:
         for file in ("a.jpg", "a.png", "手/a.b.jpg"):
-            outputs.write(predicted(picture(61, 81), file))
+            outputs.write(*predicted(picture(61, 81), file))
         for number in range(3):
-            outputs.write(predicted(picture(), "a.mp4", number, "video"))
+            outputs.write(*predicted(picture(), "a.mp4", number, "video"))
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert names == [
         "a-2.json",
@@ -81,7 +77,7 @@ def test_every_picture_gets_files_of_its_own(trained: TrainedNetwork, picture: M
     overlay = cv2.imread(str(out / "a.overlay.jpg"))
     assert overlay is not None
     assert overlay.shape == (61, 81, 3)
-    expected = draw_prediction(picture(61, 81), predicted(picture(61, 81)).prediction)
+    expected = draw_hands(picture(61, 81), predicted(picture(61, 81))[2])
     assert np.abs(overlay[..., ::-1].astype(float) - expected).mean() < 3  # JPEG
 
 
@@ -127,7 +123,7 @@ def test_a_full_disk_leaves_whole_files_and_whole_lines(
     ):
         for number in range(4):
             still = kind == "image"
-            outputs.write(predicted(picture(320, 400), "a.x", None if still else number, kind))
+            outputs.write(*predicted(picture(320, 400), "a.x", None if still else number, kind))
             if still:
                 break
     assert (sorted(path.name for path in out.iterdir()) if out.exists() else []) == left

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from peclr.data.views.geometric import warp
 from peclr.inference.crop_search import CropSearch, box_of_keypoints, central_box, view_from_box
+from peclr.inference.hands import Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import annotate
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.predictor import Predicted, Unreadable
 from tests.fake_net import FakeNet
 
 MakePicture = Callable[..., NDArray[np.uint8]]
@@ -87,18 +87,18 @@ def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: 
     images = [picture(60 + 4 * i, 80, seed=i) for i in range(5)]
     predictor = HandPredictor(trained, CropSearch("published"))
     results = list(predictor.stream(map(frame, images), annotate(K=K, scale_m=0.03), batch_size=2))
-    for result, image in zip(results, images, strict=True):
+    for (_, scene, hands), image in zip(results, images, strict=True):
         first = view_from_box(central_box(*image.shape[1::-1]), 32)
         found = trained.see([warp(image, first, 32)], [first @ K]).regressed_2d[0]
         box = box_of_keypoints(found, first)
         second = view_from_box(box, 32)
         expected = trained.see([warp(image, second, 32)], [second @ K]).joints_3d[0]
-        assert isinstance(result, Predicted)
-        (hand,) = result.prediction.hands
+        (hand,) = hands
         np.testing.assert_allclose(hand.joints_3d, 0.03 * expected, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(hand.box, box, rtol=1e-5)
         assert hand.box_origin == "two_pass"
-        assert result.image is image
+        assert isinstance(scene, Scene)
+        assert scene.image is image
 
 
 @pytest.mark.parametrize("search", [CropSearch(), CropSearch("published"), CropSearch(turn=30)])
@@ -150,11 +150,11 @@ def test_3d_projects_onto_2d_in_the_picture(
 
 
 def test_default_camera_looks_through_the_middle(picture: MakePicture, trained: TrainedNetwork) -> None:
-    (result,) = HandPredictor(trained).stream([frame(picture(60, 90))])
-    assert isinstance(result, Predicted)
-    assert result.prediction.camera.origin == "default"
-    np.testing.assert_allclose(result.prediction.camera.K, np.array([[70, 0, 44.5], [0, 70, 29.5], [0, 0, 1]]))
-    assert result.prediction.hands[0].unit_3d == "bone"
+    ((_, scene, hands),) = HandPredictor(trained).stream([frame(picture(60, 90))])
+    assert isinstance(scene, Scene)
+    assert scene.camera_origin == "default"
+    np.testing.assert_allclose(scene.camera, np.array([[70, 0, 44.5], [0, 70, 29.5], [0, 0, 1]]))
+    assert hands[0].unit_3d == "bone"
 
 
 def test_scale_makes_metres_and_nothing_else(trained: TrainedNetwork, picture: MakePicture) -> None:
@@ -172,8 +172,8 @@ def test_order_is_kept_and_unreadable_pictures_are_told(trained: TrainedNetwork,
     frames[3] = Frame(Input("3.png", "3.png", "image"), refuse)
     for batch_size in (1, 2, 7, 20):
         results = list(HandPredictor(trained).stream(frames, batch_size=batch_size))
-        assert [result.frame.input.source for result in results] == [f"{i}.png" for i in range(7)]
-        assert [isinstance(result, Unreadable) for result in results] == [i == 3 for i in range(7)]
+        assert [frame.input.source for frame, _, _ in results] == [f"{i}.png" for i in range(7)]
+        assert [isinstance(scene, ValueError) for _, scene, _ in results] == [i == 3 for i in range(7)]
 
 
 def test_the_stream_can_be_left_early_and_errors_of_its_input_arrive(

@@ -8,7 +8,7 @@ import pytest
 
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.inference.hands import BoxOrigin, HandPrediction, Side
-from peclr.predict.schema import SCHEMA, Camera, FramePrediction, from_json, to_json
+from peclr.predict.schema import SCHEMA, FramePrediction, from_json, to_json
 
 K = np.array([[500.1234567891, 0, 100], [0, 510, 90], [0, 0, 1]])
 
@@ -22,7 +22,7 @@ def prediction(scale_m: float | None = 0.031, frame: int | None = 4) -> FramePre
 
     hands = (hand("right", "given"), hand("left", "two_pass"))
     time_s = None if frame is None else 0.1333
-    return FramePrediction("ü/a.mp4", (640, 480), frame, time_s, Camera(K, "given"), hands)
+    return FramePrediction("ü/a.mp4", (640, 480), frame, time_s, K, "given", hands)
 
 
 @pytest.mark.parametrize("scale_m", [0.031, None])
@@ -36,8 +36,8 @@ def test_there_and_back(scale_m: float | None, frame: int | None) -> None:
         original.frame,
         original.time_s,
     )
-    assert back.camera.origin == original.camera.origin
-    np.testing.assert_array_equal(back.camera.K, original.camera.K)
+    assert back.camera_origin == original.camera_origin
+    np.testing.assert_array_equal(back.K, original.K)
     for one, other in zip(back.hands, original.hands, strict=True):
         assert (one.hand, one.box_origin, one.scale_m) == (other.hand, other.box_origin, other.scale_m)
         np.testing.assert_array_equal(one.box, other.box)
