@@ -15,7 +15,8 @@
     const width = place.clientWidth;
     const side = Math.max(1, Math.min(columns, Math.floor(width / NARROWEST)));
     const rows = Math.ceil(plots / side);
-    const names = place.layout.showlegend ? [...new Set(place.data.map((trace) => trace.name))] : [];
+    const named = place.layout.showlegend !== false;
+    const names = named ? [...new Set(place.data.map((trace) => trace.name))] : [];
     const longest = Math.max(0, ...names.map((name) => name.length)) * LEGEND.letter + LEGEND.mark;
     const lines = Math.ceil(names.length / Math.max(1, Math.floor(width / longest)));
     const top = lines * LEGEND.line + TITLE;

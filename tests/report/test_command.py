@@ -78,7 +78,7 @@ def test_figures_have_units_and_every_series_in_the_legend_once(figures: list[go
         ]
         assert sum(title is not None for title in titles) >= plots
         assert all("<img" not in (trace.name or "") for trace in found.data)  # plotly reads HTML in names
-        if found.layout.showlegend:
+        if found.layout.showlegend is not False:
             named = [trace.name for trace in found.data if trace.showlegend]
             assert sorted(named) == sorted({trace.name for trace in found.data})
             assert all(trace.legendgroup == trace.name for trace in found.data)
@@ -102,8 +102,8 @@ def test_the_page_opens_with_who_has_won_and_a_figure_of_it(report: Path, figure
     assert "<b>frozen probe, 1,000 labels:</b> PeCLR is best with 46.0 ± 1.0 mm wrist-relative EPE over 3 " in opening
     assert "seeds, 5.0 mm (10%) less than SimCLR.</p>" in opening
     assert "Plotly.newPlot(" in opening
-    (bars,) = [bar for bar in figures[0].data if "PeCLR" in bar.y]
-    assert (bars.y, bars.x, bars.error_x.array) == (("PeCLR", "SimCLR"), (46.0, 51.0), (1.0, 1.0))
+    (bars,) = [bar for bar in figures[0].data if "PeCLR " in bar.y]
+    assert (bars.y, bars.x, bars.error_x.array) == (("PeCLR ", "SimCLR "), (46.0, 51.0), (1.0, 1.0))
 
 
 def test_where_nothing_can_be_compared_the_page_says_so(everything: Path, tmp_path: Path) -> None:
