@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pytorch_lightning.loggers import WandbLogger
 
 from peclr.__main__ import main
-from peclr.tracking.loggers import reachable, run_loggers
+from peclr.tracking.loggers import close_wandb, reachable, run_loggers
 from tests.tracking.wandb_file import config_of, history_of, records
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -34,18 +35,20 @@ def losses(run: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def offline(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two offline runs of one process, the first of which TensorBoard tracks, too."""
+    """Two offline runs of one process: one trains, TensorBoard tracks it, too; the other logs a number."""
     pytest.importorskip("tensorboard")
     folder = tmp_path_factory.mktemp("offline")
     runs = [folder / "first", folder / "second"]
     wandb = {"class_path": "WandbLogger", "init_args": {"project": "hands"}}
-    loggers = [[wandb, {"class_path": "TensorBoard"}], [wandb]]
+    asked = json.dumps([wandb, {"class_path": "TensorBoard"}])
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MODE": "offline", "SILENT": "true", "CONSOLE": "off", "X_DISABLE_STATS": "true"}.items():
             patch.setenv(f"WANDB_{name}", value)
-        for run, asked in zip(runs, loggers, strict=True):
-            more = (f"--trainer.logger={json.dumps(asked)}", f"--trainer.callbacks={IMAGES}")
-            assert fit(embedded_hands, run, *more) == 0
+        assert fit(embedded_hands, runs[0], f"--trainer.logger={asked}", f"--trainer.callbacks={IMAGES}") == 0
+        loggers = run_loggers(asked=wandb, made=WandbLogger(project="hands"), folder=runs[1])
+        assert isinstance(loggers, list)
+        loggers[1].log_metrics({"train/loss": 0.5}, step=0)
+        close_wandb(failed=False)
     return runs
 
 
@@ -81,11 +84,12 @@ def test_wandb_has_the_last_checkpoint_with_its_scores(offline: list[Path]) -> N
 
 
 def test_two_runs_of_one_process_do_not_clash(offline: list[Path]) -> None:
-    ids = [next(record.run.run_id for record in records(run) if record.run.run_id) for run in offline]
+    first, second = (records(run) for run in offline)
+    ids = [next(record.run.run_id for record in found if record.run.run_id) for found in (first, second)]
     assert ids[0] != ids[1]
-    first, second = (yaml.safe_load((run / "config.yaml").read_text()) for run in offline)  # ours, not W&B's
-    assert (first["model"], first["data"]) == (second["model"], second["data"])
-    assert losses(offline[1]) == losses(offline[0])
+    assert [row["train/loss"] for row in history_of(second)] == [0.5]
+    assert 0.5 not in [row.get("train/loss") for row in history_of(first)]
+    assert "model" in yaml.safe_load((offline[0] / "config.yaml").read_text()), "ours, not W&B's"
 
 
 def test_tensorboard_has_config_metrics_and_images(offline: list[Path]) -> None:
