@@ -23,17 +23,15 @@ from peclr.data import datamodules
 from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
 from peclr.options import expand_values, own_errors
 from peclr.runs import aliases
-from peclr.runs.checkpoint_io import DurableCheckpointIO
-from peclr.runs.checkpointing import FOLDER, RunCheckpoints
-from peclr.runs.durable import LAST_NAME, check_checkpoint
+from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
+from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
-from peclr.runs.layout import read_run_config
+from peclr.runs.layout import CONFIG, last_checkpoint, read_run_config
 from peclr.runs.resuming import changed_values, check_fit, has_ended
 from peclr.tracking import images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.precision import say_if_bf16_is_slow
 
-CONFIG_NAME = "config.yaml"
 # a config may name the classes of modules that are loaded without their modules
 NAMED_IN_CONFIGS = (
     datamodules,
@@ -59,7 +57,7 @@ class SaveRunConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write `RUN/config.yaml`; on resuming, the config that resumed stands beside the first one."""
         folder = Path(trainer.default_root_dir)
-        target = folder / CONFIG_NAME
+        target = folder / CONFIG
         if target.exists():
             target = folder / f"config-{datetime.now():%Y%m%d-%H%M%S}.yaml"
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +145,7 @@ class PeclrCLI(LightningCLI):
             config[key] = self.parser.parse_args(self._words, defaults=False)[str(self.subcommand)].get(key, seed)
         fits = self.subcommand == "fit"
         if not fits and not config.get("ckpt_path"):
-            raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path RUN/checkpoints/last.ckpt")
+            raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path {last_checkpoint(Path('RUN'))}")
         if str(config.trainer.precision) in {"16-true", "bf16-true", "64-true", "64"}:  # images are made float32
             raise ValueError(f"trainer.precision {config.trainer.precision}: expected 32-true, 16-mixed or bf16-mixed")
         sources = config.get("config") or []
@@ -159,7 +157,7 @@ class PeclrCLI(LightningCLI):
             given,
             name if fits else f"{name}-{self.subcommand}",
             resumed,
-            lambda folder: not changed_values(read_run_config(folder / FOLDER / LAST_NAME), now),
+            lambda folder: not changed_values(read_run_config(last_checkpoint(folder)), now),
         )
         self.claim = folder.claim
         if fits and folder.resume_from is not None:

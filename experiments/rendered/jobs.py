@@ -25,9 +25,10 @@ from peclr.data.samples import LabeledBatch
 from peclr.geometry.joints import WRIST
 from peclr.metrics.probe import EncodedHands, ridge_probe
 from peclr.models.encoders import ResNetEncoder, normalize_images
-from peclr.runs.folder import newest_checkpoint
+from peclr.runs import layout
+from peclr.runs.layout import RESULTS, newest_checkpoint
 
-LAST: Final = Path("checkpoints", "last.ckpt")
+LAST: Final = Path(layout.CHECKPOINTS, layout.LAST)
 _PAIRS: Final = "{pairs}"  # in an arm's overrides: the file of similar hands
 _TIMED: Final = 8  # steps
 
@@ -250,7 +251,7 @@ def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "valid
     run_peclr(["fit", *options, *weights, COUNTED, *job.overrides("finetune"), f"--run_dir={run}"])
     scored = [f"--ckpt_path={run / LAST}", f"--run_dir={run / score}", "--trainer.limit_val_batches=1.0"]
     run_peclr([score, *options, "--verbose=false", *scored])
-    metrics: dict[str, float] = json.loads((run / score / "results.json").read_text())["metrics"]
+    metrics: dict[str, float] = json.loads((run / score / RESULTS).read_text())["metrics"]
     split = {"validate": "val/", "test": "test/"}[score]
     scores = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
     return [job.row(f"fine-tuned, {schedule}", labels, scores)]

@@ -17,9 +17,10 @@ from peclr.report.results import (
     without_seed,
 )
 from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
+from peclr.runs.layout import CHECKPOINTS, RESUMED
 
 # Folders below which no run lies.
-_PRUNED: Final = {"checkpoints", "wandb", "rgb"}
+_PRUNED: Final = {CHECKPOINTS, "wandb", "rgb"}
 # Larger files are labels or predictions, not tables.
 _LARGEST_TABLE: Final = 32 * 2**20  # bytes
 _EXPECTED: Final = (
@@ -69,7 +70,7 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
     """Add what is below `root`; return whether there was anything, new or not."""
     found, summed_up = False, set[Path]()
     for place, below, _ in os.walk(root):
-        below[:] = sorted(name for name in below if name not in _PRUNED and not name.startswith((".", "resumed-")))
+        below[:] = sorted(name for name in below if name not in _PRUNED and not name.startswith((".", RESUMED)))
         folder = Path(place)
         evaluated, ran = (folder / SCORES_NAME).is_file(), is_run(folder)
         tables = [] if evaluated or ran else _tables(folder)

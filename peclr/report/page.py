@@ -18,8 +18,9 @@ from peclr.report import charts
 from peclr.report.discovery import Findings
 from peclr.report.hands import ShownHand, shown_hands
 from peclr.report.results import METRICS, Group, contests, group_rows
-from peclr.report.runs import CONFIG_NAME, FINETUNING, Evaluation, TrainingRun
+from peclr.report.runs import FINETUNING, Evaluation, TrainingRun
 from peclr.report.tables import html_tables
+from peclr.runs.layout import CONFIG
 
 _HERE: Final = Path(__file__).parent
 Section = tuple[str, str, str]  # anchor, title, HTML
@@ -140,7 +141,7 @@ def _details(run: TrainingRun) -> str:
     rows = "".join(
         f'<tr><td class="word">{escape(name)}</td><td>{value:.6g}</td></tr>' for name, value in run.metrics.items()
     )
-    path = run.folder / CONFIG_NAME
+    path = run.folder / CONFIG
     config = escape(path.read_text(encoding="utf-8")) if path.is_file() else ""
     about = " · ".join(text for text in (run.kind, str(run.folder)) if text)
     return _folded(run.name, about, f"<table>{rows}</table><pre>{config}</pre>")

@@ -9,11 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from peclr.report.results import known_metrics, read_json
-from peclr.runs.layout import read_run_config
+from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
 
-CONFIG_NAME: Final = "config.yaml"
-METRICS_NAME: Final = "metrics.csv"
-RESULTS_NAME: Final = "results.json"
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
 _CURVES: Final = ("val/", "probe/")  # besides the loss
@@ -82,7 +79,7 @@ class TrainingRun:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's."""
-    return (folder / CONFIG_NAME).is_file() and any((folder / name).is_file() for name in (METRICS_NAME, RESULTS_NAME))
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in (METRICS, RESULTS))
 
 
 def read_run(folder: Path, name: str) -> TrainingRun:
@@ -91,12 +88,12 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     Raises:
         ValueError: a file in it is damaged; the message names it.
     """
-    path = folder / RESULTS_NAME
+    path = folder / RESULTS
     results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict) or not isinstance(results.get("metrics", {}), dict):
         raise ValueError(f'{path}: expected an object with "stage" and "metrics"')
     metrics = {key: float(value) for key, value in results.get("metrics", {}).items() if isinstance(value, int | float)}
-    config = read_run_config(folder / "checkpoints" / "last.ckpt")  # asked for by the place of a checkpoint
+    config = read_run_config(last_checkpoint(folder))  # asked for by the place of a checkpoint
     return TrainingRun(name, folder, config, str(results.get("stage", "fit")), metrics, read_curves(folder))
 
 
@@ -106,8 +103,8 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     A run that was resumed repeats the steps since its last checkpoint: the later values count.
     """
     points: dict[str, dict[int, float]] = {}
-    for path in (folder / METRICS_NAME, *sorted(folder.glob(f"resumed-*/{METRICS_NAME}"))):
-        read = _read_metrics(path) if path.is_file() else {}
+    for path in metrics_files(folder):
+        read = _read_metrics(path)
         begin = min((step for found in read.values() for step in found), default=math.inf)
         for name in {*points, *read}:
             before = {step: value for step, value in points.get(name, {}).items() if step < begin}

@@ -1,23 +1,54 @@
 """A run's own checkpoints: enough of them to lose little to a kill, and one before every orderly end."""
 
+import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins import TorchCheckpointIO
 
 from peclr.collectives import max_over_hosts
-from peclr.runs.durable import LAST_NAME, damage
-from peclr.runs.interruption import Interruptions
+from peclr.runs.durable import damage, read_checkpoint, write_checkpoint
+from peclr.runs.layout import LAST, last_checkpoint
 from peclr.runs.resuming import reschedule, settle
 
-FOLDER = "checkpoints"
 _SECONDS = 60.0
 # What processes agree upon after a step: nothing, a checkpoint, or a signal, by its number; the greatest wins.
 _NOTHING, _SAVE = 0, 1
+# What ends a run, and the signals that schedulers send before they end one.
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_DEFERRABLE = (signal.SIGUSR1, signal.SIGUSR2)
+_STDERR = 2
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints atomically and checks them when it reads them.
+
+    Lightning's own goes through a temporary file that may lie on another file system, holds the checkpoint in memory
+    once more, and does not wait for the disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write; errors as `write_checkpoint`. As in Lightning's own, there are no storage options."""
+        if storage_options is not None:
+            raise TypeError(f"{type(self).__name__} takes no storage_options, got {storage_options}")
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read with weights_only, whatever is asked for; errors as `read_checkpoint`."""
+        return read_checkpoint(Path(path), map_location or "cpu")
 
 
 class RunCheckpoints(Checkpoint):
@@ -42,16 +73,16 @@ class RunCheckpoints(Checkpoint):
         super().__init__()
         self.every_minutes = every_minutes
         self.every_n_steps = every_n_steps
-        self._interruptions = Interruptions()
+        self._interruptions = _Interruptions()
         self._step = self._saved_step = self._max_steps = -1
         self._between_steps = True
         self._saved_at = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Put a damaged `last.ckpt` aside: as the next one's predecessor it would take the place of a good one."""
-        last = self._path(trainer)
+        last = _last(trainer)
         if stage == "fit" and trainer.is_global_zero and last.exists() and damage(last):
-            last.replace(last.with_name(f"{LAST_NAME}.damaged"))
+            last.replace(last.with_name(f"{LAST}.damaged"))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -67,7 +98,7 @@ class RunCheckpoints(Checkpoint):
         """Take over the signals from Lightning, which has its handlers by now."""
         trainer.fit_loop.epoch_loop.max_steps = self._max_steps
         reschedule(trainer)
-        self._interruptions.install(tells=trainer.is_global_zero)
+        self._interruptions.install(verbose=trainer.is_global_zero)
         self._step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_train_batch_end(
@@ -112,31 +143,78 @@ class RunCheckpoints(Checkpoint):
     def _act(self, trainer: pl.Trainer, wish: int) -> None:
         """Save, requeue or stop: what any process has to do, all do, after the same step; no device is waited for."""
         wish = max_over_hosts(max(wish, self._interruptions.received))
-        if wish == _NOTHING:
-            return
         if wish == _SAVE:
             self._save(trainer)
-        elif self._interruptions.ends_the_run(wish):
+        elif wish in _STOPPING:
             self._save(trainer)
-            self._stop(trainer, wish)
-        else:
+            _stop(trainer, wish)
+        elif wish != _NOTHING:
             self._interruptions.handle(wish)
 
     def _save(self, trainer: pl.Trainer) -> None:
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
-            trainer.save_checkpoint(self._path(trainer), weights_only=False)
+            trainer.save_checkpoint(_last(trainer), weights_only=False)
 
-    def _stop(self, trainer: pl.Trainer, number: int) -> None:
-        path = self._path(trainer)
-        if not trainer.is_global_zero:
-            raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
-        print(
-            f"peclr: stopped by {signal.Signals(number).name} after step {trainer.global_step}; the same command with "
-            f"--ckpt_path {path} --run_dir {trainer.default_root_dir} goes on",
-            file=sys.stderr,
-        )
-        raise SystemExit(128 + number)
 
-    def _path(self, trainer: pl.Trainer) -> Path:
-        return Path(trainer.default_root_dir) / FOLDER / LAST_NAME
+def _last(trainer: pl.Trainer) -> Path:
+    return last_checkpoint(Path(trainer.default_root_dir))
+
+
+def _stop(trainer: pl.Trainer, number: int) -> None:
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
+    print(
+        f"peclr: stopped by {signal.Signals(number).name} after step {trainer.global_step}; the same command with "
+        f"--ckpt_path {_last(trainer)} --run_dir {trainer.default_root_dir} goes on",
+        file=sys.stderr,
+    )
+    raise SystemExit(128 + number)
+
+
+class _Interruptions:
+    """Notes Ctrl-C and SIGTERM, and holds back the signals that others handle, such as Lightning's SLURM requeueing.
+
+    In the middle of a step weights and counters do not belong together: a checkpoint from there would not lead to the
+    weights of the uninterrupted run.
+
+    Attributes:
+        received: the signal to act upon next; 0 if there is none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[signal.Signals, Any] = {}
+        self._verbose = False
+
+    def install(self, *, verbose: bool) -> None:
+        """Take over the signals; only in a process' main thread, where Python lets one."""
+        if self._before or threading.current_thread() is not threading.main_thread():
+            return
+        self.received, self._verbose = 0, verbose
+        handled = [number for number in _DEFERRABLE if callable(signal.getsignal(number))]
+        self._before = {number: signal.signal(number, self._note) for number in (*_STOPPING, *handled)}
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def handle(self, number: int) -> None:
+        """Do what another handler wanted to do when the signal came."""
+        self.received = 0
+        handler = self._before.get(signal.Signals(number))
+        if callable(handler):
+            handler(number, None)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.received == signal.SIGINT:  # twice: at once
+            self.restore()
+            raise KeyboardInterrupt
+        if number in _STOPPING and self._verbose:
+            # a handler must not print: it may have interrupted a print
+            os.write(_STDERR, b"\npeclr: stopping after this step; Ctrl-C again stops at once, without a checkpoint\n")
+        # a request to stop outranks one to requeue
+        if number in _STOPPING or self.received not in _STOPPING:
+            self.received = number

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-LAST_NAME = "last.ckpt"
-PREVIOUS_NAME = "previous.ckpt"
-_SUFFIX = ".ckpt"
+from peclr.runs.layout import LAST, PREVIOUS
+
 _MEGABYTE = 1e6
 
 
@@ -40,7 +39,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        if path.name == LAST_NAME and path.exists():
+        if path.name == LAST and path.exists():
             _keep_previous(path)
         partial.replace(path)
         _sync_folder(path.parent)
@@ -100,7 +99,7 @@ def damage(path: Path) -> str | None:
 
 def _alternative(path: Path) -> str:
     """Names the newest good checkpoint beside `path`."""
-    others = [other for other in path.parent.glob(f"*{_SUFFIX}") if other.name != path.name]
+    others = [other for other in path.parent.glob("*.ckpt") if other.name != path.name]
     for other in sorted(others, key=lambda other: other.stat().st_mtime, reverse=True):
         if damage(other) is None:
             return f"the newest good one there is {other}"
@@ -109,8 +108,8 @@ def _alternative(path: Path) -> str:
 
 def _keep_previous(last: Path) -> None:
     """Give `last.ckpt` its second name, under which it outlives being replaced."""
-    previous = last.with_name(PREVIOUS_NAME)
-    link = last.with_name(f".{PREVIOUS_NAME}.partial")
+    previous = last.with_name(PREVIOUS)
+    link = last.with_name(f".{PREVIOUS}.partial")
     link.unlink(missing_ok=True)
     try:
         link.hardlink_to(last)

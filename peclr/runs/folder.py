@@ -16,13 +16,13 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's stub forgets it
 
-from peclr.runs.durable import LAST_NAME, PREVIOUS_NAME
+from peclr.runs.layout import CONFIG, newest_checkpoint
 
 RUNS = Path("runs")
 # By which the process that a user starts tells the processes that Lightning starts from it.
 RUN_DIR_VARIABLE = "PECLR_RUN_DIR"
 _LOCK_NAME, _STARTING_NAME = ".lock", ".starting"
-_CONFIG_NAME, _ASIDE_NAME = "config.yaml", "config.yaml.before"
+_ASIDE_NAME = f"{CONFIG}.before"
 _NEW, _RESUMED = "new", "resumed"
 _STORE_KEY = "peclr/run_dir"
 _PATIENCE = timedelta(minutes=5)
@@ -49,9 +49,9 @@ class Claim:
         if killed:
             _remove(found)
             found = set()
-        elif found and not resumes and {path.name for path in found} <= {_CONFIG_NAME, _ASIDE_NAME}:
+        elif found and not resumes and {path.name for path in found} <= {CONFIG, _ASIDE_NAME}:
             # older versions left a config alone where a start was killed; it may as well be a user's own, and is kept
-            config, aside = folder / _CONFIG_NAME, folder / _ASIDE_NAME
+            config, aside = folder / CONFIG, folder / _ASIDE_NAME
             if aside in found:
                 config.unlink(missing_ok=True)
             else:
@@ -145,16 +145,6 @@ def choose_run_folder(
     path = _agreed(given, name, take, take_next)
     last = newest_checkpoint(path) if restarted and ckpt_path is None else None
     return RunFolder(path, last, claims[0] if claims else None)
-
-
-def newest_checkpoint(run: Path) -> Path | None:
-    """The last that a run saved: by itself, or by Lightning when SLURM announced that it would take the node away.
-
-    Without hard links there is none but `previous.ckpt` for a moment, see `write_checkpoint`.
-    """
-    own = (run / "checkpoints" / name for name in (LAST_NAME, PREVIOUS_NAME))
-    found = [path for path in (*own, *run.glob("hpc_ckpt_*.ckpt")) if path.is_file()]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def _locked(folder: Path) -> int:

@@ -1,19 +1,44 @@
-"""Runs on disk: which checkpoint a run's folder means, and with which config it was trained."""
+"""A run's folder: what its files are called, which checkpoint it means, and what its config and results say."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import yaml
 
 from peclr.runs.aliases import renewed
 
-_CHECKPOINTS = "checkpoints"
-_CONFIG = "config.yaml"
-RESULTS = "results.json"
-_PREFERRED = ("last.ckpt", "best.ckpt")
+CHECKPOINTS: Final = "checkpoints"
+LAST: Final = "last.ckpt"
+PREVIOUS: Final = "previous.ckpt"
+BEST: Final = "best.ckpt"
+CONFIG: Final = "config.yaml"
+METRICS: Final = "metrics.csv"
+RESULTS: Final = "results.json"
+RESUMED: Final = "resumed-"  # and a time: the folder of what a run measured since it went on
 _KEYS_SHOWN = 6
+
+
+def last_checkpoint(run: Path) -> Path:
+    """The place of a run's last checkpoint, whether it is there or not."""
+    return run / CHECKPOINTS / LAST
+
+
+def metrics_files(run: Path) -> list[Path]:
+    """What a run measured, and then what it measured each time that it went on."""
+    found = [run / METRICS, *sorted(run.glob(f"{RESUMED}*/{METRICS}"))]
+    return [path for path in found if path.is_file()]
+
+
+def newest_checkpoint(run: Path) -> Path | None:
+    """The last that a run saved: by itself, or by Lightning when SLURM announced that it would take the node away.
+
+    Without hard links there is none but `previous.ckpt` for a moment, see `write_checkpoint`.
+    """
+    own = (run / CHECKPOINTS / name for name in (LAST, PREVIOUS))
+    found = [path for path in (*own, *run.glob("hpc_ckpt_*.ckpt")) if path.is_file()]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def find_checkpoint(run: Path | str) -> Path:
@@ -26,13 +51,13 @@ def find_checkpoint(run: Path | str) -> Path:
     run = Path(run)
     if not run.is_dir():
         return run
-    folder = run / _CHECKPOINTS if (run / _CHECKPOINTS).is_dir() else run
-    for name in _PREFERRED:
+    folder = run / CHECKPOINTS if (run / CHECKPOINTS).is_dir() else run
+    for name in (LAST, BEST):
         if (folder / name).is_file():
             return folder / name
     found = sorted(folder.glob("*.ckpt"))
     if not found:
-        raise FileNotFoundError(f"{run}: no such checkpoint as {_CHECKPOINTS}/{_PREFERRED[0]} in this folder")
+        raise FileNotFoundError(f"{run}: no such checkpoint as {CHECKPOINTS}/{LAST} in this folder")
     if len(found) > 1:
         raise ValueError(f"{run}: holds several checkpoints; name one of {', '.join(map(str, found))}")
     return found[0]
@@ -40,10 +65,8 @@ def find_checkpoint(run: Path | str) -> Path:
 
 def run_folder(checkpoint: Path) -> Path | None:
     """The folder of the run that a checkpoint is from; None if it stands alone."""
-    for folder in (checkpoint.parent, checkpoint.parent.parent):
-        if (folder / _CONFIG).is_file():
-            return folder
-    return None
+    folders = (checkpoint.parent, checkpoint.parent.parent)
+    return next((folder for folder in folders if (folder / CONFIG).is_file()), None)
 
 
 def read_run_config(checkpoint: Path) -> dict[str, Any]:
@@ -55,7 +78,7 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
     folder = run_folder(checkpoint)
     if folder is None:
         return {}
-    path = folder / _CONFIG
+    path = folder / CONFIG
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -81,7 +104,7 @@ def view_size_of_run(checkpoint: Path) -> int | None:
         section = config.get(part)
         arguments = (section.get("init_args") or {}) if isinstance(section, dict) else {}
         if "view_size" in arguments:
-            return check_view_size(arguments["view_size"], f"{run_folder(checkpoint)}/{_CONFIG}: {part}")
+            return check_view_size(arguments["view_size"], f"{run_folder(checkpoint)}/{CONFIG}: {part}")
     return None
 
 
@@ -95,6 +118,5 @@ def check_view_size(value: Any, where: Path | str) -> int:
 def listed(keys: Iterable[object]) -> str:
     """The first few, and how many more."""
     names = [str(key) for key in keys]
-    if len(names) > _KEYS_SHOWN:
-        return f"{', '.join(names[:_KEYS_SHOWN])} and {len(names) - _KEYS_SHOWN} more"
-    return ", ".join(names) or "nothing"
+    more = f" and {len(names) - _KEYS_SHOWN} more" if len(names) > _KEYS_SHOWN else ""
+    return ", ".join(names[:_KEYS_SHOWN]) + more or "nothing"

@@ -10,21 +10,22 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-_LAST: Final = Path("checkpoints", "last.ckpt")
+from peclr.runs.layout import RESULTS, last_checkpoint, metrics_files
+
 _TAIL_BYTES: Final = 8192
 _LONGEST_ERROR: Final = 160
 
 
 def folder_options(folder: Path) -> list[str]:
     """The options by which a run begins in its folder, or goes on from what it saved there."""
-    last = folder / _LAST
+    last = last_checkpoint(folder)
     resumed = [f"--ckpt_path={last}"] if last.is_file() else []
     return [*resumed, f"--run_dir={folder}"]
 
 
 def put_aside(folder: Path) -> None:
     """Rename what a run left that ended before it saved anything: a new one begins in an empty folder."""
-    if not folder.is_dir() or (folder / _LAST).is_file() or not any(folder.iterdir()):
+    if not folder.is_dir() or last_checkpoint(folder).is_file() or not any(folder.iterdir()):
         return
     number = 1
     while (aside := folder.with_name(f"{folder.name}.aside{number}")).exists():
@@ -38,7 +39,7 @@ def read_metrics(folder: Path) -> dict[str, float | None] | None:
     Raises:
         ValueError: its results are not what `peclr fit` writes.
     """
-    path = folder / "results.json"
+    path = folder / RESULTS
     if not path.is_file():
         return None
     try:
@@ -52,8 +53,8 @@ def read_metrics(folder: Path) -> dict[str, float | None] | None:
 def read_history(folder: Path, metric: str) -> list[float]:
     """The values of a metric that a run has logged so far, those of a run that went on in order of their steps."""
     values: dict[float, float] = {}
-    for path in (folder / "metrics.csv", *sorted(folder.glob("*/metrics.csv"))):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    for path in metrics_files(folder):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         complete = [line for line in lines if line.endswith("\n")]  # half a number is another number
         for number, row in enumerate(csv.DictReader(complete)):
             with contextlib.suppress(ValueError):  # of another program, perhaps: nothing to stop all runs for

@@ -21,7 +21,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from pytorch_lightning.utilities import rank_zero_warn
 
 from peclr.data.sources.images import write_image
-from peclr.runs.durable import LAST_NAME
+from peclr.runs.layout import RESUMED, last_checkpoint
 
 PROJECT = "peclr"
 _WANDB_SERVER = "https://api.wandb.ai"
@@ -65,7 +65,7 @@ def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
         return chosen
     # on resuming, the CSV logger would delete the metrics that are there, or warn that it would where a kill left none
     resumes = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
-    version = f"resumed-{datetime.now():%Y%m%d-%H%M%S}" if resumes else ""
+    version = f"{RESUMED}{datetime.now():%Y%m%d-%H%M%S}" if resumes else ""
     metrics = CSVLogger(save_dir=str(folder), name="", version=version)
     if chosen:
         _ = metrics.experiment  # now, as it warns of other trackers' files when these come first
@@ -190,7 +190,7 @@ def _checkpoints(trainer: pl.Trainer) -> list[tuple[Path, str, dict[str, Any]]]:
             found.append(
                 (Path(callback.best_model_path), "best", {callback.monitor: None if score is None else float(score)})
             )
-    last = Path(trainer.default_root_dir) / "checkpoints" / LAST_NAME
+    last = last_checkpoint(Path(trainer.default_root_dir))
     if last.is_file():
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         scores = {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -16,8 +16,7 @@ from torch.utils.data import Dataset
 
 from peclr.data.loading.loaders import ResumableLoader, make_loader, shuffles
 from peclr.data.loading.sampling import EpochSampler
-from peclr.runs.checkpoint_io import DurableCheckpointIO
-from peclr.runs.checkpointing import RunCheckpoints
+from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import damage, read_checkpoint, write_checkpoint
 from tests.trainer import quiet_trainer
 

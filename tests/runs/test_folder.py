@@ -21,8 +21,8 @@ from peclr.runs.folder import (
     FirstStep,
     RunFolder,
     choose_run_folder,
-    newest_checkpoint,
 )
+from peclr.runs.layout import newest_checkpoint
 from tests.trainer import quiet_trainer
 
 SLURM = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "peclr", "SLURM_PROCID": "0"}
