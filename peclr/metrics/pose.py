@@ -1,6 +1,7 @@
 """Scores during training, as torchmetrics: sums over hands and joints, whatever the batches and processes."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -10,9 +11,8 @@ from peclr.geometry.joints import NUM_JOINTS, WRIST
 from peclr.geometry.procrustes import similarity_align
 
 _MM_PER_M = 1000.0
-# Metres: 0 to 50 mm in 100 steps, as the official FreiHAND scores.
-_AUC_RANGE_M = 0.05
-_AUC_STEPS = 100
+# 0 to 50 mm in 100 steps, as the official FreiHAND scores
+_AUC_RANGE_MM, _AUC_STEPS = 50.0, 100
 
 
 def aligned_errors(joints_3d: Tensor, target_3d: Tensor, *, allow_reflection: bool = False) -> tuple[Tensor, Tensor]:
@@ -26,11 +26,39 @@ def aligned_errors(joints_3d: Tensor, target_3d: Tensor, *, allow_reflection: bo
         The aligned joints (B, 21, 3), metres, and their distances from the labels (B, 21), float64, millimetres.
     """
     aligned = similarity_align(joints_3d, target_3d, allow_reflection=allow_reflection)
-    return aligned, _MM_PER_M * _distances(aligned, target_3d)
+    return aligned, _MM_PER_M * distances(aligned, target_3d)
 
 
-class MeanJointDistance(Metric):
-    """Mean distance of 21 joints over all hands seen; what a distance is, subclasses say."""
+def pa_epe_mm(pred: Tensor, true: Tensor) -> Tensor:
+    """Millimetres between joints (B, 21, 3), metres, after similarity alignment of each prediction: (B, 21)."""
+    return aligned_errors(pred, true)[1]
+
+
+def epe_mm(pred: Tensor, true: Tensor) -> Tensor:
+    """Millimetres between joints (B, 21, 3), metres, camera frame: (B, 21)."""
+    return _MM_PER_M * distances(pred, true)
+
+
+def root_relative_epe_mm(pred: Tensor, true: Tensor) -> Tensor:
+    """Millimetres between joints (B, 21, 3), metres, order freihand, after both wrists are at the origin: (B, 21)."""
+    return epe_mm(pred - pred[:, [WRIST]], true - true[:, [WRIST]])
+
+
+def distances(pred: Tensor, target: Tensor) -> Tensor:
+    """Euclidean, float64: (B, 21, D), (B, 21, D) → (B, 21)."""
+    if pred.shape != target.shape or pred.ndim != 3 or pred.shape[1] != NUM_JOINTS:
+        shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
+        raise ValueError(f"expected predictions and labels (B, {NUM_JOINTS}, D) of one shape, got {shapes}")
+    distances: Tensor = torch.linalg.vector_norm(pred.double() - target.double(), dim=-1)
+    return distances
+
+
+class MeanDistance(Metric):
+    """Mean of a distance over the joints of all hands seen.
+
+    Args:
+        measure: predicted and true joints (B, 21, D) → (B, 21).
+    """
 
     full_state_update = False
     higher_is_better = False
@@ -38,13 +66,16 @@ class MeanJointDistance(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, measure: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
+        self.measure = measure
         # float64: a sum over 10⁶ joints must not swallow its last addends
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def _add(self, errors: Tensor) -> None:
+    def update(self, pred: Tensor, true: Tensor) -> None:
+        """Add a batch."""
+        errors = self.measure(pred, true)
         self.total += errors.sum()
         self.count += errors.numel()
 
@@ -53,53 +84,11 @@ class MeanJointDistance(Metric):
         return (self.total / self.count).float()
 
 
-class Error2D(MeanJointDistance):
-    """Pixels between 2-D joints."""
-
-    def update(self, keypoints_2d: Tensor, target_2d: Tensor) -> None:
-        """Add a batch: (B, 21, 2), predicted and true, pixels of a view."""
-        self._add(_distances(keypoints_2d, target_2d))
-
-
-class EPE(MeanJointDistance):
-    """Millimetres between 3-D joints in the camera frame."""
-
-    def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
-        """Add a batch: (B, 21, 3), predicted and true, metres, camera frame."""
-        self._add(_MM_PER_M * _distances(joints_3d, target_3d))
-
-
-class RootRelativeEPE(MeanJointDistance):
-    """Millimetres between 3-D joints after both wrists have been moved to the origin."""
-
-    def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
-        """Add a batch: (B, 21, 3), predicted and true, metres, order freihand."""
-        root = slice(WRIST, WRIST + 1)
-        self._add(_MM_PER_M * _distances(joints_3d - joints_3d[:, root], target_3d - target_3d[:, root]))
-
-
-class PAEPE(MeanJointDistance):
-    """Millimetres between 3-D joints after similarity alignment of each prediction.
-
-    Args:
-        allow_reflection: let a left hand pass for a right one, as the official FreiHAND scores do.
-    """
-
-    def __init__(self, *, allow_reflection: bool = False) -> None:
-        super().__init__()
-        self.allow_reflection = allow_reflection
-
-    def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
-        """Add a batch: (B, 21, 3), predicted and true, metres."""
-        self._add(aligned_errors(joints_3d, target_3d, allow_reflection=self.allow_reflection)[1])
-
-
 class AUC(Metric):
     """Area under the share of joints at most 0…50 mm away (PCK), 0…1: the official FreiHAND AUC.
 
     Args:
-        aligned: after similarity alignment of each prediction.
-        allow_reflection: let a left hand pass for a right one when aligning, as the official scores do.
+        measure: predicted and true joints (B, 21, 3), metres → (B, 21), millimetres.
     """
 
     full_state_update = False
@@ -108,28 +97,24 @@ class AUC(Metric):
     hits: Tensor
     count: Tensor
 
-    def __init__(self, *, aligned: bool = False, allow_reflection: bool = False) -> None:
+    def __init__(self, measure: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self.aligned = aligned
-        self.allow_reflection = allow_reflection
-        hits = torch.zeros(_AUC_STEPS, dtype=torch.float64)
-        self.add_state("hits", hits, dist_reduce_fx="sum")
+        self.measure = measure
+        self.add_state("hits", torch.zeros(_AUC_STEPS, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, joints_3d: Tensor, target_3d: Tensor) -> None:
-        """Add a batch: (B, 21, 3), predicted and true, metres, camera frame."""
-        if self.aligned:
-            joints_3d = similarity_align(joints_3d, target_3d, allow_reflection=self.allow_reflection)
-        errors = _distances(joints_3d, target_3d)
+    def update(self, pred: Tensor, true: Tensor) -> None:
+        """Add a batch."""
+        errors = self.measure(pred, true)
         self.hits += (errors[..., None] <= self._thresholds()).sum(dim=(0, 1))
         self.count += errors.numel()
 
     def compute(self) -> Tensor:
         """Trapezoids under the PCK, divided by their base."""
-        return (torch.trapezoid(self.hits / self.count, self._thresholds()) / _AUC_RANGE_M).float()
+        return (torch.trapezoid(self.hits / self.count, self._thresholds()) / _AUC_RANGE_MM).float()
 
     def _thresholds(self) -> Tensor:
-        return torch.linspace(0, _AUC_RANGE_M, _AUC_STEPS, dtype=torch.float64, device=self.hits.device)
+        return torch.linspace(0, _AUC_RANGE_MM, _AUC_STEPS, dtype=torch.float64, device=self.hits.device)
 
 
 class PoseMetrics(MetricCollection):
@@ -137,33 +122,25 @@ class PoseMetrics(MetricCollection):
 
     def __init__(self, prefix: str | None = None) -> None:
         metrics: dict[str, Metric | MetricCollection] = {
-            "error_2d_px": Error2D(),
-            "epe_mm": EPE(),
-            "root_relative_epe_mm": RootRelativeEPE(),
-            "pa_epe_mm": PAEPE(),
-            "auc": AUC(),
-            "pa_auc": AUC(aligned=True),
+            "error_2d_px": MeanDistance(distances),
+            "epe_mm": MeanDistance(epe_mm),
+            "root_relative_epe_mm": MeanDistance(root_relative_epe_mm),
+            "pa_epe_mm": MeanDistance(pa_epe_mm),
+            "auc": AUC(epe_mm),
+            "pa_auc": AUC(pa_epe_mm),
         }
         # groups are formed by comparing states, and two kinds of error are equal while they are zero
         super().__init__(metrics, prefix=prefix, compute_groups=False)
 
-    def update(  # type: ignore[override]  # a collection forwards anything, its members do not take it
+    def update(  # type: ignore[override]  # a collection forwards anything
         self, joints_3d: Tensor, target_3d: Tensor, keypoints_2d: Tensor, target_2d: Tensor
     ) -> None:
         """Add a batch: (B, 21, 3), metres, camera frame, order freihand; (B, 21, 2), pixels of the view."""
-        super().update(joints_3d=joints_3d, target_3d=target_3d, keypoints_2d=keypoints_2d, target_2d=target_2d)
+        for name, metric in self.items(keep_base=True, copy_state=False):
+            metric.update(*((keypoints_2d, target_2d) if name == "error_2d_px" else (joints_3d, target_3d)))
 
 
 def mean_loss() -> MeanMetric:
     """The mean of a loss over hands: Lightning's own mean counts hands per process in integers, rounded down."""
     # torchmetrics 1.9 ignores weights where its look for NaN is disabled, and drops NaN by default
     return MeanMetric(nan_strategy=math.nan)
-
-
-def _distances(pred: Tensor, target: Tensor) -> Tensor:
-    """Euclidean, float64: (B, 21, D), (B, 21, D) → (B, 21)."""
-    if pred.shape != target.shape or pred.ndim != 3 or pred.shape[1] != NUM_JOINTS:
-        shapes = f"{tuple(pred.shape)} and {tuple(target.shape)}"
-        raise ValueError(f"expected predictions and labels (B, {NUM_JOINTS}, D) of one shape, got {shapes}")
-    distances: Tensor = torch.linalg.vector_norm(pred.double() - target.double(), dim=-1)
-    return distances
