@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import errno
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ import yaml
 from peclr.__main__ import main
 from peclr.sweeps.lock import STALE_SECONDS, hold, is_held
 from peclr.sweeps.plan import Sweep, read_sweep
-from peclr.sweeps.study import Study
+from peclr.sweeps.study import Claim, Study
 
 CONF = Path(__file__).parent / "conf"
 # Stands in for `peclr fit`: scores `x`, fails where x is 2 unless mended, notes its options, and resumes like a run.
@@ -299,6 +300,20 @@ def test_a_stopped_sweep_saves_its_runs_and_goes_on(write: Write, number: signal
     options = json.loads(Path("out/x=1/options.json").read_text())
     assert options["ckpt_path"] == "out/x=1/checkpoints/last.ckpt"
     assert statuses(Path("out")) == {"x=1": "finished", "x=3": "finished"}
+
+
+def test_an_error_of_the_sweep_itself_stops_its_runs_in_order(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("slow").write_text("1")
+
+    def note(study: Study, claim: Claim) -> None:
+        claim.file.close()
+        while not Path("started").exists():
+            time.sleep(0.02)
+        raise OSError(errno.ENOSPC, "no space left", "sweep.json")
+
+    monkeypatch.setattr(Study, "note", note)
+    assert main(["sweep", str(write(parameters={"x": {"values": [1, 3]}})), "--jobs=2", "--out=out"]) == 2
+    assert Path("out/x=1/checkpoints/last.ckpt").exists()
 
 
 def test_processes_in_one_folder_share_its_runs(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from tqdm import tqdm
@@ -42,33 +41,13 @@ def run_sweep(study: Study, jobs: int = 1, gpus: Sequence[str] = ()) -> None:
         raise KeyboardInterrupt if session.signals[0] == signal.SIGINT else SystemExit(128 + session.signals[0])
 
 
-@dataclass
-class _Run:
-    """A run at work, whose process leads a group of its own: Ctrl-C in a terminal reaches the sweep alone."""
-
-    process: asyncio.subprocess.Process
-    asked: bool = False
-
-    def stop(self) -> None:
-        """Ask it once to save a checkpoint and end; asked twice, it would drop the checkpoint."""
-        if not self.asked:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended
-                os.kill(self.process.pid, signal.SIGINT)
-        self.asked = True
-
-    def kill(self) -> None:
-        """End it with all of its own processes."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-
 class _Session:
     """The runs of this process: as many at a time as asked for, until nothing is left or somebody asks to stop."""
 
     def __init__(self, study: Study, jobs: int, gpus: Sequence[str]) -> None:
         self.study, self.sweep, self.jobs = study, study.sweep, jobs
         self.signals: list[int] = []
-        self._runs: list[_Run] = []
+        self._asked: dict[int, bool] = {}  # by process at work: whether it was asked to end
         self._free_gpus: list[str | None] = [*gpus] or [None] * jobs
 
     async def run(self) -> None:
@@ -89,16 +68,28 @@ class _Session:
                     ended, tasks = await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED")
                     for task in ended:
                         task.result()  # raises what went wrong here, rather than in the run
-            finally:
-                for run in self._runs:
-                    run.stop()
+            except BaseException:
+                self.signals.append(signal.SIGTERM)  # for what begins just now, too
+                self._stop_all()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                raise
 
     def _on_signal(self, number: int) -> None:
-        """Stop all runs in order; asked a second time, kill them."""
         self.signals.append(number)
-        for run in self._runs:
-            run.stop() if len(self.signals) == 1 else run.kill()
+        self._stop_all(kill=len(self.signals) > 1)
+
+    def _stop_all(self, *, kill: bool = False) -> None:
+        for process in self._asked:
+            self._stop(process, kill=kill)
+
+    def _stop(self, process: int, *, kill: bool = False) -> None:
+        """Ask a run once to save a checkpoint and end, as asked twice it would drop it; or end it with its children."""
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            if kill:
+                os.killpg(process, signal.SIGKILL)
+            elif not self._asked[process]:
+                self._asked[process] = True
+                os.kill(process, signal.SIGINT)
 
     async def _do(self, claim: Claim) -> None:
         """See a run through, unless it has finished and was not noted: a sweep may be killed in between."""
@@ -129,25 +120,24 @@ class _Session:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._environment(gpu),
-                process_group=0,
+                process_group=0,  # Ctrl-C in a terminal reaches the sweep alone
                 pass_fds=(claim.file.fileno(),),
             )
-        run = _Run(process)
-        self._runs.append(run)
+        self._asked[process.pid] = False
         if self.signals:  # while it began
-            run.stop()
+            self._stop(process.pid)
         ended = asyncio.ensure_future(process.wait())
         while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
             if not self.study.keep(claim):  # another machine does it, as this one has slept for long
-                run.kill()
+                self._stop(process.pid, kill=True)
             elif self.study.is_hopeless(claim):
-                run.stop()
-        self._runs.remove(run)
+                self._stop(process.pid)
+        asked = self._asked.pop(process.pid)
         outcome.seconds += time.monotonic() - started
         hopeless = self.study.is_hopeless(claim)  # also of one that has finished: others are judged by it
         if process.returncode == 0 and self._has_results(outcome):
             return
-        if hopeless and run.asked:
+        if hopeless and asked:
             outcome.status, outcome.metrics = "pruned", claim.hopeless
         elif process.returncode == 0:
             outcome.status = "finished"

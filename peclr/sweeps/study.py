@@ -104,11 +104,10 @@ class Study:
             if not any(trial.state.name == "WAITING" for trial in trials):  # one may, after a kill
                 chosen = next(filter(self._is_open, known), None)
                 if chosen is not None:
-                    attempts = (
-                        trial for trial in trials if trial.user_attrs.get(_OUTCOME, {}).get("run") == chosen.run
-                    )
-                    suggested = [trial.params for trial in attempts]
-                    values = suggested[-1] if self._cap else chosen.values
+                    suggested = {
+                        trial.user_attrs[_OUTCOME]["run"]: trial.params for trial in trials if trial.user_attrs
+                    }
+                    values = suggested[chosen.run] if self._cap else chosen.values
                     self._study.enqueue_trial(values, {_OUTCOME: to_builtins(chosen)})
                 elif len(known) >= self._cap:
                     return None
@@ -171,12 +170,14 @@ class Study:
 
     def _known(self) -> list[Outcome]:
         """What is known of all runs, in the order of the sweep; those whose process was killed are given up."""
+        from optuna.trial import TrialState
+
         noted: dict[str, Outcome] = {}
         for trial in self._trials():
             outcome = convert(trial.user_attrs[_OUTCOME], Outcome) if _OUTCOME in trial.user_attrs else None
-            is_running = trial.state.name == "RUNNING"
+            is_running = trial.state == TrialState.RUNNING
             if is_running and (outcome is None or not is_held(self._mark(outcome.run))):
-                self._study.tell(trial.number, **self._end(Outcome("", {})))
+                self._study.tell(trial.number, state=TrialState.FAIL)
                 is_running = False
             if outcome is not None:  # None of a search that was killed before it had chosen
                 if outcome.status == "running" and not is_running:
