@@ -18,19 +18,12 @@ if TYPE_CHECKING:  # `--help` imports neither
 
 Value = Any  # what YAML can say, but null
 
-_NUMBERS: Final = "min ≤ max, both numbers (1.0e-3 rather than 1e-3, which YAML takes for text)"
-# What each distribution has to be given; a step q may be left out.
-_TAKES: Final = {
-    None: "value; values, perhaps with probabilities, which sum to 1; or min ≤ max, both whole or both not (1.0e-3)",
-    "constant": "value",
-    "categorical": "values, a list",
-    "categorical_w_probabilities": "values and their probabilities, which sum to 1",
-    "int_uniform": "min ≤ max, both whole",
-    "uniform": _NUMBERS,
-    "q_uniform": f"{_NUMBERS}, and q > 0",
-    "log_uniform_values": f"0 < {_NUMBERS}",
-    "q_log_uniform_values": f"0 < {_NUMBERS}, and q > 0",
-}
+_RANGES: Final = ("uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values")
+_KINDS: Final = ("constant", "categorical", "categorical_w_probabilities", "int_uniform", *_RANGES)
+_EXPECTED: Final = (
+    "value; values, a list, perhaps with probabilities, which sum to 1; or min ≤ max, both whole for int_uniform, "
+    "0 < min for logarithms, with q > 0 for steps (1.0e-3 rather than 1e-3, which YAML takes for text)"
+)
 
 
 class Parameter(Struct, frozen=True):
@@ -87,11 +80,11 @@ def read_parameter(given: object) -> Parameter:
         raise ValueError(f"expected {{values: [...]}} or the like, and NAME.CHILD for what is nested; got {given!r}")
     fields = dict(given)
     kind = fields.pop("distribution", None)
-    if kind not in _TAKES:
-        raise ValueError(f"distribution {kind!r}; expected one of {', '.join(filter(None, _TAKES))}")
+    if kind not in (None, *_KINDS):
+        raise ValueError(f"distribution {kind!r}; expected one of {', '.join(_KINDS)}")
     parameter = _fitting(kind, fields)
     if parameter is None:
-        raise ValueError(f"{kind or 'it'} takes {_TAKES[kind]}; got {fields}")
+        raise ValueError(f"expected {_EXPECTED}; got {given}")
     return parameter
 
 
@@ -107,19 +100,13 @@ def _fitting(kind: str | None, fields: dict[str, Any]) -> Parameter | None:
             return _choices(values, weights) if fit and min(weights) >= 0 and math.isclose(sum(weights), 1) else None
         case "int_uniform" | None, {"min": int(low), "max": int(high)} if len(fields) == 2 and _are_numbers(low, high):
             return Parameter(range(low, high + 1)) if low <= high else None
-        case str(), {"min": low, "max": high} if kind.endswith(("uniform", "values")) and kind != "int_uniform":
-            pass
-        case None, {"min": float(low), "max": float(high)}:
-            pass
-        case _:
-            return None
-    log, rounds = "log_" in str(kind), str(kind).startswith("q_")
-    step = fields.get("q", 1)
-    if not _are_numbers(low, high, step) or fields.keys() - {"min", "max", *("q" * rounds)}:
-        return None
-    if not (-math.inf < low <= high < math.inf and step > 0 and (low > 0 or not log)):
-        return None
-    return Parameter(low=float(low), high=float(high), log=log, step=step if rounds else None)
+        case _, {"min": low, "max": high}:
+            kind = kind or ("uniform" if type(low) is type(high) is float else "")
+            log, rounds, step = "log_" in kind, kind.startswith("q_"), fields.get("q", 1)
+            fit = kind in _RANGES and len(fields) == 2 + (rounds and "q" in fields) and _are_numbers(low, high, step)
+            if fit and -math.inf < low <= high < math.inf and step > 0 and (low > 0 or not log):
+                return Parameter(low=float(low), high=float(high), log=log, step=step if rounds else None)
+    return None
 
 
 def _are_numbers(*given: object) -> bool:
