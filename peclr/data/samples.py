@@ -116,7 +116,7 @@ class HandSource(ABC):
         return  # not abstract: nothing is a right answer
 
     def identity(self) -> str:
-        """A hash that tells these hands, in this order, from any others.
+        """A hash by which these hands, in this order, differ from any others.
 
         What is numbered by them, as mined pairs are, fits no other source. It depends on labels or names, not on where
         the files are.

@@ -42,7 +42,7 @@ def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = Fa
     files, folder = label_files(dataset, root, split), prepared_folder(dataset, root, split)
     with replacing(folder) as partial:
         before = [path.stat().st_mtime_ns for path in files if path.is_file()]
-        arrays = _read_labels(dataset, root, split, partial, progress)
+        arrays = _read_labels(dataset, root, split, partial, progress=progress)
         stamps = {path.name: stamp_of(path) for path in files}
         if before != [stamp["mtime_ns"] for stamp in stamps.values()]:
             raise ValueError(f"{root}: {', '.join(stamps)} changed while it was read; expected it to stay as it is")
@@ -50,7 +50,7 @@ def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = Fa
 
 
 def _read_labels(
-    dataset: DataSet, root: Path, split: str, folder: Path, progress: bool
+    dataset: DataSet, root: Path, split: str, folder: Path, *, progress: bool
 ) -> Mapping[str, "NDArray[np.generic]"]:
     """The arrays to pack; those that would take much memory are written to `folder` at once."""
     if dataset == "freihand":

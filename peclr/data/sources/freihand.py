@@ -60,6 +60,7 @@ class FreiHAND(HandSource):
         split: Split = "training",
         crop_margin: float = PUBLISHED_CROP_MARGIN,
         crop: Crop = "keypoints",
+        *,
         use_prepared: bool = True,
     ) -> None:
         """Reads and checks the labels.

@@ -25,7 +25,7 @@ REGRESSOR_KEY: Final = "J_regressor"
 
 _CONVERSION = (
     f"expected {REGRESSOR_KEY} ({NUM_REGRESSED}, {NUM_VERTICES}) in an .npy or .npz file; peclr/data/sources/mano.py "
-    "tells in one line how to make it from MANO_RIGHT.pkl"
+    "has the line that makes it from MANO_RIGHT.pkl"
 )
 
 

@@ -69,6 +69,7 @@ class YouTube3DHands(SingleImages):
         split: Split = "train",
         mano: str | Path | None = None,
         crop_margin: float = PUBLISHED_CROP_MARGIN,
+        *,
         use_prepared: bool = True,
     ) -> None:
         """Opens the labels and looks which frames there are.

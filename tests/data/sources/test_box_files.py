@@ -147,7 +147,7 @@ def test_fractions_of_an_image_are_no_boxes(tmp_path: Path) -> None:
         ((-0.5, -0.5, 79.5, 59.5), True),
     ],
 )
-def test_a_box_shows_some_of_its_image(box: tuple[float, ...], fits: bool) -> None:
+def test_a_box_shows_some_of_its_image(box: tuple[float, ...], *, fits: bool) -> None:
     with nullcontext() if fits else pytest.raises(ValueError, match=r"a\.jpg: the box .* lies beyond the 80 × 60 px"):
         check_within(np.array(box, float), 80, 60, "a.jpg")
 

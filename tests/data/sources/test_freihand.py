@@ -134,7 +134,7 @@ SINGULAR = [[300, 0, 56], [0, 0, 56], [0, 0, 1]]
         (edit("training_xyz.json", set_entry(1e300, 4, 7, 1)), r"training_xyz\.json: hand 4 .*finite"),
         (edit("training_K.json", set_entry(float("inf"), 3, 0, 2)), r"training_K\.json: hand 3 .*finite"),
         (edit("training_scale.json", set_entry(None, 5)), r"training_scale\.json: hand 5 .*: None"),
-        (edit("training_xyz.json", set_entry(True, 3, 9, 0)), r"training_xyz\.json: hand 3 is not numbers"),
+        (edit("training_xyz.json", set_entry(bool(1), 3, 9, 0)), r"training_xyz\.json: hand 3 is not numbers"),
         (edit("training_K.json", set_entry("300", 3, 0, 0)), r"training_K\.json: hand 3 is not numbers"),
         (edit("training_scale.json", set_entry(0, 5)), r"training_scale\.json: hand 5 .*0\.0"),
         (edit("training_K.json", set_entry(SINGULAR, 2)), r"training_K\.json: .*entry 2.*300"),

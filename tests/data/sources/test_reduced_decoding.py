@@ -1,4 +1,5 @@
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def encode(size: tuple[int, int], orientation: int | None = None, **options: Any
 
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("orientation", [None, *range(1, 9)])
-def test_the_header_tells_the_size_of_the_upright_picture(orientation: int | None, progressive: bool) -> None:
+def test_the_header_tells_the_size_of_the_upright_picture(orientation: int | None, *, progressive: bool) -> None:
     header = read_header(io.BytesIO(encode((60, 34), orientation, progressive=progressive)))
     expected = (34, 60) if orientation in (5, 6, 7, 8) else (60, 34)
     assert header is not None
@@ -61,6 +62,7 @@ def test_no_bytes_make_it_fail(noise: bytes, place: int) -> None:
     assert header is None or header.orientation in range(1, 9)
 
 
+@cache
 def blurred_noise(width: int, height: int, sigma: float) -> NDArray[np.uint8]:
     noise = np.random.default_rng(0).normal(size=(height, width, 3))
     smooth = cv2.GaussianBlur(noise, (0, 0), sigma)

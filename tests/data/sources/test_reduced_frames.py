@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Whole(YouTube3DHands):
         return super().read(index, math.inf)
 
 
+@cache
 def blurred_noise(width: int, height: int) -> NDArray[np.uint8]:
     """Structures of a view pixel and more: finer ones differ by the filter, not by where they are."""
     noise = np.random.default_rng(0).normal(size=(height // 6, width // 6, 3))
@@ -57,7 +59,7 @@ def write_films(root: Path, size: tuple[int, int], picture: NDArray[np.uint8] | 
 @pytest.mark.parametrize("with_mano", [False, True])
 @pytest.mark.parametrize("size", FILES.values(), ids=FILES)
 def test_views_are_those_of_the_whole_frame(
-    tmp_path: Path, regressor: Path, size: tuple[int, int], with_mano: bool
+    tmp_path: Path, regressor: Path, size: tuple[int, int], *, with_mano: bool
 ) -> None:
     write_films(tmp_path / "films", size)
     options: dict[str, Any] = {"mano": regressor} if with_mano else {}

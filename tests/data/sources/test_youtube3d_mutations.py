@@ -41,6 +41,13 @@ def mutate(labels: Any, place: list[int], value: object) -> Any:
     return changed
 
 
+@pytest.fixture
+def labels(films: Films) -> Any:
+    """A left hand, and one in a frame of another size than annotated."""
+    content = json.loads(films.labels.read_text())
+    return content | {"annotations": content["annotations"][1:3]}
+
+
 @given(ANYWHERE, ANYTHING)
 @example([0, 0, 0], "a.png")
 @example([0, 0, 0], "youtube/a\0b/1.png")
@@ -54,9 +61,11 @@ def mutate(labels: Any, place: list[int], value: object) -> Any:
 @example([0, 0, 0], "youtube/\u2028ünï/1.png")
 @example([0, 0, 0], "youtube/\ud800/1.png")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_anything_in_place_of_a_label_is_refused_or_read(films: Films, place: list[int], value: object) -> None:
-    original = films.labels.read_text()
-    films.labels.write_text(json.dumps(mutate(json.loads(original), place, value)))
+def test_anything_in_place_of_a_label_is_refused_or_read(
+    films: Films, labels: Any, place: list[int], value: object
+) -> None:
+    mutated = mutate(labels, place, value)
+    films.labels.write_text(json.dumps(mutated))
     try:
         hands = YouTube3DHands(films.root)
     except ValueError as error:
@@ -65,8 +74,7 @@ def test_anything_in_place_of_a_label_is_refused_or_read(films: Films, place: li
         assert len(str(error)) > len(str(films.labels)) + 10  # noqa: PT017
     else:
         assert len(hands.video_of_hands()) == hands.num_hands
-        annotations = json.loads(films.labels.read_text())["annotations"]
-        assert len(hands) + hands.num_missing + hands.num_stretched == len(annotations)
+        assert len(hands) + hands.num_missing + hands.num_stretched == len(mutated["annotations"])
         for index in range(len(hands)):
             try:
                 sample = hands[index]
@@ -83,5 +91,3 @@ def test_anything_in_place_of_a_label_is_refused_or_read(films: Films, place: li
             # the box is around all vertices, so around the tips
             assert (tips >= [left - 1e-2, top - 1e-2]).all()
             assert (tips <= [right + 1e-2, bottom + 1e-2]).all()
-    finally:
-        films.labels.write_text(original)
