@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 SEED ?= 0
 DATA ?= data/freihand
+GPU_PYTHON ?= python3.12
 # when targets run, not when this file is read: the demo may be made by the same call
 FINISHED = $(patsubst %/,%,$(dir $(wildcard runs/rendered/demo/results.json)))
 REPORTED = $(or $(RUN),$(FINISHED),$(error nothing to report on: `make demo` first, or give RUN=folder))
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types bench pretrain finetune evaluate report browser clean
+.PHONY: help setup demo test test-slow lint types bench gpu pretrain finetune evaluate report browser clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,9 @@ types: setup  ## Check types
 
 bench: setup  ## Measure speed; table and runs/bench.json
 	$(BIN)/python -m tests.benchmarks.run
+
+gpu: setup  ## Prove and measure on a GPU what only a GPU can, in 9 minutes (DRY=1: pack for one elsewhere, and try it on the CPU)
+	$(if $(DRY),$(BIN)/python -m tests.gpu.carry pack && $(BIN)/python -m tests.gpu.carry dry --python=$(GPU_PYTHON),$(BIN)/python -m tests.gpu)
 
 pretrain: setup  ## Pre-train PeCLR on FreiHAND (DATA=path)
 	$(BIN)/python -m peclr fit --config experiments/pretrain_peclr.yaml --data.sources.init_args.root=$(DATA)

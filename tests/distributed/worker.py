@@ -1,4 +1,4 @@
-"""One of several processes that share a batch: `python worker.py RANK WORLD_SIZE FOLDER` writes loss and gradients.
+"""One of several processes that share a batch: `python worker.py RANK WORLD_SIZE FOLDER [cuda]` writes gradients.
 
 The tests compare what two of them compute with what `run` does alone.
 """
@@ -95,7 +95,7 @@ class OnViews(nn.Module):
         return self.module.training_step(batch)
 
 
-def models() -> Iterator[tuple[str, nn.Module]]:
+def models(device: str) -> Iterator[tuple[str, nn.Module]]:
     """Names and models of all cases; all processes have the same weights."""
     for name, objective in OBJECTIVES.items():
         yield name, OnFeatures(objective())
@@ -103,17 +103,21 @@ def models() -> Iterator[tuple[str, nn.Module]]:
     yield "PretrainModule in micro-batches", OnViews(PeCLR(), micro_batch=2)
     yield "SiMHand in micro-batches", OnViews(SiMHand(), micro_batch=2)
     yield "GeometryHead in micro-batches", OnViews(GeometryHead(), micro_batch=2)
+    if device == "cuda":  # torch has no SyncBatchNorm for CPUs
+        model = OnViews(PeCLR(), micro_batch=None).train()
+        yield "SyncBatchNorm", nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
 
 
-def run(rank: int, world_size: int) -> dict[str, Result]:
+def run(rank: int, world_size: int, device: str = "cpu") -> dict[str, Result]:
     """The loss and all gradients of every case."""
     results: dict[str, Result] = {}
     for split, sizes in SPLITS.items():
-        batch = batch_of(sum(sizes))
+        batch = {key: value.to(device) for key, value in batch_of(sum(sizes)).items()}
         if world_size > 1:
             start = sum(sizes[:rank])
             batch = {key: value[start : start + sizes[rank]] for key, value in batch.items()}
-        for name, model in models():
+        for name, model in models(device):
+            model.to(device)
             step = DistributedDataParallel(model) if world_size > 1 else model
             loss = step(batch)
             loss.backward()
@@ -127,8 +131,9 @@ def run(rank: int, world_size: int) -> dict[str, Result]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    rank, world_size, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.backends.cudnn.allow_tf32 = False
+    rank, world_size, folder, device = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:] or ["cpu"]
     store = (folder / "store").as_uri()
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size, timeout=timedelta(minutes=5))
-    torch.save(run(rank, world_size), folder / f"{world_size}-{rank}.pt")
+    torch.save(run(rank, world_size, *device), folder / f"{world_size}-{rank}.pt")
     dist.destroy_process_group()

@@ -1,0 +1,141 @@
+"""The parts of `python -m tests.gpu`: how long each may take, results that outlive who is stopped, and arithmetic."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from tests.benchmarks.run import machine, meets
+
+# Seconds at most of each part, in the order of worth; None is what the others leave.
+PARTS: Final[dict[str, float | None]] = {"correctness": 120, "throughput": 240, "science": None}
+TOTAL: Final = 540.0
+# Dense bf16 and fp16, FLOP/s, of NVIDIA's data sheets: SXM versions.
+PEAK_FLOPS: Final = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "V100": 125e12}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One thing to do for a part.
+
+    Attributes:
+        name: Of its row in the results.
+        seconds: What it takes on a GPU, about: it is not begun if less is left.
+        run: Does it.
+    """
+
+    name: str
+    seconds: float
+    run: Callable[[], Row]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a number of the results shall keep, in words that `meets` reads."""
+
+    text: str
+    row: str
+    value: str
+    target: str
+
+
+class Results:
+    """Rows by name in a JSON file, written whole each time one is added.
+
+    Args:
+        path: The file. What it holds already counts as done, unless it failed or was left out.
+        here: The machine, of which all numbers are.
+
+    Raises:
+        ValueError: The file's numbers are of another machine.
+    """
+
+    def __init__(self, path: Path, here: Row) -> None:
+        self.path = path
+        self.content: Row = json.loads(path.read_text()) if path.exists() else {"machine": here, "rows": {}}
+        if self.content["machine"] != here:
+            raise ValueError(f"{path} was measured on {self.content['machine']}, this is {here}: choose another --out")
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """By name."""
+        return self.content["rows"]  # type: ignore[no-any-return]  # JSON
+
+    def done(self, name: str) -> bool:
+        """Whether a row is there that is neither an error nor left out."""
+        return name in self.rows and not {"error", "left_out"} & self.rows[name].keys()
+
+    def put(self, name: str, row: Row) -> None:
+        """Add a row, or replace it."""
+        self.rows[name] = row
+        self.write()
+
+    def write(self) -> None:
+        """Write the file, whole or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(self.path)
+
+
+def do(works: Iterable[Work], results: Results, deadline: float) -> None:
+    """Do what is not done yet and fits before `deadline`, by `time.time`; one that fails does not stop the others."""
+    for work in works:
+        if results.done(work.name):
+            continue
+        left = deadline - time.time()
+        if work.seconds > left:
+            results.put(work.name, {"left_out": f"takes about {work.seconds:.0f} s, {max(left, 0):.0f} s were left"})
+            continue
+        started = time.time()
+        try:
+            row = work.run()
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs into the results
+            row = {"error": f"{type(error).__name__}: {error}"}
+        results.put(work.name, {**row, "seconds": round(time.time() - started, 1)})
+        print(f"{work.name}: {results.rows[work.name]}", flush=True)
+
+
+def budget(part: str, left: float, limits: dict[str, float | None] = PARTS) -> float:
+    """Seconds that a part may take of those that are left of the whole."""
+    limit = limits[part]
+    return max(0.0, left if limit is None else min(limit, left))
+
+
+def judge(goals: Iterable[Goal], rows: dict[str, Row], *, measured: bool) -> list[Row]:
+    """Each goal with its number and whether it is met: None where there is no number, or none that counts."""
+    judged = []
+    for goal in goals:
+        value = rows.get(goal.row, {}).get(goal.value)
+        met = meets(value, goal.target) if measured and value is not None else None
+        judged.append({"goal": goal.text, "value": value, "target": goal.target, "met": met})
+    return judged
+
+
+def share_of_peak(views_per_s: float, flops_per_view: float, card: str | None) -> float | None:
+    """Of the dense half-precision rate that the card's data sheet promises; None if the card is not listed."""
+    peak = next((flops for name, flops in PEAK_FLOPS.items() if card and name in card), None)
+    return None if peak is None else views_per_s * flops_per_view / peak
+
+
+def this_machine(device: str) -> Row:
+    """Processor, card, driver and torch."""
+    here: Row = {"host": machine(), "torch": torch.__version__, "card": None, "driver": None}
+    if device == "cuda":
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        here["card"] = torch.cuda.get_device_name()
+        here["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    return here
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,168 @@
+"""Runs on a GPU: processes that share a batch, resuming, what is done with the weights, and memory."""
+
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from peclr.__main__ import main
+from peclr.checkpoints import load_encoder
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.sources.freihand import FreiHAND
+from peclr.losses.objectives import PeCLR
+from peclr.models.encoders import ResNetEncoder
+from peclr.training import PretrainModule
+from tests.distributed import worker
+from tests.gpu.test_cuda_numbers import Gradients, distance, gradients, pretraining
+from tests.trainer import quiet_trainer
+
+pytestmark = pytest.mark.cuda
+
+CONF = Path(__file__).parents[1] / "conf"
+STEPS, STOPPED = 4, 2
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
+def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
+    """DistributedDataParallel and its collectives, of one process."""
+    backend = "nccl" if device == "cuda" else "gloo"
+    batch = {key: value.to(device) for key, value in worker.batch_of(6).items()}
+    plain = worker.OnViews(PeCLR(), micro_batch=None).to(device)
+    expected = gradients(plain, plain(batch))
+    dist.init_process_group(backend, init_method=(tmp_path / "store").as_uri(), rank=0, world_size=1)
+    try:
+        model = worker.OnViews(PeCLR(), micro_batch=None).to(device)
+        found = gradients(model, DistributedDataParallel(model)(batch))
+        total = torch.ones(3, device=device)
+        dist.all_reduce(total)
+        assert total.sum() == 3
+    finally:
+        dist.destroy_process_group()
+    assert found.keys() == expected.keys()
+    assert distance(found, expected) <= 1e-6
+
+
+def test_two_processes_on_one_gpu_are_one(device: str, tmp_path: Path) -> None:
+    """Over gloo, as NCCL wants a GPU for each: losses and gradients of the whole batch, SyncBatchNorm's included."""
+    command = [sys.executable, worker.__file__]
+    processes = [subprocess.Popen([*command, str(rank), "2", str(tmp_path), device]) for rank in range(2)]
+    alone = worker.run(0, 1, device)
+    assert [process.wait(timeout=100) for process in processes] == [0, 0]
+    assert device == "cpu" or "SyncBatchNorm, uneven" in alone
+    for rank in range(2):
+        together = torch.load(tmp_path / f"2-{rank}.pt", weights_only=True, map_location="cpu")
+        for case, expected in alone.items():
+            if "loss" in expected:
+                found = {name: value.cpu() for name, value in together[case].items()}
+                there = {name: value.cpu() for name, value in expected.items()}
+                assert found["loss"] == pytest.approx(there["loss"].item(), rel=1e-4), case
+                assert distance(found, there) <= 1e-3, case
+
+
+class Stop(Callback):
+    """Saves and stops after a number of steps."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        if trainer.global_step == STOPPED:
+            trainer.save_checkpoint(self.path)
+            raise InterruptedError
+
+
+def train(folder: Path, hands: Path, device: str, resumed: Path | None = None, **options: Any) -> dict[str, Tensor]:
+    """Weights after a few deterministic steps in the precision of the shipped configs."""
+    pl.seed_everything(0)
+    module = PretrainModule(ResNetEncoder("resnet18", 0.25), PeCLR(), warmup_epochs=0)
+    data = PairedViewDataModule(FreiHAND(hands), view_size=64, batch_size=8, val_fraction=0.0, num_workers=2)
+    precision = "16-mixed" if device == "cuda" else "bf16-mixed"
+    settings = {"precision": precision, "deterministic": True, "max_steps": STEPS, "accelerator": device}
+    trainer = quiet_trainer(folder, **settings, **options)
+    trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=False)
+    return {name: value.cpu() for name, value in module.state_dict().items()}
+
+
+@pytest.fixture
+def undetermined() -> Iterator[None]:
+    """Afterward, as torch was."""
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+
+
+@pytest.mark.usefixtures("undetermined")
+def test_resuming_is_bit_for_bit(device: str, embedded_hands: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "stopped.ckpt"
+    whole = train(tmp_path, embedded_hands, device)
+    with pytest.raises(InterruptedError):
+        train(tmp_path, embedded_hands, device, callbacks=[Stop(checkpoint)])
+    resumed = train(tmp_path, embedded_hands, device, resumed=checkpoint)
+    assert whole.keys() == resumed.keys()
+    assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
+
+
+def fit(config: str, folder: Path, device: str, *options: str) -> Path:
+    """A run as `peclr fit` makes it."""
+    accelerator = "gpu" if device == "cuda" else "cpu"
+    chosen = [f"--config={CONF / config}", f"--run_dir={folder}", f"--trainer.accelerator={accelerator}"]
+    assert main(["fit", *chosen, "--trainer.precision=bf16-mixed", "--data.num_workers=1", *options]) == 0
+    return folder
+
+
+def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, embedded_hands: Path, tmp_path: Path) -> None:
+    run = fit("finetune.yaml", tmp_path / "run", device, f"--data.root={embedded_hands}")
+    images = embedded_hands / "evaluation" / "rgb"
+    hands = {}
+    for where in {device, "cpu"}:
+        out = tmp_path / where
+        assert main(["predict", str(run), str(images), f"--out={out}", f"--device={where}", "--no-overlay"]) == 0
+        assert main(["evaluate", str(run), f"--data={embedded_hands}", f"--out={out}-scores", f"--device={where}"]) == 0
+        found = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+        hands[where] = np.array([hand["keypoints_2d"] for image in found for hand in image["hands"]])
+    assert len(hands["cpu"]) == len(list(images.glob("*.jpg")))
+    np.testing.assert_allclose(hands[device], hands["cpu"], atol=0.1)  # px; each crop follows from the first look
+    assert main(["export", str(run), f"--out={tmp_path / 'out'}", "--formats", "safetensors"]) == 0
+
+
+def test_a_pretrained_run_becomes_an_encoder_there(device: str, embedded_hands: Path, tmp_path: Path) -> None:
+    run = fit("pretrain.yaml", tmp_path / "run", device, f"--data.sources.init_args.root={embedded_hands}")
+    encoder = load_encoder(run / "checkpoints" / "last.ckpt").eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        expected = encoder(images)
+        found = encoder.to(device)(images.to(device)).cpu()
+    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+def test_memory_returns_to_where_it_was(device: str, embedded_hands: Path, tmp_path: Path) -> None:
+    taken = []
+    for number in range(3):  # the first one's libraries keep their workspaces
+        root = f"--data.sources.init_args.root={embedded_hands}"
+        fit("pretrain.yaml", tmp_path / str(number), device, root, "--trainer.max_epochs=1")
+        gc.collect()
+        taken.append(torch.cuda.memory_allocated() if device == "cuda" else 0)
+    assert taken[2] <= taken[1] <= taken[0]
+
+
+def test_compiled_is_eager(device: str) -> None:
+    """The last, as compiling takes longest."""
+
+    def of(*, compiled: bool) -> Gradients:
+        model = pretraining("PeCLR").train().to(device)
+        if compiled:
+            model.module.encoder.compile(backend="inductor" if device == "cuda" else "aot_eager")
+        return gradients(model, model({key: value.to(device) for key, value in worker.batch_of(16).items()}))
+
+    assert distance(of(compiled=True), of(compiled=False)) <= 1e-3
