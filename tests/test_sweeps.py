@@ -24,7 +24,7 @@ from peclr.sweeps.plan import Sweep, read_sweep
 from peclr.sweeps.study import Claim, Study
 
 CONF = Path(__file__).parent / "conf"
-# Stands in for `peclr fit`: scores `x`, fails where x is 2 unless mended, notes its options, and resumes like a run.
+# Stands in for `peclr fit`: scores `x`, fails where x is 2 unless fixed, notes its options, and resumes like a run.
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
 options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
@@ -34,7 +34,7 @@ if run.exists() and any(run.iterdir()) and "ckpt_path" not in options:
 run.mkdir(parents=True, exist_ok=True)
 (run / "options.json").write_text(json.dumps({**options, "gpu": os.environ.get("CUDA_VISIBLE_DEVICES"),
                                           "wandb": os.environ.get("WANDB_MODE")}))
-if options["x"] == "2" and not pathlib.Path("mended").exists():
+if options["x"] == "2" and not pathlib.Path("fixed").exists():
     print("on its way")
     sys.exit("two is bad")
 slow = pathlib.Path("slow")
@@ -115,7 +115,7 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "said"),
     [
         ({"method": "annealing"}, "grid|random|bayes"),
         ({"method": "random"}, "run_cap"),
@@ -147,10 +147,10 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
     ],
 )
 def test_what_is_no_sweep_is_refused_with_its_reason(
-    write: Write, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], told: str
+    write: Write, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], said: str
 ) -> None:
     assert main(["sweep", str(write(**changes))]) == 2
-    assert told in capsys.readouterr().err
+    assert said in capsys.readouterr().err
     assert not Path("runs").exists()
 
 
@@ -178,12 +178,12 @@ def test_folders_are_named_by_what_runs_differ_in(write: Write) -> None:
     assert len({name[:140] for name in alike.runs()}) == 3
 
 
-def test_a_failing_run_does_not_stop_the_others_and_is_told(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_run_does_not_stop_the_others_and_is_named(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     out = Path("runs/sweeps/study")
     assert main(["sweep", str(write())]) == 1
     table = capsys.readouterr().out
-    told = [line.split()[:2] for line in table.splitlines() if line.startswith(("1  ", "2  ", "-  "))]
-    assert told == [["1", "3"], ["2", "1"], ["-", "2"]], "the metric is to be maximized, and failures come last"
+    ranks = [line.split()[:2] for line in table.splitlines() if line.startswith(("1  ", "2  ", "-  "))]
+    assert ranks == [["1", "3"], ["2", "1"], ["-", "2"]], "the metric is to be maximized, and failures come last"
     statuses = {name: row["status"] for name, row in rows(out).items()}
     assert statuses == {"x=1": "finished", "x=2": "failed", "x=3": "finished"}
     assert rows(out)["x=2"]["error"] == "two is bad"
@@ -196,15 +196,15 @@ def test_a_failing_run_does_not_stop_the_others_and_is_told(write: Write, capsys
 def test_rows_are_called_by_what_varies_beside_labels_and_seeds(write: Write) -> None:
     parameters = {"x": {"values": [1, 3]}, "data.root": {"value": "here"}, "data.seed": {"values": [0, 1]}}
     assert main(["sweep", str(write(parameters=parameters)), "--out=out"]) == 0
-    told = {(row["protocol"], row["weights"], row["seed"]) for row in rows(Path("out")).values()}
-    assert told == {("study", f"x={x}", seed) for x in (1, 3) for seed in (0, 1)}
+    named = {(row["protocol"], row["weights"], row["seed"]) for row in rows(Path("out")).values()}
+    assert named == {("study", f"x={x}", seed) for x in (1, 3) for seed in (0, 1)}
 
 
 def test_run_again_finished_runs_are_skipped_and_failed_ones_begin_anew(write: Write) -> None:
     out, path = Path("out"), str(write())
     assert main(["sweep", path, "--out=out"]) == 1
     before = (out / "x=1" / "options.json").stat().st_mtime_ns
-    Path("mended").touch()
+    Path("fixed").touch()
     assert main(["sweep", path, "--out=out"]) == 0
     assert (out / "x=1" / "options.json").stat().st_mtime_ns == before
     assert {name: row["attempts"] for name, row in rows(out).items()} == {"x=1": 1, "x=2": 2, "x=3": 1}
@@ -212,7 +212,7 @@ def test_run_again_finished_runs_are_skipped_and_failed_ones_begin_anew(write: W
 
 
 def test_a_sweep_that_grows_does_only_what_is_new(write: Write) -> None:
-    Path("mended").touch()
+    Path("fixed").touch()
     assert main(["sweep", str(write()), "--max-runs=1", "--out=out"]) == 0
     assert list(rows(Path("out"))) == ["x=1"]
     assert main(["sweep", str(write(parameters={"x": {"values": [1, 2, 4]}})), "--out=out"]) == 0
@@ -229,7 +229,7 @@ def test_another_sweeps_folder_is_refused(write: Write, capsys: pytest.CaptureFi
 
 
 def test_every_run_at_a_time_has_a_gpu_of_its_own(write: Write) -> None:
-    Path("mended").touch()
+    Path("fixed").touch()
     parameters = {"x": {"values": list(range(6))}}
     assert main(["sweep", str(write(parameters=parameters)), "--out=out", "--gpus=4,7"]) == 0
     used = {json.loads(path.read_text())["gpu"] for path in Path("out").glob("*/options.json")}
@@ -243,12 +243,12 @@ def test_a_run_without_a_gpu_of_its_own_is_refused(write: Write, gpus: str) -> N
     assert not Path("out").exists()
 
 
-def test_no_run_waits_for_an_account_unless_told(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_run_waits_for_an_account_unless_asked_to(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert main(["sweep", str(write()), "--max-runs=1", "--out=plain"]) == 0
     monkeypatch.setenv("WANDB_MODE", "online")
-    assert main(["sweep", str(write()), "--max-runs=1", "--out=told"]) == 0
-    modes = [json.loads(Path(out, "x=1", "options.json").read_text())["wandb"] for out in ("plain", "told")]
+    assert main(["sweep", str(write()), "--max-runs=1", "--out=online"]) == 0
+    modes = [json.loads(Path(out, "x=1", "options.json").read_text())["wandb"] for out in ("plain", "online")]
     assert modes == ["offline", "online"]
 
 
@@ -413,7 +413,7 @@ def test_runs_of_bayes_search_are_run_and_gone_on_with(write: Write) -> None:
     assert main(["sweep", path, "--out=out", "--max-runs=4"]) == 1
     before = {name: row["values"] for name, row in rows(Path("out")).items()}
     assert len(before) == 4
-    Path("mended").touch()
+    Path("fixed").touch()
     assert main(["sweep", path, "--out=out", "--max-runs=4"]) == 0
     assert {name: row["values"] for name, row in rows(Path("out")).items()} == before
     assert main(["sweep", path, "--dry-run"]) == 2

@@ -17,7 +17,7 @@ from peclr.inference.network import load_network
 from peclr.predict import HandPredictor
 
 Array = NDArray[np.float64]
-PICTURE_SIZE = 224
+IMAGE_SIZE = 224
 SEARCHES = {
     "published": CropSearch("published"),
     "search": CropSearch(),
@@ -26,16 +26,16 @@ SEARCHES = {
 
 
 def moved_hand(
-    image: NDArray[np.uint8], joints: Array, K: Array, stream: np.random.Generator
+    image: NDArray[np.uint8], joints: Array, K: Array, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], Array, Array]:
-    """A picture in which the hand has 0.3 to 0.95 of the side and is anywhere, with its joints and camera."""
+    """An image in which the hand has 0.3 to 0.95 of the side and is anywhere, with its joints and camera."""
     low, high = joints.min(axis=0), joints.max(axis=0)
-    window = (high - low).max() / stream.uniform(0.3, 0.95)
-    shift = stream.uniform(-0.9, 0.9, 2) * np.maximum(window - (high - low), 0) / 2
+    window = (high - low).max() / rng.uniform(0.3, 0.95)
+    shift = rng.uniform(-0.9, 0.9, 2) * np.maximum(window - (high - low), 0) / 2
     corner = (low + high) / 2 + shift - window / 2
-    scale = PICTURE_SIZE / window
+    scale = IMAGE_SIZE / window
     matrix = similarity(scale, shift=(-scale * corner[0], -scale * corner[1]))
-    shown = cv2.warpAffine(image, matrix[:2], (PICTURE_SIZE, PICTURE_SIZE), borderMode=cv2.BORDER_REPLICATE)
+    shown = cv2.warpAffine(image, matrix[:2], (IMAGE_SIZE, IMAGE_SIZE), borderMode=cv2.BORDER_REPLICATE)
     return shown.astype(np.uint8), move(matrix, joints), matrix @ K
 
 
@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     trained = load_network(options.run)
     source = FreiHAND(options.hands, "evaluation", crop="image")
     for place in ("near the middle", "anywhere"):
-        stream = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         errors: dict[str, list[float]] = {name: [] for name in ("true box", *SEARCHES)}
         for index in range(options.count):
             sample = source[index]
             image, joints = sample["image"], np.asarray(sample["joints_2d"], np.float64)
             K = np.asarray(sample["K"], np.float64)
             if place == "anywhere":
-                image, joints, K = moved_hand(image, joints, K, stream)
+                image, joints, K = moved_hand(image, joints, K, rng)
             box = np.concatenate((joints.min(axis=0), joints.max(axis=0)))
             side = (box[2:] - box[:2]).max()
             for name in errors:

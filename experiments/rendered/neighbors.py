@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Subset
 
 from experiments.rendered.figure import Image, strip
 from experiments.rendered.jobs import LAST, encode
-from experiments.rendered.plan import SCRATCH, SIZES, Arm, Size, read_suite
+from experiments.rendered.plan import SCRATCH, Arm, Size, read_suite
 from experiments.rendered.run import make_hands
 from experiments.rendered.summary import LOOK
 from peclr.checkpoints import load_encoder
@@ -37,12 +37,9 @@ def pose_distances(joints: Tensor, others: Tensor) -> Tensor:
 
 
 def nearest(hands: EncodedHands, queries: Tensor, versions: int) -> Tensor:
-    """Index of the image whose features are closest in cosine, among all that show another hand.
+    """(Q,) indices of the images whose features are closest in cosine to queries (Q,), among those of other hands.
 
-    Args:
-        hands: N images; those of a hand follow each other.
-        queries: (Q,) indices of images.
-        versions: images of each hand.
+    The `versions` images of a hand follow each other.
     """
     features = normalize(hands.features - hands.features.mean(dim=0), dim=1)
     cosines = features[queries] @ features.T
@@ -98,7 +95,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the options and draw."""
     parser = argparse.ArgumentParser(prog="python -m experiments.rendered.neighbors", description=__doc__)
     parser.add_argument("out", type=Path, help="folder of a benchmark that has run")
-    parser.add_argument("--size", choices=SIZES, default="cpu", help="that it was run at (default: %(default)s)")
     options = parser.parse_args(arguments)
     arms = [
         arm
@@ -108,7 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not arms:
         print(f"neighbors: {options.out} has no pre-trained weights; run the benchmark", file=sys.stderr)
         return 2
-    for name, mean in compare(options.out, SIZES[options.size], arms).items():
+    size = Size(**json.loads((options.out / "plan.json").read_text())["size"])
+    for name, mean in compare(options.out, size, arms).items():
         print(f"{name:<36}  {mean:6.1f} mm")
     print(options.out / "neighbors.png")
     return 0

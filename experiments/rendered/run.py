@@ -121,7 +121,7 @@ def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], process
         return run_stages(stages, pool, processes, pace)
 
 
-def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], out: Path, **told: Any) -> None:
+def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], out: Path, **session: Any) -> None:
     """Write and print tables, and draw."""
     from experiments.rendered.summary import METRICS, draw, table
 
@@ -133,7 +133,7 @@ def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]
         "title": suite.title,
         "size": {"name": name, **asdict(size)},
         "machine": f"{processor}, {os.cpu_count()} cores",
-        **told,
+        **session,
         "rows": rows,
     }
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -179,12 +179,12 @@ def main(arguments: list[str] | None = None) -> int:
         print("rendered: stopped; the same command goes on where it was", file=sys.stderr)
         return int(stop.code or 0)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    told = {
+    session = {
         "seeds": options.seeds,
         "seconds_of_this_session": round(time.perf_counter() - started),
         "cpu_seconds_of_this_session": round(sum(usage.ru_utime + usage.ru_stime for usage in used)),
     }
-    write_results(suite, size, name, rows, out, **told)
+    write_results(suite, size, name, rows, out, **session)
     return 0
 
 

@@ -52,10 +52,7 @@ def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, me
 def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str | None = None) -> str:
     """Markdown: a row for each kind of weights, a column for each protocol and label count, its least mean in bold.
 
-    Args:
-        rows: of all seeds.
-        metric: one of METRICS.
-        baseline: of the other arms, the differences to this one are shown, of the same seed.
+    With the name of a baseline, of the other arms the differences to it are shown, of the same seed.
     """
     columns = [
         (protocol, labels)

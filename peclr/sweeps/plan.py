@@ -100,13 +100,7 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The values of all runs that can be planned ahead, by the run's name, without repeats: none of bayes search.
 
         A grid's last parameter varies fastest. With more runs, or a seed that stays the same, those there were stay.
-
-        Args:
-            most: no more runs than these; also overrides the file's `run_cap`.
-            seed: of random search.
-
-        Raises:
-            ValueError: a search without an end, or a grid over what has no finite number of values.
+        `most` overrides the file's `run_cap`. ValueError for a search without an end, or a grid over a range.
         """
         if self.method == "grid":
             runs = self._grid()[: self.run_cap if most is None else most]
@@ -167,11 +161,7 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return [part for word in filled for part in replacements.get(word, [word])]
 
     def with_options(self, words: Sequence[str]) -> Sweep:
-        """The sweep with options, `--name=value` each, that take the place of the file's constants in all runs.
-
-        Raises:
-            ValueError: one is not of this form, or is of a parameter that the sweep varies.
-        """
+        """The sweep with options, `--name=value` each, in place of its constants; ValueError if it varies one."""
         kept = dict(self.parameters)
         for word in words:
             name, equals, _ = word.removeprefix("--").partition("=")

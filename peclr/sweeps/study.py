@@ -38,14 +38,7 @@ class Claim:
 class Study:
     """Which runs there are, who does them, and what came out.
 
-    Args:
-        sweep: the file.
-        out: the sweep's folder, new or of the same sweep.
-        max_runs: no more runs than these.
-        seed: of the search.
-
-    Raises:
-        ValueError: the folder is another sweep's, or the sweep cannot be run.
+    Its folder `out` is new or of the same sweep. ValueError if it is another's, or the sweep cannot be run.
     """
 
     outcomes: list[Outcome]  # of all runs, when this process last noted one

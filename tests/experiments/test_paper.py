@@ -93,12 +93,12 @@ def test_the_full_composition_is_the_reference(parse: Parse) -> None:
     assert Photometric(**config.data.init_args.photometric.as_dict()) == Photometric.published()
 
 
-def write_films(root: Path, hands: int) -> None:
+def write_videos(root: Path, hands: int) -> None:
     """A tiny YouTube3DHands: one frame per hand, every other a left one."""
     rng = np.random.default_rng(0)
     images, annotations = [], []
     for number in range(hands):
-        name = f"youtube/film/video/frames/{number}.png"
+        name = f"youtube/channel/video/frames/{number}.png"
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / name), rng.integers(0, 256, (80, 120, 3), np.uint8))
         images.append({"name": name, "width": 120, "height": 80, "id": number})
@@ -108,11 +108,11 @@ def write_films(root: Path, hands: int) -> None:
 
 
 def test_a_composed_pretraining_runs_on_both_data_sets(embedded_hands: Path, tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
-    write_films(films, 8)
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_videos(videos, 8)
     sources = f"[{{class_path: FreiHAND, init_args: {{root: {embedded_hands}}}}}, "
-    sources += f"{{class_path: YouTube3DHands, init_args: {{root: {films}}}}}]"
+    sources += f"{{class_path: YouTube3DHands, init_args: {{root: {videos}}}}}]"
     words = [
         PRETRAIN,
         "--config=experiments/paper/overlays/simclr.yaml",

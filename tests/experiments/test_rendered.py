@@ -126,9 +126,9 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     assert config["trainer"]["precision"] == results["size"]["trainer"]["precision"] == "32-true"
     assert steps_of(tmp_path / "out" / "seed0" / similar.folder / "pretrain")[0] == SIZES["walk"].pretrain_steps
     assert f"{similar.name} (seed 0)  done" in capfd.readouterr().out
-    picture = cv2.imread(str(tmp_path / "out" / "demo.png"))
-    assert picture is not None
-    assert picture.std() > 20, "an empty picture"
+    image = cv2.imread(str(tmp_path / "out" / "demo.png"))
+    assert image is not None
+    assert image.std() > 20, "an empty image"
 
     monkeypatch.setattr(precision, "precision_that_pays", lambda: pytest.fail("the experiment has its precision"))
     (tmp_path / "out" / "seed0" / "scratch" / "probe.json").unlink()
@@ -280,9 +280,9 @@ def test_what_was_not_measured_stays_empty() -> None:
 
 def test_the_figure_shows_something(tmp_path: Path) -> None:
     draw({"rows": ROWS, "title": "A title", "seeds": [0, 1]}, tmp_path / "figure.png")
-    picture = cv2.imread(str(tmp_path / "figure.png"))
-    assert picture is not None
-    assert picture.std() > 10
+    image = cv2.imread(str(tmp_path / "figure.png"))
+    assert image is not None
+    assert image.std() > 10
 
 
 def test_many_arms_are_drawn_one_below_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,10 +297,10 @@ def test_many_arms_are_drawn_one_below_the_other(tmp_path: Path, monkeypatch: py
     assert height(2) == height(10) < height(16) < height(24)
 
 
-def test_the_nearest_picture_is_of_another_hand_and_ignores_what_all_have_in_common() -> None:
+def test_the_nearest_image_is_of_another_hand_and_ignores_what_all_have_in_common() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(6, 8, generator=generator) * 0.01
-    features[0, 0] = features[1, 0] = features[5, 0] = 1.0  # pictures 0 and 1 are of one hand
+    features[0, 0] = features[1, 0] = features[5, 0] = 1.0  # images 0 and 1 are of one hand
     features[2:5, 1] = 1.0
     joints = torch.zeros(6, 21, 3)
     hands = EncodedHands(features + 100.0, torch.zeros(6, 21, 2), joints)

@@ -45,7 +45,7 @@ def test_wandb_makes_the_same_commands_of_it(path: Path) -> None:
         assert (here[0], by_wandb[1]) == (by_wandb[0], "python")
 
 
-def told_apart(value: Any) -> Any:
+def class_of(value: Any) -> Any:
     """What decides whether the parser takes a value: all numbers, or all paths of checkpoints, are alike to it."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return type(value)
@@ -58,12 +58,12 @@ def every_option(sweep: Sweep) -> list[str]:
     Options are parsed one by one: what is taken with one value of another option is taken with all of them.
     """
     *others, last = sweep.runs().values()
-    options = {(name, told_apart(value)): f"--{name}={value}" for run in others for name, value in run.items()}
+    options = {(name, class_of(value)): f"--{name}={value}" for run in others for name, value in run.items()}
     return [*sweep.words(last)[: -len(last)], *options.values(), *sweep.words(last)[-len(last) :]]
 
 
-def _is_what_was_said(told: object, value: str) -> bool:
-    return value == ("null" if told is None else str(told)) or str(told).endswith(f".{value}")
+def _is_what_was_said(parsed: object, value: str) -> bool:
+    return value == ("null" if parsed is None else str(parsed)) or str(parsed).endswith(f".{value}")
 
 
 @each_file
@@ -78,8 +78,8 @@ def test_the_command_line_takes_its_runs(path: Path, parse: Parse, monkeypatch: 
         if name.startswith("trainer."):
             assert config[name] == value
         elif name.startswith(("model.", "data.")):
-            told = config[name.replace(".", ".init_args.", 1)]
-            assert told == value if isinstance(value, int | float) else _is_what_was_said(told, value)
+            parsed = config[name.replace(".", ".init_args.", 1)]
+            assert parsed == value if isinstance(value, int | float) else _is_what_was_said(parsed, value)
 
 
 @pytest.mark.parametrize("wrong", ["--config=WRONG", "--model.objective.init_args.temprature=0.1"])
