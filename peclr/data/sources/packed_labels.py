@@ -154,13 +154,11 @@ def replacing(target: Path) -> Iterator[Path]:
         raise ValueError(f"{partial} cannot be made ({error.strerror}); expected a folder to write to") from error
     try:
         yield partial
-        if target.exists():
-            replaced = partial.with_name(f"{partial.name}-replaced")
+        replaced = partial.with_name(f"{partial.name}-replaced")
+        with suppress(FileNotFoundError):
             target.rename(replaced)
-            partial.rename(target)
-            shutil.rmtree(replaced)
-        else:
-            partial.rename(target)
+        partial.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:  # Ctrl-C, too
         shutil.rmtree(partial, ignore_errors=True)
         if parent_is_new:

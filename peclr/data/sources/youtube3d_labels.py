@@ -132,26 +132,20 @@ def stretched_frames(
     The frames of a video are alike: unless all are asked for, the first of each is looked at, and all where that is
     stretched. What is no image is taken to be as annotated.
 
-    Args:
-        root: Folder of the data set.
-        arrays: From `read_labels`.
-        suffix: (M,), from `find_frames`.
-        every: Whether to look at all frames.
+    Takes what `read_labels` and `find_frames` return.
     """
     names, stretched = arrays["image_name"], np.zeros(len(suffix), bool)
+
+    def look(numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
+        sizes = image_sizes([root / frame_path(names[number], suffix[number]) for number in numbers])
+        return np.asarray(is_stretched(*np.reshape(sizes, (-1, 2)).T, *arrays["image_size"][numbers].T), bool)
+
     there = np.flatnonzero(suffix != MISSING)
-    videos: dict[bytes, list[int]] = {}
-    for number in there.tolist():
-        videos.setdefault(names[number].rpartition(b"/")[0], []).append(number)
-
-    def look(numbers: list[int]) -> None:
-        sizes = np.array(image_sizes([root / frame_path(names[n], suffix[n]) for n in numbers])).reshape(-1, 2)
-        stretched[numbers] = is_stretched(*sizes.T, *arrays["image_size"][numbers].T)
-
-    look(there.tolist() if every else [numbers[0] for numbers in videos.values()])
-    for numbers in videos.values():
-        if stretched[numbers[0]] and not every:
-            look(numbers)
+    if not every:
+        videos = np.array([names[number].rpartition(b"/")[0] for number in there], np.bytes_)
+        _, first, video = np.unique(videos, return_index=True, return_inverse=True)
+        there = there[look(there[first])[video]]
+    stretched[there] = look(there)
     return stretched
 
 
