@@ -13,11 +13,10 @@ if TYPE_CHECKING:  # `--help` must not import NumPy
     from peclr.report.runs import TrainingRun
 
 _EVALUATION: Final = "evaluation"
-_BESIDE: Final = (".csv", ".tex", ".json")
 
 
 def report_main(arguments: list[str]) -> int:
-    """Parse the options and write the report.
+    """Parse the options, write the page, and its table as CSV, LaTeX and JSON beside it; folders are made if need be.
 
     Args:
         arguments: what follows `peclr report`.
@@ -26,22 +25,7 @@ def report_main(arguments: list[str]) -> int:
         0; what cannot be done raises.
     """
     options = _parser().parse_args(arguments)
-    out: Path = options.out
-    if out.suffix not in {".html", ".htm"}:
-        raise ValueError(f"--out {out}: expected a name that ends in .html")
-    check_writable(out.parent)
-    targets = [out, *(out.with_suffix(suffix) for suffix in _BESIDE)]
-    if (taken := [target for target in targets if target.exists()]) and not options.force:
-        raise FileExistsError(f"{taken[0]} exists; choose another name by --out, or replace it by --force")
-    if options.hands < 1:
-        raise ValueError(f"--hands {options.hands}: expected at least 1")
-    write_report(options.runs, out, options)
-    print(*targets, sep="\n")
-    return 0
-
-
-def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> None:
-    """Write the page, and its table as CSV, LaTeX and JSON beside it, into a folder that is made if need be."""
+    targets = _targets(options)
     import json
 
     try:  # before any work
@@ -53,28 +37,43 @@ def write_report(given: list[Path], out: Path, options: argparse.Namespace) -> N
     from peclr.report.results import group_rows, metrics_of
     from peclr.report.tables import csv_table, json_table, latex_table, text_table
 
-    findings = find_all(given)
+    findings = find_all(options.runs)
     # not even --force lets a report take the place of what it reports on
     replaced = {row.table.resolve(): row.table for row in findings.rows if row.table is not None}
-    for suffix in _BESIDE:
-        if (target := out.with_suffix(suffix).resolve()) in replaced:
-            raise ValueError(f"--out {out}: its table would replace {replaced[target]}, which it reports on")
+    for target in targets:
+        if target.resolve() in replaced:
+            raise ValueError(f"--out {options.out}: {target} would replace {replaced[target.resolve()]}, its subject")
     if options.evaluate and _evaluate(findings.runs, options.evaluate, options.data):
-        findings = find_all(given)
+        findings = find_all(options.runs)
     groups = group_rows(findings.rows)
     metrics = metrics_of(groups)
-    title = options.title or "Report on " + ", ".join(path.resolve().name for path in given)
-    contents = {
-        out.suffix: report_page(title, findings, options.data, options.hands),
-        ".csv": csv_table(groups, metrics),
-        ".tex": latex_table(groups, metrics),
-        ".json": json.dumps({"title": title, **json_table(groups, metrics)}, indent=1) + "\n",
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for suffix, content in contents.items():
-        with naming(target := out.with_suffix(suffix)):  # names of files may be any bytes
+    title = options.title or "Report on " + ", ".join(path.resolve().name for path in options.runs)
+    contents = (
+        report_page(title, findings, options.data, options.hands),
+        csv_table(groups, metrics),
+        latex_table(groups, metrics),
+        json.dumps({"title": title, **json_table(groups, metrics)}, indent=1) + "\n",
+    )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    for target, content in zip(targets, contents, strict=True):
+        with naming(target):  # names of files may be any bytes
             target.write_text(content, encoding="utf-8", errors="backslashreplace")
-    print(text_table(groups, metrics) if groups else "no scores, only curves", end="\n\n")
+    print(text_table(groups, metrics) if groups else "no scores, only curves", *("", *targets), sep="\n")
+    return 0
+
+
+def _targets(options: argparse.Namespace) -> list[Path]:
+    """The page, and what is written beside it; refuses what cannot be, before any work."""
+    out: Path = options.out
+    if out.suffix not in {".html", ".htm"}:
+        raise ValueError(f"--out {out}: expected a name that ends in .html")
+    check_writable(out.parent)
+    targets = [out, *(out.with_suffix(suffix) for suffix in (".csv", ".tex", ".json"))]
+    if (taken := [target for target in targets if target.exists()]) and not options.force:
+        raise FileExistsError(f"{taken[0]} exists; choose another name by --out, or replace it by --force")
+    if options.hands < 1:
+        raise ValueError(f"--hands {options.hands}: expected at least 1")
+    return targets
 
 
 def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:

@@ -11,13 +11,13 @@ from peclr.report.results import (
     entries_of,
     keep_apart,
     known_metrics,
-    read_json,
     read_table,
     shortest_tails,
     without_seed,
 )
 from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
 from peclr.runs.layout import CHECKPOINTS, RESUMED
+from peclr.untrusted import read_json
 
 # Folders below which no run lies.
 _PRUNED: Final = {CHECKPOINTS, "wandb", "rgb"}
@@ -106,7 +106,7 @@ def _tables(folder: Path) -> list[Path]:
     def is_table(path: Path) -> bool:
         try:
             entries: list[Any] = entries_of(read_json(path)) or []
-        except ValueError:  # a file that nobody has asked for
+        except (OSError, ValueError):  # a file that nobody has asked for
             return False
         return bool(entries) and all(isinstance(entry, dict) and "weights" in entry for entry in entries)
 

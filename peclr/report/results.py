@@ -1,6 +1,5 @@
 """Results as rows: read from JSON tables, kept apart by experiment, summed up over seeds, compared."""
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,8 @@ from statistics import fmean, stdev
 from typing import Any, Final
 
 import msgspec
+
+from peclr.untrusted import read_json
 
 _SEED_IN_NAME: Final = re.compile(r"[-_.]?seed[-_=]?\d+", re.IGNORECASE)
 
@@ -244,18 +245,6 @@ def entries_of(content: Any) -> list[Any] | None:
         return None
     seeds = [({"seed": table["seed"]} if "seed" in table else {}, table["rows"]) for table in tables]
     return [seed | entry if isinstance(entry, dict) else entry for seed, rows in seeds for entry in rows]
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        ValueError: it cannot be parsed; the message names the file.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:  # not JSON, or not text
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
 
 
 def keep_apart(rows: Sequence[Row]) -> list[Row]:

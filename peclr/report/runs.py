@@ -1,6 +1,5 @@
 """Folders that runs and evaluations leave, as a report needs them: config, curves over steps, scores."""
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from peclr.report.results import known_metrics, read_json
+from peclr.report.results import known_metrics
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
+from peclr.untrusted import read_json, read_table
 
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
@@ -118,23 +118,20 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
 
     A run that goes on, or was killed, may have written half of its last line, which is passed over.
     """
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
     points: dict[str, dict[int, float]] = {}
-    if not lines:
-        return points
-    table = csv.DictReader(lines)
-    columns = {column: _NOW.get(column, column) for column in table.fieldnames or ()}
-    if "step" not in columns:
-        raise ValueError(f"{path}: expected a column `step`, found {table.fieldnames}")
-    for row in table:
+    begun = b"\n" in path.read_bytes()
+    for line, row in enumerate(read_table(path, unfinished=True) if begun else [], start=2):
+        if "step" not in row:
+            raise ValueError(f"{path}: expected a column `step`, found {list(row)}")
         try:
             step = int(row["step"])
-            for column, name in columns.items():
-                wanted = name == "train/loss" or name.startswith(_CURVES)
-                if wanted and row[column] and math.isfinite(value := float(row[column])):
+            for column, text in row.items():
+                name = _NOW.get(column, column)
+                wanted = text and (name == "train/loss" or name.startswith(_CURVES))
+                if wanted and math.isfinite(value := float(text)):
                     points.setdefault(name, {})[step] = value
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, line {table.line_num}: expected numbers: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path}, line {line}: expected numbers: {error}") from error
     return points
 
 

@@ -11,6 +11,7 @@ from typing import Final
 import cv2
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -124,24 +125,22 @@ class PoseImages(EpochCallback):
             send_image(trainer, name, draw_hands(drawn), epochs_done(trainer))
 
     def _predict(self, pl_module: pl.LightningModule) -> "list[DrawnHand]":
-        batch, hands = self._batch, []
-        for start in range(0, len(batch["image"]), _BATCH):
-            part = slice(start, start + _BATCH)
-            output = pl_module(batch["image"][part].to(pl_module.device), batch["K"][part].to(pl_module.device))
-            true = batch["joints_3d"][part].double()
-            predicted = output["joints_3d"].double().cpu() * batch["scale_m"][part, None, None]
-            aligned, errors = aligned_errors(predicted, true)
-            rows = zip(
-                batch["image"][part].permute(0, 2, 3, 1).contiguous().numpy(),
-                batch["joints_25d"][part, :, :2].double().numpy(),
-                output["keypoints_2d"].double().cpu().numpy(),
-                true.numpy(),
-                aligned.numpy(),
-                errors.mean(dim=-1).tolist(),
-                strict=True,
-            )
-            hands += [DrawnHand(*row) for row in rows]
-        return hands
+        batch, device = self._batch, pl_module.device
+        parts = zip(torch.split(batch["image"], _BATCH), torch.split(batch["K"], _BATCH), strict=True)
+        outputs = [pl_module(images.to(device), K.to(device)) for images, K in parts]
+        flat, deep = (torch.cat([out[key].double().cpu() for out in outputs]) for key in ("keypoints_2d", "joints_3d"))
+        true = batch["joints_3d"].double()
+        aligned, errors = aligned_errors(deep * batch["scale_m"][:, None, None], true)
+        rows = zip(
+            batch["image"].permute(0, 2, 3, 1).contiguous().numpy(),
+            batch["joints_25d"][..., :2].double().numpy(),
+            flat.numpy(),
+            true.numpy(),
+            aligned.numpy(),
+            errors.mean(dim=-1).tolist(),
+            strict=True,
+        )
+        return [DrawnHand(*row) for row in rows]
 
 
 @dataclass(frozen=True)
