@@ -20,7 +20,7 @@ from peclr.inference.hands import HandPrediction, Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.options import check_new_folder, naming, write_whole
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.schema import FramePrediction, to_text
+from peclr.predict.schema import to_text
 
 VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
 
@@ -140,11 +140,8 @@ class OutputFolder:
             self._waiting.popleft().result()
 
     def _write(self, frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...]) -> None:
-        prediction = FramePrediction(
-            frame.input.source, scene.size, frame.number, frame.time_s, scene.camera, scene.camera_origin, hands
-        )
         name, still = self._name(frame.input), frame.number is None
-        line = (to_text(prediction, self._trained.checkpoint, self._trained.view_size) + "\n").encode()
+        line = to_text(frame, scene, hands, self._trained).encode()
         if still:
             write_whole(_with_suffix(name, ".json"), line)
         else:
