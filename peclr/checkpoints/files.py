@@ -26,24 +26,17 @@ _INERT_MODULES = (
 
 
 class Content(NamedTuple):
-    """What is in a file of weights.
-
-    Attributes:
-        state: its tensors by name, on the CPU.
-        about: what it says of itself; None if it is not ours, or older than that.
-        view_size: side of the views that an older file names by itself, pixels; None if it does not.
-    """
+    """What is in a file of weights: tensors on the CPU, and what it says of itself if it is ours."""
 
     state: StateDict
     about: About | None = None
-    view_size: int | None = None
+    view_size: int | None = None  # px, in files that are older than `about`
 
 
 def read_content(path: Path) -> Content:
-    """Tensors, in the file's own mapping or under its key `state_dict`, and what the file says of them.
+    """Read a file of safetensors if its name ends so, else one of torch.save, with weights_only.
 
-    Args:
-        path: written by safetensors if its name ends so, else by torch.save; read with weights_only.
+    Tensors are the file's own mapping, or under its key `state_dict`.
 
     Raises:
         FileNotFoundError: there is no such file.

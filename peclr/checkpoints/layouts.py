@@ -66,21 +66,13 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """Which tensors of a checkpoint went into a network, as text for people.
-
-    Attributes:
-        path: the checkpoint.
-        kind: what it was recognized as.
-        used: keys of the checkpoint that were loaded.
-        ignored: keys of the checkpoint that are known and were not needed.
-        missing: keys of the network that begin at zero: counters of BatchNorm, nothing else.
-    """
+    """Which tensors of a checkpoint went into a network, as text for people."""
 
     path: Path
-    kind: str
-    used: tuple[str, ...]
-    ignored: tuple[str, ...]
-    missing: tuple[str, ...]
+    kind: str  # what it was recognized as
+    used: tuple[str, ...]  # keys of the checkpoint
+    ignored: tuple[str, ...]  # keys of the checkpoint that are known and were not needed
+    missing: tuple[str, ...]  # keys of the network that begin at zero: counters of BatchNorm, nothing else
 
     def __str__(self) -> str:
         parts = ("tensors used", self.used), ("ignored", self.ignored), ("missing, begin at zero", self.missing)

@@ -16,21 +16,13 @@ from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_siz
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint holds, whatever it was stored in; networks are in training mode, like any new one.
+    """What a checkpoint holds, whatever it was stored in; networks are in training mode, like any new one."""
 
-    Attributes:
-        encoder: the ResNet, part of the pose network where there is one.
-        pose_net: None if there is none, or only the encoder was asked for.
-        report: what was used.
-        about: what the file says of itself; None if it is not ours, or older than that.
-        view_size: side of the views that it was trained on, pixels; None if nothing says it.
-    """
-
-    encoder: ResNetEncoder
-    pose_net: PoseNet25D | None
+    encoder: ResNetEncoder  # part of the pose network where there is one
+    pose_net: PoseNet25D | None  # None if only the encoder was asked for, too
     report: CoverageReport
-    about: About | None
-    view_size: int | None
+    about: About | None  # None if the file is not ours, or older than that
+    view_size: int | None  # px, of the views that it was trained on; None if nothing says it
 
     def check_view_size(self, given: int | None) -> int:
         """The side of views to use, the given one or else its own; ValueError if it is no size, or none is known."""
@@ -118,15 +110,10 @@ def _fill(
     ignorable: tuple[str, ...],
     path: Path,
 ) -> CoverageReport:
-    """Give `target` its weights, if they are all there, nothing is left over, and every shape fits.
+    """Give `target`, on the device "meta", its weights, if all are there, none is left over, and every shape fits.
 
-    Args:
-        target: the network, on the device "meta".
-        state: the checkpoint.
-        sources: key of the network → key of the checkpoint.
-        layout: what the checkpoint was recognized as.
-        ignorable: prefixes of the checkpoint's keys that may be left over.
-        path: for messages.
+    `sources` leads from its keys to those of the checkpoint's `state`, of which those that start as one of `ignorable`
+    may be left over.
     """
     expected = target.state_dict()
     used = {new: old for new, old in sources.items() if new in expected}

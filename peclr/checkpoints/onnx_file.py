@@ -34,23 +34,19 @@ _CHECKED_BATCHES = (1, 3)
 
 
 class OnnxDifference(NamedTuple):
-    """How far onnxruntime's predictions are from PyTorch's, at most.
-
-    Attributes:
-        keypoints_px: of 2-D keypoints, pixels of the view.
-        joints_m: of 3-D joints of a hand of usual size, metres.
-    """
+    """How far onnxruntime's predictions are from PyTorch's, at most: pixels of the view, metres of a usual hand."""
 
     keypoints_px: float
     joints_m: float
 
 
-class _Outputs(nn.Module):
-    """The network with a tuple of outputs, which is what ONNX has."""
+class _Exported(nn.Module):
+    """A copy of the network in float32 on the CPU, with a tuple of outputs, which is what ONNX has."""
 
     def __init__(self, network: PoseNet25D) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network).cpu().float()
+        self.eval()
 
     def forward(self, image: Tensor, K: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         output = self.network(image, K)
@@ -79,7 +75,6 @@ def export_onnx(
     path = check_new(path)
     for module in ("onnx", "onnxscript", "onnxruntime"):
         require_extra(module)
-    exported = _Outputs(copy.deepcopy(network).cpu().float()).eval()
     image, K = _random_views(2, view_size, torch.Generator().manual_seed(0))
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
@@ -88,7 +83,7 @@ def export_onnx(
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec", category=FutureWarning)
         warnings.filterwarnings("ignore", message="# The axis name: batch will not be used")
         program = torch.onnx.export(
-            exported,
+            _Exported(network),
             (image, K),
             input_names=INPUTS,
             output_names=OUTPUTS,
@@ -120,13 +115,13 @@ def compare_with_onnx(network: PoseNet25D, path: Path | str, view_size: int, see
     import onnxruntime  # type: ignore[import-untyped]  # ships no types
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    network_on_cpu = _Outputs(copy.deepcopy(network).cpu().float()).eval()
+    exported = _Exported(network)
     generator = torch.Generator().manual_seed(seed)
     pixels, metres = [], []
     for size in _CHECKED_BATCHES:
         image, K = _random_views(size, view_size, generator)
         with torch.inference_mode():
-            expected = [tensor.numpy() for tensor in network_on_cpu(image, K)]
+            expected = [tensor.numpy() for tensor in exported(image, K)]
         found = session.run(OUTPUTS, {"image": image.numpy(), "K": K.numpy()})
         keypoints, _, _, joints = (np.linalg.norm(a - b, axis=-1) for a, b in zip(found, expected, strict=True))
         # all keypoints are regressed, but the wrist's is projected, which divides by its depth
@@ -142,7 +137,7 @@ def _random_views(count: int, size: int, generator: torch.Generator) -> tuple[Te
     image = torch.randn(count, 3, size, size, generator=generator)
     turn, zoom, *move = torch.rand(4, count, generator=generator).unbind()
     center = torch.tensor([size / 2, size / 2])
-    # a focal length of about twice the picture's side is FreiHAND's
+    # a focal length of about twice the image's side is FreiHAND's
     camera = torch.tensor([[2.0 * size, 0, size / 2], [0, 2.1 * size, size / 2], [0, 0, 1]])
     crop = compose(
         translation(center + (torch.stack(move, dim=-1) - 0.5) * size / 4),

@@ -54,12 +54,8 @@ def torchvision_obstacle(encoder: ResNetEncoder) -> str | None:
 def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | None = None) -> None:
     """Write a state dict that torchvision's ResNet of that name loads with strict=True.
 
-    Its classifier, which an encoder does not have, is filled with zeros.
-
-    Args:
-        encoder: of width 1.
-        path: a new file.
-        about: what the file is to say of itself, in an attribute of the state dict.
+    Its classifier, which an encoder does not have, is filled with zeros. What the file says of itself is an attribute
+    of the state dict.
 
     Raises:
         FileExistsError: there is such a file already.
@@ -85,12 +81,7 @@ def export_safetensors(
 ) -> None:
     """Write a network's state dict as safetensors; `load_pose_net` and `load_encoder` read it.
 
-    A pose network has the keys of the published ones, an encoder those of torchvision.
-
-    Args:
-        network: all of its tensors are written.
-        path: a new file.
-        metadata: text by name for the file's header.
+    A pose network has the keys of the published ones, an encoder those of torchvision; metadata go into the header.
 
     Raises:
         FileExistsError: there is such a file already.
