@@ -1,6 +1,7 @@
 """The dispatcher answers quickly and speaks plainly."""
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -33,10 +34,17 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert imported & HEAVY == set()
 
 
-def test_help_names_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_and_the_readme_name_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown for name in SUBCOMMANDS)
+    rows = [
+        line
+        for line in (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+        if line.startswith("| `peclr ")
+    ]
+    named = {word for row in rows for word in re.findall(r"`(?:peclr )?(\w+)`", row.split("|")[1])}
+    assert named == set(SUBCOMMANDS)
 
 
 def test_an_unknown_subcommand_is_named_and_the_known_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
