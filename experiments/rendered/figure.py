@@ -14,8 +14,9 @@ from experiments.rendered.jobs import LAST, Job
 from experiments.rendered.plan import Size, Suite
 from experiments.rendered.summary import LOOK, METRICS, curves, names_of, over_seeds
 from peclr.checkpoints import load_pose_net
-from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.samples import LabeledItem
+from peclr.data.sources.freihand import FreiHAND
 from peclr.drawing.series import styles
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.views import pair_tiles

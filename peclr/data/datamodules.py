@@ -1,4 +1,7 @@
-"""Lightning data modules: paired views for pre-training, labeled hands for fine-tuning and evaluation."""
+"""Lightning data modules: paired views for pre-training, labeled hands for fine-tuning and evaluation.
+
+Configs may name the classes that are imported here without their modules.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,36 +11,20 @@ import pytorch_lightning as pl
 
 from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, process_of, shuffles, workers_of
-from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar
+from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar  # noqa: F401 (for configs)
 from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
-from peclr.data.sources.crops import PreparedCrops
+from peclr.data.sources.crops import PreparedCrops  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import Crop, FreiHAND, Split
-from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
 from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
-from peclr.data.sources.videos import Videos
-from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
+from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)
 from peclr.data.views.backgrounds import ReplaceBackground
 from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-
-__all__ = [
-    "AcrossVersions",
-    "FreiHAND",
-    "GeometryRange",
-    "ImageFiles",
-    "LabeledHandDataModule",
-    "PairedViewDataModule",
-    "Photometric",
-    "PreparedCrops",
-    "ReplaceBackground",
-    "SameImage",
-    "Similar",
-    "Videos",
-    "YouTube3DHands",
-]
 
 # The augmentation of both modules by default; frozen, so it can be a default.
 _GEOMETRY: Final = GeometryRange()
@@ -81,9 +68,9 @@ class PairedViewDataModule(pl.LightningDataModule):
             view_size: Side of a view, px.
             geometry: Geometric augmentation; null turns it off, "published" draws as the published code did.
             photometric: Photometric augmentation; null turns it off, "published" draws as the published code did.
-            batch_size: Pairs per batch, of all devices together: steps are the same on any number of devices.
+            batch_size: Pairs per batch, of all devices together.
             num_workers: Processes that load, of all devices together; "auto" makes one for every core.
-            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for no validation.
+            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for none.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
             seed: Of the split, the order and the views.
             border: What views show beyond an image: "black", or "reflect", its mirror image, which unlike black
@@ -102,8 +89,8 @@ class PairedViewDataModule(pl.LightningDataModule):
             check_weights(weights, len(sources))
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.epoch_length, self.weights, self.val_fraction = epoch_length, weights, val_fraction
-        if on_bad_image == "error":
-            for source in sources:
+        for source in sources:
+            if on_bad_image == "error":
                 source.check_images()
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
         augmentation = Augmentation(
@@ -231,7 +218,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             view_size: Side of a view, px.
             geometry: Geometric augmentation in training; null turns it off.
             photometric: Photometric augmentation in training; null turns it off.
-            batch_size: Images per batch, of all devices together: steps are the same on any number of devices.
+            batch_size: Images per batch, of all devices together.
             num_workers: Processes that load, of all devices together; "auto" makes one for every core.
             label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
             num_labels: Their number instead.
@@ -240,10 +227,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
                 "image" takes the image as it is and looks at no label.
             crop_margin: Of crops around keypoints.
             seed: Of the split, the choice of labels, the order and the views.
-            border: What views show beyond an image: "black", or "reflect", its mirror image, which unlike black
-                corners does not show how a view was turned.
-            on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one in training, and lists
-                what was skipped in the run's folder. Validation and test always stop.
+            border: What views show beyond an image: "black", or "reflect", its mirror image.
+            on_bad_image: As of `PairedViewDataModule`; validation and test always stop.
         """
         super().__init__()
         if not 0 < label_fraction <= 1:
@@ -253,9 +238,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
         self.root, self.crop, self.crop_margin, self.view_size = Path(root), crop, crop_margin, view_size
-        self.augmentation = Augmentation(geometry, photometric, border)
+        self.augmentation, self.on_bad_image = Augmentation(geometry, photometric, border), on_bad_image
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.on_bad_image = on_bad_image
         self.labels = float(label_fraction) if num_labels is None else num_labels
         self.val_fraction = float(val_fraction)
 

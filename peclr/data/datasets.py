@@ -1,7 +1,6 @@
 """Torch data sets: pairs of augmented views for pre-training, labeled views for fine-tuning.
 
-Keys are (epoch, index), or an index alone for epoch 0. What a key returns depends on it and on the seed, on
-nothing else.
+Keys are (epoch, index), or an index alone for epoch 0. What a key returns depends on it and on the seed alone.
 """
 
 from bisect import bisect_right
@@ -90,11 +89,10 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self._pairs = [pairing_of(pairing).within(source) for source in self.sources]
         self.sizes = [len(pairs) for pairs in self._pairs]
         self._ends = list(accumulate(self.sizes))
-        self._backgrounds = None
-        if augmentation.background is not None:
-            self._backgrounds = Backgrounds(
-                augmentation.background, self.sources, size=view_size, pairs=len(self), seed=seed
-            )
+        background = augmentation.background
+        self._backgrounds = background and Backgrounds(
+            background, self.sources, size=view_size, pairs=len(self), seed=seed
+        )
         self._with_joints = with_joints
         self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
 
@@ -123,8 +121,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         matrices = np.empty((2, 2, 3, 3), np.float32)
         for view in (0, 1):
             image, *matrices[:, view] = rendered = render_view(samples[view], geometry[view], size, augmentation.border)
-            if backgrounds and (background := backgrounds[view]):
-                image = background.behind(rendered, samples[view])
+            if backgrounds and (replace_background := backgrounds[view]):
+                image = replace_background(rendered, samples[view])
             cv2.split(self._recolor(image, rng), list(views[view]))
         item: PairedViewItem = {
             "views": torch.from_numpy(views),
@@ -150,7 +148,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         return np.concatenate([first + of_source.hands() for first, of_source in pairs])
 
     def _choose(self, index: int, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
-        """The number of an item's source, and the indices of its images in it."""
+        """Draw the images of an item: the number of its source, and indices into it."""
         number = bisect_right(self._ends, index)
         return number, self._pairs[number].draw(index - (self._ends[number] - self.sizes[number]), rng)
 
@@ -174,8 +172,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
             view_size: Side of the view, px.
             augmentation: Of each view, without a background.
             seed: Of everything random.
-            on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
-                next image that can. Not for validation: scores would be of other images.
+            on_bad_image: As of `PairedViewDataset`. Not "skip" in validation: scores would be of other images.
         """
         if augmentation.background is not None:
             raise ValueError("labeled views keep their background; expected an augmentation without one")
@@ -208,13 +205,13 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         else:
             joints_3d = torch.tensor(sample["joints_3d"])
             joints_25d, _ = to_25d(joints_3d.double(), K, WRIST, SCALE_BONE)
-        scale_m = torch.nan if sample["scale_m"] is None else sample["scale_m"]
+        scale_m = sample["scale_m"]
         return {
             "image": torch.from_numpy(image),
             "K": K.float(),
             "joints_25d": joints_25d.float(),
             "joints_3d": joints_3d,
-            "scale_m": torch.tensor(scale_m, dtype=torch.float32),
+            "scale_m": torch.tensor(torch.nan if scale_m is None else scale_m),
             "image_from_view": torch.from_numpy(np.linalg.inv(matrix).astype(np.float32)),
             "index": index,
         }
@@ -228,7 +225,7 @@ def _epoch_and_index(key: Key, length: int) -> tuple[int, int]:
 
 
 def _from(index: int, start: int, size: int) -> Iterator[int]:
-    """Indices of a source, from one on, round to the one before it."""
+    """Count the indices of a source, from one on, round to the one before it."""
     return (start + (index - start + step) % size for step in range(size))
 
 

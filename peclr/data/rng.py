@@ -10,14 +10,13 @@ Purpose = Literal["split", "order", "view", "background", "bank"]  # in this ord
 class KeyedRng:
     """A generator that jumps to the numbers belonging to an (epoch, index), whatever was drawn before.
 
-    Philox computes its numbers from a key and a counter (Salmon et al., "Parallel Random Numbers: As Easy as
-    1, 2, 3", SC 2011). Here the key is (seed, purpose) and the counter starts at (0, index, epoch, 0).
-    Jumping costs 1 µs; a new generator costs 10 µs, or 25 µs between two photographs, when the CPU's caches
-    have forgotten how.
+    Philox computes its numbers from a key and a counter (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
+    SC 2011). Here the key is (seed, purpose) and the counter starts at (0, index, epoch, 0). Jumping costs 1 µs; a new
+    generator costs 10 µs, or 25 µs where other work has filled the caches.
     """
 
     def __init__(self, purpose: Purpose, seed: int) -> None:
-        """Makes streams that are independent of those of any other purpose and seed."""
+        """Make numbers that are independent of those of any other purpose and seed."""
         if seed < 0:
             raise ValueError(f"seed {seed} is negative")
         self._key = np.array([seed, get_args(Purpose).index(purpose)], np.uint64)
@@ -26,7 +25,7 @@ class KeyedRng:
         self._generator = np.random.Generator(self._philox)
 
     def at(self, epoch: int = 0, index: int = 0) -> np.random.Generator:
-        """The stream of (epoch, index). It is valid until the next call, which moves the same generator."""
+        """Move the generator to (epoch, index); it is valid until the next call, which moves the same one."""
         self._philox.state = {
             "bit_generator": "Philox",
             "state": {"counter": np.array((0, index, epoch, 0), np.uint64), "key": self._key},

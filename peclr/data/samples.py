@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Literal, NotRequired, Protocol, TypedDict, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,39 +93,32 @@ class HandSource(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> HandSample:
-        """Reads one image with its labels."""
+        """Read one image with its labels."""
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Reads one image for a view, which may need less than all of its pixels.
+        """Read one image for a view, which may need less than all of its pixels: `min_side` across the crop box.
 
-        Args:
-            index: Of the image.
-            min_side: Number of pixels that the side of the crop box must keep. Readers of large JPEGs decode them at a
-                reduced scale, in a fraction of the time, and say so in `image_from_decoded`; others need not.
+        Readers of large JPEGs decode them at a reduced scale, in a fraction of the time; others need not.
         """
         return self[index]
 
     def check_images(self) -> None:
-        """Opens every image file's header, so that hours of work do not end at a damaged one.
+        """Open every image file's header, so that hours of work do not end at a damaged one; ValueError names it.
 
         Sources that are not files, and those that have been checked before, have nothing to do.
-
-        Raises:
-            ValueError: If one cannot be used; the message names it and what is wrong.
         """
         return  # not abstract: nothing is a right answer
 
     def identity(self) -> str:
-        """A hash by which these hands, in this order, differ from any others.
+        """Hash what sets these hands, in this order, apart from others: labels or names, not where the files are.
 
-        What is numbered by them, as mined pairs are, fits no other source. It depends on labels or names, not on where
-        the files are.
+        What is numbered by them, as mined pairs are, fits no other source.
         """
         return hash_of(self.name, np.array([self.num_hands, len(self)]))
 
     @abstractmethod
     def hand_of(self, index: int) -> int:
-        """The hand that image `index` shows."""
+        """Number of the hand that image `index` shows."""
 
     @abstractmethod
     def versions_of(self, hand: int) -> Sequence[int]:
@@ -184,7 +177,7 @@ class SingleImages(HandSource):
         return self.num_hands
 
     def hand_of(self, index: int) -> int:
-        """The hand that image `index` shows: `index` itself."""
+        """Number of the hand that image `index` shows: `index` itself."""
         return index
 
     def versions_of(self, hand: int) -> Sequence[int]:
@@ -193,7 +186,7 @@ class SingleImages(HandSource):
 
 
 def hash_of(name: str, *arrays: NDArray[Any]) -> str:
-    """Hashes a name and arrays, with their types and shapes."""
+    """Hash a name and arrays, with their types and shapes."""
     digest = hashlib.sha256(name.encode())
     for array in arrays:
         digest.update(f" {array.dtype.str} {array.shape} ".encode())
@@ -201,25 +194,17 @@ def hash_of(name: str, *arrays: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-class PairedViewItem(TypedDict):
-    """Two augmented views of a hand: `PairedViewBatch` without its leading dimension."""
-
-    views: Tensor
-    view_from_image: Tensor
-    view_from_crop: Tensor
-    index: int
-    hand: int
-    joints_2d: NotRequired[Tensor]
+Number = TypeVar("Number")
 
 
-class PairedViewBatch(TypedDict):
+class _PairedViews(TypedDict, Generic[Number]):
     """Two augmented views of each of B hands: from one image, two versions of the hand, or two similar hands.
 
     Attributes:
         views: (B, 2, 3, S, S), uint8, RGB.
-        view_from_image: (B, 2, 3, 3), view pixels ← pixels of the image that the view was taken from.
-        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box: the
-            identity when nothing is augmented.
+        view_from_image: (B, 2, 3, 3), view pixels ← pixels of the image that the view is of.
+        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box: the identity when
+            nothing is augmented.
         index: (B,), position in the data set.
         hand: (B,), int64, the hand that the first view shows, numbered over all sources of the data set: pairs that
             share it show one hand, and as each other's negatives they are false ones.
@@ -230,32 +215,18 @@ class PairedViewBatch(TypedDict):
     views: Tensor
     view_from_image: Tensor
     view_from_crop: Tensor
-    index: Tensor
-    hand: Tensor
+    index: Number
+    hand: Number
     joints_2d: NotRequired[Tensor]
 
 
-class LabeledItem(TypedDict):
-    """One labeled view: `LabeledBatch` without its leading dimension."""
-
-    image: Tensor
-    K: Tensor
-    joints_25d: Tensor
-    joints_3d: Tensor
-    scale_m: Tensor
-    image_from_view: Tensor
-    index: int
-
-
-class LabeledBatch(TypedDict):
+class _LabeledViews(TypedDict, Generic[Number]):
     """Views of B hands with their labels; what a source does not know is NaN.
 
     Attributes:
         image: (B, 3, S, S), uint8, RGB.
-        K: (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, so labels need
-            not move.
-        joints_25d: (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`; order
-            freihand.
+        K: (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, so labels need not move.
+        joints_25d: (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`; order freihand.
         joints_3d: (B, 21, 3), metres, camera frame of the image, order freihand.
         scale_m: (B,), metres from middle MCP to middle PIP.
         image_from_view: (B, 3, 3), pixels of the image ← view pixels.
@@ -268,4 +239,10 @@ class LabeledBatch(TypedDict):
     joints_3d: Tensor
     scale_m: Tensor
     image_from_view: Tensor
-    index: Tensor
+    index: Number
+
+
+PairedViewBatch = _PairedViews["Tensor"]
+PairedViewItem = _PairedViews[int]  # without the leading dimension
+LabeledBatch = _LabeledViews["Tensor"]
+LabeledItem = _LabeledViews[int]

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
 from peclr.metrics.pose import pa_epe_mm
 from peclr.models.encoders import ResNetEncoder

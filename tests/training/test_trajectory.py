@@ -8,7 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from peclr.data.datamodules import FreiHAND, LabeledHandDataModule, PairedViewDataModule
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.synthetic.writer import write_freihand_layout

@@ -1,15 +1,16 @@
 """Another background for a view: the hand stays where it is, pixel for pixel, and everything around it is replaced.
 
-Views of one image share what is behind the hand, and a network can recognize them by that alone. With a mask of the
-hand, each view gets a background of its own. It does not turn and shift with the view: only the hand shows how the
-view was made.
+Views of one image share what is behind the hand, and a network can recognize them by that alone. A new background does
+not turn and shift with the view: only the hand shows how the view was made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Self
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
@@ -19,6 +20,7 @@ from peclr.data.views.geometric import RenderedView, warp
 from peclr.geometry.planar import Matrix, view_from_box
 
 Image = NDArray[np.uint8]
+Replace = Callable[[RenderedView, HandSample], Image]
 
 _MARGIN: Final = 1.25  # of the side of a view: a background is larger, and each view shows another part of it
 _PAIRS_PER_NEW: Final = 1024  # pairs of an epoch for each background that is new in it: every process makes them all
@@ -28,8 +30,7 @@ _RIM: Final = 0.03  # of an image's side, painted over around a hand for its sha
 class ReplaceBackground:
     """How often views get another background, and where from.
 
-    No dataclass, though it looks like one: of `background: {class_path: ReplaceBackground}`, jsonargparse 4 would make
-    None if any option of a nested class came before.
+    No dataclass: of its `class_path`, jsonargparse 4 would make None if an option of a nested class came before.
     """
 
     def __init__(
@@ -40,10 +41,9 @@ class ReplaceBackground:
         Args:
             probability: Of each view.
             folder: Images to take backgrounds from; by default the sources' own, their hands painted over.
-            feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards:
-                half of an outline's pixels are of the old background, a green screen for example.
-            bank: Number of backgrounds that views of an epoch draw from; some are exchanged with every epoch. They are
-                decoded once and kept: 256 for views of 128 px are 20 MB in each worker.
+            feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards, as
+                half of an outline's pixels are of the old background.
+            bank: Number of backgrounds of an epoch, some of which the next exchanges; 256 of 128 px are 20 MB.
         """
         if not 0 <= probability <= 1:
             raise ValueError(f"probability {probability} is not a probability")
@@ -55,15 +55,10 @@ class ReplaceBackground:
 
 
 class Outline(NamedTuple):
-    """Where a hand is: a kilobyte instead of a mask, drawn in a third of the time that warping the mask takes.
+    """Where a hand is: a kilobyte instead of a mask, drawn in a third of the time that warping the mask takes."""
 
-    Attributes:
-        shape: Height and width of the image at full size, px.
-        polygons: (P, 1, 2) each, float32, px. What is inside an odd number of them is hand: fingers may leave gaps.
-    """
-
-    shape: tuple[int, ...]
-    polygons: list[NDArray[np.float32]]
+    shape: tuple[int, ...]  # of the image at full size
+    polygons: list[NDArray[np.float32]]  # (P, 1, 2) each, px; inside an odd number of them is hand, which has gaps
 
     @classmethod
     def of(cls, mask: Image) -> Self:
@@ -79,34 +74,24 @@ class Outline(NamedTuple):
         return hand
 
 
-class NewBackground(NamedTuple):
-    """What to show behind a hand, (S, S, 3) RGB, and where the hand is in its image."""
-
-    image: Image
-    outline: Outline
-    feather: int
-
-    def behind(self, view: RenderedView, sample: HandSample) -> Image:
-        """Replace what is not the hand in the view (S, S, 3) of a sample; ValueError if its mask does not fit."""
-        (height, width), masked = sample["image"].shape[:2], self.outline.shape
-        if "image_from_decoded" not in sample and masked != (height, width):
-            mask = f"{masked[1]} × {masked[0]} px"
-            raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
-        hand = self.outline.draw(view.view_from_image, len(view.image))
-        if self.feather:
-            hand = cv2.blur(hand, (2 * self.feather + 1,) * 2).astype(np.uint8, copy=False)
-            hand = cv2.addWeighted(hand, 2, hand, 0, -255).astype(np.uint8, copy=False)  # inwards: half becomes none
-        weight = cv2.cvtColor(hand, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
-        # 8 bits suffice: weights add up to 255, so that rounding does not pass it
-        shown, back = (cv2.multiply(*pair, scale=1 / 255) for pair in ((view.image, weight), (self.image, ~weight)))
-        return (shown + back).astype(np.uint8, copy=False)  # in a fifth of the time of cv2.add
+def replace_background(new: Image, outline: Outline, feather: int, view: RenderedView, sample: HandSample) -> Image:
+    """Show `new` instead of what is not the hand in the view of a sample; ValueError if the mask does not fit it."""
+    (height, width), masked = sample["image"].shape[:2], outline.shape
+    if "image_from_decoded" not in sample and masked != (height, width):
+        mask = f"{masked[1]} × {masked[0]} px"
+        raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
+    hand: MatLike = outline.draw(view.view_from_image, len(view.image))
+    if feather:
+        hand = cv2.blur(hand, (2 * feather + 1,) * 2)
+        hand = cv2.addWeighted(hand, 2, hand, 0, -255)  # inwards: half becomes none
+    weight = cv2.cvtColor(hand, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    # 8 bits suffice: weights add up to 255, so that rounding does not pass it
+    shown, back = (cv2.multiply(*pair, scale=1 / 255) for pair in ((view.image, weight), (new, ~weight)))
+    return (shown + back).astype(np.uint8, copy=False)  # in a fifth of the time of cv2.add
 
 
 class Backgrounds:
-    """Draws backgrounds for views of one size.
-
-    Each epoch has a bank of backgrounds, a window on an endless sequence that depends on the seed alone.
-    """
+    """Backgrounds for views of one size; an epoch's are a window on an endless sequence that the seed decides."""
 
     def __init__(
         self, settings: ReplaceBackground, sources: Sequence[HandSource], *, size: int, pairs: int, seed: int
@@ -121,20 +106,16 @@ class Backgrounds:
         self._rng, self._rng_of_bank = KeyedRng("background", seed), KeyedRng("bank", seed)
         self._made, self._outlines = dict[int, Image](), dict[tuple[int, int], Outline]()
 
-    def draw(self, epoch: int, index: int, source: int, images: tuple[int, int]) -> list[NewBackground | None]:
-        """Draw a background for each of the two views of an item, or None to keep the original.
-
-        The geometry and colors of its views are drawn elsewhere and stay the same.
-        """
-        new: list[NewBackground | None] = [None, None]
+    def draw(self, epoch: int, index: int, source: int, images: tuple[int, int]) -> list[Replace | None]:
+        """Draw what replaces the background of each of the two views of an item, or None to keep it."""
+        new: list[Replace | None] = [None, None]
         for view, (chance, *place) in enumerate(self._rng.at(epoch, index).random((2, 4)).tolist()):
             if chance < self._settings.probability:
-                hand = self._sources[source].hand_of(images[view])
-                if (source, hand) not in self._outlines:
-                    self._outlines[source, hand] = Outline.of(self._masks[source].read_mask(hand))
-                new[view] = NewBackground(
-                    self._part(epoch, *place), self._outlines[source, hand], self._settings.feather
-                )
+                hand = source, self._sources[source].hand_of(images[view])
+                if hand not in self._outlines:
+                    self._outlines[hand] = Outline.of(self._masks[source].read_mask(hand[1]))
+                part, feather = self._part(epoch, *place), self._settings.feather
+                new[view] = partial(replace_background, part, self._outlines[hand], feather)
         return new
 
     def _part(self, epoch: int, which: float, right: float, down: float) -> Image:
@@ -145,8 +126,8 @@ class Backgrounds:
             self._made = {made: image for made, image in self._made.items() if made >= first}
             self._made[number] = self._make(number)
         left, top = (int(share * (len(self._made[number]) - self._size + 1)) for share in (right, down))
-        # OpenCV takes five times as long where rows are not next to each other
-        return self._made[number][top : top + self._size, left : left + self._size].copy()
+        part = self._made[number][top : top + self._size, left : left + self._size]
+        return part.copy()  # OpenCV takes five times as long where rows are not next to each other
 
     def _make(self, number: int) -> Image:
         """Make the square in the middle of any donor's image, its hand painted over, half of them mirrored."""
@@ -159,8 +140,8 @@ class Backgrounds:
             hand = _middle(self._masks[chosen].read_mask(donor.hand_of(index)), side)
             if hand.any():
                 cv2.fillConvexPoly(hand, cv2.convexHull(cv2.findNonZero(hand)), 1)
-            hand = cv2.dilate(hand, np.ones((2 * max(1, round(_RIM * side)) + 1,) * 2, np.uint8)).astype(np.uint8)
-            background = cv2.inpaint(background, hand, 3, cv2.INPAINT_TELEA).astype(np.uint8)
+            rim = np.ones((2 * max(1, round(_RIM * side)) + 1,) * 2, np.uint8)
+            background = cv2.inpaint(background, cv2.dilate(hand, rim), 3, cv2.INPAINT_TELEA).astype(np.uint8)
         return np.ascontiguousarray(background[:, :: 1 - 2 * int(rng.integers(2))])
 
 

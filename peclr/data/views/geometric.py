@@ -106,14 +106,13 @@ class GeometryRange:
         turn, right, down, size = rng.random(4).tolist()
         low, high = self.rotation
         degrees = math.floor(low + (high - low + 1) * turn) if self.whole_degrees else low + (high - low) * turn
-        in_px = self.translation_px is not None
-        low, high = self.translation if self.translation_px is None else self.translation_px
+        low, high = self.translation_px or self.translation
         shift = (low + (high - low) * right, low + (high - low) * down)
         low, high = self.scale
-        nothing = (0.0, 0.0)
-        return ViewGeometry(
-            math.radians(degrees), nothing if in_px else shift, shift if in_px else nothing, low + (high - low) * size
-        )
+        angle, scale = math.radians(degrees), low + (high - low) * size
+        if self.translation_px:
+            return ViewGeometry(angle, translation_px=shift, scale=scale)
+        return ViewGeometry(angle, shift, scale=scale)
 
 
 class RenderedView(NamedTuple):
@@ -122,7 +121,7 @@ class RenderedView(NamedTuple):
     Attributes:
         image: (S, S, 3), uint8, RGB.
         view_from_image: (3, 3), view pixels ← pixels of the image at full size.
-        view_from_crop: (3, 3), the augmentation alone, normalized view ← normalized crop box.
+        view_from_crop: (3, 3), the augmentation alone, normalized.
     """
 
     image: NDArray[np.uint8]
@@ -140,11 +139,9 @@ def render_view(sample: "HandSample", geometry: ViewGeometry, size: int, border:
 
 
 def pixels_to_keep(size: int, finest: float) -> float:
-    """Number of pixels across the crop box that views need for antialiasing, see `warp`.
+    """Number of pixels across the crop box that views of `size` px need for antialiasing, see `warp`.
 
-    Args:
-        size: Side of the views, px.
-        finest: The smallest side that any of them shows over the side of the crop box.
+    `finest` is the smallest side that any of them shows over the side of the crop box.
     """
     return 2 * size / finest
 
@@ -160,11 +157,8 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
     Args:
         image: (H, W, …), uint8.
         view_from_image: (3, 3), view pixels ← image pixels.
-        size: Side of the view, px.
+        size: Side of the view, px, which is (size, size, …), uint8.
         border: What is beyond the image.
-
-    Returns:
-        (size, size, …), uint8.
     """
     (a, b, _), (c, d, _), _ = view_from_image.tolist()
     mode = _BORDER_MODES[border]
