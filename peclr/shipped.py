@@ -15,8 +15,9 @@ _CONFIG_OPTIONS = ("--config", "-c")
 def shipped_configs() -> dict[str, Path]:
     """Configs and sweeps by name: the path in `experiments/` without its suffix."""
     folder = _CLONE if _CLONE.is_dir() else _PACKAGE / "configs"
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
-    return {name: path for name, path in found.items() if "/suites/" not in name}  # for experiments.rendered alone
+    found = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.parts), path))  # those to start with first
+    named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
+    return {name: path for name, path in named.items() if "/suites/" not in name}  # for experiments.rendered alone
 
 
 def find_config(word: str) -> Path:
