@@ -77,37 +77,6 @@ def write_whole(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def load_yaml(text: str) -> Any:
-    """The content of a YAML text; errors as `check_unique_keys` and yaml.safe_load."""
-    import yaml
-
-    check_unique_keys(text)
-    return yaml.safe_load(text)
-
-
-def check_unique_keys(text: str) -> None:
-    """Refuse a key that a mapping holds twice, of which YAML's readers keep the last; yaml.YAMLError names its line."""
-    import yaml
-
-    waiting = [yaml.compose(text, Loader=yaml.SafeLoader)]
-    seen = set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:  # an alias
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-        elif isinstance(node, yaml.MappingNode):
-            lines: dict[str, int] = {}
-            for key, inside in node.value:
-                line, name = key.start_mark.line + 1, str(key.value)
-                if name in lines:
-                    raise yaml.YAMLError(f"line {line}: the key {name!r} is there already, on line {lines[name]}")
-                lines[name] = line
-                waiting.append(inside)
-
-
 @contextmanager
 def own_errors(parser: Any) -> Iterator[None]:
     """Raise the error of a constructor as it is: jsonargparse buries it among those of all the types that it tried.

@@ -203,25 +203,29 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, where: object) -> Any:
-    """Parse YAML as plain data: a key twice, deep nesting and aliases that multiply are refused."""
+    """Parse YAML as plain data, after `check_yaml`; ValueError names `where` and the reason."""
     import yaml
 
     try:
-        depth = 0
-        for event in yaml.parse(text, yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_YAML_DEPTH:
-                raise ValueError(
-                    f"line {event.start_mark.line + 1 if event.start_mark else 1}: nested deeper than {_MAX_YAML_DEPTH}"
-                )
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check_nodes(node, {})
-        return loader.construct_document(node)
+        check_yaml(text)
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError, KeyError) as error:
         raise ValueError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def check_yaml(text: str) -> None:
+    """Refuse a key twice, of which parsers keep the last, deep nesting and aliases that multiply, by their lines."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_YAML_DEPTH:
+            line = event.start_mark.line + 1 if event.start_mark else "?"
+            raise ValueError(f"line {line}: nested deeper than {_MAX_YAML_DEPTH}")
+    node = yaml.compose(text, yaml.SafeLoader)
+    if node is not None:
+        _check_nodes(node, {})
 
 
 def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
@@ -269,6 +273,8 @@ def read_table(path: Path, *, unfinished: bool = False) -> list[dict[str, str]]:
     text = _decode(read_bytes(path), path)
     if unfinished and not text.endswith("\n"):
         text = text[: text.rfind("\n") + 1]
+        if not text:
+            return []
     header = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_SEPARATORS, key=header.count), strict=True)
     try:
@@ -361,6 +367,14 @@ def _check_declared(file: Any, size: int) -> None:
         raise ValueError(f"it declares {dtype} {shape}, {declared:,} bytes, and holds {size - file.tell():,}")
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip does: a damaged one is none to zipfile, and nothing else either."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
 def read_zip_member(path: Path, name: str, suffix: str) -> bytes:
     """Read the file called `name` of a zip, or else the only one that ends in `suffix`."""
     with naming_damage(path, "zip"), zipfile.ZipFile(path) as archive:
@@ -401,4 +415,4 @@ def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
                 f"{tensor.untyped_storage().nbytes():,} bytes are stored"
             )
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{where}: {shown(name)} has NaN or infinity")
+            raise ValueError(f"{where}: {shown(name)} is not finite: training diverged, or it is damaged")

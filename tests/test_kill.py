@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from peclr.__main__ import main as peclr
-from peclr.runs.durable import damage
+from peclr.untrusted import damage_of_zip
 
 pytestmark = pytest.mark.slow
 CONF = Path(__file__).parent / "conf"
@@ -83,7 +83,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     os.killpg(process.pid, number)  # workers, too, as terminals and schedulers do
     told = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == status, told
-    assert damage(last) is None
+    assert damage_of_zip(last) is None
     if number != signal.SIGKILL:
         assert f"--ckpt_path {last} --run_dir {run}" in told
     state = torch.load(last, weights_only=True)

@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 
-from peclr.options import check_new_folder, check_writable, expand_values, expand_words, load_yaml, naming
+from peclr.options import check_new_folder, check_writable, expand_values, expand_words, naming
 
 
 def test_words_are_expanded_as_a_shell_would_and_after_equals_signs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,22 +24,6 @@ def test_values_of_configs_are_expanded_at_any_depth(monkeypatch: pytest.MonkeyP
         a="/home/me/x", b=argparse.Namespace(c=[{"d": Path("/home/me/y")}, "/home/me"], e=None), f=1
     )
     assert expand_values(config) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "line 5: the key 'c' is there already, on line 3"),
-        ("- {a: 1, a: 2}\n", "line 1: the key 'a'"),
-    ],
-)
-def test_a_key_that_is_there_twice_is_refused(text: str, told: str) -> None:
-    with pytest.raises(yaml.YAMLError, match=told):
-        load_yaml(text)
-
-
-def test_the_same_key_in_two_places_is_none_that_is_there_twice() -> None:
-    assert load_yaml("a: &x {c: 1}\nb: {c: 1}\nd: *x\n") == {"a": {"c": 1}, "b": {"c": 1}, "d": {"c": 1}}
 
 
 def test_an_output_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_path: Path) -> None:

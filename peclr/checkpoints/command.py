@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclr.options import check_new_folder, write_whole
+from peclr.untrusted import read_json
 
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.checkpoints.card import ModelCard
@@ -135,10 +135,7 @@ def _read_scores(path: Path | None, folder: Path | None) -> dict[str, float]:
         if folder is None or not (folder / _OWN_SCORES).is_file():
             return {}
         path = folder / _OWN_SCORES
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not JSON: {error}") from error
+    content = read_json(path)
     scores = content.get("scores") if isinstance(content, dict) else None
     if not isinstance(scores, dict):
         raise ValueError(f"{path}: expected the scores.json of `peclr evaluate`, with 'scores'")

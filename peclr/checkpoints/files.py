@@ -1,6 +1,5 @@
 """Checkpoint files to tensors by name: what torch.save and safetensors wrote, and never any code."""
 
-import json
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from peclr.runs.about import KEY, About
 from peclr.runs.layout import check_view_size, listed
+from peclr.untrusted import check_tensors, damage_of_zip, is_zip, parse_json
 
 StateDict = dict[str, Tensor]
 
@@ -58,6 +58,7 @@ def read_content(path: Path) -> Content:
     ):
         found = f"a mapping with {listed(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise ValueError(f"{path}: expected a state dict or a mapping with 'state_dict', found {found}")
+    check_tensors(state, path)
     return Content(dict(state), about)
 
 
@@ -79,10 +80,8 @@ def _read_safetensors(path: Path) -> Content:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path}: damaged or no safetensors file ({error})") from error
-    try:
-        said = json.loads(metadata.get(KEY, "null"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: its {KEY!r} is not JSON: {error}") from error
+    check_tensors(state, path)
+    said = parse_json(metadata.get(KEY, "null"), f"{path}, {KEY!r}")
     if said is not None:
         return Content(state, About.read(said, path))
     size = metadata.get("view_size")  # of what version 0.1 exported
@@ -92,6 +91,9 @@ def _read_safetensors(path: Path) -> Content:
 
 
 def _read_pickled(path: Path) -> Any:
+    # files of PyTorch before 1.6 are no zip and have no sums
+    if is_zip(path) and (reason := damage_of_zip(path)):
+        raise ValueError(f"{path}: damaged: {reason}")
     needed = _needed_classes(path)
     inert = [name for name in needed if name in _INERT_CLASSES or name.startswith(_INERT_MODULES)]
     try:
@@ -103,7 +105,7 @@ def _read_pickled(path: Path) -> Any:
         refused = [name for name in needed if name not in inert]
         reason = f"it needs {listed(refused)} to be unpickled" if refused else "it is no file of torch.save"
         raise ValueError(f"{path}: cannot be read with weights_only: {reason}") from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except (ValueError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(f"{path}: damaged or no file of torch.save ({error})") from error
 
 

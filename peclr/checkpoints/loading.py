@@ -132,6 +132,8 @@ def _fill(
             raise ValueError(
                 f"{path}: {old} has shape {tuple(state[old].shape)}, expected {tuple(expected[new].shape)}"
             )
+        if state[old].is_floating_point() != expected[new].is_floating_point():
+            raise ValueError(f"{path}: {old} is {state[old].dtype}, expected {expected[new].dtype}")
     weights = {new: state[old].to(expected[new].dtype) for new, old in used.items()}
     target.load_state_dict(weights | {key: torch.zeros((), dtype=torch.long) for key in missing}, assign=True)
     return CoverageReport(path, layout.kind, tuple(used.values()), tuple(ignored), tuple(missing))

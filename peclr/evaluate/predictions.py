@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.options import naming
-from peclr.untrusted import numbers, parse_json, read_json, read_zip_member
+from peclr.untrusted import is_zip, numbers, parse_json, read_json, read_zip_member
 
 Array = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def read_predictions(path: Path) -> Predictions:
         FileNotFoundError: there is no such file.
         ValueError: it is not in the leaderboard's format; the message names the file and what is wrong.
     """
-    content = parse_json(read_zip_member(path, PREDICTIONS_NAME, ".json"), path) if _is_zip(path) else read_json(path)
+    content = parse_json(read_zip_member(path, PREDICTIONS_NAME, ".json"), path) if is_zip(path) else read_json(path)
     if not isinstance(content, list) or len(content) != 2:
         found = f"a list of {len(content)}" if isinstance(content, list) else f"a {type(content).__name__}"
         raise ValueError(f"{path}: expected {_FORMAT}, found {found}; zeros will do for verts")
@@ -86,11 +86,3 @@ def write_predictions(folder: Path, predictions: Predictions) -> tuple[Path, Pat
     with naming(zipped), zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(plain, PREDICTIONS_NAME)
     return plain, zipped
-
-
-def _is_zip(path: Path) -> bool:
-    """By its first bytes: a damaged zip is none to zipfile, and no JSON either."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"

@@ -1,6 +1,5 @@
 """What a user knows about images: boxes with sides, cameras, scales; one for all, or a file that lists them."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import Matrix
 from peclr.inference.hands import HandQuery, Scene, Side
 from peclr.predict.inputs import Frame, Input
+from peclr.untrusted import read_json, shown
 
 _ALL = ""  # the key of what holds for every file
 
@@ -136,12 +136,7 @@ def _by_image(given: Any, key: str, depth: int, check: Callable[[Any, str], Valu
     """Checked values by image; `depth` is that of the lists of numbers which a value is made of."""
     if not isinstance(given, Path):
         return {} if given is None else {_ALL: check(given, key)}
-    try:
-        content = json.loads(given.read_bytes())
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{given}: cannot be read as JSON: {error}") from error
+    content = read_json(given)
     if _depth(content) == depth:
         content = {_ALL: content}
     elif _depth(content) == depth + 1:
@@ -178,7 +173,7 @@ def _checked_camera(K: ArrayLike, where: str) -> Matrix:
 def _checked_scale(scale: Any, where: str) -> float:
     if not _is_number(scale) or not 0 < scale < 1:
         raise ValueError(
-            f"{where}: the bone from middle MCP to PIP has a length in metres, about 0.03; got {str(scale)[:80]}"
+            f"{where}: the bone from middle MCP to PIP has a length in metres, about 0.03; got {shown(scale)}"
         )
     return float(scale)
 
@@ -187,8 +182,11 @@ def _numbers(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[n
     """Numbers of a shape; NumPy would also take texts and true for numbers."""
     found = np.asarray(values, object)
     if found.shape != shape or not all(map(_is_number, found.flat)):
-        raise ValueError(f"{where}: expected {'×'.join(map(str, shape))} numbers, got {str(values)[:80]}")
-    return found.astype(np.float64)
+        raise ValueError(f"{where}: expected {'×'.join(map(str, shape))} numbers, got {shown(values)}")
+    try:
+        return found.astype(np.float64)
+    except OverflowError:
+        raise ValueError(f"{where}: {shown(values)} is too large") from None
 
 
 def _is_number(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Finds what there is to report on below the given files and folders."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from peclr.report.results import (
 from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
 from peclr.runs.layout import CHECKPOINTS, RESUMED
 from peclr.untrusted import read_json
+
+_log = logging.getLogger(__name__)
 
 # Folders below which no run lies.
 _PRUNED: Final = {CHECKPOINTS, "wandb", "rgb"}
@@ -106,9 +109,13 @@ def _tables(folder: Path) -> list[Path]:
     def is_table(path: Path) -> bool:
         try:
             entries: list[Any] = entries_of(read_json(path)) or []
-        except (OSError, ValueError):  # a file that nobody has asked for
+        except (OSError, ValueError) as error:
+            _log.warning("left out of the report: %s", error)
             return False
-        return bool(entries) and all(isinstance(entry, dict) and "weights" in entry for entry in entries)
+        compared = sum(isinstance(entry, dict) and "weights" in entry for entry in entries)
+        if 0 < compared < len(entries):
+            _log.warning("left out of the report: %s: %d of %d rows name `weights`", path, compared, len(entries))
+        return 0 < compared == len(entries)
 
     small = (path for path in sorted(folder.glob("*.json")) if path.stat().st_size <= _LARGEST_TABLE)
     return [path for path in small if is_table(path)]

@@ -119,8 +119,7 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
     A run that goes on, or was killed, may have written half of its last line, which is passed over.
     """
     points: dict[str, dict[int, float]] = {}
-    begun = b"\n" in path.read_bytes()
-    for line, row in enumerate(read_table(path, unfinished=True) if begun else [], start=2):
+    for line, row in enumerate(read_table(path, unfinished=True), start=2):
         if "step" not in row:
             raise ValueError(f"{path}: expected a column `step`, found {list(row)}")
         try:

@@ -1,11 +1,13 @@
 """Names in the configs of older runs, and what they are called now: the one place that knows."""
 
+import re
 import sys
 from functools import cache
 from typing import Any, Final
 
-from peclr.options import check_unique_keys
+from peclr.untrusted import check_yaml
 
+_MAKES_YAML: Final = re.compile(r"[\n\[{&*]")  # more than one plain value
 _DATA: Final = "peclr.data"
 # old class path, or old short name of a class → class path now
 CLASSES: Final[dict[str, str]] = {
@@ -77,10 +79,12 @@ def config_mode() -> str:
     read = get_loader("yaml")
 
     def strictly(text: str) -> Any:
-        content = read(text)
-        if isinstance(content, dict | list):
-            check_unique_keys(text)
-        return renewed(content)
+        if _MAKES_YAML.search(text):
+            try:
+                check_yaml(text)
+            except ValueError as error:
+                raise yaml.YAMLError(str(error)) from error
+        return renewed(read(text))
 
     set_loader("peclr", strictly, (yaml.YAMLError,))
     return "peclr"

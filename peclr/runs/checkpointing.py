@@ -15,9 +15,10 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import TorchCheckpointIO
 
 from peclr.collectives import max_over_hosts
-from peclr.runs.durable import damage, read_checkpoint, write_checkpoint
+from peclr.runs.durable import read_checkpoint, write_checkpoint
 from peclr.runs.layout import LAST, last_checkpoint
 from peclr.runs.resuming import reschedule, settle
+from peclr.untrusted import damage_of_zip
 
 _SECONDS = 60.0
 # What processes agree upon after a step: nothing, a checkpoint, or a signal, by its number; the greatest wins.
@@ -81,7 +82,7 @@ class RunCheckpoints(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Put a damaged `last.ckpt` aside: as the next one's predecessor it would take the place of a good one."""
         last = _last(trainer)
-        if stage == "fit" and trainer.is_global_zero and last.exists() and damage(last):
+        if stage == "fit" and trainer.is_global_zero and last.exists() and damage_of_zip(last):
             last.replace(last.with_name(f"{LAST}.damaged"))
 
     def on_load_checkpoint(

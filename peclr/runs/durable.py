@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import torch
 
 from peclr.runs.layout import LAST, PREVIOUS
+from peclr.untrusted import damage_of_zip
 
 _MEGABYTE = 1e6
 
@@ -81,27 +80,15 @@ def check_checkpoint(path: Path) -> None:
     """Refuse a checkpoint that is missing or damaged; errors as `read_checkpoint`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; {_alternative(path)}")
-    if reason := damage(path):
+    if reason := damage_of_zip(path):
         raise ValueError(f"{path}: damaged: {reason}; {_alternative(path)}")
-
-
-def damage(path: Path) -> str | None:
-    """What is wrong with a file of torch.save, a ZIP archive whose sums PyTorch does not check; None if nothing is."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            part = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        # flipped bits make names that are no text, or ask for a password or a compression
-        size = path.stat().st_size / _MEGABYTE
-        return f"not a whole file of torch.save ({error}; {size:,.1f} MB)"
-    return None if part is None else f"its part {part} is not what was written"
 
 
 def _alternative(path: Path) -> str:
     """Names the newest good checkpoint beside `path`."""
     others = [other for other in path.parent.glob("*.ckpt") if other.name != path.name]
     for other in sorted(others, key=lambda other: other.stat().st_mtime, reverse=True):
-        if damage(other) is None:
+        if damage_of_zip(other) is None:
             return f"the newest good one there is {other}"
     return f"{path.parent} holds no other good one"
 

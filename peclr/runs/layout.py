@@ -1,13 +1,11 @@
 """A run's folder: what its files are called, which checkpoint it means, and what its config and results say."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
-import yaml
-
 from peclr.runs.aliases import renewed
+from peclr.untrusted import read_json, read_yaml
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last.ckpt"
@@ -79,10 +77,7 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
     if folder is None:
         return {}
     path = folder / CONFIG
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a YAML file: {error}") from error
+    config = read_yaml(path)
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected the mapping of a run's config, found a {type(config).__name__}")
     return cast("dict[str, Any]", renewed(config))
@@ -91,7 +86,7 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
 def read_results(run: Path) -> dict[str, Any]:
     """What a run wrote when it had succeeded: stage, epoch, step and metrics; empty if it has not."""
     try:
-        results = json.loads((run / RESULTS).read_text(encoding="utf-8"))
+        results = read_json(run / RESULTS)
     except (FileNotFoundError, ValueError):  # a kill leaves half of it
         return {}
     return results if isinstance(results, dict) else {}

@@ -14,12 +14,11 @@ from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import replace
 
-from peclr.options import load_yaml
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
+from peclr.untrusted import read_yaml
 
 _OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
@@ -202,8 +201,8 @@ def read_sweep(path: Path) -> Sweep:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a sweep's YAML, as experiments/sweeps holds")
     try:
-        return _read(path.stem, load_yaml(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError, ValueError) as error:
+        return _read(path.stem, read_yaml(path))
+    except (ValidationError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import math
 import os
 from pathlib import Path
 from typing import Any, Final
 
 from peclr.runs.layout import RESULTS, last_checkpoint, metrics_files
+from peclr.untrusted import read_json, read_table
 
 _TAIL_BYTES: Final = 8192
 _LONGEST_ERROR: Final = 160
@@ -43,7 +42,7 @@ def read_metrics(folder: Path) -> dict[str, float | None] | None:
     if not path.is_file():
         return None
     try:
-        metrics: Any = json.loads(path.read_text(encoding="utf-8"))["metrics"]
+        metrics: Any = read_json(path)["metrics"]
         numbers = {str(name): math.nan if value is None else float(value) for name, value in metrics.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the results of a run: {error!r}") from error
@@ -54,9 +53,7 @@ def read_history(folder: Path, metric: str) -> list[float]:
     """The values of a metric that a run has logged so far, those of a run that went on in order of their steps."""
     values: dict[float, float] = {}
     for path in metrics_files(folder):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        complete = [line for line in lines if line.endswith("\n")]  # half a number is another number
-        for number, row in enumerate(csv.DictReader(complete)):
+        for number, row in enumerate(read_table(path, unfinished=True)):  # half a number is another number
             with contextlib.suppress(ValueError):  # of another program, perhaps: nothing to stop all runs for
                 if row.get(metric):
                     values[float(row.get("step") or number)] = float(row[metric])

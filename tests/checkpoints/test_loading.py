@@ -180,6 +180,34 @@ def test_shapes_that_do_not_fit_are_named(tmp_path: Path) -> None:
         load_encoder(tmp_path / "weights.pth")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.to(torch.int8), "is torch.int8, expected torch.float32"),
+        (lambda w: torch.ones(1, 1, 1, 1).expand(w.shape), "declares .* numbers .* are stored"),
+        (lambda w: w * torch.nan, "is not finite"),
+        (lambda w: w / 0, "is not finite"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_named(
+    change: Callable[[Tensor], Tensor], message: str, tmp_path: Path
+) -> None:
+    path, state = tmp_path / "net.pth", torchvision_state(encoder_of("resnet18", 0.125))
+    torch.save(state | {"conv1.weight": change(state["conv1.weight"].clone())}, path)
+    with pytest.raises(ValueError, match=rf"net\.pth: '?conv1\.weight'? {message}"):
+        load_encoder(path)
+
+
+def test_a_flipped_bit_of_weights_is_found(tmp_path: Path) -> None:
+    path, state = tmp_path / "net.pth", torchvision_state(encoder_of("resnet18", 0.125))
+    torch.save(state, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(state["conv1.weight"].detach().numpy().tobytes()) + 10] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"net\.pth: damaged: .* is not what was written"):
+        load_encoder(path)
+
+
 def test_depths_that_no_resnet_has_are_refused(tmp_path: Path) -> None:
     state = {key: value for key, value in encoder_of().state_dict().items() if "layer3.1" not in key}
     torch.save(state, tmp_path / "weights.pth")

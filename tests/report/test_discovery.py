@@ -75,12 +75,18 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert {row.weights for row in rows} == {"x/run", "y/run"}
 
 
-def test_json_that_is_no_table_is_passed_over_in_folders_but_not_where_it_is_named(tmp_path: Path) -> None:
+def test_json_that_is_no_table_is_passed_over_in_folders_but_not_where_it_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_test_run(tmp_path / "run", 0)
     trials = '{"rows": [{"trial": "baseline", "pa_epe_mm": 1.0}]}'
-    for name, content in (("other.json", "[1]"), ("broken.json", "{"), ("trials.json", trials)):
+    odd = '{"rows": [{"weights": "a", "pa_epe_mm": 1.0}, 7]}'
+    for name, content in (("other.json", "[1]"), ("broken.json", "{"), ("trials.json", trials), ("odd.json", odd)):
         (tmp_path / name).write_text(content)
     assert len(find_all([tmp_path]).rows) == 1
+    assert "broken.json: not valid JSON" in caplog.text
+    assert "odd.json: 1 of 2 rows name `weights`" in caplog.text
+    assert "trials.json" not in caplog.text
     with pytest.raises(ValueError, match=r"other\.json: expected a result table"):
         find_all([tmp_path / "other.json"])
 

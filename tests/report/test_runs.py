@@ -76,7 +76,7 @@ def test_kind_seed_and_data_come_from_the_config(tmp_path: Path) -> None:
         ("metrics.csv", "step,train/loss\n,2\n", "line 2"),
         ("results.json", "[]", "expected an object"),
         ("results.json", "{", "not valid JSON"),
-        ("config.yaml", "{", "not a YAML file"),
+        ("config.yaml", "{", "not valid YAML"),
     ],
 )
 def test_damaged_files_are_named(name: str, content: str, complaint: str, tmp_path: Path) -> None:

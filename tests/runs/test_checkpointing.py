@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from peclr.data.loading.loaders import ResumableLoader, make_loader, shuffles
 from peclr.data.loading.sampling import EpochSampler
 from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
-from peclr.runs.durable import damage, read_checkpoint, write_checkpoint
+from peclr.runs.durable import read_checkpoint, write_checkpoint
+from peclr.untrusted import damage_of_zip
 from tests.trainer import quiet_trainer
 
 EPOCHS, BATCHES = 3, 6
@@ -357,7 +358,7 @@ def test_a_trial_run_saves_nothing(tmp_path: Path) -> None:
 def test_checkpoints_pass_through_lightning_whole(tmp_path: Path) -> None:
     train(tmp_path, max_epochs=1)
     path = tmp_path / "checkpoints" / "last.ckpt"
-    assert damage(path) is None
+    assert damage_of_zip(path) is None
     write_checkpoint(read_checkpoint(path), tmp_path / "copy.ckpt")
     with pytest.raises(TypeError, match="storage_options"):
         DurableCheckpointIO().save_checkpoint({}, path, storage_options={})

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from peclr.runs.durable import CheckpointWriteError, check_checkpoint, damage, read_checkpoint, write_checkpoint
+from peclr.runs.durable import CheckpointWriteError, check_checkpoint, read_checkpoint, write_checkpoint
+from peclr.untrusted import damage_of_zip
 
 
 def content(value: float) -> dict[str, Any]:
@@ -115,8 +116,8 @@ def test_damage_is_told_with_the_newest_good_one(how: str, tmp_path: Path) -> No
         write_checkpoint(content(value), tmp_path / name)
         os.utime(tmp_path / name, (value, value))
     damaged(tmp_path / "last.ckpt", how)
-    assert damage(tmp_path / "last.ckpt") is not None
-    assert damage(tmp_path / "b.ckpt") is None
+    assert damage_of_zip(tmp_path / "last.ckpt") is not None
+    assert damage_of_zip(tmp_path / "b.ckpt") is None
     with pytest.raises(ValueError, match=r"last\.ckpt: damaged: .*the newest good one there is .*b\.ckpt"):
         check_checkpoint(tmp_path / "last.ckpt")
     damaged(tmp_path / "b.ckpt", "truncated")

@@ -5,7 +5,6 @@ It holds `header`, JSON as bytes, and for the source number S of those that were
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from peclr import __version__
 from peclr.options import write_whole
+from peclr.untrusted import parse_json, read_arrays
 
 FORMAT: Final = 1  # readers refuse others
 NOBODY: Final = -1  # where a hand has fewer neighbors than others
@@ -64,13 +64,12 @@ def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
         ValueError: If it is missing, or not what `write_pairs` writes; the message names it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-        header = json.loads(arrays["header"].tobytes())
+        arrays = read_arrays(path)
+        header = parse_json(arrays["header"].tobytes(), f"{path}, header")
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(f"{path} cannot be read ({reason}); expected a file of `peclr mine`") from error
-    except (KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a pairs file of `peclr mine`: {error}") from error
     found = header.get("format") if isinstance(header, dict) else header
     if not isinstance(header, dict) or found != FORMAT:

@@ -10,7 +10,6 @@ code and is never loaded here. Where its unpickling works (it needs chumpy and s
 The left hand of MANO is the mirror image of the right one, so the same regressor serves both.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import FINGER_TIP_VERTICES, NUM_JOINTS, TIPS, convert
+from peclr.untrusted import read_array, read_arrays
 
 NUM_VERTICES: Final = 778
 NUM_REGRESSED: Final = 16  # the wrist and three joints a finger; tips are vertices
@@ -38,12 +38,12 @@ def load_joint_regressor(path: str | Path) -> NDArray[np.float64]:
     if path.suffix not in {".npy", ".npz"}:
         raise ValueError(f"{path}: {path.suffix or 'no'} file; {_CONVERSION}")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        regressor = np.asarray(loaded if path.suffix == ".npy" else loaded[REGRESSOR_KEY])
-    except KeyError:
-        raise ValueError(f"{path} holds {', '.join(loaded.files)}; {_CONVERSION}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = {REGRESSOR_KEY: read_array(path)} if path.suffix == ".npy" else read_arrays(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}); {_CONVERSION}") from error
+    if REGRESSOR_KEY not in arrays:
+        raise ValueError(f"{path} holds {', '.join(arrays)}; {_CONVERSION}")
+    regressor = arrays[REGRESSOR_KEY]
     if regressor.shape != (NUM_REGRESSED, NUM_VERTICES) or regressor.dtype.kind not in "fiu":
         raise ValueError(f"{path} has shape {regressor.shape} of {regressor.dtype}; {_CONVERSION}")
     sums = regressor.sum(axis=1, dtype=np.float64)

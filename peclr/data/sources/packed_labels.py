@@ -21,6 +21,7 @@ from peclr import __version__
 from peclr.data.sources.json_files import read_json
 from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
 from peclr.options import naming
+from peclr.untrusted import read_array
 
 Array = NDArray[Any]
 Stamp = dict[str, int | str]  # of a file: bytes, mtime_ns, sha256
@@ -168,7 +169,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def _map(path: Path) -> Array:
-    try:  # a plain view: indexing np.memmap costs more
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    try:
+        return read_array(path, mapped=True)
     except (OSError, ValueError) as error:  # missing, or shorter than its header says
         raise ValueError(f"{path} cannot be mapped: {error}") from error
