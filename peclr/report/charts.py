@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]  # plotly ships no types
 
-from peclr.drawing.series import pck_curves, styles
+from peclr.drawing.series import Style, pck_curves, styles
 from peclr.geometry.joints import FINGERS, JOINT_NAMES
 from peclr.report.results import METRICS, Contest, Group, label_count, shown
 from peclr.report.runs import Evaluation, TrainingRun
@@ -29,7 +29,7 @@ _GAP: Final = 110  # px between rows, for the words of the axes and the title of
 
 @dataclass
 class Plot:
-    """One plot of a figure: properties of its axes, and of `plotly.graph_objects.Scatter` by name of the series."""
+    """One plot of a figure: properties of its axes, and of plotly's traces by name of the series."""
 
     title: str
     x: dict[str, Any]
@@ -37,94 +37,82 @@ class Plot:
     series: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def _grid(titles: Sequence[str], axes: Sequence[tuple[dict[str, Any], dict[str, Any]]], columns: int) -> go.Figure:
-    """A figure of empty plots in rows of `columns`."""
-    columns = min(columns, len(titles))
-    rows = -(-len(titles) // columns)
+def figure(
+    plots: Sequence[Plot], names: Iterable[str], mode: str = "lines", columns: int = 2, height: int = _HEIGHT
+) -> go.Figure | None:
+    """Plots side by side; a click in the legend hides a series in all of them. None if there are no plots.
+
+    Args:
+        plots: with series among `names`.
+        names: of everything that looks apart, in this figure and its neighbors.
+        mode: of lines that do not say their own.
+        columns: plots side by side, at most.
+        height: of a plot, px.
+    """
+    if not plots:
+        return None
+    columns = min(columns, len(plots))
+    rows = -(-len(plots) // columns)
     drawn = go.Figure(
         layout={
             "template": "none",
             "font": {"size": 13, "family": _FONT},
-            "grid": {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.2, "ygap": _GAP / _HEIGHT},
-            "height": rows * _HEIGHT,
+            "grid": {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.2, "ygap": _GAP / height},
+            "height": rows * height,
             "margin": {"l": 64, "r": 12, "t": 40, "b": 64},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "legend": {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0, "tracegroupgap": 0},
             "hovermode": "closest",
-            "meta": {"columns": columns, "plots": len(titles), "height": _HEIGHT},
+            "barmode": "overlay",
+            "meta": {"columns": columns, "plots": len(plots), "height": height},
         }
     )
-    for number, (title, (x, y)) in enumerate(zip(titles, axes, strict=True), start=1):
-        drawn.layout[f"xaxis{number}"] = {"automargin": True, **x}
-        drawn.layout[f"yaxis{number}"] = {"automargin": True, **y}
-        place = {"x": 0, "xref": f"{_axis('x', number)} domain", "y": 1, "yref": f"{_axis('y', number)} domain"}
-        drawn.add_annotation(
-            place, text=f"<b>{escape(title)}</b>", showarrow=False, font={"size": 15}, xanchor="left", yanchor="bottom"
-        )
-    return drawn
-
-
-def _axis(letter: str, number: int) -> str:
-    return letter if number == 1 else f"{letter}{number}"
-
-
-def figure(plots: Sequence[Plot], names: Iterable[str], mode: str = "lines", columns: int = 2) -> go.Figure | None:
-    """Plots in rows of `columns`; a click in the legend hides a series in all of them. None if there are no plots.
-
-    Args:
-        plots: with series among `names`.
-        names: of everything that looks apart, in this figure and its neighbors.
-        mode: of a series that does not say its own.
-        columns: at most.
-    """
-    if not plots:
-        return None
-    looks, shown_in_legend = styles(names), set[str]()
-    drawn = _grid([plot.title for plot in plots], [(plot.x, plot.y) for plot in plots], columns)
+    looks, in_legend = styles(names), set[str]()
     for number, plot in enumerate(plots, start=1):
+        x, y = (letter if number == 1 else f"{letter}{number}" for letter in "xy")
+        drawn.layout[f"xaxis{number}"] = {"automargin": True, **plot.x}
+        drawn.layout[f"yaxis{number}"] = {"automargin": True, **plot.y}
+        place = {"x": 0, "xref": f"{x} domain", "xanchor": "left", "y": 1, "yref": f"{y} domain", "yanchor": "bottom"}
+        drawn.add_annotation(place, text=f"<b>{escape(plot.title)}</b>", showarrow=False, font={"size": 15})
         for name, properties in plot.series.items():
-            style = looks[name]
-            look = {
-                "mode": mode,
-                "line": {"color": style.color, "dash": style.dash, "width": 2.2},
-                "marker": {"color": style.color, "symbol": style.mark, "size": 8},
-                "xaxis": _axis("x", number),
-                "yaxis": _axis("y", number),
-                "name": escape(name),  # plotly reads some HTML in names, and these are somebody's folders
-                "legendgroup": escape(name),
-                "showlegend": name not in shown_in_legend,
-            }
-            shown_in_legend.add(name)
-            drawn.add_trace(go.Scatter({**look, **properties}))
+            label = escape(name)  # plotly reads some HTML in names, and these are somebody's folders
+            group = {"legendgroup": label, "showlegend": name not in in_legend, "xaxis": x, "yaxis": y}
+            look = _look(looks[name], mode, properties.get("type", "scatter"))
+            drawn.add_trace({"name": label, **group, **look, **properties})
+            in_legend.add(name)
     return drawn
 
 
-def who_is_best(contests: Sequence[Contest]) -> go.Figure:
+def _look(style: Style, mode: str, kind: str) -> dict[str, Any]:
+    if kind == "bar":
+        return {"marker": {"color": style.color}}
+    line = {"color": style.color, "dash": style.dash, "width": 2.2}
+    return {"mode": mode, "line": line, "marker": {"color": style.color, "symbol": style.mark, "size": 8}}
+
+
+def who_is_best(contests: Sequence[Contest]) -> go.Figure | None:
     """Means and deviations of what is compared, best first, a plot for each protocol."""
-    looks = styles(group.weights for contest in contests for group, _ in contest.ranking)
-    axes = [({"title": {"text": contest.metric.heading}}, {"autorange": "reversed"}) for contest in contests]
-    drawn = _grid([contest.title for contest in contests], axes, columns=2)
-    for number, contest in enumerate(contests, start=1):
-        ranking = contest.ranking[:_MOST_BARS]
-        bars = go.Bar(
-            orientation="h",
-            y=[f"{escape(group.weights)} " for group, _ in ranking],
-            x=[spread.mean for _, spread in ranking],
-            error_x={"array": [spread.deviation or 0 for _, spread in ranking], "thickness": 1.5, "width": 5},
-            marker={"color": [looks[group.weights].color for group, _ in ranking]},
-            text=[shown(spread, contest.metric) for _, spread in ranking],
-            textposition="inside",
-            insidetextanchor="start",
-            textfont={"color": "white"},
-            hovertemplate="%{y}: %{text}<extra></extra>",
-            xaxis=_axis("x", number),
-            yaxis=_axis("y", number),
-        )
-        drawn.add_trace(bars)
-    height = _GAP + 34 * max(len(bars.y) for bars in drawn.data)
-    drawn.layout.meta["height"] = height
-    return drawn.update_layout(showlegend=False, grid={"ygap": _GAP / height})
+    plots = []
+    for contest in contests:
+        plot = Plot(contest.title, {"title": {"text": contest.metric.heading}}, {"autorange": "reversed"})
+        for group, spread in contest.ranking[:_MOST_BARS]:
+            plot.series[group.weights] = {
+                "type": "bar",
+                "orientation": "h",
+                "y": [f"{escape(group.weights)} "],
+                "x": [spread.mean],
+                "error_x": {"array": [spread.deviation or 0], "thickness": 1.5, "width": 5},
+                "text": [shown(spread, contest.metric)],
+                "textposition": "inside",
+                "insidetextanchor": "start",
+                "textfont": {"color": "white"},
+                "hovertemplate": "%{y}: %{text}<extra></extra>",
+            }
+        plots.append(plot)
+    names = [group.weights for contest in contests for group, _ in contest.ranking]
+    drawn = figure(plots, names, height=_GAP + 34 * max((len(plot.series) for plot in plots), default=0))
+    return drawn and drawn.update_layout(showlegend=False)
 
 
 def label_efficiency(groups: Sequence[Group]) -> dict[str, go.Figure]:
