@@ -155,12 +155,12 @@ class Contest:
         share = f" ({ahead / abs(following.mean):.0%})" if following.mean else ""
         by = f"{ahead:.{metric.decimals}f}{unit}{share} {'more' if metric.higher_is_better else 'less'}"
         seeds = f"{first.count} seeds" if first.count > 1 else "one seed"
+        result = f"{shown(first, metric)}{unit} {metric.title} over {seeds}"
+        if not ahead:
+            return f"{best.weights} and {second.weights} are level with {result}."
         noise = max(spread.deviation or 0.0 for spread in (first, following))
         doubt = ", which is within what seeds differ by" if noise >= ahead else ""
-        return (
-            f"{best.weights} is best with {shown(first, metric)}{unit} {metric.title} over {seeds}, "
-            f"{by} than {second.weights}{doubt}."
-        )
+        return f"{best.weights} is best with {result}, {by} than {second.weights}{doubt}."
 
 
 def contests(groups: Sequence[Group]) -> list[Contest]:

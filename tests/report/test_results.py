@@ -194,8 +194,11 @@ def test_the_winner_is_said_with_its_lead_and_seeds_at_the_largest_label_count()
 
 
 def test_a_lead_within_the_seeds_spread_and_one_seed_are_said_to_be_so() -> None:
-    close = contest(*(row(name, seed, pa_auc=0.5 + seed / 10) for name in ("a", "b") for seed in range(2)))
-    assert close.sentence().endswith("0.000 (0%) more than b, which is within what seeds differ by.")
+    scores = {"a": (0.5, 0.7), "b": (0.5, 0.6)}
+    close = contest(*(row(name, seed, pa_auc=v) for name, values in scores.items() for seed, v in enumerate(values)))
+    assert close.sentence().endswith("0.050 (9%) more than b, which is within what seeds differ by.")
+    level = contest(*(row(name, 0, pa_epe_mm=5.0) for name in ("a", "b")))
+    assert level.sentence() == "a and b are level with 5.0 mm PA-EPE over one seed."
     alone = contest(row("a", 0, pa_epe_mm=1.0, root_relative_epe_mm=9.0), row("b", 0, root_relative_epe_mm=8.0))
     assert alone.sentence() == "b is best with 8.0 mm wrist-relative EPE over one seed, 1.0 mm (11%) less than a."
     assert contests(group_rows([row("a", 0, pa_epe_mm=1.0)])) == []
