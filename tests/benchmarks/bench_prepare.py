@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.data.conftest import hands_in_space
+
 # Kulon et al., CVPR 2020; Zimmermann et al., ICCV 2019
 YOUTUBE3D_HANDS = 47_125
 FREIHAND_HANDS, FREIHAND_VERSIONS = 32_560, 4
@@ -90,11 +92,11 @@ def write_freihand(root: Path) -> None:
     rgb.mkdir(parents=True)
     for number in range(FREIHAND_HANDS * FREIHAND_VERSIONS):
         (rgb / f"{number:08d}.jpg").touch()
-    rng = np.random.default_rng(0)
+    xyz = hands_in_space(FREIHAND_HANDS, np.random.default_rng(0))
     labels = {
         "K": np.tile([[480.0, 0, 112], [0, 480, 112], [0, 0, 1]], (FREIHAND_HANDS, 1, 1)),
-        "scale": np.full(FREIHAND_HANDS, 0.03),
-        "xyz": rng.normal([0, 0, 0.7], 0.03, (FREIHAND_HANDS, 21, 3)),
+        "scale": np.linalg.norm(xyz[:, 9] - xyz[:, 10], axis=-1),
+        "xyz": xyz,
     }
     for kind, values in labels.items():
         (root / f"training_{kind}.json").write_text(json.dumps(values.tolist()))
