@@ -37,7 +37,6 @@ from peclr.data.sources.youtube3d_labels import (
 from peclr.geometry.planar import (
     PUBLISHED_CROP_MARGIN,
     Matrix,
-    enclosing_square,
     from_reduced,
     mirror,
     move,
@@ -190,9 +189,9 @@ class YouTube3DHands(SingleImages):
         """The box (4,) around joints (21, 2), or around two corners (2, 2), px."""
         if self._regressor is not None:
             return square_around_keypoints(around, self.crop_margin)
-        left, top, right, bottom = enclosing_square([*around.min(axis=0), *around.max(axis=0)]).tolist()
-        widening = (right - left) * (self.crop_margin - 1) / 2
-        return np.array([left - widening, top - widening, right + widening, bottom + widening])
+        low, high = around.min(axis=0), around.max(axis=0)
+        center, half_side = (low + high) / 2, self.crop_margin * (high - low).max() / 2
+        return np.concatenate([center - half_side, center + half_side])
 
 
 def _image_from_annotated(annotated: Sequence[int], width: int, height: int) -> Matrix:
