@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from peclr.__main__ import SUBCOMMANDS, Subcommand, main
+from peclr.__main__ import SUBCOMMANDS, main
 from peclr.models.encoders import ResNetEncoder
 
 HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy", "optuna"}
@@ -151,16 +151,16 @@ def test_a_stopped_command_leaves_nothing_half_written(
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def fails(error: Exception) -> Subcommand:
+    def fail_with(error: Exception) -> None:
         def run(arguments: list[str]) -> int:
             raise error
 
-        return Subcommand("fails", run)
+        monkeypatch.setattr("peclr.synthetic.command.synth_main", run)
 
-    monkeypatch.setitem(SUBCOMMANDS, "synth", fails(KeyError("a bug")))
+    fail_with(KeyError("a bug"))
     with pytest.raises(KeyError, match="a bug"):
         main(["synth"])
-    monkeypatch.setitem(SUBCOMMANDS, "synth", fails(PermissionError(13, "not allowed", "a file")))
+    fail_with(PermissionError(13, "not allowed", "a file"))
     assert main(["synth"]) == 2
     assert capsys.readouterr().err == "peclr synth: a file: not allowed\n"
     monkeypatch.setenv("PECLR_TRACEBACK", "1")
