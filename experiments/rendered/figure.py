@@ -61,15 +61,19 @@ def strip(
     `place` is that of the rows, as `subplots_adjust` takes it.
     """
     panel.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    axes = panel.subplots(len(rows), max(map(len, rows.values())), squeeze=False)
+    axes = panel.subplots(len(rows), squeeze=False)[:, 0]
     panel.subplots_adjust(**({"right": 0.995} | place))
-    for line, (name, images) in zip(axes, rows.items(), strict=True):
-        for axis, image, caption in zip(line, images, captions.get(name, [""] * len(images)), strict=True):
-            axis.imshow(image)
-            axis.set(xticks=[], yticks=[])
-            axis.set_xlabel(caption, fontsize=8, labelpad=2)
-            axis.spines[:].set_visible(False)
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for axis, (name, images) in zip(axes, rows.items(), strict=True):
+        side = images[0].shape[1]
+        gap = max(1, side // 30)
+        tiles = [np.pad(image, ((0, 0), (0, gap), (0, 0)), constant_values=255) for image in images]
+        axis.imshow(np.concatenate(tiles, axis=1)[:, :-gap])
+        middles = [(side + gap) * index + side / 2 for index in range(len(images))]
+        axis.set_xticks(middles, captions.get(name, [""] * len(images)), fontsize=8)
+        axis.set_yticks([])
+        axis.tick_params(length=0, pad=2)
+        axis.spines[:].set_visible(False)
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
 
 
 def _bars(axis: Axes, rows: list[dict[str, Any]], protocol: str, labels: int) -> None:
@@ -98,7 +102,7 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
         grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.45, 3.1))
         top, middle, bottom = (figure.add_subfigure(grid[row]) for row in range(3))
         title = "Pairs of views: one hand, two backgrounds, colors and geometries; and the same with geometry undone"
-        place = {"left": 0.07, "bottom": 0.01, "wspace": 0.03, "hspace": 0.04}
+        place = {"left": 0.07, "bottom": 0.01, "hspace": 0.04}
         strip(top, title, view_pairs(hands, seed), {}, top=0.89, **place)
         title = f"Hands and scenes never seen, after fine-tuning on {labels} labels"
         strip(middle, title, rows, {}, top=0.92, **place)

@@ -84,7 +84,7 @@ def compare(out: Path, size: Size, arms: list[Arm]) -> dict[str, float]:
         figure = Figure(figsize=(10, 1.2 * len(rows) + 0.55))
         top = 1 - 0.42 / figure.get_figheight()
         title = "Nearest other hand in each encoder's features, and how far its pose is from the query's"
-        strip(figure, title, rows, captions, left=0.19, top=top, bottom=0.03, wspace=0.04, hspace=0.17)
+        strip(figure, title, rows, captions, left=0.19, top=top, bottom=0.03, hspace=0.17)
         figure.savefig(out / "neighbors.png")
     results = {"command": f"python -m experiments.rendered.neighbors {out}", "mean_pose_distance_mm": means}
     (out / "neighbors.json").write_text(json.dumps(results, indent=2) + "\n")
