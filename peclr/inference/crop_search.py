@@ -35,19 +35,12 @@ SEARCH_FRACTIONS: Final = (0.33, 0.5, 0.7, 1.0)
 
 @dataclass(frozen=True)
 class View:
-    """One look at a hand.
+    """One look at a hand."""
 
-    Attributes:
-        box: (4,), px of the image, that the view was made for.
-        view_from_image: (3, 3), view pixels ← image pixels.
-        K: (3, 3), camera of the view, pixels.
-        pixels: (S, S, 3), RGB.
-    """
-
-    box: Box
-    view_from_image: Matrix
-    K: Matrix
-    pixels: Image
+    box: Box  # (4,), px of the image, that the view was made for
+    view_from_image: Matrix  # (3, 3), view pixels ← image pixels
+    K: Matrix  # (3, 3), camera of the view, px
+    pixels: Image  # (S, S, 3), RGB
 
 
 @dataclass(frozen=True)
@@ -89,11 +82,9 @@ class CropSearch:
         return [_square(middle, fraction * max(width, height)) for fraction in SEARCH_FRACTIONS]
 
     def second_box(self, first: Sequence[View], keypoints_2d: NDArray[np.floating]) -> Box:
-        """Choose the box (4,) px of a hand; after a search, the one that the hand fills most, moved onto the hand.
+        """Choose the box (4,) px of a hand by what the network regressed (C, 21, 2), px, in the C first views.
 
-        Args:
-            first: C views of the first pass.
-            keypoints_2d: (C, 21, 2), pixels of these views, as the network regressed them.
+        After a search, it is the one that the hand fills most, moved onto the hand.
         """
         found = [
             box_of_keypoints(points, view.view_from_image) for points, view in zip(keypoints_2d, first, strict=True)
@@ -115,14 +106,7 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
     """Center a box in a view, its longer side 0.7 of the view's: (3, 3), view pixels ← image pixels.
 
     The published rule takes centers of boxes to `view_size / 2`, half a pixel right and below the center of the
-    view by this project's convention; the networks have learned with it.
-
-    Args:
-        box: (4,), left, top, right, bottom, pixels of the image.
-        view_size: side of the view, pixels.
-
-    Raises:
-        ValueError: the box is empty or not finite.
+    view by this project's convention; the networks have learned with it. ValueError if the box (4,) px is empty.
     """
     left, top, right, bottom = np.asarray(box, np.float64).tolist()
     side = max(right - left, bottom - top)
@@ -135,11 +119,9 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
 
 
 def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix) -> Box:
-    """The box (4,) px of the image, at least one pixel of the view wide and high, of keypoints of the first pass.
+    """The box (4,) px of the image, at least one pixel of the view wide and high, of what the first pass regressed.
 
-    Args:
-        keypoints_2d: (21, 2), pixels of the view, as the network regressed them: with the palm, not the wrist.
-        view_from_image: (3, 3), without rotation.
+    That are keypoints (21, 2), pixels of the view, with the palm, not the wrist; the view is not turned.
     """
     # the published code cuts the fractions off
     low, high = np.trunc(keypoints_2d.min(axis=0)), np.trunc(keypoints_2d.max(axis=0))
@@ -160,15 +142,10 @@ def turned(view_from_image: Matrix, view_size: int, degrees: float) -> Matrix:
 def average(
     keypoints_2d: NDArray[np.floating], joints_3d: NDArray[np.floating], view_from_image: Sequence[Matrix]
 ) -> tuple[Matrix, Matrix]:
-    """Take a hand from its V views back to the image, and average.
+    """Take a hand from V views back to the image, and average: (21, 2) px of the image, and (21, 3).
 
-    Args:
-        keypoints_2d: (V, 21, 2), pixels of the views.
-        joints_3d: (V, 21, 3), frame of the image's camera, which all views have in common.
-        view_from_image: V matrices (3, 3).
-
-    Returns:
-        (21, 2), pixels of the image, weighted by depth, so that the mean of 3-D still projects to it; and (21, 3).
+    Pixels (V, 21, 2) are weighted by the depth of joints (V, 21, 3), which are in the frame of the image's camera, so
+    that the mean of 3-D still projects to the mean of 2-D.
     """
     back = np.linalg.inv(np.stack(view_from_image))
     in_image = move(back, keypoints_2d.astype(np.float64))

@@ -38,38 +38,23 @@ _SEARCH = CropSearch()
 
 @dataclass(frozen=True)
 class HandQuery:
-    """One hand to look for.
-
-    Attributes:
-        box: (4,), left, top, right, bottom, pixels, tight around the hand; None looks for it.
-        whole: the box is a square that the view shows whole, as crops of training, in place of a tight one.
-    """
+    """One hand to look for."""
 
     side: Side = "right"
-    box: Box | None = None
-    whole: bool = False
+    box: Box | None = None  # (4,), left, top, right, bottom, px, tight around the hand; None looks for it
+    whole: bool = False  # the box is a square that the view shows whole, as crops of training
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image, and what is known about it.
+    """An image, and what is known about it; boxes, cameras and predictions are in its pixels at full size."""
 
-    Attributes:
-        image: (H, W, 3), RGB, upright.
-        hands: to look for.
-        K: (3, 3), pixels; None goes by the focal length.
-        scale_m: metres from middle MCP to middle PIP; None leaves 3-D in lengths of that bone.
-        image_from_decoded: (3, 3), where `image` was decoded at a reduced scale: boxes, K and predictions are in pixels
-            of the image at full size.
-        focal: pixels, of a camera that looks through the middle; None takes 28/36 of the image's longer side.
-    """
-
-    image: Image
+    image: Image  # (H, W, 3), RGB, upright
     hands: Sequence[HandQuery] = (HandQuery(),)
-    K: NDArray[np.floating] | None = None
-    scale_m: float | None = None
-    image_from_decoded: Matrix = field(default_factory=partial(np.eye, 3))
-    focal: float | None = None
+    K: NDArray[np.floating] | None = None  # (3, 3), px; None goes by the focal length
+    scale_m: float | None = None  # from middle MCP to middle PIP; None leaves 3-D in lengths of that bone
+    image_from_decoded: Matrix = field(default_factory=partial(np.eye, 3))  # of an `image` decoded at a reduced scale
+    focal: float | None = None  # px, of a camera that looks through the middle; None: 28/36 of the longer side
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,28 +78,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class HandPrediction:
-    """One hand.
-
-    Attributes:
-        hand: the side; of a left hand, everything here is mirrored back and fits the image.
-        box: (4,), left, top, right, bottom, pixels of the image: where the network looked.
-        box_origin: "search" if it was found by a search, "two_pass" if by the published first pass.
-        keypoints_2d: (21, 2), pixels of the image, order freihand.
-        joints_3d: (21, 3), camera frame, order freihand; metres, or lengths of the bone from middle MCP to
-            middle PIP where no scale was given.
-        scale_m: the length of that bone, metres; None where it was not given.
-    """
+    """One hand, in order freihand; of a left one, everything here is mirrored back and fits the image."""
 
     hand: Side
-    box: Box
-    box_origin: BoxOrigin
-    keypoints_2d: NDArray[np.float64]
-    joints_3d: NDArray[np.float64]
-    scale_m: float | None
+    box: Box  # (4,), left, top, right, bottom, pixels of the image: where the network looked
+    box_origin: BoxOrigin  # "search" if it was found by a search, "two_pass" if by the published first pass
+    keypoints_2d: NDArray[np.float64]  # (21, 2), pixels of the image
+    joints_3d: NDArray[np.float64]  # (21, 3), camera frame, in `unit_3d`
+    scale_m: float | None  # from middle MCP to middle PIP; None where it was not given
 
     @property
     def unit_3d(self) -> Literal["m", "bone"]:
-        """The unit of 3-D positions."""
+        """The unit of 3-D positions: metres, or lengths of the bone from middle MCP to middle PIP."""
         return "bone" if self.scale_m is None else "m"
 
     @property
@@ -162,13 +137,7 @@ def predict_source(
 ) -> Iterator[HandPrediction]:
     """Predict the first version of each hand of a source, in order; all are taken for right ones, as readers mirror.
 
-    Args:
-        trained: the network.
-        source: of the hands; without cameras, those of `Scene` are taken.
-        batch_size: as for `predict_hands`.
-        search: as for `predict_hands`.
-        crop_boxes: look at the source's crop boxes, as fine-tuning without augmentation does; False looks for hands.
-        progress: show a bar with the rate.
+    With `crop_boxes`, the network sees what fine-tuning without augmentation shows; otherwise it looks for the hands.
 
     Raises:
         ValueError: an image cannot be read, or the network predicts what is not finite.

@@ -15,39 +15,23 @@ from peclr.models.pose_net import PoseNet25D
 
 
 class Seen(NamedTuple):
-    """What the network sees in V views.
+    """What the network sees in V views."""
 
-    Attributes:
-        regressed_2d: (V, 21, 2), pixels of the views, with the palm in the wrist's place.
-        keypoints_2d: (V, 21, 2), the same with the wrist.
-        joints_3d: (V, 21, 3), bone lengths, frame of the camera.
-    """
-
-    regressed_2d: NDArray[np.float32]
-    keypoints_2d: NDArray[np.float32]
-    joints_3d: NDArray[np.float32]
+    regressed_2d: NDArray[np.float32]  # (V, 21, 2), pixels of the views, with the palm in the wrist's place
+    keypoints_2d: NDArray[np.float32]  # (V, 21, 2), the same with the wrist
+    joints_3d: NDArray[np.float32]  # (V, 21, 3), bone lengths, frame of the camera
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A pose network, ready to predict.
+    """A pose network, ready to predict."""
 
-    Attributes:
-        network: in evaluation mode, channels_last, on its device.
-        view_size: side of its views, pixels.
-        checkpoint: where its weights come from.
-    """
-
-    network: PoseNet25D
-    view_size: int
-    checkpoint: Path
+    network: PoseNet25D  # in evaluation mode, channels_last, on its device
+    view_size: int  # side of its views, px
+    checkpoint: Path  # where its weights come from
 
     def see(self, views: Sequence[NDArray[np.uint8]], K: Sequence[NDArray[np.floating]]) -> Seen:
-        """Look at V views, in one forward pass.
-
-        Args:
-            views: V images (S, S, 3), RGB, of right hands.
-            K: V cameras (3, 3) of these views, pixels.
+        """Look at V views (S, S, 3), RGB, of right hands with cameras K (3, 3), px, in one forward pass.
 
         Raises:
             ValueError: the network predicts something that is not finite.
@@ -72,8 +56,7 @@ def load_network(
 
     Args:
         run: a run's folder, of which the last checkpoint is taken, or a checkpoint.
-        view_size: side of the views, pixels. None takes that of those it was trained on, which the file says; older
-            files by their run's config beside them, published networks are known.
+        view_size: side of the views, pixels; None takes that of those it was trained on.
         device: None takes CUDA where there is one.
 
     Raises:

@@ -17,15 +17,10 @@ _ANSWERS: Final = 2**22  # numbers and distances at a time: 50 MB
 
 
 def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Make poses comparable: their mean to the origin, the root mean square distance from it to 1.
+    """Move poses (N, 21, 2), px, to the origin, scale their root mean square distance from it to 1: (N, 2 · known).
 
-    Rotation stays: PeCLR's inversion expects pairs that differ by no more than their augmentation.
-
-    Args:
-        joints: (N, 21, 2), pixels of anything; joints that no hand knows may be NaN.
-
-    Returns:
-        (N, 2 · known joints).
+    Joints that no hand knows may be NaN. Rotation stays: PeCLR's inversion expects pairs that differ by no more than
+    their augmentation.
 
     Raises:
         ValueError: some hands know a joint and others do not, or a hand is a point.
@@ -43,11 +38,7 @@ def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], float]:
-    """Project poses (N, D) onto the first principal components.
-
-    Returns:
-        (N, min(count, D)), and the share of the variance that they explain.
-    """
+    """Project poses (N, D) onto the first principal components; also the share of the variance that they explain."""
     centered = poses - poses.mean(axis=0)
     covariance = centered.T.astype(np.float64) @ centered / len(poses)
     variance, axes = np.linalg.eigh(covariance)  # ascending

@@ -30,10 +30,8 @@ def has_labels(source: HandSource) -> bool:
 def joints_of(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np.float32]:
     """(hands, 21, 2), pixels of each hand's first version; NaN for joints that labels do not know.
 
-    Args:
-        source: of the hands.
-        detector: finds the joints in the source's crop boxes; None takes the labels. Where the source knows no camera,
-            one is assumed: only the wrist depends on it, as the network regresses the palm in its place.
+    The detector finds them in the source's crop boxes; None takes the labels. Where the source knows no camera, one is
+    assumed: only the wrist depends on it, as the network regresses the palm in its place.
 
     Raises:
         ValueError: a hand has no label, an image cannot be read, or the network predicts what is not finite.
@@ -68,14 +66,9 @@ def video_of_hands(source: HandSource) -> NDArray[np.int64]:
 def mine(
     source: HandSource, joints: NDArray[np.float32], videos: NDArray[np.int64] | None, neighbors: int, components: int
 ) -> MinedPairs:
-    """Find the nearest hands of each hand, and print how well that went.
+    """Find the nearest hands of each hand by its joints (21, 2), px, and print how well that went.
 
-    Args:
-        source: of the hands.
-        joints: (hands, 21, 2), pixels.
-        videos: (hands,), hands of one video are not each other's neighbors; None lets them.
-        neighbors: of each hand.
-        components: of the PCA.
+    Hands of one video are not each other's neighbors where videos (hands,) are given.
 
     Raises:
         ValueError: hands cannot be compared by these joints.
@@ -98,14 +91,7 @@ def mine(
 
 
 def draw_pairs(source: HandSource, joints: NDArray[np.floating], mined: MinedPairs, rows: int = 8) -> NDArray[np.uint8]:
-    """Draw some hands, evenly chosen, each before its nearest neighbors with their distances; (H, W, 3), RGB.
-
-    Args:
-        source: of the hands.
-        joints: (hands, 21, 2), pixels of each hand's first version: what they were compared by.
-        mined: their neighbors.
-        rows: number of hands.
-    """
+    """Draw some hands, evenly chosen, each before its nearest neighbors with their distances; (H, W, 3), RGB."""
     tiles, titles = [], []
     for hand in np.unique(np.linspace(0, source.num_hands - 1, rows).astype(int)).tolist():
         row = zip(mined.neighbors[hand, :_COLUMNS].tolist(), mined.distances[hand, :_COLUMNS].tolist(), strict=True)

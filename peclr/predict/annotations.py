@@ -27,18 +27,12 @@ class Annotations:
     """Everything that may be known about images, by file; each may also be known for all of them.
 
     A file is named by its path relative to the folder that was given, by its name, or as the user gave it.
-
-    Attributes:
-        hands: to look for; without, one right hand in every image.
-        cameras: K (3, 3), pixels.
-        focal: pixels, where K is not known; the principal point is the middle of the image.
-        scales: metres from middle MCP to middle PIP; without, 3-D is in lengths of that bone.
     """
 
     hands: Mapping[str, tuple[HandQuery, ...]] = field(default_factory=lambda: {_ALL: (HandQuery(),)})
-    cameras: Mapping[str, Matrix] = field(default_factory=dict)
-    focal: float | None = None
-    scales: Mapping[str, float] = field(default_factory=dict)
+    cameras: Mapping[str, Matrix] = field(default_factory=dict)  # K (3, 3), px
+    focal: float | None = None  # px, where K is not known
+    scales: Mapping[str, float] = field(default_factory=dict)  # metres from middle MCP to middle PIP
 
     def read(self, frame: Frame) -> Scene:
         """Read an image, with what is known about it; no hands in a file that a list of boxes leaves out."""
@@ -92,12 +86,7 @@ def annotate(
 
 
 def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:
-    """Count the names in a file that match no image, in a line if there are some.
-
-    Args:
-        what: the option and its file, for messages.
-        values: what the file says, by name.
-        inputs: the images, videos and cameras.
+    """Count, in a line if there are some, the names in the file of an option that match no input.
 
     Raises:
         ValueError: no name matches.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
     add("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--box", type=_numbers(4), metavar="L,T,R,B", help="where the hand is, in every image")
+    where.add_argument("--box", type=_four_numbers, metavar="L,T,R,B", help="where the hand is, in every image")
     boxes = "CSV or JSON with file, left, top, right, bottom[, hand]"
     where.add_argument("--boxes", type=Path, metavar="FILE", help=boxes)
     sides = ["right", "left", _FROM_BOX_FILE]
@@ -170,15 +169,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _numbers(count: int) -> Callable[[str], list[float]]:
-    def numbers(text: str) -> list[float]:
-        values = [float(word) for word in text.split(",")]
-        if len(values) != count:
-            raise ValueError
-        return values
+def _four_numbers(text: str) -> list[float]:
+    values = [float(word) for word in text.split(",")]
+    if len(values) != 4:
+        raise ValueError
+    return values
 
-    numbers.__name__ = f"{count} numbers with commas between"  # argparse's message names it
-    return numbers
+
+_four_numbers.__name__ = "4 numbers with commas between"  # argparse's message names it
 
 
 def _count(text: str) -> int:
@@ -190,7 +188,7 @@ def _count(text: str) -> int:
 
 def _camera(text: str) -> list[list[float]] | Path:
     try:
-        fx, fy, cx, cy = _numbers(4)(text)
+        fx, fy, cx, cy = _four_numbers(text)
     except ValueError:
         return Path(text)
     return [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]

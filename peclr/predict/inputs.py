@@ -27,34 +27,21 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Input:
-    """One still image, one video or one camera.
+    """One still image, one video or one camera."""
 
-    Attributes:
-        source: the path or "camera:0": what messages and predictions call it.
-        file: its path relative to the folder that it was found in, with / between folders; its name otherwise.
-        kind: what it is.
-    """
-
-    source: str
-    file: str
+    source: str  # the path or "camera:0": what messages and predictions call it
+    file: str  # its path relative to the folder that it was found in, with / between folders; its name otherwise
     kind: Literal["image", "video", "camera"]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One image.
-
-    Attributes:
-        input: where it is from.
-        load: gives the image (H, W, 3), RGB, upright; a ValueError says why it cannot be read.
-        number: of the frame, from 0; None of a still image.
-        time_s: seconds from the beginning; None of a still image.
-    """
+    """One image."""
 
     input: Input
-    load: Callable[[], Image]
-    number: int | None = None
-    time_s: float | None = None
+    load: Callable[[], Image]  # gives (H, W, 3), RGB, upright; a ValueError says why it cannot be read
+    number: int | None = None  # of the frame, from 0; None of a still image
+    time_s: float | None = None  # from the beginning; None of a still image
 
 
 def find_inputs(words: Sequence[str]) -> list[Input]:
@@ -71,12 +58,7 @@ def find_inputs(words: Sequence[str]) -> list[Input]:
 
 
 def frames_of(inputs: Iterable[Input], limit: int | None = None) -> Iterator[Frame]:
-    """The images of all inputs, in order: still ones are not read yet, frames of videos are.
-
-    Args:
-        inputs: from `find_inputs`.
-        limit: no more than this many frames of each video and camera.
-    """
+    """The images of all inputs, in order, no more than `limit` of each video and camera; still ones are read later."""
     for found in inputs:
         if found.kind == "image":
             yield Frame(found, partial(read_image, found.source))

@@ -91,17 +91,8 @@ class OutputFolder:
     """Writes predictions in order, in a thread of its own, while the network computes.
 
     A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`. An image's overlay is
-    `NAME.overlay.jpg`, its hands in 3-D `NAME.sides.png`. On a full disk there are whole files and whole lines only.
-
-    Args:
-        folder: new or empty; it is made.
-        trained: the network, which predictions name.
-        overlay: whether to draw skeletons over images.
-        sides: whether to draw hands in 3-D from two sides.
-        video: that overlays of all frames go to.
-
-    Raises:
-        FileExistsError: there is something in the folder.
+    `NAME.overlay.jpg`, its hands in 3-D from two sides `NAME.sides.png`; overlays of all frames go to the video. On a
+    full disk there are whole files and whole lines only. FileExistsError if there is something in the folder.
     """
 
     def __init__(
@@ -195,7 +186,7 @@ def _with_suffix(name: Path, suffix: str) -> Path:
 
 
 def _fitted(image: Image, size: tuple[int, int]) -> Any:
-    """Scale a image into width × height, centered on black."""
+    """Scale an image into width × height, centered on black."""
     height, width = image.shape[:2]
     if (width, height) == size:
         return image

@@ -26,13 +26,9 @@ Result = tuple[Frame, Scene | ValueError, tuple[HandPrediction, ...]]
 class HandPredictor:
     """Predict the hands of images.
 
-        predictor = HandPredictor.load("runs/finetune")
-        hands = predictor("image.jpg")
-        hands[0].keypoints_2d  # (21, 2), pixels of the image
-
-    Attributes:
-        trained: the network.
-        search: where it looks at hands without a box, and how often.
+    predictor = HandPredictor.load("runs/finetune")
+    hands = predictor("image.jpg")
+    hands[0].keypoints_2d  # (21, 2), pixels of the image
     """
 
     def __init__(self, trained: TrainedNetwork, search: CropSearch | None = None) -> None:
@@ -83,7 +79,7 @@ class HandPredictor:
 
         Args:
             frames: from `peclr.predict.inputs.frames_of`.
-            annotations: boxes, sides, cameras and scales; by default, one right hand in each.
+            annotations: what is known; by default, that there is one right hand in each.
             batch_size: views that the network looks at together.
         """
         return predict_hands(self.trained, frames, annotations.read, batch_size, self.search)

@@ -26,8 +26,8 @@ def test_a_runs_folder_and_its_checkpoint_tell_the_view_size(run: Path, trained:
 def test_a_published_network_is_known_by_its_layout_and_width(trained: TrainedNetwork, tmp_path: Path) -> None:
     published, narrow = tmp_path / "published.pth", tmp_path / "narrow.pth"
     with torch.device("meta"):  # weights do not matter
-        network = PoseNet25D(ResNetEncoder("resnet18"))
-    torch.save({"state_dict": network.to_empty(device="cpu").state_dict()}, published)
+        state = PoseNet25D(ResNetEncoder("resnet18")).state_dict()
+    torch.save({"state_dict": {key: torch.zeros_like(value, device="cpu") for key, value in state.items()}}, published)
     torch.save({"state_dict": trained.network.state_dict()}, narrow)
     assert load_network(published).view_size == 224
     with pytest.raises(ValueError, match=r"narrow\.pth: nothing says on views of which size .*; give --view-size"):
