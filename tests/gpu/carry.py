@@ -18,7 +18,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".gpu"
-WHEELS, SITE, ENV = (FOLDER / name for name in ("wheels", "site", "env"))
+WHEELS, SITE, ENV, HANDS = (FOLDER / name for name in ("wheels", "site", "env", "hands.tar"))
 HAVE: Final = (
     *("torch", "torchvision", "pytorch-lightning", "torchmetrics", "scipy", "matplotlib", "opencv-python-headless"),
     *("onnx", "onnxruntime", "onnxscript", "safetensors", "pytest", "hypothesis"),
@@ -73,13 +73,13 @@ def pack() -> None:
     subprocess.run([*pip, *chosen, *lacking()], check=True)
     if (size := size_mb(WHEELS)) > MOST_MB:
         raise ValueError(f"{WHEELS} has {size:.0f} MB, expected at most {MOST_MB}")
-    from tests.gpu.hands import ARCHIVE, hands_for
+    from tests.gpu.science import hands_for
 
     os.chdir(ROOT)
     hands = hands_for(dry=False)
-    with tarfile.open(ARCHIVE, "w") as archive:
+    with tarfile.open(HANDS, "w") as archive:
         archive.add(hands, hands.name)
-    print(f"{FOLDER}: {size:.0f} MB of wheels, {ARCHIVE.stat().st_size / 1e6:.0f} MB of hands")
+    print(f"{FOLDER}: {size:.0f} MB of wheels, {HANDS.stat().st_size / 1e6:.0f} MB of hands")
 
 
 def size_mb(folder: Path) -> float:

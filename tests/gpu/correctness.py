@@ -40,6 +40,7 @@ class _Recorder:
 
 def run(results: Results, deadline: float, *, dry: bool) -> None:
     """Run the tests."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts, for what is deterministic
     os.environ[DEVICE_VARIABLE] = "cpu" if dry else "cuda"
     options = ["-m", "cuda", "-p", "no:cacheprovider", "--tb=short"]
     pytest.main([str(Path(__file__).parent), *options], plugins=[_Recorder(results, deadline)])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -24,13 +25,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Work:
-    """One thing to do for a part.
-
-    Attributes:
-        name: Of its row in the results.
-        seconds: What it takes on a GPU, about: it is not begun if less is left.
-        run: Does it.
-    """
+    """One thing to do for a row of a part: not begun if less is left than the seconds that it takes, about."""
 
     name: str
     seconds: float
@@ -39,7 +34,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a number of the results shall keep, in words that `meets` reads."""
+    """What a value of a row shall keep, in words that `meets` reads."""
 
     text: str
     row: str
@@ -61,8 +56,9 @@ class Results:
     def __init__(self, path: Path, here: Row) -> None:
         self.path = path
         self.content: Row = json.loads(path.read_text()) if path.exists() else {"machine": here, "rows": {}}
-        if self.content["machine"] != here:
-            raise ValueError(f"{path} was measured on {self.content['machine']}, this is {here}: choose another --out")
+        there = self.content["machine"]
+        if any(there[key] != here[key] for key in ("card", "torch")):  # memory grows on some machines
+            raise ValueError(f"{path} was measured on {there}, this is {here}: choose another --out")
 
     @property
     def rows(self) -> dict[str, Row]:
@@ -130,9 +126,10 @@ def this_machine(device: str) -> Row:
     """Processor, card, driver and torch."""
     here: Row = {"host": machine(), "torch": torch.__version__, "card": None, "driver": None}
     if device == "cuda":
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         here["card"] = torch.cuda.get_device_name()
-        here["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+        if smi := shutil.which("nvidia-smi"):
+            query = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
+            here["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
     return here
 
 

@@ -1,10 +1,10 @@
 """Training steps without Lightning, ours and others', and what they are measured against."""
 
-import gc
 import importlib
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from peclr.losses.nt_xent import nt_xent_loss
 from peclr.losses.objectives import PeCLR
-from peclr.models.encoders import ResNetEncoder, normalize_images
+from peclr.models.encoders import ResNetEncoder, ResNetName, normalize_images
 from peclr.models.heads import ProjectionHead
 from peclr.training.optim import LARS, split_weight_decay
 from peclr.training.pretrain import PretrainModule
@@ -22,6 +22,26 @@ from tests.gpu.fits import BATCHES, make_batch
 from tests.gpu.parts import Row
 
 Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A network, and the batches that it sees."""
+
+    network: ResNetName
+    width: float
+    size: int
+    pairs: int
+    device: torch.device
+
+    def encoder(self) -> ResNetEncoder:
+        torch.manual_seed(0)
+        return ResNetEncoder(self.network, self.width)
+
+    def float_views(self) -> Tensor:
+        """(2, pairs, 3, size, size) normalized images on the host, pinned where that means something."""
+        views = torch.randint(256, (2, self.pairs, 3, self.size, self.size), dtype=torch.uint8)
+        return normalize_images(views).pin_memory() if self.device.type == "cuda" else normalize_images(views)
 
 
 def synchronize(device: torch.device) -> None:
@@ -32,51 +52,31 @@ def synchronize(device: torch.device) -> None:
 
 def seconds_of(works: dict[str, Step], device: torch.device, seconds: float, rounds: int = 5) -> dict[str, float]:
     """Median seconds of each piece of work over rounds in turns, after a warm-up; each has `seconds` in all."""
-    many = {}
-    for name, work in works.items():
-        for _ in range(2):  # the first chooses kernels
-            start = time.perf_counter()
+
+    def timed(work: Step, times: int) -> float:
+        start = time.perf_counter()
+        for _ in range(times):
             work()
-            synchronize(device)
-        many[name] = max(1, round(seconds / rounds / (time.perf_counter() - start)))
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds):
-        for name, work in works.items():
-            start = time.perf_counter()
-            for _ in range(many[name]):
-                work()
-            synchronize(device)
-            taken[name].append((time.perf_counter() - start) / many[name])
-    return {name: statistics.median(times) for name, times in taken.items()}
+        synchronize(device)
+        return (time.perf_counter() - start) / times
+
+    once = {name: min(timed(work, 1) for _ in range(2)) for name, work in works.items()}  # the first chooses kernels
+    many = {name: max(1, round(seconds / rounds / taken)) for name, taken in once.items()}
+    taken = [{name: timed(work, many[name]) for name, work in works.items()} for _ in range(rounds)]
+    return {name: statistics.median(one[name] for one in taken) for name in works}
 
 
-def free() -> None:
-    """Give memory back before the next measurement."""
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-def our_step(
-    network: str,
-    width: float,
-    size: int,
-    pairs: int,
-    device: torch.device,
-    micro_batch: int | None = None,
-    accumulate: int = 1,
-) -> Step:
+def our_step(shape: Shape, micro_batch: int | None = None, accumulate: int = 1) -> Step:
     """What `peclr fit` does with the shipped config in bf16-mixed, images on the device, in a loop of five lines."""
-    torch.manual_seed(0)
-    encoder = ResNetEncoder(network, width)  # type: ignore[arg-type]  # names are checked
-    module = PretrainModule(encoder, PeCLR(), micro_batch=micro_batch).to(device)
+    module = PretrainModule(shape.encoder(), PeCLR(), micro_batch=micro_batch).to(shape.device)
     module.log = lambda *arguments, **options: None  # type: ignore[method-assign]  # there is no trainer
     optimizer = LARS(torch.optim.Adam(split_weight_decay(module.parameters(), 1e-6), lr=1e-4))
-    batches: list[Any] = [make_batch(device, pairs, size) for _ in range(BATCHES)]
+    batches: list[Any] = [make_batch(shape.device, shape.pairs, shape.size) for _ in range(BATCHES)]
 
     def step() -> None:
         for _ in range(accumulate):
             batches.append(batches.pop(0))
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(shape.device.type, torch.bfloat16):
                 loss = module.training_step(batches[0])
             torch.autograd.backward(loss)
         optimizer.step()
@@ -102,48 +102,38 @@ def scaled(model: nn.Module, loss_of: Callable[[], Tensor], device: torch.device
     return step
 
 
-def float_views(pairs: int, size: int, device: torch.device) -> Tensor:
-    """(2, pairs, 3, size, size) normalized images on the host, pinned where that means something."""
-    views = normalize_images(torch.randint(256, (2, pairs, 3, size, size), dtype=torch.uint8))
-    return views.pin_memory() if device.type == "cuda" else views
-
-
-def published_step(network: str, width: float, size: int, pairs: int, device: torch.device) -> Step:
+def published_step(shape: Shape) -> Step:
     """The published style: eager, NCHW, fp16, float images from the host."""
-    torch.manual_seed(0)
-    encoder = ResNetEncoder(network, width)  # type: ignore[arg-type]  # the same
-    model = nn.Sequential(encoder, ProjectionHead(encoder.feature_dim)).to(device)
-    views, matrices, objective = float_views(pairs, size, device), torch.eye(3, device=device), PeCLR()
+    encoder, views = shape.encoder(), shape.float_views()
+    model = nn.Sequential(encoder, ProjectionHead(encoder.feature_dim)).to(shape.device)
+    matrices, objective = torch.eye(3, device=shape.device).expand(shape.pairs, 2, 3, 3), PeCLR()
 
     def loss() -> Tensor:
-        first, second = model(views.to(device).flatten(0, 1)).chunk(2)
-        return objective(torch.stack((first, second), 1), matrices.expand(pairs, 2, 3, 3))  # type: ignore[no-any-return]
+        projections = model(views.to(shape.device).flatten(0, 1)).unflatten(0, (2, -1)).transpose(0, 1)
+        return objective(projections, matrices)  # type: ignore[no-any-return]  # nn.Module's call is untyped
 
-    return scaled(model, loss, device)
+    return scaled(model, loss, shape.device)
 
 
-def lightly_step(network: str, width: float, size: int, pairs: int, device: torch.device) -> Step:
+def lightly_step(shape: Shape) -> Step:
     """A step of SimCLR with lightly's head and loss, as its example takes it; ImportError without lightly."""
-    ntx_ent = importlib.import_module("lightly.loss.ntx_ent_loss")
+    loss_file = importlib.import_module("lightly.loss.ntx_ent_loss")
     heads = importlib.import_module("lightly.models.modules.heads")
-    torch.manual_seed(0)
-    encoder = ResNetEncoder(network, width)  # type: ignore[arg-type]  # the same
-    head = heads.SimCLRProjectionHead(encoder.feature_dim, 512, 128)
-    model, criterion = nn.Sequential(encoder, head).to(device), ntx_ent.NTXentLoss(temperature=0.5)
-    views = float_views(pairs, size, device)
+    encoder, views = shape.encoder(), shape.float_views()
+    model = nn.Sequential(encoder, heads.SimCLRProjectionHead(encoder.feature_dim, 512, 128)).to(shape.device)
+    criterion = loss_file.NTXentLoss(temperature=0.5)
 
     def loss() -> Tensor:
-        return criterion(model(views[0].to(device)), model(views[1].to(device)))  # type: ignore[no-any-return]
+        return criterion(*(model(one.to(shape.device)) for one in views))  # type: ignore[no-any-return]  # untyped
 
-    return scaled(model, loss, device)
+    return scaled(model, loss, shape.device)
 
 
-def nt_xent_and_floor(views: int, features: int, device: torch.device) -> dict[str, Step]:
+def nt_xent_and_floor(views: int, device: torch.device, features: int = 128) -> dict[str, Step]:
     """NT-Xent with its gradient, and the three float32 products that any such loss has to compute."""
     torch.manual_seed(0)
     z = normalize(torch.randn(views, features, device=device), dim=1)
-    scores = torch.empty(views, views, device=device)
-    out = torch.empty_like(z)
+    scores, out = torch.empty(views, views, device=device), torch.empty_like(z)
 
     def loss() -> None:
         leaf = z.detach().requires_grad_()
@@ -158,31 +148,27 @@ def nt_xent_and_floor(views: int, features: int, device: torch.device) -> dict[s
     return {"loss": loss, "floor": floor}
 
 
-def flops_per_view(network: str, width: float, size: int) -> float:
+def flops_per_view(network: ResNetName, width: float, size: int) -> float:
     """FLOPs of one view, forward and backward, counted by torch: a multiplication and an addition are two."""
-    with torch.device("meta"):
-        encoder = ResNetEncoder(network, width)  # type: ignore[arg-type]  # the same
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        encoder = ResNetEncoder(network, width)
         model = nn.Sequential(encoder, ProjectionHead(encoder.feature_dim))
-        with FlopCounterMode(display=False) as counter:
-            model(torch.empty(2, 3, size, size)).sum().backward()
+        model(torch.empty(2, 3, size, size)).sum().backward()
     return float(counter.get_total_flops()) / 2
 
 
 def profile(step: Step, device: torch.device, steps: int = 5) -> Row:
     """The ten kernels that take longest, as shares of the time, and the share in which none runs."""
-    cuda = device.type == "cuda"
-    activity = torch.profiler.ProfilerActivity
+    cuda, activity = device.type == "cuda", torch.profiler.ProfilerActivity
     step()
     synchronize(device)
-    with torch.profiler.profile(activities=[activity.CUDA] if cuda else [activity.CPU]) as profiler:
+    with torch.profiler.profile(activities=[activity.CUDA if cuda else activity.CPU]) as profiler:
         start = time.perf_counter()
         for _ in range(steps):
             step()
         synchronize(device)
         taken = 1e6 * (time.perf_counter() - start)
-    spent = {
-        event.key: event.self_device_time_total if cuda else event.self_cpu_time_total
-        for event in profiler.key_averages()
-    }
-    top = sorted(spent.items(), key=lambda item: -item[1])[:10]
-    return {"top": {name[:120]: round(time / taken, 4) for name, time in top}, "gaps": 1 - sum(spent.values()) / taken}
+    events = profiler.key_averages()
+    spent = {event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in events}
+    top = sorted(spent, key=spent.__getitem__, reverse=True)[:10]
+    return {"top": {name[:120]: round(spent[name] / taken, 4) for name in top}, "gaps": 1 - sum(spent.values()) / taken}

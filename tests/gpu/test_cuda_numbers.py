@@ -1,6 +1,6 @@
 """A GPU computes what the CPU does: losses, gradients, whole networks, in float32 and in half precision."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,17 +13,17 @@ from peclr.models.pose_net import PoseNet25D
 from peclr.training import FinetuneModule
 from peclr.training.optim import LARS
 from tests.distributed.worker import OBJECTIVES, OnFeatures, OnViews, batch_of
-from tests.gpu.waiting import no_waiting
+from tests.waiting import no_waiting
 
 pytestmark = pytest.mark.cuda
 
 Gradients = dict[str, Tensor]
-HALF = [torch.bfloat16, torch.float16]
 # of ‖g − g₃₂‖ / ‖g₃₂‖ and of the loss: about one and a half times, and four times, what a CPU's half precision gives
 BOUNDS = {torch.bfloat16: (0.35, 5e-3), torch.float16: (0.12, 5e-4)}
+K = torch.tensor([[70.0, 0, 32], [0, 70, 32], [0, 0, 1]])
 
 
-def to(device: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def on(device: str, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.to(device) for key, value in batch.items()}
 
 
@@ -35,23 +35,44 @@ def gradients(model: nn.Module, loss: Tensor) -> Gradients:
     return {"loss": loss.detach().cpu(), **found}
 
 
-def relative(found: Gradients, expected: Gradients) -> float:
-    """Error of the loss."""
-    return abs(found["loss"].item() / expected["loss"].item() - 1)
-
-
 def distance(found: Gradients, expected: Gradients) -> float:
     """‖found − expected‖ / ‖expected‖ of all gradients as one vector."""
-    names = sorted(expected.keys() - {"loss"})
-    a, b = (torch.cat([one[name].flatten().double() for name in names]) for one in (found, expected))
+    assert found.keys() == expected.keys()
+    a, b = (
+        torch.cat([one[name].flatten().double() for name in expected if name != "loss"]) for one in (found, expected)
+    )
     return float((a - b).norm() / b.norm())
+
+
+def close(found: Gradients, expected: Gradients, bound: float, loss_bound: float) -> bool:
+    off = found["loss"].item() / expected["loss"].item() - 1
+    return abs(off) <= loss_bound and distance(found, expected) <= bound
+
+
+def seeded(make: Callable[[], Any]) -> Any:
+    torch.manual_seed(0)
+    return make()
+
+
+def pretraining(name: str, micro_batch: int | None = None) -> OnViews:
+    return seeded(lambda: OnViews(OBJECTIVES[name](), micro_batch))  # type: ignore[no-any-return]
+
+
+def finetuning() -> tuple[Any, dict[str, Tensor]]:
+    """A module that logs nowhere, and a batch for it."""
+    module: Any = seeded(lambda: FinetuneModule(ResNetEncoder("resnet50", 0.25), view_size=64))
+    module.log = module.log_dict = lambda *arguments, **options: None
+    module.loss = PoseLoss(keypoints_2d_weight=0.01)  # L1's gradient jumps where rounding changes a residual's sign
+    images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
+    joints = 0.05 * torch.randn(8, 21, 3) + torch.tensor([0, 0, 0.6])
+    return module, {"image": images, "K": K.repeat(8, 1, 1), "joints_3d": joints}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_losses_and_their_gradients(device: str, name: str) -> None:
     def of(where: str) -> Gradients:
         model = OnFeatures(OBJECTIVES[name]()).to(where)
-        return gradients(model, model(to(where, batch_of(48))))
+        return gradients(model, model(on(where, batch_of(48))))
 
     found, expected = of(device), of("cpu")
     assert len(found) > 1
@@ -59,64 +80,37 @@ def test_losses_and_their_gradients(device: str, name: str) -> None:
         assert (found[key] - value).abs().max() <= 1e-5 * value.abs().max().clamp_min(1e-6), key
 
 
-def pretraining(objective: str) -> OnViews:
-    torch.manual_seed(0)
-    return OnViews(OBJECTIVES[objective](), micro_batch=None)
-
-
-def finetuning(encoder: ResNetEncoder) -> tuple[Any, dict[str, Tensor]]:
-    """A module that logs nowhere, and a batch for it."""
-    module: Any = FinetuneModule(encoder, view_size=64)
-    module.log = module.log_dict = lambda *arguments, **options: None
-    generator = torch.Generator().manual_seed(0)
-    batch = {
-        "image": torch.randint(256, (8, 3, 64, 64), generator=generator, dtype=torch.uint8),
-        "K": torch.tensor([[70.0, 0, 32], [0, 70, 32], [0, 0, 1]]).repeat(8, 1, 1),
-        "joints_3d": 0.05 * torch.randn(8, 21, 3, generator=generator) + torch.tensor([0, 0, 0.6]),
-    }
-    return module, batch
-
-
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_pretraining_in_float32(device: str, mode: str) -> None:
     def of(where: str) -> Gradients:
         model = pretraining("PeCLR").train(mode == "train").to(where)
-        return gradients(model, model(to(where, batch_of(16))))
+        return gradients(model, model(on(where, batch_of(16))))
 
-    found, expected = of(device), of("cpu")
-    assert relative(found, expected) <= 1e-4
-    assert distance(found, expected) <= 1e-3
+    assert close(of(device), of("cpu"), 1e-3, 1e-4)
 
 
 def test_finetuning_in_float32(device: str) -> None:
     def of(where: str) -> Gradients:
-        torch.manual_seed(0)
-        module, batch = finetuning(ResNetEncoder("resnet50", 0.25))
-        module.loss = PoseLoss(keypoints_2d_weight=0.01)  # L1 jumps where rounding changes a residual's sign
-        module.eval().to(where)
-        return gradients(module, module.training_step(to(where, batch)))
+        module, batch = finetuning()
+        return gradients(module.eval().to(where), module.training_step(on(where, batch)))
 
-    found, expected = of(device), of("cpu")
-    assert relative(found, expected) <= 1e-4
-    assert distance(found, expected) <= 1e-3
+    assert close(of(device), of("cpu"), 1e-3, 1e-4)
 
 
 def test_resnet50_gives_the_same_hands(device: str) -> None:
-    torch.manual_seed(0)
     network = PoseNet25D(ResNetEncoder("resnet50")).init_for(64).eval()
-    K = torch.tensor([[70.0, 0, 32], [0, 70, 32], [0, 0, 1]]).repeat(2, 1, 1)
-    images = torch.randn(2, 3, 64, 64)
+    images, cameras = torch.randn(2, 3, 64, 64), K.repeat(2, 1, 1)
     with torch.inference_mode():
-        expected = network(images, K)
-        found = network.to(device)(images.to(device), K.to(device))
+        expected = network(images, cameras)
+        found = network.to(device)(images.to(device), cameras.to(device))
     for name in ("keypoints_2d", "joints_3d", "root_depth"):
         assert (found[name].cpu() - expected[name]).abs().max() <= 1e-3 * expected[name].abs().max(), name
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("dtype", HALF, ids=str)
+@pytest.mark.parametrize("dtype", BOUNDS, ids=str)
 def test_half_precision_is_near_float32(device: str, name: str, dtype: torch.dtype) -> None:
-    batch = to(device, batch_of(16))
+    batch = on(device, batch_of(16))
 
     def of(precision: torch.dtype) -> Gradients:
         model = pretraining(name).to(device)
@@ -124,25 +118,20 @@ def test_half_precision_is_near_float32(device: str, name: str, dtype: torch.dty
             loss = model(batch)
         return gradients(model, 2**10 * loss)  # as a scaler does, or small ones are 0 in float16
 
-    found, expected = of(dtype), of(torch.float32)
-    bound, loss_bound = BOUNDS[dtype]
-    assert relative(found, expected) <= loss_bound
-    assert distance(found, expected) <= bound
+    assert close(of(dtype), of(torch.float32), *BOUNDS[dtype])
 
 
 @pytest.mark.parametrize("name", ["PeCLR", "SiMHand", "GeometryHead"])
 def test_gradient_caching_in_fp16_is_the_large_batch(device: str, name: str) -> None:
-    batch = to(device, batch_of(16))
+    batch = on(device, batch_of(16))
 
     def of(micro_batch: int | None) -> Gradients:
-        torch.manual_seed(0)
-        model = OnViews(OBJECTIVES[name](), micro_batch).to(device)
+        model = pretraining(name, micro_batch).to(device)
         scaler = torch.amp.grad_scaler.GradScaler(device, init_scale=2.0**10)
-        optimizer = LARS(torch.optim.Adam(model.parameters()))
         with torch.autocast(device, torch.float16):
             loss = model(batch)
         found = gradients(model, scaler.scale(loss))
-        scaler.step(optimizer)
+        scaler.step(LARS(torch.optim.Adam(model.parameters())))
         scaler.update()
         assert scaler.get_scale() == 2.0**10  # nothing has overflowed
         return found
@@ -150,44 +139,28 @@ def test_gradient_caching_in_fp16_is_the_large_batch(device: str, name: str) -> 
     assert distance(of(4), of(None)) <= BOUNDS[torch.float16][0] / 4
 
 
-def fused_and_not(device: str) -> Iterator[Gradients]:
-    for fused in (True, False):
-        torch.manual_seed(0)
-        layer = nn.Linear(64, 64).to(device)
+def test_a_fused_optimizer_steps_as_any_other(device: str) -> None:
+    def of(*, fused: bool) -> Gradients:
+        layer = seeded(lambda: nn.Linear(64, 64)).to(device)
         optimizer = LARS(torch.optim.Adam(layer.parameters(), lr=1e-2, fused=fused))
         for _ in range(5):
             gradients(layer, layer(torch.ones(4, 64, device=device)).square().mean())
             optimizer.step()
-        yield {name: weight.detach().cpu() for name, weight in layer.named_parameters()}
+        return {name: weight.detach().cpu() for name, weight in layer.named_parameters()}
 
-
-def test_a_fused_optimizer_steps_as_any_other(device: str) -> None:
-    fused, other = fused_and_not(device)
-    assert distance(fused, other) <= 1e-5
-
-
-def pretraining_step(device: str, name: str) -> Callable[[], Tensor]:
-    batch = to(device, batch_of(16))
-    model = OnViews(OBJECTIVES[name](), micro_batch=4).train().to(device)
-    return lambda: model(batch)
-
-
-def finetuning_step(device: str) -> Callable[[], Tensor]:
-    module, batch = finetuning(ResNetEncoder("resnet18", 0.25))
-    module.to(device)
-    there = to(device, batch)
-    return lambda: module.training_step(there)
+    assert distance(of(fused=True), of(fused=False)) <= 1e-5
 
 
 @pytest.mark.parametrize("name", [*OBJECTIVES, "fine-tuning"])
 def test_the_host_does_not_wait(device: str, name: str) -> None:
-    if (name, device) == ("fine-tuning", "cpu"):
+    if name != "fine-tuning":
+        model, batch = pretraining(name, micro_batch=4).train().to(device), on(device, batch_of(16))
+    elif device == "cuda":
+        module, batch = finetuning()
+        model, batch = module.to(device).training_step, on(device, batch)
+    else:
         pytest.skip("looks at the labels on a CPU; tests/training/test_waiting.py shows the rest")
-    step = finetuning_step(device) if name == "fine-tuning" else pretraining_step(device, name)
-    for number in range(2):  # libraries wait when they are loaded
-        with torch.autocast(device, torch.bfloat16):
-            if number == 0:
-                torch.autograd.backward(step())
-                continue
-            with no_waiting(device):
-                torch.autograd.backward(step())
+    with torch.autocast(device, torch.bfloat16):
+        torch.autograd.backward(model(batch))  # libraries wait when they are loaded
+        with no_waiting(device):
+            torch.autograd.backward(model(batch))

@@ -4,7 +4,6 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import PretrainModule
 from tests.distributed import worker
-from tests.gpu.test_cuda_numbers import Gradients, distance, gradients, pretraining
+from tests.gpu.test_cuda_numbers import Gradients, close, distance, gradients, on, pretraining
 from tests.trainer import quiet_trainer
 
 pytestmark = pytest.mark.cuda
@@ -38,7 +37,7 @@ STEPS, STOPPED = 4, 2
 def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
     """DistributedDataParallel and its collectives, of one process."""
     backend = "nccl" if device == "cuda" else "gloo"
-    batch = {key: value.to(device) for key, value in worker.batch_of(6).items()}
+    batch = on(device, worker.batch_of(6))
     plain = worker.OnViews(PeCLR(), micro_batch=None).to(device)
     expected = gradients(plain, plain(batch))
     dist.init_process_group(backend, init_method=(tmp_path / "store").as_uri(), rank=0, world_size=1)
@@ -50,7 +49,6 @@ def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
         assert total.sum() == 3
     finally:
         dist.destroy_process_group()
-    assert found.keys() == expected.keys()
     assert distance(found, expected) <= 1e-6
 
 
@@ -65,10 +63,8 @@ def test_two_processes_on_one_gpu_are_one(device: str, tmp_path: Path) -> None:
         together = torch.load(tmp_path / f"2-{rank}.pt", weights_only=True, map_location="cpu")
         for case, expected in alone.items():
             if "loss" in expected:
-                found = {name: value.cpu() for name, value in together[case].items()}
-                there = {name: value.cpu() for name, value in expected.items()}
-                assert found["loss"] == pytest.approx(there["loss"].item(), rel=1e-4), case
-                assert distance(found, there) <= 1e-3, case
+                bound = 1e-2 if "SyncBatchNorm" in case else 1e-3  # statistics of few views, added up in another order
+                assert close(together[case], on("cpu", expected), bound, 1e-4), case
 
 
 class Stop(Callback):
@@ -95,20 +91,13 @@ def train(folder: Path, hands: Path, device: str, resumed: Path | None = None, *
     return {name: value.cpu() for name, value in module.state_dict().items()}
 
 
-@pytest.fixture
-def undetermined() -> Iterator[None]:
-    """Afterward, as torch was."""
-    yield
-    torch.use_deterministic_algorithms(mode=False)
-
-
-@pytest.mark.usefixtures("undetermined")
 def test_resuming_is_bit_for_bit(device: str, embedded_hands: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "stopped.ckpt"
     whole = train(tmp_path, embedded_hands, device)
     with pytest.raises(InterruptedError):
         train(tmp_path, embedded_hands, device, callbacks=[Stop(checkpoint)])
     resumed = train(tmp_path, embedded_hands, device, resumed=checkpoint)
+    torch.use_deterministic_algorithms(mode=False)
     assert whole.keys() == resumed.keys()
     assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
 
@@ -118,6 +107,7 @@ def fit(config: str, folder: Path, device: str, *options: str) -> Path:
     accelerator = "gpu" if device == "cuda" else "cpu"
     chosen = [f"--config={CONF / config}", f"--run_dir={folder}", f"--trainer.accelerator={accelerator}"]
     assert main(["fit", *chosen, "--trainer.precision=bf16-mixed", "--data.num_workers=1", *options]) == 0
+    torch.set_float32_matmul_precision("highest")  # which `peclr fit` has lowered
     return folder
 
 
@@ -163,6 +153,6 @@ def test_compiled_is_eager(device: str) -> None:
         model = pretraining("PeCLR").train().to(device)
         if compiled:
             model.module.encoder.compile(backend="inductor" if device == "cuda" else "aot_eager")
-        return gradients(model, model({key: value.to(device) for key, value in worker.batch_of(16).items()}))
+        return gradients(model, model(on(device, worker.batch_of(16))))
 
     assert distance(of(compiled=True), of(compiled=False)) <= 1e-3

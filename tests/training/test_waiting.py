@@ -9,7 +9,7 @@ from peclr.losses.objectives import Objective
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from tests.distributed.worker import OBJECTIVES, batch_of
-from tests.gpu.waiting import no_waiting
+from tests.waiting import no_waiting
 
 
 @pytest.fixture
