@@ -44,7 +44,7 @@ types: setup  ## Check types
 bench: setup  ## Measure speed; table and runs/bench.json
 	$(BIN)/python -m tests.benchmarks.run
 
-gpu: setup  ## Prove and measure on a GPU what only a GPU can, in 9 minutes (DRY=1: pack for one elsewhere, and try it on the CPU)
+gpu: setup  ## Prove and measure what only a GPU can (DRY=1: pack it for a GPU elsewhere, and try all of it on the CPU)
 	$(if $(DRY),$(BIN)/python -m tests.gpu.carry pack && $(BIN)/python -m tests.gpu.carry dry --python=$(GPU_PYTHON),$(BIN)/python -m tests.gpu)
 
 pretrain: setup  ## Pre-train PeCLR on FreiHAND (DATA=path)
