@@ -92,10 +92,10 @@ def enclosing_square(box: ArrayLike) -> NDArray[np.float64]:
 
 
 def whole_image(width: int, height: int) -> NDArray[np.float64]:
-    """The square around a whole picture: nothing is cut off; (4,) px."""
+    """The square around a whole image: nothing is cut off; (4,) px."""
     return enclosing_square([-0.5, -0.5, width - 0.5, height - 0.5])
 
 
 def centered_camera(focal: float, width: float, height: float) -> NDArray[np.float64]:
-    """K (3, 3), pixels, of square pixels that looks through the middle of a picture."""
+    """K (3, 3), pixels, of square pixels that looks through the middle of an image."""
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])

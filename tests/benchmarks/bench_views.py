@@ -1,8 +1,8 @@
-"""What views cost: against decoding alone, through loaders with workers, from large photographs, and in memory.
+"""What views cost: against decoding alone, through loaders with workers, from large images, and in memory.
 
-Files and labels are made here: 224 px JPEGs of 18 kB, the median of 18 photographs of FreiHAND, with the spectrum of
-photographs. All times of a ratio are taken in turns, one thread each, so that they have the same share of the machine
-and equally cold caches; medians count.
+Files and labels are made here: 224 px JPEGs of 18 kB, the median of 18 images of FreiHAND, with the spectrum of natural
+images. All times of a ratio are taken in turns, one thread each, so that they have the same share of the machine and
+equally cold caches; medians count.
 """
 
 import json
@@ -42,21 +42,21 @@ PHOTO_SIZE = (1600, 1200)
 HANDS = 64  # different files, so that no cache holds one of them only
 
 
-def natural_picture(width: int, height: int, rng: np.random.Generator, blur: float = 0.0) -> Image:
-    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987): (height, width, 3)."""
+def natural_image(width: int, height: int, rng: np.random.Generator, blur: float = 0.0) -> Image:
+    """Noise with the spectrum of natural images, amplitude 1/f (Field 1987): (height, width, 3)."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf
     channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, height, width))) / frequency, (height, width))
-    # channels of photographs are much alike
+    # channels of natural images are much alike
     mixed = np.moveaxis(0.8 * channels.mean(axis=0) * np.sqrt(3) + 0.6 * channels, 0, -1)
-    picture: Image = np.clip(128 + 45 * mixed / mixed.std(), 0, 255).astype(np.uint8)
-    return cv2.GaussianBlur(picture, (0, 0), blur).astype(np.uint8, copy=False) if blur else picture
+    image: Image = np.clip(128 + 45 * mixed / mixed.std(), 0, 255).astype(np.uint8)
+    return cv2.GaussianBlur(image, (0, 0), blur).astype(np.uint8, copy=False) if blur else image
 
 
-def jpeg_of_size(picture: Image, length: int) -> bytes:
-    """The picture at the highest quality at which the file is not longer."""
+def jpeg_of_size(image: Image, length: int) -> bytes:
+    """The image at the highest quality at which the file is not longer."""
     for quality in range(98, 10, -2):
-        encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
         if len(encoded) <= length:
             break
     return encoded
@@ -87,11 +87,11 @@ def freihand_files() -> list[bytes]:
     """Different JPEGs as FreiHAND's."""
     rng = np.random.default_rng(0)
     size = (FREIHAND_SIDE, FREIHAND_SIDE)
-    return [jpeg_of_size(natural_picture(*size, rng, 0.7), FREIHAND_BYTES) for _ in range(HANDS)]
+    return [jpeg_of_size(natural_image(*size, rng, 0.7), FREIHAND_BYTES) for _ in range(HANDS)]
 
 
 def medians(works: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of several pieces of work, done in turns; each is told the round."""
+    """Median seconds of several pieces of work, done in turns; each is given the round."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds):
         for name, work in works.items():
@@ -183,10 +183,10 @@ def two_workers_speedup(root: Path, batches: int = 30, rounds: int = 3) -> float
 
 
 def large_photo_over_reduced_decode(folder: Path, rounds: int = 40) -> float:
-    """A pair from a photograph of 1600 × 1200 px, hand included, over decoding it at the scale that the pair needs."""
+    """A pair from an image of 1600 × 1200 px, hand included, over decoding it at the scale that the pair needs."""
     folder.mkdir()
-    picture = natural_picture(*PHOTO_SIZE, np.random.default_rng(0), 1.5)
-    cv2.imwrite(str(folder / "photo.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    image = natural_image(*PHOTO_SIZE, np.random.default_rng(0), 1.5)
+    cv2.imwrite(str(folder / "photo.jpg"), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     dataset = augmented(ImageFiles(folder))
     file = folder / "photo.jpg"
     # the scale that this pair needs depends on what was drawn for it

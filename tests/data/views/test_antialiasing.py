@@ -21,7 +21,7 @@ from peclr.data.views.geometric import GeometryRange, ViewGeometry, pixels_to_ke
 from peclr.geometry.planar import Matrix, view_from_image
 
 
-def natural_picture(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def natural_image(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 gray levels."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf
@@ -45,7 +45,7 @@ def area_means(picture: NDArray[np.uint8], view_from_image: Matrix, size: int, s
 @pytest.mark.parametrize("degrees", [0, 17, 45])
 def test_reduced_views_are_means_over_areas(reduction: float, degrees: float) -> None:
     rng = np.random.default_rng(round(reduction * 10))
-    picture, size = natural_picture(800, rng), 40
+    picture, size = natural_image(800, rng), 40
     half = reduction * size / 2
     box = np.array([400.3 - half, 400.6 - half, 400.3 + half, 400.6 + half])
     matrix = view_from_image(ViewGeometry(math.radians(degrees)).view_from_crop(1.0), box, size)
@@ -60,7 +60,7 @@ def test_reduced_views_are_means_over_areas(reduction: float, degrees: float) ->
 def test_strong_reduction_does_not_shimmer() -> None:
     # a film: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
     rng = np.random.default_rng(0)
-    picture, size, reduction = natural_picture(800, rng), 40, 9.0
+    picture, size, reduction = natural_image(800, rng), 40, 9.0
     views, view_from_crop = [], ViewGeometry(0.3).view_from_crop(1.0)
     for step in np.linspace(0, reduction / 2, 16):
         box = np.array([200.0, 200.0, 560.0, 560.0]) + step
@@ -78,7 +78,7 @@ BOXES = {"whole": (20, 20, 1180, 1180), "half": (300, 250, 900, 850), "third": (
 def write_photo(folder: Path, rng: np.random.Generator) -> Path:
     """A photograph as cameras take them: the spectrum of photographs, slightly out of focus, JPEG."""
     width, height = FRAME
-    picture = cv2.GaussianBlur(natural_picture(width, rng)[:height], (0, 0), 1.0)
+    picture = cv2.GaussianBlur(natural_image(width, rng)[:height], (0, 0), 1.0)
     folder.mkdir(parents=True)
     path = folder / "1.jpg"
     cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
