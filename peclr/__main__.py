@@ -13,6 +13,7 @@ from types import FrameType
 from peclr import __version__
 from peclr.options import expand_words
 from peclr.shipped import find_configs
+from peclr.untrusted import printable
 
 TRAINERS = ("fit", "validate", "test")
 TRACEBACK_VARIABLE = "PECLR_TRACEBACK"  # set, it shows where an error is from
@@ -87,8 +88,8 @@ def _stoppable() -> Iterator[None]:
 def _reason(error: Exception) -> str:
     """What was wrong, in one line."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(" ".join(str(error).split()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,15 +66,27 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; OSError names it, on a full disk too."""
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file (text as UTF-8) whole or not at all, never through a link; OSError names it, on a full disk too."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(content)
+        partial.unlink(missing_ok=True)  # it may be a link: a run's folder can be a stranger's
+        with partial.open("xb") as file:
+            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock's file to write, as it is or new, never through a link; its descriptor."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ValueError(f"{path} is a link; expected a file of its own") from error
 
 
 @contextmanager

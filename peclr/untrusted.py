@@ -170,6 +170,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
+def quoted(value: Any) -> Any:
+    """Mark a text that a spreadsheet would run as a formula as text; anything else as it is."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def check_imports(value: Any, trusted: Sequence[str], where: object) -> None:
     """Refuse plain data in which a text, as class paths do, names something to import outside of `trusted` packages.
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from peclr.options import check_new_folder, check_writable, expand_values, expand_words, naming
+from peclr.options import (
+    check_new_folder,
+    check_writable,
+    expand_values,
+    expand_words,
+    naming,
+    open_lock,
+    write_whole,
+)
 
 
 def test_words_are_expanded_as_a_shell_would_and_after_equals_signs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +52,20 @@ def test_errors_of_writing_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as told, naming(tmp_path / "x"):
         os.stat(tmp_path / "y")  # noqa: PTH116 (as libraries do)
     assert told.value.filename == str(tmp_path / "y")
+
+
+def test_files_are_written_in_place_of_links_never_through_them(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("somebody's")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("results.json", ".results.json.partial"):
+        (folder / name).symlink_to(other)
+    write_whole(folder / "results.json", "ours")
+    assert (folder / "results.json").read_text() == "ours"
+    assert not (folder / "results.json").is_symlink()
+    (folder / ".lock").symlink_to(other)
+    with pytest.raises(ValueError, match=r"\.lock is a link; expected a file of its own"):
+        open_lock(folder / ".lock")
+    assert other.read_text() == "somebody's"
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "results.json"]

@@ -319,3 +319,11 @@ def test_reading_what_is_refused_takes_no_memory(tmp_path: Path, monkeypatch: py
     with pytest.raises(ValueError, match=r"unpacked: 200\.0 MB are more than 100 MB"):
         untrusted.read_arrays(tmp_path / "a.npz")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
+
+
+def test_cells_that_a_spreadsheet_would_run_are_marked_as_text() -> None:
+    cells = ["=1+1", "+x", "-x", "@sum", "\t=1", "plain", "-1.5", "+1e-3", 7, None]
+    assert [untrusted.quoted(cell) for cell in cells] == [
+        *("'=1+1", "'+x", "'-x", "'@sum", "'\t=1"),
+        *("plain", "-1.5", "+1e-3", 7, None),
+    ]

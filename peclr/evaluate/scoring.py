@@ -19,7 +19,7 @@ from peclr.geometry.joints import JOINT_NAMES, WRIST
 from peclr.metrics.freihand import freihand_scores
 from peclr.metrics.points import PCK_THRESHOLDS, align, summarize_errors
 from peclr.metrics.pose import aligned_errors
-from peclr.options import naming
+from peclr.options import naming, write_whole
 
 Array = NDArray[np.float64]
 
@@ -112,8 +112,7 @@ def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     }
     lines = "".join(f"{name}: {value:f}\n" for name, value in evaluation.official.items())
     for name, text in {"scores.txt": lines, "scores.json": json.dumps(content, indent=2) + "\n"}.items():
-        with naming(folder / name):
-            (folder / name).write_text(text)
+        write_whole(folder / name, text)
 
 
 def table(evaluation: Evaluation) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peclr.evaluate.command import CROPS
-from peclr.options import check_writable, naming
+from peclr.options import check_writable, write_whole
 
 if TYPE_CHECKING:  # `--help` must not import NumPy
     from peclr.report.runs import TrainingRun
@@ -56,8 +56,7 @@ def report_main(arguments: list[str]) -> int:
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     for target, content in zip(targets, contents, strict=True):
-        with naming(target):  # names of files may be any bytes
-            target.write_text(content, encoding="utf-8", errors="backslashreplace")
+        write_whole(target, content)
     print(text_table(groups, metrics) if groups else "no scores, only curves", *("", *targets), sep="\n")
     return 0
 

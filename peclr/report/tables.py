@@ -7,6 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from peclr.report.results import Group, Metric, best_groups, label_count, metrics_of, shown
+from peclr.untrusted import printable, quoted
 
 _LATEX: Final = str.maketrans(
     {
@@ -43,7 +44,8 @@ def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     for group in groups:
         spreads = [group.spread(metric) for metric in metrics]
         cells = [["", "", 0] if spread is None else [spread.mean, spread.deviation, spread.count] for spread in spreads]
-        writer.writerow([group.protocol, group.labels, group.weights, *(cell for three in cells for cell in three)])
+        words = [quoted(word) for word in (group.protocol, group.labels, group.weights)]
+        writer.writerow([*words, *(number for three in cells for number in three)])
     return file.getvalue()
 
 
@@ -117,7 +119,7 @@ def _html_heading(metric: Metric) -> str:
 
 
 def _words(group: Group) -> list[str]:
-    return [group.protocol, label_count(group.labels), group.weights, str(len(group.rows))]
+    return [printable(group.protocol), label_count(group.labels), printable(group.weights), str(len(group.rows))]
 
 
 def _cells(groups: Sequence[Group], metrics: Sequence[Metric], plus_minus: str = " ± ") -> list[list[tuple[str, bool]]]:

@@ -34,7 +34,8 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     # in the same folder, as only renaming within a file system is atomic; the next one overwrites what a kill left
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # it may be a link: a run's folder can be a stranger's
+        with partial.open("xb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())

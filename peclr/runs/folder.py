@@ -16,6 +16,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's stub forgets it
 
+from peclr.options import open_lock, write_whole
 from peclr.runs.layout import CONFIG, newest_checkpoint
 
 RUNS = Path("runs")
@@ -64,7 +65,7 @@ class Claim:
             advice = "or remove it: it holds no checkpoint" if last is None else f"or resume it by --ckpt_path {last}"
             raise FileExistsError(f"run_dir {folder} is not empty; choose another, {advice}")
         self._before = found
-        self._starting.write_text(_RESUMED if found else _NEW)
+        write_whole(self._starting, _RESUMED if found else _NEW)
 
     def release(self, failed: bool) -> None:
         """Let go, and if the run failed before its first step, give the folder back as it was."""
@@ -152,7 +153,7 @@ def _locked(folder: Path) -> int:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            file = os.open(folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+            file = open_lock(folder / _LOCK_NAME)
         except FileNotFoundError:  # given back between the two
             continue
         try:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from peclr.options import open_lock
+
 STALE_SECONDS: Final = 600.0
 _MACHINE: Final = f"{platform.node()} {uuid.getnode():x}"
 
@@ -19,7 +21,7 @@ def hold(path: Path) -> IO[str]:
         ValueError: another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+")
+    file = os.fdopen(open_lock(path), "a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from peclr.options import write_whole
 from peclr.sweeps.plan import Metric, Sweep, Values, short_labels, shown
+from peclr.untrusted import quoted
 
 JSON_NAME: Final = "sweep.json"
 CSV_NAME: Final = "sweep.csv"
@@ -57,15 +60,12 @@ def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
         | dict(sorted(outcome.metrics.items()))
         for outcome in best_first
     ]
-    # written as a whole or not at all, whenever the process is killed
-    partial = folder / f"{JSON_NAME}.partial"
-    partial.write_text(json.dumps(noted, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(folder / JSON_NAME)
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, dict.fromkeys(name for line in lines for name in line))
-        writer.writeheader()
-        writer.writerows(lines)
-    partial.replace(folder / CSV_NAME)
+    write_whole(folder / JSON_NAME, json.dumps(noted, indent=2, allow_nan=False) + "\n")
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, dict.fromkeys(name for line in lines for name in line))
+    writer.writeheader()
+    writer.writerows({name: quoted(value) for name, value in line.items()} for line in lines)
+    write_whole(folder / CSV_NAME, table.getvalue())
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[Outcome]]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from tqdm import tqdm
 
+from peclr.options import open_lock
 from peclr.sweeps.plan import shown
 from peclr.sweeps.results import Outcome
 from peclr.sweeps.runs import folder_options, last_line, put_aside, read_metrics
@@ -112,7 +113,7 @@ class _Session:
         put_aside(folder)
         outcome.attempts += 1
         outcome.error, started = None, time.monotonic()
-        with log.open("ab") as output:
+        with os.fdopen(open_lock(log), "ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *self.sweep.words(outcome.values),
                 *folder_options(folder),

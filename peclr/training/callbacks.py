@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
+from peclr.options import write_whole
 from peclr.runs.layout import RESULTS
 
 _SECONDS_BETWEEN_READINGS = 1.0
@@ -153,7 +154,7 @@ class ResultsFile(Callback):
             "metrics": {name: _or_null(value) for name, value in metrics.items()},
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / RESULTS).write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+        write_whole(self.folder / RESULTS, json.dumps(results, indent=2, allow_nan=False) + "\n")
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After training."""
