@@ -66,7 +66,7 @@ def check_within(box: NDArray[np.float64], width: float, height: float, where: o
     """Refuse a box of which less than a quarter is in the image; the ValueError begins with `where`."""
     shown = np.minimum(box[2:], (width - 0.5, height - 0.5)) - np.maximum(box[:2], -0.5)
     if (shown <= 0).any() or shown.prod() < _SHOWN * (box[2:] - box[:2]).prod():
-        raise ValueError(f"{where}: the box {box.tolist()} lies beyond the {width} × {height} px of the image")
+        raise ValueError(f"{where}: the box {box.tolist()} lies beyond the {width:g} × {height:g} px of the image")
 
 
 def _read_csv(path: Path) -> list[dict[str, Any]]:

@@ -197,7 +197,7 @@ class FreiHAND(HandSource):
         if self._joints_2d is None:
             return Doubts([], [])
         sizes = image_sizes([Path(self.image_file(hand)) for hand in range(0, self.num_hands, step)])
-        return doubt_places(self._joints_2d[::step], np.array(sizes), self._folder, step)
+        return doubt_places(self._joints_2d[::step], sizes, self._folder, step)
 
     def _label_file(self, kind: str) -> Path:
         return self.root / f"{self.split}_{kind}.json"

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
@@ -24,6 +26,7 @@ Result = TypeVar("Result")
 
 _END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3, ISO/IEC 15948 11.2.5
 _MANY: Final = 20_000  # takes seconds
+_WORKERS: Final = 4
 _TAIL: Final = 1024  # bytes; some writers put padding behind the end
 _TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width and height
 _UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -62,11 +65,11 @@ def read_header(file: BinaryIO | Path) -> Header | None:
         return None
 
 
-def image_sizes(paths: Sequence[Path], workers: int = 4) -> list[tuple[float, float]]:
-    """Width and height of the upright image in each file, px; NaN where there is none."""
-    with ThreadPoolExecutor(workers) as pool:
-        headers = pool.map(read_header, paths)
-        return [(header.width, header.height) if header else (float("nan"), float("nan")) for header in headers]
+def image_sizes(paths: Sequence[Path]) -> NDArray[np.float64]:
+    """Width and height (N, 2) of the upright image in each file, px; NaN where there is none."""
+    headers = in_threads(read_header, paths, _WORKERS, "images", progress=False)
+    sizes = [(header.width, header.height) if header else (np.nan, np.nan) for _, header in headers]
+    return np.array(sizes, np.float64).reshape(-1, 2)
 
 
 def image_problem(path: Path, depth: Depth = "headers") -> str | None:
@@ -112,7 +115,7 @@ def in_threads(
 
 def check_image_files(paths: Sequence[Path]) -> None:
     """Look at the headers of image files, with a bar if they are many; ValueError names the first that is none."""
-    problems = find_problems(paths, "headers", workers=4, progress=len(paths) > _MANY)
+    problems = find_problems(paths, "headers", _WORKERS, progress=len(paths) > _MANY)
     if problems:
         path, problem = next(iter(problems.items()))
         more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""

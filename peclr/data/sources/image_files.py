@@ -55,8 +55,9 @@ class ImageFiles(SingleImages):
         """See `HandSource`; boxes beyond their images are refused, too."""
         check_image_files(self.image_paths())
         boxes = [(self.root / file, box) for file, box in self._hands if box is not None]
-        for (path, box), size in zip(boxes, image_sizes([path for path, _ in boxes]), strict=True):
-            check_within(box.edges, *size, path)
+        sizes = image_sizes([path for path, _ in boxes]).tolist()
+        for (path, box), (width, height) in zip(boxes, sizes, strict=True):
+            check_within(box.edges, width, height, path)
 
     def identity(self) -> str:
         """See `HandSource`: of the images' names and boxes."""

@@ -74,6 +74,10 @@ class Videos(SingleImages):
         names = [os.fsencode(self._name(video, frame)) for video, frame, _ in self._hands]
         return hash_of(self.name, np.array(names), np.array(boxes))
 
+    def video_of_hands(self) -> NDArray[np.int64]:
+        """See `HasVideos`."""
+        return np.array([video for video, *_ in self._hands], np.int64)
+
     def __getitem__(self, index: int) -> HandSample:
         video, frame, box = self._hands[index]
         image = self._decoder(video).frame(frame)

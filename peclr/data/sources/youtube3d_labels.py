@@ -138,7 +138,7 @@ def stretched_frames(
 
     def look(numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
         sizes = image_sizes([root / frame_path(names[number], suffix[number]) for number in numbers])
-        return np.asarray(is_stretched(*np.reshape(sizes, (-1, 2)).T, *arrays["image_size"][numbers].T), bool)
+        return np.asarray(is_stretched(*sizes.T, *arrays["image_size"][numbers].T), bool)
 
     there = np.flatnonzero(suffix != MISSING)
     if not every:

@@ -67,6 +67,7 @@ def gray(videos: Videos, index: int) -> float:
 def test_frames_come_in_order(films: Path) -> None:
     videos = Videos(films)
     assert len(videos) == videos.num_hands == 2 * FRAMES
+    assert videos.video_of_hands().tolist() == [0] * FRAMES + [1] * FRAMES
     assert videos[0]["id"] == "b/second.mkv#0"
     assert videos[FRAMES + 3]["id"] == "first.mp4#3"
     np.testing.assert_allclose(videos[0]["crop_box"], [-0.5, -8.5, 63.5, 55.5])
