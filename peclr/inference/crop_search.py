@@ -121,7 +121,7 @@ def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
 def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix) -> Box:
     """The box (4,) px of the image, at least one pixel of the view wide and high, of what the first pass regressed.
 
-    That are keypoints (21, 2), pixels of the view, with the palm, not the wrist; the view is not turned.
+    Those are keypoints (21, 2), pixels of the view, with the palm, not the wrist; the view is not turned.
     """
     # the published code cuts the fractions off
     low, high = np.trunc(keypoints_2d.min(axis=0)), np.trunc(keypoints_2d.max(axis=0))

@@ -65,7 +65,7 @@ def test_safetensors_say_what_they_are(tmp_path: Path) -> None:
     [
         ({"view_size": "48.0"}, r"view_size '48\.0', expected a whole number of pixels"),
         ({"view_size": "0"}, "view_size 0, expected"),
-        ({"peclr": "{"}, "its 'peclr' is not JSON"),
+        ({"peclr": "{"}, "not valid JSON"),
         ({"peclr": "[1]", "view_size": "48"}, "its 'peclr' has format None, expected a number"),
     ],
 )
@@ -74,5 +74,5 @@ def test_safetensors_that_cannot_be_understood_are_refused(
 ) -> None:
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     export_safetensors(PoseNet25D(encoder_of(width=0.125)), tmp_path / "net.safetensors", metadata)
-    with pytest.raises(ValueError, match=rf"net\.safetensors: {reason}"):
+    with pytest.raises(ValueError, match=rf"net\.safetensors.*: {reason}"):
         load_weights(tmp_path / "net.safetensors", "pose_net")
