@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from peclr.data.sources.headers import Header, read_header
 from peclr.geometry.planar import Matrix, similarity
 from peclr.options import write_whole
+from peclr.untrusted import check_megapixels
 
 # OpenCV turns images upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with gray.
@@ -28,6 +29,7 @@ _JPEG_OPTIONS: Final = (
     # full color resolution: bones are few pixels wide
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )
+_PLAIN_BYTES: Final = 400_000  # no format packs too many pixels into fewer
 # Exif orientations that show at the right or bottom what is stored at the left or top, or at the top or left where
 # width and height are exchanged.
 _RIGHT_TO_LEFT: Final = (2, 3, 6, 7)
@@ -134,6 +136,11 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def _decode(path: str | Path, encoded: bytes, reduction: int) -> NDArray[np.uint8]:
+    if len(encoded) > _PLAIN_BYTES and (header := read_header(io.BytesIO(encoded))) is not None:
+        try:
+            check_megapixels(header.width, header.height, path)
+        except ValueError as error:
+            raise BadImageError(str(error)) from None
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), _FLAGS[reduction]) if encoded else None
     except cv2.error as error:  # a header that promises more pixels than OpenCV allows, for example

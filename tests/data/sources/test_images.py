@@ -126,3 +126,12 @@ def test_damaged_files_are_refused_or_read_and_nothing_else(kind: str, damage: l
         else:
             assert image.dtype == np.uint8
             assert image.ndim == image.shape[2] == 3
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8))
+    assert read_image(path).shape == (500, 600, 3)
+    monkeypatch.setenv("PECLR_MAX_MEGAPIXELS", "0.2")
+    with pytest.raises(BadImageError, match=r"large\.png: 600 × 500 px are more than 0\.2 megapixels"):
+        read_image(path)
