@@ -63,8 +63,9 @@ class SaveRunConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         config = self.config.clone()
         config.run_dir = config.trainer.default_root_dir = None  # whoever repeats the run gives it a folder of its own
-        self.parser.save(config, str(target), skip_none=False, overwrite=False)
-        loggers.send_config(trainer.loggers, yaml.safe_load(target.read_text()))
+        text = self.parser.dump(config, skip_none=False, skip_validation=True)
+        target.write_text(text, encoding="utf-8")
+        loggers.send_config(trainer.loggers, yaml.safe_load(text))
 
 
 class Trainer(pl.Trainer):
@@ -152,12 +153,11 @@ class PeclrCLI(LightningCLI):
         name = Path(str(sources[0])).stem if sources else "run"
         resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
         given = Path(config.run_dir) if config.run_dir else None
-        now = self._values()
         folder = choose_run_folder(
             given,
             name if fits else f"{name}-{self.subcommand}",
             resumed,
-            lambda folder: not changed_values(read_run_config(last_checkpoint(folder)), now),
+            lambda folder: not changed_values(read_run_config(last_checkpoint(folder)), self._values()),
         )
         self.claim = folder.claim
         if fits and folder.resume_from is not None:
@@ -213,8 +213,8 @@ class PeclrCLI(LightningCLI):
 
     def _values(self) -> dict[str, Any]:
         """The config as it would be saved."""
-        text = self._parser(self.subcommand).dump(self.config[str(self.subcommand)], skip_none=False)
-        return dict(yaml.safe_load(text))
+        config, parser = self.config[str(self.subcommand)], self._parser(self.subcommand)
+        return dict(yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True)))
 
 
 def _data_seed(seed_everything: bool | int, ckpt_path: str | None) -> int:

@@ -23,7 +23,6 @@ from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.samples import PairedViewBatch
 from peclr.losses.pose import PoseLoss
 from peclr.models.encoders import ResNetEncoder
-from peclr.runs import aliases
 from peclr.training import FinetuneModule, PretrainModule
 
 CONF = Path(__file__).parent / "conf"
@@ -73,22 +72,6 @@ def test_the_saved_config_repeats_the_run(pretrained: Path, tmp_path: Path) -> N
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_run_of_the_version_before_is_resumed_under_its_old_names(
-    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "old"
-    shutil.copytree(pretrained, run)
-    config = (run / "config.yaml").read_text()
-    assert "peclr.data.sources.freihand.FreiHAND" in config
-    (run / "config.yaml").write_text(config.replace("data.sources.freihand", "data.freihand"))
-    aliases._report.cache_clear()
-    again = ["fit", f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"]
-    assert main([*again, f"--run_dir={run}", "--trainer.max_epochs=3"]) == 0
-    assert "data.freihand.FreiHAND: now peclr.data.sources.freihand" in capsys.readouterr().err
-    saved = next(run.glob("config-*.yaml")).read_text()
-    assert "data.freihand.FreiHAND" not in saved
-
-
 def test_a_folder_with_a_run_in_it_is_not_overwritten(
     pretrained: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,58 +81,30 @@ def test_a_folder_with_a_run_in_it_is_not_overwritten(
     assert (pretrained / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
-def test_resuming_continues_to_the_new_end(embedded_hands: Path, tmp_path: Path) -> None:
-    resumed = tmp_path / "resumed"
-    schedule = "--model.warmup_epochs=0"
-    assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=1") == 0
-    steps = json.loads((resumed / "results.json").read_text())["step"]
-    last = f"--ckpt_path={resumed / 'checkpoints' / 'last.ckpt'}"
-    before = (resumed / "metrics.csv").read_bytes()
-    assert pretrain(embedded_hands, resumed, schedule, "--trainer.max_epochs=3", last) == 0
-    results = json.loads((resumed / "results.json").read_text())
-    assert (results["epoch"], results["step"]) == (3, 3 * steps)
-    assert len(list(resumed.glob("config*.yaml"))) == 2
-    assert (resumed / "metrics.csv").read_bytes() == before, "what was measured before must stay"
-    assert len(list(resumed.glob("resumed-*/metrics.csv"))) == 1
-
-
-# four steps are an epoch
-LONGER = ("--data.pairing=same_image", "--trainer.max_epochs=2")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    assert pretrain(embedded_hands, run, *LONGER) == 0
-    return run
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
-    uninterrupted: Path,
+    pretrained: Path,
     embedded_hands: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    number: signal.Signals,
 ) -> None:
     resumed = tmp_path / "resumed"
     step, calls = PretrainModule.training_step, iter(range(100))
 
     def interrupted(self: PretrainModule, batch: PairedViewBatch) -> torch.Tensor:
-        if next(calls) == 5:
-            signal.raise_signal(number)
+        if next(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
         return step(self, batch)
 
     monkeypatch.setattr(PretrainModule, "training_step", interrupted)
     with pytest.raises(SystemExit) as stop:
-        pretrain(embedded_hands, resumed, *LONGER)
-    assert stop.value.code == 128 + number
+        pretrain(embedded_hands, resumed)
+    assert stop.value.code == 128 + signal.SIGTERM
     monkeypatch.undo()
     saved = resumed / "checkpoints" / "last.ckpt"
     state = torch.load(saved, weights_only=True)
-    assert state["global_step"] == 6, "this is the middle of the second"
-    assert pretrain(embedded_hands, resumed, *LONGER, f"--ckpt_path={saved}") == 0
-    first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (uninterrupted, resumed))
+    assert state["global_step"] == 3, "this is the middle of the second"
+    assert pretrain(embedded_hands, resumed, f"--ckpt_path={saved}") == 0
+    first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (pretrained, resumed))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -169,27 +124,32 @@ def test_a_run_that_has_ended_is_left_as_it_is(
     resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content_of(resumable)
-    for ends in ("--trainer.max_epochs=2", "--trainer.max_epochs=1", "--trainer.max_steps=4"):
-        assert resume(embedded_hands, resumable, ends) == 0
-        assert "the run has ended" in capsys.readouterr().err
+    assert resume(embedded_hands, resumable, "--trainer.max_steps=4") == 0
+    assert "the run has ended" in capsys.readouterr().err
     assert content_of(resumable) == before
 
 
-@pytest.mark.parametrize("left", [None, b'{"stage": "fi'])
-def test_results_that_a_kill_cost_are_written_from_the_last_checkpoint(
-    left: bytes | None, resumable: Path, embedded_hands: Path
-) -> None:
+def test_results_that_a_kill_cost_are_written_from_the_last_checkpoint(resumable: Path, embedded_hands: Path) -> None:
     results = resumable / "results.json"
     before = results.read_bytes()
-    results.unlink()
-    if left is not None:
-        results.write_bytes(left)
+    results.write_bytes(before[:10])
     assert resume(embedded_hands, resumable) == 0
     assert results.read_bytes() == before
 
 
 def resume(hands: Path, run: Path, *more: str) -> int:
     return pretrain(hands, run, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}", *more)
+
+
+def test_resuming_continues_to_the_new_end(resumable: Path, embedded_hands: Path) -> None:
+    steps = json.loads((resumable / "results.json").read_text())["step"]
+    before = (resumable / "metrics.csv").read_bytes()
+    assert resume(embedded_hands, resumable, "--trainer.max_epochs=3") == 0
+    results = json.loads((resumable / "results.json").read_text())
+    assert (results["epoch"], results["step"]) == (3, 3 * steps // 2)
+    assert len(list(resumable.glob("config*.yaml"))) == 2
+    assert (resumable / "metrics.csv").read_bytes() == before, "what was measured before must stay"
+    assert len(list(resumable.glob("resumed-*/metrics.csv"))) == 1
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_previous_one_named(
@@ -232,7 +192,7 @@ def test_resuming_with_another_value_is_told(resumable: Path, embedded_hands: Pa
         resume(embedded_hands, resumable, "--model.lars=false")
 
 
-@pytest.mark.parametrize("subcommand", ["fit", "validate", "test"])
+@pytest.mark.parametrize("subcommand", ["fit", "test"])
 def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
     pretrained: Path, embedded_hands: Path, tmp_path: Path, subcommand: str
 ) -> None:
@@ -241,22 +201,18 @@ def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
     written = tmp_path / "written"
     call = {"class_path": "shutil.copyfile", "init_args": {"src": __file__, "dst": str(written)}}
     traced = {"class_path": "torch.fx.symbolic_trace", "init_args": {"root": call}}
-    content["hyper_parameters"] = {"class_path": "PretrainModule", "init_args": {"objective": traced}}
+    content["hyper_parameters"] = {
+        "class_path": "PretrainModule",
+        "init_args": {"objective": traced, "weight_decay": 0.5},
+    }
     torch.save(content, tmp_path / "last.ckpt")
     root = f"--data.sources.init_args.root={embedded_hands}"
     run = (f"--run_dir={tmp_path / 'run'}", f"--ckpt_path={tmp_path / 'last.ckpt'}")
     main([subcommand, f"--config={CONF / 'pretrain.yaml'}", root, *run])
     assert not written.exists()
-
-
-def test_a_checkpoint_changes_no_option(resumable: Path, embedded_hands: Path) -> None:
-    last = resumable / "checkpoints" / "last.ckpt"
-    content = torch.load(last, weights_only=True)
-    content["hyper_parameters"] = {"class_path": "PretrainModule", "init_args": {"weight_decay": 0.5}}
-    torch.save(content, last)
-    assert resume(embedded_hands, resumable, "--trainer.max_epochs=3") == 0
-    [written] = resumable.glob("config-*.yaml")
-    assert yaml.safe_load(written.read_text())["model"]["init_args"]["weight_decay"] == 1e-6
+    if subcommand == "fit":
+        saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+        assert saved["model"]["init_args"]["weight_decay"] == 1e-6, "a checkpoint changes no option"
 
 
 NESTED = [
@@ -320,17 +276,20 @@ def test_null_is_no_value_at_any_depth(tmp_path: Path) -> None:
         assert data["geometry"]["scale"] is None
 
 
-@pytest.mark.parametrize("written", ["1", "1.0", "0.5", "3"])
-def test_limits_of_batches_are_read_as_written(tmp_path: Path, written: str) -> None:
+@pytest.mark.parametrize("written", [("1", "0.5"), ("1.0", "3")])
+def test_limits_of_batches_are_read_as_written(tmp_path: Path, written: tuple[str, str]) -> None:
     names = [f"limit_{stage}_batches" for stage in ("train", "val", "test", "predict")]
     names += ["overfit_batches", "val_check_interval"]
-    expected = {name: (type(yaml.safe_load(written)), float(written)) for name in names}
-    from_words = printed_config(CONF / "pretrain.yaml", *(f"--trainer.{name}={written}" for name in names))
-    config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
-    config["trainer"] |= {name: yaml.safe_load(written) for name in names}
-    (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
-    for found in (shown["trainer"] for shown in (from_words, printed_config(tmp_path / "conf.yaml"))):
-        assert {name: (type(found[name]), found[name]) for name in names} == expected
+    for given in (names, names[::-1]):
+        words = dict(zip(given, 3 * written, strict=True))
+        expected = {name: yaml.safe_load(word) for name, word in words.items()}
+        config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
+        config["trainer"] |= expected
+        (tmp_path / "conf.yaml").write_text(yaml.safe_dump(config))
+        in_words = [f"--trainer.{name}={word}" for name, word in words.items()]
+        for conf, options in ((CONF / "pretrain.yaml", in_words), (tmp_path / "conf.yaml", [])):
+            found = printed_config(conf, *options)["trainer"]
+            assert {name: repr(found[name]) for name in names} == {name: repr(expected[name]) for name in names}
 
 
 def test_checkpoints_can_be_switched_off(embedded_hands: Path, tmp_path: Path) -> None:
@@ -361,7 +320,7 @@ def test_a_run_that_diverges_fails_and_says_so(
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-@pytest.mark.parametrize("subcommand", ["test", "validate"])
+@pytest.mark.parametrize("subcommand", ["validate"])
 def test_scoring_needs_a_checkpoint(
     embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], subcommand: str
 ) -> None:
@@ -406,9 +365,6 @@ def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("--data.num_labels=1000000", "1000000"),
-        ("--data.label_fraction=1.5", "1.5"),
-        ("--data.label_fraction=0", "label_fraction 0"),
         ("--data.root=/nowhere/hands", "/nowhere/hands"),
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
         ("--model.view_size=64", "model.view_size is 64 and data.view_size 32"),
@@ -424,21 +380,15 @@ def test_values_that_cannot_work_are_named_before_training(
     assert not (run / "checkpoints").exists()
 
 
-def test_weights_of_another_resnet_are_refused(
-    pretrained: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
-    status = finetune("fit", embedded_hands, tmp_path / "run", weights, "--model.encoder.init_args.name=resnet34")
-    assert status == 2
-    shown = capsys.readouterr().err
-    assert all(word in shown for word in ("last.ckpt", "resnet18", "resnet34"))
+def test_weights_of_another_resnet_are_refused(pretrained: Path) -> None:
+    with pytest.raises(ValueError, match=r"last\.ckpt.*resnet18.*resnet34"):
+        FinetuneModule(ResNetEncoder("resnet34", 0.125), pretrained / "checkpoints" / "last.ckpt")
 
 
 @pytest.mark.parametrize(
     ("override", "told"),
     [
         ("--model.temprature=0.1", "temprature"),
-        ("--data.pairing=across_hands", "across_hands"),
         ("--model.objective=PeCLRR", "PeCLRR"),
     ],
 )
@@ -509,7 +459,7 @@ def test_a_key_that_a_config_holds_twice_is_named_with_its_line(
     assert f"line {line}: the key 'data'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("words", "seed"), [((), 5), (("--data.seed=0",), 0), (("--data.seed=3",), 3)])
+@pytest.mark.parametrize(("words", "seed"), [((), 5), (("--data.seed=0",), 0)])
 def test_data_have_the_seed_of_everything_unless_they_have_their_own(
     embedded_hands: Path, tmp_path: Path, words: tuple[str, ...], seed: int
 ) -> None:

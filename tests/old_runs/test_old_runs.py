@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from peclr.__main__ import main
 from peclr.checkpoints import load_encoder, load_pose_net
+from peclr.runs import aliases
 
 VERSIONS = sorted(path.parent for path in Path(__file__).parent.glob("*/runs.tar.xz"))
 
@@ -49,7 +50,8 @@ def predict(weights: str, out: str, *options: str) -> NDArray[np.float64]:
     return np.array(hand["keypoints_2d"])
 
 
-def test_training_goes_on(old: Path) -> None:
+def test_training_goes_on_under_the_present_names(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    aliases._report.cache_clear()
     weights = torch.load("runs/pretrain/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     before, after = resume("runs/pretrain", "--trainer.max_epochs=4")
     assert before % 6 != 0, "it was stopped within an epoch"
@@ -57,6 +59,9 @@ def test_training_goes_on(old: Path) -> None:
     trained = torch.load("runs/pretrain/checkpoints/last.ckpt", weights_only=True)["state_dict"]
     assert trained.keys() == weights.keys()
     assert not torch.equal(trained["encoder.conv1.weight"], weights["encoder.conv1.weight"])
+    assert "data.freihand.FreiHAND: now peclr.data.sources.freihand" in capsys.readouterr().err
+    (saved,) = Path("runs/pretrain").glob("config-*.yaml")
+    assert "data.freihand.FreiHAND" not in saved.read_text()
 
 
 def test_fine_tuning_goes_on(old: Path) -> None:

@@ -10,7 +10,8 @@ import yaml
 
 from peclr.runs.about import About
 from peclr.runs.durable import write_checkpoint
-from peclr.runs.resuming import changed_values, check_fit
+from peclr.runs.resuming import changed_values, check_fit, has_ended
+from tests.trainer import quiet_trainer
 
 CONFIG: dict[str, Any] = {
     "seed_everything": 0,
@@ -103,3 +104,21 @@ def test_weights_alone_are_no_run(tmp_path: Path) -> None:
     write_checkpoint(torch.nn.Linear(2, 3).state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=r"expected a checkpoint of a run, found weight, bias"):
         check_fit(tmp_path / "weights.pth", torch.nn.Linear(2, 3), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("ends", "ended"),
+    [((2, -1), True), ((1, -1), True), ((3, -1), False), ((-1, -1), False), ((None, 8), True), ((5, 9), False)],
+)
+def test_a_run_has_ended_where_its_results_are_and_it_is_to_end(
+    ends: tuple[int | None, int], ended: bool, tmp_path: Path
+) -> None:
+    trainer = quiet_trainer(tmp_path, max_epochs=ends[0], max_steps=ends[1])
+    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 2}}}}
+    write_checkpoint({"global_step": 8, "loops": loops}, tmp_path / "last.ckpt")
+    assert not has_ended(tmp_path / "last.ckpt", trainer)
+    for results in ('{"stage": "fi', '{"stage": "fit", "step": 4}', '{"stage": "test", "step": 8}'):
+        (tmp_path / "results.json").write_text(results)
+        assert not has_ended(tmp_path / "last.ckpt", trainer)
+    (tmp_path / "results.json").write_text('{"stage": "fit", "step": 8}')
+    assert has_ended(tmp_path / "last.ckpt", trainer) == ended
