@@ -162,7 +162,8 @@ def _whole_image(sample: "HandSample", views_from_image: Matrix, size: int) -> I
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     for color, shown_from_image in zip((_CROP_COLOR, *VIEW_COLORS), shown, strict=False):
         outline = move(tile_from_image @ np.linalg.inv(shown_from_image), corners)
-        cv2.polylines(tile, [np.rint(outline * 16).astype(np.int32)], True, color, 1, cv2.LINE_AA, 4)
+        corners_16 = np.rint(outline * 16).astype(np.int32)
+        cv2.polylines(tile, [corners_16], isClosed=True, color=color, lineType=cv2.LINE_AA, shift=4)
     return tile
 
 

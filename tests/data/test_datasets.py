@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from peclr.data.datasets import Augmentation, LabeledHandDataset, PairedViewDataset
-from peclr.data.loading.sampling import EpochSampler
-from peclr.data.samples import HandSample, HandSource, PairedViewBatch, PairedViewItem
+from peclr.data.samples import HandSource, PairedViewItem
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import GeometryRange
@@ -205,23 +202,6 @@ def test_bad_options_are_refused(hands: FreiHAND) -> None:
         PairedViewDataset([])
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
-def test_workers_make_the_same_batches(hands: FreiHAND, num_workers: int) -> None:
-    def batches(workers: int) -> list[list[PairedViewBatch]]:
-        sampler = EpochSampler([18], seed=0)
-        dataset = augmented(hands)
-        loader = DataLoader(dataset, 5, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
-        epochs = []
-        for epoch in range(2):
-            sampler.set_epoch(epoch)
-            epochs.append(list(loader))
-        return epochs
-
-    ours, expected = batches(num_workers), batches(0)
-    torch.testing.assert_close(ours, expected)
-    assert not torch.equal(ours[0][0]["views"], ours[1][0]["views"])
-
-
 def test_labeled_items_agree_with_themselves(hands: FreiHAND) -> None:
     dataset = LabeledHandDataset(hands, 112, augmentation=Augmentation(GeometryRange(rotation=(-90, 90))))
     for key in ((0, 2), (3, 16)):
@@ -258,29 +238,3 @@ def test_labeled_views_need_a_camera(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(ValueError, match=r"photos, photo\.png.*camera"):
         LabeledHandDataset(ImageFiles(tmp_path))[0]
-
-
-def test_views_of_large_photographs_are_those_of_the_whole_photograph(tmp_path: Path) -> None:
-    """Decoding at a reduced scale shows the same as decoding all pixels, and the matrices do not know of it."""
-    folder, boxes = tmp_path / "photos", tmp_path / "boxes.csv"
-    folder.mkdir()
-    noise = np.random.default_rng(0).normal(size=(903, 1205, 3))
-    # structures of a view pixel and more: finer ones differ by the filter, not by where they are
-    smooth = cv2.GaussianBlur(noise, (0, 0), 16)
-    cv2.imwrite(str(folder / "large.jpg"), np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8))
-    # so far from the edges that no view reaches beyond them, where a mirror image depends on the last pixel
-    boxes.write_text("file,left,top,right,bottom\nlarge.jpg,380,230,820,670\n")
-
-    class Whole(ImageFiles):
-        def read(self, index: int, min_side: float) -> HandSample:
-            return super().read(index, math.inf)
-
-    options: dict[str, Any] = {"photometric": None, "view_size": 48}
-    ours, expected = (augmented(source, **options) for source in (ImageFiles(folder, boxes), Whole(folder, boxes)))
-    assert ImageFiles(folder, boxes).read(0, 48.0)["image"].shape[0] < 903, "decoded at a reduced scale"
-    for epoch in range(8):
-        reduced, whole = ours[epoch, 0], expected[epoch, 0]
-        torch.testing.assert_close(reduced["view_from_image"], whole["view_from_image"], rtol=0, atol=0)
-        difference = (reduced["views"].float() - whole["views"].float()).abs()
-        assert difference.mean() < 1
-        assert difference.max() < 12

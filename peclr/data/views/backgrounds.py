@@ -64,7 +64,7 @@ class Outline(NamedTuple):
     def of(cls, mask: Image) -> Self:
         """Trace a mask (H, W) of 0 and 1, at most half a pixel from it."""
         contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        return cls(mask.shape, [cv2.approxPolyDP(contour, 0.5, True).astype(np.float32) for contour in contours])
+        return cls(mask.shape, [cv2.approxPolyDP(contour, 0.5, closed=True).astype(np.float32) for contour in contours])
 
     def draw(self, view_from_image: Matrix, size: int) -> Image:
         """Draw the hand, 255 on 0, in a view (size, size)."""

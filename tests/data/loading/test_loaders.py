@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +75,7 @@ class SaveAndStop(Callback):
 def train(root: Path, recorder: Recorder, num_workers: int = 0, callback: Callback | None = None, **fit: Any) -> None:
     module = PairedViewDataModule(
         [FreiHAND(root)],
-        view_size=32,
+        view_size=16,
         batch_size=4,
         val_fraction=fit.pop("val_fraction", 0.0),
         num_workers=num_workers,
@@ -89,11 +87,11 @@ def train(root: Path, recorder: Recorder, num_workers: int = 0, callback: Callba
     trainer.fit(recorder, datamodule=module, **fit)
 
 
-@pytest.fixture
-def whole(layout: Layout) -> list[Record]:
+@pytest.fixture(scope="module")
+def whole(written_layout: Layout) -> list[Record]:
     """A run without interruption."""
     recorder = Recorder()
-    train(layout.root, recorder)
+    train(written_layout.root, recorder)
     assert len(recorder.seen) == EPOCHS * BATCHES
     return recorder.seen
 
@@ -225,53 +223,3 @@ def test_auto_makes_a_worker_for_every_core(
 def test_workers_are_a_number_or_auto(wrong: Any) -> None:
     with pytest.raises(ValueError, match=f"num_workers is {wrong!r}; expected a number from 0, or auto"):
         workers_of(wrong, None)
-
-
-# four are meant, on two cores, too
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
-@pytest.mark.parametrize(("num_workers", "world_size"), [(0, 1), (1, 1), (4, 1), (0, 2), (1, 2)])
-def test_views_are_the_same_for_any_number_of_workers_and_processes(
-    layout: Layout, num_workers: int, world_size: int
-) -> None:
-    module = PairedViewDataModule([FreiHAND(layout.root)], view_size=32, batch_size=4, val_fraction=0.0, seed=3)
-    found: dict[int, torch.Tensor] = {}
-    for rank in range(world_size):
-        sampler = EpochSampler(module.train_set.sizes, 3, process=(rank, world_size))
-        loader = make_loader(module.train_set, sampler, batch_size=6, num_workers=num_workers)
-        for epoch in range(2):
-            sampler.set_epoch(epoch)
-            for batch in loader:
-                found |= dict(zip((100 * epoch + batch["index"]).tolist(), batch["views"], strict=True))
-    assert len(found) == 36
-    for name, views in found.items():
-        torch.testing.assert_close(views, module.train_set[divmod(name, 100)]["views"], rtol=0, atol=0)
-
-
-class NotesKeys(Recorder):
-    """Writes down what each process was trained on."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__()
-        self.folder = folder
-
-    def on_train_end(self) -> None:
-        seen = [(epoch, indices, hashlib.sha256(views).hexdigest()) for epoch, indices, views in self.seen]
-        (self.folder / f"{self.trainer.world_size}-{self.global_rank}.json").write_text(json.dumps(seen))
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
-def test_two_processes_share_the_batches_of_one(layout: Layout, tmp_path: Path) -> None:
-    for processes in (1, 2):
-        module = PairedViewDataModule(
-            [FreiHAND(layout.root)], view_size=32, batch_size=4, val_fraction=0.0, num_workers=1, seed=3
-        )
-        trainer = quiet_trainer(
-            tmp_path, devices=processes, strategy="ddp_fork" if processes > 1 else "auto", max_epochs=2
-        )
-        trainer.fit(NotesKeys(tmp_path), datamodule=module)
-    (alone,), both = ([json.loads(p.read_text()) for p in sorted(tmp_path.glob(f"{n}-*.json"))] for n in (1, 2))
-    assert len(both) == 2
-    assert len(alone) == len(both[0]) == 2 * BATCHES
-    for (epoch, indices, _), *shares in zip(alone, *both, strict=True):
-        assert [share[0] for share in shares] == [epoch, epoch]
-        assert [index for pair in zip(*(share[1] for share in shares), strict=True) for index in pair] == indices

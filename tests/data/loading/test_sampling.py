@@ -101,7 +101,7 @@ def test_epoch_length_can_be_chosen() -> None:
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_processes_divide_an_epoch_without_overlap(shuffle: bool, world_size: int) -> None:
+def test_processes_divide_an_epoch_without_overlap(world_size: int, *, shuffle: bool) -> None:
     ranks = [EpochSampler([31], 0, shuffle=shuffle, process=(rank, world_size)) for rank in range(world_size)]
     shares = []
     for sampler in ranks:

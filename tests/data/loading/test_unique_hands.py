@@ -64,7 +64,7 @@ def test_processes_share_one_order_and_a_restart_carries_on_with_it() -> None:
 
 
 @pytest.mark.parametrize("unique", [False, True])
-def test_the_option_keeps_false_negatives_out_of_batches(layout: "Layout", unique: bool) -> None:
+def test_the_option_keeps_false_negatives_out_of_batches(layout: "Layout", *, unique: bool) -> None:
     module = PairedViewDataModule(
         FreiHAND(layout.root), view_size=16, batch_size=4, val_fraction=0, unique_hands_in_batch=unique
     )
