@@ -27,7 +27,7 @@ _MARKS: Final = {"circle": "o", "square": "s", "diamond": "D", "cross": "P", "st
     "triangle-down": "v",
 }
 _DASHES: Final = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
-_MOST_CURVES: Final = 10  # more cannot be told apart
+_MOST_CURVES: Final = 10  # more cannot be distinguished
 
 
 def names_of(rows: Iterable[Row]) -> list[str]:

@@ -112,7 +112,7 @@ def recognize_resnet(weights: StateDict, path: Path) -> tuple[ResNetName, float]
 
 
 def _grouped(keys: Iterable[str]) -> str:
-    """Hundreds of keys by their beginnings, `encoder.layer1.* (60)`, as far as a few groups can tell."""
+    """Hundreds of keys by their beginnings, `encoder.layer1.* (60)`, in a few groups."""
     names = [key.split(".") for key in keys]
     groups: Counter[str] = Counter()
     for depth in range(1, max(map(len, names), default=0) + 1):

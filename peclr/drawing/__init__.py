@@ -1,1 +1,1 @@
-"""Pictures of hands and views, for reports, trackers and commands."""
+"""Images of hands and views, for reports, trackers and commands."""

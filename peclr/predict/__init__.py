@@ -1,4 +1,4 @@
-"""Hands in anybody's pictures: `HandPredictor.load("runs/finetune")("photo.jpg")`."""
+"""Hands in anybody's images: `HandPredictor.load("runs/finetune")("photo.jpg")`."""
 
 from typing import TYPE_CHECKING
 

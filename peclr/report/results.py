@@ -228,7 +228,7 @@ def read_table(path: Path) -> list[Row]:
         except ValueError as error:
             raise ValueError(f"{path}, row {number}: {error}") from error
         if metrics := known_metrics(msgspec.structs.asdict(read)):  # a failed run of a sweep has none
-            # a sweep over seeds or labels alone has nothing else to tell its rows apart
+            # a sweep over seeds or labels alone has nothing else to distinguish its rows by
             weights = read.weights or read.protocol
             rows.append(Row(read.protocol, weights, read.labels, read.seed, metrics, path, content.get("size")))
     return rows

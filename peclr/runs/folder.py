@@ -20,7 +20,7 @@ from peclr.options import open_lock, write_whole
 from peclr.runs.layout import CONFIG, newest_checkpoint
 
 RUNS = Path("runs")
-# By which the process that a user starts tells the processes that Lightning starts from it.
+# By which the process that a user starts names its folder to those that Lightning starts from it.
 RUN_DIR_VARIABLE = "PECLR_RUN_DIR"
 _LOCK_NAME, _STARTING_NAME = ".lock", ".starting"
 _ASIDE_NAME = f"{CONFIG}.before"
@@ -122,8 +122,8 @@ def choose_run_folder(
         is_ours: whether a folder's run had the config of this one: which of a restarted job's runs this is.
 
     Raises:
-        ValueError: `given` is a file, or processes on several nodes were started without a scheduler that could tell
-            the others what the first one chose.
+        ValueError: `given` is a file, or processes on several nodes were started without a scheduler that could
+            give the others what the first one chose.
         FileExistsError: another run's files are there, or another process is at work there.
     """
     restarted, claims = _is_restarted(), list[Claim]()

@@ -54,8 +54,8 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
     content = read_checkpoint(checkpoint)
     before = read_run_config(checkpoint)
     changed = changed_values(before, config) if before else _contradicted(content, checkpoint, config)
-    told = "".join(f"\n  {key}: {before} there, {now} here" for key, (before, now) in changed.items())
-    told = f"; its run's config differs:{told}" if told else ""
+    differs = "".join(f"\n  {key}: {before} there, {now} here" for key, (before, now) in changed.items())
+    differs = f"; its run's config differs:{differs}" if differs else ""
     state = content.get("state_dict")
     if not isinstance(state, dict) or "loops" not in content:
         raise ValueError(f"{checkpoint}: expected a checkpoint of a run, found {listed(content)}")
@@ -63,9 +63,9 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
     strange = sorted(state.keys() ^ expected.keys())
     strange += [key for key in expected.keys() & state.keys() if state[key].shape != expected[key].shape]
     if strange:
-        raise ValueError(f"{checkpoint}: does not fit the model, in {listed(strange)}{told}")
+        raise ValueError(f"{checkpoint}: does not fit the model, in {listed(strange)}{differs}")
     if any(key.startswith("model.") and key.endswith("class_path") for key in changed):
-        raise ValueError(f"{checkpoint}: is from a run of other classes{told}")
+        raise ValueError(f"{checkpoint}: is from a run of other classes{differs}")
     return changed
 
 

@@ -1,1 +1,1 @@
-"""What a run shows while it goes on: trackers, pictures and online probes."""
+"""What a run shows while it goes on: trackers, images and online probes."""

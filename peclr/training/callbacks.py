@@ -53,8 +53,8 @@ class EpochLine(Callback):
             return
         seconds = time.perf_counter() - self._started
         metrics = _scalars(trainer.callback_metrics)
-        told = [name for name in metrics if name == "train/loss" or name.startswith(("val/", "probe/"))]
-        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in told)
+        logged = [name for name in metrics if name == "train/loss" or name.startswith(("val/", "probe/"))]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in logged)
         rate = (trainer.fit_loop.batch_idx + 1 - self._first) / max(seconds, 1e-9)
         of = f"/{total}" if total is not None and total > 0 else ""  # a number of steps may end the run
         print(f"{self.label:<10} epoch {done}{of}  {shown}  {rate:.1f} steps/s", flush=True)

@@ -116,7 +116,7 @@ class PretrainModule(RecipeModule):
         self._shared_step(batch, "val")
 
     def on_train_batch_start(self, batch: PairedViewBatch, batch_idx: int) -> None:
-        """Log what an anchor is told from and what the optimizer steps on, so that nobody confuses them.
+        """Log what an anchor is contrasted with and what the optimizer steps on, so that nobody confuses them.
 
         `effective_negatives` are the views of other pairs in the contrast, `false_negatives` those of them that show
         the anchor's own hand, on average over anchors; `optimizer_batch` are the pairs of an optimizer step. All are

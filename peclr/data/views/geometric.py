@@ -151,7 +151,7 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
 
     Where the view is less than half as fine as the image, bilinear samples would skip pixels. Then four samples are
     averaged for each pixel of the view, of an image that was averaged over square blocks where even these would skip
-    pixels. In images with the spectrum of photographs, the root mean square difference from the mean over each
+    pixels. In images with the spectrum of natural images, the root mean square difference from the mean over each
     pixel's area is below 4 gray levels, a third of that of one sample or less.
 
     Args:
