@@ -84,27 +84,11 @@ def remaining(tasks: Iterable[Task], processes: int, pace: dict[str, float]) -> 
     return max(free)
 
 
-class Bar:
-    """A bar whose share is of time, with the time that is left and what is being done."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f} % {bar:20} {desc}", leave=False, dynamic_ncols=True)
-        # a file or a pipe gets lines, but few
-        self._seconds, self._shown = 1.0 if sys.stderr.isatty() else 20.0, -1e9
-
-    def show(self, left: float, running: str) -> None:
-        """Show it as it is now."""
-        now = time.monotonic()
-        if now - self._shown < self._seconds:
-            return
-        gone, self._shown = now - self._started, now
-        self._bar.n = gone / max(gone + left, 1e-9)
-        self._bar.set_description_str(f"{minutes(gone)} gone, {until(left)}  {running}")
-
-    def close(self) -> None:
-        """Take it away."""
-        self._bar.close()
+def show(bar: "tqdm[Any]", left: float, running: str) -> None:
+    """Let a bar from 0 to 1 show the part of the time that is gone, what is left, and what is being done."""
+    gone = bar.format_dict["elapsed"]
+    bar.set_description_str(f"{minutes(gone)} gone, {until(left)}  {running}", refresh=False)
+    bar.update(gone / max(gone + left, 1e-9) - bar.n)
 
 
 def minutes(seconds: float) -> str:
@@ -124,8 +108,9 @@ def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int,
         The rows of all tasks, in their order.
     """
     found = {task: task.rows() for stage in stages for task in stage}
-    bar = Bar()
-    try:
+    look: dict[str, Any] = {"bar_format": "{percentage:3.0f} % {bar:20} {desc}", "leave": False, "dynamic_ncols": True}
+    often = 1 if sys.stderr.isatty() else 20  # a file or a pipe gets lines, but few
+    with tqdm(total=1.0, mininterval=often, maxinterval=often, miniters=0, **look) as bar:
         for number, stage in enumerate(stages):
             futures = {pool.submit(task.do): task for task in stage if found[task] is None}
             while pending := [future for future in futures if found[futures[future]] is None]:
@@ -137,7 +122,5 @@ def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int,
                 later = [[task for task in stage if found[task] is None] for stage in stages[number:]]
                 left = sum(remaining(tasks, processes, pace) for tasks in later)
                 running = {task: steps for task in later[0] if (steps := steps_of(task.run)[0])}
-                bar.show(left, ", ".join(f"{task.title} {step}/{task.steps}" for task, step in running.items())[:60])
-    finally:
-        bar.close()
+                show(bar, left, ", ".join(f"{task.title} {step}/{task.steps}" for task, step in running.items())[:60])
     return [row for rows in found.values() for row in rows or ()]

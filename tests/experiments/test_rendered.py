@@ -18,13 +18,14 @@ import pytest
 import torch
 import yaml
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
 from experiments.rendered.jobs import Job, probe, stages_of, timed
 from experiments.rendered.neighbors import nearest, pose_distances
 from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
-from experiments.rendered.progress import COUNTED, Bar, Task, remaining, steps_of
+from experiments.rendered.progress import COUNTED, Task, remaining, show, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
 from peclr.metrics.probe import EncodedHands
 from peclr.sweeps.lock import hold
@@ -190,9 +191,8 @@ def test_the_time_that_is_left_follows_what_runs_do(tmp_path: Path) -> None:
 
 
 def test_the_bar_says_how_long_it_takes_within_a_run(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = Bar()
-    bar.show(125.0, "PeCLR 40/100")
-    bar.close()
+    with tqdm(total=1.0, bar_format="{desc}", mininterval=0, miniters=0) as bar:
+        show(bar, 125.0, "PeCLR 40/100")
     assert "2:05 left, until" in (shown := capsys.readouterr().err)
     assert "PeCLR 40/100" in shown
 
