@@ -15,6 +15,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from tqdm import tqdm
 
+from peclr.options import write_whole
+
 Row = dict[str, Any]
 
 COUNTED: Final = f"--trainer.callbacks={__name__}.CountSteps"
@@ -63,12 +65,10 @@ class Task:
         return rows
 
     def do(self) -> list[Row]:
-        """Do it; its file is written whole or not at all."""
+        """Do it; the file of its rows is there only as a whole."""
         rows = self.work()
         self.done.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.done.with_suffix(".partial")
-        partial.write_text(json.dumps(rows, indent=2) + "\n")
-        partial.replace(self.done)
+        write_whole(self.done, json.dumps(rows, indent=2) + "\n")
         return rows
 
 
