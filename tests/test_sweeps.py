@@ -76,6 +76,18 @@ def rows(out: Path) -> dict[str, dict[str, Any]]:
     return {row["run"]: row for row in json.loads((out / "sweep.json").read_text())["rows"]}
 
 
+def test_a_grid_of_a_billion_is_planned_up_to_its_cap_or_refused(write: Write) -> None:
+    parameters = {name: {"min": 1, "max": 1_000} for name in "abc"} | {"d": {"values": [5, 5, 6]}}
+    runs = read_sweep(write(parameters=parameters, run_cap=3)).runs()
+    assert list(runs.values()) == [
+        {"a": 1, "b": 1, "c": 1, "d": 5},
+        {"a": 1, "b": 1, "c": 1, "d": 6},
+        {"a": 1, "b": 1, "c": 2, "d": 5},
+    ]
+    with pytest.raises(ValueError, match="a grid of 2,000,000,000 runs; give run_cap"):
+        read_sweep(write(parameters=parameters)).runs()
+
+
 def test_a_grid_has_every_combination_once(write: Write) -> None:
     parameters = {"x": {"values": [1, 2]}, "y": {"min": 3, "max": 5}, "z": {"value": "all"}}
     runs = read_sweep(write(parameters=parameters)).runs()

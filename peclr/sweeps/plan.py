@@ -9,7 +9,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from itertools import product
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
@@ -25,6 +24,7 @@ _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ARGS: Final = "${args}"
 _PLACEHOLDERS: Final = ("${env}", "${interpreter}", "${program}", _ARGS)
 _MOST_REPEATS: Final = 1000
+_LARGEST_GRID: Final = 100_000  # runs that are planned without a cap
 _LONGEST_NAME: Final = 100
 # What every run's checkpoint is called: its folder says more.
 _SAID_BY_ALL: Final = {"checkpoints", "last.ckpt", "config.yaml"}
@@ -102,18 +102,27 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         `most` overrides the file's `run_cap`. ValueError for a search without an end, or a grid over a range.
         """
         if self.method == "grid":
-            runs = self._grid()[: self.run_cap if most is None else most]
+            runs = self._grid(self.run_cap if most is None else most)
         else:
             runs = self._random(self.cap(most), seed) if self.method == "random" else []
         return dict(zip(self.names(runs), runs, strict=True))
 
-    def _grid(self) -> list[Values]:
+    def _grid(self, most: int | None) -> list[Values]:
         for name, parameter in self.parameters.items():
             if parameter.choices is None:
                 raise ValueError(f"parameter {name}: a grid needs values, not a range")
-        choices = [parameter.choices or () for parameter in self.parameters.values()]
-        runs = [dict(zip(self.parameters, chosen, strict=True)) for chosen in product(*choices)]
-        return list({json.dumps(run): run for run in runs}.values())
+        choices = [_distinct(parameter.choices or ()) for parameter in self.parameters.values()]
+        total = prod(map(len, choices))
+        if most is None and total > _LARGEST_GRID:
+            raise ValueError(f"{self.name}: a grid of {total:,} runs; give run_cap in the file, or --max-runs")
+        runs = []
+        for number in range(total if most is None else min(total, most)):
+            rest, chosen = number, []
+            for given in reversed(choices):
+                rest, place = divmod(rest, len(given))
+                chosen.append(given[place])
+            runs.append(dict(zip(self.parameters, reversed(chosen), strict=True)))
+        return runs
 
     def _random(self, count: int, seed: int) -> list[Values]:
         from numpy.random import default_rng
@@ -189,6 +198,11 @@ def shown(value: object) -> str:
         parts = [part for part in PurePosixPath(value).parts if part not in _SAID_BY_ALL]
         return PurePosixPath(parts[-1]).stem if parts and parts[-1].endswith(".yaml") else (parts or [value])[-1]
     return str(value)
+
+
+def _distinct(choices: Sequence[Value]) -> Sequence[Value]:
+    """Choices without repeats; a range, which may be large, has none."""
+    return choices if isinstance(choices, range) else list({json.dumps(one): one for one in choices}.values())
 
 
 def read_sweep(path: Path) -> Sweep:
