@@ -39,15 +39,15 @@ def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
         hands: Of YouTube3DHands; fewer for a quick look.
     """
     with tempfile.TemporaryDirectory() as folder:
-        films, freihand = Path(folder, "films"), Path(folder, "freihand")
-        write_youtube3d(films, hands)
+        videos, freihand = Path(folder, "videos"), Path(folder, "freihand")
+        write_youtube3d(videos, hands)
         write_freihand(freihand)
-        gigabytes = (films / "youtube_train.json").stat().st_size / 1e9
+        gigabytes = (videos / "youtube_train.json").stat().st_size / 1e9
         imports = "from pathlib import Path; from peclr.data.prepare.command import pack_labels"
-        seconds, peak = timed(imports, f"pack_labels('youtube3d', Path({str(films)!r}), 'train')")
+        seconds, peak = timed(imports, f"pack_labels('youtube3d', Path({str(videos)!r}), 'train')")
         timed(imports, f"pack_labels('freihand', Path({str(freihand)!r}), 'training')")
         opened = [
-            timed("from peclr.data.sources.youtube3d import YouTube3DHands", f"YouTube3DHands({str(films)!r})")[0],
+            timed("from peclr.data.sources.youtube3d import YouTube3DHands", f"YouTube3DHands({str(videos)!r})")[0],
             timed("from peclr.data.sources.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
         ]
     return [

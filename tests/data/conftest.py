@@ -40,8 +40,8 @@ def draw_dots(
     y, x = np.mgrid[:size, :size]
     squared = (x - points[:, 0, None, None]) ** 2 + (y - points[:, 1, None, None]) ** 2
     dots: NDArray[np.float64] = np.exp(-squared / (2 * sigma**2)).max(axis=0)[..., None]
-    picture: NDArray[np.uint8] = np.round(dots * 255 + (1 - dots) * np.array(background)).astype(np.uint8)
-    return picture
+    image: NDArray[np.uint8] = np.round(dots * 255 + (1 - dots) * np.array(background)).astype(np.uint8)
+    return image
 
 
 def hands_in_space(hands: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -70,9 +70,9 @@ def write_split(
     projected = np.einsum("nij,npj->npi", K, xyz)
     for version in range(versions):
         for hand, points in enumerate(projected[..., :2] / projected[..., 2:]):
-            picture = draw_dots(SIZE, points, BACKGROUNDS[version])
+            image = draw_dots(SIZE, points, BACKGROUNDS[version])
             file = root / split / "rgb" / f"{hand + hands * version:08d}.jpg"
-            cv2.imwrite(str(file), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+            cv2.imwrite(str(file), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
     return K, xyz
 
 
@@ -96,7 +96,7 @@ def layout(tmp_path: Path, written_layout: Layout) -> Layout:
 
 @pytest.fixture(scope="session")
 def dots() -> DrawDots:
-    """The function that draws pictures of dots."""
+    """The function that draws images of dots."""
     return draw_dots
 
 
@@ -104,7 +104,7 @@ TIPS = [744, 320, 443, 555, 672]  # MANO, thumb to little finger
 
 
 @dataclass
-class Films:
+class YouTube:
     """The data set and what was written into it.
 
     Attributes:
@@ -138,30 +138,30 @@ HANDS = [(10, 0, (30, 40)), (10, 1, (90, 40)), (11, 0, (160, 80)), (12, 1, (60, 
 
 
 @pytest.fixture
-def films(tmp_path: Path, written_films: Films) -> Films:
+def youtube(tmp_path: Path, written_youtube: YouTube) -> YouTube:
     """Five annotated hands, two of them left and usable, one without its frame."""
-    shutil.copytree(written_films.root, tmp_path / "films")
-    return replace(written_films, root=tmp_path / "films")
+    shutil.copytree(written_youtube.root, tmp_path / "youtube3d")
+    return replace(written_youtube, root=tmp_path / "youtube3d")
 
 
 @pytest.fixture(scope="session")
-def written_films(tmp_path_factory: pytest.TempPathFactory, dots: DrawDots) -> Films:
+def written_youtube(tmp_path_factory: pytest.TempPathFactory, dots: DrawDots) -> YouTube:
     rng = np.random.default_rng(1)
     vertices = np.stack([rng.uniform(-15, 15, (778, 3)) + np.array([*center, 0]) for _, _, center in HANDS])
     annotations = [
         {"vertices": points.tolist(), "is_left": side, "image_id": frame, "id": 100 + number}
         for number, ((frame, side, _), points) in enumerate(zip(HANDS, vertices, strict=True))
     ]
-    root = tmp_path_factory.mktemp("written") / "films"
+    root = tmp_path_factory.mktemp("written") / "youtube3d"
     for frame, suffix in ((FRAMES[0], ".png"), (FRAMES[1], ".jpg"), (FRAMES[3], ".png")):
         half = frame["id"] == 11
         tips = [v[TIPS, :2] for v, (id_, _, _) in zip(vertices, HANDS, strict=True) if id_ == frame["id"]]
         points = np.concatenate(tips) if tips else np.zeros((1, 2))
-        picture = dots(120, (points + 0.5) / 2 - 0.5 if half else points)[:80]
+        image = dots(120, (points + 0.5) / 2 - 0.5 if half else points)[:80]
         path = (root / frame["name"]).with_suffix(suffix)
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [])
-    result = Films(root, vertices)
+        cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [])
+    result = YouTube(root, vertices)
     result.labels.write_text(json.dumps({"images": FRAMES, "annotations": annotations}))
     return result
 

@@ -18,7 +18,7 @@ from peclr.data.sources.packed_labels import PackedArrays
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films, Layout
+    from tests.data.conftest import Layout, YouTube
 
 
 def run(*arguments: object) -> int:
@@ -53,73 +53,73 @@ def test_freihand_without_evaluation_joints_is_packed_and_stale_once_they_are_th
         assert FreiHAND(layout.root, "evaluation")[0]["joints_3d"] is not None
 
 
-def test_youtube3d_is_packed_and_told_about(films: Films, capsys: pytest.CaptureFixture[str]) -> None:
+def test_youtube3d_is_packed_and_described(youtube: YouTube, capsys: pytest.CaptureFixture[str]) -> None:
     def change(labels: dict[str, Any]) -> None:
         labels["annotations"][1].update(id=100)
         fused = "youtube/5zNg5kRgLlc5kzqX4KHfT4/video/frames/{}.png"
         labels["images"] += [{"name": fused.format(n), "width": 1, "height": 1, "id": 90 + n} for n in (1, 2)]
 
-    films.edit(change)
-    assert run("youtube3d", films.root) == 0
+    youtube.edit(change)
+    assert run("youtube3d", youtube.root) == 0
     shown = capsys.readouterr().out
     assert "YouTube3DHands train: 4 hands" in shown
     assert "1 annotations share their id" in shown
     assert "1 of 5 hands have no frame" in shown
     assert shown.index("5zNg5kRgLlc5kzqX4KHfT4: 2 (two ids fused into one)") < shown.index("filmB: 1")
-    packed = PackedArrays(films.root / "prepared" / "youtube3d_train")
-    np.testing.assert_allclose(packed["vertices"], films.vertices, rtol=1e-6)
+    packed = PackedArrays(youtube.root / "prepared" / "youtube3d_train")
+    np.testing.assert_allclose(packed["vertices"], youtube.vertices, rtol=1e-6)
 
 
-def test_wrong_labels_leave_the_packed_ones_as_they_were(films: Films, layout: Layout) -> None:
-    assert run("youtube3d", films.root) == 0
+def test_wrong_labels_leave_the_packed_ones_as_they_were(youtube: YouTube, layout: Layout) -> None:
+    assert run("youtube3d", youtube.root) == 0
     assert run("freihand", layout.root) == 0
-    before = sorted(films.root.rglob("*")), sorted(layout.root.rglob("*"))
-    films.edit(lambda labels: labels["annotations"][4].update(image_id=99))
+    before = sorted(youtube.root.rglob("*")), sorted(layout.root.rglob("*"))
+    youtube.edit(lambda labels: labels["annotations"][4].update(image_id=99))
     layout.edit("training_K.json", lambda K: K.pop())
     with pytest.raises(ValueError, match=r"youtube_train\.json: annotation 4 is of image 99"):
-        run("youtube3d", films.root)
+        run("youtube3d", youtube.root)
     with pytest.raises(ValueError, match=r"training_K\.json has 5"):
         run("freihand", layout.root)
-    assert (sorted(films.root.rglob("*")), sorted(layout.root.rglob("*"))) == before
+    assert (sorted(youtube.root.rglob("*")), sorted(layout.root.rglob("*"))) == before
 
 
-def test_labels_that_change_meanwhile_are_refused(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_that_change_meanwhile_are_refused(youtube: YouTube, monkeypatch: pytest.MonkeyPatch) -> None:
     read = peclr.data.sources.youtube3d_labels.read_labels
 
     def read_and_change(*arguments: Any, **options: Any) -> object:
         arrays = read(*arguments, **options)
-        films.labels.write_text("{}")
+        youtube.labels.write_text("{}")
         return arrays
 
     monkeypatch.setattr(peclr.data.sources.youtube3d_labels, "read_labels", read_and_change)
     with pytest.raises(ValueError, match=r"youtube_train\.json changed while it was read"):
-        pack_labels("youtube3d", films.root, "train")
-    assert not (films.root / "prepared").exists()
+        pack_labels("youtube3d", youtube.root, "train")
+    assert not (youtube.root / "prepared").exists()
 
 
 def test_images_that_cannot_be_read_are_listed(
-    films: Films, layout: Layout, capsys: pytest.CaptureFixture[str]
+    youtube: YouTube, layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (films.root / "youtube/filmA/video/frames/2.jpg").write_bytes(b"")
-    (films.root / "youtube/filmA/video/frames/3.png").write_bytes(b"")  # shows no hand
+    (youtube.root / "youtube/filmA/video/frames/2.jpg").write_bytes(b"")
+    (youtube.root / "youtube/filmA/video/frames/3.png").write_bytes(b"")  # shows no hand
     (layout.root / "training/rgb/00000007.jpg").write_text("<html>")
-    assert run("youtube3d", films.root) == 1
+    assert run("youtube3d", youtube.root) == 1
     assert run("freihand", layout.root) == 1
     shown = capsys.readouterr().out
     assert "frames/2.jpg is empty" in shown
     assert "3.png" not in shown
     assert "00000007.jpg is not an image (6 bytes)" in shown
     assert run("freihand", layout.root, "--images", "present") == 0
-    assert len(YouTube3DHands(films.root)) == 4  # labels are packed all the same
+    assert len(YouTube3DHands(youtube.root)) == 4  # labels are packed all the same
 
 
-def test_crops_are_written_for_each_split(layout: Layout, films: Films, tmp_path: Path, regressor: Path) -> None:
+def test_crops_are_written_for_each_split(layout: Layout, youtube: YouTube, tmp_path: Path, regressor: Path) -> None:
     out = tmp_path / "crops"
     assert run("freihand", layout.root, "--crops", out, "--size", 32, "--workers", 2) == 0
     assert [len(PreparedCrops(out, split)) for split in ("training", "evaluation")] == [18, 2]
     assert PreparedCrops(out, "training")[0]["image"].shape == (32, 32, 3)
-    (films.root / "youtube/filmA/video/frames/1.png").write_bytes(b"")
-    assert run("youtube3d", films.root, "--crops", out, "--mano", regressor, "--context", 1) == 1
+    (youtube.root / "youtube/filmA/video/frames/1.png").write_bytes(b"")
+    assert run("youtube3d", youtube.root, "--crops", out, "--mano", regressor, "--context", 1) == 1
     sample = PreparedCrops(out, "train")[0]
     assert np.isfinite(sample["joints_2d"]).all()  # type: ignore[arg-type]
     np.testing.assert_allclose(sample["crop_box"], [-0.5, -0.5, 255.5, 255.5], atol=1e-6)
@@ -132,13 +132,13 @@ def test_crops_that_exist_are_refused_before_anything_is_done(layout: Layout, tm
     assert not (layout.root / "prepared").exists()
 
 
-def test_mistakes_are_named(layout: Layout, films: Films) -> None:
+def test_mistakes_are_named(layout: Layout, youtube: YouTube) -> None:
     with pytest.raises(ValueError, match=r"does not hold youtube3d; expected youtube_train\.json"):
         run("youtube3d", layout.root)
     with pytest.raises(ValueError, match="split 'training' does not exist"):
-        run("youtube3d", films.root, "--split", "training")
+        run("youtube3d", youtube.root, "--split", "training")
     with pytest.raises(ValueError, match=r"youtube_val\.json cannot be read"):
-        run("youtube3d", films.root, "--split", "val")
+        run("youtube3d", youtube.root, "--split", "val")
     with pytest.raises(SystemExit):
         run("freihand", layout.root, "--size", 0)
 
@@ -156,9 +156,9 @@ def test_help_imports_nothing_heavy(module: str, command: str) -> None:
         assert f"default: {DEFAULT_CONTEXT}" in " ".join(result.stdout.split())
 
 
-def test_manifests_say_what_was_packed(films: Films) -> None:
-    run("youtube3d", films.root)
-    manifest = json.loads((films.root / "prepared/youtube3d_train/manifest.json").read_text())
+def test_manifests_say_what_was_packed(youtube: YouTube) -> None:
+    run("youtube3d", youtube.root)
+    manifest = json.loads((youtube.root / "prepared/youtube3d_train/manifest.json").read_text())
     assert manifest["kind"] == "youtube3d_train"
     assert manifest["sources"].keys() == {"youtube_train.json"}
-    assert manifest["sources"]["youtube_train.json"]["bytes"] == films.labels.stat().st_size
+    assert manifest["sources"]["youtube_train.json"]["bytes"] == youtube.labels.stat().st_size

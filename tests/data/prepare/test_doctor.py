@@ -13,13 +13,13 @@ from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.doctor import Look, doctor_main, examine
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films, Layout
+    from tests.data.conftest import Layout, YouTube
 
-    Tell = Callable[..., tuple[int, str]]
+    TableOf = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+def table_of(capsys: pytest.CaptureFixture[str]) -> TableOf:
     """Runs the doctor and gives exit status and table."""
 
     def run(*arguments: object) -> tuple[int, str]:
@@ -34,18 +34,18 @@ def levels(root: Path) -> list[str]:
     return [finding.level for finding in examine(root, Look())]
 
 
-def test_whole_data_sets_are_fine(layout: Layout, films: Films, tell: Tell) -> None:
-    status, table = tell(layout.root, films.root)
+def test_whole_data_sets_are_fine(layout: Layout, youtube: YouTube, table_of: TableOf) -> None:
+    status, table = table_of(layout.root, youtube.root)
     assert status == 0
     assert "ok     FreiHAND training: 6 hands, 18 images" in table
     assert "ok     FreiHAND evaluation: 2 hands, 2 images" in table
     assert "ok     YouTube3DHands train: 4 hands, 4 images" in table
-    assert f"→ peclr prepare youtube3d {films.root} --split train" in table
+    assert f"→ peclr prepare youtube3d {youtube.root} --split train" in table
     assert "filmB: 1" in table
 
 
-def test_the_commands_fix_what_is_told(layout: Layout, films: Films) -> None:
-    for root in (layout.root, films.root):
+def test_the_commands_fix_what_is_reported(layout: Layout, youtube: YouTube) -> None:
+    for root in (layout.root, youtube.root):
         commands = [finding.fix for finding in examine(root, Look()) if finding.fix]
         assert commands
         for command in commands:
@@ -55,106 +55,106 @@ def test_the_commands_fix_what_is_told(layout: Layout, films: Films) -> None:
         assert [finding.fix for finding in examine(root, Look()) if finding.fix] == []
 
 
-def test_missing_images_and_labels_are_named(layout: Layout, tell: Tell) -> None:
+def test_missing_images_and_labels_are_named(layout: Layout, table_of: TableOf) -> None:
     for number in (3, 4):
         (layout.root / f"training/rgb/{number:08d}.jpg").unlink()
     (layout.root / "evaluation_K.json").unlink()
-    status, table = tell(layout.root)
+    status, table = table_of(layout.root)
     assert status == 1
     assert "training/rgb: missing images, 2: 00000003.jpg, 00000004.jpg, while" in table
     assert "evaluation_K.json is missing" in table
     assert f"→ unzip -o FreiHAND_pub_v2_eval.zip -d {layout.root}" in table
 
 
-def test_images_without_end_and_folders_without_images_are_told(layout: Layout, tell: Tell) -> None:
+def test_images_without_end_and_folders_without_images_are_reported(layout: Layout, table_of: TableOf) -> None:
     (layout.root / "training/rgb/00000017.jpg").unlink()
     shutil.rmtree(layout.root / "evaluation")
-    status, table = tell(layout.root)
+    status, table = table_of(layout.root)
     assert status == 1
     assert "17 images are not a multiple of the 6 hands" in table
     assert "evaluation/rgb is not a folder" in table
 
 
-def test_wrong_labels_are_told(layout: Layout, films: Films, tell: Tell) -> None:
+def test_wrong_labels_are_reported(layout: Layout, youtube: YouTube, table_of: TableOf) -> None:
     layout.edit("training_scale.json", lambda scale: scale.__setitem__(2, -1))
-    films.edit(lambda labels: labels["annotations"][2].pop("vertices"))
-    status, table = tell(layout.root, films.root)
+    youtube.edit(lambda labels: labels["annotations"][2].pop("vertices"))
+    status, table = table_of(layout.root, youtube.root)
     assert status == 1
     assert "training_scale.json: hand 2" in table
     assert "youtube_train.json: annotation 2" in table
 
 
-def test_broken_images_are_named_while_they_are_few(layout: Layout, tell: Tell) -> None:
+def test_broken_images_are_named_while_they_are_few(layout: Layout, table_of: TableOf) -> None:
     for number in range(8):
         (layout.root / f"training/rgb/{number:08d}.jpg").write_bytes(b"")
-    status, table = tell(layout.root)
+    status, table = table_of(layout.root)
     assert status == 1
     assert table.count("is empty") == 5
     assert "… and 3 more images" in table
-    assert tell(layout.root, "--images", "present")[0] == 0
+    assert table_of(layout.root, "--images", "present")[0] == 0
 
 
-def test_broken_frames_are_named_and_no_removal_is_advised(films: Films) -> None:
-    frame = films.root / "youtube/filmA/video/frames/2.jpg"
+def test_broken_frames_are_named_and_no_removal_is_advised(youtube: YouTube) -> None:
+    frame = youtube.root / "youtube/filmA/video/frames/2.jpg"
     frame.write_bytes(frame.read_bytes()[:300])
-    [wrong] = [finding for finding in examine(films.root, Look()) if finding.level == "wrong"]
+    [wrong] = [finding for finding in examine(youtube.root, Look()) if finding.level == "wrong"]
     assert wrong.what.startswith(f"{frame} c")
     assert wrong.fix == "get them again, or train with on_bad_image: skip"
     frame.unlink()
-    assert "wrong" not in levels(films.root)
+    assert "wrong" not in levels(youtube.root)
 
 
-def test_films_without_a_single_frame_are_wrong(films: Films, tell: Tell) -> None:
-    shutil.rmtree(films.root / "youtube")
-    status, table = tell(films.root)
+def test_videos_without_a_single_frame_are_wrong(youtube: YouTube, table_of: TableOf) -> None:
+    shutil.rmtree(youtube.root / "youtube")
+    status, table = table_of(youtube.root)
     assert status == 1
     assert "none of the frames in youtube_train.json exist" in table
 
 
-def test_stale_and_damaged_labels_are_wrong(layout: Layout, films: Films, tell: Tell) -> None:
+def test_stale_and_damaged_labels_are_wrong(layout: Layout, youtube: YouTube, table_of: TableOf) -> None:
     prepare_main(["freihand", str(layout.root)])
-    prepare_main(["youtube3d", str(films.root)])
+    prepare_main(["youtube3d", str(youtube.root)])
     assert "note" not in levels(layout.root)
     layout.edit("training_scale.json", lambda scale: scale.__setitem__(2, 0.125))
-    array = films.root / "prepared/youtube3d_train/vertices.npy"
+    array = youtube.root / "prepared/youtube3d_train/vertices.npy"
     array.write_bytes(array.read_bytes()[:-4])
-    status, table = tell(layout.root, films.root)
+    status, table = table_of(layout.root, youtube.root)
     assert status == 1
     assert "freihand_training is stale" in table
     assert "vertices.npy cannot be mapped" in table
     assert f"→ peclr prepare freihand {layout.root} --split training" in table
 
 
-def test_crops_are_recognized_and_checked(films: Films, tmp_path: Path, tell: Tell) -> None:
+def test_crops_are_recognized_and_checked(youtube: YouTube, tmp_path: Path, table_of: TableOf) -> None:
     out = tmp_path / "crops"
-    prepare_main(["youtube3d", str(films.root), "--crops", str(out), "--size", "16"])
-    assert tell(out) == (0, f"{out}\n  ok     {out / 'train'}: 4 crops of youtube3d, 16 px\n")
+    prepare_main(["youtube3d", str(youtube.root), "--crops", str(out), "--size", "16"])
+    assert table_of(out) == (0, f"{out}\n  ok     {out / 'train'}: 4 crops of youtube3d, 16 px\n")
     (out / "train/00000/00000002.jpg").unlink()
-    status, table = tell(out / "train")
+    status, table = table_of(out / "train")
     assert status == 1
     assert "00000002.jpg is missing" in table
 
 
-def test_what_an_interrupted_run_has_left_is_pointed_out(films: Films) -> None:
-    left = films.root / "prepared" / ".youtube3d_train.partial-7"
+def test_what_an_interrupted_run_has_left_is_pointed_out(youtube: YouTube) -> None:
+    left = youtube.root / "prepared" / ".youtube3d_train.partial-7"
     left.mkdir(parents=True)
-    assert f"rm -r {left}" in [finding.fix for finding in examine(films.root, Look())]
+    assert f"rm -r {left}" in [finding.fix for finding in examine(youtube.root, Look())]
 
 
-def test_photographs_are_recognized(tmp_path: Path, tell: Tell) -> None:
+def test_images_are_recognized(tmp_path: Path, table_of: TableOf) -> None:
     (tmp_path / "deep/er").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "deep/er/a.JPG"), np.zeros((8, 8, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
-    assert tell(tmp_path) == (0, f"{tmp_path}\n  ok     2 images\n")
+    assert table_of(tmp_path) == (0, f"{tmp_path}\n  ok     2 images\n")
     (tmp_path / "c.jpg").write_text("<html>")
-    status, table = tell(tmp_path)
+    status, table = table_of(tmp_path)
     assert status == 1
     assert f"{tmp_path / 'c.jpg'} is not an image (6 bytes)" in table
 
 
-def test_what_is_no_data_set_is_wrong(tmp_path: Path, tell: Tell) -> None:
+def test_what_is_no_data_set_is_wrong(tmp_path: Path, table_of: TableOf) -> None:
     (tmp_path / "notes.txt").write_text("")
-    status, table = tell(tmp_path, tmp_path / "absent")
+    status, table = table_of(tmp_path, tmp_path / "absent")
     assert status == 1
     assert "no data set that is known" in table
     assert "absent is not a folder" in table

@@ -17,7 +17,7 @@ from peclr.data.views.geometric import GeometryRange, ViewGeometry, render_view
 from peclr.geometry.joints import TIPS
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films, Layout
+    from tests.data.conftest import Layout, YouTube
 
 
 def cut(source: HandSource, tmp_path: Path, size: int = 192) -> PreparedCrops:
@@ -26,10 +26,10 @@ def cut(source: HandSource, tmp_path: Path, size: int = 192) -> PreparedCrops:
 
 
 @pytest.fixture(params=["freihand", "youtube3d"])
-def source(request: pytest.FixtureRequest, layout: Layout, films: Films, regressor: Path) -> HandSource:
+def source(request: pytest.FixtureRequest, layout: Layout, youtube: YouTube, regressor: Path) -> HandSource:
     if request.param == "freihand":
         return FreiHAND(layout.root)
-    return YouTube3DHands(films.root, mano=regressor)
+    return YouTube3DHands(youtube.root, mano=regressor)
 
 
 def test_hands_and_versions_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
@@ -73,13 +73,13 @@ def test_joints_are_carried_to_the_same_pixels(source: HandSource, tmp_path: Pat
         np.testing.assert_allclose(back, expected, atol=1e-3)
 
 
-def test_the_matrix_goes_back_to_the_file_as_it_is_on_disk(films: Films, tmp_path: Path) -> None:
-    crops = cut(YouTube3DHands(films.root), tmp_path)
+def test_the_matrix_goes_back_to_the_file_as_it_is_on_disk(youtube: YouTube, tmp_path: Path) -> None:
+    crops = cut(YouTube3DHands(youtube.root), tmp_path)
     for index in range(len(crops)):
         sample = crops[index]
         assert sample["joints_2d"] is not None
         matrix = crops.image_from_crop(index)
-        file = read_image(films.root / sample["id"].split(" in ")[1])
+        file = read_image(youtube.root / sample["id"].split(" in ")[1])
         tips = sample["joints_2d"][list(TIPS)]
         x, y = np.round(tips @ matrix[:2, :2].T + matrix[:2, 2]).astype(int).T
         assert (file[y, x] > 200).all()
@@ -97,8 +97,8 @@ def test_cameras_follow(layout: Layout, tmp_path: Path) -> None:
             np.testing.assert_allclose(item[key], expected[key], rtol=2e-4, atol=1e-3)
 
 
-def test_what_a_source_does_not_know_stays_unknown(films: Films, tmp_path: Path) -> None:
-    sample = cut(YouTube3DHands(films.root), tmp_path, 32)[0]
+def test_what_a_source_does_not_know_stays_unknown(youtube: YouTube, tmp_path: Path) -> None:
+    sample = cut(YouTube3DHands(youtube.root), tmp_path, 32)[0]
     assert (sample["K"], sample["joints_3d"], sample["scale_m"]) == (None, None, None)
     assert sample["joints_2d"] is not None
     assert np.isfinite(sample["joints_2d"]).all(axis=1).sum() == 5
@@ -125,7 +125,7 @@ def test_the_default_context_is_all_that_the_default_augmentation_can_show() -> 
     assert reach == pytest.approx(DEFAULT_CONTEXT, abs=0.01)
 
 
-def test_images_that_cannot_be_read_are_left_out_and_told(layout: Layout, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_left_out_and_listed(layout: Layout, tmp_path: Path) -> None:
     for version in range(3):  # all that show hand 1, and one of hand 2
         (layout.root / f"training/rgb/{1 + 6 * version:08d}.jpg").write_bytes(b"no image")
     (layout.root / "training/rgb/00000008.jpg").write_bytes(b"")
@@ -156,9 +156,9 @@ def test_mistakes_are_named(layout: Layout, tmp_path: Path) -> None:
         crops[3]
 
 
-def test_nothing_is_left_if_no_image_can_be_read(films: Films, tmp_path: Path) -> None:
-    source = YouTube3DHands(films.root)
-    for frame in films.root.glob("youtube/*/video/frames/*"):
+def test_nothing_is_left_if_no_image_can_be_read(youtube: YouTube, tmp_path: Path) -> None:
+    source = YouTube3DHands(youtube.root)
+    for frame in youtube.root.glob("youtube/*/video/frames/*"):
         frame.write_bytes(b"no image")
     with pytest.raises(ValueError, match="none of the 4 images of youtube3d can be read"):
         write_crops(source, tmp_path / "c" / "train")

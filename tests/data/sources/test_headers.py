@@ -31,24 +31,24 @@ def test_padding_behind_the_end_is_fine(image: Path) -> None:
     assert image_problem(image, "decode") is None
 
 
-def test_a_video_behind_a_photograph_is_no_damage(tmp_path: Path) -> None:
-    """Motion Photos of phones; the photograph may have a thumbnail, which ends as photographs do."""
+def test_a_video_behind_an_image_is_no_damage(tmp_path: Path) -> None:
+    """Motion Photos of phones; the image may have a thumbnail, which ends as images do."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))
-    thumbnail, photo = io.BytesIO(), io.BytesIO()
+    thumbnail, phone = io.BytesIO(), io.BytesIO()
     noise.resize((8, 8)).save(thumbnail, "JPEG")
-    noise.save(photo, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
+    noise.save(phone, "JPEG", exif=b"Exif\0\0" + thumbnail.getvalue())
     video = bytes(range(255)) * 40
     path = tmp_path / "motion.jpg"
-    path.write_bytes(photo.getvalue() + video)
+    path.write_bytes(phone.getvalue() + video)
     assert image_problem(path) is None
-    path.write_bytes(photo.getvalue()[:-2] + video)
+    path.write_bytes(phone.getvalue()[:-2] + video)
     assert (image_problem(path) is None) == (image_problem(path, "decode") is None)  # the decoder has the last word
-    path.write_bytes(photo.getvalue()[:-100])
+    path.write_bytes(phone.getvalue()[:-100])
     assert str(image_problem(path)).startswith("is cut short")
 
 
 @pytest.mark.parametrize("size", [(12240, 16320), (9248, 11648)])
-def test_large_photographs_are_fine(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_large_images_are_fine(tmp_path: Path, size: tuple[int, int]) -> None:
     """200 and 108 megapixels: more than Pillow opens or opens without a warning by default."""
     path = tmp_path / "large.jpg"
     encoded = cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes()
@@ -84,7 +84,7 @@ def test_images_cut_short_are_found_without_decoding(tmp_path: Path, suffix: str
     assert problem.startswith("is cut short after")
 
 
-def test_what_is_no_image_is_told(tmp_path: Path) -> None:
+def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     empty, page, folder = tmp_path / "empty.jpg", tmp_path / "page.jpg", tmp_path / "folder.jpg"
     empty.write_bytes(b"")
     page.write_text("<html>404</html>")

@@ -9,34 +9,34 @@ from peclr.data.samples import HandSample
 from peclr.data.sources.image_files import ImageFiles
 
 
-def everything(photos: ImageFiles) -> list[HandSample]:
-    return [photos[index] for index in range(len(photos))]
+def everything(images: ImageFiles) -> list[HandSample]:
+    return [images[index] for index in range(len(images))]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three photographs of 30 × 20 px, one below another folder, and what is no photograph."""
-    root = tmp_path / "photos"
+    """Three images of 30 × 20 px, one below another folder, and what is no image."""
+    root = tmp_path / "images"
     (root / "deeper").mkdir(parents=True)
     for name in ("b.JPG", "a.png", "deeper/c.webp"):
         file = root / name
         encoded = cv2.imencode(file.suffix.lower(), np.full((20, 30, 3), 99, np.uint8))[1]
         file.write_bytes(encoded.tobytes())
-    (root / "notes.txt").write_text("no photograph")
-    (root / "._b.JPG").write_text("no photograph either")
+    (root / "notes.txt").write_text("no image")
+    (root / "._b.JPG").write_text("no image either")
     return root
 
 
-def test_photographs_are_found_in_order_at_any_depth(folder: Path) -> None:
-    photos = ImageFiles(folder)
-    assert len(photos) == photos.num_hands == 3
-    assert [photos[index]["id"] for index in range(3)] == ["a.png", "b.JPG", "deeper/c.webp"]
-    assert [(photos.hand_of(i), list(photos.versions_of(i))) for i in range(3)] == [(i, [i]) for i in range(3)]
+def test_images_are_found_in_order_at_any_depth(folder: Path) -> None:
+    images = ImageFiles(folder)
+    assert len(images) == images.num_hands == 3
+    assert [images[index]["id"] for index in range(3)] == ["a.png", "b.JPG", "deeper/c.webp"]
+    assert [(images.hand_of(i), list(images.versions_of(i))) for i in range(3)] == [(i, [i]) for i in range(3)]
 
 
 def test_patterns_take_what_they_match(folder: Path, tmp_path: Path) -> None:
     names = {
-        pattern: [photo["id"] for photo in everything(ImageFiles(folder / pattern))]
+        pattern: [image["id"] for image in everything(ImageFiles(folder / pattern))]
         for pattern in ("*.JPG", "**/*", "d*/*")
     }
     assert names == {"*.JPG": ["b.JPG"], "**/*": ["a.png", "b.JPG", "deeper/c.webp"], "d*/*": ["deeper/c.webp"]}
@@ -48,21 +48,21 @@ def test_patterns_take_what_they_match(folder: Path, tmp_path: Path) -> None:
             ImageFiles(folder / pattern)
 
 
-def test_large_photographs_are_decoded_smaller_where_a_view_needs_less(tmp_path: Path) -> None:
+def test_large_images_are_decoded_smaller_where_a_view_needs_less(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "large.jpg"), np.zeros((601, 803, 3), np.uint8))
     (tmp_path / "boxes.csv").write_text("file,left,top,right,bottom\nlarge.jpg,100,100,300,300\n")
     whole, hand = ImageFiles(tmp_path), ImageFiles(tmp_path, tmp_path / "boxes.csv")
     assert whole.read(0, 200.0)["image"].shape == (151, 201, 3)
     assert hand.read(0, 200.0)["image"].shape == (601, 803, 3)
     assert hand.read(0, 100.0)["image"].shape == (301, 402, 3)
-    for photos in (whole, hand):
-        # everything but the pixels is that of the photograph at full size
-        np.testing.assert_allclose(photos.read(0, 50.0)["crop_box"], photos[0]["crop_box"])
-        assert "image_from_decoded" in photos.read(0, 50.0)
-        assert "image_from_decoded" not in photos[0]
+    for images in (whole, hand):
+        # everything but the pixels is that of the image at full size
+        np.testing.assert_allclose(images.read(0, 50.0)["crop_box"], images[0]["crop_box"])
+        assert "image_from_decoded" in images.read(0, 50.0)
+        assert "image_from_decoded" not in images[0]
 
 
-def test_without_boxes_the_crop_holds_the_whole_photograph(folder: Path) -> None:
+def test_without_boxes_the_crop_holds_the_whole_image(folder: Path) -> None:
     sample = ImageFiles(folder)[1]
     np.testing.assert_allclose(sample["crop_box"], [-0.5, -5.5, 29.5, 24.5])
     assert sample["image"].shape == (20, 30, 3)
@@ -79,8 +79,8 @@ def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, su
         boxes.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
     else:
         boxes.write_text("\n".join(",".join(map(str, row)) for row in [keys, *rows]))
-    photos = ImageFiles(folder, boxes)
-    found = [(photos[i]["id"], photos[i]["crop_box"].tolist()) for i in range(len(photos))]
+    images = ImageFiles(folder, boxes)
+    found = [(images[i]["id"], images[i]["crop_box"].tolist()) for i in range(len(images))]
     assert found == [
         ("a.png", [-0.5, -5.5, 29.5, 24.5]),
         ("b.JPG", [-1, 2, 7, 10]),
@@ -121,20 +121,20 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
         ImageFiles(tmp_path)
 
 
-def test_real_photographs_are_read(real_hands: Path) -> None:
-    photos = ImageFiles(real_hands / "photos")
-    assert len(photos) == 18
-    assert photos[17]["image"].shape == (224, 224, 3)
+def test_real_images_are_read(real_hands: Path) -> None:
+    images = ImageFiles(real_hands / "photos")
+    assert len(images) == 18
+    assert images[17]["image"].shape == (224, 224, 3)
 
 
-def test_boxes_beyond_the_photograph_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_boxes_beyond_the_image_are_refused(folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("file,left,top,right,bottom\na.png,40,2,50,12\nb.JPG,20,10,35,25\n")
-    photos = ImageFiles(folder, boxes)
-    for look in (photos.check_images, lambda: photos[0]):  # before training, and whenever it is read
+    images = ImageFiles(folder, boxes)
+    for look in (images.check_images, lambda: images[0]):  # before training, and whenever it is read
         with pytest.raises(ValueError, match=r"a\.png: the box .* lies beyond the 30 × 20 px"):
             look()
-    assert photos[1]["id"] == "b.JPG"  # a part of it is enough
+    assert images[1]["id"] == "b.JPG"  # a part of it is enough
 
 
 def test_the_identity_is_that_of_names_and_boxes(folder: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         read_image(tmp_path)
 
 
-def picture() -> NDArray[np.uint8]:
+def smooth_image() -> NDArray[np.uint8]:
     """Smooth colors, (40, 60, 3), brightest at the top left."""
     y, x = np.mgrid[:40, :60]
     return np.stack([250 - 3 * x, 200 - 3 * y, 90 + 0 * x], axis=-1).astype(np.uint8)
@@ -57,32 +57,32 @@ def picture() -> NDArray[np.uint8]:
 
 def encoded(kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(picture()).save(buffer, kind, **options)
+    Image.fromarray(smooth_image()).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", ["photo.png", "photo.txt", "photo"])
+@pytest.mark.parametrize("name", ["image.png", "image.txt", "image"])
 def test_a_wrong_name_does_not_matter(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(encoded("JPEG", quality=95))
-    assert np.abs(read_image(tmp_path / name).astype(int) - picture()).max() < 8
+    assert np.abs(read_image(tmp_path / name).astype(int) - smooth_image()).max() < 8
 
 
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     file = tmp_path / "print.jpg"
-    Image.fromarray(picture()).convert("CMYK").save(file, quality=95)
-    assert np.abs(read_image(file).astype(int) - picture()).mean() < 8
+    Image.fromarray(smooth_image()).convert("CMYK").save(file, quality=95)
+    assert np.abs(read_image(file).astype(int) - smooth_image()).mean() < 8
 
 
 def test_sixteen_bits_and_transparency_become_rgb(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "deep.png"), picture()[..., ::-1].astype(np.uint16) * 257)
-    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), picture())
-    Image.fromarray(picture()).convert("RGBA").save(tmp_path / "clear.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "clear.png"), picture())
+    cv2.imwrite(str(tmp_path / "deep.png"), smooth_image()[..., ::-1].astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), smooth_image())
+    Image.fromarray(smooth_image()).convert("RGBA").save(tmp_path / "clear.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "clear.png"), smooth_image())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_upright(tmp_path: Path, orientation: int) -> None:
-    upright = Image.fromarray(picture())
+def test_images_are_turned_upright(tmp_path: Path, orientation: int) -> None:
+    upright = Image.fromarray(smooth_image())
     undo = [None, None, 0, 3, 1, 5, 2, 6, 4][orientation]  # PIL's name of what stores it that way
     stored = upright if undo is None else upright.transpose(Image.Transpose(undo))
     exif = Image.Exif()
@@ -90,7 +90,7 @@ def test_pictures_are_turned_upright(tmp_path: Path, orientation: int) -> None:
     stored.save(tmp_path / "phone.jpg", exif=exif, quality=95)
     read = read_image(tmp_path / "phone.jpg")
     assert read.shape == (40, 60, 3)
-    assert np.abs(read.astype(int) - picture()).max() < 10
+    assert np.abs(read.astype(int) - smooth_image()).max() < 10
 
 
 FILES = {kind: encoded(kind) for kind in ("JPEG", "PNG", "WEBP", "BMP")} | {

@@ -15,21 +15,21 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films, Layout
+    from tests.data.conftest import Layout, YouTube
 
 
-def test_data_sets_are_recognized_and_opened_to_train_on(layout: Layout, films: Films, regressor: Path) -> None:
+def test_data_sets_are_recognized_and_opened_to_train_on(layout: Layout, youtube: YouTube, regressor: Path) -> None:
     hands = open_source(layout.root, crop="image")
     assert isinstance(hands, FreiHAND)
     assert (len(hands), hands[0]["crop_box"].tolist()) == (18, [-0.5, -0.5, 111.5, 111.5])
     assert len(open_source(str(layout.root), "evaluation")) == 2
-    with_joints = open_source(films.root, mano=regressor)
+    with_joints = open_source(youtube.root, mano=regressor)
     assert isinstance(with_joints, YouTube3DHands)
     assert np.isfinite(with_joints[0]["joints_2d"]).all()  # type: ignore[arg-type]
 
 
-def test_two_data_sets_in_one_folder_are_told_apart_by_the_split(layout: Layout, films: Films) -> None:
-    for path in films.root.iterdir():
+def test_two_data_sets_in_one_folder_are_known_apart_by_the_split(layout: Layout, youtube: YouTube) -> None:
+    for path in youtube.root.iterdir():
         shutil.move(path, layout.root / path.name)
     assert isinstance(open_source(layout.root), FreiHAND)
     assert isinstance(open_source(layout.root, "train"), YouTube3DHands)

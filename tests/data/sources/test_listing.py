@@ -57,15 +57,15 @@ def test_patterns_look_no_deeper_than_they_reach(folder: Path) -> None:
 
 def test_training_predicting_and_checking_take_the_same(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        photos = ImageFiles(folder)
+        images = ImageFiles(folder)
         inputs = find_inputs([str(folder)])
         assert [found.file for found in find_inputs([f"{folder}/**/*"])] == [found.file for found in inputs]
-    assert [photos[index]["id"] for index in range(len(photos))] == EXPECTED
+    assert [images[index]["id"] for index in range(len(images))] == EXPECTED
     assert [found.file for found in inputs] == ["2.JPG", "10.jpg", *EXPECTED[2:]]  # frames by their numbers
-    told = "left out 1 .gif, 1 .heic, 1 .tiff, 1 hidden, 1 links to nothing"
-    assert caplog.text.count(told) == 3
+    reasons = "left out 1 .gif, 1 .heic, 1 .tiff, 1 hidden, 1 links to nothing"
+    assert caplog.text.count(reasons) == 3
     table = [finding.what for finding in examine(folder, Look())]
-    assert table == ["5 images", told]
+    assert table == ["5 images", reasons]
 
 
 def test_folders_without_images_say_what_was_left_out(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_copy_with_another_time_is_fresh(folder: Path, source: Path) -> None:
     assert opened(source) is not None
 
 
-def test_nothing_prepared_is_nothing_to_tell(source: Path) -> None:
+def test_nothing_prepared_is_no_reason_to_warn(source: Path) -> None:
     assert opened(source) is None
 
 
@@ -111,7 +111,7 @@ DAMAGE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("message", DAMAGE)
-def test_stale_and_damaged_folders_are_told_about_and_not_used(folder: Path, source: Path, message: str) -> None:
+def test_stale_and_damaged_folders_are_reported_and_not_used(folder: Path, source: Path, message: str) -> None:
     DAMAGE[message](folder, source)
     with pytest.warns(UserWarning, match=rf"not used: .*({message}).*`peclr prepare youtube3d .* val` fixes it"):
         assert opened(source) is None

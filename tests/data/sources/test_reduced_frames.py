@@ -1,4 +1,4 @@
-"""Large frames are decoded at a reduced scale, and nothing but the time it takes may tell."""
+"""Large frames are decoded at a reduced scale, and nothing but the time it takes may show it."""
 
 import json
 import math
@@ -35,8 +35,8 @@ def blurred_noise(width: int, height: int) -> NDArray[np.uint8]:
     """Structures of a view pixel and more: finer ones differ by the filter, not by where they are."""
     noise = np.random.default_rng(0).normal(size=(height // 6, width // 6, 3))
     smooth = cv2.resize(cv2.GaussianBlur(noise, (0, 0), 3), (width, height), interpolation=cv2.INTER_CUBIC)
-    picture: NDArray[np.uint8] = np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
-    return picture
+    content: NDArray[np.uint8] = np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    return content
 
 
 def some_vertices() -> NDArray[np.float64]:
@@ -44,13 +44,13 @@ def some_vertices() -> NDArray[np.float64]:
     return np.random.default_rng(1).uniform([360, 225, -230], [820, 685, 230], (778, 3))
 
 
-def write_films(root: Path, size: tuple[int, int], picture: NDArray[np.uint8] | None = None) -> None:
+def write_frames(root: Path, size: tuple[int, int], content: NDArray[np.uint8] | None = None) -> None:
     """Writes one frame with two hands at the same place, the second a left one."""
-    name = "youtube/film/video/frames/1.png"
+    name = "youtube/hands/video/frames/1.png"
     file = (root / name).with_suffix(".jpg")
     file.parent.mkdir(parents=True)
-    content = cv2.resize(blurred_noise(*ANNOTATED), size) if picture is None else picture
-    cv2.imwrite(str(file), content, [cv2.IMWRITE_JPEG_QUALITY, 97])
+    frame = cv2.resize(blurred_noise(*ANNOTATED), size) if content is None else content
+    cv2.imwrite(str(file), frame, [cv2.IMWRITE_JPEG_QUALITY, 97])
     annotations = [{"vertices": some_vertices().tolist(), "is_left": n, "image_id": 7, "id": n} for n in (0, 1)]
     images = [{"name": name, "width": ANNOTATED[0], "height": ANNOTATED[1], "id": 7}]
     (root / "youtube_train.json").write_text(json.dumps({"images": images, "annotations": annotations}))
@@ -61,11 +61,11 @@ def write_films(root: Path, size: tuple[int, int], picture: NDArray[np.uint8] | 
 def test_views_are_those_of_the_whole_frame(
     tmp_path: Path, regressor: Path, size: tuple[int, int], *, with_mano: bool
 ) -> None:
-    write_films(tmp_path / "films", size)
+    write_frames(tmp_path / "youtube3d", size)
     options: dict[str, Any] = {"mano": regressor} if with_mano else {}
     # so narrow that no view reaches beyond the frame, where a mirror image depends on the last pixel
     options["crop_margin"] = 0.8 if with_mano else 1.0
-    ours, whole = (of(tmp_path / "films", **options) for of in (YouTube3DHands, Whole))
+    ours, whole = (of(tmp_path / "youtube3d", **options) for of in (YouTube3DHands, Whole))
     augmentation = Augmentation(GeometryRange(scale=(0.7, 0.9)))
     settings: dict[str, Any] = {"view_size": VIEW_SIZE, "augmentation": augmentation, "with_joints": True}
     views = [PairedViewDataset([source], **settings) for source in (ours, whole)]
@@ -92,8 +92,8 @@ def test_a_dot_at_a_joint_is_seen_where_the_matrices_say(
     thumb = (some_vertices()[744, :2] + 0.5) * np.array(size) / ANNOTATED - 0.5
     y, x = np.mgrid[: size[1], : size[0]]
     dot = 255 * np.exp(-((x - thumb[0]) ** 2 + (y - thumb[1]) ** 2) / (2 * 24**2))
-    write_films(tmp_path / "films", size, np.repeat(dot[..., None], 3, axis=2).astype(np.uint8))
-    sample = YouTube3DHands(tmp_path / "films").read(hand, min_side)
+    write_frames(tmp_path / "youtube3d", size, np.repeat(dot[..., None], 3, axis=2).astype(np.uint8))
+    sample = YouTube3DHands(tmp_path / "youtube3d").read(hand, min_side)
     assert ("image_from_decoded" in sample) == (min_side < 300)
     assert sample["joints_2d"] is not None
     rendered = render_view(sample, ViewGeometry(), 64)
@@ -107,7 +107,7 @@ def test_a_dot_at_a_joint_is_seen_where_the_matrices_say(
 
 
 def test_small_crops_of_large_frames_keep_their_pixels(tmp_path: Path) -> None:
-    write_films(tmp_path / "films", ANNOTATED)
-    sample = YouTube3DHands(tmp_path / "films").read(0, 400.0)  # of a box of 575 px
+    write_frames(tmp_path / "youtube3d", ANNOTATED)
+    sample = YouTube3DHands(tmp_path / "youtube3d").read(0, 400.0)  # of a box of 575 px
     assert sample["image"].shape == (*ANNOTATED[::-1], 3)
     assert "image_from_decoded" not in sample

@@ -11,7 +11,7 @@ from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films, Layout
+    from tests.data.conftest import Layout, YouTube
 
 
 def test_splits_are_disjoint_complete_and_reproducible() -> None:
@@ -59,8 +59,8 @@ def test_selecting_nothing_is_refused(layout: Layout) -> None:
         SelectedHands(FreiHAND(layout.root), [])
 
 
-def test_what_only_some_sources_have_is_asked_of_them(layout: Layout, films: Films) -> None:
-    hands, of_videos = FreiHAND(layout.root), YouTube3DHands(films.root)
+def test_what_only_some_sources_have_is_asked_of_them(layout: Layout, youtube: YouTube) -> None:
+    hands, of_videos = FreiHAND(layout.root), YouTube3DHands(youtube.root)
     have = {kind: [isinstance(s, kind) for s in (hands, of_videos)] for kind in (HasMasks, HasJoints2D, HasVideos)}
     assert have == {HasMasks: [True, False], HasJoints2D: [True, False], HasVideos: [False, True]}
     assert of_videos.video_of_hands().tolist() == [0, 0, 0, 0]

@@ -24,16 +24,16 @@ from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films, Layout
+    from tests.data.conftest import Layout, YouTube
 
 
 @pytest.fixture(params=["freihand", "youtube3d"])
-def packed(request: pytest.FixtureRequest, layout: Layout, films: Films) -> HandSource:
+def packed(request: pytest.FixtureRequest, layout: Layout, youtube: YouTube) -> HandSource:
     if request.param == "freihand":
         pack_labels("freihand", layout.root, "training")
         return FreiHAND(layout.root)
-    pack_labels("youtube3d", films.root, "train")
-    return YouTube3DHands(films.root)
+    pack_labels("youtube3d", youtube.root, "train")
+    return YouTube3DHands(youtube.root)
 
 
 def arrays_of(source: Any) -> PackedArrays:
@@ -112,28 +112,28 @@ def killed_at(count: int, work: Any) -> bool:
     return process.exitcode != 0
 
 
-def test_labels_packed_by_runs_that_are_killed_are_old_or_new(films: Films) -> None:
+def test_labels_packed_by_runs_that_are_killed_are_old_or_new(youtube: YouTube) -> None:
     """Whenever it happens, the reader gets right samples, of the labels as they are now."""
-    pack_labels("youtube3d", films.root, "train")
-    films.edit(lambda labels: labels["annotations"].reverse())
-    expected = [sample["id"] for sample in map(YouTube3DHands(films.root, use_prepared=False).__getitem__, range(4))]
+    pack_labels("youtube3d", youtube.root, "train")
+    youtube.edit(lambda labels: labels["annotations"].reverse())
+    expected = [sample["id"] for sample in map(YouTube3DHands(youtube.root, use_prepared=False).__getitem__, range(4))]
     count = 1
-    while killed_at(count, lambda: pack_labels("youtube3d", films.root, "train")):
-        folder = films.root / "prepared" / "youtube3d_train"
+    while killed_at(count, lambda: pack_labels("youtube3d", youtube.root, "train")):
+        folder = youtube.root / "prepared" / "youtube3d_train"
         if folder.exists():
             assert "vertices" in PackedArrays(folder)
-        # where the old ones still are, they are told to be stale
+        # where the old ones still are, a warning says that they are stale
         with pytest.warns(UserWarning, match="are not used") if folder.exists() else nullcontext():
-            hands = YouTube3DHands(films.root)
+            hands = YouTube3DHands(youtube.root)
         assert [hands[index]["id"] for index in range(4)] == expected
         assert all(PARTIAL in path.name for path in folder.parent.iterdir() if path != folder)
         count += 1
     assert count > 5
-    assert isinstance(arrays_of(YouTube3DHands(films.root)), PackedArrays)
+    assert isinstance(arrays_of(YouTube3DHands(youtube.root)), PackedArrays)
 
 
-def test_crops_of_runs_that_are_killed_are_not_there(films: Films, tmp_path: Path) -> None:
-    source, folder = YouTube3DHands(films.root), tmp_path / "crops" / "train"
+def test_crops_of_runs_that_are_killed_are_not_there(youtube: YouTube, tmp_path: Path) -> None:
+    source, folder = YouTube3DHands(youtube.root), tmp_path / "crops" / "train"
     count = 1
     while killed_at(count, lambda: write_crops(source, folder, size=32)):
         assert not folder.exists()

@@ -23,13 +23,13 @@ else:
 FRAMES, KEY_EVERY, STEP = 23, 10, 9
 
 
-def write_film(path: Path, color: int, codec: str = "mpeg4", trim: int = 0, **options: str) -> None:
+def write_video(path: Path, color: int, codec: str = "mpeg4", trim: int = 0, **options: str) -> None:
     """Each frame is a gray of its own, so that decoding the wrong one shows; the top left corner is black.
 
     Args:
-        path: Of the film.
+        path: Of the video.
         color: Of the first frame.
-        codec: Of the film.
+        codec: Of the video.
         trim: How many frames an edit list cuts away at the beginning.
         options: Of the container.
     """
@@ -42,9 +42,9 @@ def write_film(path: Path, color: int, codec: str = "mpeg4", trim: int = 0, **op
         stream.codec_context.qmin = stream.codec_context.qmax = 1  # the best, so that grays stay apart
         stream.codec_context.max_b_frames = 2
         for number in range(FRAMES):
-            picture = np.full((48, 64, 3), color + STEP * number, np.uint8)
-            picture[:16, :16] = 0
-            packets = stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+            image = np.full((48, 64, 3), color + STEP * number, np.uint8)
+            image[:16, :16] = 0
+            packets = stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
             for packet in packets if number < FRAMES - 1 else [*packets, *stream.encode()]:
                 shift = round(Fraction(trim, 25) / packet.time_base)
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
@@ -52,11 +52,11 @@ def write_film(path: Path, color: int, codec: str = "mpeg4", trim: int = 0, **op
 
 
 @pytest.fixture
-def films(tmp_path: Path) -> Path:
-    folder = tmp_path / "films"
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
     (folder / "b").mkdir(parents=True)
-    write_film(folder / "b" / "second.mkv", 45)
-    write_film(folder / "first.mp4", 10)
+    write_video(folder / "b" / "second.mkv", 45)
+    write_video(folder / "first.mp4", 10)
     return folder
 
 
@@ -64,8 +64,8 @@ def gray(videos: Videos, index: int) -> float:
     return float(videos[index]["image"][20:, 20:].mean())
 
 
-def test_frames_come_in_order(films: Path) -> None:
-    videos = Videos(films)
+def test_frames_come_in_order(folder: Path) -> None:
+    videos = Videos(folder)
     assert len(videos) == videos.num_hands == 2 * FRAMES
     assert videos.video_of_hands().tolist() == [0] * FRAMES + [1] * FRAMES
     assert videos[0]["id"] == "b/second.mkv#0"
@@ -75,37 +75,37 @@ def test_frames_come_in_order(films: Path) -> None:
         assert gray(videos, index) == pytest.approx(45 + STEP * index, abs=4)
 
 
-def test_any_order_gives_the_same_frames(films: Path) -> None:
-    in_order = Videos(films)
+def test_any_order_gives_the_same_frames(folder: Path) -> None:
+    in_order = Videos(folder)
     expected = [in_order[index]["image"] for index in range(len(in_order))]
-    anyhow = Videos(films)
+    anyhow = Videos(folder)
     for index in np.random.default_rng(0).integers(len(anyhow), size=120).tolist():
         np.testing.assert_array_equal(anyhow[index]["image"], expected[index])
 
 
-def test_every_nth_frame(films: Path) -> None:
-    videos = Videos(films / "*.mp4", every=7)
+def test_every_nth_frame(folder: Path) -> None:
+    videos = Videos(folder / "*.mp4", every=7)
     assert [videos[index]["id"] for index in range(len(videos))] == [f"first.mp4#{n}" for n in range(0, FRAMES, 7)]
     assert gray(videos, 3) == pytest.approx(10 + STEP * 21, abs=4)
     with pytest.raises(ValueError, match="every 0"):
-        Videos(films, every=0)
+        Videos(folder, every=0)
 
 
-def test_boxes_choose_frames(films: Path, tmp_path: Path) -> None:
+def test_boxes_choose_frames(folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(
         "file,left,top,right,bottom\nfirst.mp4#4,1,1,9,9\nfirst.mp4#4,20,20,30,30\nb/second.mkv#9,0,0,5,5\n"
     )
-    videos = Videos(films, boxes=boxes)
+    videos = Videos(folder, boxes=boxes)
     assert [videos[index]["id"] for index in range(3)] == ["b/second.mkv#9", "first.mp4#4", "first.mp4#4"]
     assert gray(videos, 1) == pytest.approx(10 + 4 * STEP, abs=4)
     boxes.write_text("file,left,top,right,bottom\nfirst.mp4#23,1,1,9,9\n")
     with pytest.raises(ValueError, match=r"first\.mp4#23 is not one of the frames"):
-        Videos(films, boxes=boxes)
+        Videos(folder, boxes=boxes)
 
 
-def test_workers_and_copies_decode_for_themselves(films: Path) -> None:
-    videos = Videos(films)
+def test_workers_and_copies_decode_for_themselves(folder: Path) -> None:
+    videos = Videos(folder)
     gray(videos, 5)
     assert gray(pickle.loads(pickle.dumps(videos)), 6) == pytest.approx(45 + 6 * STEP, abs=4)  # noqa: S301 (our own)
     dataset = PairedViewDataset([videos], view_size=16)
@@ -123,7 +123,7 @@ def grays(path: Path) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize("trim", [0, 7, 10])
 def test_training_and_predicting_number_the_frames_that_are_shown(tmp_path: Path, trim: int) -> None:
-    write_film(tmp_path / "film.mp4", 10, trim=trim)
+    write_video(tmp_path / "video.mp4", 10, trim=trim)
     videos = Videos(tmp_path)
     expected = [10 + STEP * (trim + number) for number in range(FRAMES - trim)]
     np.testing.assert_allclose([gray(videos, index) for index in range(len(videos))], expected, atol=4)
@@ -146,22 +146,22 @@ MATRICES: dict[
 @pytest.mark.parametrize("kind", MATRICES)
 def test_display_matrices_are_followed(tmp_path: Path, kind: str) -> None:
     (a, b, c, d), change = MATRICES[kind]
-    write_film(tmp_path / "film.mp4", 10)
+    write_video(tmp_path / "video.mp4", 10)
     expected = change(Videos(tmp_path)[3]["image"])
-    content = bytearray((tmp_path / "film.mp4").read_bytes())
+    content = bytearray((tmp_path / "video.mp4").read_bytes())
     place = content.index(b"tkhd") + 44
     content[place : place + 20] = struct.pack(">5i", a << 16, b << 16, 0, c << 16, d << 16)
-    (tmp_path / "film.mp4").write_bytes(content)
+    (tmp_path / "video.mp4").write_bytes(content)
     np.testing.assert_array_equal(Videos(tmp_path)[3]["image"], expected)
     np.testing.assert_array_equal(list(frames_of(find_inputs([str(tmp_path)])))[3].load(), expected)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "overwritten"])
-def test_films_that_are_not_whole_say_how_much_is_there(
+def test_videos_that_are_not_whole_say_how_much_is_there(
     tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "film.mp4"
-    write_film(path, 10, movflags="faststart")
+    path = tmp_path / "video.mp4"
+    write_video(path, 10, movflags="faststart")
     content = bytearray(path.read_bytes())
     middle = (content.index(b"mdat") + len(content)) // 2
     path.write_bytes(
@@ -178,11 +178,11 @@ def test_films_that_are_not_whole_say_how_much_is_there(
         assert f"of {FRAMES} frames are there" in caplog.text
 
 
-def test_what_is_no_film_is_named(tmp_path: Path) -> None:
-    (tmp_path / "broken.mp4").write_bytes(b"no film")
+def test_what_is_no_video_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(ValueError, match=r"broken\.mp4 cannot be read as a video"):
         Videos(tmp_path)
 
 
-def test_the_identity_is_that_of_the_frames(films: Path) -> None:
-    assert Videos(films).identity() == Videos(films).identity() != Videos(films, every=2).identity()
+def test_the_identity_is_that_of_the_frames(folder: Path) -> None:
+    assert Videos(folder).identity() == Videos(folder).identity() != Videos(folder, every=2).identity()

@@ -11,34 +11,34 @@ import pytest
 from peclr.data.sources.youtube3d_labels import FRAME_SUFFIXES, MISSING, find_frames, frame_path, read_labels
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films
+    from tests.data.conftest import YouTube
 
 
-def test_arrays_are_what_was_written(films: Films) -> None:
-    arrays = read_labels(films.labels)
-    np.testing.assert_allclose(arrays["vertices"], films.vertices, rtol=1e-6)
+def test_arrays_are_what_was_written(youtube: YouTube) -> None:
+    arrays = read_labels(youtube.labels)
+    np.testing.assert_allclose(arrays["vertices"], youtube.vertices, rtol=1e-6)
     assert arrays["is_left"].tolist() == [False, True, False, True, True]
     assert arrays["image"].tolist() == [0, 0, 1, 2, 1]
     assert arrays["annotation_id"].tolist() == [100, 101, 102, 103, 104]
     assert arrays["image_size"].tolist()[1] == [240, 160]
 
 
-def test_images_may_come_after_annotations_and_keys_that_nobody_knows(films: Films) -> None:
-    expected = read_labels(films.labels)
+def test_images_may_come_after_annotations_and_keys_that_nobody_knows(youtube: YouTube) -> None:
+    expected = read_labels(youtube.labels)
 
     def reorder(labels: dict[str, Any]) -> None:
         labels["info"] = {"nested": [1, {"}": "]"}]}
         labels["images"] = labels.pop("images")
         labels["annotations"][0]["score"] = [None]
 
-    films.edit(reorder)
-    for name, array in read_labels(films.labels).items():
+    youtube.edit(reorder)
+    for name, array in read_labels(youtube.labels).items():
         np.testing.assert_array_equal(array, expected[name])
 
 
-def test_an_image_that_is_listed_twice_is_one(films: Films) -> None:
-    films.edit(lambda labels: labels["images"].append(labels["images"][0]))
-    assert read_labels(films.labels)["image"].tolist() == [0, 0, 1, 2, 1]
+def test_an_image_that_is_listed_twice_is_one(youtube: YouTube) -> None:
+    youtube.edit(lambda labels: labels["images"].append(labels["images"][0]))
+    assert read_labels(youtube.labels)["image"].tolist() == [0, 0, 1, 2, 1]
 
 
 def set_vertex(hand: int, vertex: int, value: object) -> Callable[[Any], object]:
@@ -61,7 +61,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], object], str]] = {
     "an id is two images": (lambda labels: labels["images"][1].update(id=10), r"id 10 is both .*1\.png and"),
     "an image has no size": (lambda labels: labels["images"][1].update(width=0), r"images\[1\]\.width|width"),
     "an image is elsewhere": (lambda labels: labels["images"][1].update(name="../a.png"), r"'\.\./a\.png'"),
-    "an image is of no film": (lambda labels: labels["images"][1].update(name="a.png"), r"'a\.png'; expected .*VIDEO"),
+    "an image is of no video": (lambda labels: labels["images"][1].update(name="a.png"), r"'a\.png'; expected .*VIDEO"),
     "an image has a zero byte": (lambda labels: labels["images"][1].update(name="y/\0/a.png"), r"'y/\\x00/a\.png'"),
     "there are no hands": (lambda labels: labels["annotations"].clear(), "no annotations"),
     "a list is missing": (lambda labels: labels.pop("images"), "images"),
@@ -75,51 +75,51 @@ DAMAGE: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_wrong_labels_are_refused_and_named(films: Films, damage: str) -> None:
+def test_wrong_labels_are_refused_and_named(youtube: YouTube, damage: str) -> None:
     change, message = DAMAGE[damage]
-    films.edit(change)
+    youtube.edit(change)
     with pytest.raises(ValueError, match=message) as error:
-        read_labels(films.labels)
-    assert str(films.labels) in str(error.value)
+        read_labels(youtube.labels)
+    assert str(youtube.labels) in str(error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"images": [], "annotations": [\xff]}', b"\xff\xd8\xff"])
-def test_files_that_are_no_labels_are_refused_and_named(films: Films, content: bytes) -> None:
-    films.labels.write_bytes(content)
+def test_files_that_are_no_labels_are_refused_and_named(youtube: YouTube, content: bytes) -> None:
+    youtube.labels.write_bytes(content)
     with pytest.raises(ValueError, match=r"youtube_train\.json"):
-        read_labels(films.labels)
+        read_labels(youtube.labels)
 
 
-def test_labels_cut_anywhere_are_refused(films: Films) -> None:
-    content = films.labels.read_bytes()
+def test_labels_cut_anywhere_are_refused(youtube: YouTube) -> None:
+    content = youtube.labels.read_bytes()
     for length in np.random.default_rng(3).integers(1, len(content) - 1, 40).tolist():
-        films.labels.write_bytes(content[:length])
+        youtube.labels.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"youtube_train\.json"):
-            read_labels(films.labels)
+            read_labels(youtube.labels)
 
 
-def test_labels_with_a_changed_byte_are_refused_or_still_labels(films: Films) -> None:
-    content, rng = films.labels.read_bytes(), np.random.default_rng(4)
+def test_labels_with_a_changed_byte_are_refused_or_still_labels(youtube: YouTube) -> None:
+    content, rng = youtube.labels.read_bytes(), np.random.default_rng(4)
     for position, byte in zip(rng.integers(0, len(content), 60), rng.integers(0, 256, 60), strict=True):
-        films.labels.write_bytes(content[:position] + bytes([byte]) + content[position + 1 :])
+        youtube.labels.write_bytes(content[:position] + bytes([byte]) + content[position + 1 :])
         try:
-            vertices = read_labels(films.labels)["vertices"]
+            vertices = read_labels(youtube.labels)["vertices"]
         except ValueError:
             with pytest.raises(ValueError, match=r"youtube_train\.json"):
-                read_labels(films.labels)
+                read_labels(youtube.labels)
         else:
             assert np.isfinite(vertices).all()
             assert vertices.shape[1:] == (778, 3)
 
 
-def test_frames_are_found_whatever_their_suffix(films: Films) -> None:
-    names = read_labels(films.labels)["image_name"]
-    suffix = find_frames(films.root, names)
+def test_frames_are_found_whatever_their_suffix(youtube: YouTube) -> None:
+    names = read_labels(youtube.labels)["image_name"]
+    suffix = find_frames(youtube.root, names)
     assert [FRAME_SUFFIXES[s] if s != MISSING else None for s in suffix] == [".png", ".jpg", None, ".png"]
     assert frame_path(names[1], suffix[1]) == "youtube/filmA/video/frames/2.jpg"
 
 
-def test_preparing_needs_no_torch(films: Films) -> None:
-    run = f"prepare_main(['youtube3d', {str(films.root)!r}])"
+def test_preparing_needs_no_torch(youtube: YouTube) -> None:
+    run = f"prepare_main(['youtube3d', {str(youtube.root)!r}])"
     code = f"import sys; from peclr.data.prepare.command import prepare_main; {run}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0

@@ -15,7 +15,7 @@ from peclr.data.sources.images import BadImageError
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Films
+    from tests.data.conftest import YouTube
 
 ANYTHING = st.recursive(
     st.none()
@@ -42,9 +42,9 @@ def mutate(labels: Any, place: list[int], value: object) -> Any:
 
 
 @pytest.fixture
-def labels(films: Films) -> Any:
+def labels(youtube: YouTube) -> Any:
     """A left hand, and one in a frame of another size than annotated."""
-    content = json.loads(films.labels.read_text())
+    content = json.loads(youtube.labels.read_text())
     return content | {"annotations": content["annotations"][1:3]}
 
 
@@ -62,16 +62,16 @@ def labels(films: Films) -> Any:
 @example([0, 0, 0], "youtube/\ud800/1.png")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_anything_in_place_of_a_label_is_refused_or_read(
-    films: Films, labels: Any, place: list[int], value: object
+    youtube: YouTube, labels: Any, place: list[int], value: object
 ) -> None:
     mutated = mutate(labels, place, value)
-    films.labels.write_text(json.dumps(mutated))
+    youtube.labels.write_text(json.dumps(mutated))
     try:
-        hands = YouTube3DHands(films.root)
+        hands = YouTube3DHands(youtube.root)
     except ValueError as error:
         # the file is named, and what else is said is more than that
         assert "youtube_train.json" in str(error)  # noqa: PT017 (either outcome is fine)
-        assert len(str(error)) > len(str(films.labels)) + 10  # noqa: PT017
+        assert len(str(error)) > len(str(youtube.labels)) + 10  # noqa: PT017
     else:
         assert len(hands.video_of_hands()) == hands.num_hands
         assert len(hands) + hands.num_missing + hands.num_stretched == len(mutated["annotations"])
