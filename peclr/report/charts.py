@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from textwrap import wrap
 from typing import Any, Final
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]  # plotly ships no types
@@ -19,6 +20,8 @@ from peclr.report.runs import Evaluation, TrainingRun
 
 _MOST_POINTS: Final = 600  # of a curve: a figure has no more columns
 _MOST_BARS: Final = 8
+_BAR: Final = 40  # px
+_NAME: Final = 18  # letters of a line beside a bar, for which there is room on a telephone
 _CLOSEST_TICKS: Final = 0.14  # of the axis: two label counts beside each other at half the page's width
 _FONT: Final = 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif'  # the page's
 _EFFICIENCY: Final = ("epe_mm", "root_relative_epe_mm", "pa_epe_mm", "error_2d_px")
@@ -74,7 +77,8 @@ def figure(
         drawn.layout[f"xaxis{number}"] = {"automargin": True, **plot.x}
         drawn.layout[f"yaxis{number}"] = {"automargin": True, **plot.y}
         place = {"x": 0, "xref": f"{x} domain", "xanchor": "left", "y": 1, "yref": f"{y} domain", "yanchor": "bottom"}
-        drawn.add_annotation(place, text=f"<b>{escape(plot.title)}</b>", showarrow=False, font={"size": 15})
+        if plot.title:
+            drawn.add_annotation(place, text=f"<b>{escape(plot.title)}</b>", showarrow=False, font={"size": 15})
         for name, properties in plot.series.items():
             label = escape(name)  # plotly reads some HTML in names, and these are somebody's folders
             group = {"legendgroup": label, "showlegend": name not in in_legend, "xaxis": x, "yaxis": y}
@@ -91,27 +95,24 @@ def _look(style: Style, mode: str, kind: str) -> dict[str, Any]:
     return {"mode": mode, "line": line, "marker": {"color": style.color, "symbol": style.mark, "size": 8}}
 
 
-def who_is_best(contests: Sequence[Contest]) -> go.Figure | None:
-    """Means and deviations of what is compared, best first, a plot for each protocol."""
-    plots = []
-    for contest in contests:
-        plot = Plot(contest.title, {"title": {"text": contest.metric.heading}}, {"autorange": "reversed"})
-        for group, spread in contest.ranking[:_MOST_BARS]:
-            plot.series[group.weights] = {
-                "type": "bar",
-                "orientation": "h",
-                "y": [f"{escape(group.weights)} "],
-                "x": [spread.mean],
-                "error_x": {"array": [spread.deviation or 0], "thickness": 1.5, "width": 5},
-                "text": [shown(spread, contest.metric)],
-                "textposition": "inside",
-                "insidetextanchor": "start",
-                "textfont": {"color": "white"},
-                "hovertemplate": "%{y}: %{text}<extra></extra>",
-            }
-        plots.append(plot)
-    names = [group.weights for contest in contests for group, _ in contest.ranking]
-    drawn = figure(plots, names, height=_GAP + 34 * max((len(plot.series) for plot in plots), default=0))
+def who_is_best(contest: Contest, names: Iterable[str]) -> go.Figure | None:
+    """Means and deviations of what is compared, best first; `names` as in `figure`."""
+    plot = Plot("", {"title": {"text": contest.metric.heading}, "nticks": 6}, {"autorange": "reversed"})
+    for group, spread in contest.ranking[:_MOST_BARS]:
+        lines = wrap(group.weights, _NAME)
+        plot.series[group.weights] = {
+            "type": "bar",
+            "orientation": "h",
+            "y": ["<br>".join(f"{escape(line)} " for line in lines)],
+            "x": [spread.mean],
+            "error_x": {"array": [spread.deviation or 0], "thickness": 1.5, "width": 5},
+            "text": [shown(spread, contest.metric)],
+            "textposition": "inside",
+            "insidetextanchor": "start",
+            "textfont": {"color": "white"},
+            "hovertemplate": "%{y}: %{text}<extra></extra>",
+        }
+    drawn = figure([plot], names, height=_GAP + _BAR * len(plot.series))
     return drawn and drawn.update_layout(showlegend=False)
 
 

@@ -19,7 +19,7 @@
     const names = named ? [...new Set(place.data.map((trace) => trace.name))] : [];
     const longest = Math.max(0, ...names.map((name) => name.length)) * LEGEND.letter + LEGEND.mark;
     const lines = Math.ceil(names.length / Math.max(1, Math.floor(width / longest)));
-    const top = lines * LEGEND.line + TITLE;
+    const top = lines * LEGEND.line + (place.layout.annotations ? TITLE : 0);
     const total = rows * height + top;
     place.parentElement.style.height = `${total}px`;
     const template = dark.matches ? content.themes.dark : content.themes.light;

@@ -71,14 +71,18 @@ def report_page(title: str, findings: Findings, data: Path | None, count: int) -
 
 
 def _summary(findings: Findings, groups: Sequence[Group]) -> str:
-    """Who has won, by how much, over how many seeds; and a figure of it."""
+    """Who has won, by how much, over how many seeds; and figures of it."""
     found = contests(groups)[-_MOST_SENTENCES:][::-1]  # what was measured last comes first: fine-tuning after probes
     if not found:
         counts = {"runs": len(findings.runs), "evaluations": len(findings.evaluations), "results": len(groups)}
         there = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         return f'<p class="lead">{there}; nothing was measured of two of them in one way, so none is best.</p>'
-    lines = (f'<p class="lead"><b>{escape(one.title)}:</b> {escape(one.sentence())}</p>' for one in found)
-    return "\n".join(lines) + _plotted("", charts.who_is_best(found))
+    names = [group.weights for one in found for group, _ in one.ranking]
+    parts = []
+    for one in found:
+        sentence = f'<p class="lead"><b>{escape(one.title)}:</b> {escape(one.sentence())}</p>'
+        parts.append(f"<div>{sentence}{_plotted('', charts.who_is_best(one, names))}</div>")
+    return f'<div class="contests">{"".join(parts)}</div>'
 
 
 def _plotted(heading: str, figure: Figure | None) -> str:
