@@ -53,10 +53,8 @@ def summarize(out: Path) -> dict[str, Any]:
     parts = {name: json.loads((out / f"{name}.json").read_text()) for name in PARTS if (out / f"{name}.json").exists()}
     (out / "gpu.json").write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, part in parts.items():
-        rows = part["rows"].values()
-        failed = sum("error" in row for row in rows)
-        left_out = sum("left_out" in row for row in rows)
-        print(f"{name}: {len(rows) - failed - left_out} done, {failed} failed, {left_out} left out")
+        failed, left_out = (sum(word in row for row in part["rows"].values()) for word in ("error", "left_out"))
+        print(f"{name}: {len(part['rows']) - failed - left_out} done, {failed} failed, {left_out} left out")
         for goal in part.get("goals", []):
             mark = {True: "met", False: "MISSED", None: "not measured"}[goal["met"]]
             print(f"  {mark:12}  {goal['goal']}: {goal['value']} ({goal['target']})")
@@ -67,13 +65,9 @@ def main(arguments: list[str]) -> int:
     """Run the parts that are asked for; 1 if something failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas (default: %(default)s)")
-    parser.add_argument(
-        "--dry", action="store_true", help="everything at toy size on the CPU: proves nothing but itself"
-    )
+    parser.add_argument("--dry", action="store_true", help="everything at toy size on the CPU: proves itself alone")
     parser.add_argument("--out", type=Path, help="folder of the results (default: runs/gpu, with --dry runs/gpu-dry)")
-    parser.add_argument(
-        "--minutes", type=float, default=TOTAL / 60, help="of all parts together (default: %(default)g)"
-    )
+    parser.add_argument("--minutes", type=float, default=TOTAL / 60, help="of all parts (default: %(default)g)")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--deadline", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -82,11 +76,9 @@ def main(arguments: list[str]) -> int:
         parser.error(f"--only: no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if not options.dry and not torch.cuda.is_available():
         parser.error("no CUDA device is here; --dry runs everything at toy size on the CPU")
-    device = "cpu" if options.dry else "cuda"
     if options.part:
-        results = Results(options.out / f"{options.part}.json", this_machine(device))
-        part = importlib.import_module(f"tests.gpu.{options.part}")
-        part.run(results, options.deadline, dry=options.dry)
+        results = Results(options.out / f"{options.part}.json", this_machine("cpu" if options.dry else "cuda"))
+        importlib.import_module(f"tests.gpu.{options.part}").run(results, options.deadline, dry=options.dry)
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
     end, failed = time.time() + 60 * options.minutes, False

@@ -18,7 +18,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".gpu"
-WHEELS, SITE, ENV, HANDS = (FOLDER / name for name in ("wheels", "site", "env", "hands.tar"))
+WHEELS, HANDS = FOLDER / "wheels", FOLDER / "hands.tar"
+SITE, ENV = (ROOT / "build" / name for name in ("gpu-site", "gpu-env"))  # which are not carried
 HAVE: Final = (
     *("torch", "torchvision", "pytorch-lightning", "torchmetrics", "scipy", "matplotlib", "opencv-python-headless"),
     *("onnx", "onnxruntime", "onnxscript", "safetensors", "pytest", "hypothesis"),
@@ -61,17 +62,13 @@ def lacking() -> list[str]:
 
 
 def pack() -> None:
-    """Download wheels and pack rendered hands into `.gpu`.
-
-    Raises:
-        ValueError: the wheels are more than MOST_MB.
-    """
+    """Download wheels and pack rendered hands into `.gpu`; ValueError if it would be too much to carry."""
     shutil.rmtree(WHEELS, ignore_errors=True)
     chosen = ["--only-binary=:all:", "--no-deps", f"--python-version={PYTHON}", "--implementation=cp"]
     chosen += [f"--platform={platform}" for platform in PLATFORMS]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", f"--dest={WHEELS}"]
     subprocess.run([*pip, *chosen, *lacking()], check=True)
-    if (size := size_mb(WHEELS)) > MOST_MB:
+    if (size := sum(path.stat().st_size for path in WHEELS.iterdir()) / 1e6) > MOST_MB:
         raise ValueError(f"{WHEELS} has {size:.0f} MB, expected at most {MOST_MB}")
     from tests.gpu.science import hands_for
 
@@ -80,11 +77,6 @@ def pack() -> None:
     with tarfile.open(HANDS, "w") as archive:
         archive.add(hands, hands.name)
     print(f"{FOLDER}: {size:.0f} MB of wheels, {HANDS.stat().st_size / 1e6:.0f} MB of hands")
-
-
-def size_mb(folder: Path) -> float:
-    """Of all files."""
-    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
 def run(options: Sequence[str]) -> int:
@@ -99,12 +91,7 @@ def run(options: Sequence[str]) -> int:
 
 
 def dry(python: str, options: Sequence[str]) -> int:
-    """Do `run --dry` in an environment that has what the machine has, without network.
-
-    Args:
-        python: A Python of the machine's version.
-        options: More of `tests.gpu`.
-    """
+    """Do `run --dry` without network, in an environment of some Python that has what the machine has."""
     inside = ENV / "bin" / "python"
     if not inside.exists():
         subprocess.run([python, "-m", "venv", ENV], check=True)

@@ -1,7 +1,6 @@
 """The parts of `python -m tests.gpu`: how long each may take, results that outlive who is stopped, and arithmetic."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -43,15 +42,7 @@ class Goal:
 
 
 class Results:
-    """Rows by name in a JSON file, written whole each time one is added.
-
-    Args:
-        path: The file. What it holds already counts as done, unless it failed or was left out.
-        here: The machine, of which all numbers are.
-
-    Raises:
-        ValueError: The file's numbers are of another machine.
-    """
+    """Rows by name in a JSON file; what it holds already counts as done; ValueError if it is of another machine."""
 
     def __init__(self, path: Path, here: Row) -> None:
         self.path = path
@@ -108,12 +99,10 @@ def budget(part: str, left: float, limits: dict[str, float | None] = PARTS) -> f
 
 def judge(goals: Iterable[Goal], rows: dict[str, Row], *, measured: bool) -> list[Row]:
     """Each goal with its number and whether it is met: None where there is no number, or none that counts."""
-    judged = []
-    for goal in goals:
-        value = rows.get(goal.row, {}).get(goal.value)
-        met = meets(value, goal.target) if measured and value is not None else None
-        judged.append({"goal": goal.text, "value": value, "target": goal.target, "met": met})
-    return judged
+    values = [(goal, rows.get(goal.row, {}).get(goal.value)) for goal in goals]
+    met = [meets(value, goal.target) if measured and value is not None else None for goal, value in values]
+    named = [{"goal": goal.text, "value": value, "target": goal.target} for goal, value in values]
+    return [{**row, "met": kept} for row, kept in zip(named, met, strict=True)]
 
 
 def share_of_peak(views_per_s: float, flops_per_view: float, card: str | None) -> float | None:
@@ -131,8 +120,3 @@ def this_machine(device: str) -> Row:
             query = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
             here["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split("\n")[0]
     return here
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The part `science`: the demo's comparison on rendered hands at a size for a GPU; further calls go on with it.
+"""The part `science`: a comparison on rendered hands at a size for a GPU; further calls go on with it.
 
 Runs that are not finished go on from their checkpoints where the folder stays. These are too large to be carried from
 one machine to the next: `science.tar` in the results holds what is finished, and is unpacked where `.gpu` has it.
@@ -16,7 +16,7 @@ from experiments.rendered.run import main, make_hands
 from tests.gpu.parts import Results
 
 CARRIED: Final = Path(".gpu")  # what `python -m tests.gpu.carry pack` makes
-SUITE: Final = "demo"
+SUITE: Final = "gpu"
 
 
 def size_of(*, dry: bool) -> str:
@@ -34,7 +34,7 @@ def unpack(archive: Path, out: Path) -> None:
     """Unpack what an archive holds, if there is one, and is not there yet; each whole or not at all."""
     if not archive.exists():
         return
-    with tempfile.TemporaryDirectory(dir=".") as beside, tarfile.open(archive) as packed:
+    with tempfile.TemporaryDirectory(dir=archive.parent) as beside, tarfile.open(archive) as packed:
         packed.extractall(beside, filter="data")
         out.mkdir(parents=True, exist_ok=True)
         for path in Path(beside).iterdir():
@@ -51,8 +51,7 @@ def run(results: Results, deadline: float, *, dry: bool) -> None:
     unpack(CARRIED / "science.tar", folder)
     hands_for(dry=dry)
     status = main([SUITE, f"--size={size}", "--seeds=0", f"--out={folder}"])
-    tuned = len(suite.finetune_labels) * len(SIZES[size].finetune_steps)
-    expected = {arm.folder: 1 + tuned * (arm.name in suite.finetune_arms) for arm in suite.arms}
+    expected = 1 + len(suite.finetune_labels) * len(SIZES[size].finetune_steps)
     pack_finished(folder, expected, out / "science.tar")
     rows = [row for path in sorted(folder.rglob("*.json")) if is_score(path) for row in json.loads(path.read_text())]
     results.put(SUITE, {"rows": rows, **({"left_out": "stopped: the same command goes on"} if status else {})})
@@ -65,17 +64,11 @@ def is_score(path: Path) -> bool:
     return path.name == "probe.json" or (path.name.startswith("finetune-") and path.suffix == ".json")
 
 
-def pack_finished(folder: Path, expected: dict[str, int], archive: Path) -> None:
-    """Pack the plan, and all JSON of arms that need no weights any more.
-
-    Args:
-        folder: Of the experiment: plan.json and SEED/ARM/….
-        expected: Files of scores by the folder of an arm.
-        archive: To write.
-    """
+def pack_finished(folder: Path, expected: int, archive: Path) -> None:
+    """Pack the plan and what is scored; that an arm is pre-trained counts if all is, as weights are not packed."""
     with tarfile.open(archive, "w") as packed:
         packed.add(folder / "plan.json", "plan.json")
         for arm in sorted(folder.glob("seed*/*")):
-            if sum(map(is_score, arm.glob("*.json"))) == expected[arm.name]:
-                for path in arm.rglob("*.json"):
-                    packed.add(path, path.relative_to(folder))
+            scores = [path for path in arm.glob("*.json") if is_score(path)]
+            for path in [*scores, *(arm.glob("pretrain.json") if len(scores) == expected else ())]:
+                packed.add(path, path.relative_to(folder))

@@ -139,18 +139,6 @@ def test_gradient_caching_in_fp16_is_the_large_batch(device: str, name: str) -> 
     assert distance(of(4), of(None)) <= BOUNDS[torch.float16][0] / 4
 
 
-def test_a_fused_optimizer_steps_as_any_other(device: str) -> None:
-    def of(*, fused: bool) -> Gradients:
-        layer = seeded(lambda: nn.Linear(64, 64)).to(device)
-        optimizer = LARS(torch.optim.Adam(layer.parameters(), lr=1e-2, fused=fused))
-        for _ in range(5):
-            gradients(layer, layer(torch.ones(4, 64, device=device)).square().mean())
-            optimizer.step()
-        return {name: weight.detach().cpu() for name, weight in layer.named_parameters()}
-
-    assert distance(of(fused=True), of(fused=False)) <= 1e-5
-
-
 @pytest.mark.parametrize("name", [*OBJECTIVES, "fine-tuning"])
 def test_the_host_does_not_wait(device: str, name: str) -> None:
     if name != "fine-tuning":

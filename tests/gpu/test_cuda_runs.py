@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from peclr.__main__ import main
-from peclr.checkpoints import load_encoder
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
@@ -124,16 +123,6 @@ def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, embedded_
     assert len(hands["cpu"]) == len(list(images.glob("*.jpg")))
     np.testing.assert_allclose(hands[device], hands["cpu"], atol=0.1)  # px; each crop follows from the first look
     assert main(["export", str(run), f"--out={tmp_path / 'out'}", "--formats", "safetensors"]) == 0
-
-
-def test_a_pretrained_run_becomes_an_encoder_there(device: str, embedded_hands: Path, tmp_path: Path) -> None:
-    run = fit("pretrain.yaml", tmp_path / "run", device, f"--data.sources.init_args.root={embedded_hands}")
-    encoder = load_encoder(run / "checkpoints" / "last.ckpt").eval()
-    images = torch.randn(2, 3, 32, 32)
-    with torch.inference_mode():
-        expected = encoder(images)
-        found = encoder.to(device)(images.to(device)).cpu()
-    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
 def test_memory_returns_to_where_it_was(device: str, embedded_hands: Path, tmp_path: Path) -> None:

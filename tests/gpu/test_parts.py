@@ -2,10 +2,8 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,7 @@ from tests.gpu.__main__ import end_group, main
 from tests.gpu.carry import lacking
 from tests.gpu.fits import rates
 from tests.gpu.parts import Goal, Results, Row, Work, budget, do, judge, share_of_peak
-from tests.gpu.science import pack_finished
+from tests.gpu.science import pack_finished, unpack
 from tests.gpu.steps import flops_per_view
 
 ROOT = Path(__file__).parents[2]
@@ -111,15 +109,20 @@ def test_flops_are_those_of_the_published_network() -> None:
 
 def test_what_is_carried_of_an_experiment_needs_no_weights(tmp_path: Path) -> None:
     folder = tmp_path / "science"
-    for name in ("plan", "seed0/done/probe", "seed0/done/finetune-short-300", "seed0/done/pretrain/results"):
-        path = folder / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("[]")
-    shutil.copytree(folder / "seed0" / "done", folder / "seed0" / "begun")
-    (folder / "seed0" / "begun" / "probe.json").unlink()
-    pack_finished(folder, {"done": 2, "begun": 2}, tmp_path / "science.tar")
-    with tarfile.open(tmp_path / "science.tar") as packed:
-        assert {Path(name).parts[1:2] for name in packed.getnames()} == {(), ("done",)}
+    scored = ["seed0/done/probe.json", "seed0/done/finetune-short-300.json", "seed0/begun/probe.json"]
+    for name in [
+        "plan.json",
+        *scored,
+        "seed0/done/pretrain.json",
+        "seed0/begun/pretrain.json",
+        "seed0/done/run/a.ckpt",
+    ]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("[]")
+    pack_finished(folder, 2, tmp_path / "science.tar")
+    unpack(tmp_path / "science.tar", tmp_path / "elsewhere")
+    found = {str(path.relative_to(tmp_path / "elsewhere")) for path in (tmp_path / "elsewhere").rglob("*.*")}
+    assert found == {"plan.json", *scored, "seed0/done/pretrain.json"}
 
 
 def test_what_lacks_is_pinned_and_not_what_images_for_pytorch_have() -> None:

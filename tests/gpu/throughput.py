@@ -12,11 +12,12 @@ from typing import Any, Final
 import torch
 
 from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.loading.loaders import workers_of
 from peclr.data.sources.freihand import FreiHAND
 from peclr.models.encoders import ResNetName
 from tests.gpu import steps
-from tests.gpu.fits import fit, free
-from tests.gpu.parts import Goal, Results, Row, Work, cores, do, judge, share_of_peak
+from tests.gpu.fits import fit
+from tests.gpu.parts import Goal, Results, Row, Work, do, judge, share_of_peak
 from tests.gpu.science import hands_for
 
 BARE, DEVICE, COMPILED = "bare resnet50 128", "device resnet50 128", "device resnet50 128 compiled"
@@ -121,7 +122,7 @@ class Measure:
     def loader(self) -> Row:
         """Views per second that workers make of files, without training, and how many would feed what trains."""
         shape, source, row = self.shape(), FreiHAND(hands_for(dry=self.dry)), dict[str, Any]()
-        for workers in (1,) if self.dry else sorted({1, cores() // 2, cores()}):
+        for workers in (1,) if self.dry else sorted({1, workers_of("auto", None) // 2, workers_of("auto", None)}):
             options: Row = {"view_size": shape.size, "batch_size": shape.pairs, "num_workers": workers}
             data = PairedViewDataModule(source, val_fraction=0.0, epoch_length=10**6, **options)
             batches = iter(data.train_dataloader())
@@ -140,7 +141,6 @@ class Measure:
 
     def nt_xent(self, views: int) -> Row:
         """The loss and its gradient over the products that it cannot do without, both in float32."""
-        torch.set_float32_matmul_precision("highest")
         works = steps.nt_xent_and_floor(self.count(views), self.device)
         taken = steps.seconds_of(works, self.device, self.seconds / 2)
         return {"ratio": taken["loss"] / taken["floor"], "ms": 1e3 * taken["loss"], "floor_ms": 1e3 * taken["floor"]}
@@ -157,13 +157,13 @@ class Measure:
         """What takes the time of a step, or of the loss of so many views."""
         if what == "step":
             return steps.profile(steps.our_step(self.shape()), self.device)
-        torch.set_float32_matmul_precision("highest")
         return steps.profile(steps.nt_xent_and_floor(self.count(int(what)), self.device)["loss"], self.device)
 
 
 def run(results: Results, deadline: float, *, dry: bool) -> None:
     """Measure what fits, then say which goals are met, and profile what missed one."""
     torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")  # NT-Xent sees to its own
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     measure = Measure(results, dry)
@@ -178,14 +178,6 @@ def run(results: Results, deadline: float, *, dry: bool) -> None:
 
 def works(measure: Measure) -> Iterator[Work]:
     """What to measure, the most telling first."""
-    for work in all_works(measure):
-        free()
-        torch.set_float32_matmul_precision("high")
-        yield work
-
-
-def all_works(measure: Measure) -> Iterator[Work]:
-    """The same."""
     yield Work(BARE, 30, measure.bare)
     yield from (Work(one.name, one.seconds, partial(measure.fit, one)) for one in FITS)
     if measure.results.done(BARE) and measure.results.done(DEVICE):
