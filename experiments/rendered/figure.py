@@ -5,22 +5,19 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
-from experiments.rendered.jobs import LAST, Job
+from experiments.rendered.jobs import Job
 from experiments.rendered.plan import Size, Suite
 from experiments.rendered.summary import LOOK, METRICS, curves, names_of, over_seeds
-from peclr.checkpoints import load_pose_net
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
-from peclr.data.samples import LabeledItem
 from peclr.data.sources.freihand import FreiHAND
 from peclr.drawing.series import styles
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.views import pair_tiles
-from peclr.models.encoders import normalize_images
+from peclr.inference.network import load_network
 
 Image = NDArray[np.uint8]
 
@@ -38,19 +35,6 @@ def view_pairs(hands: Path, seed: int) -> dict[str, list[Image]]:
         "views": [view for row in tiles for view in row[1:3]],
         "undone": [view for row in tiles for view in row[3:5]],
     }
-
-
-@torch.no_grad()
-def predicted(checkpoint: Path, items: list[LabeledItem]) -> list[Image]:
-    """A fine-tuned network's skeletons over evaluation hands."""
-    network = load_pose_net(checkpoint).eval()
-    images = torch.stack([item["image"] for item in items])
-    joints = network(normalize_images(images), torch.stack([item["K"] for item in items]))["keypoints_2d"]
-    return [_over(item, points) for item, points in zip(items, joints, strict=True)]
-
-
-def _over(item: LabeledItem, joints_2d: torch.Tensor) -> Image:
-    return draw_skeleton(item["image"].permute(1, 2, 0).numpy(), joints_2d.numpy(), enlarge=5)
 
 
 def strip(
@@ -92,11 +76,16 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
     data = LabeledHandDataModule(root=hands, view_size=size.view_px, seed=seed, border="reflect")
     data.setup("test")
     items = [data.test_set[index] for index in range(2 * PAIRS)]
-    rows = {"truth": [_over(item, item["joints_25d"][:, :2]) for item in items]}
+    images = [item["image"].permute(1, 2, 0).numpy() for item in items]
+    joints = {"truth": np.stack([item["joints_25d"][:, :2].numpy() for item in items])}
     for arm in suite.arms:
         if arm.name in suite.pictured:
-            run = Job(arm, seed, size, hands, out).finetune_run(labels, schedule)
-            rows[arm.name] = predicted(run / LAST, items)
+            network = load_network(Job(arm, seed, size, hands, out).finetune_run(labels, schedule))
+            joints[arm.name] = network.see(images, [item["K"].numpy() for item in items]).keypoints_2d
+    rows = {
+        name: [draw_skeleton(image, points, enlarge=5) for image, points in zip(images, of_hands, strict=True)]
+        for name, of_hands in joints.items()
+    }
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(11, 10.6), layout=None)
         grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.45, 3.1))

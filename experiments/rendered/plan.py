@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from msgspec import ValidationError, convert
+from msgspec import Struct, ValidationError, convert
 
 HERE: Final = Path(__file__).parent
 SUITES: Final = HERE / "suites"
@@ -58,8 +58,7 @@ class Arm:
         return "".join(letter if letter.isalnum() else "-" for letter in self.name.lower())
 
 
-@dataclass(frozen=True)
-class Suite:
+class Suite(Struct, frozen=True, forbid_unknown_fields=True):
     """What is compared: a file of `suites/`, by its name."""
 
     name: str

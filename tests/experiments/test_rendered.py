@@ -101,6 +101,13 @@ def test_a_suite_that_does_not_exist_is_refused_by_name() -> None:
         read_suite("nothing")
 
 
+def test_a_suite_with_a_key_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("title: A title\narms: {scratch: }\nprobe: {labels: [100]}\n")
+    monkeypatch.setattr("experiments.rendered.plan.SUITES", tmp_path)
+    with pytest.raises(ValueError, match=r"mine\.yaml.*probe"):
+        read_suite("mine")
+
+
 def test_an_experiment_runs_and_goes_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
