@@ -233,7 +233,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 0.1)
 
 
-# no worker is wanted for eighteen pictures; torch's own deprecation, met by Lightning
+# no worker is wanted for eighteen images; torch's own deprecation, met by Lightning
 @pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec.* is deprecated")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_lightning_hands_every_epoch_to_the_workers(layout: Layout, num_workers: int) -> None:

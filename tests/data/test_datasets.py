@@ -83,10 +83,10 @@ def test_nothing_augmented_shows_the_crop_box(hands: FreiHAND) -> None:
 
 
 def test_views_are_planes_of_rgb(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    cv2.imwrite(str(tmp_path / "picture.png"), picture[..., ::-1])
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "image.png"), image[..., ::-1])
     views = PairedViewDataset([ImageFiles(tmp_path)], view_size=32)[0]["views"]
-    np.testing.assert_array_equal(views[0].permute(1, 2, 0), picture)
+    np.testing.assert_array_equal(views[0].permute(1, 2, 0), image)
 
 
 def test_views_of_an_item_and_of_epochs_differ(hands: FreiHAND) -> None:
@@ -116,7 +116,7 @@ def test_photometric_part_leaves_geometry_alone(hands: FreiHAND) -> None:
 
 
 def backgrounds(item: PairedViewItem) -> list[int]:
-    """Which channel of each view's background is the brightest: tells the version."""
+    """Which channel of each view's background is the brightest: which version it is."""
     return [int(view.flatten(1).min(dim=1).values.argmax()) for view in item["views"]]
 
 
@@ -157,9 +157,9 @@ def test_hands_have_one_number_over_all_sources(hands: FreiHAND, pairing: Any) -
     shown: dict[int, set[int]] = {}
     for index in range(len(dataset)):
         source, (first, _) = dataset.images_of(index)
-        photograph = source[first]
-        assert photograph["joints_2d"] is not None
-        shown.setdefault(dataset[index]["hand"], set()).add(hash(photograph["joints_2d"].tobytes()))
+        image = source[first]
+        assert image["joints_2d"] is not None
+        shown.setdefault(dataset[index]["hand"], set()).add(hash(image["joints_2d"].tobytes()))
     # the six hands of one source and the two of the other, each with one pose in all of its versions
     assert sorted(shown) == list(range(8))
     assert all(len(poses) == 1 for poses in shown.values())
@@ -171,13 +171,13 @@ def test_joints_of_views_lie_on_their_pixels(hands: FreiHAND) -> None:
     for index in range(6):
         item = dataset[1, index]
         assert (item["joints_2d"].dtype, item["joints_2d"].shape) == (torch.float32, (2, 21, 2))
-        photograph = torch.tensor(hands[index]["joints_2d"])
+        image = torch.tensor(hands[index]["joints_2d"])
         for view, joints in zip(item["views"], item["joints_2d"], strict=True):
-            assert dots_are_at(view, joints, photograph)
+            assert dots_are_at(view, joints, image)
 
 
 def test_joints_that_nobody_knows_are_nan(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((32, 32, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((32, 32, 3), np.uint8))
     item = augmented(ImageFiles(tmp_path), with_joints=True)[0]
     assert item["joints_2d"].shape == (2, 21, 2)
     assert item["joints_2d"].isnan().all()

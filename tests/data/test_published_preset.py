@@ -1,4 +1,4 @@
-"""The `reference` preset, measured in the views of a data set: matrices and pixels have the published distribution."""
+"""The preset `published`, measured in the views of a data set: matrices and pixels have the published distribution."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from scipy import stats
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.image_files import ImageFiles
 
-SIDE, EPOCHS = 96, 350  # px of the photograph; two views each
+SIDE, EPOCHS = 96, 350  # px of the image; two views each
 HUE, SATURATION, BRIGHT, DARK = 120, 200, 200, 100  # as OpenCV counts: hue of 180
 
 

@@ -35,7 +35,7 @@ def random_affine(*batch: int, dtype: torch.dtype = torch.float64, seed: int = 0
     return matrix.to(dtype)
 
 
-def test_a_positive_angle_turns_the_picture_counter_clockwise() -> None:
+def test_a_positive_angle_turns_the_image_counter_clockwise() -> None:
     right, up = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, -1.0]])  # y points down
     torch.testing.assert_close(apply_affine(rotation(torch.tensor(math.pi / 2)), right), up)
 

@@ -26,7 +26,7 @@ Record = tuple[int, list[int], bytes]
 
 
 class Recorder(pl.LightningModule):
-    """Notes what it is trained on: epoch, indices, pixels. Stops in the middle of a step where told to."""
+    """Notes what it is trained on: epoch, indices, pixels. Stops in the middle of a step if asked to."""
 
     def __init__(self, stop_in_step: int | None = None) -> None:
         super().__init__()

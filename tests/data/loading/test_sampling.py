@@ -8,17 +8,17 @@ from peclr.data.loading.sampling import EpochSampler, epoch_order
 from peclr.data.rng import KeyedRng
 
 
-def test_streams_depend_on_their_coordinates_alone() -> None:
-    streams = KeyedRng("view", 7)
+def test_numbers_depend_on_their_coordinates_alone() -> None:
+    rng = KeyedRng("view", 7)
     # 32-bit draws take half a number and leave the other half behind, doubles leave a part of the buffer
-    first = streams.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
-    streams.at(9, 1).random(3)
-    for others in (streams, KeyedRng("view", 7)):
+    first = rng.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
+    rng.at(9, 1).random(3)
+    for others in (rng, KeyedRng("view", 7)):
         again = others.at(2, 5).integers(1 << 30, size=5, dtype=np.int32)
         np.testing.assert_array_equal(again, first)
 
 
-def test_streams_of_other_coordinates_are_others() -> None:
+def test_numbers_of_other_coordinates_are_others() -> None:
     drawn = [
         KeyedRng(purpose, seed).at(epoch, index).random(8)
         for purpose in ("view", "order", "split")

@@ -1,4 +1,4 @@
-"""Views of large photographs are means over areas, from pixels to views and from JPEG files to views."""
+"""Views of large images are means over areas, from pixels to views and from JPEG files to views."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from peclr.geometry.planar import Matrix, view_from_image
 
 
 def natural_image(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Noise with the spectrum of photographs, amplitude 1/f (Field 1987), standard deviation 45 gray levels."""
+    """Noise with the spectrum of natural images, amplitude 1/f (Field 1987), standard deviation 45 gray levels."""
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = np.inf
     channels = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, size, size))) / frequency)
-    picture: NDArray[np.uint8] = np.clip(128 + 45 * np.moveaxis(channels / channels.std(), 0, -1), 0, 255).astype(
+    image: NDArray[np.uint8] = np.clip(128 + 45 * np.moveaxis(channels / channels.std(), 0, -1), 0, 255).astype(
         np.uint8
     )
-    return picture
+    return image
 
 
-def area_means(picture: NDArray[np.uint8], view_from_image: Matrix, size: int, samples: int) -> Matrix:
-    """The reference: means of the image's pixels over each pixel of the view, samples × samples of them."""
+def area_means(image: NDArray[np.uint8], view_from_image: Matrix, size: int, samples: int) -> Matrix:
+    """Means of the image's pixels over each pixel of the view, samples × samples of them."""
     fine_from_view = np.array([[samples, 0, (samples - 1) / 2], [0, samples, (samples - 1) / 2], [0, 0, 1]])
     side = samples * size
-    fine = cv2.warpAffine(picture, (fine_from_view @ view_from_image)[:2], (side, side), flags=cv2.INTER_NEAREST)
+    fine = cv2.warpAffine(image, (fine_from_view @ view_from_image)[:2], (side, side), flags=cv2.INTER_NEAREST)
     means: Matrix = fine.reshape(size, samples, size, samples, 3).mean(axis=(1, 3))
     return means
 
@@ -48,26 +48,26 @@ def test_reduced_views_are_means_over_areas(reduction: float) -> None:
     size = 40
     half = reduction * size / 2
     side = 2 * math.ceil(1.5 * half)  # holds the view, whichever way it is turned
-    picture = natural_image(side, rng)
+    image = natural_image(side, rng)
     box = side / 2 + np.array([0.3 - half, 0.6 - half, 0.3 + half, 0.6 + half])
     for degrees in (0, 17, 45):
         matrix = view_from_image(ViewGeometry(math.radians(degrees)).view_from_crop(1.0), box, size)
-        expected = area_means(picture, matrix, size, 16)
-        error = warp(picture, matrix, size) - expected
-        one_sample = cv2.warpAffine(picture, matrix[:2], (size, size)) - expected
+        expected = area_means(image, matrix, size, 16)
+        error = warp(image, matrix, size) - expected
+        one_sample = cv2.warpAffine(image, matrix[:2], (size, size)) - expected
         assert math.sqrt((error**2).mean()) < 4
         assert (error**2).mean() < (one_sample**2).mean() / 9
         assert abs(error.mean()) < 0.6
 
 
 def test_strong_reduction_does_not_shimmer() -> None:
-    # a film: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
+    # a video: the camera moves by half a pixel of the view in sixteen steps; a pixel of the view should hardly change
     rng = np.random.default_rng(0)
-    picture, size, reduction = natural_image(800, rng), 40, 9.0
+    image, size, reduction = natural_image(800, rng), 40, 9.0
     views, view_from_crop = [], ViewGeometry(0.3).view_from_crop(1.0)
     for step in np.linspace(0, reduction / 2, 16):
         box = np.array([200.0, 200.0, 560.0, 560.0]) + step
-        views.append(warp(picture, view_from_image(view_from_crop, box, size), size).astype(float))
+        views.append(warp(image, view_from_image(view_from_crop, box, size), size).astype(float))
     jumps = np.abs(np.diff(views, axis=0)).mean()
     traveled = np.abs(views[-1] - views[0]).mean()
     assert jumps < 0.3 * traveled  # 1 / 15 if all moved evenly and one way; plain bilinear samples make more than 1
@@ -80,11 +80,11 @@ BOXES = {"whole": (10, 10, 590, 590), "half": (150, 125, 450, 425), "third": (21
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photograph as cameras take them: the spectrum of photographs, slightly out of focus, JPEG."""
+    """An image as cameras take them: the spectrum of natural images, slightly out of focus, JPEG."""
     width, height = FRAME
-    picture = cv2.GaussianBlur(natural_image(width, np.random.default_rng(0))[:height], (0, 0), 1.0)
+    image = cv2.GaussianBlur(natural_image(width, np.random.default_rng(0))[:height], (0, 0), 1.0)
     path = tmp_path_factory.mktemp("photo") / "1.jpg"
-    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     return path
 
 
@@ -93,14 +93,14 @@ def whole(photo: Path) -> NDArray[np.uint8]:
     return read_image(photo)
 
 
-def photos(root: Path, photo: Path) -> HandSource:
-    """A photograph with boxes."""
+def images(root: Path, photo: Path) -> HandSource:
+    """An image with boxes."""
     rows = "\n".join(f"1.jpg,{','.join(map(str, box))}" for box in BOXES.values())
     (root / "boxes.csv").write_text(f"file,left,top,right,bottom\n{rows}\n")
     return ImageFiles(photo.parent, root / "boxes.csv")
 
 
-def films(root: Path, photo: Path) -> HandSource:
+def videos(root: Path, photo: Path) -> HandSource:
     """A frame with right hands, annotated at half its resolution."""
     frames = root / "youtube/film/video/frames"
     frames.mkdir(parents=True)
@@ -115,12 +115,12 @@ def films(root: Path, photo: Path) -> HandSource:
     return YouTube3DHands(root, crop_margin=1.0)
 
 
-@pytest.mark.parametrize("make", [photos, films])
+@pytest.mark.parametrize("make", [images, videos])
 @pytest.mark.parametrize("box", [0, 1, 2], ids=list(BOXES))
-def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_photograph(
+def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_image(
     tmp_path: Path, photo: Path, whole: NDArray[np.uint8], make: Any, box: int
 ) -> None:
-    """End to end: decoded at a reduced scale or not, the matrix says over which pixels of the photograph to average."""
+    """End to end: decoded at a reduced scale or not, the matrix says over which pixels of the image to average."""
     source, size, geometry = make(tmp_path, photo), 24, GeometryRange(scale=(0.9, 1.1))
     assert "image_from_decoded" in source.read(box, pixels_to_keep(size, 1.1)), "decoded at a reduced scale"
     dataset = PairedViewDataset([source], view_size=size, augmentation=Augmentation(geometry))

@@ -125,14 +125,14 @@ def test_colors_are_augmented_after_it(hands: FreiHAND) -> None:
     assert (view - view[:1]).abs().max() == 0
 
 
-def test_hands_of_the_pictures_behind_are_painted_over(layout: "Layout", tmp_path: Path) -> None:
-    """A red hand on a black picture, behind a hand that is not there: nothing red is left."""
+def test_hands_of_the_images_behind_are_painted_over(layout: "Layout", tmp_path: Path) -> None:
+    """A red hand on a black image, behind a hand that is not there: nothing red is left."""
     (layout.root / "training/mask").mkdir()
-    picture, mask = np.zeros((112, 112, 3), np.uint8), np.zeros((112, 112), np.uint8)
-    cv2.circle(picture, (56, 56), 30, (0, 0, 255), -1)  # BGR
+    image, mask = np.zeros((112, 112, 3), np.uint8), np.zeros((112, 112), np.uint8)
+    cv2.circle(image, (56, 56), 30, (0, 0, 255), -1)  # BGR
     cv2.circle(mask, (56, 56), 30, 255, -1)
     for number in range(18):
-        cv2.imwrite(str(layout.root / f"training/rgb/{number:08d}.jpg"), picture)
+        cv2.imwrite(str(layout.root / f"training/rgb/{number:08d}.jpg"), image)
     for hand in range(6):
         cv2.imwrite(str(layout.root / f"training/mask/{hand:08d}.jpg"), mask)
     # far away from the hand, the view shows the background alone
@@ -150,7 +150,7 @@ def test_backgrounds_may_be_photographs_of_a_folder(hands: FreiHAND, tmp_path: P
         views(hands, always(folder=str(tmp_path / "nowhere")))
 
 
-def test_missing_masks_are_told_early(layout: "Layout", tmp_path: Path) -> None:
+def test_missing_masks_are_refused_early(layout: "Layout", tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"mask is not a folder"):
         PairedViewDataModule(FreiHAND(layout.root), batch_size=4, background=ALWAYS)
     (layout.root / "training/mask").mkdir()
@@ -177,12 +177,12 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
 
 
 def test_doctor_tells_whether_there_are_masks(layout: "Layout") -> None:
-    def told() -> list[str]:
+    def found() -> list[str]:
         return [finding.what for finding in examine(layout.root, Look()) if "masks" in finding.what]
 
-    assert told()[0].startswith("no masks, hence no `background`")
+    assert found()[0].startswith("no masks, hence no `background`")
     write_masks(layout.root)
-    assert told() == ["masks of all hands: pre-training can replace their `background`"]
+    assert found() == ["masks of all hands: pre-training can replace their `background`"]
 
 
 @pytest.mark.parametrize(

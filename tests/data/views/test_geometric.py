@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXTREME = GeometryRange(rotation=(-180, 180), translation=(-0.2, 0.2), scale=(0.5, 1.6))
 
 
-def reference_view_from_crop(angle: float, translation: tuple[float, float], scale: float) -> Tensor:
+def composed_view_from_crop(angle: float, translation: tuple[float, float], scale: float) -> Tensor:
     """The published order in `peclr.geometry.affine`: rotate, cut out a square, shift."""
     return affine.compose(
         affine.translation(2 * torch.tensor(translation, dtype=torch.float64) / scale),
@@ -42,7 +42,7 @@ def test_matrices_agree_with_the_geometry_package() -> None:
         angle, scale = rng.uniform(-3, 3), rng.uniform(0.5, 2)
         translation, box = (rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3)), random_box(rng)
         crop = ViewGeometry(angle, translation, scale=scale).view_from_crop(1.0)
-        expected = reference_view_from_crop(angle, translation, scale)
+        expected = composed_view_from_crop(angle, translation, scale)
         np.testing.assert_allclose(crop, expected, atol=1e-12)
         composed = affine.compose(
             affine.pixels_from_normalized(size, dtype=torch.float64),
@@ -61,9 +61,9 @@ def test_angle_has_opencv_sign() -> None:
 
 def test_translation_is_in_source_pixels_and_positive_to_the_right(dots: DrawDots) -> None:
     # a shift of 20 px of a crop of 100 px, magnified twice, is 40 px of a view of 100 px
-    picture = dots(100, np.array([[49.5, 49.5]]))
+    image = dots(100, np.array([[49.5, 49.5]]))
     crop = ViewGeometry(0, (0.2, -0.1), scale=0.5).view_from_crop(1.0)
-    view = warp(picture, view_from_image(crop, np.array([-0.5, -0.5, 99.5, 99.5]), 100), 100)
+    view = warp(image, view_from_image(crop, np.array([-0.5, -0.5, 99.5, 99.5]), 100), 100)
     y, x = np.unravel_index(view[..., 0].argmax(), view.shape[:2])
     assert abs(x - (49.5 + 40)) <= 0.5
     assert abs(y - (49.5 - 20)) <= 0.5
@@ -82,23 +82,23 @@ def centroids(view: NDArray[np.uint8], expected: Matrix, radius: int) -> Matrix:
 
 
 @pytest.mark.parametrize(
-    ("picture_size", "view_size"), [(224, 128), (224, 224), (224, 64), (450, 64), (113, 64), (64, 128)]
+    ("image_size", "view_size"), [(224, 128), (224, 224), (224, 64), (450, 64), (113, 64), (64, 128)]
 )
-def test_pixels_land_where_the_matrix_sends_them(dots: DrawDots, picture_size: int, view_size: int) -> None:
-    rng = np.random.default_rng(picture_size + view_size)
+def test_pixels_land_where_the_matrix_sends_them(dots: DrawDots, image_size: int, view_size: int) -> None:
+    rng = np.random.default_rng(image_size + view_size)
     grid = np.stack(np.meshgrid(*[np.linspace(0.2, 0.8, 4)] * 2), axis=-1).reshape(-1, 2)
-    points = grid * picture_size + rng.uniform(-0.5, 0.5, (16, 2))
-    sigma = picture_size / 75
-    picture = dots(picture_size, points, sigma=sigma)
+    points = grid * image_size + rng.uniform(-0.5, 0.5, (16, 2))
+    sigma = image_size / 75
+    image = dots(image_size, points, sigma=sigma)
     checked = 0
     for _ in range(20):
-        box = np.array([0.05, 0.1, 0.9, 0.95]) * picture_size
+        box = np.array([0.05, 0.1, 0.9, 0.95]) * image_size
         matrix = view_from_image(EXTREME.draw(rng).view_from_crop(1.0), box, view_size)
         expected = points @ matrix[:2, :2].T + matrix[:2, 2]
         magnification = math.sqrt(np.linalg.det(matrix[:2, :2]))
         radius = math.ceil(5 * sigma * magnification)
         visible = ((expected > radius) & (expected < view_size - 1 - radius)).all(axis=1)
-        found = centroids(warp(picture, matrix, view_size), expected[visible], radius)
+        found = centroids(warp(image, matrix, view_size), expected[visible], radius)
         # OpenCV rounds source positions to 1/32 px; images of few pixels per dot are quantized more coarsely
         np.testing.assert_allclose(found, expected[visible], atol=0.1)
         checked += visible.sum()
@@ -106,15 +106,15 @@ def test_pixels_land_where_the_matrix_sends_them(dots: DrawDots, picture_size: i
 
 
 def test_nothing_augmented_is_the_identity() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     matrix = view_from_image(np.eye(3), np.array([-0.5, -0.5, 95.5, 95.5]), 96)
     np.testing.assert_allclose(matrix, np.eye(3), atol=1e-12)
-    np.testing.assert_array_equal(warp(picture, matrix, 96), picture)
+    np.testing.assert_array_equal(warp(image, matrix, 96), image)
 
 
 def test_beyond_the_image_is_black() -> None:
-    picture = np.full((50, 50, 3), 200, np.uint8)
-    view = warp(picture, view_from_image(np.eye(3), np.array([-50.5, -0.5, 49.5, 99.5]), 100), 100)
+    image = np.full((50, 50, 3), 200, np.uint8)
+    view = warp(image, view_from_image(np.eye(3), np.array([-50.5, -0.5, 49.5, 99.5]), 100), 100)
     assert (view[:49, 51:] == 200).all()
     assert not view[:, :49].any()
     assert not view[51:].any()
@@ -123,19 +123,19 @@ def test_beyond_the_image_is_black() -> None:
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_whole_reductions_are_means_over_blocks(factor: int) -> None:
     side = 32 * factor
-    picture = np.random.default_rng(factor).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    image = np.random.default_rng(factor).integers(0, 256, (side, side, 3), dtype=np.uint8)
     matrix = view_from_image(np.eye(3), np.array([-0.5, -0.5, side - 0.5, side - 0.5]), 32)
-    means = picture.reshape(32, factor, 32, factor, 3).mean(axis=(1, 3))
-    np.testing.assert_allclose(warp(picture, matrix, 32), means, atol=1)
+    means = image.reshape(32, factor, 32, factor, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(warp(image, matrix, 32), means, atol=1)
 
 
 def test_fine_patterns_become_gray_instead_of_moire() -> None:
-    picture = np.indices((1200, 1600)).sum(axis=0) % 2 * 255
-    picture = np.repeat(picture[..., None], 3, axis=2).astype(np.uint8)
+    image = np.indices((1200, 1600)).sum(axis=0) % 2 * 255
+    image = np.repeat(image[..., None], 3, axis=2).astype(np.uint8)
     rng = np.random.default_rng(0)
     for _ in range(5):
         matrix = view_from_image(GeometryRange().draw(rng).view_from_crop(1.0), np.array([300, 100, 1300, 1100]), 128)
-        view = warp(picture, matrix, 128)[20:-20, 20:-20]
+        view = warp(image, matrix, 128)[20:-20, 20:-20]
         assert np.abs(view.astype(int) - 127).max() < 30
 
 
@@ -176,7 +176,7 @@ def test_ranges_that_are_none_are_refused(ranges: dict[str, Any]) -> None:
 
 
 def draws(ranges: GeometryRange, count: int, side: float) -> dict[str, NDArray[np.float64]]:
-    """Angle in degrees, shift as pixels of the photograph, and margin, as the matrices show them."""
+    """Angle in degrees, shift as pixels of the image, and margin, as the matrices show them."""
     rng = np.random.default_rng(7)
     matrices = np.stack([ranges.draw(rng).view_from_crop(side) for _ in range(count)])
     scale = 1 / np.sqrt(np.linalg.det(matrices[:, :2, :2]))
