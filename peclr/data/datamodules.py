@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
+import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, process_of, shuffles, workers_of
 from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar  # noqa: F401 (for configs)
-from peclr.data.loading.sampling import EpochSampler, UniqueHands, check_weights
+from peclr.data.loading.sampling import EpochSampler, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
 from peclr.data.sources.crops import PreparedCrops  # noqa: F401 (for configs)
@@ -160,16 +162,19 @@ class PairedViewDataModule(pl.LightningDataModule):
         if self.val_set is None:
             return []
         process, drop_last = process_of(self.trainer), len(self.val_set) >= self.batch_size
-        # processes meet in every batch: all of them have as many; in one batch, one more pair than others
-        equal = drop_last or len(self.val_set) < process[1]
-        unique = self._unique(self.val_set)
         sampler = EpochSampler(
-            self.val_set.sizes, self.seed, shuffle=False, process=process, drop_last=equal, unique=unique
+            self.val_set.sizes,
+            self.seed,
+            shuffle=False,
+            process=process,
+            # processes meet in every batch: all of them have as many; in one batch, one more pair than others
+            drop_last=drop_last or len(self.val_set) < process[1],
+            unique=self._unique(self.val_set),
         )
         return _loader(self, self.val_set, sampler, drop_last=drop_last)
 
-    def _unique(self, dataset: PairedViewDataset) -> UniqueHands | None:
-        return UniqueHands(dataset.hands(), self.batch_size) if self._unique_hands else None
+    def _unique(self, dataset: PairedViewDataset) -> tuple[NDArray[np.int64], int] | None:
+        return (dataset.hands(), self.batch_size) if self._unique_hands else None
 
     def teardown(self, stage: str) -> None:
         """Say how many images were skipped."""

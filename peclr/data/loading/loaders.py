@@ -22,10 +22,9 @@ _GRACE_SECONDS = 20
 class ResumableLoader(DataLoader[Any]):
     """A loader whose state is two integers, epoch and position, which Lightning saves and restores.
 
-    Workers load ahead, so the loader does not know what was used: the trainer does. A position counts items, of all
-    processes together. It stays what it is when the number of workers or processes changes; for Lightning to carry on
-    in the middle of an epoch, all processes together must also use as many items per step as before, as it counts
-    steps.
+    Workers load ahead, so the loader does not know what was used: the trainer does. A position counts items of all
+    processes together, whatever their number and that of workers; for Lightning, which counts steps, to go on in the
+    middle of an epoch, they must also use as many items per step as before.
     """
 
     sampler: EpochSampler
@@ -122,10 +121,10 @@ def shuffles(trainer: pl.Trainer | None) -> bool:
 
 
 def _prepare_worker(worker: int) -> None:
-    """Keep OpenCV from starting a thread per core in every worker, which then fight for the cores.
+    """Keep OpenCV from starting a thread per core in every worker, and let workers outlive signals.
 
-    And let workers outlive signals to all processes of a terminal or a job: the trainer wants to finish its step and
-    save, and is stopped by a worker's death. When it ends, they end.
+    These go to all processes of a terminal or a job: the trainer wants to finish its step and save, and is stopped by
+    a worker's death. When it ends, they end.
     """
     cv2.setNumThreads(0)
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):

@@ -8,7 +8,7 @@ and position, say what a loader has delivered, whatever these numbers are.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,19 +111,11 @@ def _swap(batches: list[list[int]], own: list[int], hands: NDArray[np.int64], rn
     return False
 
 
-class UniqueHands(NamedTuple):
-    """Hands that each item shows (items,), and the size of batches that may show none twice, see `without_repeats`."""
-
-    hands: NDArray[np.int64]
-    batch: int
-
-
 class EpochSampler(DistributedSampler[Any], SequentialSampler):
     """Gives keys (epoch, index), each to exactly one of the processes.
 
-    It is a DistributedSampler so that Lightning leaves it alone: any other is wrapped, and the epoch divided
-    twice; and a SequentialSampler, as any other is replaced when a few batches are to be overfitted. Lightning calls
-    its `set_epoch`.
+    A DistributedSampler, as Lightning would wrap any other and divide the epoch twice; a SequentialSampler, as it
+    replaces any other when a few batches are to be overfitted. It calls `set_epoch`.
 
     Attributes:
         epoch: That the next iteration goes through.
@@ -140,7 +132,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         process: tuple[int, int] = (0, 1),
         drop_last: bool = False,
         weights: Sequence[float] | None = None,
-        unique: UniqueHands | None = None,
+        unique: tuple[NDArray[np.int64], int] | None = None,
     ) -> None:
         """Plan epochs over a concatenation of sources.
 
@@ -152,7 +144,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             process: Rank of this process, and number of processes.
             drop_last: Leave out the few items that would give some processes one more than others.
             weights: Mass of each source, see `epoch_order`; only with `shuffle`.
-            unique: Keeps the versions of a hand in different batches.
+            unique: The hand that each item shows (items,), and the size of batches that shall show none twice.
         """
         if weights is not None:
             check_weights(weights, len(sizes))
@@ -166,10 +158,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         self._unique = unique
 
     def __len__(self) -> int:
-        """Number of items of a whole epoch for this process, also of one that begins in the middle.
-
-        A trainer that resumes has counted the rest before.
-        """
+        """Number of items of a whole epoch for this process; a trainer that resumes in the middle counts the rest."""
         return len(range(self.rank, self.total, self.num_replicas))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # keys, not indices
@@ -185,16 +174,14 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         return ((epoch, index) for index in share)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch, or stays where it is in the current one."""
+        """Go to the beginning of an epoch, or stay where it is in the current one."""
         if epoch != self.epoch:
             self.epoch, self.position = epoch, 0
 
     def seek(self, epoch: int, position: int) -> None:
         """Go to a place that an earlier run had reached, with any number of workers and processes.
 
-        Args:
-            epoch: From 0.
-            position: Items that all processes together have had of it; a whole epoch or more means the next one.
+        A position is the number of items that all processes together have had; a whole epoch means the next one.
         """
         if position >= self.total:
             epoch, position = epoch + 1, 0
