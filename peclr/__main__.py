@@ -86,7 +86,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What was wrong, in one line."""
+    """The reason of an error, in one line."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return printable(f"{error.filename}: {error.strerror}")
     return printable(" ".join(str(error).split()))

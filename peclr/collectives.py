@@ -21,12 +21,12 @@ def num_processes() -> int:
 
 
 def rank() -> int:
-    """Which of them this process is."""
+    """Number of this process among them."""
     return dist.get_rank() if num_processes() > 1 else 0
 
 
 def pairs_per_process(pairs: int) -> list[int]:
-    """How many pairs each process has in this step; all processes call it together.
+    """Numbers of pairs of all processes in this step; all of them call it together.
 
     Sent from host to host, so that nobody waits for a device.
 

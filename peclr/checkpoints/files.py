@@ -26,7 +26,7 @@ _INERT_MODULES = (
 
 
 class Content(NamedTuple):
-    """What is in a file of weights: tensors on the CPU, and what it says of itself if it is ours."""
+    """The content of a file of weights: tensors on the CPU, and what it says of itself if it is ours."""
 
     state: StateDict
     about: About | None = None
@@ -110,7 +110,7 @@ def _read_pickled(path: Path) -> Any:
 
 
 def _needed_classes(path: Path) -> list[str]:
-    """What a file would import beyond weights_only's own list."""
+    """Names that a file would import beyond weights_only's own list."""
     try:
         return torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError):

@@ -16,7 +16,7 @@ _GROUPS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one kind of checkpoint keeps what.
+    """The places where one kind of checkpoint keeps its parts.
 
     Attributes:
         kind: what reports and errors call it.
@@ -66,7 +66,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """Which tensors of a checkpoint went into a network, as text for people."""
+    """The tensors of a checkpoint that went into a network, as text for people."""
 
     path: Path
     kind: str  # what it was recognized as

@@ -16,7 +16,7 @@ from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_siz
 
 
 class Loaded(NamedTuple):
-    """What a checkpoint holds, whatever it was stored in; networks are in training mode, like any new one."""
+    """The content of a checkpoint, whatever it was stored in; networks are in training mode, like any new one."""
 
     encoder: ResNetEncoder  # part of the pose network where there is one
     pose_net: PoseNet25D | None  # None if only the encoder was asked for, too
@@ -96,7 +96,7 @@ def described(name: str, width: float) -> str:
 
 
 def _view_size(content: Content, layout: Layout, width: float, path: Path) -> int | None:
-    """What the file says; older ones: what all of their kind have in common, or their run's config says."""
+    """The side that the file names; of older ones, that of all of their kind, or of their run's config."""
     if content.about is not None:
         return content.about.view_size
     return content.view_size or (layout.view_size if width == 1 else None) or view_size_of_run(path)

@@ -34,7 +34,7 @@ _CHECKED_BATCHES = (1, 3)
 
 
 class OnnxDifference(NamedTuple):
-    """How far onnxruntime's predictions are from PyTorch's, at most: pixels of the view, metres of a usual hand."""
+    """The largest distance of onnxruntime's predictions from PyTorch's: pixels of the view, metres of a usual hand."""
 
     keypoints_px: float
     joints_m: float

@@ -19,7 +19,7 @@ _IMAGENET_CLASSES = 1000
 
 
 def file_metadata(name: str, about: About) -> dict[str, str]:
-    """What exported files say about themselves, to `peclr` and to those who find them without their card."""
+    """The description inside exported files, for `peclr` and for those who find them without their card."""
     metadata = {
         "name": name,
         "producer": f"peclr {__version__}",

@@ -33,7 +33,7 @@ Key = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to views.
+    """Augmentation of views: geometry, colors, borders, backgrounds.
 
     Attributes:
         geometry: None shows the crop box as it is.

@@ -133,7 +133,7 @@ class HasFiles(Protocol):
         """All files that may be read, each once."""
 
     def doubts(self) -> list[str]:
-        """What is not as expected of some hands, after a look at the header of an image of each."""
+        """Deviations of some hands from what is expected, after a look at the header of an image of each."""
 
 
 @runtime_checkable

@@ -27,7 +27,7 @@ _PCK_TITLES: Final = {
 
 @dataclass(frozen=True)
 class Style:
-    """How a series looks, in plotly's words."""
+    """The look of a series, in plotly's words."""
 
     color: str
     mark: str

@@ -30,7 +30,7 @@ _COLUMNS, _ROWS = 2, 4  # pairs of the worst hands' tiles side by side, and belo
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What predictions are worth.
+    """Scores of predictions.
 
     Attributes:
         official: the official scores, names and units of scores.txt: means in cm, AUC and F-scores 0…1.

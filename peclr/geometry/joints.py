@@ -90,7 +90,7 @@ def check_order(name: str) -> JointOrder:
 
 
 def joint_index(name: str, order: JointOrder = "freihand") -> int:
-    """Where joint `name`, one of JOINT_NAMES, stands in `order`."""
+    """The index of joint `name`, one of JOINT_NAMES, in `order`."""
     if name not in JOINT_NAMES:
         raise ValueError(f"unknown joint {name!r}; expected one of {', '.join(JOINT_NAMES)}")
     return _ORDERS[check_order(order)].index(name)

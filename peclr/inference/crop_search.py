@@ -45,7 +45,7 @@ class View:
 
 @dataclass(frozen=True)
 class CropSearch:
-    """How the network looks at a hand.
+    """The way in which the network looks at a hand.
 
     Attributes:
         find: a hand without a box: "search" tries central boxes of four sizes; "published" takes the central 0.33 of

@@ -72,7 +72,7 @@ class Scene:
 
     @property
     def camera_origin(self) -> CameraOrigin:
-        """Where the camera is from: it was given, its focal length was, or neither."""
+        """The camera's origin: it was given, its focal length was, or neither."""
         return "given" if self.K is not None else "default" if self.focal is None else "focal"
 
 
@@ -196,7 +196,7 @@ class _Work(Generic[Item]):
 
 @dataclass(frozen=True)
 class _Stream:
-    """What stays the same from image to image."""
+    """All that stays the same from image to image."""
 
     trained: TrainedNetwork
     batch_size: int

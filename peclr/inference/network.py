@@ -15,7 +15,7 @@ from peclr.models.pose_net import PoseNet25D
 
 
 class Seen(NamedTuple):
-    """What the network sees in V views."""
+    """The network's predictions in V views."""
 
     regressed_2d: NDArray[np.float32]  # (V, 21, 2), pixels of the views, with the palm in the wrist's place
     keypoints_2d: NDArray[np.float32]  # (V, 21, 2), the same with the wrist

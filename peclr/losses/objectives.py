@@ -42,7 +42,7 @@ Known = Literal["features", "joints_2d", "hand"]
 
 
 class Objective(nn.Module, ABC):
-    """What pre-training minimizes: a loss of the projections of two views per sample and of these views' geometry."""
+    """The aim of pre-training: a loss of the projections of two views per sample and of these views' geometry."""
 
     # what else `forward` is given, by keyword: features (B, 2, F) of the encoder, joints_2d (B, 2, 21, 2) in pixels of
     # the views, NaN where unknown, or hand (B,), the id of the hand that a sample shows

@@ -16,7 +16,7 @@ PUBLISHED_VIEW_SIZE: Final = 224
 
 
 class PoseLossTerms(NamedTuple):
-    """What `PoseLoss` returns: the weighted sum, and its terms, mean absolute errors, before weighting; scalars."""
+    """Values of `PoseLoss`: the weighted sum, and its terms, mean absolute errors, before weighting; scalars."""
 
     total: Tensor
     keypoints_2d: Tensor  # per coordinate, px of the crop
@@ -51,7 +51,7 @@ class PoseLoss(nn.Module):
             raise ValueError(f"weights of the pose loss must not be negative, got {weights}")
 
     def for_view_size(self, view_size: int) -> Self:
-        """This loss, its weight of pixels chosen for views of that side in px unless it was given."""
+        """Choose the weight of pixels for views of that side in px, unless it was given; returns this loss."""
         if view_size < 1:
             raise ValueError(f"a view has at least one pixel, got view size {view_size}")
         if self._relative_to_size:

@@ -35,7 +35,7 @@ _DEFAULT_CENTER = (112.0, 112.0)
 
 
 class PalmPose(TypedDict):
-    """What the network regresses and a loss compares: joints in order ait, the palm at index 0."""
+    """The regressed pose, which a loss compares: joints in order ait, the palm at index 0."""
 
     keypoints_2d: Tensor  # (B, 21, 2), pixels of the view
     depth_rel: Tensor  # (B, 21), depth relative to the palm's, bone lengths; 0 for the palm
@@ -152,7 +152,7 @@ class PoseNet25D(nn.Module):
         return self
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """What is not the encoder's: the last layer's, and those of the refinement of the root's depth."""
+        """Parameters of the last layer and of the refinement of the root's depth: all that are not the encoder's."""
         return [*self.backend_model.fc.parameters(), *self.zroot_ref.parameters()]
 
     def freeze_encoder(self) -> Self:

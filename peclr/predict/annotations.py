@@ -144,7 +144,7 @@ def _by_image(given: Any, key: str, depth: int, check: Callable[[Any, str], Valu
 
 
 def _depth(values: Any) -> int:
-    """How deep lists of numbers are nested, by the first of each; 0 for a number, negative for anything else."""
+    """Depth of nested lists of numbers, by the first of each; 0 for a number, negative for anything else."""
     depth = 0
     while isinstance(values, list) and values:
         values, depth = values[0], depth + 1

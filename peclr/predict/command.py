@@ -110,7 +110,7 @@ def _predict_all(
 
 
 def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Annotations, list[str]]:
-    """What the options say about the images, and lines that say which of it fits none of them."""
+    """Annotations from the options, and lines that name those that fit no image."""
     from peclr.predict.annotations import annotate, check_names
 
     boxes, K, scale = options.boxes, options.K, options.scale

@@ -45,7 +45,7 @@ class Frame:
 
 
 def find_inputs(words: Sequence[str]) -> list[Input]:
-    """What the words on a command line mean; a file named twice is read once.
+    """Inputs that the words of a command line name; a file named twice is read once.
 
     Args:
         words: files; folders, whose images and videos are taken, those of the folders below included; patterns
@@ -68,7 +68,7 @@ def frames_of(inputs: Iterable[Input], limit: int | None = None) -> Iterator[Fra
 
 
 def count_frames(inputs: Iterable[Input], limit: int | None = None) -> int | None:
-    """How many frames there will be, as far as the files say; None with a camera."""
+    """Number of frames that there will be, as far as the files say; None with a camera."""
     total = 0
     for found in inputs:
         if found.kind == "camera":

@@ -34,7 +34,7 @@ _EXPECTED: Final = (
 
 @dataclass
 class Findings:
-    """What the report is about."""
+    """Runs and results that the report is about."""
 
     rows: list[Row] = field(default_factory=list)  # of tables, and of evaluations and tests that no table sums up
     runs: list[TrainingRun] = field(default_factory=list)  # of training, in which something was logged

@@ -31,7 +31,7 @@ class Metric:
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
     def badness(self, mean: float) -> float:
-        """What is least for the best."""
+        """A number that is least for the best."""
         return -mean if self.higher_is_better else mean
 
 
@@ -85,7 +85,7 @@ class Group:
 
     @property
     def block(self) -> tuple[str, float | None]:
-        """What is compared with each other: groups of one protocol and label count."""
+        """Groups to compare with each other: those of one protocol and label count."""
         return self.protocol, self.labels
 
     def spread(self, metric: Metric) -> Spread | None:
@@ -148,7 +148,7 @@ class Contest:
         return protocol if labels is None else f"{protocol}, {label_count(labels)} labels"
 
     def sentence(self) -> str:
-        """Who has won, by how much, over how many seeds; and whether that is more than the seeds differ."""
+        """The winner, by how much, over how many seeds; and whether that is more than the seeds differ."""
         metric, (best, first), (second, following) = self.metric, *self.ranking[:2]
         unit = f" {metric.unit}" if metric.unit else ""
         ahead = abs(following.mean - first.mean)
@@ -283,7 +283,7 @@ def _is_one(rows: Sequence[Row]) -> bool:
 
 
 def shortest_tails(paths: Iterable[Path], at_least: int = 1) -> dict[Path, str]:
-    """What keeps paths apart: as many of their last parts as that takes, by resolved path."""
+    """Short names that keep paths apart: as many of their last parts as that takes, by resolved path."""
     resolved = list(dict.fromkeys(path.resolve() for path in paths))
     depths = range(at_least, 1 + max((len(path.parts) for path in resolved), default=0))
     enough = next((n for n in depths if len({path.parts[-n:] for path in resolved}) == len(resolved)), at_least)

@@ -43,7 +43,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What is known about one run."""
+    """All that is known about one run."""
 
     name: str  # unique in the report
     folder: Path
@@ -135,7 +135,7 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """What `peclr evaluate` writes into scores.json."""
+    """Content of the scores.json that `peclr evaluate` writes."""
 
     hands: int
     data: str  # the data set, as the evaluation knew its place

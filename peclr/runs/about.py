@@ -17,7 +17,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """How to use weights, and what they are.
+    """Description of weights: what they are, and how to use them.
 
     Attributes:
         kind: the training that they are from.

@@ -94,7 +94,7 @@ class FirstStep(pl.Callback):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run's files are.
+    """The folder of a run's files.
 
     Attributes:
         path: the folder.
@@ -204,7 +204,7 @@ def _agreed(given: Path | None, name: str, take: Callable[[Path], Path], take_ne
 
 
 def _shared_by_torchrun(choose: Callable[[Path | None], Path]) -> Path:
-    """What the first process chooses, knowing its choice before torchrun restarted it: through the agent's store."""
+    """The first process's choice, also that from before torchrun restarted it: through the agent's store."""
     if not _restarts_share_a_store():
         raise ValueError("this rendezvous of torchrun keeps no store before training starts: give --run_dir")
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

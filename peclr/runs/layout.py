@@ -24,7 +24,7 @@ def last_checkpoint(run: Path) -> Path:
 
 
 def metrics_files(run: Path) -> list[Path]:
-    """What a run measured, and then what it measured each time that it went on."""
+    """Files of a run's metrics: its own, and those of each time that it went on."""
     found = [run / METRICS, *sorted(run.glob(f"{RESUMED}*/{METRICS}"))]
     return [path for path in found if path.is_file()]
 
@@ -84,7 +84,7 @@ def read_run_config(checkpoint: Path) -> dict[str, Any]:
 
 
 def read_results(run: Path) -> dict[str, Any]:
-    """What a run wrote when it had succeeded: stage, epoch, step and metrics; empty if it has not."""
+    """The results of a run that has succeeded: stage, epoch, step and metrics; empty if it has not."""
     try:
         results = read_json(run / RESULTS)
     except (FileNotFoundError, ValueError):  # a kill leaves half of it

@@ -22,7 +22,7 @@ _FREE = {"data": ("root", "num_workers"), "model": ("weights",)}
 
 
 def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What two configs of a run say differently, of all that decides its weights.
+    """Differences between two configs of a run, in all that decides its weights.
 
     Args:
         before: the config of the run that a checkpoint is from.

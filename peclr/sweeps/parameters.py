@@ -48,7 +48,7 @@ class Parameter(Struct, frozen=True):
         return self.value(self.low + (self.high - self.low) * position)
 
     def space(self) -> BaseDistribution:
-        """What Optuna suggests from; `value` reads its suggestions."""
+        """The distribution from which Optuna suggests; `value` reads its suggestions."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices is None:

@@ -34,7 +34,7 @@ _Count = Annotated[int, Meta(ge=1)]
 
 
 class Metric(Struct, frozen=True):
-    """What runs are compared by; its name as runs log it, `split/metric_unit`."""
+    """The metric by which runs are compared; its name as runs log it, `split/metric_unit`."""
 
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
@@ -59,7 +59,7 @@ class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def first(self) -> int:
-        """How many values of the metric a run has before it is first judged."""
+        """Number of values of the metric that a run has before it is first judged."""
         return self.min_iter or max(1, (self.max_iter or 1) // self.eta ** (self.s or 1))
 
 
@@ -85,7 +85,7 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a folder is for, which stays the same as long as its runs can be compared."""
+        """The purpose of a folder, the same as long as its runs can be compared."""
         return {"sweep": self.name, "method": self.method, "command": list(self.command)}
 
     def cap(self, most: int | None) -> int:

@@ -106,7 +106,7 @@ def _ranked(outcomes: list[Outcome], metric: Metric) -> list[Outcome]:
 
 
 def _compared(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
-    """What tables of all kinds of experiments say of a run, by the same names."""
+    """Columns that tables of all kinds of experiments share."""
     values = outcome.values
     varied = [name for name in sweep.varying if name not in {*_LABELS, *_SEEDS}]
     return {

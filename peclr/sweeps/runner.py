@@ -155,7 +155,7 @@ class _Session:
         return metrics is not None
 
     def _environment(self, gpu: str | None) -> dict[str, str]:
-        """What runs at the same time shall not share; and W&B without an account, unless the user has said more."""
+        """Variables that concurrent runs must not share; and W&B without an account, unless the user has said more."""
         environment = {"WANDB_MODE": "offline"} | os.environ
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu

@@ -33,7 +33,7 @@ def put_aside(folder: Path) -> None:
 
 
 def read_metrics(folder: Path) -> dict[str, float | None] | None:
-    """What a run that has ended well logged last, None for what is not finite; None for any other run.
+    """Last metrics of a run that has ended well, None for those that are not finite; None for any other run.
 
     Raises:
         ValueError: its results are not what `peclr fit` writes.

@@ -36,7 +36,7 @@ class Claim:
 
 
 class Study:
-    """Which runs there are, who does them, and what came out.
+    """The state of a sweep: its runs, who does them, and what came out.
 
     Its folder `out` is new or of the same sweep. ValueError if it is another's, or the sweep cannot be run.
     """
@@ -147,7 +147,7 @@ class Study:
             self.outcomes = self._write()
 
     def _end(self, outcome: Outcome) -> dict[str, Any]:
-        """How a run has ended, as Optuna knows it: one that diverged is as bad as one that was stopped."""
+        """The end of a run, as Optuna knows it: one that diverged is as bad as one that was stopped."""
         from optuna.trial import TrialState
 
         if outcome.status == "finished" and math.isfinite(outcome.score(self.sweep.metric)):
@@ -162,7 +162,7 @@ class Study:
         return self._study.get_trials(deepcopy=False)
 
     def _known(self) -> list[Outcome]:
-        """What is known of all runs, in the order of the sweep; those whose process was killed are given up."""
+        """State of all runs, in the order of the sweep; those whose process was killed are given up."""
         from optuna.trial import TrialState
 
         noted: dict[str, Outcome] = {}

@@ -104,7 +104,7 @@ def articulate(subject: Subject, pose: Pose) -> Skeleton:
 
 
 def _finger_base(digit: int, pose: Pose) -> Floats:
-    """Where an unflexed finger points: (3, 3)."""
+    """The frame (3, 3) of an unflexed finger."""
     # Fingers converge on the scaphoid when they bend, and their collateral ligaments tighten: less abduction.
     freedom = np.cos(np.radians(np.clip(pose.flexion[digit, 0], 0, 90)))
     angle = _SPLAY_DEG[digit] + pose.abduction[digit] * (0.25 + 0.75 * freedom)
@@ -124,7 +124,7 @@ def _thumb_base(pose: Pose) -> Floats:
 
 
 def thumb_pronation(opposition: float) -> float:
-    """How far the thumb's pad is turned from the palm's direction to the fingers: opposition in degrees, to radians."""
+    """The turn of the thumb's pad from the palm's direction to the fingers: opposition in degrees, to radians."""
     return float(np.radians(46.0 + 1.1 * opposition))
 
 

@@ -123,7 +123,7 @@ def _sample_wrist(rng: np.random.Generator) -> Floats:
 
 
 def digit_overlap(skeleton: Skeleton, subject: Subject) -> float:
-    """How deep two digits run into each other: metres, measured between spheres along their segments."""
+    """The depth to which two digits run into each other: metres, measured between spheres along their segments."""
     joints = skeleton.joints[1:].reshape(5, 4, 3)
     along = np.array([1 / 3, 2 / 3, 1.0])[:, None]
     # Of the first segments only the far end: near the palm digits belong together.

@@ -16,7 +16,7 @@ _SLACK: Final = 1e-3
 
 @dataclass(frozen=True)
 class Fragments:
-    """What is seen at every covered pixel."""
+    """The nearest triangle at every covered pixel."""
 
     pixels: Indices  # (N,), flat index y · size + x, ascending
     inverse_depth: Floats32  # (N,), 1/m

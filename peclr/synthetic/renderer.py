@@ -65,7 +65,7 @@ def draw_hand(hand: Hand, scene: Scene, size: int) -> Layer:
 
 
 def _visible_skin(hand: Hand, scene: Scene, K: Floats, size: int) -> tuple[Fragments, Floats32]:
-    """What is seen of hand and arm, and there (8, N): normals (camera frame), texture coordinates, openness."""
+    """Visible parts of hand and arm, and there (8, N): normals (camera frame), texture coordinates, openness."""
     skin, coordinates = _model(COARSE_MM if size < _COARSE_BELOW else FINE_MM)
     vertices, normals = deform(skin, _dressed(skin, hand), hand.skeleton)
     rotation = hand.rotation.astype(np.float32)

@@ -88,7 +88,7 @@ def sample_tone(rng: np.random.Generator) -> SkinTone:
 def openness(
     vertices: Floats32, normals: Floats32, skeleton: Skeleton, subject: Subject, towards_lamp: Floats32
 ) -> Floats32:
-    """How open vertices are to the sky and to the lamp, with the hand made of balls: (2, V) in [0, 1].
+    """Openness of vertices to the sky and to the lamp, with the hand made of balls: (2, V) in [0, 1].
 
     All in the hand frame, channel-first. A ball hides the share cos θ · (r/d)² of a surface element's sky (Quílez,
     "sphere ambient occlusion"), and the lamp as far as it reaches into the line of sight.

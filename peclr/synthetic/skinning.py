@@ -82,7 +82,7 @@ def _rest() -> Skeleton:
 
 
 def _skin_weights(vertices: Floats) -> tuple[Indices, Floats]:
-    """Who moves a vertex: along each digit hat functions over its joints; across digits, the nearest one."""
+    """Movers of each vertex: along each digit hat functions over its joints; across digits, the nearest one."""
     rest = _rest()
     dense = np.zeros((NUM_BONES + len(_CHILDREN), vertices.shape[1]))
     distance = np.stack([digit_distance(digit, vertices) for digit in range(len(FINGERS))])

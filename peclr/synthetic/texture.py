@@ -23,7 +23,7 @@ NAIL_PLATE: Final = 200
 
 
 def texture_coordinates(skin: Skin) -> Floats32:
-    """Where vertices lie on the flat hand: (3, V), x and y in metres, and z of the normal (palm is positive)."""
+    """Places of vertices on the flat hand: (3, V), x and y in metres, and z of the normal (palm is positive)."""
     flat = articulate(MEAN_SUBJECT, REST_POSE)
     # Straighten the thumb's twist, so that its nail shows from the back like the others.
     flat.rotations[FIRST_SEGMENT : FIRST_SEGMENT + 3] @= about_y(thumb_pronation(REST_POSE.opposition))

@@ -46,7 +46,7 @@ _SIZES: Final = (32, 1024)
 
 @dataclass(frozen=True)
 class SynthSummary:
-    """What was written."""
+    """Numbers of what was written."""
 
     out: Path
     training_hands: int  # unique

@@ -90,7 +90,7 @@ def _in_folder(logger: Logger, config: Any, folder: Path) -> Logger:
 
 
 def _wandb_mode() -> str | None:
-    """What the environment says; if nothing, "offline" where W&B's server cannot be reached. None is W&B's default."""
+    """The environment's mode; if none, "offline" where W&B's server cannot be reached. None is W&B's default."""
     if os.environ.get("WANDB_MODE"):
         return None
     server = os.environ.get("WANDB_BASE_URL", _WANDB_SERVER)

@@ -210,7 +210,7 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
 
 
 def _parts(count: int) -> tuple[int, int]:
-    """How many of the hands fit the ridge, and how many choose its strength; the rest score it."""
+    """Numbers of hands that fit the ridge, and that choose its strength; the rest score it."""
     return count // 2, count // 4
 
 
@@ -272,7 +272,7 @@ def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
 
 
 def agreement(projections: Tensor, changed: Tensor) -> float:
-    """How much nearer a hand's projection is to that of the same hand, changed, than to those of other hands.
+    """The part by which a hand's projection is nearer to that of the same hand, changed, than to those of other hands.
 
     (own − others) / (1 − others) of the mean cosines of (N, D), (N, D): 1 if the change makes no difference, 0 if the
     changed hand is as far away as another one, or all projections are equal. The cosine alone is near 1 in a network

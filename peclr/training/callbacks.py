@@ -72,7 +72,7 @@ class SparingProgressBar(TQDMProgressBar):
         self._read_at = -math.inf
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        """What the bar shows."""
+        """Metrics that the bar shows."""
         now = time.monotonic()
         if now - self._read_at >= _SECONDS_BETWEEN_READINGS:
             self._read, self._read_at = dict(super().get_metrics(trainer, pl_module)), now

@@ -97,7 +97,7 @@ class PretrainModule(RecipeModule):
         return loss
 
     def _known(self, batch: PairedViewBatch, features: Tensor) -> dict[str, Tensor]:
-        """What the objective needs beside projections and geometry."""
+        """Values that the objective needs beside projections and geometry."""
         known: dict[str, Tensor] = {"features": features}
         known |= {name: batch[name] for name in ("joints_2d", "hand") if name in batch}
         if missing := self.objective.needs - known.keys():
@@ -140,7 +140,7 @@ class PretrainModule(RecipeModule):
 
 
 def false_negatives(hands: Tensor) -> Tensor:
-    """How many of its negatives show an anchor's own hand, on average; (N,) ids of the pairs' hands to a scalar."""
+    """Number of negatives that show an anchor's own hand, on average; (N,) ids of the pairs' hands to a scalar."""
     same = hands[:, None] == hands
     others = same.sum(dtype=torch.float32) - len(hands)
     return 2 * others / len(hands)  # a pair has two views

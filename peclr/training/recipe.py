@@ -92,7 +92,7 @@ def optimizer_batch(trainer: pl.Trainer) -> int:
 
 
 def batches_of_step(trainer: pl.Trainer, per_epoch: int, batch_idx: int = 0) -> int:
-    """How many batches enter the optimizer step of batch `batch_idx`: an epoch's last step takes what is left."""
+    """Number of batches that enter the optimizer step of batch `batch_idx`: an epoch's last step takes what is left."""
     start = batch_idx - batch_idx % trainer.accumulate_grad_batches
     return min(trainer.accumulate_grad_batches, per_epoch - start)
 

@@ -39,7 +39,7 @@ class SourcePairs(Protocol):
 
 
 class Pairing(ABC):
-    """How pairs are chosen. A base class rather than a protocol, so that configs can name its kinds."""
+    """A way to choose pairs. A base class rather than a protocol, so that configs can name its kinds."""
 
     @abstractmethod
     def within(self, source: HandSource) -> SourcePairs:

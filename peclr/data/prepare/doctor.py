@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Look:
-    """How closely to look at images: the depth, the number of threads, and whether to show bars."""
+    """Options of a look at images: the depth, the number of threads, and whether to show bars."""
 
     depth: Depth = "headers"
     workers: int = 1

@@ -24,7 +24,7 @@ Entry = tuple[int, str, ArrayLike, Any]  # number in the file, name of the image
 
 
 class HandBox(NamedTuple):
-    """Where a hand is: edges (4,), left, top, right, bottom, px; and its side, where the file says it."""
+    """The place of a hand: edges (4,), left, top, right, bottom, px; and its side, where the file says it."""
 
     edges: NDArray[np.float64]
     side: Literal["left", "right"] | None = None

@@ -36,10 +36,10 @@ Row = dict[str, Any]
 
 
 class PreparedCrops(HandSource):
-    """What `peclr prepare … --crops` wrote, served like the data set it came from, in pixels of the crops."""
+    """Crops that `peclr prepare … --crops` wrote, served like the data set they came from, in their own pixels."""
 
     def __init__(self, root: str | Path, split: str) -> None:
-        """Maps the labels; crops are read one at a time.
+        """Map the labels; crops are read one at a time.
 
         Args:
             root: What `--crops` named.

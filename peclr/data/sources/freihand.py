@@ -63,7 +63,7 @@ class FreiHAND(HandSource):
         *,
         use_prepared: bool = True,
     ) -> None:
-        """Reads and checks the labels.
+        """Read and check the labels.
 
         Args:
             root: The folder that holds `training`, `training_K.json` and so on.
@@ -157,7 +157,7 @@ class FreiHAND(HandSource):
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Reads image `index` for a view; images in this layout may be larger than FreiHAND's."""
+        """Read image `index` for a view; images in this layout may be larger than FreiHAND's."""
         if not 0 <= index < self._num_images:
             raise IndexError(f"{self._folder} has images 0 to {self._num_images - 1}, not {index}")
         hand = self.hand_of(index)
@@ -193,7 +193,7 @@ class FreiHAND(HandSource):
             self._checked = True
 
     def _doubt_places(self, step: int) -> Doubts:
-        """Looks at every `step`-th hand and its first image."""
+        """Look at every `step`-th hand and its first image."""
         if self._joints_2d is None:
             return Doubts([], [])
         sizes = image_sizes([Path(self.image_file(hand)) for hand in range(0, self.num_hands, step)])

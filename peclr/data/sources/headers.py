@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")
 
 
 class Header(NamedTuple):
-    """What the beginning of an image file says: Pillow's name of the format, and the upright image's size, px.
+    """The header of an image file: Pillow's name of the format, and the upright image's size, px.
 
     The orientation is that of Exif, 1 to 8; 1 is stored upright. It is read from JPEGs only.
     """
@@ -73,7 +73,7 @@ def image_sizes(paths: Sequence[Path]) -> NDArray[np.float64]:
 
 
 def image_problem(path: Path, depth: Depth = "headers") -> str | None:
-    """What is wrong with an image file, without its name; None if nothing is."""
+    """The fault of an image file, without its name; None if there is none."""
     from peclr.data.sources.images import read_image
 
     if depth == "present":
@@ -89,7 +89,7 @@ def image_problem(path: Path, depth: Depth = "headers") -> str | None:
 
 
 def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
-    """What is wrong with which of many image files, in their order, perhaps with a bar; by `workers` threads."""
+    """Faults of image files, in the files' order, perhaps with a bar; by `workers` threads."""
     progress = progress and depth != "present" and len(paths) > 0
     looked_at = in_threads(partial(image_problem, depth=depth), paths, workers, "images", progress=progress)
     return {path: problem for path, problem in looked_at if problem}
@@ -123,7 +123,7 @@ def check_image_files(paths: Sequence[Path]) -> None:
 
 
 def _suspicion(path: Path) -> str | None:
-    """What the beginning and the end of a file say against it."""
+    """The objection that the beginning and the end of a file raise."""
     try:
         with path.open("rb") as file:
             with Image.open(file) as image:

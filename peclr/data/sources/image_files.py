@@ -24,7 +24,7 @@ class ImageFiles(SingleImages):
     name = "photos"  # is in the identity of mined pairs
 
     def __init__(self, root: str | Path, boxes: str | Path | None = None) -> None:
-        """Lists the images; they are read one at a time.
+        """List the images; they are read one at a time.
 
         Args:
             root: The folder; folders below it count. Or a pattern as of a shell, with ** for any folders.
@@ -68,7 +68,7 @@ class ImageFiles(SingleImages):
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Reads the image of hand `index` for a view."""
+        """Read the image of hand `index` for a view."""
         file, box = self._hands[index]
         square = None if box is None else enclosing_square(box.edges)
         decoded = read_reduced(self.root / file, None if square is None else square[2] - square[0], min_side)

@@ -90,7 +90,7 @@ def _reader(name: str) -> "Callable[..., HandSource]":
 
 
 def expected(splits: list[str]) -> str:
-    """What there is, or else what data sets look like, for messages."""
+    """Description of what is there, or else of how data sets look, for messages."""
     if splits:
         return f"there are {', '.join(splits)}"
     return "data sets are " + "; ".join(f"{dataset}: {layout.expected}" for dataset, layout in LAYOUTS.items())
@@ -110,7 +110,7 @@ def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
 
 
 def prepared_folder(dataset: DataSet, root: Path, split: str) -> Path:
-    """Where `peclr prepare` puts the labels of a split, and where readers look for them."""
+    """The folder in which `peclr prepare` puts the labels of a split, and readers look for them."""
     return root / "prepared" / f"{dataset}_{split}"
 
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Listing(NamedTuple):
-    """What counts below a folder."""
+    """Files below a folder that count."""
 
     folder: Path  # that was given, or of a pattern the part before the first wildcard
     files: list[str]  # relative to the folder, with / between folders, sorted
@@ -70,7 +70,7 @@ def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: b
 
 
 def describe_left_out(left_out: Counter[str]) -> str:
-    """How many files were left out, and why."""
+    """Numbers of files that were left out, and why."""
     return "left out " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
 
 

@@ -143,7 +143,7 @@ def write_packed(
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Gives a new folder to write into, which takes the place of `target` at the end, and vanishes on errors.
+    """Give a new folder to write into, which takes the place of `target` at the end, and vanishes on errors.
 
     A process that is killed leaves a hidden folder with `PARTIAL` in its name, which nothing reads.
     """

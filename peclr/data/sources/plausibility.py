@@ -32,7 +32,7 @@ _OTHER_ORDERS: Final[Mapping[str, list[int]]] = {
 
 
 class Doubts(NamedTuple):
-    """What is not as expected, in words: `faults` of most hands, `notes` of some."""
+    """Deviations from what is expected, in words: `faults` of most hands, `notes` of some."""
 
     faults: list[str]
     notes: list[str]

@@ -63,7 +63,7 @@ class SelectedHands(HandSource):
         return self.source[int(self._images[index])]
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Reads one image for a view."""
+        """Read one image for a view."""
         return self.source.read(int(self._images[index]), min_side)
 
     def hand_of(self, index: int) -> int:
@@ -83,5 +83,5 @@ class SelectedHands(HandSource):
         require_masks(self.source).check_masks()
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
-        """Reads the mask of one hand."""
+        """Read the mask of one hand."""
         return require_masks(self.source).read_mask(int(self.hands[hand]))

@@ -36,7 +36,7 @@ class Videos(SingleImages):
     name = "videos"
 
     def __init__(self, root: str | Path, every: int = 1, boxes: str | Path | None = None) -> None:
-        """Lists the frames; they are decoded one at a time.
+        """List the frames; they are decoded one at a time.
 
         Args:
             root: A folder, below which videos are looked for, or a pattern as of a shell.
@@ -103,7 +103,7 @@ class Videos(SingleImages):
 
 
 class FrameTimes(NamedTuple):
-    """When the frames of a video are shown, in its own unit of time."""
+    """Times at which the frames of a video are shown, in its own unit."""
 
     times: list[int]  # of all frames, ascending; those that an edit list cuts away are none
     keys: list[int]  # of those that can be decoded without others, ascending, one that is cut away included

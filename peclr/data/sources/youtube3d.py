@@ -71,7 +71,7 @@ class YouTube3DHands(SingleImages):
         *,
         use_prepared: bool = True,
     ) -> None:
-        """Opens the labels and looks which frames there are.
+        """Open the labels and look which frames there are.
 
         Args:
             root: The folder that holds `youtube_train.json` and so on, and `youtube`.
@@ -152,7 +152,7 @@ class YouTube3DHands(SingleImages):
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Reads the frame of hand `index` for a view."""
+        """Read the frame of hand `index` for a view."""
         if not 0 <= index < self.num_hands:
             raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
         annotation = self._hands[index]

@@ -56,7 +56,7 @@ class _Labels(msgspec.Struct):
 
 
 def read_labels(path: Path, allocate: Allocate | None = None, *, progress: bool = False) -> Arrays:
-    """Reads and checks a label file.
+    """Read and check a label file.
 
     Args:
         path: youtube_{train,val,test}.json.
@@ -108,7 +108,7 @@ def read_labels(path: Path, allocate: Allocate | None = None, *, progress: bool 
 
 
 def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8]:
-    """Which frames are on disk: (M,), positions in `FRAME_SUFFIXES`, or `MISSING`.
+    """The frames that are on disk: (M,), positions in `FRAME_SUFFIXES`, or `MISSING`.
 
     Folders are listed, one look each: separate looks at 47,125 files take seconds.
     """

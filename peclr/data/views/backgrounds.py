@@ -28,7 +28,7 @@ _RIM: Final = 0.03  # of an image's side, painted over around a hand for its sha
 
 
 class ReplaceBackground:
-    """How often views get another background, and where from.
+    """Other backgrounds for views: how often, and where from.
 
     No dataclass: of its `class_path`, jsonargparse 4 would make None if an option of a nested class came before.
     """
@@ -55,7 +55,7 @@ class ReplaceBackground:
 
 
 class Outline(NamedTuple):
-    """Where a hand is: a kilobyte instead of a mask, drawn in a third of the time that warping the mask takes."""
+    """The outline of a hand: a kilobyte instead of a mask, drawn in a third of the time that warping the mask takes."""
 
     shape: tuple[int, ...]  # of the image at full size
     polygons: list[NDArray[np.float32]]  # (P, 1, 2) each, px; inside an odd number of them is hand, which has gaps

@@ -63,7 +63,7 @@ class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is no
 
 @dataclass(frozen=True)
 class Photometric:
-    """Which photometric augmentations a view gets; the default is the published color jitter alone.
+    """The photometric augmentations of a view; the default is the published color jitter alone.
 
     Each of the first six is a probability, 0 is off. They are applied in this order. Together with the switches of
     `GeometryRange` they are the ablation of the paper, which used one at a time and then chose the jitter.
