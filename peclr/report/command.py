@@ -85,7 +85,7 @@ def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
 
     missing = [run for run in runs if run.kind == FINETUNING and not any((run.folder / _EVALUATION).glob("*"))]
     for run in missing:
-        root = data or run.data_setting("root")
+        root = data or run.setting("data", "init_args", "root")
         if root is None:
             raise ValueError(f"{run.folder}: its config names no data to evaluate on; give --data")
         print(f"evaluating {run.name} on {root}", flush=True)

@@ -52,29 +52,29 @@ class TrainingRun:
     metrics: dict[str, float]  # the last ones, by name
     curves: dict[str, Curve]  # by metric
 
+    def setting(self, *keys: str) -> Any:
+        """What the config says there, "data", "init_args", "root" for example; None if it says nothing."""
+        value: Any = self.config
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
     @property
     def kind(self) -> str:
         """The class that was trained, "PretrainModule" for example; "" if the config does not say."""
-        model = self.config.get("model")
-        return str(model.get("class_path", "")).rpartition(".")[2] if isinstance(model, dict) else ""
+        return str(self.setting("model", "class_path") or "").rpartition(".")[2]
 
     @property
     def seed(self) -> int | None:
         """The seed in the config."""
-        seed = self.config.get("seed_everything")
+        seed = self.setting("seed_everything")
         return seed if type(seed) is int else None
 
     @property
     def labels(self) -> int | None:
         """The number of labeled hands in the config."""
-        labels = self.data_setting("num_labels")
+        labels = self.setting("data", "init_args", "num_labels")
         return labels if type(labels) is int else None
-
-    def data_setting(self, name: str) -> Any:
-        """An argument of the config's data module; None if there is none."""
-        data = self.config.get("data")
-        arguments = data.get("init_args") if isinstance(data, dict) else None
-        return arguments.get(name) if isinstance(arguments, dict) else None
 
 
 def is_run(folder: Path) -> bool:

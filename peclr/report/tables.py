@@ -94,22 +94,19 @@ def html_tables(groups: Sequence[Group]) -> str:
     parts = []
     for protocol in dict.fromkeys(group.protocol for group in groups):
         same = [group for group in groups if group.protocol == protocol]
-        parts.append(f'<h3>{escape(protocol)}</h3><div class="scroll">{_html_table(same, metrics_of(same))}</div>')
+        metrics = metrics_of(same)
+        heads = "".join(f'<th scope="col">{_html_heading(metric)}</th>' for metric in metrics)
+        words = '<th scope="col">labeled<br>hands</th><th scope="col" class="word">weights</th><th scope="col">n</th>'
+        lines = [f"<table><thead><tr>{words}{heads}</tr></thead><tbody>"]
+        for index, (group, cells) in enumerate(zip(same, _cells(same, metrics), strict=True)):
+            begins = not index or group.block != same[index - 1].block
+            numbers = "".join(f"<td{' class=best' * best}>{cell}</td>" for cell, best in cells)
+            name = f'<th scope="row" class="word">{escape(group.weights)}</th>'
+            labels = f"<td>{label_count(group.labels) if begins else ''}</td>"
+            lines.append(f"<tr{' class=block' * begins}>{labels}{name}<td>{len(group.rows)}</td>{numbers}</tr>")
+        table = "\n".join([*lines, "</tbody></table>"])
+        parts.append(f'<h3>{escape(protocol)}</h3><div class="scroll">{table}</div>')
     return "\n".join(parts)
-
-
-def _html_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
-    heads = "".join(f'<th scope="col">{_html_heading(metric)}</th>' for metric in metrics)
-    words = '<th scope="col">labeled<br>hands</th><th scope="col" class="word">weights</th><th scope="col">n</th>'
-    lines = [f"<table><thead><tr>{words}{heads}</tr></thead><tbody>"]
-    before = None
-    for group, cells in zip(groups, _cells(groups, metrics), strict=True):
-        row, labels = ("<tr>", "") if group.block == before else ("<tr class=block>", label_count(group.labels))
-        before = group.block
-        numbers = "".join(f"<td{' class=best' if best else ''}>{cell}</td>" for cell, best in cells)
-        name = f'<th scope="row" class="word">{escape(group.weights)}</th>'
-        lines.append(f"{row}<td>{labels}</td>{name}<td>{len(group.rows)}</td>{numbers}</tr>")
-    return "\n".join([*lines, "</tbody></table>"])
 
 
 def _html_heading(metric: Metric) -> str:

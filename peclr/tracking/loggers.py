@@ -29,13 +29,9 @@ _LIGHTNINGS_PROJECT = "lightning_logs"  # what Lightning calls a W&B project tha
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's logger for TensorBoard, in the run's folder: `tensorboard --logdir runs` finds all of them.
+    """Lightning's logger for TensorBoard, in the run's folder: `tensorboard --logdir runs` finds all of them."""
 
-    Args:
-        save_dir: the run's folder; the command line fills it in.
-    """
-
-    def __init__(self, save_dir: str = ".") -> None:
+    def __init__(self, save_dir: str = ".") -> None:  # the command line fills it in
         # the hyper-parameters' own metric would be a curve of one point
         super().__init__(save_dir, name="", version="tensorboard", default_hp_metric=False)
 
