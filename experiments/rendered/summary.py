@@ -13,7 +13,11 @@ from matplotlib.figure import Figure
 from experiments.rendered.progress import Row
 from peclr.drawing.series import styles
 
-METRICS: Final = {"error_2d_px": "2-D error, px", "root_relative_epe_mm": "EPE, mm", "pa_epe_mm": "PA-EPE, mm"}
+METRICS: Final = {
+    "error_2d_px": "2-D error, px",
+    "root_relative_epe_mm": "wrist-relative EPE, mm",
+    "pa_epe_mm": "PA-EPE, mm",
+}
 PROTOCOLS: Final = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
 LOOK: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
@@ -91,7 +95,7 @@ def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     axis.set_xscale("log")
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
-    axis.set(xlabel="labeled hands", ylabel=_named(metric))
+    axis.set(xlabel="labeled hands", ylabel=METRICS[metric])
     _titled(axis, protocol)
 
 
@@ -106,17 +110,13 @@ def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
         axis.axvline(means[0], color=look.color, ls=":", lw=1)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
-    axis.set_xlabel(_named(metric))
+    axis.set_xlabel(METRICS[metric])
     _titled(axis, protocol)
 
 
 def _titled(axis: Axes, protocol: str) -> None:
     axis.set_title(protocol, loc="left", fontsize=10)
     axis.grid(axis="y", alpha=0.3)
-
-
-def _named(metric: str) -> str:
-    return METRICS[metric] + (", wrist-relative" if metric == "root_relative_epe_mm" else "")
 
 
 def draw(results: dict[str, Any], out: Path) -> None:
