@@ -78,15 +78,15 @@ def load_weights(
     found = recognize_resnet({new: state[old] for new, old in sources.items()}, path)
     if expect is not None and found != (expect.name, expect.width):
         raise ValueError(f"{path}: expected a {described(expect.name, expect.width)}, found a {described(*found)}")
+    prefix = None if part == "encoder" else layout.pose_net
     with torch.device("meta"):  # what is drawn at random is replaced
         encoder = ResNetEncoder(*found)
-        network = None if part == "encoder" or layout.pose_net is None else PoseNet25D(encoder)
-    if network is None:
+        network = None if prefix is None else PoseNet25D(encoder)
+    if prefix is None:
         report = _fill(encoder, state, sources, layout, layout.others, path)
-        return Loaded(encoder, None, report, content.about, None)
-    prefix = layout.pose_net or ""
-    sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
-    report = _fill(network, state, sources, layout, (), path)
+    else:
+        sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
+        report = _fill(network or encoder, state, sources, layout, (), path)
     return Loaded(encoder, network, report, content.about, _view_size(content, layout, encoder.width, path))
 
 

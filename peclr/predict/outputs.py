@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -185,17 +185,14 @@ def _with_suffix(name: Path, suffix: str) -> Path:
     return name.with_name(name.name + suffix)
 
 
-def _fitted(image: Image, size: tuple[int, int]) -> Any:
+def _fitted(image: Image, size: tuple[int, int]) -> Image:
     """Scale an image into width × height, centered on black."""
     height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
     if width - size[0] in (0, 1) and height - size[1] in (0, 1):  # an odd side
         return np.ascontiguousarray(image[: size[1], : size[0]])
     scale = min(size[0] / width, size[1] / height)
     fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
     inside = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    top, left = (size[1] - inside.shape[0]) // 2, (size[0] - inside.shape[1]) // 2
-    canvas[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    return canvas
+    across, down = size[0] - fitted[0], size[1] - fitted[1]
+    edges = (down // 2, down - down // 2, across // 2, across - across // 2)
+    return cv2.copyMakeBorder(inside, *edges, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False)

@@ -1,4 +1,4 @@
-"""`peclr export`: what the weights allow is written, and the rest is told or refused in one line."""
+"""`peclr export`: what the weights allow is written, and the rest is said or refused in one line."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_an_encoder_alone_is_exported_for_torchvision(tmp_path: Path, capsys: py
     assert "encoder.pth: torchvision ResNet" in capsys.readouterr().out
 
 
-def test_what_the_weights_do_not_allow_is_left_out_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_weights_do_not_allow_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     weights, out = tmp_path / "encoder.pth", tmp_path / "out"
     torch.save(encoder_of().state_dict(), weights)

@@ -60,7 +60,7 @@ def test_an_exported_run_comes_back_whole(exported_run: Path, finetuned_run: Pat
     assert all(torch.equal(value, back[key]) for key, value in expected.items())
 
 
-def test_the_card_tells_all_that_a_stranger_needs(exported_run: Path) -> None:
+def test_the_card_says_all_that_a_stranger_needs(exported_run: Path) -> None:
     card = (exported_run / "README.md").read_text()
     assert "138 tensors used" in card
     assert "(batch, 3, 48, 48)" in card

@@ -303,7 +303,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(
     assert not Path("executed").exists()
 
 
-def test_the_report_tells_people_what_was_used(tmp_path: Path) -> None:
+def test_the_report_says_people_what_was_used(tmp_path: Path) -> None:
     path = tmp_path / "w.ckpt"
     torch.save(own_pretraining(encoder_of()), path)
     assert str(load_weights(path, "encoder").report).splitlines() == [

@@ -1,4 +1,4 @@
-"""Mining data without labels: joints that a network finds, in pixels of the photograph."""
+"""Mining data without labels: joints that a network finds, in pixels of the image."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ SIZE = 32  # of views, px
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Forty photographs: more than the network looks at together; JPEGs so large that they are read reduced."""
-    folder = tmp_path / "photos"
+def images(tmp_path: Path) -> Path:
+    """Forty images: more than the network looks at together; JPEGs so large that they are read reduced."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(40):
         coarse = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
@@ -29,10 +29,10 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> None:
+def test_what_the_network_sees_comes_back_to_the_image(images: Path) -> None:
     points = torch.cat((torch.tensor([[-0.5, -0.5], [31.5, 31.5]]), torch.full((19, 2), 15.5)))
     network = FakeNet(points).eval()
-    source = ImageFiles(photos)
+    source = ImageFiles(images)
     joints = joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
     assert joints.shape == (40, 21, 2)
     boxes = np.stack([source[hand]["crop_box"] for hand in range(40)])
@@ -41,8 +41,8 @@ def test_what_the_network_sees_comes_back_to_the_photograph(photos: Path) -> Non
     np.testing.assert_allclose(joints[:, 20], (boxes[:, :2] + boxes[:, 2:]) / 2, atol=1e-3)
 
 
-def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos: Path) -> None:
-    network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), ImageFiles(photos)
+def test_the_network_sees_the_crop_box_of_images_that_were_read_reduced(images: Path) -> None:
+    network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), ImageFiles(images)
     assert "image_from_decoded" in source.read(0, 2 * SIZE)
     joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
     seen = torch.cat([images for images, _ in network.seen])
@@ -54,22 +54,22 @@ def test_the_network_sees_the_crop_box_of_pictures_that_were_read_reduced(photos
         assert correlation > 0.9  # normalization has a scale of its own for each channel
 
 
-def test_photographs_are_mined_with_a_detector_only(
-    photos: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_images_are_mined_with_a_detector_only(
+    images: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from peclr.data.loading.pairing import Similar
     from peclr.data.loading.pairs_file import read_pairs
 
     out = tmp_path / "pairs.npz"
-    assert main(["mine", str(photos), "--out", str(out)]) == 2
+    assert main(["mine", str(images), "--out", str(out)]) == 2
     assert "without labels; give --detector" in capsys.readouterr().err
     assert not out.exists()
-    assert main(["mine", str(photos), "--out", str(out), "--detector", str(run)]) == 0
+    assert main(["mine", str(images), "--out", str(out), "--detector", str(run)]) == 0
     assert "hands/s" in capsys.readouterr().err
     [mined], facts = read_pairs(out)
     assert mined.neighbors.shape == (40, 8)
     assert facts["joints"] == [str(run / "checkpoints" / "last.ckpt")]
-    assert len(Similar(out).within(ImageFiles(photos))) == 40
+    assert len(Similar(out).within(ImageFiles(images))) == 40
 
 
 def test_labels_are_ignored_when_asked(

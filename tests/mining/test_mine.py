@@ -28,12 +28,12 @@ def brute_force(points: NDArray[np.float32], groups: NDArray[np.int64]) -> NDArr
     return distance
 
 
-@pytest.mark.parametrize("films", [False, True])
-def test_neighbors_are_those_of_brute_force(*, films: bool) -> None:
+@pytest.mark.parametrize("videos", [False, True])
+def test_neighbors_are_those_of_brute_force(*, videos: bool) -> None:
     points = cloud(400)
-    groups = np.sort(np.random.default_rng(1).integers(0, 6, 400)) if films else np.arange(400)
-    points[:, 0] += 8 * groups if films else 0  # the nearest are of the same film
-    found, distances = nearest(points, 3, groups if films else None)
+    groups = np.sort(np.random.default_rng(1).integers(0, 6, 400)) if videos else np.arange(400)
+    points[:, 0] += 8 * groups if videos else 0  # the nearest are of the same video
+    found, distances = nearest(points, 3, groups if videos else None)
     expected = brute_force(points, groups)
     np.testing.assert_array_equal(found, np.argsort(expected, axis=1)[:, :3])
     np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :3], rtol=1e-3)
@@ -60,26 +60,26 @@ def test_the_approximate_search_recalls_the_nearest(monkeypatch: pytest.MonkeyPa
 def test_blocks_do_not_change_what_is_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    points, films = cloud(100), np.arange(100) // 20
-    whole = nearest(points, 3, films)
+    points, videos = cloud(100), np.arange(100) // 20
+    whole = nearest(points, 3, videos)
     monkeypatch.setattr(neighbors, "_BLOCK", 7)
     monkeypatch.setattr(neighbors, "_ANSWERS", 60)  # for 12 hands and more, fewer than 7 at a time
-    blocked = nearest(points, 3, films, progress=True)
+    blocked = nearest(points, 3, videos, progress=True)
     for expected, found in zip(whole, blocked, strict=True):
         np.testing.assert_allclose(expected, found, rtol=1e-4)
     assert "100/100" in capsys.readouterr().err
 
 
-def test_the_approximate_search_looks_beyond_a_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    films = np.arange(1500) // 500
+def test_the_approximate_search_looks_beyond_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    videos = np.arange(1500) // 500
     points = cloud(1500)
-    points[:, 0] += 100 * films  # the lists near a hand are all of its film
+    points[:, 0] += 100 * videos  # the lists near a hand are all of its video
     monkeypatch.setattr(neighbors, "EXACT_UP_TO", 100)
     monkeypatch.setattr(neighbors, "_LISTS_PER_ROOT", 0.5)  # FAISS wants 39 points to train each list
     monkeypatch.setattr(neighbors, "_PROBED", 1)
-    found, _ = nearest(points, 2, films)
+    found, _ = nearest(points, 2, videos)
     assert (found != NOBODY).all()
-    assert (films[found] != films[:, None]).all()
+    assert (videos[found] != videos[:, None]).all()
 
 
 def test_descriptors_do_not_depend_on_place_and_size() -> None:

@@ -1,4 +1,4 @@
-"""Boxes, sides, cameras and scales: for all pictures or by file; what is wrong is named."""
+"""Boxes, sides, cameras and scales: for all images or by file; what is wrong is named."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ from peclr.inference.hands import Scene
 from peclr.predict.annotations import Annotations, annotate, check_names
 from peclr.predict.inputs import Frame, Input
 
-PHOTO = Input("photos/left/a.jpg", "left/a.jpg", "image")
+IMAGE = Input("images/left/a.jpg", "left/a.jpg", "image")
 K = [[500.0, 0.0, 100.0], [0.0, 510.0, 90.0], [0.0, 0.0, 1.0]]
 
 
-def read(known: Annotations, found: Input = PHOTO, width: int = 80, height: int = 60) -> Scene:
+def read(known: Annotations, found: Input = IMAGE, width: int = 80, height: int = 60) -> Scene:
     """A black image, with what is known about it."""
     return known.read(Frame(found, lambda: np.zeros((height, width, 3), np.uint8)))
 
@@ -39,7 +39,7 @@ def test_what_is_known_annotate() -> None:
     assert read(annotate(focal=7.0), width=11, height=21).camera.tolist() == [[7, 0, 5], [0, 7, 10], [0, 0, 1]]
 
 
-@pytest.mark.parametrize("name", ["photos/left/a.jpg", "left/a.jpg", "a.jpg"])
+@pytest.mark.parametrize("name", ["images/left/a.jpg", "left/a.jpg", "a.jpg"])
 def test_a_file_goes_by_three_names(tmp_path: Path, name: str) -> None:
     (tmp_path / "b.csv").write_text(f"file,left,top,right,bottom,hand\n{name},1,2,3,4,left\n{name},5,6,7,8,\n")
     (tmp_path / "b.json").write_text(
@@ -108,13 +108,13 @@ def test_lists_as_freihands_go_by_the_number_of_the_image(tmp_path: Path) -> Non
 
 
 def test_names_that_match_nothing_are_counted_and_refused_where_all_are_such() -> None:
-    other = Input("photos/b.jpg", "b.jpg", "image")
-    assert check_names("--K k.json", {"": K}, [PHOTO]) == []
-    assert check_names("--K k.json", {"a.jpg": K, "photos/b.jpg": K}, [PHOTO, other]) == []
-    (line,) = check_names("--K k.json", {"a.jpg": K, "c.jpg": K, "d.jpg": K}, [PHOTO, other])
+    other = Input("images/b.jpg", "b.jpg", "image")
+    assert check_names("--K k.json", {"": K}, [IMAGE]) == []
+    assert check_names("--K k.json", {"a.jpg": K, "images/b.jpg": K}, [IMAGE, other]) == []
+    (line,) = check_names("--K k.json", {"a.jpg": K, "c.jpg": K, "d.jpg": K}, [IMAGE, other])
     assert line == "--K k.json: 2 of 3 names match no input, for example 'c.jpg'"
     with pytest.raises(ValueError, match=r"--K k\.json: none of its 1 names .*'c\.jpg'.*'left/a\.jpg'"):
-        check_names("--K k.json", {"c.jpg": K}, [PHOTO, other])
+        check_names("--K k.json", {"c.jpg": K}, [IMAGE, other])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_boxes_that_are_none_in_pixels_are_refused(box: list[float], message: st
 
 @pytest.mark.parametrize("box", [[80, 10, 90, 20], [-30, 10, -1, 20], [10, 60, 20, 70], [10, -30, 20, -1]])
 def test_boxes_beyond_the_image_are_refused(box: list[float]) -> None:
-    with pytest.raises(ValueError, match=r"photos/left/a\.jpg: the box .* lies beyond the 80 × 60 px"):
+    with pytest.raises(ValueError, match=r"images/left/a\.jpg: the box .* lies beyond the 80 × 60 px"):
         read(annotate(box=box))
 
 

@@ -22,8 +22,8 @@ MakePicture = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.fixture
-def photos(tmp_path: Path, picture: MakePicture) -> Path:
-    folder = tmp_path / "photos"
+def images(tmp_path: Path, picture: MakePicture) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(3):
         path = folder / f"{number}.png"
@@ -35,9 +35,9 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def test_a_folder_of_photos(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_images(run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert predict_main([str(run), str(photos), "--out", str(out), "--batch-size", "2"]) == 0
+    assert predict_main([str(run), str(images), "--out", str(out), "--batch-size", "2"]) == 0
     assert sorted(path.name for path in out.iterdir()) == [
         f"{number}.{kind}" for number in range(3) for kind in ("json", "overlay.jpg")
     ]
@@ -50,29 +50,29 @@ def test_a_folder_of_photos(run: Path, photos: Path, tmp_path: Path, capsys: pyt
     predictor = HandPredictor.load(run)
     for number in range(3):
         back = read(out / f"{number}.json")
-        (expected,) = predictor(photos / f"{number}.png")
+        (expected,) = predictor(images / f"{number}.png")
         np.testing.assert_allclose(back["hands"][0]["joints_3d_camera"], expected.joints_3d, rtol=1e-3, atol=1e-4)
         assert (back["camera"]["origin"], back["image"]) == ("default", {"width": 80, "height": 60})
 
 
-def test_unreadable_files_are_told_and_skipped(
-    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_unreadable_files_are_said_and_skipped(
+    run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photos / "1.png").write_bytes(b"")
+    (images / "1.png").write_bytes(b"")
     out = tmp_path / "out"
-    assert predict_main([str(run), str(photos), "--out", str(out), "--no-overlay"]) == 1
+    assert predict_main([str(run), str(images), "--out", str(out), "--no-overlay"]) == 1
     assert sorted(path.name for path in out.iterdir()) == ["0.json", "2.json"]
     shown = capsys.readouterr().err
     assert "1.png: 0 bytes" in shown
     assert "1 could not be read" in shown
 
 
-def test_options_reach_the_prediction(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_options_reach_the_prediction(run: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ["--box=-5,10,40,50", "--hand=left", "--K=70,72,40,30", "--scale=0.03", "--no-overlay", "--sides"]
-    assert predict_main([str(run), str(photos / "0.png"), f"--out={out}", *options]) == 0
+    assert predict_main([str(run), str(images / "0.png"), f"--out={out}", *options]) == 0
     K = [[70, 0, 40], [0, 72, 30], [0, 0, 1]]
-    (expected,) = HandPredictor.load(run)(photos / "0.png", box=(-5, 10, 40, 50), hand="left", K=K, scale_m=0.03)
+    (expected,) = HandPredictor.load(run)(images / "0.png", box=(-5, 10, 40, 50), hand="left", K=K, scale_m=0.03)
     back = read(out / "0.json")
     np.testing.assert_allclose(back["hands"][0]["joints_3d_camera"], expected.joints_3d, atol=1e-5)
     np.testing.assert_allclose(back["hands"][0]["keypoints_2d"], expected.keypoints_2d, atol=1e-2)
@@ -81,26 +81,26 @@ def test_options_reach_the_prediction(run: Path, photos: Path, tmp_path: Path) -
     assert sorted(path.name for path in out.iterdir()) == ["0.json", "0.sides.png"]
 
 
-def test_how_to_look_reaches_the_prediction(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_how_to_look_reaches_the_prediction(run: Path, images: Path, tmp_path: Path) -> None:
     origins, joints = [], []
     for number, options in enumerate((["--find=published"], ["--find=search"], ["--turn=30"])):
         out = tmp_path / f"out-{number}"
-        assert predict_main([str(run), str(photos / "0.png"), "--out", str(out), "--no-overlay", *options]) == 0
+        assert predict_main([str(run), str(images / "0.png"), "--out", str(out), "--no-overlay", *options]) == 0
         (hand,) = read(out / "0.json")["hands"]
         origins.append(hand["box_origin"])
         joints.append(np.array(hand["joints_3d_camera"]))
     assert origins == ["two_pass", "search", "search"]
     assert min(np.abs(joints[1] - joints[0]).max(), np.abs(joints[2] - joints[1]).max()) > 1e-3
     with pytest.raises(ValueError, match="turn -5"):
-        predict_main([str(run), str(photos), "--out", str(tmp_path / "no"), "--turn=-5"])
+        predict_main([str(run), str(images), "--out", str(tmp_path / "no"), "--turn=-5"])
 
 
-def test_a_box_file_says_where_and_which_hands(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_box_file_says_where_and_which_hands(run: Path, images: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(
         "file,left,top,right,bottom,hand\n0.png,5,5,30,40,left\n0.png,40,5,70,40,right\n2.png,5,5,9,9,left\n"
     )
-    arguments = [str(run), str(photos), f"--boxes={boxes}", "--no-overlay"]
+    arguments = [str(run), str(images), f"--boxes={boxes}", "--no-overlay"]
     assert predict_main([*arguments, "--hand=both-from-box-file", f"--out={tmp_path / 'both'}"]) == 0
     hands = [[hand["hand"] for hand in read(tmp_path / "both" / f"{i}.json")["hands"]] for i in range(3)]
     assert hands == [["left", "right"], [], ["left"]]
@@ -126,19 +126,19 @@ def test_a_video_in_and_a_video_out(run: Path, picture: MakePicture, tmp_path: P
     assert (capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)) == (4, 4)
 
 
-def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    start = [str(run), str(photos), f"--out={out}"]
+    start = [str(run), str(images), f"--out={out}"]
     cases: list[tuple[list[str], type[Exception], str]] = [
         ([str(run), "nothing.jpg"], FileNotFoundError, r"nothing\.jpg"),
-        ([str(tmp_path / "no"), str(photos)], FileNotFoundError, "no such checkpoint"),
+        ([str(tmp_path / "no"), str(images)], FileNotFoundError, "no such checkpoint"),
         ([*start, "--hand=both-from-box-file"], ValueError, "--boxes"),
         ([*start, "--K=none.json"], FileNotFoundError, r"none\.json"),
         ([*start, "--boxes=none.csv"], ValueError, r"none\.csv"),
         ([*start, "--scale=3"], ValueError, "in metres"),
         ([*start, "--focal=-1"], ValueError, "focal length"),
         ([*start, "--video=x.gif"], ValueError, r"x\.gif"),
-        ([*start, f"--out={photos}"], FileExistsError, "not an empty folder"),
+        ([*start, f"--out={images}"], FileExistsError, "not an empty folder"),
     ]
     for arguments, kind, message in cases:
         with pytest.raises(kind, match=message):
@@ -151,10 +151,10 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, ph
 
 
 def test_boxes_and_files_that_fit_no_image_are_refused(
-    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    start = [str(run), str(photos), f"--out={out}", "--no-overlay"]
+    start = [str(run), str(images), f"--out={out}", "--no-overlay"]
     for box in ("--box=200,10,240,50", "--box=0.2,0.3,0.6,0.8", "--box=40,10,20,50", "--box=nan,10,20,50"):
         assert main(["predict", *start, box]) == 2
         assert "box" in capsys.readouterr().err
@@ -195,31 +195,31 @@ def test_the_cameras_and_scales_of_freihands_layout(run: Path, picture: MakePict
 
 
 def test_a_full_disk_ends_with_the_files_name(
-    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with full_disk(1000):
-        assert main(["predict", str(run), str(photos), f"--out={tmp_path / 'out'}"]) == 2
+        assert main(["predict", str(run), str(images), f"--out={tmp_path / 'out'}"]) == 2
     assert f"peclr predict: {tmp_path / 'out' / '0.json'}: File too large" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode elsewhere")
-def test_names_that_are_not_utf8(run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_are_not_utf8(run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = os.fsdecode(b"caf\xe9")  # Latin-1
-    (photos / "1.png").rename(photos / f"{name}.png")
+    (images / "1.png").rename(images / f"{name}.png")
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 60))
     writer.write(np.zeros((60, 80, 3), np.uint8))
     writer.release()
-    (tmp_path / "clip.avi").rename(photos / f"{name}2.avi")
+    (tmp_path / "clip.avi").rename(images / f"{name}2.avi")
     out = tmp_path / f"out {name}"
-    assert main(["predict", str(run), str(photos), "--out", str(out), "--sides"]) == 0
+    assert main(["predict", str(run), str(images), "--out", str(out), "--sides"]) == 0
     assert r"out caf\udce9" in capsys.readouterr().out
     stems = ("0", "2", name)
     files = [f"{stem}.{kind}" for stem in stems for kind in ("json", "overlay.jpg", "sides.png")]
     assert sorted(path.name for path in out.iterdir()) == sorted([*files, f"{name}2.jsonl"])
-    assert read(out / f"{name}.json")["source"] == str(photos / f"{name}.png")
+    assert read(out / f"{name}.json")["source"] == str(images / f"{name}.png")
     assert read(out / f"{name}2.jsonl")["frame"] == 0
-    assert main(["predict", str(run), str(photos), f"--video={tmp_path / name}.avi"]) == 2
+    assert main(["predict", str(run), str(images), f"--video={tmp_path / name}.avi"]) == 2
     assert r"caf\udce9.avi': OpenCV writes videos" in capsys.readouterr().err
 
 
@@ -236,10 +236,10 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_real_photographs(real_hands: Path, run: Path, tmp_path: Path) -> None:
-    photos = real_hands / "photos"
+    images = real_hands / "photos"
     options = [f"--K={real_hands / 'photos.json'}", "--scale=0.03"]
-    assert predict_main([str(run), str(photos), f"--out={tmp_path / 'out'}", *options]) == 0
-    for path in photos.glob("*.jpg"):
+    assert predict_main([str(run), str(images), f"--out={tmp_path / 'out'}", *options]) == 0
+    for path in images.glob("*.jpg"):
         document = read(tmp_path / "out" / f"{path.stem}.json")
         assert document["camera"]["origin"] == ("given" if "eval" in path.name else "default")
         assert document["hands"][0]["unit_3d"] == "m"

@@ -36,9 +36,9 @@ def video(tmp_path: Path) -> Path:
 
 def test_a_folder_is_searched_with_the_folders_below(tmp_path: Path, picture: MakePicture) -> None:
     for name in ("b.png", "a.jpg", "ÜBER/手.webp", "ÜBER/.hidden.png", "._a.jpg"):
-        save(tmp_path / "photos" / name, picture())
-    (tmp_path / "photos" / "notes.txt").touch()
-    found = find_inputs([str(tmp_path / "photos")])
+        save(tmp_path / "images" / name, picture())
+    (tmp_path / "images" / "notes.txt").touch()
+    found = find_inputs([str(tmp_path / "images")])
     assert [item.file for item in found] == ["a.jpg", "b.png", "ÜBER/手.webp"]
     shapes = [frame.load().shape for frame in frames_of(found)]
     assert shapes == [(60, 80, 3)] * 3
@@ -94,7 +94,7 @@ def test_without_pyav_a_line_names_the_extra(
 
 
 class FakeCamera:
-    """A camera of three blue pictures that, like most, tells no position."""
+    """A camera of three blue images that, like most, says no position."""
 
     released = False
 
@@ -129,7 +129,7 @@ def test_a_camera_gives_frames_until_it_is_left_with_times_of_its_own(monkeypatc
     assert FakeCamera.released
 
 
-def test_a_video_that_is_none_is_told_when_it_is_loaded(tmp_path: Path) -> None:
+def test_a_video_that_is_none_is_said_when_it_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_text("nothing")
     (frame,) = frames_of(find_inputs([str(path)]))
@@ -137,7 +137,7 @@ def test_a_video_that_is_none_is_told_when_it_is_loaded(tmp_path: Path) -> None:
         frame.load()
 
 
-def test_unreadable_images_are_told_when_they_are_loaded(tmp_path: Path) -> None:
+def test_unreadable_images_are_said_when_they_are_loaded(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"no image")
     (frame,) = frames_of(find_inputs([str(path)]))

@@ -153,7 +153,7 @@ def test_a_video_that_cannot_be_begun_says_why(picture: MakePicture, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_video_takes_pictures_of_any_size(picture: MakePicture, tmp_path: Path) -> None:
+def test_a_video_takes_images_of_any_size(picture: MakePicture, tmp_path: Path) -> None:
     video = VideoFile(tmp_path / "new" / "out.avi", 5)
     try:
         video.write(np.full((33, 49, 3), (200, 0, 0), np.uint8))

@@ -131,7 +131,7 @@ def test_a_left_hand_is_a_mirrored_right_one(
         focal=focal,
     )
     (other,) = predictor(np.ascontiguousarray(image[:, ::-1]), box=mirrored_box)
-    assert np.abs(other.joints_3d - right.joints_3d).max() > 0.1  # the network can tell the pictures apart
+    assert np.abs(other.joints_3d - right.joints_3d).max() > 0.1  # the network can tell the images apart
     np.testing.assert_array_equal(left.joints_3d * [-1, 1, 1], right.joints_3d)
     np.testing.assert_allclose(width - 1 - left.keypoints_2d[:, 0], right.keypoints_2d[:, 0], rtol=1e-12)
     np.testing.assert_array_equal(left.keypoints_2d[:, 1], right.keypoints_2d[:, 1])
@@ -164,7 +164,7 @@ def test_scale_makes_metres_and_nothing_else(trained: TrainedNetwork, picture: M
     np.testing.assert_array_equal(metres.keypoints_2d, bones.keypoints_2d)
 
 
-def test_order_is_kept_and_unreadable_pictures_are_told(trained: TrainedNetwork, picture: MakePicture) -> None:
+def test_order_is_kept_and_unreadable_images_are_said(trained: TrainedNetwork, picture: MakePicture) -> None:
     def refuse() -> NDArray[np.uint8]:
         raise ValueError("3.png: 0 bytes that are not a readable image")
 
