@@ -70,7 +70,7 @@ def straight(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.mark.parametrize(
     ("number", "status", "every"),
-    [(signal.SIGKILL, -9, 0), (signal.SIGKILL, -9, 1), (signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 1)],
+    [(signal.SIGKILL, -9, 0), (signal.SIGKILL, -9, 1), (signal.SIGTERM, 143, 1)],  # SIGINT is noted as SIGTERM is
 )
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     number: signal.Signals, status: int, every: int, straight: Path, embedded_hands: Path, tmp_path: Path
@@ -180,7 +180,7 @@ def test_a_start_that_is_killed_leaves_nothing_in_the_way_of_the_next(
     assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "results.json"]
 
 
-@pytest.mark.parametrize("seconds", [4.0, 8.0, 12.0])
+@pytest.mark.parametrize("seconds", [5.0, 10.0])
 def test_torchrun_interrupted_early_can_be_started_again(seconds: float, embedded_hands: Path, tmp_path: Path) -> None:
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "peclr")
     command = (*launch, *finetune(embedded_hands, *TWO, "--trainer.max_epochs=1"))

@@ -1,15 +1,13 @@
 """Two processes that share a batch compute the loss and the gradients of one process that has all of it."""
 
-import runpy
-import subprocess
-import sys
-from pathlib import Path
+from multiprocessing import get_context
 
 import pytest
 import torch
 from torch import Tensor
 
-WORKER = Path(__file__).with_name("worker.py")
+from tests.distributed.worker import run, work
+
 CASES = [
     "SimCLR",
     "PeCLR",
@@ -33,9 +31,14 @@ Results = dict[str, dict[str, Tensor]]
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Results]:
     """What one process computes ("1-0"), and each of two ("2-0", "2-1")."""
     folder = tmp_path_factory.mktemp("processes")
-    processes = [subprocess.Popen([sys.executable, str(WORKER), str(rank), "2", str(folder)]) for rank in range(2)]
-    alone = runpy.run_path(str(WORKER))["run"](0, 1)
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    fork = get_context("fork")
+    processes = [fork.Process(target=work, args=(rank, 2, folder)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    alone = run(0, 1)
+    for process in processes:
+        process.join(timeout=300)
+    assert [process.exitcode for process in processes] == [0, 0]
     return {"1-0": alone, **{f"2-{rank}": torch.load(folder / f"2-{rank}.pt", weights_only=True) for rank in range(2)}}
 
 

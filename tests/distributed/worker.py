@@ -129,11 +129,15 @@ def run(rank: int, world_size: int, device: str = "cpu") -> dict[str, Result]:
     return results
 
 
+def work(rank: int, world_size: int, folder: Path, device: str = "cpu") -> None:
+    """Write what one of several processes computes."""
+    store = (folder / "store").as_uri()
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size, timeout=timedelta(minutes=5))
+    torch.save(run(rank, world_size, device), folder / f"{world_size}-{rank}.pt")
+    dist.destroy_process_group()
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = False
-    rank, world_size, folder, device = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:] or ["cpu"]
-    store = (folder / "store").as_uri()
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size, timeout=timedelta(minutes=5))
-    torch.save(run(rank, world_size, *device), folder / f"{world_size}-{rank}.pt")
-    dist.destroy_process_group()
+    work(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
