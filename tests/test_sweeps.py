@@ -328,6 +328,24 @@ def test_an_error_of_the_sweep_itself_stops_its_runs_in_order(write: Write, monk
     assert Path("out/x=1/checkpoints/last.ckpt").exists()
 
 
+def test_a_run_that_cannot_be_watched_is_stopped_in_order(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("slow").write_text("1")
+    path = str(write(parameters={"x": {"values": [1, 3]}}))
+
+    def keep(study: Study, claim: Claim) -> bool:
+        if claim.outcome.run == "x=1" and claim.outcome.status == "running" and Path("started").exists():
+            raise OSError(errno.ESTALE, "stale file handle", "held")
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "keep", keep)
+        patch.setattr("peclr.sweeps.runner.LOOK_SECONDS", 0.1)
+        assert main(["sweep", path, "--out=out"]) == 1
+    assert statuses(Path("out")) == {"x=1": "failed", "x=3": "finished"}
+    assert Path("out/x=1/checkpoints/last.ckpt").exists()
+    assert main(["sweep", path, "--out=out"]) == 0
+
+
 def test_processes_in_one_folder_share_its_runs(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write(parameters={"x": {"values": [1, 3, 4]}}))
     with working(path) as sweep:

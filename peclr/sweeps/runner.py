@@ -107,7 +107,7 @@ class _Session:
         tqdm.write(f"{outcome.run}: {outcome.status} after {outcome.seconds / 60:.1f} min  {said}".rstrip())
 
     async def _execute(self, claim: Claim, gpu: str | None) -> None:
-        """Begin or go on with a run, watch it, and note how it has ended."""
+        """Begin or go on with a run, and note how it has ended."""
         outcome, folder = claim.outcome, self.study.out / claim.outcome.run
         log = self.study.out / LOGS / f"{outcome.run}.log"
         put_aside(folder)
@@ -124,18 +124,8 @@ class _Session:
                 process_group=0,  # Ctrl-C in a terminal reaches the sweep alone
                 pass_fds=(claim.file.fileno(),),
             )
-        self._asked[process.pid] = False
-        if self.signals:  # while it began
-            self._stop(process.pid)
-        ended = asyncio.ensure_future(process.wait())
-        while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
-            if not self.study.keep(claim):  # another machine does it, as this one has slept for long
-                self._stop(process.pid, kill=True)
-            elif self.study.is_hopeless(claim):
-                self._stop(process.pid)
-        asked = self._asked.pop(process.pid)
+        hopeless, asked = await self._watched(claim, process)
         outcome.seconds += time.monotonic() - started
-        hopeless = self.study.is_hopeless(claim)  # also of one that has finished: others are judged by it
         if process.returncode == 0 and self._has_results(outcome):
             return
         if hopeless and asked:
@@ -146,6 +136,26 @@ class _Session:
             outcome.status = "interrupted"
         else:
             outcome.status, outcome.error = "failed", last_line(log) or f"exit status {process.returncode}"
+
+    async def _watched(self, claim: Claim, process: asyncio.subprocess.Process) -> tuple[bool, bool]:
+        """Wait for the end of a run: whether it was hopeless, and whether it was asked to end."""
+        self._asked[process.pid] = False
+        if self.signals:  # while it began
+            self._stop(process.pid)
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not (await asyncio.wait([ended], timeout=LOOK_SECONDS))[0]:
+                if not self.study.keep(claim):  # another machine does it, as this one has slept for long
+                    self._stop(process.pid, kill=True)
+                elif self.study.is_hopeless(claim):
+                    self._stop(process.pid)
+            # also of one that has finished: others are judged by it
+            return self.study.is_hopeless(claim), self._asked[process.pid]
+        finally:
+            if not ended.done():  # it could not be watched
+                self._stop(process.pid)
+            await ended
+            del self._asked[process.pid]
 
     def _has_results(self, outcome: Outcome) -> bool:
         """Whether a run has finished with results, which are then noted."""
