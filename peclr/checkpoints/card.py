@@ -45,27 +45,16 @@ mirror.
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Everything that a stranger needs to use exported weights, as Markdown.
-
-    Attributes:
-        name: the title.
-        architecture: of the encoder, "resnet50" or "resnet18 of width 0.5" for example.
-        report: the checkpoint the weights are from, and what of it was used.
-        files: what was exported, by what each is for.
-        view_size: side of the views the network was trained on, pixels; None for an encoder alone.
-        config: of the training run; empty if unknown.
-        scores: the official ones of FreiHAND; empty if unknown.
-        onnx: how far the ONNX file is from PyTorch; None if there is none.
-    """
+    """Everything that a stranger needs to use exported weights, as Markdown."""
 
     name: str
-    architecture: str
-    report: CoverageReport
-    files: Mapping[Path, str]
-    view_size: int | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, float] = field(default_factory=dict)
-    onnx: OnnxDifference | None = None
+    architecture: str  # of the encoder, "resnet50" or "resnet18 of width 0.5" for example
+    report: CoverageReport  # the checkpoint the weights are from, and what of it was used
+    files: Mapping[Path, str]  # what was exported, by what each is for
+    view_size: int | None = None  # px, of the views the network was trained on; None for an encoder alone
+    config: Mapping[str, Any] = field(default_factory=dict)  # of the training run; empty if unknown
+    scores: Mapping[str, float] = field(default_factory=dict)  # the official ones of FreiHAND; empty if unknown
+    onnx: OnnxDifference | None = None  # None if there is no ONNX file
 
     def __str__(self) -> str:
         template = "card_encoder.md" if self.view_size is None else "card_pose_net.md"

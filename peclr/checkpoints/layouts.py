@@ -16,25 +16,15 @@ _GROUPS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Layout:
-    """The places where one kind of checkpoint keeps its parts.
+    """Where one kind of checkpoint keeps what; prefixes are of keys."""
 
-    Attributes:
-        kind: what reports and errors call it.
-        encoder: prefix of the encoder's keys.
-        first: the encoder's first key after that prefix; no other kind has the two together.
-        others: prefixes of keys that an encoder has no use for.
-        pose_net: prefix of the whole pose network; None where there is none.
-        renamed: children of the encoder, and what torchvision calls them.
-        view_size: side of the views of all such networks of width 1, pixels; None where runs differ.
-    """
-
-    kind: str
-    encoder: str
-    others: tuple[str, ...]
-    first: str = "conv1.weight"
-    pose_net: str | None = None
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    view_size: int | None = None
+    kind: str  # what reports and errors call it
+    encoder: str  # prefix of the encoder's
+    others: tuple[str, ...]  # prefixes that an encoder has no use for
+    first: str = "conv1.weight"  # the encoder's first key after its prefix; no other kind has the two together
+    pose_net: str | None = None  # prefix of the whole pose network; None where there is none
+    renamed: Mapping[str, str] = field(default_factory=dict)  # children of the encoder, and torchvision's names
+    view_size: int | None = None  # px, of the views of all such networks of width 1; None where runs differ
 
 
 LAYOUTS = (

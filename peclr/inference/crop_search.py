@@ -65,11 +65,6 @@ class CropSearch:
             raise ValueError(f"turn {self.turn}: expected degrees, 0 to 180")
 
     @property
-    def views_per_hand(self) -> int:
-        """Views through the network of a hand without a box."""
-        return (len(SEARCH_FRACTIONS) if self.find == "search" else 1) + len(self.angles)
-
-    @property
     def angles(self) -> tuple[float, ...]:
         """Degrees of the last views."""
         return (0.0, self.turn, -self.turn) if self.turn else (0.0,)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 
-from peclr.inference.crop_search import CropSearch
+from peclr.inference.crop_search import SEARCH_FRACTIONS, CropSearch
 from peclr.inference.network import TrainedNetwork
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
@@ -22,7 +22,9 @@ IMAGES = 24
 BATCH_SIZE = 8
 VIEW_SIZE = 224
 ROUNDS = 3
-PASSES = CropSearch().views_per_hand  # through the network for every image without a box: all count
+PASSES = len(SEARCH_FRACTIONS) + len(
+    CropSearch().angles
+)  # through the network for every image without a box: all count
 
 
 def write_images(folder: Path, count: int) -> None:
