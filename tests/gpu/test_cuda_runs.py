@@ -26,7 +26,8 @@ from tests.distributed import worker
 from tests.gpu.test_cuda_numbers import Gradients, close, distance, gradients, on, pretraining
 from tests.trainer import quiet_trainer
 
-pytestmark = pytest.mark.cuda
+# a library that warns on a GPU has not failed there
+pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("default")]
 
 CONF = Path(__file__).parents[1] / "conf"
 STEPS, STOPPED = 4, 2

@@ -182,7 +182,7 @@ def works(measure: Measure) -> Iterator[Work]:
     yield from (Work(one.name, one.seconds, partial(measure.fit, one)) for one in FITS)
     if measure.results.done(BARE) and measure.results.done(DEVICE):
         yield Work("lightning over bare", 0, measure.lightning_over_bare)
-    yield Work("loader", 25, measure.loader)
+    yield Work("loader", 30, measure.loader)
     yield from (Work(f"nt-xent {views}", 5, partial(measure.nt_xent, views)) for views in LOSSES)
     yield from (Work(f"gradient caching {pairs}", 15, partial(measure.caching, pairs)) for pairs in CONTRASTS)
     if not measure.dry:  # where the rest is the same once more
