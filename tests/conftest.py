@@ -104,7 +104,7 @@ def published(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> "Pos
 
 @pytest.fixture(scope="session")
 def embedded_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny embedded data set in FreiHAND's layout: 24 training hands in two versions, 8 for evaluation, 64 px."""
+    """A tiny rendered data set in FreiHAND's layout: 24 training hands in two versions, 8 for evaluation, 64 px."""
     from peclr.synthetic.writer import write_freihand_layout
 
     out = tmp_path_factory.mktemp("embedded") / "hands"
@@ -114,10 +114,10 @@ def embedded_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def real_hands() -> Path:
-    """Real photographs in FreiHAND's layout, where PECLR_REAL_HANDS names them."""
+    """Real images in FreiHAND's layout, where PECLR_REAL_HANDS names them."""
     folder = os.environ.get("PECLR_REAL_HANDS")
     if folder is None:
-        pytest.skip("PECLR_REAL_HANDS is not set: the photographs' licenses forbid shipping them")
+        pytest.skip("PECLR_REAL_HANDS is not set: their licenses forbid shipping them")
     return Path(folder)
 
 
@@ -149,7 +149,7 @@ def run(trained: "TrainedNetwork", tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def picture() -> Callable[..., NDArray[np.uint8]]:
-    """Makes smooth random pictures (height, width, 3)."""
+    """Makes smooth random images (height, width, 3)."""
 
     def make(height: int = 60, width: int = 80, seed: int = 0) -> NDArray[np.uint8]:
         coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)

@@ -359,7 +359,7 @@ def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("--data.root=/nowhere/hands", "/nowhere/hands"),
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
@@ -367,12 +367,12 @@ def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path
     ],
 )
 def test_values_that_cannot_work_are_named_before_training(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
     run = tmp_path / "run"
     status = finetune("fit", embedded_hands, run, "--data.num_labels=null", override)
     assert status == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (run / "checkpoints").exists()
 
 
@@ -382,23 +382,23 @@ def test_weights_of_another_resnet_are_refused(pretrained: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("--model.temprature=0.1", "temprature"),
         ("--model.objective=PeCLRR", "PeCLRR"),
     ],
 )
 def test_keys_and_choices_that_do_not_exist_are_named(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
         pretrain(embedded_hands, tmp_path / "run", override)
     assert stop.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("--data.batch_size=1", "data.batch_size is 1: BatchNorm needs at least 2"),
         ("--trainer.precision=bf16-true", "trainer.precision bf16-true: expected 32-true, 16-mixed or bf16-mixed"),
@@ -407,11 +407,11 @@ def test_keys_and_choices_that_do_not_exist_are_named(
     ],
 )
 def test_settings_that_cannot_work_are_told_in_one_line(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
     assert finetune("fit", embedded_hands, tmp_path / "run", override) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("peclr")]
-    assert told in line
+    assert message in line
 
 
 def test_user_paths_are_expanded_wherever_they_stand(

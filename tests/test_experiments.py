@@ -1,4 +1,4 @@
-"""Every config that ships runs: one batch of everything, on tiny embedded hands."""
+"""Every config that ships runs: one batch of everything, on tiny rendered hands."""
 
 import re
 from pathlib import Path

@@ -81,11 +81,11 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
     process = start(tmp_path, "peclr", *pretrain(embedded_hands, f"--run_dir={run}", "--data.num_workers=1", saves))
     wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
     os.killpg(process.pid, number)  # workers, too, as terminals and schedulers do
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == status, told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == status, stderr
     assert damage_of_zip(last) is None
     if number != signal.SIGKILL:
-        assert f"--ckpt_path {last} --run_dir {run}" in told
+        assert f"--ckpt_path {last} --run_dir {run}" in stderr
     state = torch.load(last, weights_only=True)
     assert 0 < state["global_step"] < 30, "killed before its end"
     assert peclr(pretrain(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
@@ -117,8 +117,8 @@ def test_two_processes_of_lightning_stop_together_and_one_goes_on(
     process = start(tmp_path, "peclr", *finetune(embedded_hands, *TWO))
     last = wait_for(tmp_path, "runs/finetune/*/checkpoints/last.ckpt", process)
     process.send_signal(signal.SIGTERM)
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 143, told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 143, stderr
     (run,) = (tmp_path / "runs" / "finetune").iterdir()
     assert len(list(run.glob("config*.yaml"))) == 1
     assert not (run / "results.json").exists()
@@ -131,16 +131,16 @@ def test_two_processes_that_pre_train_together_survive_being_killed(embedded_han
     few = (*TWO, "--model.micro_batch=2", "--data.batch_size=8", "--trainer.max_epochs=2")
     straight, run = tmp_path / "straight", tmp_path / "run"
     process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={straight}"))
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 0, told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, stderr
     process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={run}"))
     last = wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     assert 0 < torch.load(last, weights_only=True)["global_step"] < 8, "killed before its end"
     process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={run}", f"--ckpt_path={last}"))
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 0, told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, stderr
     first, second = weights_of(straight), weights_of(run)
     assert all(torch.equal(first[key], second[key]) for key in first)
     metrics = json.loads((run / "results.json").read_text())["metrics"]
@@ -155,8 +155,8 @@ def test_two_processes_of_torchrun_share_a_folder_and_go_on_there_when_it_restar
     wait_for(tmp_path, "runs/finetune/*/checkpoints/last.ckpt", process)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[1]), signal.SIGKILL)
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 0, told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, stderr
     (run,) = (tmp_path / "runs" / "finetune").iterdir()
     assert len(list(run.glob("config*.yaml"))) == 2
     assert (run / "results.json").is_file()
@@ -172,9 +172,9 @@ def test_a_start_that_is_killed_leaves_nothing_in_the_way_of_the_next(
     process = start(tmp_path, "peclr", *command)
     wait_for(tmp_path, "run/config.yaml", process)
     process.send_signal(number)
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == status, told
-    assert "Traceback" not in told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == status, stderr
+    assert "Traceback" not in stderr
     assert run.exists() == (number == signal.SIGKILL)
     assert peclr(command) == 0
     assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "results.json"]
@@ -189,5 +189,5 @@ def test_torchrun_interrupted_early_can_be_started_again(seconds: float, embedde
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=PATIENCE) is not None
     process = start(tmp_path, *command)
-    told = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 0, told
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, stderr

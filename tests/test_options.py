@@ -46,12 +46,12 @@ def test_an_output_that_cannot_be_written_is_refused_and_nothing_is_left(tmp_pat
 
 
 def test_errors_of_writing_name_the_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="a full one") as told, naming(tmp_path / "x"):
+    with pytest.raises(OSError, match="a full one") as raised, naming(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "a full one")
-    assert told.value.filename == str(tmp_path / "x")
-    with pytest.raises(FileNotFoundError) as told, naming(tmp_path / "x"):
+    assert raised.value.filename == str(tmp_path / "x")
+    with pytest.raises(FileNotFoundError) as raised, naming(tmp_path / "x"):
         os.stat(tmp_path / "y")  # noqa: PTH116 (as libraries do)
-    assert told.value.filename == str(tmp_path / "y")
+    assert raised.value.filename == str(tmp_path / "y")
 
 
 def test_files_are_written_in_place_of_links_never_through_them(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def grid_hand() -> NDArray[np.float64]:
     return points
 
 
-def colors_in(picture: NDArray[np.uint8]) -> set[tuple[int, ...]]:
-    return {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
+def colors_in(image: NDArray[np.uint8]) -> set[tuple[int, ...]]:
+    return {tuple(pixel) for pixel in image.reshape(-1, 3).tolist()}
 
 
 @pytest.mark.parametrize("enlarge", [1, 2, 3])

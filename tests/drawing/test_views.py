@@ -22,7 +22,7 @@ Image = NDArray[np.uint8]
 
 @pytest.fixture
 def config(embedded_hands: Path, tmp_path: Path) -> Path:
-    """A config that pre-trains on the embedded hands."""
+    """A config that pre-trains on the rendered hands."""
     contents = yaml.safe_load((ROOT / "tests" / "conf" / "pretrain.yaml").read_text())
     contents["data"]["init_args"]["sources"]["init_args"]["root"] = str(embedded_hands)
     path = tmp_path / "config.yaml"
@@ -40,10 +40,10 @@ def test_the_command_draws_what_a_config_trains_on(
     out = tmp_path / "views.png"
     assert inspect_main([f"--config={config}", f"--out={out}", "--count=3", "--data.view_size=40"]) == 0
     assert capsys.readouterr().out.strip() == str(out)
-    picture = read_image(out)
-    assert picture.shape == (TOP + 3 * STEP, 6 * STEP - 6, 3)
+    drawn = read_image(out)
+    assert drawn.shape == (TOP + 3 * STEP, 6 * STEP - 6, 3)
     inspect_main([f"--config={config}", f"--out={out}", "--count=3", "--data.view_size=40", "--epoch=1"])
-    assert not np.array_equal(read_image(out), picture)
+    assert not np.array_equal(read_image(out), drawn)
 
 
 def pairs(root: Path) -> PairedViewDataModule:

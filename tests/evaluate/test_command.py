@@ -1,4 +1,4 @@
-"""`peclr evaluate`: a network or a file of predictions to scores, tables and pictures."""
+"""`peclr evaluate`: a network or a file of predictions to scores, tables and images."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SCORED = {"scores.txt", "scores.json", "pck.png", "worst.png"}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fine-tuning run's folder, with a network that predicts different hands for different pictures."""
+    """A fine-tuning run's folder, with a network that predicts different hands for different images."""
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
     network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
@@ -61,7 +61,7 @@ def test_predictions_do_not_depend_on_the_batch_size(crop: str, run: Path, embed
     trained = load_network(run, device="cpu")
     one, three, all_of_them = (predict_split(trained, source, crop, size).xyz for size in (1, 3, 64))
     assert one.shape == (8, 21, 3)
-    assert np.ptp(one, axis=0).max() > 1e-3  # other pictures, other hands
+    assert np.ptp(one, axis=0).max() > 1e-3  # other images, other hands
     np.testing.assert_allclose(three, one, atol=1e-5)
     np.testing.assert_allclose(all_of_them, one, atol=1e-5)
 

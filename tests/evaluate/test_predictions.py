@@ -1,4 +1,4 @@
-"""Files of predictions: what goes out comes back, zipped or not, and what is wrong is told by name."""
+"""Files of predictions: what goes out comes back, zipped or not, and what is wrong is named."""
 
 import json
 import zipfile

@@ -121,9 +121,9 @@ def test_the_command_writes_pairs_that_training_reads(
     [mined], facts = read_pairs(out)
     assert mined.neighbors.shape == (24, 3)
     assert facts["neighbors"] == 3
-    picture = cv2.imread(str(tmp_path / "pairs.png"))
-    assert picture is not None
-    assert picture.std() > 20
+    image = cv2.imread(str(tmp_path / "pairs.png"))
+    assert image is not None
+    assert image.std() > 20
     source = FreiHAND(embedded_hands)
     dataset = PairedViewDataset([source], Similar(out), view_size=16)
     _, (first, second) = dataset.images_of((0, 5))

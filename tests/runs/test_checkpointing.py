@@ -29,7 +29,7 @@ Entry = tuple[str, int, int, int, float]
 
 
 class Numbers(Dataset[torch.Tensor]):
-    """A data set whose items tell their epoch and index."""
+    """A data set whose items are their epoch and index."""
 
     def __getitem__(self, key: tuple[int, int]) -> torch.Tensor:
         return torch.tensor([*key, 1.0])

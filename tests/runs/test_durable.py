@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and what is damaged is told together with what is not."""
+"""Checkpoints are whole or not there, and what is damaged is named together with what is not."""
 
 import os
 from pathlib import Path

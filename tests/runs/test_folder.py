@@ -67,11 +67,11 @@ def test_files_of_another_run_are_not_mixed_in() -> None:
         choose_run_folder(Path("file"), "pretrain", None)
 
 
-def chosen_elsewhere(given: Path | None, tells: Connection) -> None:
-    """Another process takes a folder, and keeps it until it is told to let go, or killed."""
+def chosen_elsewhere(given: Path | None, connection: Connection) -> None:
+    """Another process takes a folder, and keeps it until it is asked to let go, or killed."""
     folder = choose_run_folder(given, "pretrain", None)
-    tells.send(folder.path)
-    tells.recv()
+    connection.send(folder.path)
+    connection.recv()
 
 
 @contextmanager

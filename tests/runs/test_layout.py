@@ -1,4 +1,4 @@
-"""Runs on disk: which file a folder means, and what its config tells."""
+"""Runs on disk: which file a folder means, and what its config says."""
 
 from pathlib import Path
 

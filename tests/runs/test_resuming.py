@@ -1,4 +1,4 @@
-"""A checkpoint and the run that is to go on from it: what may differ, what is told, what is refused."""
+"""A checkpoint and the run that is to go on from it: what may differ, what is said, what is refused."""
 
 import copy
 from pathlib import Path

@@ -176,10 +176,10 @@ def test_views_and_joints_are_those_of_the_data_and_move_with_their_matrices(emb
         assert (back[inner] - plain[inner]).abs().mean() < 0.5 * (turned.float()[inner] - plain[inner]).abs().mean()
 
 
-def _rotate(picture: Tensor, view_from_crop: Tensor) -> Tensor:
-    """Resample a picture at where `view_from_crop` took each of its pixels."""
-    grid = nn.functional.affine_grid(view_from_crop[None, :2], [1, *picture.shape], align_corners=False)
-    return nn.functional.grid_sample(picture[None], grid, align_corners=False)[0]
+def _rotate(image: Tensor, view_from_crop: Tensor) -> Tensor:
+    """Resample a image at where `view_from_crop` took each of its pixels."""
+    grid = nn.functional.affine_grid(view_from_crop[None, :2], [1, *image.shape], align_corners=False)
+    return nn.functional.grid_sample(image[None], grid, align_corners=False)[0]
 
 
 def fit(hands: Path, folder: Path, *callbacks: Callback, **options: Any) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ def history_of(found: list[Any]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {}
         for item in record.history.item:
             value = json.loads(item.value_json)
-            if len(item.nested_key) > 1:  # a picture, one of its properties at a time
+            if len(item.nested_key) > 1:  # an image, one of its properties at a time
                 row.setdefault(item.nested_key[0], {})[item.nested_key[1]] = value
             else:
                 row[item.key or item.nested_key[0]] = value

@@ -155,7 +155,7 @@ def test_the_second_pass_repeats_the_random_numbers_of_the_first() -> None:
 
 
 class Recording(nn.Module):
-    """A layer that tells how many of its activations are alive, by the number of pairs they are of."""
+    """A layer that counts how many of its activations are alive, by the number of pairs they are of."""
 
     alive: ClassVar[weakref.WeakSet[Tensor]] = weakref.WeakSet()
     most: ClassVar[int] = 0

@@ -79,32 +79,32 @@ BOXES = {"whole": (10, 10, 590, 590), "half": (150, 125, 450, 425), "third": (21
 
 
 @pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image as cameras take them: the spectrum of natural images, slightly out of focus, JPEG."""
     width, height = FRAME
     image = cv2.GaussianBlur(natural_image(width, np.random.default_rng(0))[:height], (0, 0), 1.0)
-    path = tmp_path_factory.mktemp("photo") / "1.jpg"
+    path = tmp_path_factory.mktemp("large") / "1.jpg"
     cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     return path
 
 
 @pytest.fixture(scope="module")
-def whole(photo: Path) -> NDArray[np.uint8]:
-    return read_image(photo)
+def whole(large: Path) -> NDArray[np.uint8]:
+    return read_image(large)
 
 
-def images(root: Path, photo: Path) -> HandSource:
+def images(root: Path, large: Path) -> HandSource:
     """An image with boxes."""
     rows = "\n".join(f"1.jpg,{','.join(map(str, box))}" for box in BOXES.values())
     (root / "boxes.csv").write_text(f"file,left,top,right,bottom\n{rows}\n")
-    return ImageFiles(photo.parent, root / "boxes.csv")
+    return ImageFiles(large.parent, root / "boxes.csv")
 
 
-def videos(root: Path, photo: Path) -> HandSource:
+def videos(root: Path, large: Path) -> HandSource:
     """A frame with right hands, annotated at half its resolution."""
     frames = root / "youtube/film/video/frames"
     frames.mkdir(parents=True)
-    shutil.copy(photo, frames)
+    shutil.copy(large, frames)
     annotations = []
     for number, (left, top, right, bottom) in enumerate(BOXES.values()):
         corners = (np.array([[left, top, 0.0], [right, bottom, 0.0]]) + HALF_PIXEL) / 2 - HALF_PIXEL
@@ -118,10 +118,10 @@ def videos(root: Path, photo: Path) -> HandSource:
 @pytest.mark.parametrize("make", [images, videos])
 @pytest.mark.parametrize("box", [0, 1, 2], ids=list(BOXES))
 def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_image(
-    tmp_path: Path, photo: Path, whole: NDArray[np.uint8], make: Any, box: int
+    tmp_path: Path, large: Path, whole: NDArray[np.uint8], make: Any, box: int
 ) -> None:
     """End to end: decoded at a reduced scale or not, the matrix says over which pixels of the image to average."""
-    source, size, geometry = make(tmp_path, photo), 24, GeometryRange(scale=(0.9, 1.1))
+    source, size, geometry = make(tmp_path, large), 24, GeometryRange(scale=(0.9, 1.1))
     assert "image_from_decoded" in source.read(box, pixels_to_keep(size, 1.1)), "decoded at a reduced scale"
     dataset = PairedViewDataset([source], view_size=size, augmentation=Augmentation(geometry))
     for epoch in range(2):
