@@ -98,8 +98,8 @@ class PairedViewDataModule(pl.LightningDataModule):
         augmentation = Augmentation(
             _ranges("geometry", geometry, GeometryRange.published()),
             _ranges("photometric", photometric, Photometric.published()),
-            border,
-            background,
+            border=border,
+            background=background,
         )
 
         def pairs(part: int) -> PairedViewDataset:
@@ -243,7 +243,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
         self.root, self.crop, self.crop_margin, self.view_size = Path(root), crop, crop_margin, view_size
-        self.augmentation, self.on_bad_image = Augmentation(geometry, photometric, border), on_bad_image
+        self.augmentation, self.on_bad_image = Augmentation(geometry, photometric, border=border), on_bad_image
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.labels = float(label_fraction) if num_labels is None else num_labels
         self.val_fraction = float(val_fraction)

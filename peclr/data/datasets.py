@@ -5,7 +5,7 @@ Keys are (epoch, index), or an index alone for epoch 0. What a key returns depen
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import accumulate
 from typing import Final
@@ -44,6 +44,7 @@ class Augmentation:
 
     geometry: GeometryRange | None = None
     photometric: Photometric | None = None
+    _: KW_ONLY
     border: Border = "black"
     background: ReplaceBackground | None = None
 

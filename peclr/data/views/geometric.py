@@ -58,7 +58,7 @@ class ViewGeometry(NamedTuple):
         return similarity(1 / self.scale, self.angle, (unit * (x + x_px / side), unit * (y + y_px / side)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GeometryRange:
     """Uniform ranges of a view's rotation, translation and scale; the defaults have the published magnitudes.
 

@@ -61,7 +61,7 @@ class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is no
         return cv2.cvtColor(edges, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Photometric:
     """The photometric augmentations of a view; the default is the published color jitter alone.
 
