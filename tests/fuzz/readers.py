@@ -81,6 +81,13 @@ def _youtube(folder: Path) -> list[Path]:
     return [labels]
 
 
+def _prepared_youtube(folder: Path) -> list[Path]:
+    _youtube(folder)
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        assert prepare_main(["youtube3d", str(folder / "youtube")]) == 0
+    return sorted((folder / "youtube").glob("prepared/**/*"))
+
+
 def _box_files(folder: Path) -> list[Path]:
     rows = [{"file": f"{name}.jpg", "left": 1, "top": 2.5, "right": 33, "bottom": 44, "hand": "left"} for name in "ab"]
     coco = {
@@ -199,6 +206,7 @@ READERS = {
     "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "prepared labels": Reader(_prepared, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
+    "packed YouTube3D": Reader(_prepared_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),

@@ -151,12 +151,15 @@ def nt_xent_and_floor(views: int, device: torch.device, features: int = 128) -> 
 
 
 def flops_per_view(network: ResNetName, width: float, size: int) -> float:
-    """FLOPs of one view, forward and backward, counted by torch: a multiplication and an addition are two."""
+    """FLOPs of one view, forward and backward: a multiplication and an addition are two, and backward is twice forward.
+
+    Forward alone is run: autograd's threads for other devices would forbid the process to fork from then on.
+    """
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         encoder = ResNetEncoder(network, width)
         model = nn.Sequential(encoder, ProjectionHead(encoder.feature_dim))
-        model(torch.empty(2, 3, size, size)).sum().backward()
-    return float(counter.get_total_flops()) / 2
+        model(torch.empty(2, 3, size, size))
+    return 3 * float(counter.get_total_flops()) / 2
 
 
 def profile(step: Step, device: torch.device, steps: int = 5) -> Row:

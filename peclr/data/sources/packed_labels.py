@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,12 +22,13 @@ from peclr import __version__
 from peclr.data.sources.json_files import read_json
 from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
 from peclr.options import naming
-from peclr.untrusted import read_array
+from peclr.untrusted import read_array, shown
 
 Array = NDArray[Any]
 Stamp = dict[str, int | str]  # of a file: bytes, mtime_ns, sha256
 
 FORMATS: Final = (1, 2)  # of manifests that are read; the last is written
+_SUMMED: Final = 2**26  # bytes
 PARTIAL: Final = ".partial-"  # in the names of folders that are being written
 
 
@@ -34,7 +36,7 @@ class PackedArrays(Mapping[str, Array]):
     """The arrays of a prepared folder, read-only and memory-mapped: all processes share their pages.
 
     Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing. `manifest`
-    holds its format, kind, the version that wrote it, stamps of its sources by name, names of its arrays, and facts:
+    holds its format, kind, the version that wrote it, stamps of its sources, sums of its arrays by name, and facts:
     counts and settings. ValueError names the file if the folder is not whole.
     """
 
@@ -48,7 +50,13 @@ class PackedArrays(Mapping[str, Array]):
         if self.manifest["format"] not in FORMATS:
             found = f"format {self.manifest['format']!r}, but this peclr {__version__} reads {FORMATS}"
             raise ValueError(f"{path}: {found}; prepare it again")
-        self._arrays = {name: _map(self.path(name)) for name in self.manifest["arrays"]}
+        names = self.manifest["arrays"]
+        if not isinstance(names, list | dict) or not all(
+            isinstance(name, str) and name.isidentifier() for name in names
+        ):
+            raise ValueError(f"{path}: arrays are {shown(names)}; expected names of files in {self.folder}")
+        sums = names if isinstance(names, dict) else {}
+        self._arrays = {name: _map(self.path(name), sums.get(name)) for name in names}
 
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name]
@@ -78,6 +86,11 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
         return None
     packed = PackedArrays(folder)
     stamps, files = packed.manifest["sources"], {path.name: path for path in label_files(dataset, root, split)}
+    keys = {"bytes", "mtime_ns", "sha256"}
+    if not isinstance(stamps, dict) or not all(isinstance(one, dict) and keys <= one.keys() for one in stamps.values()):
+        raise ValueError(
+            f"{folder / MANIFEST}: sources are {shown(stamps)}; expected {', '.join(sorted(keys))} of each"
+        )
     if files.keys() != stamps.keys():
         made, now = (", ".join(sorted(names)) for names in (stamps, files))
         raise ValueError(f"{folder} is stale: it was made from {made}, now there are {now}")
@@ -134,7 +147,7 @@ def write_packed(
         "kind": kind,
         "peclr": __version__,
         "sources": dict(sources),
-        "arrays": list(arrays),
+        "arrays": {name: _sum_of(folder / f"{name}.npy") for name in arrays},
         "facts": dict(facts),
     }
     with naming(folder / MANIFEST):
@@ -168,8 +181,15 @@ def replacing(target: Path) -> Iterator[Path]:
         raise
 
 
-def _map(path: Path) -> Array:
+def _sum_of(path: Path) -> int | None:
+    """Checksum of a file; None for one so large that it is mapped in order not to be read."""
+    return zlib.crc32(path.read_bytes()) if path.stat().st_size <= _SUMMED else None
+
+
+def _map(path: Path, expected: object) -> Array:
     try:
+        if isinstance(expected, int) and _sum_of(path) not in (expected, None):
+            raise ValueError("its content is not what was written")
         return read_array(path, mapped=True)
     except (OSError, ValueError) as error:  # missing, or shorter than its header says
         raise ValueError(f"{path} cannot be mapped: {error}") from error

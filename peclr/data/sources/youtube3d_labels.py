@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from peclr.data.sources.headers import image_sizes
 from peclr.data.sources.mano import NUM_VERTICES
+from peclr.untrusted import shown
 
 Split = Literal["train", "val", "test"]
 Arrays = dict[str, NDArray[Any]]
@@ -115,8 +116,10 @@ def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8
     listed: dict[str, set[str]] = {}
     found = np.full(len(names), MISSING, np.uint8)
     for number, name in enumerate(names.tolist()):
-        folder, _, file = name.decode().rpartition("/")
+        folder, _, file = name.decode(errors="surrogateescape").rpartition("/")
         if folder not in listed:
+            if folder.startswith("/") or ".." in folder.split("/"):  # packed labels may be a stranger's
+                raise ValueError(f"{root}: its labels name {shown(name)}, which is not below it")
             listed[folder] = _list_files(Path(root, folder))
         stem = file.rpartition(".")[0]
         there = (position for position, suffix in enumerate(FRAME_SUFFIXES) if stem + suffix in listed[folder])
@@ -157,7 +160,7 @@ def is_stretched(width: ArrayLike, height: ArrayLike, annotated_width: ArrayLike
 
 def frame_path(name: bytes, suffix: int) -> str:
     """Path of a frame below the root, from its name in the labels and the position of its suffix."""
-    return name.decode().rpartition(".")[0] + FRAME_SUFFIXES[suffix]
+    return name.decode(errors="surrogateescape").rpartition(".")[0] + FRAME_SUFFIXES[suffix]
 
 
 def _pack_images(path: Path, images: list[_Image]) -> tuple[Arrays, dict[int, int]]:

@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +173,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_opening_reads_nothing(tmp_path: Path) -> None:
+def test_large_arrays_are_mapped_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with replacing(tmp_path / "big") as partial:
-        write_packed(partial, "big", {"a": np.zeros((50, 1000, 1000), np.uint8)}, {}, {})
-    start = time.perf_counter()
-    packed = PackedArrays(tmp_path / "big")
-    assert time.perf_counter() - start < 0.05
-    assert packed["a"].shape == (50, 1000, 1000)
+        write_packed(partial, "big", {"a": np.zeros((70, 1000, 1000), np.uint8)}, {}, {})
+    manifest = json.loads((tmp_path / "big" / "manifest.json").read_text())
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} was read") if "npy" in path.name else b"")
+    monkeypatch.setattr("peclr.data.sources.packed_labels.read_json", lambda path: manifest)
+    assert PackedArrays(tmp_path / "big")["a"].shape == (70, 1000, 1000)
+
+
+def test_a_manifest_names_no_files_elsewhere(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"arrays": ["a", "../other"]}))
+    with pytest.raises(ValueError, match=r"manifest\.json: arrays are \['a', '\.\./other'\]"):
+        PackedArrays(folder)
+
+
+def test_flipped_bits_in_an_array_are_found(folder: Path) -> None:
+    content = bytearray((folder / "a.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.npy cannot be mapped: its content is not what was written"):
+        PackedArrays(folder)

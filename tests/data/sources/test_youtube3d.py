@@ -14,6 +14,7 @@ from peclr.data.prepare.doctor import Look, examine
 from peclr.data.samples import HandSample
 from peclr.data.sources.images import BadImageError, read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.data.sources.youtube3d_labels import find_frames, read_labels
 from peclr.geometry.joints import JOINT_NAMES, MIDDLE_MCP, TIPS, WRIST
 
 if TYPE_CHECKING:
@@ -158,6 +159,14 @@ def test_prepared_labels_give_the_same_samples(youtube: YouTube) -> None:
         assert prepared.keys() == sample.keys()
         for key, value in sample.items():
             np.testing.assert_array_equal(prepared[key], value)  # type: ignore[literal-required]
+
+
+@pytest.mark.parametrize("name", ["youtube/../../x.png", "/etc/x.png"])
+def test_prepared_labels_name_no_frames_elsewhere(youtube: YouTube, name: str) -> None:
+    names = read_labels(youtube.labels)["image_name"].copy()
+    names[0] = name.encode()
+    with pytest.raises(ValueError, match="which is not below it"):
+        find_frames(youtube.root, names)
 
 
 def test_prepared_labels_do_not_travel_to_workers(youtube: YouTube) -> None:
