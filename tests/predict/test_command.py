@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -221,18 +220,6 @@ def test_names_that_are_not_utf8(run: Path, images: Path, tmp_path: Path, capsys
     assert read(out / f"{name}2.jsonl")["frame"] == 0
     assert main(["predict", str(run), str(images), f"--video={tmp_path / name}.avi"]) == 2
     assert r"caf\udce9.avi': OpenCV writes videos" in capsys.readouterr().err
-
-
-def test_help_imports_nothing_heavy() -> None:
-    program = (
-        "import sys\nfrom peclr.predict.command import predict_main\n"
-        "try:\n    predict_main(['--help'])\nexcept SystemExit as stop:\n    assert not stop.code\n"
-        "print('IMPORTED', *sys.modules)"
-    )
-    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    usage, imported = shown.split("IMPORTED")
-    assert "--boxes FILE" in usage
-    assert set(imported.split()) & {"torch", "numpy", "cv2", "matplotlib", "albumentations"} == set()
 
 
 def test_real_photographs(real_hands: Path, run: Path, tmp_path: Path) -> None:
