@@ -49,7 +49,7 @@ def test_bones_to_unknown_joints_are_left_out() -> None:
     np.testing.assert_array_equal(draw_skeleton(drawn, np.full((NUM_JOINTS, 2), np.nan)), drawn)
 
 
-def test_a_small_hand_in_a_large_picture_gets_thin_bones() -> None:
+def test_a_small_hand_in_a_large_image_gets_thin_bones() -> None:
     image = np.full((1000, 1000, 3), 255, np.uint8)
     inked = (draw_skeleton(image, grid_hand()) != 255).any(axis=-1).sum()
     assert inked < 0.35 * 100 * 100
@@ -102,7 +102,7 @@ def test_the_scale_bar_has_the_scale() -> None:
         assert bar == pytest.approx(0.72 * 400 * length, abs=4)
 
 
-def test_pictures_and_joints_of_other_shapes_are_refused() -> None:
+def test_images_and_joints_of_other_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="RGB image"):
         draw_skeleton(np.zeros((5, 5), np.uint8), np.zeros((21, 2)))
     with pytest.raises(ValueError, match=r"joints \(21, 2\)"):

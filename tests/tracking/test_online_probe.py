@@ -105,7 +105,7 @@ def test_a_network_whose_features_are_the_pose_has_almost_no_error_and_finds_sim
     )
 
 
-def test_points_that_follow_the_picture_are_equivariant_and_those_that_stay_invariant() -> None:
+def test_points_that_follow_the_view_are_equivariant_and_those_that_stay_invariant() -> None:
     exact = scores_of(AffinePeCLR(), follow=True)
     for name in MOVES:
         assert exact[f"probe/equivariance_{name}"] == pytest.approx(1, abs=1e-5)
