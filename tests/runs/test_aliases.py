@@ -74,3 +74,12 @@ def test_a_config_with_old_class_paths_is_read(
         assert read_run_config(path)["data"]["init_args"]["sources"]["class_path"] == (
             f"{FreiHAND.__module__}.{FreiHAND.__qualname__}"
         )
+
+
+def test_the_change_log_lists_every_old_name() -> None:
+    text = (Path(__file__).parents[2] / "CHANGELOG.md").read_text(encoding="utf-8")
+    names = {*aliases.METRICS, *(option for _, option in aliases.OPTIONS)}
+    for old, now in aliases.CLASSES.items():
+        module, _, name = old.rpartition(".")
+        names.add(name if name != now.rpartition(".")[2] else module.rpartition(".")[2])
+    assert {name for name in names if name not in text} == set()
