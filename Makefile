@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 SEED ?= 0
+N ?= 10000
 DATA ?= data/freihand
 GPU_PYTHON ?= python3.12
 # when targets run, not when this file is read: the demo may be made by the same call
@@ -12,7 +13,7 @@ REPORTED = $(or $(RUN),$(FINISHED),$(error nothing to report on: `make demo` fir
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types bench gpu pretrain finetune evaluate report browser clean
+.PHONY: help setup demo test test-slow lint types bench fuzz gpu pretrain finetune evaluate report browser clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ lint: setup  ## Check style and formatting
 
 types: setup  ## Check types
 	$(BIN)/mypy
+
+fuzz: setup  ## Give damaged files to every reader (SEED=0 N=10000)
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --count $(N)
 
 bench: setup  ## Measure speed; table and runs/bench.json
 	$(BIN)/python -m tests.benchmarks.run
