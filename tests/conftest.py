@@ -103,11 +103,11 @@ def published(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> "Pos
 
 
 @pytest.fixture(scope="session")
-def embedded_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny rendered data set in FreiHAND's layout: 24 training hands in two versions, 8 for evaluation, 64 px."""
     from peclr.synthetic.writer import write_freihand_layout
 
-    out = tmp_path_factory.mktemp("embedded") / "hands"
+    out = tmp_path_factory.mktemp("rendered") / "hands"
     write_freihand_layout(out, train=24, evaluation=8, seed=0, size=64, versions=2, workers=1, progress=False)
     return out
 

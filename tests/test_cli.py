@@ -39,9 +39,9 @@ def finetune(subcommand: str, hands: Path, run: Path, *more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def pretrained(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pretrained(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "pretrained"
-    assert pretrain(embedded_hands, run) == 0
+    assert pretrain(rendered_hands, run) == 0
     return run
 
 
@@ -73,17 +73,17 @@ def test_the_saved_config_repeats_the_run(pretrained: Path, tmp_path: Path) -> N
 
 
 def test_a_folder_with_a_run_in_it_is_not_overwritten(
-    pretrained: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+    pretrained: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (pretrained / "checkpoints" / "last.ckpt").read_bytes()
-    assert pretrain(embedded_hands, pretrained) == 2
+    assert pretrain(rendered_hands, pretrained) == 2
     assert str(pretrained) in capsys.readouterr().err
     assert (pretrained / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
 def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
     pretrained: Path,
-    embedded_hands: Path,
+    rendered_hands: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -97,13 +97,13 @@ def test_a_run_interrupted_in_the_middle_of_an_epoch_ends_with_the_same_weights(
 
     monkeypatch.setattr(PretrainModule, "training_step", interrupted)
     with pytest.raises(SystemExit) as stop:
-        pretrain(embedded_hands, resumed)
+        pretrain(rendered_hands, resumed)
     assert stop.value.code == 128 + signal.SIGTERM
     monkeypatch.undo()
     saved = resumed / "checkpoints" / "last.ckpt"
     state = torch.load(saved, weights_only=True)
     assert state["global_step"] == 3, "this is the middle of the second"
-    assert pretrain(embedded_hands, resumed, f"--ckpt_path={saved}") == 0
+    assert pretrain(rendered_hands, resumed, f"--ckpt_path={saved}") == 0
     first, second = (weights_of(run / "checkpoints" / "last.ckpt") for run in (pretrained, resumed))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -121,19 +121,19 @@ def content_of(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_run_that_has_ended_is_left_as_it_is(
-    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+    resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = content_of(resumable)
-    assert resume(embedded_hands, resumable, "--trainer.max_steps=4") == 0
+    assert resume(rendered_hands, resumable, "--trainer.max_steps=4") == 0
     assert "the run has ended" in capsys.readouterr().err
     assert content_of(resumable) == before
 
 
-def test_results_that_a_kill_cost_are_written_from_the_last_checkpoint(resumable: Path, embedded_hands: Path) -> None:
+def test_results_that_a_kill_cost_are_written_from_the_last_checkpoint(resumable: Path, rendered_hands: Path) -> None:
     results = resumable / "results.json"
     before = results.read_bytes()
     results.write_bytes(before[:10])
-    assert resume(embedded_hands, resumable) == 0
+    assert resume(rendered_hands, resumable) == 0
     assert results.read_bytes() == before
 
 
@@ -141,10 +141,10 @@ def resume(hands: Path, run: Path, *more: str) -> int:
     return pretrain(hands, run, f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}", *more)
 
 
-def test_resuming_continues_to_the_new_end(resumable: Path, embedded_hands: Path) -> None:
+def test_resuming_continues_to_the_new_end(resumable: Path, rendered_hands: Path) -> None:
     steps = json.loads((resumable / "results.json").read_text())["step"]
     before = (resumable / "metrics.csv").read_bytes()
-    assert resume(embedded_hands, resumable, "--trainer.max_epochs=3") == 0
+    assert resume(rendered_hands, resumable, "--trainer.max_epochs=3") == 0
     results = json.loads((resumable / "results.json").read_text())
     assert (results["epoch"], results["step"]) == (3, 3 * steps // 2)
     assert len(list(resumable.glob("config*.yaml"))) == 2
@@ -153,48 +153,48 @@ def test_resuming_continues_to_the_new_end(resumable: Path, embedded_hands: Path
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_previous_one_named(
-    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+    resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     last, previous = (resumable / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
     last.write_bytes(last.read_bytes()[:5000])
-    assert resume(embedded_hands, resumable) == 2
+    assert resume(rendered_hands, resumable) == 2
     shown = capsys.readouterr().err
     assert f"{last}: damaged" in shown
     assert f"is {previous}" in shown
     last.unlink()
-    assert resume(embedded_hands, resumable) == 2
+    assert resume(rendered_hands, resumable) == 2
     assert str(previous) in capsys.readouterr().err
-    assert pretrain(embedded_hands, resumable, f"--ckpt_path={previous}") == 0
+    assert pretrain(rendered_hands, resumable, f"--ckpt_path={previous}") == 0
 
 
 def test_a_checkpoint_of_another_network_is_refused_and_the_difference_named(
-    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+    resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert resume(embedded_hands, resumable, "--model.encoder.init_args.width=0.25") == 2
+    assert resume(rendered_hands, resumable, "--model.encoder.init_args.width=0.25") == 2
     shown = capsys.readouterr().err
     assert "last.ckpt: does not fit the model" in shown
     assert "model.init_args.encoder.init_args.width: 0.125 there, 0.25 here" in shown
 
 
 def test_a_checkpoint_of_another_objective_is_refused_and_the_difference_named(
-    resumable: Path, embedded_hands: Path, capsys: pytest.CaptureFixture[str]
+    resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(resumable.rglob("*"))
-    assert resume(embedded_hands, resumable, "--model.objective=SimCLR") == 2
+    assert resume(rendered_hands, resumable, "--model.objective=SimCLR") == 2
     assert sorted(resumable.rglob("*")) == before, "a refused resume leaves nothing"
     shown = capsys.readouterr().err
     assert "is from a run of other classes" in shown
     assert "SimCLR here" in shown
 
 
-def test_resuming_with_another_value_is_told(resumable: Path, embedded_hands: Path) -> None:
+def test_resuming_with_another_value_is_told(resumable: Path, rendered_hands: Path) -> None:
     with pytest.warns(UserWarning, match=r"model\.init_args\.lars: True before, False now"):
-        resume(embedded_hands, resumable, "--model.lars=false")
+        resume(rendered_hands, resumable, "--model.lars=false")
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "test"])
 def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
-    pretrained: Path, embedded_hands: Path, tmp_path: Path, subcommand: str
+    pretrained: Path, rendered_hands: Path, tmp_path: Path, subcommand: str
 ) -> None:
     # Lightning would read `hyper_parameters` as options of the model, and these name any function with its arguments
     content = torch.load(pretrained / "checkpoints" / "last.ckpt", weights_only=True)
@@ -206,7 +206,7 @@ def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
         "init_args": {"objective": traced, "weight_decay": 0.5},
     }
     torch.save(content, tmp_path / "last.ckpt")
-    root = f"--data.sources.init_args.root={embedded_hands}"
+    root = f"--data.sources.init_args.root={rendered_hands}"
     run = (f"--run_dir={tmp_path / 'run'}", f"--ckpt_path={tmp_path / 'last.ckpt'}")
     main([subcommand, f"--config={CONF / 'pretrain.yaml'}", root, *run])
     assert not written.exists()
@@ -291,44 +291,44 @@ def test_limits_of_batches_are_read_as_written(tmp_path: Path) -> None:
             assert {name: repr(found[name]) for name in names} == {name: repr(expected[name]) for name in names}
 
 
-def test_checkpoints_can_be_switched_off(embedded_hands: Path, tmp_path: Path) -> None:
+def test_checkpoints_can_be_switched_off(rendered_hands: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert pretrain(embedded_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
+    assert pretrain(rendered_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
     assert not (run / "checkpoints").exists()
 
 
 def test_a_full_disk_is_told_in_one_line(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(content: object, file: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(torch, "save", full)
-    assert pretrain(embedded_hands, tmp_path / "run", "--trainer.max_epochs=1") == 2
+    assert pretrain(rendered_hands, tmp_path / "run", "--trainer.max_epochs=1") == 2
     shown = capsys.readouterr().err
     assert "last.ckpt: could not be written: No space left on device" in shown
     assert "MB are free" in shown
 
 
 def test_a_run_that_diverges_fails_and_says_so(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wild = "--model.optimizer={class_path: torch.optim.SGD, init_args: {lr: 1e30}}"
-    assert pretrain(embedded_hands, tmp_path / "run", wild, "--model.lars=false", "--model.warmup_epochs=0") == 2
+    assert pretrain(rendered_hands, tmp_path / "run", wild, "--model.lars=false", "--model.warmup_epochs=0") == 2
     assert "diverged" in capsys.readouterr().err
     assert not (tmp_path / "run" / "results.json").exists()
 
 
-def test_scoring_needs_a_checkpoint(embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert finetune("validate", embedded_hands, tmp_path / "run") == 2
+def test_scoring_needs_a_checkpoint(rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert finetune("validate", rendered_hands, tmp_path / "run") == 2
     assert "--ckpt_path" in capsys.readouterr().err
 
 
 def test_a_damaged_image_is_named_before_training(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hands = tmp_path / "hands"
-    shutil.copytree(embedded_hands, hands)
+    shutil.copytree(rendered_hands, hands)
     damaged = hands / "training" / "rgb" / "00000030.jpg"
     damaged.write_bytes(damaged.read_bytes()[:300])
     assert pretrain(hands, tmp_path / "run") == 2
@@ -336,23 +336,23 @@ def test_a_damaged_image_is_named_before_training(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_pretrain_then_finetune_then_test(pretrained: Path, embedded_hands: Path, tmp_path: Path) -> None:
+def test_pretrain_then_finetune_then_test(pretrained: Path, rendered_hands: Path, tmp_path: Path) -> None:
     run, scored = tmp_path / "run", tmp_path / "scored"
     weights = f"--model.weights={pretrained / 'checkpoints' / 'last.ckpt'}"
-    assert finetune("fit", embedded_hands, run, weights) == 0
+    assert finetune("fit", rendered_hands, run, weights) == 0
     assert {"val/epe_mm", "val/pa_epe_mm", "val/error_2d_px", "val/auc", "val/pa_auc"} <= set(
         json.loads((run / "results.json").read_text())["metrics"]
     )
     checkpoint = f"--ckpt_path={run / 'checkpoints' / 'last.ckpt'}"
-    assert finetune("test", embedded_hands, scored, checkpoint) == 0
+    assert finetune("test", rendered_hands, scored, checkpoint) == 0
     metrics = json.loads((scored / "results.json").read_text())["metrics"]
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["test/pa_epe_mm"] < metrics["test/epe_mm"]
-    assert finetune("validate", embedded_hands, tmp_path / "validated", checkpoint) == 0
+    assert finetune("validate", rendered_hands, tmp_path / "validated", checkpoint) == 0
 
 
-def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path: Path) -> None:
-    folder = embedded_hands / "training" / "rgb"
+def test_plain_photographs_are_enough_to_pretrain(rendered_hands: Path, tmp_path: Path) -> None:
+    folder = rendered_hands / "training" / "rgb"
     source = f"--data.sources={{class_path: ImageFiles, init_args: {{root: {folder}}}}}"
     config = f"--config={CONF / 'pretrain.yaml'}"
     assert main(["fit", config, source, "--data.pairing=same_image", f"--run_dir={tmp_path / 'run'}"]) == 0
@@ -367,10 +367,10 @@ def test_plain_photographs_are_enough_to_pretrain(embedded_hands: Path, tmp_path
     ],
 )
 def test_values_that_cannot_work_are_named_before_training(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
     run = tmp_path / "run"
-    status = finetune("fit", embedded_hands, run, "--data.num_labels=null", override)
+    status = finetune("fit", rendered_hands, run, "--data.num_labels=null", override)
     assert status == 2
     assert message in capsys.readouterr().err
     assert not (run / "checkpoints").exists()
@@ -389,10 +389,10 @@ def test_weights_of_another_resnet_are_refused(pretrained: Path) -> None:
     ],
 )
 def test_keys_and_choices_that_do_not_exist_are_named(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        pretrain(embedded_hands, tmp_path / "run", override)
+        pretrain(rendered_hands, tmp_path / "run", override)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -407,22 +407,22 @@ def test_keys_and_choices_that_do_not_exist_are_named(
     ],
 )
 def test_settings_that_cannot_work_are_told_in_one_line(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
 ) -> None:
-    assert finetune("fit", embedded_hands, tmp_path / "run", override) == 2
+    assert finetune("fit", rendered_hands, tmp_path / "run", override) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("peclr")]
     assert message in line
 
 
 def test_user_paths_are_expanded_wherever_they_stand(
-    embedded_hands: Path,
+    rendered_hands: Path,
     pretrained: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "hands").symlink_to(embedded_hands)
+    (tmp_path / "hands").symlink_to(rendered_hands)
     (tmp_path / "pretrained").symlink_to(pretrained)
     config = yaml.safe_load((CONF / "finetune.yaml").read_text())
     config["data"]["init_args"]["root"] = "~/hands"
@@ -442,7 +442,7 @@ def test_user_paths_are_expanded_wherever_they_stand(
 
 
 def test_a_key_that_a_config_holds_twice_is_named_with_its_line(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     conf = tmp_path / "conf.yaml"
     conf.write_text((CONF / "finetune.yaml").read_text() + "data: {class_path: LabeledHandDataModule}\n")
@@ -457,18 +457,18 @@ def test_a_key_that_a_config_holds_twice_is_named_with_its_line(
 
 @pytest.mark.parametrize(("words", "seed"), [((), 5), (("--data.seed=0",), 0)])
 def test_data_have_the_seed_of_everything_unless_they_have_their_own(
-    embedded_hands: Path, tmp_path: Path, words: tuple[str, ...], seed: int
+    rendered_hands: Path, tmp_path: Path, words: tuple[str, ...], seed: int
 ) -> None:
     run = tmp_path / "run"
-    assert pretrain(embedded_hands, run, "--seed_everything=5", "--trainer.limit_train_batches=1", *words) == 0
+    assert pretrain(rendered_hands, run, "--seed_everything=5", "--trainer.limit_train_batches=1", *words) == 0
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["seed"] == seed
 
 
-def test_a_run_from_before_seeds_were_linked_keeps_that_of_its_data(resumable: Path, embedded_hands: Path) -> None:
+def test_a_run_from_before_seeds_were_linked_keeps_that_of_its_data(resumable: Path, rendered_hands: Path) -> None:
     config = yaml.safe_load((resumable / "config.yaml").read_text())
     config["seed_everything"] = 5  # its data have 0
     (resumable / "config.yaml").write_text(yaml.safe_dump(config))
-    assert resume(embedded_hands, resumable, "--seed_everything=5", "--trainer.max_epochs=3") == 0
+    assert resume(rendered_hands, resumable, "--seed_everything=5", "--trainer.max_epochs=3") == 0
     [written] = resumable.glob("config-*.yaml")
     assert yaml.safe_load(written.read_text())["data"]["init_args"]["seed"] == 0
 

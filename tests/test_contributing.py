@@ -79,8 +79,8 @@ def unnamed(files: set[str], paragraph: int) -> set[str]:
     return {file for file in files if not file.startswith(named)}
 
 
-def test_an_image_passes_the_files_to_the_loss_that_are_named(embedded_hands: Path) -> None:
-    data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, num_workers=0)
+def test_an_image_passes_the_files_to_the_loss_that_are_named(rendered_hands: Path) -> None:
+    data = PairedViewDataModule(FreiHAND(rendered_hands), view_size=32, batch_size=8, num_workers=0)
     module = PretrainModule(ResNetEncoder("resnet18", 0.125), PeCLR())
     module.log_dict = module.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]  # no trainer
     batches = iter(data.train_dataloader())

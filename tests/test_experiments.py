@@ -45,10 +45,10 @@ def small(config: dict[str, Any], root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_config_runs(path: Path, embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_config_runs(path: Path, rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = yaml.safe_load(path.read_text())
-    status = main(["fit", f"--config={path}", f"--run_dir={tmp_path / 'run'}", *small(config, embedded_hands)])
+    status = main(["fit", f"--config={path}", f"--run_dir={tmp_path / 'run'}", *small(config, rendered_hands)])
     assert status == 0
 
 

@@ -61,10 +61,10 @@ def weights_of(run: Path, prefix: str = "") -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def straight(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def straight(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pre-training that nobody disturbs."""
     run = tmp_path_factory.mktemp("straight") / "run"
-    assert peclr(pretrain(embedded_hands, f"--run_dir={run}")) == 0
+    assert peclr(pretrain(rendered_hands, f"--run_dir={run}")) == 0
     return run
 
 
@@ -73,12 +73,12 @@ def straight(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     [(signal.SIGKILL, -9, 0), (signal.SIGKILL, -9, 1), (signal.SIGTERM, 143, 1)],  # SIGINT is noted as SIGTERM is
 )
 def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
-    number: signal.Signals, status: int, every: int, straight: Path, embedded_hands: Path, tmp_path: Path
+    number: signal.Signals, status: int, every: int, straight: Path, rendered_hands: Path, tmp_path: Path
 ) -> None:
     saves = f"--checkpoint.every_n_steps={every}"  # 0: at epochs' ends alone
     run = tmp_path / "run"
     last = run / "checkpoints" / "last.ckpt"
-    process = start(tmp_path, "peclr", *pretrain(embedded_hands, f"--run_dir={run}", "--data.num_workers=1", saves))
+    process = start(tmp_path, "peclr", *pretrain(rendered_hands, f"--run_dir={run}", "--data.num_workers=1", saves))
     wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
     os.killpg(process.pid, number)  # workers, too, as terminals and schedulers do
     stderr = process.communicate(timeout=PATIENCE)[1]
@@ -88,17 +88,17 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(
         assert f"--ckpt_path {last} --run_dir {run}" in stderr
     state = torch.load(last, weights_only=True)
     assert 0 < state["global_step"] < 30, "killed before its end"
-    assert peclr(pretrain(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
+    assert peclr(pretrain(rendered_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
     first, second = weights_of(straight), weights_of(run)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.fixture(scope="module")
-def alone(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fine-tuning in one process."""
     run = tmp_path_factory.mktemp("alone") / "run"
-    assert peclr(finetune(embedded_hands, f"--run_dir={run}")) == 0
+    assert peclr(finetune(rendered_hands, f"--run_dir={run}")) == 0
     return run
 
 
@@ -112,9 +112,9 @@ TWO = ("--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=d
 
 
 def test_two_processes_of_lightning_stop_together_and_one_goes_on(
-    alone: Path, embedded_hands: Path, tmp_path: Path
+    alone: Path, rendered_hands: Path, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, "peclr", *finetune(embedded_hands, *TWO))
+    process = start(tmp_path, "peclr", *finetune(rendered_hands, *TWO))
     last = wait_for(tmp_path, "runs/finetune/*/checkpoints/last.ckpt", process)
     process.send_signal(signal.SIGTERM)
     stderr = process.communicate(timeout=PATIENCE)[1]
@@ -122,23 +122,23 @@ def test_two_processes_of_lightning_stop_together_and_one_goes_on(
     (run,) = (tmp_path / "runs" / "finetune").iterdir()
     assert len(list(run.glob("config*.yaml"))) == 1
     assert not (run / "results.json").exists()
-    assert peclr(finetune(embedded_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
+    assert peclr(finetune(rendered_hands, f"--run_dir={run}", f"--ckpt_path={last}")) == 0
     assert_same_head(alone, run)
 
 
-def test_two_processes_that_pre_train_together_survive_being_killed(embedded_hands: Path, tmp_path: Path) -> None:
+def test_two_processes_that_pre_train_together_survive_being_killed(rendered_hands: Path, tmp_path: Path) -> None:
     """Bitwise, as BatchNorm and contrast see the same pairs on the same process again."""
     few = (*TWO, "--model.micro_batch=2", "--data.batch_size=8", "--trainer.max_epochs=2")
     straight, run = tmp_path / "straight", tmp_path / "run"
-    process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={straight}"))
+    process = start(tmp_path, "peclr", *pretrain(rendered_hands, *few, f"--run_dir={straight}"))
     stderr = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, stderr
-    process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={run}"))
+    process = start(tmp_path, "peclr", *pretrain(rendered_hands, *few, f"--run_dir={run}"))
     last = wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     assert 0 < torch.load(last, weights_only=True)["global_step"] < 8, "killed before its end"
-    process = start(tmp_path, "peclr", *pretrain(embedded_hands, *few, f"--run_dir={run}", f"--ckpt_path={last}"))
+    process = start(tmp_path, "peclr", *pretrain(rendered_hands, *few, f"--run_dir={run}", f"--ckpt_path={last}"))
     stderr = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, stderr
     first, second = weights_of(straight), weights_of(run)
@@ -148,10 +148,10 @@ def test_two_processes_that_pre_train_together_survive_being_killed(embedded_han
 
 
 def test_two_processes_of_torchrun_share_a_folder_and_go_on_there_when_it_restarts_them(
-    alone: Path, embedded_hands: Path, tmp_path: Path
+    alone: Path, rendered_hands: Path, tmp_path: Path
 ) -> None:
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "--max-restarts=1", "-m", "peclr")
-    process = start(tmp_path, *launch, *finetune(embedded_hands, *TWO))
+    process = start(tmp_path, *launch, *finetune(rendered_hands, *TWO))
     wait_for(tmp_path, "runs/finetune/*/checkpoints/last.ckpt", process)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[1]), signal.SIGKILL)
@@ -165,10 +165,10 @@ def test_two_processes_of_torchrun_share_a_folder_and_go_on_there_when_it_restar
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_start_that_is_killed_leaves_nothing_in_the_way_of_the_next(
-    number: signal.Signals, status: int, embedded_hands: Path, tmp_path: Path
+    number: signal.Signals, status: int, rendered_hands: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    command = pretrain(embedded_hands, f"--run_dir={run}", "--trainer.max_epochs=1")
+    command = pretrain(rendered_hands, f"--run_dir={run}", "--trainer.max_epochs=1")
     process = start(tmp_path, "peclr", *command)
     wait_for(tmp_path, "run/config.yaml", process)
     process.send_signal(number)
@@ -181,9 +181,9 @@ def test_a_start_that_is_killed_leaves_nothing_in_the_way_of_the_next(
 
 
 @pytest.mark.parametrize("seconds", [5.0, 10.0])
-def test_torchrun_interrupted_early_can_be_started_again(seconds: float, embedded_hands: Path, tmp_path: Path) -> None:
+def test_torchrun_interrupted_early_can_be_started_again(seconds: float, rendered_hands: Path, tmp_path: Path) -> None:
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "peclr")
-    command = (*launch, *finetune(embedded_hands, *TWO, "--trainer.max_epochs=1"))
+    command = (*launch, *finetune(rendered_hands, *TWO, "--trainer.max_epochs=1"))
     process = start(tmp_path, *command)
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)

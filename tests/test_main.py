@@ -60,9 +60,9 @@ def test_no_subcommand_is_no_success(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.fixture
-def hands(embedded_hands: Path, tmp_path: Path) -> Path:
+def hands(rendered_hands: Path, tmp_path: Path) -> Path:
     """Rendered hands whose labels a test may pack."""
-    shutil.copytree(embedded_hands, tmp_path / "hands")
+    shutil.copytree(rendered_hands, tmp_path / "hands")
     return tmp_path / "hands"
 
 

@@ -62,9 +62,9 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_opens_a_connection(
-    name: str, tmp_path: Path, embedded_hands: Path, run: Path, images: Path
+    name: str, tmp_path: Path, rendered_hands: Path, run: Path, images: Path
 ) -> None:
-    hands = shutil.copytree(embedded_hands, tmp_path / "data")
+    hands = shutil.copytree(rendered_hands, tmp_path / "data")
     sweep = sorted((Path(__file__).parents[1] / "experiments" / "sweeps").glob("*.yaml"))[0]
     (run / "results.json").write_text('{"stage": "fit", "metrics": {}}')
     words = [word.format(conf=CONF, hands=hands, run=run, sweep=sweep) for word in COMMANDS[name].split(" ")]

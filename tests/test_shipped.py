@@ -82,9 +82,9 @@ def test_a_wheel_has_the_configs(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_wheel_trains_with_them_in_an_empty_folder(installed: Path, embedded_hands: Path, tmp_path: Path) -> None:
+def test_a_wheel_trains_with_them_in_an_empty_folder(installed: Path, rendered_hands: Path, tmp_path: Path) -> None:
     overrides = [
-        f"--data.sources.init_args.root={embedded_hands}",
+        f"--data.sources.init_args.root={rendered_hands}",
         "--model.encoder.init_args={name: resnet18, width: 0.125, weights: null}",
         "--data.batch_size=4",
         "--data.num_workers=0",

@@ -549,7 +549,7 @@ def short(name: str) -> str:
     return ",".join(name.split(",")[:2])
 
 
-def test_a_sweep_runs_for_real(embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_runs_for_real(rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "labels.yaml"
     sweep = {
         "method": "grid",
@@ -558,7 +558,7 @@ def test_a_sweep_runs_for_real(embedded_hands: Path, tmp_path: Path, capsys: pyt
         "parameters": {"data.root": {"value": "data/embedded"}, "data.num_labels": {"values": [4, 8]}},
     }
     path.write_text(yaml.safe_dump(sweep))
-    words = ["sweep", str(path), f"--out={tmp_path / 'out'}", "--max-runs=1", f"--data.root={embedded_hands}"]
+    words = ["sweep", str(path), f"--out={tmp_path / 'out'}", "--max-runs=1", f"--data.root={rendered_hands}"]
     assert main(words) == 0
     assert "finished" in capsys.readouterr().out
     found = rows(tmp_path / "out")

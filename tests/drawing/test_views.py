@@ -21,10 +21,10 @@ Image = NDArray[np.uint8]
 
 
 @pytest.fixture
-def config(embedded_hands: Path, tmp_path: Path) -> Path:
+def config(rendered_hands: Path, tmp_path: Path) -> Path:
     """A config that pre-trains on the rendered hands."""
     contents = yaml.safe_load((ROOT / "tests" / "conf" / "pretrain.yaml").read_text())
-    contents["data"]["init_args"]["sources"]["init_args"]["root"] = str(embedded_hands)
+    contents["data"]["init_args"]["sources"]["init_args"]["root"] = str(rendered_hands)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(contents))
     return path
@@ -59,8 +59,8 @@ def colorfulness(sheet: Image) -> float:
     return float(np.abs(anaglyph[..., 0] - anaglyph[..., 1])[both].mean())
 
 
-def test_misaligned_geometry_is_visible_at_a_glance(embedded_hands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = pairs(embedded_hands)
+def test_misaligned_geometry_is_visible_at_a_glance(rendered_hands: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = pairs(rendered_hands)
     aligned = colorfulness(draw_views(module, 4))
     honest = PairedViewDataset.__getitem__
 
@@ -74,8 +74,8 @@ def test_misaligned_geometry_is_visible_at_a_glance(embedded_hands: Path, monkey
     assert colorfulness(draw_views(module, 4)) > 2 * aligned
 
 
-def test_both_views_come_back_to_the_same_crop(embedded_hands: Path) -> None:
-    sheet = draw_views(pairs(embedded_hands), 2)
+def test_both_views_come_back_to_the_same_crop(rendered_hands: Path) -> None:
+    sheet = draw_views(pairs(rendered_hands), 2)
     for row in range(2):
         first, second = (tile(sheet, row, column).astype(int) for column in (3, 4))
         both = (first.max(-1) > 0) & (second.max(-1) > 0)
@@ -83,8 +83,8 @@ def test_both_views_come_back_to_the_same_crop(embedded_hands: Path) -> None:
         assert np.median(difference) < 12
 
 
-def test_labeled_hands_are_drawn_with_the_labels_of_the_batch(embedded_hands: Path) -> None:
-    module = LabeledHandDataModule(embedded_hands, 64, photometric=None, batch_size=4)
+def test_labeled_hands_are_drawn_with_the_labels_of_the_batch(rendered_hands: Path) -> None:
+    module = LabeledHandDataModule(rendered_hands, 64, photometric=None, batch_size=4)
     sheet = draw_views(module, 3)
     assert sheet.shape == (TOP + 3 * STEP, 4 * STEP - 6, 3)
     for row in range(3):

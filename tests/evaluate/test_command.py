@@ -37,13 +37,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def unlabeled(embedded_hands: Path, tmp_path: Path) -> Path:
+def unlabeled(rendered_hands: Path, tmp_path: Path) -> Path:
     """As older downloads of FreiHAND: no evaluation_xyz.json."""
     folder = tmp_path / "unlabeled"
     folder.mkdir()
-    shutil.copytree(embedded_hands / "evaluation", folder / "evaluation")
+    shutil.copytree(rendered_hands / "evaluation", folder / "evaluation")
     for kind in ("K", "scale"):
-        shutil.copy(embedded_hands / f"evaluation_{kind}.json", folder)
+        shutil.copy(rendered_hands / f"evaluation_{kind}.json", folder)
     return folder
 
 
@@ -56,8 +56,8 @@ def predicted(path: Path) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
 
 
 @pytest.mark.parametrize("crop", CROPS)
-def test_predictions_do_not_depend_on_the_batch_size(crop: str, run: Path, embedded_hands: Path) -> None:
-    source = FreiHAND(embedded_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
+def test_predictions_do_not_depend_on_the_batch_size(crop: str, run: Path, rendered_hands: Path) -> None:
+    source = FreiHAND(rendered_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
     trained = load_network(run, device="cpu")
     one, three, all_of_them = (predict_split(trained, source, crop, size).xyz for size in (1, 3, 64))
     assert one.shape == (8, 21, 3)
@@ -67,8 +67,8 @@ def test_predictions_do_not_depend_on_the_batch_size(crop: str, run: Path, embed
 
 
 @pytest.mark.parametrize("crop", CROPS)
-def test_turned_views_are_averaged_whatever_the_crop(crop: str, run: Path, embedded_hands: Path) -> None:
-    source = FreiHAND(embedded_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
+def test_turned_views_are_averaged_whatever_the_crop(crop: str, run: Path, rendered_hands: Path) -> None:
+    source = FreiHAND(rendered_hands, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
     trained = load_network(run, device="cpu")
     once, thrice = (predict_split(trained, source, crop, 8, turn=turn).xyz for turn in (0, 30))
     same = predict_split(trained, source, crop, 8, turn=360 / 1e9).xyz
@@ -77,10 +77,10 @@ def test_turned_views_are_averaged_whatever_the_crop(crop: str, run: Path, embed
 
 
 def test_a_run_is_scored_with_everything_that_goes_with_it(
-    run: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = shutil.copytree(run, tmp_path / "run")
-    assert evaluate(moved, "--data", embedded_hands) == 0
+    assert evaluate(moved, "--data", rendered_hands) == 0
     out = moved / "evaluation"
     assert {path.name for path in out.iterdir()} == SCORED | {"pred.json", "pred.zip"}
     shown = capsys.readouterr()
@@ -92,7 +92,7 @@ def test_a_run_is_scored_with_everything_that_goes_with_it(
     assert cv2.imread(str(out / "worst.png")) is not None
     assert cv2.imread(str(out / "pck.png")) is not None
     # the file that was written scores as the network did
-    assert evaluate("--predictions", out / "pred.zip", "--data", embedded_hands, "--out", tmp_path / "again") == 0
+    assert evaluate("--predictions", out / "pred.zip", "--data", rendered_hands, "--out", tmp_path / "again") == 0
     again = json.loads((tmp_path / "again" / "scores.json").read_text())
     assert again["scores"] == pytest.approx(content["scores"], abs=1e-5)
 
@@ -117,10 +117,10 @@ def test_without_labels_it_predicts_only_and_says_so(
         evaluate("--predictions", tmp_path / "out" / "pred.json", "--data", unlabeled)
 
 
-def test_the_zero_predictor_scores_the_distance_of_the_hands(embedded_hands: Path, tmp_path: Path) -> None:
-    xyz = read_labels(embedded_hands / "evaluation_xyz.json", 21)
+def test_the_zero_predictor_scores_the_distance_of_the_hands(rendered_hands: Path, tmp_path: Path) -> None:
+    xyz = read_labels(rendered_hands / "evaluation_xyz.json", 21)
     plain, _ = write_predictions(tmp_path, Predictions(np.zeros_like(xyz)))
-    evaluate("--predictions", plain, "--data", embedded_hands)
+    evaluate("--predictions", plain, "--data", rendered_hands)
     scores = json.loads((tmp_path / "pred_evaluation" / "scores.json").read_text())["scores"]
     assert scores["xyz_mean3d"] == pytest.approx(100 * np.sqrt((xyz**2).sum(-1)).mean())
     # aligned, all joints fall on the middle of the hand
@@ -132,11 +132,11 @@ def test_the_zero_predictor_scores_the_distance_of_the_hands(embedded_hands: Pat
 
 
 def test_labels_alone_are_enough_to_score_a_file(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "labels").mkdir()
-    shutil.copy(embedded_hands / "evaluation_xyz.json", tmp_path / "labels")
-    xyz = read_labels(embedded_hands / "evaluation_xyz.json", 21)
+    shutil.copy(rendered_hands / "evaluation_xyz.json", tmp_path / "labels")
+    xyz = read_labels(rendered_hands / "evaluation_xyz.json", 21)
     verts = np.random.default_rng(0).normal(0, 0.04, (len(xyz), 778, 3))
     plain, _ = write_predictions(tmp_path, Predictions(xyz, verts))
     evaluate("--predictions", plain, "--data", tmp_path / "labels", "--out", tmp_path / "keypoints")
@@ -150,29 +150,29 @@ def test_labels_alone_are_enough_to_score_a_file(
     assert scores["f_score_5"] == pytest.approx(1)
 
 
-def test_another_number_of_hands_is_told(embedded_hands: Path, tmp_path: Path) -> None:
+def test_another_number_of_hands_is_told(rendered_hands: Path, tmp_path: Path) -> None:
     plain, _ = write_predictions(tmp_path, Predictions(np.zeros((5, 21, 3))))
     with pytest.raises(ValueError, match=r"pred\.json: predicts 5 hands, but .*evaluation_xyz\.json has 8"):
-        evaluate("--predictions", plain, "--data", embedded_hands)
+        evaluate("--predictions", plain, "--data", rendered_hands)
     assert not (tmp_path / "pred_evaluation").exists()
 
 
 def test_nothing_is_overwritten_and_one_thing_is_evaluated(
-    run: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "note.txt").touch()
     with pytest.raises(FileExistsError, match=r"is not an empty folder; choose another"):
-        evaluate(run, "--data", embedded_hands, "--out", tmp_path)
+        evaluate(run, "--data", rendered_hands, "--out", tmp_path)
     with pytest.raises(FileNotFoundError, match="no such"):
-        evaluate(tmp_path / "nowhere", "--data", embedded_hands, "--out", tmp_path / "out")
+        evaluate(tmp_path / "nowhere", "--data", rendered_hands, "--out", tmp_path / "out")
     with pytest.raises(ValueError, match="batch size must be at least 1, got 0"):
-        evaluate(run, "--data", embedded_hands, "--out", tmp_path / "out", "--batch-size", 0)
+        evaluate(run, "--data", rendered_hands, "--out", tmp_path / "out", "--batch-size", 0)
     with pytest.raises(SystemExit):
-        evaluate("--data", embedded_hands)
+        evaluate("--data", rendered_hands)
     assert "give either RUN" in capsys.readouterr().err
 
 
-def test_a_network_that_has_diverged_is_told(run: Path, embedded_hands: Path, tmp_path: Path) -> None:
+def test_a_network_that_has_diverged_is_told(run: Path, rendered_hands: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(run, tmp_path / "run")
     path = moved / "checkpoints" / "last.ckpt"
     content = torch.load(path, weights_only=True)
@@ -180,4 +180,4 @@ def test_a_network_that_has_diverged_is_told(run: Path, embedded_hands: Path, tm
     torch.save(content, path)
     for crop in ("two-pass", "image"):
         with pytest.raises(ValueError, match=r"not finite.*diverged"):
-            evaluate(moved, "--data", embedded_hands, "--crop", crop)
+            evaluate(moved, "--data", rendered_hands, "--crop", crop)

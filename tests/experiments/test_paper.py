@@ -107,11 +107,11 @@ def write_videos(root: Path, hands: int) -> None:
     (root / "youtube_train.json").write_text(json.dumps({"images": images, "annotations": annotations}))
 
 
-def test_a_composed_pretraining_runs_on_both_data_sets(embedded_hands: Path, tmp_path: Path) -> None:
+def test_a_composed_pretraining_runs_on_both_data_sets(rendered_hands: Path, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     write_videos(videos, 8)
-    sources = f"[{{class_path: FreiHAND, init_args: {{root: {embedded_hands}}}}}, "
+    sources = f"[{{class_path: FreiHAND, init_args: {{root: {rendered_hands}}}}}, "
     sources += f"{{class_path: YouTube3DHands, init_args: {{root: {videos}}}}}]"
     words = [
         PRETRAIN,

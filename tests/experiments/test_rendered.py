@@ -205,22 +205,22 @@ def test_the_bar_says_how_long_it_takes_within_a_run(capsys: pytest.CaptureFixtu
 
 
 def test_steps_are_timed_before_long_work_only(
-    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rendered_jobs, "_TIMED", 2)
     suite, pool = Suite("small", "A title", (Arm("PeCLR", ()),), ()), Here()
     for steps, kinds in ((40, set()), (41, {"pretrain", "start"})):
         size = replace(SIZES["walk"], train=24, pretrain_steps=steps)
-        jobs = [Job(arm, 0, size, embedded_hands, tmp_path) for arm in suite.arms]
+        jobs = [Job(arm, 0, size, rendered_hands, tmp_path) for arm in suite.arms]
         pace = timed(pool, jobs, suite, [task for stage in stages_of(suite, jobs) for task in stage])
         assert set(pace) == kinds
         assert all(0 < seconds < 600 for seconds in pace.values())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(embedded_hands: Path, tmp_path: Path) -> None:
+def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(rendered_hands: Path, tmp_path: Path) -> None:
     few = replace(SIZES["walk"], train=24, versions=1)
-    jobs = [Job(Arm("scratch", ()), 0, few, embedded_hands, tmp_path / part) for part in ("needed", "all")]
+    jobs = [Job(Arm("scratch", ()), 0, few, rendered_hands, tmp_path / part) for part in ("needed", "all")]
     needed, everything = probe(jobs[0], (4, 8)), probe(jobs[1], (4, 8, None))
     assert needed == everything[:2]
     assert len(everything) == 3

@@ -91,12 +91,12 @@ def train(folder: Path, hands: Path, device: str, resumed: Path | None = None, *
     return {name: value.cpu() for name, value in module.state_dict().items()}
 
 
-def test_resuming_is_bit_for_bit(device: str, embedded_hands: Path, tmp_path: Path) -> None:
+def test_resuming_is_bit_for_bit(device: str, rendered_hands: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "stopped.ckpt"
-    whole = train(tmp_path, embedded_hands, device)
+    whole = train(tmp_path, rendered_hands, device)
     with pytest.raises(InterruptedError):
-        train(tmp_path, embedded_hands, device, callbacks=[Stop(checkpoint)])
-    resumed = train(tmp_path, embedded_hands, device, resumed=checkpoint)
+        train(tmp_path, rendered_hands, device, callbacks=[Stop(checkpoint)])
+    resumed = train(tmp_path, rendered_hands, device, resumed=checkpoint)
     torch.use_deterministic_algorithms(mode=False)
     assert whole.keys() == resumed.keys()
     assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
@@ -111,14 +111,14 @@ def fit(config: str, folder: Path, device: str, *options: str) -> Path:
     return folder
 
 
-def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, embedded_hands: Path, tmp_path: Path) -> None:
-    run = fit("finetune.yaml", tmp_path / "run", device, f"--data.root={embedded_hands}")
-    images = embedded_hands / "evaluation" / "rgb"
+def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, rendered_hands: Path, tmp_path: Path) -> None:
+    run = fit("finetune.yaml", tmp_path / "run", device, f"--data.root={rendered_hands}")
+    images = rendered_hands / "evaluation" / "rgb"
     hands = {}
     for where in {device, "cpu"}:
         out = tmp_path / where
         assert main(["predict", str(run), str(images), f"--out={out}", f"--device={where}", "--no-overlay"]) == 0
-        assert main(["evaluate", str(run), f"--data={embedded_hands}", f"--out={out}-scores", f"--device={where}"]) == 0
+        assert main(["evaluate", str(run), f"--data={rendered_hands}", f"--out={out}-scores", f"--device={where}"]) == 0
         found = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
         hands[where] = np.array([hand["keypoints_2d"] for image in found for hand in image["hands"]])
     assert len(hands["cpu"]) == len(list(images.glob("*.jpg")))
@@ -126,10 +126,10 @@ def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, embedded_
     assert main(["export", str(run), f"--out={tmp_path / 'out'}", "--formats", "safetensors"]) == 0
 
 
-def test_memory_returns_to_where_it_was(device: str, embedded_hands: Path, tmp_path: Path) -> None:
+def test_memory_returns_to_where_it_was(device: str, rendered_hands: Path, tmp_path: Path) -> None:
     taken = []
     for number in range(3):  # the first one's libraries keep their workspaces
-        root = f"--data.sources.init_args.root={embedded_hands}"
+        root = f"--data.sources.init_args.root={rendered_hands}"
         fit("pretrain.yaml", tmp_path / str(number), device, root, "--trainer.max_epochs=1")
         gc.collect()
         taken.append(torch.cuda.memory_allocated() if device == "cuda" else 0)

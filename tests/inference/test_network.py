@@ -35,12 +35,12 @@ def test_a_published_network_is_known_by_its_layout_and_width(trained: TrainedNe
     assert load_network(narrow, view_size=32).view_size == 32
 
 
-def test_the_network_of_a_run_is_used_alike_wherever_it_is_taken(embedded_hands: Path, tmp_path: Path) -> None:
+def test_the_network_of_a_run_is_used_alike_wherever_it_is_taken(rendered_hands: Path, tmp_path: Path) -> None:
     """From the folder that `peclr fit` writes, from a copy of its checkpoint, from an exported file."""
     run = tmp_path / "finetune"
     options = ["--model=FinetuneModule", "--model.encoder=ResNetEncoder", "--model.encoder.name=resnet18"]
     options += ["--model.encoder.width=0.125", "--model.view_size=48", "--data=LabeledHandDataModule"]
-    options += [f"--data.root={embedded_hands}", "--data.view_size=48", "--data.batch_size=4"]
+    options += [f"--data.root={rendered_hands}", "--data.view_size=48", "--data.batch_size=4"]
     options += ["--data.num_workers=0", "--trainer.max_steps=1", "--trainer.limit_val_batches=0"]
     options += ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
     assert main(["fit", *options, "--trainer.accelerator=cpu", f"--run_dir={run}"]) == 0

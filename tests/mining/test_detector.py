@@ -73,11 +73,11 @@ def test_images_are_mined_with_a_detector_only(
 
 
 def test_labels_are_ignored_when_asked(
-    embedded_hands: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from peclr.data.loading.pairs_file import read_pairs
 
-    command = ["mine", str(embedded_hands), "--split", "evaluation", "--neighbors", "2"]
+    command = ["mine", str(rendered_hands), "--split", "evaluation", "--neighbors", "2"]
     assert main([*command, "--out", str(tmp_path / "no.npz"), "--ignore-labels"]) == 2
     assert "--ignore-labels needs --detector" in capsys.readouterr().err
     found = {}

@@ -113,10 +113,10 @@ def test_components_keep_distances_as_far_as_they_explain_the_variance() -> None
 
 
 def test_the_command_writes_pairs_that_training_reads(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "pairs.npz"
-    assert main(["mine", str(embedded_hands), "--out", str(out), "--neighbors", "3"]) == 0
+    assert main(["mine", str(rendered_hands), "--out", str(out), "--neighbors", "3"]) == 0
     assert "24 hands" in capsys.readouterr().out
     [mined], facts = read_pairs(out)
     assert mined.neighbors.shape == (24, 3)
@@ -124,11 +124,11 @@ def test_the_command_writes_pairs_that_training_reads(
     image = cv2.imread(str(tmp_path / "pairs.png"))
     assert image is not None
     assert image.std() > 20
-    source = FreiHAND(embedded_hands)
+    source = FreiHAND(rendered_hands)
     dataset = PairedViewDataset([source], Similar(out), view_size=16)
     _, (first, second) = dataset.images_of((0, 5))
     assert (first % 24, second % 24) == (5, mined.neighbors[5, 0])
-    assert main(["mine", str(embedded_hands), "--out", str(out)]) == 2
+    assert main(["mine", str(rendered_hands), "--out", str(out)]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
 
 
@@ -141,8 +141,8 @@ def test_the_command_writes_pairs_that_training_reads(
     ],
 )
 def test_what_cannot_be_mined_is_said(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
-    assert main(["mine", str(embedded_hands), "--out", str(tmp_path / "pairs.npz"), *options]) == 2
+    assert main(["mine", str(rendered_hands), "--out", str(tmp_path / "pairs.npz"), *options]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

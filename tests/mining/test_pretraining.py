@@ -16,13 +16,13 @@ def logged(run: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
-def test_mined_pairs_weights_and_backgrounds_train_from_yaml(embedded_hands: Path, tmp_path: Path) -> None:
+def test_mined_pairs_weights_and_backgrounds_train_from_yaml(rendered_hands: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.npz"
-    assert main(["mine", str(embedded_hands), "--out", str(pairs), "--neighbors", "3"]) == 0
+    assert main(["mine", str(rendered_hands), "--out", str(pairs), "--neighbors", "3"]) == 0
     config = yaml.safe_load(CONFIG.read_text())
     config["model"]["init_args"]["objective"] = {"class_path": "SiMHand"}
     config["data"]["init_args"] |= {
-        "sources": {"class_path": "FreiHAND", "init_args": {"root": str(embedded_hands)}},
+        "sources": {"class_path": "FreiHAND", "init_args": {"root": str(rendered_hands)}},
         "pairing": {"class_path": "Similar", "init_args": {"pairs": str(pairs), "nearest": 2}},
         "background": {"class_path": "ReplaceBackground", "init_args": {"probability": 1.0, "bank": 4}},
         "with_joints": True,
@@ -40,11 +40,11 @@ def test_mined_pairs_weights_and_backgrounds_train_from_yaml(embedded_hands: Pat
     ("pairing", "unique"), [("same_image", False), ("same_image", True), ("across_versions", False)]
 )
 def test_false_negatives_are_logged_for_every_pairing(
-    embedded_hands: Path, tmp_path: Path, pairing: str, *, unique: bool
+    rendered_hands: Path, tmp_path: Path, pairing: str, *, unique: bool
 ) -> None:
     options = {
         "run_dir": tmp_path / "run",
-        "data.sources.init_args.root": embedded_hands,
+        "data.sources.init_args.root": rendered_hands,
         "data.pairing": pairing,
         "data.unique_hands_in_batch": str(unique).lower(),
         "trainer.max_epochs": 1,

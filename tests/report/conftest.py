@@ -72,7 +72,7 @@ def report(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def everything(tmp_path_factory: pytest.TempPathFactory, embedded_hands: Path) -> Path:
+def everything(tmp_path_factory: pytest.TempPathFactory, rendered_hands: Path) -> Path:
     """A folder of all that can be reported on."""
     root = tmp_path_factory.mktemp("reported") / "runs"
     root.mkdir()
@@ -81,6 +81,6 @@ def everything(tmp_path_factory: pytest.TempPathFactory, embedded_hands: Path) -
     write_run(root / "simclr", "PretrainModule")
     write_run(root / "peclr", "PretrainModule", 1)
     write_run(root / HOSTILE, "FinetuneModule")
-    write_evaluation(root / HOSTILE / "evaluation", embedded_hands, 0.006)
-    write_evaluation(root / "worse" / "evaluation", embedded_hands, 0.012)
+    write_evaluation(root / HOSTILE / "evaluation", rendered_hands, 0.006)
+    write_evaluation(root / "worse" / "evaluation", rendered_hands, 0.012)
     return root

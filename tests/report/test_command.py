@@ -164,7 +164,7 @@ def test_a_table_is_not_replaced_by_the_report_on_it(tmp_path: Path, capsys: pyt
 
 
 def test_images_that_have_moved_cost_the_gallery_only(
-    everything: Path, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    everything: Path, rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "evaluation"
     shutil.copytree(everything / "worse" / "evaluation", folder)
@@ -174,7 +174,7 @@ def test_images_that_have_moved_cost_the_gallery_only(
     assert main(["report", str(folder), "--out", str(out)]) == 0
     assert "/gone/evaluation/rgb is not there; --data says" in capsys.readouterr().err
     assert "Not drawn" in out.read_text()
-    assert main(["report", str(folder), "--out", str(out), "--force", "--data", str(embedded_hands)]) == 0
+    assert main(["report", str(folder), "--out", str(out), "--force", "--data", str(rendered_hands)]) == 0
     assert "Not drawn" not in out.read_text()
 
 

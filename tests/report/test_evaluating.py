@@ -14,7 +14,7 @@ SIZE = 32
 
 
 def test_runs_without_an_evaluation_are_evaluated_first(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "report.html"
     (run / "checkpoints").mkdir(parents=True)
@@ -23,7 +23,7 @@ def test_runs_without_an_evaluation_are_evaluated_first(
     torch.save({"state_dict": state}, run / "checkpoints" / "last.ckpt")
     (run / "config.yaml").write_text(
         f"model: {{class_path: peclr.training.FinetuneModule, init_args: {{view_size: {SIZE}}}}}\n"
-        f"data: {{init_args: {{root: {embedded_hands}, num_labels: 24}}}}\n"
+        f"data: {{init_args: {{root: {rendered_hands}, num_labels: 24}}}}\n"
     )
     (run / "results.json").write_text('{"stage": "fit", "metrics": {"train/loss": 1.0}}')
 

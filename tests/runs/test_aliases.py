@@ -56,13 +56,13 @@ def test_names_change_at_any_depth_and_nothing_else_does(
 
 @pytest.mark.parametrize("given", ["file", "command line"])
 def test_a_config_with_old_class_paths_is_read(
-    given: str, embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: str, rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = {"class_path": "peclr.data.freihand.FreiHAND", "init_args": {"root": str(embedded_hands)}}
+    source = {"class_path": "peclr.data.freihand.FreiHAND", "init_args": {"root": str(rendered_hands)}}
     data = {"class_path": "PairedViewDataModule", "init_args": {"batch_size": 4, "sources": source}}
     overrides = []
     if given == "command line":
-        overrides = [f"--data.sources.class_path={source['class_path']}", f"--data.sources.root={embedded_hands}"]
+        overrides = [f"--data.sources.class_path={source['class_path']}", f"--data.sources.root={rendered_hands}"]
         data["init_args"] = {"batch_size": 4}
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"data": data}))

@@ -24,9 +24,9 @@ from peclr.training import FinetuneModule, PretrainModule
 from tests.trainer import quiet_trainer
 
 
-def test_poses_of_the_fixed_and_of_the_worst_hands_are_drawn_when_asked(embedded_hands: Path, tmp_path: Path) -> None:
+def test_poses_of_the_fixed_and_of_the_worst_hands_are_drawn_when_asked(rendered_hands: Path, tmp_path: Path) -> None:
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32, warmup_epochs=0)
-    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=8, val_fraction=0.25)
+    data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=8, val_fraction=0.25)
     trainer = quiet_trainer(tmp_path, max_epochs=3, callbacks=[PoseImages(count=2, every_n_epochs=2)])
     trainer.fit(module, datamodule=data)
     for name in ("samples", "worst"):
@@ -38,11 +38,11 @@ def test_poses_of_the_fixed_and_of_the_worst_hands_are_drawn_when_asked(embedded
 
 
 def test_the_worst_are_those_with_the_largest_error_after_alignment(
-    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32).eval()
-    data = LabeledHandDataModule(embedded_hands, view_size=32, val_fraction=0.5, geometry=None, photometric=None)
+    data = LabeledHandDataModule(rendered_hands, view_size=32, val_fraction=0.5, geometry=None, photometric=None)
     data.setup("fit")
     assert data.val_set is not None
     trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data, loggers=[], global_step=0, default_root_dir=tmp_path))
@@ -94,13 +94,13 @@ def test_samples_are_spread_over_the_data(length: int, count: int, expected: lis
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_training(
-    embedded_hands: Path, callback: EpochCallback, *, pre_trains: bool, val_fraction: float, message: str
+    rendered_hands: Path, callback: EpochCallback, *, pre_trains: bool, val_fraction: float, message: str
 ) -> None:
     encoder = ResNetEncoder("resnet18", width=0.125)
     module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)
-    data: pl.LightningDataModule = LabeledHandDataModule(embedded_hands, batch_size=8, val_fraction=val_fraction)
+    data: pl.LightningDataModule = LabeledHandDataModule(rendered_hands, batch_size=8, val_fraction=val_fraction)
     if pre_trains:
-        data = PairedViewDataModule(FreiHAND(embedded_hands), batch_size=8)
+        data = PairedViewDataModule(FreiHAND(rendered_hands), batch_size=8)
     data.setup("fit")
     with pytest.raises(ValueError, match=message):
         callback.prepare(cast(pl.Trainer, SimpleNamespace(datamodule=data)), module)

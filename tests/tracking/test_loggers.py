@@ -34,7 +34,7 @@ def losses(run: Path) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def offline(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def offline(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two offline runs of one process: one trains, TensorBoard tracks it, too; the other logs a number."""
     pytest.importorskip("tensorboard")
     folder = tmp_path_factory.mktemp("offline")
@@ -44,7 +44,7 @@ def offline(embedded_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> l
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"MODE": "offline", "SILENT": "true", "CONSOLE": "off", "X_DISABLE_STATS": "true"}.items():
             patch.setenv(f"WANDB_{name}", value)
-        assert fit(embedded_hands, runs[0], f"--trainer.logger={asked}", f"--trainer.callbacks={IMAGES}") == 0
+        assert fit(rendered_hands, runs[0], f"--trainer.logger={asked}", f"--trainer.callbacks={IMAGES}") == 0
         loggers = run_loggers(asked=wandb, made=WandbLogger(project="hands"), folder=runs[1])
         assert isinstance(loggers, list)
         loggers[1].log_metrics({"train/loss": 0.5}, step=0)
@@ -105,10 +105,10 @@ def test_tensorboard_has_config_metrics_and_images(offline: list[Path]) -> None:
 
 
 @pytest.mark.slow
-def test_without_a_network_an_online_run_goes_offline_at_once(embedded_hands: Path, tmp_path: Path) -> None:
+def test_without_a_network_an_online_run_goes_offline_at_once(rendered_hands: Path, tmp_path: Path) -> None:
     """In a network of its own that leads nowhere, and with a key, so that W&B would want to connect."""
     command = [sys.executable, "-m", "peclr", "fit", f"--config={CONF / 'pretrain.yaml'}"]
-    command += [f"--data.sources.init_args.root={embedded_hands}", f"--run_dir={tmp_path / 'run'}"]
+    command += [f"--data.sources.init_args.root={rendered_hands}", f"--run_dir={tmp_path / 'run'}"]
     command += ["--trainer.logger=WandbLogger", "--trainer.max_epochs=1"]
     isolated = ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:

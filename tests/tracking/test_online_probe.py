@@ -157,8 +157,8 @@ def test_retrieval_finds_the_nearest_pose_by_features_that_know_it() -> None:
     assert blind.found > 2 * found.found
 
 
-def test_views_and_joints_are_those_of_the_data_and_move_with_their_matrices(embedded_hands: Path) -> None:
-    hands = read_probe_hands(FreiHAND(embedded_hands), 8, 4, 48, "reflect")
+def test_views_and_joints_are_those_of_the_data_and_move_with_their_matrices(rendered_hands: Path) -> None:
+    hands = read_probe_hands(FreiHAND(rendered_hands), 8, 4, 48, "reflect")
     assert hands.views.shape == (8, 3, 48, 48)
     assert {name: tuple(views.shape) for name, views in hands.changed.items()} == dict.fromkeys(
         [*MOVES, COLOR], (4, 3, 48, 48)
@@ -199,10 +199,10 @@ def probed(folder: Path) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["probe/pa_epe_mm"]]
 
 
-def test_training_is_bitwise_the_same_with_probe_and_images(embedded_hands: Path, tmp_path: Path) -> None:
-    probe = OnlineProbe(embedded_hands, num_hands=16, num_moved=4)
-    plain = fit(embedded_hands, tmp_path / "plain")
-    watched = fit(embedded_hands, tmp_path / "probed", probe, ViewImages(count=2), ProjectionImages(count=2))
+def test_training_is_bitwise_the_same_with_probe_and_images(rendered_hands: Path, tmp_path: Path) -> None:
+    probe = OnlineProbe(rendered_hands, num_hands=16, num_moved=4)
+    plain = fit(rendered_hands, tmp_path / "plain")
+    watched = fit(rendered_hands, tmp_path / "probed", probe, ViewImages(count=2), ProjectionImages(count=2))
     assert plain.keys() == watched.keys()
     assert all(torch.equal(plain[key], watched[key]) for key in plain)
     rows = probed(tmp_path / "probed")
@@ -222,9 +222,9 @@ def test_training_is_bitwise_the_same_with_probe_and_images(embedded_hands: Path
     ],
 )
 def test_a_probe_without_hands_says_why(
-    embedded_hands: Path, probe: dict[str, Any], val_fraction: float, message: str
+    rendered_hands: Path, probe: dict[str, Any], val_fraction: float, message: str
 ) -> None:
-    data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=val_fraction)
+    data = PairedViewDataModule(FreiHAND(rendered_hands), view_size=32, batch_size=8, val_fraction=val_fraction)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR())
     trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -238,7 +238,7 @@ def test_a_probe_of_too_little_is_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
-def test_of_two_processes_one_probes_and_the_other_waits(embedded_hands: Path, tmp_path: Path) -> None:
+def test_of_two_processes_one_probes_and_the_other_waits(rendered_hands: Path, tmp_path: Path) -> None:
     probe = OnlineProbe(num_hands=8, num_moved=4)
-    fit(embedded_hands, tmp_path, probe, devices=2, strategy="ddp_fork")
+    fit(rendered_hands, tmp_path, probe, devices=2, strategy="ddp_fork")
     assert len(probed(tmp_path)) == 3

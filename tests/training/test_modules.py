@@ -34,16 +34,16 @@ def training_loss(module: Any, batch: Any) -> torch.Tensor:
 
 
 @pytest.fixture
-def pairs(embedded_hands: Path) -> PairedViewDataModule:
+def pairs(rendered_hands: Path) -> PairedViewDataModule:
     return PairedViewDataModule(
-        FreiHAND(embedded_hands), "across_versions", view_size=32, batch_size=6, val_fraction=0.25
+        FreiHAND(rendered_hands), "across_versions", view_size=32, batch_size=6, val_fraction=0.25
     )
 
 
 @pytest.fixture
-def labeled(embedded_hands: Path) -> LabeledHandDataModule:
+def labeled(rendered_hands: Path) -> LabeledHandDataModule:
     return LabeledHandDataModule(
-        embedded_hands, view_size=32, batch_size=8, num_labels=8, val_fraction=0.25, geometry=None, photometric=None
+        rendered_hands, view_size=32, batch_size=8, num_labels=8, val_fraction=0.25, geometry=None, photometric=None
     )
 
 
@@ -127,9 +127,9 @@ def test_both_views_of_a_pair_stay_together(pairs: PairedViewDataModule) -> None
     torch.testing.assert_close(swapped, module(batch["views"]).flip(1))
 
 
-def test_simclr_and_peclr_differ_by_geometry_alone(embedded_hands: Path) -> None:
+def test_simclr_and_peclr_differ_by_geometry_alone(rendered_hands: Path) -> None:
     still = PairedViewDataModule(
-        FreiHAND(embedded_hands), "across_versions", view_size=32, batch_size=6, geometry=None, val_fraction=0.25
+        FreiHAND(rendered_hands), "across_versions", view_size=32, batch_size=6, geometry=None, val_fraction=0.25
     )
     batch = next(iter(still.train_dataloader()))
     simclr, peclr = (PretrainModule(tiny_encoder(), objective) for objective in (SimCLR(), PeCLR()))
@@ -165,8 +165,8 @@ def test_a_step_counts_the_images_that_it_has(
     assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(first))
 
 
-def test_fewer_labels_than_a_batch_scale_the_rate_by_their_number(embedded_hands: Path, tmp_path: Path) -> None:
-    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=64, num_labels=5)
+def test_fewer_labels_than_a_batch_scale_the_rate_by_their_number(rendered_hands: Path, tmp_path: Path) -> None:
+    data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=64, num_labels=5)
     run = quiet_trainer(tmp_path, max_epochs=1, limit_val_batches=0)
     run.fit(FinetuneModule(tiny_encoder(), view_size=32), data)
     assert run.optimizers[0].param_groups[0]["initial_lr"] == pytest.approx(1e-3 * math.sqrt(2 * 5))

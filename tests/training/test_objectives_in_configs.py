@@ -13,13 +13,13 @@ CONFIG = Path(__file__).parents[1] / "conf" / "pretrain.yaml"
 
 
 @pytest.mark.parametrize("objective", ["SimCLR", "AffinePeCLR", "SiMHand", "SoftPeCLR", "SplitObjective", "VICReg"])
-def test_an_objective_by_its_name(objective: str, embedded_hands: Path, tmp_path: Path) -> None:
+def test_an_objective_by_its_name(objective: str, rendered_hands: Path, tmp_path: Path) -> None:
     options = {
         "run_dir": tmp_path / "run",
         "model.objective": objective,
         "model.micro_batch": 4,
         "data.with_joints": "true",
-        "data.sources.init_args.root": embedded_hands,
+        "data.sources.init_args.root": rendered_hands,
         "trainer.max_epochs": 1,
     }
     assert main(["fit", f"--config={CONFIG}", *(f"--{name}={value}" for name, value in options.items())]) == 0
@@ -30,11 +30,11 @@ def test_an_objective_by_its_name(objective: str, embedded_hands: Path, tmp_path
 
 
 @pytest.mark.parametrize("optimizer", ["torch.optim.SGD", "torch.optim.AdamW"])
-def test_any_optimizer_by_its_class_path(optimizer: str, embedded_hands: Path, tmp_path: Path) -> None:
+def test_any_optimizer_by_its_class_path(optimizer: str, rendered_hands: Path, tmp_path: Path) -> None:
     options = {
         "run_dir": tmp_path / "run",
         "model.optimizer": optimizer,
-        "data.sources.init_args.root": embedded_hands,
+        "data.sources.init_args.root": rendered_hands,
         "trainer.max_steps": 1,
         "trainer.limit_val_batches": 0,
     }
@@ -45,14 +45,14 @@ def test_any_optimizer_by_its_class_path(optimizer: str, embedded_hands: Path, t
 
 
 def test_weights_need_joints_from_the_data_module(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [f"--run_dir={tmp_path / 'run'}", f"--data.sources.init_args.root={embedded_hands}"]
+    options = [f"--run_dir={tmp_path / 'run'}", f"--data.sources.init_args.root={rendered_hands}"]
     assert main(["fit", f"--config={CONFIG}", "--model.objective=SiMHand", *options]) != 0
     assert "with_joints: true" in capsys.readouterr().err
 
 
-def test_what_objectives_learn_is_trained_and_saved(embedded_hands: Path, tmp_path: Path) -> None:
+def test_what_objectives_learn_is_trained_and_saved(rendered_hands: Path, tmp_path: Path) -> None:
     """An objective around another, whose network is as wide as the encoder's features."""
     contrast = {"class_path": "SiMHand", "init_args": {"temperature": 0.2}}
     objective = {"class_path": "GeometryHead", "init_args": {"hidden": 8, "contrast": contrast}}
@@ -60,7 +60,7 @@ def test_what_objectives_learn_is_trained_and_saved(embedded_hands: Path, tmp_pa
         "run_dir": tmp_path / "run",
         "model.objective": json.dumps(objective),
         "data.with_joints": "true",
-        "data.sources.init_args.root": embedded_hands,
+        "data.sources.init_args.root": rendered_hands,
         "trainer.max_steps": 2,
         "trainer.limit_val_batches": 0,
     }

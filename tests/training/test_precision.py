@@ -110,15 +110,15 @@ def test_the_weighted_objective_is_finite_whatever_is_projected(dtype: torch.dty
 
 
 @pytest.fixture(scope="module")
-def pairs(embedded_hands: Path) -> Any:
-    source = FreiHAND(embedded_hands)
+def pairs(rendered_hands: Path) -> Any:
+    source = FreiHAND(rendered_hands)
     data = PairedViewDataModule(source, "across_versions", view_size=32, batch_size=16, val_fraction=0)
     return next(iter(data.train_dataloader()))
 
 
 @pytest.fixture(scope="module")
-def labeled(embedded_hands: Path) -> Any:
-    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=16, num_labels=16, val_fraction=0.25)
+def labeled(rendered_hands: Path) -> Any:
+    data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=16, num_labels=16, val_fraction=0.25)
     data.setup("fit")
     return next(iter(data.train_dataloader()))
 
@@ -176,11 +176,11 @@ def test_timing_takes_half_a_second_and_changes_nothing() -> None:
 
 
 def test_fit_says_what_bf16_costs_where_it_is_slow(
-    embedded_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(precision, "bf16_cost", lambda: 9.04)
     options = ["--trainer.fast_dev_run=1", "--trainer.precision=bf16-mixed"]
-    assert pretrain(embedded_hands, tmp_path / "run", *options) == 0
+    assert pretrain(rendered_hands, tmp_path / "run", *options) == 0
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "float32" in line]
     assert "bf16-mixed takes about 9.0 times as long as float32 on this CPU" in line
 

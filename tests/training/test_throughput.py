@@ -102,9 +102,9 @@ def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Tr
     return module, trainer
 
 
-def test_the_callback_looks_at_the_loss_only_when_it_is_logged(embedded_hands: Path, tmp_path: Path) -> None:
+def test_the_callback_looks_at_the_loss_only_when_it_is_logged(rendered_hands: Path, tmp_path: Path) -> None:
     with patch(f"{CALLBACKS}.math", wraps=math) as used:
-        fit(embedded_hands, tmp_path, callbacks=[FiniteLoss()], log_every_n_steps=2)
+        fit(rendered_hands, tmp_path, callbacks=[FiniteLoss()], log_every_n_steps=2)
     assert used.isfinite.call_count == 2 + 1  # and at the end of the epoch
 
 
@@ -119,26 +119,26 @@ def test_the_loss_is_looked_at_every_so_many_optimizer_steps(every: int, accumul
     assert looked.call_count == looks
 
 
-def test_the_progress_bar_does_not_read_the_loss_after_every_step(embedded_hands: Path, tmp_path: Path) -> None:
+def test_the_progress_bar_does_not_read_the_loss_after_every_step(rendered_hands: Path, tmp_path: Path) -> None:
     with (
         patch.object(TQDMProgressBar, "get_metrics", return_value={}) as read,
         patch(f"{CALLBACKS}._SECONDS_BETWEEN_READINGS", 3600.0),
     ):
-        fit(embedded_hands, tmp_path, callbacks=[SparingProgressBar()], enable_progress_bar=True)
+        fit(rendered_hands, tmp_path, callbacks=[SparingProgressBar()], enable_progress_bar=True)
     assert read.call_count == 1 + 1  # the first, and at the end of the epoch
 
 
 def test_lines_for_files_come_with_every_nth_epoch_and_the_last(
-    embedded_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(embedded_hands, tmp_path, max_epochs=3, max_steps=-1, callbacks=[EpochLine("PeCLR", every_n_epochs=2)])
+    fit(rendered_hands, tmp_path, max_epochs=3, max_steps=-1, callbacks=[EpochLine("PeCLR", every_n_epochs=2)])
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "steps/s" in line]
     assert [line[:4] for line in lines] == [["PeCLR", "epoch", f"{n}/3", "train/loss"] for n in (2, 3)]
 
 
-def test_compiled_runs_learn_the_same_and_write_the_same_checkpoints(embedded_hands: Path, tmp_path: Path) -> None:
-    plain, _ = fit(embedded_hands, tmp_path)
-    compiled, trainer = fit(embedded_hands, tmp_path, callbacks=[CompileEncoder(backend="eager")])
+def test_compiled_runs_learn_the_same_and_write_the_same_checkpoints(rendered_hands: Path, tmp_path: Path) -> None:
+    plain, _ = fit(rendered_hands, tmp_path)
+    compiled, trainer = fit(rendered_hands, tmp_path, callbacks=[CompileEncoder(backend="eager")])
     assert compiled.encoder._compiled_call_impl is not None, "was compiled at all"
     trainer.save_checkpoint(tmp_path / "compiled.ckpt", weights_only=True)
     saved = torch.load(tmp_path / "compiled.ckpt", weights_only=True)["state_dict"]

@@ -85,24 +85,24 @@ def assert_same_course(results: list[dict[str, object]], prefix: str = "") -> No
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
 @pytest.mark.parametrize("objective", [SimCLR, PeCLR])
-def test_pre_training_takes_the_same_course(objective: type[Objective], embedded_hands: Path, tmp_path: Path) -> None:
+def test_pre_training_takes_the_same_course(objective: type[Objective], rendered_hands: Path, tmp_path: Path) -> None:
     results = []
     for processes in (1, 2):
         torch.manual_seed(0)
         module = FixedPretraining(ResNetEncoder("resnet18", width=0.125), objective(), optimizer=SGD, warmup_epochs=0)
-        data = PairedViewDataModule(FreiHAND(embedded_hands), view_size=32, batch_size=8, val_fraction=0.25)
+        data = PairedViewDataModule(FreiHAND(rendered_hands), view_size=32, batch_size=8, val_fraction=0.25)
         results.append(train(module, data, processes, tmp_path))
     assert_same_course(results)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
-def test_fine_tuning_takes_the_same_course(embedded_hands: Path, tmp_path: Path) -> None:
+def test_fine_tuning_takes_the_same_course(rendered_hands: Path, tmp_path: Path) -> None:
     results = []
     for processes in (1, 2):
         torch.manual_seed(0)
         encoder = ResNetEncoder("resnet18", width=0.125)
         module = FinetuneModule(encoder, freeze_encoder=True, view_size=32, optimizer=SGD)
-        data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=8)
+        data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=8)
         results.append(train(module, data, processes, tmp_path))
     # the refinement of the root depth, after it, has a BatchNorm of its own
     assert_same_course(results, "pose_net.backend_model.fc")
@@ -150,8 +150,8 @@ def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path)
     torch.testing.assert_close(logged[1], logged[0], rtol=1e-4, atol=1e-4)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(embedded_hands: Path, tmp_path: Path) -> None:
-    data = LabeledHandDataModule(embedded_hands, view_size=32, batch_size=9)
+def test_a_batch_that_cannot_be_shared_is_refused(rendered_hands: Path, tmp_path: Path) -> None:
+    data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=9)
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32)
     with pytest.raises(Exception, match="batch_size 9 is of all processes and cannot be divided evenly among 2"):
         train(module, data, 2, tmp_path)

@@ -40,8 +40,8 @@ def views(source: HandSource, background: ReplaceBackground | None, **options: A
 
 
 @pytest.fixture
-def hands(embedded_hands: Path) -> FreiHAND:
-    return FreiHAND(embedded_hands)
+def hands(rendered_hands: Path) -> FreiHAND:
+    return FreiHAND(rendered_hands)
 
 
 def write_masks(root: Path) -> None:
@@ -194,9 +194,9 @@ def test_doctor_tells_whether_there_are_masks(layout: "Layout") -> None:
     ],
 )
 def test_masks_that_do_not_fit_are_refused_before_training(
-    embedded_hands: Path, tmp_path: Path, change: Any, message: str
+    rendered_hands: Path, tmp_path: Path, change: Any, message: str
 ) -> None:
-    shutil.copytree(embedded_hands, tmp_path / "hands")
+    shutil.copytree(rendered_hands, tmp_path / "hands")
     for file in (tmp_path / "hands/training/mask").iterdir():
         changed = change(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE))
         file.write_bytes(cv2.imencode(".png", changed)[1].tobytes())

@@ -7,7 +7,7 @@ quiet="--trainer.accelerator=cpu --trainer.log_every_n_steps=1 --trainer.enable_
   --trainer.enable_model_summary=false --data.num_workers=0 --data.view_size=48"
 encoder="--model.encoder=ResNetEncoder --model.encoder.name=resnet18 --model.encoder.width=0.125"
 
-# the data set of the fixture `embedded_hands` (tests/conftest.py)
+# the data set of the fixture `rendered_hands` (tests/conftest.py)
 peclr synth hands --train 24 --eval 8 --size 64 --versions 2 --seed 0 --workers 1
 
 # pre-training, stopped in the middle; optimisers with little state, for the size of the archive
