@@ -34,20 +34,8 @@ from peclr.training.precision import say_if_bf16_is_slow
 
 # a config may name the classes of modules that are loaded without their modules
 NAMED_IN_CONFIGS = (
-    datamodules,
-    geometry_head,
-    objectives,
-    pose,
-    simhand,
-    soft_peclr,
-    split,
-    vicreg,
-    callbacks,
-    loggers,
-    online_probe,
-    images,
-    FinetuneModule,
-    PretrainModule,
+    *(datamodules, geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg),
+    *(callbacks, loggers, online_probe, images, FinetuneModule, PretrainModule),
 )
 
 
@@ -109,7 +97,7 @@ class PeclrCLI(LightningCLI):
             failed = False
         finally:
             if self.claim is not None:
-                self.claim.release(failed)
+                self.claim.release(failed=failed)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
@@ -217,7 +205,7 @@ class PeclrCLI(LightningCLI):
         return dict(yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True)))
 
 
-def _data_seed(seed_everything: bool | int, ckpt_path: str | None) -> int:
+def _data_seed(seed_everything: int, ckpt_path: str | None) -> int:
     """The seed of data for which none is given: that of the checkpoint's run, or else the one of everything."""
     config = read_run_config(Path(ckpt_path)) if ckpt_path else {}
     seed = ((config.get("data") or {}).get("init_args") or {}).get("seed")

@@ -1,9 +1,8 @@
 """Contrast over all processes: gather with gradient, and a mean whose gradient survives DDP's averaging.
 
 torch's own `all_gather` drops gradients, and negatives of one's own process alone are another loss. Here each
-process gathers every embedding, computes the terms of its own anchors, and the sum over processes is the loss of
-the concatenated batch: its value and, under DistributedDataParallel, every gradient. Without torch.distributed,
-or with one process, nothing is communicated.
+process gathers every embedding and computes the terms of its own anchors; the sum over processes is the loss of the
+concatenated batch: its value and, under DistributedDataParallel, every gradient. One process communicates nothing.
 """
 
 from functools import lru_cache
@@ -65,7 +64,7 @@ def gather(rows: Tensor, counts: list[int]) -> Tensor:
         counts: B of each process, from `pairs_per_process`.
 
     Returns:
-        (N, …), the same on all processes. Its gradient is the sum over processes.
+        (N, …), the same on all processes; its gradient is the sum over processes.
     """
     if len(counts) == 1:
         return rows

@@ -47,11 +47,7 @@ class About:
 
     @classmethod
     def read(cls, content: Any, path: Path) -> Self:
-        """Check what a file says of itself.
-
-        Args:
-            content: from `as_dict`, by way of the file.
-            path: of the file, for messages.
+        """Check what a file, named in messages, says of itself.
 
         Raises:
             ValueError: it is of a later version, incomplete, or asks for what this version cannot do.

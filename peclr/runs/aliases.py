@@ -26,6 +26,7 @@ CLASSES: Final[dict[str, str]] = {
     "peclr.tracking.artifacts.CheckpointArtifacts": "peclr.tracking.loggers.CheckpointArtifacts",
     "LabelledHandDataModule": "LabeledHandDataModule",
     "Photos": "ImageFiles",
+    "peclr.training.throughput.CompileEncoder": "peclr.training.callbacks.CompileEncoder",
     **{
         f"{module}{part}Pictures": f"{module and 'peclr.tracking.images.'}{part}Images"
         for module in ("", "peclr.tracking.pictures.")

@@ -23,9 +23,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
 
     What `last.ckpt` was before is kept beside it as `previous.ckpt`.
 
-    Args:
-        content: what weights_only lets through: tensors, numbers, strings, and containers of them.
-        path: the file; its folder is made.
+    `content` is what weights_only lets through: tensors, numbers, strings, and containers of them.
 
     Raises:
         CheckpointWriteError: the disk is full, say; names the file and the space that is left.
@@ -56,11 +54,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A whole checkpoint, read with weights_only.
-
-    Args:
-        path: written by `write_checkpoint`, or by torch.save.
-        map_location: of torch.load.
+    """A whole checkpoint, of `write_checkpoint` or torch.save, read with weights_only.
 
     Raises:
         FileNotFoundError: it is not there; names the newest good one in its folder.

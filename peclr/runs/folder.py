@@ -42,7 +42,7 @@ class Claim:
         FileExistsError: another process holds the folder, or another run's files are there.
     """
 
-    def __init__(self, folder: Path, resumes: bool = False) -> None:
+    def __init__(self, folder: Path, *, resumes: bool) -> None:
         self._file = _locked(folder)
         self._folder, self._starting = folder, folder / _STARTING_NAME
         found = {path for path in folder.iterdir() if path.name not in (_LOCK_NAME, _STARTING_NAME)}
@@ -52,11 +52,11 @@ class Claim:
             found = set()
         elif found and not resumes and {path.name for path in found} <= {CONFIG, _ASIDE_NAME}:
             # older versions left a config alone where a start was killed; it may as well be a user's own, and is kept
-            config, aside = folder / CONFIG, folder / _ASIDE_NAME
+            aside = folder / _ASIDE_NAME
             if aside in found:
-                config.unlink(missing_ok=True)
+                (folder / CONFIG).unlink(missing_ok=True)
             else:
-                config.rename(aside)
+                (folder / CONFIG).rename(aside)
             found = {aside}
         elif found and not resumes:
             (folder / _LOCK_NAME).unlink()
@@ -67,7 +67,7 @@ class Claim:
         self._before = found
         write_whole(self._starting, _RESUMED if found else _NEW)
 
-    def release(self, failed: bool) -> None:
+    def release(self, *, failed: bool) -> None:
         """Let go, and if the run failed before its first step, give the folder back as it was."""
         lock = self._folder / _LOCK_NAME
         if failed and self._starting.exists():
@@ -130,7 +130,7 @@ def choose_run_folder(
 
     def take(path: Path) -> Path:
         resumes = ckpt_path is not None and ckpt_path.resolve().is_relative_to(path.resolve())
-        claims.append(Claim(path, resumes or (restarted and (path == given or is_ours(path)))))
+        claims.append(Claim(path, resumes=resumes or (restarted and (path == given or is_ours(path)))))
         return path
 
     def take_next(path: Path) -> Path:

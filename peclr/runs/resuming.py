@@ -22,30 +22,17 @@ _FREE = {"data": ("root", "num_workers"), "model": ("weights",)}
 
 
 def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Differences between two configs of a run, in all that decides its weights.
-
-    Args:
-        before: the config of the run that a checkpoint is from.
-        now: the config to go on with.
-
-    Returns:
-        Dotted key → value before and value now.
-    """
+    """Differences between two configs of a run, in all that decides its weights: key → value before and value now."""
     old, new = dict(_decisive(before)), dict(_decisive(now))
     keys = sorted(old.keys() | new.keys())
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Refuse a checkpoint that the model cannot go on from.
-
-    Args:
-        checkpoint: of a run, with all its state.
-        model: that is to take its weights.
-        config: that the model was made with.
+    """Refuse a checkpoint that the model, made with `config`, cannot go on from.
 
     Returns:
-        What the config says differently than that of the checkpoint's run, by dotted key: value before and value now.
+        What the config says differently than that of the checkpoint's run, as `changed_values`.
 
     Raises:
         ValueError: other classes, or weights of other shapes or names; names the differing values, too.
@@ -108,10 +95,8 @@ def _contradicted(content: Mapping[str, Any], checkpoint: Path, now: Mapping[str
         return {}
     about = About.read(content[KEY], checkpoint)
     objective = about.objective if about.kind == "pretrain" else None
-    said = _flat(
-        {"model": {"init_args": {"objective": objective}}, "data": {"init_args": {"view_size": about.view_size}}}
-    )
-    values = dict(_flat(now))
+    model, data = {"objective": objective}, {"view_size": about.view_size}
+    said, values = _flat({"model": {"init_args": model}, "data": {"init_args": data}}), dict(_flat(now))
     return {key: (value, values[key]) for key, value in said if value is not None and values.get(key, value) != value}
 
 
@@ -119,10 +104,7 @@ def settle(fit_loop: dict[str, Any]) -> None:
     """Bring a checkpoint's progress to a place from which Lightning 2.6 goes on exactly.
 
     Between an epoch's last batch and its end, it would leave out the validation there, or enter the next epoch without
-    counting it.
-
-    Args:
-        fit_loop: of the checkpoint; changed.
+    counting it. `fit_loop`, of the checkpoint, is changed.
     """
     epochs, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
     if epochs["current"]["processed"] == epochs["current"]["started"]:

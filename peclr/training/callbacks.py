@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
+from peclr.models.encoders import ResNetEncoder
 from peclr.options import write_whole
 from peclr.runs.layout import RESULTS
 
@@ -114,6 +115,32 @@ class FiniteLoss(Callback):
                 f"train/loss is {float(loss)} at step {trainer.global_step}: the run has diverged; "
                 "lower the learning rate, and resume from an earlier checkpoint"
             )
+
+
+class CompileEncoder(Callback):
+    """Compiles the encoder before training: by far the most of a step, and what torch.compile does best.
+
+    It is compiled in place: parameters keep their names, so checkpoints of compiled and other runs fit each other. The
+    rest of what makes a step fast is options: `trainer.benchmark: true`, and `fused: true` of an optimizer.
+
+    Args:
+        mode: of torch.compile: "default", "max-autotune-no-cudagraphs" and so on. Those that use CUDA graphs do not
+            go with gradient caching.
+        backend: of torch.compile.
+    """
+
+    def __init__(self, mode: str = "default", backend: str = "inductor") -> None:
+        self.mode = mode
+        self.backend = backend
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compile; the kernels themselves are made at the first step."""
+        encoders = [module for module in pl_module.modules() if isinstance(module, ResNetEncoder)]
+        if not encoders:
+            raise ValueError(f"CompileEncoder: {type(pl_module).__name__} has no ResNetEncoder to compile")
+        for encoder in encoders:
+            options = {} if self.backend != "inductor" else {"mode": self.mode}  # only inductor has modes
+            encoder.compile(backend=self.backend, **options)
 
 
 class ResultsFile(Callback):

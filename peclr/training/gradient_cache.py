@@ -34,9 +34,9 @@ def project_in_micro_batches(
     Args:
         project: (b, 2, 3, S, S) views to (b, 2, …) projections and what else an objective needs of the network.
         views: (B, 2, 3, S, S).
-        micro_batch: Pairs projected at once, at most. Micro-batches are of equal size, give or take one.
-        module: Whose layers `project` uses.
-        largest: Pairs of the process that has most: all split into as many micro-batches as it does, because
+        micro_batch: pairs projected at once, at most. Micro-batches are of equal size, give or take one.
+        module: whose layers `project` uses.
+        largest: pairs of the process that has most: all split into as many micro-batches as it does, because
             SyncBatchNorm waits for each of the others' calls. By default B.
 
     Returns:

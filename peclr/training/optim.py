@@ -28,7 +28,7 @@ class LARS(Optimizer):
     """
 
     def __init__(
-        self, optimizer: Optimizer, trust_coefficient: float = 0.001, clip: bool = True, eps: float = 1e-8
+        self, optimizer: Optimizer, trust_coefficient: float = 0.001, *, clip: bool = True, eps: float = 1e-8
     ) -> None:
         if trust_coefficient <= 0 or eps < 0:
             raise ValueError(f"expected trust_coefficient > 0 and eps ≥ 0, got {trust_coefficient} and {eps}")
@@ -100,23 +100,15 @@ def split_weight_decay(parameters: Iterable[nn.Parameter], weight_decay: float) 
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     decayed = [parameter for parameter in trained if parameter.ndim > 1]
     others = [parameter for parameter in trained if parameter.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 
 
 def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     """The learning rate's factor: linear to 1 over `warmup_steps`, then a cosine to 0 at `total_steps`.
 
-    SimCLR, App. B.1; Loshchilov & Hutter, "SGDR", 2017, eq. 5, without restarts. The first step of warm-up
-    moves already: its factor is 1 / warmup_steps, the last one's is 1.
-
-    Args:
-        step: optimizer steps taken so far.
-        warmup_steps: optimizer steps of warm-up, at most `total_steps`.
-        total_steps: optimizer steps of the run.
+    SimCLR, App. B.1; Loshchilov & Hutter, "SGDR", 2017, eq. 5, without restarts. `step` counts the optimizer steps
+    taken so far. The first of warm-up moves already: its factor is 1 / warmup_steps, the last one's is 1.
     """
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"expected 0 ≤ warmup_steps ≤ total_steps, got {warmup_steps} and {total_steps}")
@@ -131,14 +123,7 @@ def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> floa
 def warmup_cosine(
     optimizer: Optimizer, warmup_steps: int, total_steps: int, waiting_steps: Sequence[int] = ()
 ) -> LambdaLR:
-    """`linear_warmup_cosine` as a scheduler, to be stepped after every optimizer step.
-
-    Args:
-        optimizer: with one parameter group or more.
-        warmup_steps: see `linear_warmup_cosine`.
-        total_steps: the same.
-        waiting_steps: of each parameter group: first steps at which its rate is 0. By default none waits.
-    """
+    """`linear_warmup_cosine` as a scheduler; each parameter group may wait for some steps first, at rate 0."""
     linear_warmup_cosine(0, warmup_steps, total_steps)  # a wrong length shows now, not at the end of warm-up
 
     def after(waiting: int) -> Callable[[int], float]:

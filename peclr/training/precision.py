@@ -24,7 +24,7 @@ def bf16_cost() -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(mode=False), torch.enable_grad():
             layer = torch.nn.Conv2d(64, 64, 3, padding=1)
             images = torch.rand(8, 64, 12, 12, requires_grad=True).contiguous(memory_format=torch.channels_last)
             _seconds(layer, images, bf16=False), _seconds(layer, images, bf16=True)  # the first chooses kernels
@@ -37,7 +37,7 @@ def bf16_cost() -> float:
     return min(bf16 for bf16, _ in timed) / min(float32 for _, float32 in timed)
 
 
-def _seconds(layer: torch.nn.Module, images: torch.Tensor, bf16: bool) -> float:
+def _seconds(layer: torch.nn.Module, images: torch.Tensor, *, bf16: bool) -> float:
     started = time.thread_time()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         output = layer(images)

@@ -127,7 +127,7 @@ def fit(
         callbacks: list[Row] = [{"class_path": "tests.gpu.fits.Clock", "init_args": clock}]
         if compiled:
             backend = {"backend": "aot_eager"} if dry else {}
-            callbacks.append({"class_path": "peclr.training.throughput.CompileEncoder", "init_args": backend})
+            callbacks.append({"class_path": "peclr.training.callbacks.CompileEncoder", "init_args": backend})
         trainer: Row = {
             "accelerator": "cpu" if dry else "gpu",
             "devices": 1,

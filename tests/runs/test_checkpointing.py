@@ -82,7 +82,7 @@ class Toy(pl.LightningModule):
         return float(0.98**step)
 
 
-def train(run: Path, resume: bool = False, **options: Any) -> list[torch.Tensor]:
+def train(run: Path, *, resume: bool = False, **options: Any) -> list[torch.Tensor]:
     """Train a new toy, or one from the run's last checkpoint, and return its weights; `trace` gets what it did."""
     torch.manual_seed(0)
     toy = Toy(options.pop("events", None))
@@ -172,7 +172,7 @@ KILLS: dict[str, tuple[dict[tuple[str, int], Event], ...]] = {
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 @pytest.mark.parametrize("ends", ENDS)
 def test_whatever_ends_a_run_it_takes_every_step_once(
-    ends: str, accumulate: int, validates: bool, tmp_path: Path
+    *, ends: str, accumulate: int, validates: bool, tmp_path: Path
 ) -> None:
     options = ENDS[ends] | {"accumulate_grad_batches": accumulate, "limit_train_batches": 5}
     options |= {"limit_val_batches": 2 if validates else 0}
@@ -185,7 +185,7 @@ def test_whatever_ends_a_run_it_takes_every_step_once(
             trace: list[Entry] = []
             ended = not events or all(where == "val" and not validates for where, _ in events)
             with contextlib.nullcontext() if ended else pytest.raises((MemoryError, SystemExit)):
-                last = train(run, bool(resumed), trace=trace, events=events, **options)
+                last = train(run, resume=bool(resumed), trace=trace, events=events, **options)
             start = straight.index(trace[0])
             assert start <= done, f"{name}: left out {straight[done:start]}"
             assert trace == straight[start : start + len(trace)], name

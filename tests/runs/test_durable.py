@@ -32,7 +32,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("hard_links", [True, False])
 def test_the_last_one_is_kept_as_the_previous_one(
-    hard_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    *, hard_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not hard_links:
 

@@ -88,7 +88,9 @@ def another(given: Path | None = None) -> Iterator[tuple[Path, BaseProcess]]:
 
 
 @pytest.mark.parametrize("slurm", [False, True])
-def test_two_runs_of_one_second_or_job_have_folders_of_their_own(slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_of_one_second_or_job_have_folders_of_their_own(
+    *, slurm: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_all(monkeypatch, **(SLURM | {"SLURM_NTASKS": "1"} if slurm else {}))
     monkeypatch.setattr("peclr.runs.folder.datetime", Noon)
     name = "slurm-17" if slurm else "20260101-120000"
@@ -234,7 +236,7 @@ def test_the_newest_of_ours_and_lightnings_checkpoints_is_gone_on_from(tmp_path:
 
 
 @pytest.mark.parametrize("slurm", [False, True])
-def test_what_torchrun_restarts_goes_on_in_its_folder(slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_torchrun_restarts_goes_on_in_its_folder(*, slurm: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     store = TCPStore("localhost", 0, is_master=True, timeout=timedelta(seconds=30))
     monkeypatch.setattr(TorchElasticEnvironment, "detect", staticmethod(lambda: True))
     set_all(monkeypatch, MASTER_ADDR="localhost", MASTER_PORT=str(store.port), TORCHELASTIC_USE_AGENT_STORE="True")

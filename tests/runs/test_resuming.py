@@ -111,7 +111,7 @@ def test_weights_alone_are_no_run(tmp_path: Path) -> None:
     [((2, -1), True), ((1, -1), True), ((3, -1), False), ((-1, -1), False), ((None, 8), True), ((5, 9), False)],
 )
 def test_a_run_has_ended_where_its_results_are_and_it_is_to_end(
-    ends: tuple[int | None, int], ended: bool, tmp_path: Path
+    *, ends: tuple[int | None, int], ended: bool, tmp_path: Path
 ) -> None:
     trainer = quiet_trainer(tmp_path, max_epochs=ends[0], max_steps=ends[1])
     loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 2}}}}

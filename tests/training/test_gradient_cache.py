@@ -51,7 +51,7 @@ def batch() -> Any:
 
 
 def module(
-    objective: Objective, micro_batch: int | None, training: bool = False, dropout: float = 0.0
+    objective: Objective, micro_batch: int | None, *, training: bool = False, dropout: float = 0.0
 ) -> PretrainModule:
     torch.manual_seed(0)
     encoder = ResNetEncoder("resnet18", width=0.125)

@@ -174,7 +174,7 @@ def test_impossible_schedules_are_refused(warmup: int, total: int) -> None:
 
 def test_biases_and_normalization_do_not_decay() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-    module[3].weight.requires_grad_(False)
+    module[3].weight.requires_grad = False
     decayed, others = split_weight_decay(module.parameters(), 0.1)
     assert decayed["weight_decay"] == 0.1
     assert others["weight_decay"] == 0

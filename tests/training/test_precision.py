@@ -123,7 +123,7 @@ def labeled(rendered_hands: Path) -> Any:
     return next(iter(data.train_dataloader()))
 
 
-def step(module: Any, batch: Any, bfloat16: bool) -> tuple[Tensor, Tensor]:
+def step(module: Any, batch: Any, *, bfloat16: bool) -> tuple[Tensor, Tensor]:
     """Loss and all gradients of a training step, in one vector."""
     module.zero_grad()
     with patch.object(module, "log"), patch.object(module, "log_dict"), torch.autocast("cpu", enabled=bfloat16):
@@ -143,7 +143,9 @@ MIN_GRADIENT_COSINE = 0.85
 def test_a_pretraining_step_in_bfloat16_agrees_with_float32(pairs: Any, objective: Objective) -> None:
     torch.manual_seed(0)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.25), objective)
-    (loss, gradient), (rough_loss, rough_gradient) = (step(module, pairs, bfloat16) for bfloat16 in (False, True))
+    (loss, gradient), (rough_loss, rough_gradient) = (
+        step(module, pairs, bfloat16=bfloat16) for bfloat16 in (False, True)
+    )
     assert rough_loss.item() == pytest.approx(loss.item(), rel=0.01)
     assert torch.cosine_similarity(gradient, rough_gradient, dim=0) > MIN_GRADIENT_COSINE
 
@@ -151,7 +153,9 @@ def test_a_pretraining_step_in_bfloat16_agrees_with_float32(pairs: Any, objectiv
 def test_a_finetuning_step_in_bfloat16_agrees_with_float32(labeled: Any) -> None:
     torch.manual_seed(0)
     module = FinetuneModule(ResNetEncoder("resnet18", width=0.25), view_size=32)
-    (loss, gradient), (rough_loss, rough_gradient) = (step(module, labeled, bfloat16) for bfloat16 in (False, True))
+    (loss, gradient), (rough_loss, rough_gradient) = (
+        step(module, labeled, bfloat16=bfloat16) for bfloat16 in (False, True)
+    )
     assert rough_loss.item() == pytest.approx(loss.item(), rel=0.05)
     assert torch.cosine_similarity(gradient, rough_gradient, dim=0) > MIN_GRADIENT_COSINE
 
