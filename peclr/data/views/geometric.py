@@ -160,6 +160,7 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
         size: Side of the view, px, which is (size, size, …), uint8.
         border: What is beyond the image.
     """
+    cv2.ipp.setUseIPP(False)  # in this thread: it adds 4 µs to small calls, a tenth of a warp, and changes no pixel
     (a, b, _), (c, d, _), _ = view_from_image.tolist()
     mode = _BORDER_MODES[border]
     reduction = 1 / math.sqrt(abs(a * d - b * c))
