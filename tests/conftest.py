@@ -148,7 +148,7 @@ def run(trained: "TrainedNetwork", tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def picture() -> Callable[..., NDArray[np.uint8]]:
+def make_image() -> Callable[..., NDArray[np.uint8]]:
     """Makes smooth random images (height, width, 3)."""
 
     def make(height: int = 60, width: int = 80, seed: int = 0) -> NDArray[np.uint8]:

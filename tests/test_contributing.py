@@ -91,9 +91,9 @@ def test_an_image_passes_the_files_to_the_loss_that_are_named(rendered_hands: Pa
 
 
 def test_an_image_passes_the_files_to_a_hand_that_are_named(
-    trained: TrainedNetwork, picture: Callable[..., Any], tmp_path: Path
+    trained: TrainedNetwork, make_image: Callable[..., Any], tmp_path: Path
 ) -> None:
-    cv2.imwrite(str(tmp_path / "image.jpg"), picture())
+    cv2.imwrite(str(tmp_path / "image.jpg"), make_image())
     predictor = HandPredictor(trained)
     files = files_that_run(lambda: list(predictor.stream(frames_of(find_inputs([str(tmp_path / "image.jpg")])))))
     assert unnamed(files, 1) == set()

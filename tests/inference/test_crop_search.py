@@ -22,7 +22,7 @@ from peclr.inference.crop_search import (
 from peclr.inference.network import TrainedNetwork
 from peclr.predict import HandPredictor
 
-MakePicture = Callable[..., NDArray[np.uint8]]
+MakeImage = Callable[..., NDArray[np.uint8]]
 HAND = np.random.default_rng(0).uniform(-1, 1, (21, 2))
 
 
@@ -82,18 +82,18 @@ def test_averaging_takes_exact_views_back_to_the_hand() -> None:
 
 
 def test_averaging_turned_views_asks_the_network_thrice_and_changes_what_it_says(
-    trained: TrainedNetwork, picture: MakePicture, monkeypatch: pytest.MonkeyPatch
+    trained: TrainedNetwork, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = (20.0, 10.0, 60.0, 40.0)
-    (one,) = HandPredictor(trained)(picture(), box=box)
-    (three,) = HandPredictor(trained, CropSearch(turn=30))(picture(), box=box)
+    (one,) = HandPredictor(trained)(make_image(), box=box)
+    (three,) = HandPredictor(trained, CropSearch(turn=30))(make_image(), box=box)
     assert np.abs(one.joints_3d - three.joints_3d).max() > 1e-3
     np.testing.assert_array_equal(one.box, three.box)
     # each of the three views by itself
     singles = []
     for angle in CropSearch(turn=30).angles:
         monkeypatch.setattr(CropSearch, "angles", (angle,))
-        singles.append(HandPredictor(trained)(picture(), box=box)[0].joints_3d)
+        singles.append(HandPredictor(trained)(make_image(), box=box)[0].joints_3d)
     np.testing.assert_allclose(np.mean(singles, axis=0), three.joints_3d, rtol=1e-5)
 
 

@@ -17,16 +17,16 @@ from peclr.predict import HandPredictor
 from peclr.predict.command import predict_main
 from tests.predict.test_outputs import full_disk
 
-MakePicture = Callable[..., NDArray[np.uint8]]
+MakeImage = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.fixture
-def images(tmp_path: Path, picture: MakePicture) -> Path:
+def images(tmp_path: Path, make_image: MakeImage) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(3):
         path = folder / f"{number}.png"
-        path.write_bytes(cv2.imencode(".png", picture(seed=number)[..., ::-1])[1].tobytes())
+        path.write_bytes(cv2.imencode(".png", make_image(seed=number)[..., ::-1])[1].tobytes())
     return folder
 
 
@@ -107,13 +107,13 @@ def test_a_box_file_says_where_and_which_hands(run: Path, images: Path, tmp_path
     assert [hand["hand"] for hand in read(tmp_path / "right" / "0.json")["hands"]] == ["right", "right"]
 
 
-def test_a_video_in_and_a_video_out(run: Path, picture: MakePicture, tmp_path: Path) -> None:
+def test_a_video_in_and_a_video_out(run: Path, make_image: MakeImage, tmp_path: Path) -> None:
     clip = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 60))
     if not writer.isOpened():
         pytest.skip("this OpenCV cannot write MJPG")
     for number in range(5):
-        writer.write(picture(seed=number))
+        writer.write(make_image(seed=number))
     writer.release()
     out, video = tmp_path / "out", tmp_path / "skeletons.avi"
     assert predict_main([str(run), str(clip), f"--out={out}", f"--video={video}", "--max-frames=4"]) == 0
@@ -176,11 +176,11 @@ def test_boxes_and_files_that_fit_no_image_are_refused(
     assert sorted(path.name for path in out.iterdir()) == ["0.json", "2.json"]
 
 
-def test_the_cameras_and_scales_of_freihands_layout(run: Path, picture: MakePicture, tmp_path: Path) -> None:
+def test_the_cameras_and_scales_of_freihands_layout(run: Path, make_image: MakeImage, tmp_path: Path) -> None:
     images = tmp_path / "evaluation" / "rgb"
     images.mkdir(parents=True)
     for number in range(2):
-        encoded = cv2.imencode(".jpg", picture(seed=number))[1]
+        encoded = cv2.imencode(".jpg", make_image(seed=number))[1]
         (images / f"{number:08d}.jpg").write_bytes(encoded.tobytes())
     cameras = [[[70.0 + number, 0, 40], [0, 72, 30], [0, 0, 1]] for number in range(2)]
     (tmp_path / "evaluation_K.json").write_text(json.dumps(cameras))

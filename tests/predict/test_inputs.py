@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from peclr.predict.inputs import count_frames, find_inputs, frame_rate, frames_of
 
-MakePicture = Callable[..., NDArray[np.uint8]]
+MakeImage = Callable[..., NDArray[np.uint8]]
 
 
-def save(path: Path, picture: NDArray[np.uint8]) -> Path:
+def save(path: Path, image: NDArray[np.uint8]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(path.suffix, picture[..., ::-1])[1].tobytes())
+    path.write_bytes(cv2.imencode(path.suffix, image[..., ::-1])[1].tobytes())
     return path
 
 
@@ -27,16 +27,16 @@ def video(tmp_path: Path) -> Path:
     if not writer.isOpened():
         pytest.skip("this OpenCV cannot write MJPG")
     for number in range(7):
-        picture = np.zeros((32, 48, 3), np.uint8)
-        picture[..., 2] = 30 * number  # red, in OpenCV's order
-        writer.write(picture)
+        image = np.zeros((32, 48, 3), np.uint8)
+        image[..., 2] = 30 * number  # red, in OpenCV's order
+        writer.write(image)
     writer.release()
     return path
 
 
-def test_a_folder_is_searched_with_the_folders_below(tmp_path: Path, picture: MakePicture) -> None:
+def test_a_folder_is_searched_with_the_folders_below(tmp_path: Path, make_image: MakeImage) -> None:
     for name in ("b.png", "a.jpg", "ÜBER/手.webp", "ÜBER/.hidden.png", "._a.jpg"):
-        save(tmp_path / "images" / name, picture())
+        save(tmp_path / "images" / name, make_image())
     (tmp_path / "images" / "notes.txt").touch()
     found = find_inputs([str(tmp_path / "images")])
     assert [item.file for item in found] == ["a.jpg", "b.png", "ÜBER/手.webp"]
@@ -45,9 +45,9 @@ def test_a_folder_is_searched_with_the_folders_below(tmp_path: Path, picture: Ma
     assert count_frames(found) == 3
 
 
-def test_patterns_files_and_repetitions(tmp_path: Path, picture: MakePicture) -> None:
+def test_patterns_files_and_repetitions(tmp_path: Path, make_image: MakeImage) -> None:
     for name in ("1.png", "2.png", "10.jpg", "x[1].png", "deep/er/3.png"):
-        save(tmp_path / name, picture())
+        save(tmp_path / name, make_image())
     words = [str(tmp_path / "*.png"), str(tmp_path / "1.png"), str(tmp_path / "**/3.png")]
     assert [item.file for item in find_inputs(words)] == ["1.png", "2.png", "x[1].png", "deep/er/3.png"]
     # a file's own name is no pattern
@@ -67,10 +67,10 @@ def test_a_camera_is_not_opened_to_be_found() -> None:
     assert count_frames([camera]) is None
 
 
-def test_a_still_image_has_no_number_and_no_time(tmp_path: Path, picture: MakePicture) -> None:
-    (frame,) = frames_of(find_inputs([str(save(tmp_path / "a.png", picture()))]))
+def test_a_still_image_has_no_number_and_no_time(tmp_path: Path, make_image: MakeImage) -> None:
+    (frame,) = frames_of(find_inputs([str(save(tmp_path / "a.png", make_image()))]))
     assert (frame.number, frame.time_s) == (None, None)
-    np.testing.assert_array_equal(frame.load(), picture())
+    np.testing.assert_array_equal(frame.load(), make_image())
 
 
 def test_videos_give_rgb_frames_with_numbers_and_times(video: Path) -> None:

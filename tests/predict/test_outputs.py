@@ -17,7 +17,7 @@ from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.outputs import OutputFolder, VideoFile, draw_hands
 
-MakePicture = Callable[..., NDArray[np.uint8]]
+MakeImage = Callable[..., NDArray[np.uint8]]
 
 
 def spread_hand(origin: tuple[float, float], side: Side = "right") -> HandPrediction:
@@ -52,13 +52,13 @@ def test_overlays_are_drawn_at_the_pixels_that_the_prediction_says() -> None:
     assert (drawn[outside] == 255).all()
 
 
-def test_every_picture_gets_files_of_its_own(trained: TrainedNetwork, picture: MakePicture, tmp_path: Path) -> None:
+def test_every_image_gets_files_of_its_own(trained: TrainedNetwork, make_image: MakeImage, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with OutputFolder(out, trained, overlay=True, sides=True, video=None) as outputs:
         for file in ("a.jpg", "a.png", "手/a.b.jpg"):
-            outputs.write(*predicted(picture(61, 81), file))
+            outputs.write(*predicted(make_image(61, 81), file))
         for number in range(3):
-            outputs.write(*predicted(picture(), "a.mp4", number, "video"))
+            outputs.write(*predicted(make_image(), "a.mp4", number, "video"))
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     assert names == [
         "a-2.json",
@@ -76,7 +76,7 @@ def test_every_picture_gets_files_of_its_own(trained: TrainedNetwork, picture: M
     overlay = cv2.imread(str(out / "a.overlay.jpg"))
     assert overlay is not None
     assert overlay.shape == (61, 81, 3)
-    expected = draw_hands(picture(61, 81), predicted(picture(61, 81))[2])
+    expected = draw_hands(make_image(61, 81), predicted(make_image(61, 81))[2])
     assert np.abs(overlay[..., ::-1].astype(float) - expected).mean() < 3  # JPEG
 
 
@@ -108,7 +108,7 @@ def full_disk(limit: int) -> Iterator[None]:
 )
 def test_a_full_disk_leaves_whole_files_and_whole_lines(
     trained: TrainedNetwork,
-    picture: MakePicture,
+    make_image: MakeImage,
     tmp_path: Path,
     kind: Literal["image", "video"],
     limit: int,
@@ -122,7 +122,7 @@ def test_a_full_disk_leaves_whole_files_and_whole_lines(
     ):
         for number in range(4):
             still = kind == "image"
-            outputs.write(*predicted(picture(320, 400), "a.x", None if still else number, kind))
+            outputs.write(*predicted(make_image(320, 400), "a.x", None if still else number, kind))
             if still:
                 break
     assert (sorted(path.name for path in out.iterdir()) if out.exists() else []) == left
@@ -144,16 +144,16 @@ def test_a_video_that_opencv_could_not_finish_is_an_error_and_leaves_nothing(tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_video_that_cannot_be_begun_says_why(picture: MakePicture, tmp_path: Path) -> None:
+def test_a_video_that_cannot_be_begun_says_why(make_image: MakeImage, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        VideoFile(tmp_path / "file" / "out.mp4", 10).write(picture())
+        VideoFile(tmp_path / "file" / "out.mp4", 10).write(make_image())
     with pytest.raises(OSError, match=r"OpenCV cannot write 0 × 0 px at 10 frames/s: '.*out\.mp4'"):
-        VideoFile(tmp_path / "out.mp4", 10).write(picture(1, 1))
+        VideoFile(tmp_path / "out.mp4", 10).write(make_image(1, 1))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_video_takes_images_of_any_size(picture: MakePicture, tmp_path: Path) -> None:
+def test_a_video_takes_images_of_any_size(make_image: MakeImage, tmp_path: Path) -> None:
     video = VideoFile(tmp_path / "new" / "out.avi", 5)
     try:
         video.write(np.full((33, 49, 3), (200, 0, 0), np.uint8))

@@ -1,4 +1,4 @@
-"""Predictions in the picture's own pixels and camera, of right and left hands, with and without boxes."""
+"""Predictions in the image's own pixels and camera, of right and left hands, with and without boxes."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from peclr.predict.annotations import annotate
 from peclr.predict.inputs import Frame, Input
 from tests.fake_net import FakeNet
 
-MakePicture = Callable[..., NDArray[np.uint8]]
+MakeImage = Callable[..., NDArray[np.uint8]]
 K = np.array([[70.0, 0, 41.25], [0, 72, 28.5], [0, 0, 1]])
 
 
@@ -34,7 +34,7 @@ def frame(image: NDArray[np.uint8], name: str = "a.png") -> Frame:
 @pytest.mark.parametrize("box", [(20.0, 10.0, 60.0, 40.0), (-15.0, -9.5, 12.0, 30.0), (50.0, 40.0, 110.0, 70.0)])
 @pytest.mark.parametrize("hand", ["right", "left"])
 def test_what_is_seen_in_the_view_comes_back_to_the_picture(
-    picture: MakePicture, box: tuple[float, ...], hand: str
+    make_image: MakeImage, box: tuple[float, ...], hand: str
 ) -> None:
     # two diagonal corners of the box, where the rule puts them: the longer side takes up 0.7 of 32 px
     left, top, right, bottom = box
@@ -42,11 +42,11 @@ def test_what_is_seen_in_the_view_comes_back_to_the_picture(
     center = np.array([left + right, top + bottom]) / 2
     corners = np.array([[left, top], [right, bottom]])
     in_view = (corners - center) * scale + 16
-    if hand == "left":  # the network sees the mirrored picture
+    if hand == "left":  # the network sees the mirrored image
         in_view[:, 0] = 32 - in_view[:, 0]
     points = np.concatenate([in_view, np.full((19, 2), 16.0)])
     network, predictor = fake(points)
-    (result,) = predictor(picture(), hand=hand, box=box, K=K, scale_m=0.03)  # type: ignore[arg-type]
+    (result,) = predictor(make_image(), hand=hand, box=box, K=K, scale_m=0.03)  # type: ignore[arg-type]
     np.testing.assert_allclose(result.keypoints_2d[:2], corners, atol=1e-4)
     np.testing.assert_allclose(result.keypoints_2d[2:], np.tile(center, (19, 1)), atol=1e-4)
     np.testing.assert_array_equal(result.box, box)
@@ -56,12 +56,12 @@ def test_what_is_seen_in_the_view_comes_back_to_the_picture(
     np.testing.assert_allclose(result.joints_3d_relative, result.joints_3d - result.joints_3d[0])
 
 
-def test_the_network_gets_the_camera_of_its_crop(picture: MakePicture) -> None:
-    """A point in 3-D, projected by the view's K, is where the picture's K and the crop put it."""
+def test_the_network_gets_the_camera_of_its_crop(make_image: MakeImage) -> None:
+    """A point in 3-D, projected by the view's K, is where the image's K and the crop put it."""
     network, predictor = fake(np.full((21, 2), 16.0))
     box = np.array([20.0, 10, 60, 40])
-    predictor(picture(), box=box, K=K)
-    predictor(picture(), box=box, K=K, hand="left")
+    predictor(make_image(), box=box, K=K)
+    predictor(make_image(), box=box, K=K, hand="left")
     point = np.array([0.04, -0.03, 0.5])
     pixel = (K @ point)[:2] / point[2]
     expected = (pixel - [40, 25]) * 0.7 * 32 / 40 + 16
@@ -73,7 +73,7 @@ def test_the_network_gets_the_camera_of_its_crop(picture: MakePicture) -> None:
         np.testing.assert_allclose(in_view, expected, rtol=1e-5)
 
 
-def test_beyond_the_picture_is_black_before_normalization(picture: MakePicture) -> None:
+def test_beyond_the_image_is_black_before_normalization(make_image: MakeImage) -> None:
     network, predictor = fake(np.full((21, 2), 16.0))
     predictor(np.full((60, 80, 3), 255, np.uint8), box=(-30, 0, 10, 40))
     view = network.seen[0][0][0]
@@ -82,9 +82,9 @@ def test_beyond_the_picture_is_black_before_normalization(picture: MakePicture) 
     torch.testing.assert_close(view[:, 16, 31], (1 - mean) / std)
 
 
-def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: MakePicture) -> None:
+def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, make_image: MakeImage) -> None:
     """The published protocol, step by step: what it computes is held against its reference vectors elsewhere."""
-    images = [picture(60 + 4 * i, 80, seed=i) for i in range(5)]
+    images = [make_image(60 + 4 * i, 80, seed=i) for i in range(5)]
     predictor = HandPredictor(trained, CropSearch("published"))
     results = list(predictor.stream(map(frame, images), annotate(K=K, scale_m=0.03), batch_size=2))
     for (_, scene, hands), image in zip(results, images, strict=True):
@@ -103,11 +103,11 @@ def test_as_published_it_is_the_two_pass_crop(trained: TrainedNetwork, picture: 
 
 @pytest.mark.parametrize("search", [CropSearch(), CropSearch("published"), CropSearch(turn=30)])
 def test_the_box_that_was_found_gives_the_same_hand(
-    search: CropSearch, trained: TrainedNetwork, picture: MakePicture
+    search: CropSearch, trained: TrainedNetwork, make_image: MakeImage
 ) -> None:
     predictor = HandPredictor(trained, search)
-    (found,) = predictor(picture(), K=K)
-    (given,) = predictor(picture(), K=K, box=found.box)
+    (found,) = predictor(make_image(), K=K)
+    (given,) = predictor(make_image(), K=K, box=found.box)
     np.testing.assert_allclose(given.keypoints_2d, found.keypoints_2d, rtol=1e-5)
     np.testing.assert_allclose(given.joints_3d, found.joints_3d, rtol=1e-5)
 
@@ -115,9 +115,9 @@ def test_the_box_that_was_found_gives_the_same_hand(
 @pytest.mark.parametrize("box", [None, (20.0, 10.0, 60.0, 40.0)], ids=["two-pass", "box"])
 @pytest.mark.parametrize("camera", ["K", "focal", "default"])
 def test_a_left_hand_is_a_mirrored_right_one(
-    trained: TrainedNetwork, picture: MakePicture, box: tuple[float, ...] | None, camera: str
+    trained: TrainedNetwork, make_image: MakeImage, box: tuple[float, ...] | None, camera: str
 ) -> None:
-    image, width = picture(), 80
+    image, width = make_image(), 80
     mirrored_K = np.array([[70.0, 0, width - 1 - 41.25], [0, 72, 28.5], [0, 0, 1]])
     mirrored_box = None if box is None else (width - 1 - box[2], box[1], width - 1 - box[0], box[3])
     predictor = HandPredictor(trained)
@@ -141,34 +141,34 @@ def test_a_left_hand_is_a_mirrored_right_one(
 @pytest.mark.parametrize("turn", [0, 30])
 @pytest.mark.parametrize("hand", ["right", "left"])
 def test_3d_projects_onto_2d_in_the_picture(
-    trained: TrainedNetwork, picture: MakePicture, hand: str, turn: float
+    trained: TrainedNetwork, make_image: MakeImage, hand: str, turn: float
 ) -> None:
     predictor = HandPredictor(trained, CropSearch(turn=turn))
-    (result,) = predictor(picture(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
+    (result,) = predictor(make_image(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
     homogeneous = result.joints_3d @ K.T
     np.testing.assert_allclose(homogeneous[:, :2] / homogeneous[:, 2:], result.keypoints_2d, atol=1e-3)
 
 
-def test_default_camera_looks_through_the_middle(picture: MakePicture, trained: TrainedNetwork) -> None:
-    ((_, scene, hands),) = HandPredictor(trained).stream([frame(picture(60, 90))])
+def test_default_camera_looks_through_the_middle(make_image: MakeImage, trained: TrainedNetwork) -> None:
+    ((_, scene, hands),) = HandPredictor(trained).stream([frame(make_image(60, 90))])
     assert isinstance(scene, Scene)
     assert scene.camera_origin == "default"
     np.testing.assert_allclose(scene.camera, np.array([[70, 0, 44.5], [0, 70, 29.5], [0, 0, 1]]))
     assert hands[0].unit_3d == "bone"
 
 
-def test_scale_makes_metres_and_nothing_else(trained: TrainedNetwork, picture: MakePicture) -> None:
+def test_scale_makes_metres_and_nothing_else(trained: TrainedNetwork, make_image: MakeImage) -> None:
     predictor = HandPredictor(trained)
-    (bones,), (metres,) = predictor(picture()), predictor(picture(), scale_m=0.025)
+    (bones,), (metres,) = predictor(make_image()), predictor(make_image(), scale_m=0.025)
     np.testing.assert_allclose(metres.joints_3d, 0.025 * bones.joints_3d)
     np.testing.assert_array_equal(metres.keypoints_2d, bones.keypoints_2d)
 
 
-def test_order_is_kept_and_unreadable_images_are_said(trained: TrainedNetwork, picture: MakePicture) -> None:
+def test_order_is_kept_and_unreadable_images_are_said(trained: TrainedNetwork, make_image: MakeImage) -> None:
     def refuse() -> NDArray[np.uint8]:
         raise ValueError("3.png: 0 bytes that are not a readable image")
 
-    frames = [frame(picture(seed=i), f"{i}.png") for i in range(7)]
+    frames = [frame(make_image(seed=i), f"{i}.png") for i in range(7)]
     frames[3] = Frame(Input("3.png", "3.png", "image"), refuse)
     for batch_size in (1, 2, 7, 20):
         results = list(HandPredictor(trained).stream(frames, batch_size=batch_size))
@@ -177,14 +177,14 @@ def test_order_is_kept_and_unreadable_images_are_said(trained: TrainedNetwork, p
 
 
 def test_the_stream_can_be_left_early_and_errors_of_its_input_arrive(
-    trained: TrainedNetwork, picture: MakePicture
+    trained: TrainedNetwork, make_image: MakeImage
 ) -> None:
     read: list[int] = []
 
     def endless() -> Iterator[Frame]:
         while True:
             read.append(len(read))
-            yield frame(picture())
+            yield frame(make_image())
 
     stream = HandPredictor(trained).stream(endless(), batch_size=2)
     next(stream)
@@ -192,19 +192,19 @@ def test_the_stream_can_be_left_early_and_errors_of_its_input_arrive(
     assert len(read) < 20
 
     def broken() -> Iterator[Frame]:
-        yield frame(picture())
+        yield frame(make_image())
         raise RuntimeError("the cable is out")
 
     with pytest.raises(RuntimeError, match="cable"):
         list(HandPredictor(trained).stream(broken()))
 
 
-def test_three_lines_from_a_run(run: Path, picture: MakePicture, tmp_path: Path) -> None:
+def test_three_lines_from_a_run(run: Path, make_image: MakeImage, tmp_path: Path) -> None:
     path = tmp_path / "φωτό.png"
-    path.write_bytes(cv2.imencode(".png", picture()[..., ::-1])[1].tobytes())
+    path.write_bytes(cv2.imencode(".png", make_image()[..., ::-1])[1].tobytes())
     predictor = HandPredictor.load(run)
     hands = predictor(path)
-    np.testing.assert_array_equal(hands[0].keypoints_2d, predictor(picture())[0].keypoints_2d)
+    np.testing.assert_array_equal(hands[0].keypoints_2d, predictor(make_image())[0].keypoints_2d)
     assert hands[0].keypoints_2d.shape == (21, 2)
     with pytest.raises(ValueError, match="cannot be read"):
         predictor(tmp_path / "nothing.png")
@@ -212,10 +212,10 @@ def test_three_lines_from_a_run(run: Path, picture: MakePicture, tmp_path: Path)
         predictor(np.zeros((4, 4), np.uint8))
 
 
-def test_a_network_that_diverged_is_refused(picture: MakePicture) -> None:
+def test_a_network_that_diverged_is_refused(make_image: MakeImage) -> None:
     _, predictor = fake(np.full((21, 2), np.nan))
     with pytest.raises(ValueError, match="not finite"):
-        predictor(picture())
+        predictor(make_image())
 
 
 def test_an_empty_batch_is_refused(trained: TrainedNetwork) -> None:
