@@ -37,25 +37,16 @@ def view_pairs(hands: Path, seed: int) -> dict[str, list[Image]]:
     }
 
 
-def strip(
-    panel: Figure | SubFigure, title: str, rows: dict[str, list[Image]], captions: dict[str, list[str]], **place: float
-) -> None:
-    """Draw rows of images, each with its name at the left and perhaps captions below, under a title.
-
-    `place` is that of the rows, as `subplots_adjust` takes it.
-    """
+def _strip(panel: SubFigure, title: str, rows: dict[str, list[Image]], top: float) -> None:
+    """Draw rows of images, each with its name at the left, under a title that ends at `top`."""
     panel.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     axes = panel.subplots(len(rows), squeeze=False)[:, 0]
-    panel.subplots_adjust(**({"right": 0.995} | place))
+    panel.subplots_adjust(left=0.07, right=0.995, bottom=0.01, top=top, hspace=0.04)
     for axis, (name, images) in zip(axes, rows.items(), strict=True):
-        side = images[0].shape[1]
-        gap = max(1, side // 30)
+        gap = max(1, images[0].shape[1] // 30)
         tiles = [np.pad(image, ((0, 0), (0, gap), (0, 0)), constant_values=255) for image in images]
         axis.imshow(np.concatenate(tiles, axis=1)[:, :-gap])
-        middles = [(side + gap) * index + side / 2 for index in range(len(images))]
-        axis.set_xticks(middles, captions.get(name, [""] * len(images)), fontsize=8)
-        axis.set_yticks([])
-        axis.tick_params(length=0, pad=2)
+        axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
 
@@ -91,10 +82,9 @@ def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], 
         grid = figure.add_gridspec(3, 1, height_ratios=(3.1, 4.45, 3.1))
         top, middle, bottom = (figure.add_subfigure(grid[row]) for row in range(3))
         title = "Pairs of views: one hand, two backgrounds, colors and geometries; and the same with geometry undone"
-        place = {"left": 0.07, "bottom": 0.01, "hspace": 0.04}
-        strip(top, title, view_pairs(hands, seed), {}, top=0.89, **place)
+        _strip(top, title, view_pairs(hands, seed), 0.89)
         title = f"Hands and scenes never seen, after fine-tuning on {labels} labels"
-        strip(middle, title, rows, {}, top=0.92, **place)
+        _strip(middle, title, rows, 0.92)
         axes = bottom.subplots(1, 2)
         bottom.subplots_adjust(left=0.07, right=0.99, top=0.9, bottom=0.15, wspace=0.16)
         curves(axes[0], results["rows"], "frozen probe", METRIC)

@@ -136,10 +136,8 @@ def stages_of(suite: Suite, jobs: Sequence[Job]) -> list[list[Task]]:
             for job in jobs:
                 if not suite.finetune_arms or job.arm.name in suite.finetune_arms:
                     title = f"{job.arm.name} (seed {job.seed}) fine-tuned on {labels} labels, {schedule}"
-                    run, work = (
-                        job.finetune_run(labels, schedule),
-                        partial(finetune, job, labels, schedule, suite.score),
-                    )
+                    run = job.finetune_run(labels, schedule)
+                    work = partial(finetune, job, labels, schedule, suite.score)
                     then.append(Task(title, "finetune", steps, run, run.with_suffix(".json"), work))
     return [list(pretraining.values()), then]
 

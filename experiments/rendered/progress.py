@@ -121,6 +121,6 @@ def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int,
                     sys.stdout.flush()
                 later = [[task for task in stage if found[task] is None] for stage in stages[number:]]
                 left = sum(remaining(tasks, processes, pace) for tasks in later)
-                running = {task: steps for task in later[0] if (steps := steps_of(task.run)[0])}
-                show(bar, left, ", ".join(f"{task.title} {step}/{task.steps}" for task, step in running.items())[:60])
+                at_work = [f"{task.title} {step}/{task.steps}" for task in later[0] if (step := steps_of(task.run)[0])]
+                show(bar, left, ", ".join(at_work)[:60])
     return [row for rows in found.values() for row in rows or ()]

@@ -62,14 +62,11 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
     if noted.exists():
         there = json.loads(noted.read_text())
         changed = [name for name, words in plan["arms"].items() if there["arms"].get(name, words) != words]
-        differences = {
-            "another size": there["size"] != plan["size"],
-            f"another {PRETRAIN.name} or {FINETUNE.name}": there.get("recipe") != plan["recipe"],
-            f"other overrides for {changed}": bool(changed),
-        }
-        for difference, is_there in differences.items():
-            if is_there:
-                raise ValueError(f"{out} was begun with {difference}; choose a new --out")
+        names = {"size": "another size", "recipe": f"another {PRETRAIN.name} or {FINETUNE.name}"}
+        differences = [said for key, said in names.items() if there.get(key) != plan[key]]
+        if changed or differences:
+            said = ", ".join([*differences, *([f"other overrides for {changed}"] if changed else [])])
+            raise ValueError(f"{out} was begun with {said}; choose a new --out")
         plan["arms"] = there["arms"] | plan["arms"]
     elif any(path.name != LOCK for path in out.iterdir()):
         raise ValueError(f"{out} is not empty and holds no plan.json; choose a new --out")
@@ -127,14 +124,8 @@ def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]
     cpuinfo = Path("/proc/cpuinfo")  # of Linux
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    results = {
-        "suite": suite.name,
-        "title": suite.title,
-        "size": {"name": name, **asdict(size)},
-        "machine": f"{processor}, {os.cpu_count()} cores",
-        **session,
-        "rows": rows,
-    }
+    results: dict[str, Any] = {"suite": suite.name, "title": suite.title, "size": {"name": name, **asdict(size)}}
+    results |= {"machine": f"{processor}, {os.cpu_count()} cores", **session, "rows": rows}
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     tables = "\n".join(table(rows, metric, suite.baseline) for metric in METRICS)
     (out / "table.md").write_text(tables)

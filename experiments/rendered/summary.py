@@ -48,9 +48,7 @@ def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, me
     """Mean and standard deviation (0 for one seed); NaN where nothing was measured."""
     wanted = (protocol, labels, weights)
     values = [row[metric] for row in rows if (row["protocol"], row["labels"], row["weights"]) == wanted]
-    if not values:
-        return math.nan, math.nan
-    return fmean(values), stdev(values) if len(values) > 1 else 0.0
+    return (fmean(values), stdev(values) if len(values) > 1 else 0.0) if values else (math.nan, math.nan)
 
 
 def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str | None = None) -> str:
@@ -58,11 +56,7 @@ def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str |
 
     With the name of a baseline, of the other arms the differences to it are shown, of the same seed.
     """
-    columns = [
-        (protocol, labels)
-        for protocol in PROTOCOLS
-        for labels in counts_of(row for row in rows if row["protocol"] == protocol)
-    ]
+    columns = [(protocol, n) for protocol in PROTOCOLS for n in counts_of(r for r in rows if r["protocol"] == protocol)]
     names = names_of(rows)
     of_baseline = {(r["protocol"], r["labels"], r["seed"]): r[metric] for r in rows if r["weights"] == baseline}
     shown = [
@@ -96,7 +90,8 @@ def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     axis.set_xticks(counts, [f"{n:,}" for n in counts])
     axis.minorticks_off()
     axis.set(xlabel="labeled hands", ylabel=METRICS[metric])
-    _titled(axis, protocol)
+    axis.set_title(protocol, loc="left", fontsize=10)
+    axis.grid(axis="y", alpha=0.3)
 
 
 def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
@@ -111,10 +106,6 @@ def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.set_xlabel(METRICS[metric])
-    _titled(axis, protocol)
-
-
-def _titled(axis: Axes, protocol: str) -> None:
     axis.set_title(protocol, loc="left", fontsize=10)
     axis.grid(axis="y", alpha=0.3)
 

@@ -23,11 +23,9 @@ from tqdm import tqdm
 from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
 from experiments.rendered.jobs import Job, probe, stages_of, timed
-from experiments.rendered.neighbors import nearest, pose_distances
 from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Task, remaining, show, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
-from peclr.metrics.probe import EncodedHands
 from peclr.sweeps.lock import hold
 from peclr.training import precision
 
@@ -303,21 +301,3 @@ def test_many_arms_are_drawn_one_below_the_other(tmp_path: Path, monkeypatch: py
         return heights[-1]
 
     assert height(2) == height(10) < height(16) < height(24)
-
-
-def test_the_nearest_image_is_of_another_hand_and_ignores_what_all_have_in_common() -> None:
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(6, 8, generator=generator) * 0.01
-    features[0, 0] = features[1, 0] = features[5, 0] = 1.0  # images 0 and 1 are of one hand
-    features[2:5, 1] = 1.0
-    joints = torch.zeros(6, 21, 3)
-    hands = EncodedHands(features + 100.0, torch.zeros(6, 21, 2), joints)
-    assert nearest(hands, torch.tensor([0, 4]), versions=2).tolist() == [5, int(nearest(hands, torch.tensor([4]), 2))]
-    assert int(nearest(hands, torch.tensor([4]), 2)) in {2, 3}
-
-
-def test_poses_are_as_far_apart_as_their_joints_on_average() -> None:
-    generator = torch.Generator().manual_seed(0)
-    joints, others = torch.randn(2, 21, 3, generator=generator), torch.randn(3, 21, 3, generator=generator)
-    expected = [[float((a - b).norm(dim=-1).mean()) * 1000 for b in others] for a in joints]
-    assert pose_distances(joints, others).tolist() == [pytest.approx(row, rel=1e-5) for row in expected]
