@@ -162,7 +162,7 @@ class PoseNet25D(nn.Module):
         self.backend_model.fc.requires_grad_(requires_grad=True)
         return self.train(self.training)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 (torch's signature)
         """Switch between training and evaluation; a frozen encoder stays in evaluation."""
         super().train(mode)
         if self._encoder_frozen:

@@ -46,7 +46,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self,
         path: str | Path,
         map_location: Callable[..., Any] | None = None,
-        weights_only: bool | None = None,
+        weights_only: bool | None = None,  # noqa: FBT001 (Lightning's signature)
     ) -> dict[str, Any]:
         """Read with weights_only, whatever is asked for; errors as `read_checkpoint`."""
         return read_checkpoint(Path(path), map_location or "cpu")

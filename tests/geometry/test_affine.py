@@ -117,7 +117,7 @@ def test_a_whole_image_at_its_own_size_is_the_identity() -> None:
     torch.testing.assert_close(compose(pixels_from_normalized(128), normalized_from_box(box)), torch.eye(3))
 
 
-def test_halving_an_image_puts_pixel_centres_between_two() -> None:
+def test_halving_an_image_puts_pixel_centers_between_two() -> None:
     box = torch.tensor([-0.5, -0.5, 7.5, 7.5])
     half_from_image = compose(pixels_from_normalized(4), normalized_from_box(box))
     between = torch.tensor([[0.5, 0.5], [2.5, 6.5]])

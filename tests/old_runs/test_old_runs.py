@@ -35,7 +35,7 @@ def old(unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def resume(run: str, *options: str) -> tuple[int, int]:
-    """The optimiser steps before and after a run has gone on with its own config."""
+    """The optimizer steps before and after a run has gone on with its own config."""
     last = Path(run, "checkpoints", "last.ckpt")
     before = torch.load(last, weights_only=True)["global_step"]
     assert main(["fit", f"--config={run}/config.yaml", f"--ckpt_path={last}", f"--run_dir={run}", *options]) == 0
