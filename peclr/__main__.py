@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
@@ -114,10 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"peclr: no subcommand {words[0]!r}; there are: {', '.join(SUBCOMMANDS)}", file=sys.stderr)
         return 2
     name, words = words[0], find_configs(expand_words(words[1:]))
-    # training has handlers of its own, which save first
-    stoppable = nullcontext() if name in TRAINERS else _stoppable()
     try:
-        with stoppable:
+        with _stoppable():  # until training has handlers of its own, which save first
             module, _, function = SUBCOMMANDS[name][1].partition(":")
             run: Callable[[list[str]], int] = getattr(import_module(module), function)
             return run([name, *words] if name in TRAINERS else words)

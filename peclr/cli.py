@@ -3,11 +3,9 @@
 import os
 import signal
 import sys
-import threading
 import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -228,7 +226,6 @@ def run_lightning(arguments: list[str]) -> int:
     # a run's folder holds its lock; what was there before is never written over, see `run_loggers`
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
-    early = _exit_on_sigterm() if threading.current_thread() is threading.main_thread() else None
     try:
         PeclrCLI(
             model_class=pl.LightningModule,
@@ -254,17 +251,6 @@ def run_lightning(arguments: list[str]) -> int:
             raise KeyboardInterrupt from stop
         raise
     finally:
-        if early is not None:
-            signal.signal(signal.SIGTERM, early)
         os.environ.pop(RUN_DIR_VARIABLE, None)
         loggers.close_wandb(failed=sys.exc_info()[0] is not None)
     return 0
-
-
-def _exit_on_sigterm() -> Any:
-    """Let SIGTERM end the process in order before training has its own way; returns the handler there was."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    return signal.signal(signal.SIGTERM, end)
