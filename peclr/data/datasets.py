@@ -98,7 +98,6 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
 
     def __len__(self) -> int:
-        """Number of items, all sources."""
         return self._ends[-1]
 
     def __getitem__(self, key: Key) -> PairedViewItem:
@@ -155,7 +154,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
 
 
 class LabeledHandDataset(Dataset[LabeledItem]):
-    """One view of a hand with its labels, for fine-tuning and evaluation."""
+    """One view of each image of a source that has cameras, with its labels, for fine-tuning and evaluation."""
 
     def __init__(
         self,
@@ -166,15 +165,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         seed: int = 0,
         on_bad_image: OnBadImage = "error",
     ) -> None:
-        """Wrap a source whose images have cameras.
-
-        Args:
-            source: Each of its images is an item.
-            view_size: Side of the view, px.
-            augmentation: Of each view, without a background.
-            seed: Of everything random.
-            on_bad_image: As of `PairedViewDataset`. Not "skip" in validation: scores would be of other images.
-        """
+        """Take the options of `PairedViewDataset`; "skip" is not for validation: scores would be of other images."""
         if augmentation.background is not None:
             raise ValueError("labeled views keep their background; expected an augmentation without one")
         self.source, self.view_size, self.augmentation = source, view_size, augmentation
@@ -182,7 +173,6 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         self._recolor, self._rng = Recolor(augmentation.photometric), KeyedRng("view", seed)
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.source)
 
     def __getitem__(self, key: Key) -> LabeledItem:

@@ -16,7 +16,6 @@ class KeyedRng:
     """
 
     def __init__(self, purpose: Purpose, seed: int) -> None:
-        """Make numbers that are independent of those of any other purpose and seed."""
         if seed < 0:
             raise ValueError(f"seed {seed} is negative")
         self._key = np.array([seed, get_args(Purpose).index(purpose)], np.uint64)

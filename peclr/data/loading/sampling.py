@@ -138,7 +138,6 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
 
         Args:
             sizes: Number of items of each source.
-            seed: Of the order.
             shuffle: False goes through the items in order, always as epoch 0: for validation.
             length: Number of draws in an epoch, see `epoch_order`; only with `shuffle`.
             process: Rank of this process, and number of processes.

@@ -81,7 +81,6 @@ class GeometryRange:
     whole_degrees: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse ranges that are not."""
         for name in ("rotation", "translation", "scale", "translation_px"):
             if getattr(self, name) is None:
                 continue

@@ -99,7 +99,6 @@ class Photometric:
     cut_out_side: Range = (0.1, 0.4)
 
     def __post_init__(self) -> None:
-        """Refuse what is not a probability or not a range."""
         for name, value in vars(self).items():
             if isinstance(value, int | float):
                 if not 0 <= value <= 1:
