@@ -13,7 +13,7 @@ from types import FrameType
 from peclr import __version__
 from peclr.options import expand_words
 from peclr.shipped import find_configs
-from peclr.untrusted import printable
+from peclr.untrusted.text import printable
 
 TRAINERS = ("fit", "validate", "test")
 TRACEBACK_VARIABLE = "PECLR_TRACEBACK"  # set, it shows where an error is from

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from peclr.__main__ import main as peclr
-from peclr.untrusted import damage_of_zip
+from peclr.untrusted.binary import damage_of_zip
 
 pytestmark = pytest.mark.slow
 CONF = Path(__file__).parent / "conf"

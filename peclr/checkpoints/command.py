@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclr.options import check_new_folder, write_whole
-from peclr.untrusted import read_json
+from peclr.untrusted.text import read_json
 
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.checkpoints.card import ModelCard

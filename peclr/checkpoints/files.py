@@ -1,24 +1,22 @@
 """Checkpoint files to tensors by name: what torch.save and safetensors wrote, and never any code."""
 
-import pickle
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from peclr.runs.about import KEY, About
 from peclr.runs.layout import check_view_size, listed
-from peclr.untrusted import check_tensors, damage_of_zip, is_zip, parse_json
+from peclr.untrusted.binary import check_tensors, read_torch
+from peclr.untrusted.text import parse_json
 
 StateDict = dict[str, Tensor]
 
 SAFETENSORS_SUFFIX = ".safetensors"
 # Configs and callbacks that the published training code pickles beside its weights: PeCLR's and SiMHand's
 # hyper-parameters are EasyDicts, and early Lightning names a callback's state by its class.
-_INERT_CLASSES = ("easydict.EasyDict",)
-_INERT_MODULES = (
+_INERT = (
+    "easydict.EasyDict",
     "pytorch_lightning.callbacks.",
     "pytorch_lightning.utilities.parsing.",
     "lightning_fabric.utilities.data.",
@@ -47,7 +45,7 @@ def read_content(path: Path) -> Content:
         raise FileNotFoundError(f"{path}: no such checkpoint")
     if path.suffix == SAFETENSORS_SUFFIX:
         return _read_safetensors(path)
-    content = _read_pickled(path)
+    content = read_torch(path, _INERT)
     # as a key of checkpoints, as an attribute of state dicts for torchvision, which has no use for further keys
     said = content.get(KEY) if isinstance(content, dict) else None
     said = getattr(content, KEY, None) if said is None else said
@@ -88,30 +86,3 @@ def _read_safetensors(path: Path) -> Content:
     if size is None:
         return Content(state)
     return Content(state, None, check_view_size(int(size) if size.isdecimal() else size, path))
-
-
-def _read_pickled(path: Path) -> Any:
-    # files of PyTorch before 1.6 are no zip and have no sums
-    if is_zip(path) and (reason := damage_of_zip(path)):
-        raise ValueError(f"{path}: damaged: {reason}")
-    needed = _needed_classes(path)
-    inert = [name for name in needed if name in _INERT_CLASSES or name.startswith(_INERT_MODULES)]
-    try:
-        # the names lead to Python's own mapping: nothing of theirs is imported or called
-        with torch.serialization.safe_globals([(OrderedDict, name) for name in inert]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # of PyTorch's long message the first lines would suggest to switch weights_only off
-        refused = [name for name in needed if name not in inert]
-        reason = f"it needs {listed(refused)} to be unpickled" if refused else "it is no file of torch.save"
-        raise ValueError(f"{path}: cannot be read with weights_only: {reason}") from error
-    except (ValueError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: damaged or no file of torch.save ({error})") from error
-
-
-def _needed_classes(path: Path) -> list[str]:
-    """Names that a file would import beyond weights_only's own list."""
-    try:
-        return torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError):
-        return []  # damaged, or not in torch.save's present format: loading says which

@@ -21,7 +21,7 @@ from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
 from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
 from peclr.options import check_writable, expand_values, own_errors
-from peclr.untrusted import check_imports, parse_yaml, read_yaml
+from peclr.untrusted.text import check_imports, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor

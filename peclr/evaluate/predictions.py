@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.options import naming
-from peclr.untrusted import is_zip, numbers, parse_json, read_json, read_zip_member
+from peclr.untrusted.binary import is_zip, numbers, read_zip_member
+from peclr.untrusted.text import parse_json, read_json
 
 Array = NDArray[np.float64]
 

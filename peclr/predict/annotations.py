@@ -15,7 +15,7 @@ from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import Matrix
 from peclr.inference.hands import HandQuery, Scene, Side
 from peclr.predict.inputs import Frame, Input
-from peclr.untrusted import read_json, shown
+from peclr.untrusted.text import read_json, shown
 
 _ALL = ""  # the key of what holds for every file
 

@@ -18,7 +18,7 @@ from peclr.report.results import (
 )
 from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
 from peclr.runs.layout import CHECKPOINTS, RESUMED
-from peclr.untrusted import read_json
+from peclr.untrusted.text import read_json
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from peclr.untrusted import read_json
+from peclr.untrusted.text import read_json
 
 _SEED_IN_NAME: Final = re.compile(r"[-_.]?seed[-_=]?\d+", re.IGNORECASE)
 

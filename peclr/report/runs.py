@@ -9,7 +9,7 @@ import msgspec
 
 from peclr.report.results import known_metrics
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
-from peclr.untrusted import read_json, read_table
+from peclr.untrusted.text import read_json, read_table
 
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run

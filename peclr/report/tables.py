@@ -7,7 +7,7 @@ from html import escape
 from typing import Any, Final
 
 from peclr.report.results import Group, Metric, best_groups, label_count, metrics_of, shown
-from peclr.untrusted import printable, quoted
+from peclr.untrusted.text import printable, quoted
 
 _LATEX: Final = str.maketrans(
     {

@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from typing import Any, Final
 
-from peclr.untrusted import check_yaml
+from peclr.untrusted.text import check_yaml
 
 _MAKES_YAML: Final = re.compile(r"[\n\[{&*]")  # more than one plain value
 _DATA: Final = "peclr.data"

@@ -18,7 +18,7 @@ from peclr.collectives import max_over_hosts
 from peclr.runs.durable import read_checkpoint, write_checkpoint
 from peclr.runs.layout import LAST, last_checkpoint
 from peclr.runs.resuming import reschedule, settle
-from peclr.untrusted import damage_of_zip
+from peclr.untrusted.binary import damage_of_zip
 
 _SECONDS = 60.0
 # What processes agree upon after a step: nothing, a checkpoint, or a signal, by its number; the greatest wins.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from peclr.runs.layout import LAST, PREVIOUS
-from peclr.untrusted import damage_of_zip
+from peclr.untrusted.binary import damage_of_zip, read_torch
 
 _MEGABYTE = 1e6
 
@@ -62,12 +62,9 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     """
     check_checkpoint(path)
     try:
-        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-    except RuntimeError as error:
-        if "PytorchStreamReader" not in str(error):
-            raise
-        # its reader is stricter than Python's about the archive's directory
-        raise ValueError(f"{path}: damaged: {error}; {_alternative(path)}") from error
+        content: dict[str, Any] = read_torch(path, map_location=map_location)
+    except ValueError as error:  # its reader is stricter than Python's about the archive's directory
+        raise ValueError(f"{error}; {_alternative(path)}") from error
     return content
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from peclr.runs.aliases import renewed
-from peclr.untrusted import read_json, read_yaml
+from peclr.untrusted.text import read_json, read_yaml
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last.ckpt"

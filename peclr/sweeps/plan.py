@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
-from peclr.untrusted import read_yaml
+from peclr.untrusted.text import read_yaml
 
 _OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")

@@ -13,7 +13,7 @@ import msgspec
 
 from peclr.options import write_whole
 from peclr.sweeps.plan import Metric, Sweep, Values, short_labels, shown
-from peclr.untrusted import quoted
+from peclr.untrusted.text import quoted
 
 JSON_NAME: Final = "sweep.json"
 CSV_NAME: Final = "sweep.csv"

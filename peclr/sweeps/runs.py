@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from peclr.runs.layout import RESULTS, last_checkpoint, metrics_files
-from peclr.untrusted import read_json, read_table
+from peclr.untrusted.text import read_json, read_table
 
 _TAIL_BYTES: Final = 8192
 _LONGEST_ERROR: Final = 160

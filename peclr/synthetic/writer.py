@@ -22,6 +22,7 @@ from peclr.options import check_new_folder, naming, usable_cores
 from peclr.synthetic.arrays import Bytes
 from peclr.synthetic.renderer import VERSION_KINDS, VersionKind, compose, draw_hand
 from peclr.synthetic.scene import make_scene, paint_backdrop, sample_hand
+from peclr.untrusted.text import read_json
 
 Split: TypeAlias = Literal["training", "evaluation"]
 
@@ -154,7 +155,7 @@ def is_complete(
 ) -> bool:
     """Whether `out` already holds exactly what write_freihand_layout would write for these arguments."""
     try:
-        found = json.loads((Path(out) / MANIFEST).read_text())
+        found = read_json(Path(out) / MANIFEST)
     except (OSError, ValueError):
         return False
     return bool(found == _Plan(train, evaluation, seed, size, versions, scenes).manifest())

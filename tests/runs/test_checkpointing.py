@@ -18,7 +18,7 @@ from peclr.data.loading.loaders import ResumableLoader, make_loader, shuffles
 from peclr.data.loading.sampling import EpochSampler
 from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import read_checkpoint, write_checkpoint
-from peclr.untrusted import damage_of_zip
+from peclr.untrusted.binary import damage_of_zip
 from tests.trainer import quiet_trainer
 
 EPOCHS, BATCHES = 3, 6

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from peclr import __version__
 from peclr.options import write_whole
-from peclr.untrusted import parse_json, read_arrays
+from peclr.untrusted.binary import read_arrays
+from peclr.untrusted.text import parse_json
 
 FORMAT: Final = 1  # readers refuse others
 NOBODY: Final = -1  # where a hand has fewer neighbors than others

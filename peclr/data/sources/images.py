@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from peclr.data.sources.headers import Header, read_header
 from peclr.geometry.planar import Matrix, similarity
 from peclr.options import write_whole
-from peclr.untrusted import check_megapixels
+from peclr.untrusted.text import check_megapixels
 
 # OpenCV turns images upright by their Exif tag, makes gray, CMYK, 16-bit and transparent ones RGB with 8 bits, and
 # since 4.13 refuses JPEGs that are cut short, where it used to fill up with gray.

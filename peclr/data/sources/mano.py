@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import FINGER_TIP_VERTICES, NUM_JOINTS, TIPS, convert
-from peclr.untrusted import read_array, read_arrays
+from peclr.untrusted.binary import read_array, read_arrays
 
 NUM_VERTICES: Final = 778
 NUM_REGRESSED: Final = 16  # the wrist and three joints a finger; tips are vertices

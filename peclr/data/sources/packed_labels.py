@@ -22,7 +22,8 @@ from peclr import __version__
 from peclr.data.sources.json_files import read_json
 from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
 from peclr.options import naming
-from peclr.untrusted import read_array, shown
+from peclr.untrusted.binary import read_array
+from peclr.untrusted.text import shown
 
 Array = NDArray[Any]
 Stamp = dict[str, int | str]  # of a file: bytes, mtime_ns, sha256

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from peclr.data.sources.headers import image_sizes
 from peclr.data.sources.mano import NUM_VERTICES
-from peclr.untrusted import shown
+from peclr.untrusted.text import shown
 
 Split = Literal["train", "val", "test"]
 Arrays = dict[str, NDArray[Any]]

@@ -1,9 +1,4 @@
-"""Read files that are not ours: JSON, YAML, tables, arrays, zips and weights, as plain data or not at all.
-
-Every function returns checked plain data, or raises one ValueError that names the file and the reason (OSError where
-the file cannot be opened). Nothing in a file runs, and a small file cannot take the memory of a large one: what it
-declares and what it unpacks to have limits far above honest use, which an environment variable raises.
-"""
+"""Text that is not ours: JSON, YAML and tables, as plain data or not at all; limits; words for messages."""
 
 import csv
 import gc
@@ -12,20 +7,10 @@ import io
 import json
 import math
 import os
-import pickle
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import chain
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
+from typing import Any, Final
 
 MAX_MB_VARIABLE: Final = "PECLR_MAX_MB"  # of a file once unpacked, and of a JSON, YAML or CSV file
 MAX_MEGAPIXELS_VARIABLE: Final = "PECLR_MAX_MEGAPIXELS"
@@ -34,7 +19,6 @@ _MAX_MEGAPIXELS: Final = 500.0  # 1.5 GB as RGB; the largest cameras have 400
 _MAX_YAML_MB: Final = 10.0  # PyYAML needs 100 times the text
 _MAX_YAML_NODES: Final = 200_000  # aliases followed
 _MAX_YAML_DEPTH: Final = 64
-_MAX_DIMENSIONS: Final = 8
 _SEPARATORS: Final = ",;\t"
 
 
@@ -107,53 +91,6 @@ def parse_json(raw: bytes | str, where: object) -> Any:
 
 def _small_integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 20 else float(digits)
-
-
-def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.float64]":
-    """Convert nested lists of JSON, an entry per hand, to finite numbers (hands, *shape).
-
-    `true` and "1.5" are no numbers. A ValueError names the first hand whose entry is wrong.
-    """
-    import numpy as np
-
-    if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{where}: expected a list with one entry per hand, found {shown(entries)}")
-    flat: Iterator[Any] = iter(entries)
-    regular = True
-    for size in shape:
-        rows = list(flat)
-        regular = regular and all(type(row) is list and len(row) == size for row in rows)
-        if not regular:
-            break
-        flat = chain.from_iterable(rows)
-    values = list(flat) if regular else []
-    if not regular or not set(map(type, values)) <= {int, float}:
-        number, found = next((n, found) for n, entry in enumerate(entries) if (found := _shape_of(entry)) != shape)
-        reason = "is not numbers of one shape" if found is None else f"has shape {found}"
-        raise ValueError(
-            f"{where}: hand {number} {reason}; expected numbers of shape {shape}, found {shown(entries[number])}"
-        )
-    with np.errstate(over="ignore"):
-        try:
-            array = np.fromiter(values, np.float64, len(values)).reshape(len(entries), *shape)
-        except OverflowError:
-            array = np.array([float(str(value)) for value in values]).reshape(len(entries), *shape)
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-    if not finite.all():
-        number = int(np.argmin(finite))
-        raise ValueError(
-            f"{where}: hand {number} has NaN or infinity ({(~finite).sum()} such hands): {shown(entries[number])}"
-        )
-    return array
-
-
-def _shape_of(entry: Any, dimensions: int = _MAX_DIMENSIONS) -> tuple[int, ...] | None:
-    """The shape of nested lists of numbers; None if they are anything else."""
-    if type(entry) is not list:
-        return () if type(entry) in (int, float) else None
-    shapes = {_shape_of(inside, dimensions - 1) for inside in entry} if dimensions else set()
-    inner = shapes.pop() if len(shapes) == 1 else None
-    return None if inner is None else (len(entry), *inner)
 
 
 def shown(value: object, length: int = 80) -> str:
@@ -315,115 +252,3 @@ def _decode(raw: bytes, path: Path) -> str:
         except UnicodeDecodeError:
             continue
     raise ValueError(f"{path}: not text in {encodings[0]}")
-
-
-@contextmanager
-def naming_damage(path: Path, what: str) -> Iterator[None]:
-    """Turn what libraries raise about damaged files into a ValueError that names the file; OSError stays."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (
-        ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError,
-        ArithmeticError, SyntaxError, AssertionError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error,
-        tokenize.TokenError, pickle.UnpicklingError, OSError,
-    ) as error:  # fmt: skip
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{path}: damaged or no {what}: {reason}") from error
-
-
-def read_array(path: Path, *, mapped: bool = False) -> "NDArray[Any]":
-    """Read an array of numbers or text from an .npy file, or map it without reading it; never a pickle."""
-    import numpy as np
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    with naming_damage(path, ".npy file"):
-        with path.open("rb") as file:
-            _check_declared(file, path.stat().st_size)
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        return np.asarray(array)  # a plain view: indexing np.memmap costs more
-
-
-def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
-    """Read all arrays of an .npz file; never a pickle, and never more than the limit once unpacked."""
-    import numpy as np
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    arrays = {}
-    with naming_damage(path, ".npz file"), zipfile.ZipFile(path) as archive:
-        _check_unpacked(archive.infolist(), path)
-        for member in archive.infolist():
-            with archive.open(member) as file:
-                _check_declared(file, member.file_size)
-            with archive.open(member) as file:
-                name = member.filename.removesuffix(".npy")
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-    return arrays
-
-
-def _check_declared(file: Any, size: int) -> None:
-    """Refuse an .npy header that declares another amount of data than there is."""
-    import numpy as np
-
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which only a pickle could read")
-    declared = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or declared != size - file.tell():
-        raise ValueError(f"it declares {dtype} {shape}, {declared:,} bytes, and holds {size - file.tell():,}")
-
-
-def is_zip(path: Path) -> bool:
-    """Whether a file begins as a zip does: a damaged one is none to zipfile, and nothing else either."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-def read_zip_member(path: Path, name: str, suffix: str) -> bytes:
-    """Read the file called `name` of a zip, or else the only one that ends in `suffix`."""
-    with naming_damage(path, "zip"), zipfile.ZipFile(path) as archive:
-        names = [one for one in archive.namelist() if one.endswith(suffix)]
-        names = [name] if name in names else names
-        if len(names) == 1:
-            _check_unpacked([archive.getinfo(names[0])], path)
-            return archive.read(names[0])
-        found = shown(archive.namelist()[:9])
-    raise ValueError(f"{path}: expected a zip with {name}, found {found}")
-
-
-def _check_unpacked(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    check_size(sum(member.file_size for member in members), f"{path}, unpacked")
-
-
-def damage_of_zip(path: Path) -> str | None:
-    """Compare a zip, such as torch.save writes, with its sums; None if it is whole, else what is wrong."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            part = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
-        # flipped bits make names that are no text, or ask for a password or a compression
-        return f"not a whole file of torch.save ({error}; {path.stat().st_size / 1e6:,.1f} MB)"
-    return None if part is None else f"its part {part} is not what was written"
-
-
-def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
-    """Refuse weights that declare more numbers than are stored, or hold NaN or infinity; ValueError names the first."""
-    import torch
-
-    for name, tensor in state.items():
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise ValueError(f"{where}: {shown(name)} is not a plain tensor")
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(
-                f"{where}: {shown(name)} declares {tensor.numel():,} numbers {tuple(tensor.shape)}, and "
-                f"{tensor.untyped_storage().nbytes():,} bytes are stored"
-            )
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"{where}: {shown(name)} is not finite: training diverged, or it is damaged")
