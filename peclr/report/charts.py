@@ -4,7 +4,6 @@ Colors of paper, ink and grid are those of plotly's templates, which the page's 
 is dark, and how many plots stand side by side.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -19,10 +18,10 @@ from peclr.report.results import METRICS, Contest, Group, label_count, shown
 from peclr.report.runs import Evaluation, TrainingRun
 
 _MOST_POINTS: Final = 600  # of a curve: a figure has no more columns
+_CLOSEST_TICKS: Final = 0.14  # of the axis: two label counts beside each other at half the page's width
 _MOST_BARS: Final = 8
 _BAR: Final = 40  # px
 _NAME: Final = 18  # letters of a line beside a bar, for which there is room on a telephone
-_CLOSEST_TICKS: Final = 0.14  # of the axis: two label counts beside each other at half the page's width
 _FONT: Final = 'system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif'  # the page's
 _EFFICIENCY: Final = ("epe_mm", "root_relative_epe_mm", "pa_epe_mm", "error_2d_px")
 _UNITS: Final = {"_mm": "mm", "_px": "px", "_deg": "degrees"}
@@ -123,9 +122,12 @@ def label_efficiency(groups: Sequence[Group]) -> dict[str, go.Figure]:
     for protocol in dict.fromkeys(group.protocol for group in counted):
         same = [group for group in counted if group.protocol == protocol]
         counts = sorted({group.labels for group in same if group.labels})
+        ticks = _with_room(counts)
+        written = {"tickvals": ticks, "ticktext": [*map(label_count, ticks)]}
+        x = {"title": {"text": "labeled hands, log scale"}, "type": "log", **written}
         plots = []
         for metric in METRICS:
-            plot = Plot(metric.title, _log_axis(counts), {"title": {"text": metric.heading}})
+            plot = Plot(metric.title, x, {"title": {"text": metric.heading}})
             for group in same:
                 if metric.name in _EFFICIENCY and (spread := group.spread(metric)) is not None:
                     start: dict[str, Any] = {"x": [], "y": [], "error_y": {"array": [], "thickness": 1.5, "width": 5}}
@@ -139,22 +141,13 @@ def label_efficiency(groups: Sequence[Group]) -> dict[str, go.Figure]:
     return {protocol: drawn for protocol, drawn in figures.items() if drawn is not None}
 
 
-def _log_axis(counts: Sequence[float]) -> dict[str, Any]:
-    """An axis on which the counts, in order, are written as far as there is room for them."""
-    places = [math.log10(count) for count in counts]
-    span = max(places[-1] - places[0], 0.1)
-    written = [0]
-    for index, place in enumerate(places):
-        if place - places[written[-1]] >= _CLOSEST_TICKS * span:
-            written.append(index)
-    return {
-        "title": {"text": "labeled hands, log scale"},
-        "type": "log",
-        "range": [places[0] - 0.07 * span, places[-1] + 0.07 * span],
-        "tickvals": [counts[index] for index in written],
-        "ticktext": [label_count(counts[index]) for index in written],
-        "tickangle": 0,
-    }
+def _with_room(counts: Sequence[float]) -> list[float]:
+    """Of increasing counts, those that can be written below a logarithmic axis."""
+    written = [counts[0]]
+    for count in counts[1:]:
+        if count / written[-1] >= (counts[-1] / counts[0]) ** _CLOSEST_TICKS:
+            written.append(count)
+    return written
 
 
 def pck(evaluations: Sequence[Evaluation]) -> go.Figure | None:

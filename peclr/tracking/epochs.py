@@ -20,11 +20,13 @@ class EpochCallback(Callback):
 
     Args:
         every_n_epochs: how often.
+        counts: other arguments that must be at least 1.
     """
 
-    def __init__(self, every_n_epochs: int) -> None:
-        if every_n_epochs < 1:
-            raise ValueError(f"every_n_epochs must be at least 1, got {every_n_epochs}")
+    def __init__(self, every_n_epochs: int, **counts: int) -> None:
+        for name, count in {"every_n_epochs": every_n_epochs, **counts}.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
         self.every_n_epochs = every_n_epochs
 
     @abstractmethod

@@ -46,8 +46,8 @@ class ViewImages(EpochCallback):
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10) -> None:
-        super().__init__(every_n_epochs)
-        self.count = _check_count(count)
+        super().__init__(every_n_epochs, count=count)
+        self.count = count
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Choose the hands."""
@@ -71,8 +71,8 @@ class ProjectionImages(EpochCallback):
     """
 
     def __init__(self, count: int = 3, every_n_epochs: int = 10) -> None:
-        super().__init__(every_n_epochs)
-        self.count = _check_count(count)
+        super().__init__(every_n_epochs, count=count)
+        self.count = count
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the views."""
@@ -103,8 +103,8 @@ class PoseImages(EpochCallback):
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10, num_hands: int = 256) -> None:
-        super().__init__(every_n_epochs)
-        self.count, self.num_hands = _check_count(count), _check_count(num_hands)
+        super().__init__(every_n_epochs, count=count, num_hands=num_hands)
+        self.count, self.num_hands = count, num_hands
 
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the hands."""
@@ -202,9 +202,3 @@ def draw_projections(views: Image, before: NDArray[np.float32], after: NDArray[n
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib types its canvas in part
     pixels = np.asarray(canvas.buffer_rgba(), np.uint8)  # type: ignore[no-untyped-call]
     return np.ascontiguousarray(pixels[..., :3])
-
-
-def _check_count(count: int) -> int:
-    if count < 1:
-        raise ValueError(f"expected a count of at least 1, got {count}")
-    return count

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import pytorch_lightning as pl
@@ -196,14 +196,11 @@ def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dic
         for start, end in pairwise(ends)
     )
     scores = ridge_probe(fit, choose, score)
-    neighbors = retrieval(score.features, distances)
     metrics = {
         "error_2d_px": scores.error_2d_px,
         "root_relative_epe_mm": scores.root_relative_epe_mm,
         "pa_epe_mm": scores.pa_epe_mm,
-        "retrieval_pa_mm": neighbors.found,
-        "retrieval_best_pa_mm": neighbors.best,
-        "retrieval_random_pa_mm": neighbors.random,
+        **retrieval(score.features, distances),
         **_follow(module, features, hands),
     }
     return {f"probe/{name}": value for name, value in metrics.items()}
@@ -243,14 +240,6 @@ def _project(module: PretrainModule, features: Tensor) -> Tensor:
     return projections
 
 
-class Retrieval(NamedTuple):
-    """Mean distance of poses between a hand and another one, millimetres after similarity alignment."""
-
-    found: float  # the other one is the hand whose features are nearest
-    best: float  # … whose pose is nearest: what perfect features would find
-    random: float  # … any: what features that know nothing would find
-
-
 def pose_distances(joints_3d: Tensor) -> Tensor:
     """Between all pairs of hands (N, 21, 3), metres: (N, N), mm after similarity alignment; infinite to itself."""
     hands = joints_3d.double()
@@ -259,16 +248,18 @@ def pose_distances(joints_3d: Tensor) -> Tensor:
     return ((distances + distances.mT) / 2).fill_diagonal_(torch.inf)
 
 
-def retrieval(features: Tensor, distances: Tensor) -> Retrieval:
-    """Look for each hand's nearest neighbor by the cosine of features (N, F); `distances` are from `pose_distances`.
+def retrieval(features: Tensor, distances: Tensor) -> dict[str, float]:
+    """Mean distance, mm, of a hand's pose to that of its nearest neighbor by features (N, F), to the nearest, to any.
 
     The cosine is of centered features, as the features of all hands share most of their direction.
     """
     centered = normalize(features.double() - features.double().mean(dim=0), dim=-1)
     nearest = (centered @ centered.mT).fill_diagonal_(-torch.inf).argmax(dim=1)
-    others = distances[distances.isfinite()]
-    found = distances[torch.arange(len(distances)), nearest]
-    return Retrieval(float(found.mean()), float(distances.amin(dim=1).mean()), float(others.mean()))
+    return {
+        "retrieval_pa_mm": float(distances[torch.arange(len(distances)), nearest].mean()),
+        "retrieval_best_pa_mm": float(distances.amin(dim=1).mean()),
+        "retrieval_random_pa_mm": float(distances[distances.isfinite()].mean()),
+    }
 
 
 def agreement(projections: Tensor, changed: Tensor) -> float:

@@ -107,5 +107,5 @@ def test_what_cannot_be_drawn_is_refused_before_training(
 
 
 def test_no_images_is_no_count() -> None:
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         ViewImages(count=0)
