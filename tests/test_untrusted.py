@@ -337,8 +337,6 @@ FORBIDDEN = re.compile(
 # what we wrote a moment ago, the words of a config that its parser has checked, a zip that is written, words for users
 OURS = {
     "peclr/checkpoints/card.py": 1,
-    "peclr/data/sources/box_files.py": 1,
-    "peclr/data/sources/json_files.py": 1,
     "peclr/data/sources/mano.py": 1,
     "peclr/cli.py": 2,
     "peclr/evaluate/predictions.py": 1,

@@ -23,7 +23,7 @@ _MAX_DIMENSIONS: Final = 8
 
 
 def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.float64]":
-    """Convert nested lists of JSON, an entry per hand, to finite numbers (hands, *shape).
+    """Convert nested lists of JSON, an entry per hand, to numbers (hands, *shape), finite in single precision.
 
     `true` and "1.5" are no numbers. A ValueError names the first hand whose entry is wrong.
     """
@@ -51,7 +51,7 @@ def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.
             array = np.fromiter(values, np.float64, len(values)).reshape(len(entries), *shape)
         except OverflowError:
             array = np.array([float(str(value)) for value in values]).reshape(len(entries), *shape)
-    finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        finite = np.isfinite(array.astype(np.float32)).reshape(len(array), -1).all(axis=1)
     if not finite.all():
         number = int(np.argmin(finite))
         raise ValueError(

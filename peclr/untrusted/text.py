@@ -10,7 +10,9 @@ import os
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+Typed = TypeVar("Typed")
 
 MAX_MB_VARIABLE: Final = "PECLR_MAX_MB"  # of a file once unpacked, and of a JSON, YAML or CSV file
 MAX_MEGAPIXELS_VARIABLE: Final = "PECLR_MAX_MEGAPIXELS"
@@ -91,6 +93,16 @@ def parse_json(raw: bytes | str, where: object) -> Any:
 
 def _small_integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 20 else float(digits)
+
+
+def as_type(value: Any, expected: type[Typed], where: object, *, strict: bool = True) -> Typed:
+    """Convert plain data to what msgspec knows, numbers in text too unless strict; ValueError names the place in it."""
+    import msgspec
+
+    try:
+        return msgspec.convert(value, expected, strict=strict)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def shown(value: object, length: int = 80) -> str:

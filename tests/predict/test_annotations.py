@@ -79,10 +79,10 @@ def test_cameras_and_scales_by_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,left,top,right,bottom\na.jpg,1,2,3\n", r"entry 0 is .*expected file, left"),
+        ("file,left,top,right,bottom\na.jpg,1,2,3\n", "line 2 has 4 columns, the first line 5"),
         ("file,left,top,right,bottom\na.jpg,5,2,3,4\n", r"entry 0, .*not left < right"),
         ("file,left,top,right,bottom\na.jpg,nan,2,3,4\n", "not left < right"),
-        ("file,left,top,right,bottom,hand\na.jpg,1,2,3,4,both\n", "hand is 'both'"),
+        ("file,left,top,right,bottom,hand\na.jpg,1,2,3,4,both\n", r"Invalid enum value 'both' - at `\$\[0\]\.hand`"),
     ],
 )
 def test_wrong_boxes_are_named(tmp_path: Path, text: str, message: str) -> None:

@@ -133,7 +133,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(run: Path, im
         ([str(tmp_path / "no"), str(images)], FileNotFoundError, "no such checkpoint"),
         ([*start, "--hand=both-from-box-file"], ValueError, "--boxes"),
         ([*start, "--K=none.json"], FileNotFoundError, r"none\.json"),
-        ([*start, "--boxes=none.csv"], ValueError, r"none\.csv"),
+        ([*start, "--boxes=none.csv"], FileNotFoundError, r"none\.csv"),
         ([*start, "--scale=3"], ValueError, "in metres"),
         ([*start, "--focal=-1"], ValueError, "focal length"),
         ([*start, "--video=x.gif"], ValueError, r"x\.gif"),

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, positive, show
-from peclr.data.sources.layouts import LAYOUTS, DataSet, label_files, open_source, prepared_folder, present_splits
+from peclr.data.sources.layouts import (
+    LAYOUTS,
+    DataSet,
+    check_labels,
+    label_files,
+    open_source,
+    prepared_folder,
+    present_splits,
+)
 from peclr.options import check_writable, naming
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = Fa
         before = [path.stat().st_mtime_ns for path in files if path.is_file()]
         arrays = _read_labels(dataset, root, split, partial, progress=progress)
         stamps = {path.name: stamp_of(path) for path in files}
-        if before != [stamp["mtime_ns"] for stamp in stamps.values()]:
+        if before != [stamp.mtime_ns for stamp in stamps.values()]:
             raise ValueError(f"{root}: {', '.join(stamps)} changed while it was read; expected it to stay as it is")
         write_packed(partial, folder.name, arrays, stamps, {})
 
@@ -76,8 +84,7 @@ def _read_labels(
 def _prepare(options: argparse.Namespace, split: str) -> int:
     """Check and pack one split, cut out its hands if asked for; the exit status."""
     dataset, root = options.dataset, options.root
-    if split not in LAYOUTS[dataset].splits:
-        raise ValueError(f"split {split!r} does not exist; expected one of {LAYOUTS[dataset].splits}")
+    check_labels(dataset, root, split)
     crops = None if options.crops is None else options.crops / split
     if crops is not None and crops.exists():  # found out before the long part
         raise FileExistsError(f"{crops} exists; crops are written to a new folder")

@@ -23,13 +23,13 @@ from peclr.data.sources.layouts import (
     prepared_folder,
     present_splits,
 )
+from peclr.data.sources.listing import some
 
 if TYPE_CHECKING:
     from peclr.data.samples import HandSource
 
 Level = Literal["ok", "note", "wrong"]
 
-_LISTED: Final = 5  # files that are named; the rest is counted
 _ARCHIVES: Final = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 _OTHER_IMAGES: Final = "get them again, or train with on_bad_image: skip"  # never to remove what may be good
 _OTHER_FRAMES: Final = "get the labels again, and extract the videos' frames"
@@ -182,10 +182,10 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("wrong", str(error), f"rm -r {folder}, and prepare it again")
         return
-    if manifest["kind"] != KIND:
-        yield Finding("note", f"{folder}: packed labels {manifest['kind']} without their data set, which nothing reads")
+    if manifest.kind != KIND:
+        yield Finding("note", f"{folder}: packed labels {manifest.kind} without their data set, which nothing reads")
         return
-    crops, facts = PreparedCrops(folder.parent, folder.name), manifest["facts"]
+    crops, facts = PreparedCrops(folder.parent, folder.name), manifest.facts
     yield from _source(crops, f"{folder}: {len(crops):,} crops of {facts['source']}, {facts['size']} px", look)
 
 
@@ -194,8 +194,5 @@ def _unreadable(files: Sequence[Path], look: Look) -> Iterator[Finding]:
     from peclr.data.sources.headers import find_problems
 
     problems = find_problems(files, look.depth, look.workers, progress=look.progress)
-    listed = [f"{path} {problem}" for path, problem in list(problems.items())[:_LISTED]]
-    if len(problems) > _LISTED:
-        listed.append(f"… and {len(problems) - _LISTED:,} more images")
-    if listed:
-        yield Finding("wrong", "\n".join(listed), _OTHER_IMAGES)
+    if problems:
+        yield Finding("wrong", some([f"{path} {problem}" for path, problem in problems.items()], "\n"), _OTHER_IMAGES)

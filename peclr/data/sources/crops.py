@@ -17,6 +17,7 @@ from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.headers import in_threads
 from peclr.data.sources.images import read_image
 from peclr.data.sources.layouts import MANIFEST
+from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import PackedArrays, replacing, write_packed
 from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, ViewGeometry, render_view
 from peclr.geometry.joints import NUM_JOINTS
@@ -30,7 +31,6 @@ KIND: Final = "crops"
 _SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
 _TYPES: Final = {"image_from_crop": np.float64, "crop_box": np.float64, "side": np.uint8, "id": np.bytes_}
 _FOLDER_SIZE: Final = 1000  # crops in one folder
-_NAMED: Final = 5  # images without a crop that a message names
 
 Row = dict[str, Any]
 
@@ -52,11 +52,11 @@ class PreparedCrops(HandSource):
         if not (folder / MANIFEST).is_file():
             raise ValueError(f"{folder} holds no {MANIFEST}; expected what `peclr prepare … --crops {root}` writes")
         self._labels = PackedArrays(folder)
-        if self._labels.manifest["kind"] != KIND:
-            kind = self._labels.manifest["kind"]
-            raise ValueError(f"{folder / MANIFEST}: kind is {kind!r}, expected {KIND!r}")
+        self._facts = self._labels.manifest.facts
+        if self._labels.manifest.kind != KIND:
+            raise ValueError(f"{folder / MANIFEST}: kind is {self._labels.manifest.kind!r}, expected {KIND!r}")
         self.root, self.split, self._folder = Path(root), split, folder
-        self.name = f"crops of {self._labels.manifest['facts']['source']}"
+        self.name = f"crops of {self._facts['source']}"
         self.num_hands = int(self._labels["hand"].max()) + 1
 
     def __len__(self) -> int:
@@ -82,10 +82,8 @@ class PreparedCrops(HandSource):
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
-        skipped = list(self._labels.manifest["facts"]["skipped"].values())
-        more = f" and {len(skipped) - _NAMED:,} more" if len(skipped) > _NAMED else ""
-        named = ", ".join(skipped[:_NAMED]) + more
-        return [f"{len(skipped):,} images could not be cut out: {named}"] if skipped else []
+        skipped = list(self._facts["skipped"].values())
+        return [f"{len(skipped):,} images could not be cut out: {some(skipped)}"] if skipped else []
 
     def image_from_crop(self, index: int) -> Matrix:
         """(3, 3), pixels of the source's image file ← pixels of crop `index`; for a left hand, it mirrors."""

@@ -14,6 +14,7 @@ A hand's versions differ in background. Older downloads have no evaluation_xyz.j
 import logging
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,20 +26,21 @@ from numpy.typing import NDArray
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.headers import check_image_files, image_sizes, read_header
 from peclr.data.sources.images import BadImageError, read_mask, read_reduced
-from peclr.data.sources.json_files import as_numbers, read_json
-from peclr.data.sources.layouts import LAYOUTS, label_files
+from peclr.data.sources.layouts import check_labels, label_files
+from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
 from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_image
+from peclr.untrusted.binary import numbers
+from peclr.untrusted.text import read_json
 
 Split = Literal["training", "evaluation"]
 Crop = Literal["keypoints", "image"]
 
-_NAMED = 5  # missing images that a message names
 _SAMPLED = 64  # hands whose images are looked at on opening, and whose masks before training
-_LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}
+_LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}  # as files
 
 _log = logging.getLogger(__name__)
 
@@ -69,25 +71,19 @@ class FreiHAND(HandSource):
             root: The folder that holds `training`, `training_K.json` and so on.
             split: "training" or "evaluation".
             crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
-            crop: "keypoints" takes the crop box from the 2-D joints, as published; "image" takes the whole
-                image and looks at no label. Without labels it is always the whole image.
-            use_prepared: Whether to use the labels that `peclr prepare freihand` has packed, while they are
-                fresh.
+            crop: Around the 2-D "keypoints", as published, or the whole "image", always so without labels.
+            use_prepared: Whether to use the labels that `peclr prepare freihand` has packed, while they are fresh.
 
         Raises:
             ValueError: If something is missing or wrong; the message names the file and the value.
         """
-        if split not in get_args(Split):
-            raise ValueError(f"split {split!r} does not exist; expected one of {get_args(Split)}")
         if crop not in get_args(Crop):
             raise ValueError(f"crop {crop!r} does not exist; expected one of {get_args(Crop)}")
         if not crop_margin > 0:
             raise ValueError(f"crop_margin must be positive, got {crop_margin}")
         self.root, self.split = Path(root), split
         self._folder = self.root / split / "rgb"
-        if not self._folder.is_dir():
-            expected = LAYOUTS["freihand"].expected.replace("training", split)
-            raise ValueError(f"{self._folder} is not a folder; {self.root} is expected to hold {expected}")
+        check_labels("freihand", self.root, split)
         packed = open_if_fresh("freihand", self.root, split) if use_prepared else None
         self.labels: Mapping[str, NDArray[np.float32]] = packed or self._read_labels()
         self._checked = packed is not None  # `peclr prepare` has looked at every image
@@ -124,14 +120,10 @@ class FreiHAND(HandSource):
         """See `HasMasks`: the training split has them."""
         folder = self.root / self.split / "mask"
         if not folder.is_dir():
-            raise ValueError(
-                f"{folder} is not a folder; backgrounds are replaced with masks 00000000.jpg …, one per hand"
-            )
-        with os.scandir(folder) as entries:
-            names = {entry.name for entry in entries}
-        missing = next((name for hand in range(self.num_hands) if (name := f"{hand:08d}.jpg") not in names), None)
-        if missing is not None:
-            raise ValueError(f"{folder / missing} is missing; expected a mask for each of the {self.num_hands} hands")
+            raise ValueError(f"{folder} is not a folder; expected masks 00000000.jpg …, one of each hand")
+        wanted = [f"{hand:08d}.jpg" for hand in range(self.num_hands)]
+        if missing := sorted({*wanted}.difference(os.listdir(folder))):  # noqa: PTH208 (names are enough)
+            raise ValueError(f"{folder}: missing masks, {some(missing)}; expected one of each hand")
         for hand in range(0, self.num_hands, -(-self.num_hands // _SAMPLED)):
             self.read_mask(hand)
 
@@ -204,11 +196,11 @@ class FreiHAND(HandSource):
 
     def _read_labels(self) -> dict[str, NDArray[np.float32]]:
         """The label files as arrays, whose memory workers share, unlike a list's."""
-        files = label_files("freihand", self.root, self.split)
         labels = {
-            kind: _read_labels(path, shape)
-            for kind, shape in _LABEL_SHAPES.items()
-            if (path := self._label_file(kind)) in files
+            kind: numbers(read_json(path), shape, path).astype(np.float32)
+            for path, (kind, shape) in zip(
+                label_files("freihand", self.root, self.split), _LABEL_SHAPES.items(), strict=False
+            )
         }
         if len({len(array) for array in labels.values()}) > 1:
             listed = ", ".join(f"{self._label_file(kind)} has {len(array)}" for kind, array in labels.items())
@@ -217,37 +209,15 @@ class FreiHAND(HandSource):
 
     def _count_images(self) -> int:
         """Number of images, after checking that they are numbered without a gap and that the labels fit."""
-        with os.scandir(self._folder) as entries:  # one pass: 130,240 separate looks would take seconds
-            names = (entry.name for entry in entries if entry.name.endswith(".jpg"))
-            found = {int(stem) for name in names if len(stem := name.removesuffix(".jpg")) == 8 and stem.isdecimal()}
-        if not found:
+        if not self._folder.is_dir():
+            raise ValueError(f"{self._folder} is not a folder; expected images 00000000.jpg …")
+        # one pass over names: 130,240 separate looks would take seconds
+        names = {name for name in os.listdir(self._folder) if re.fullmatch(r"[0-9]{8}\.jpg", name)}  # noqa: PTH208
+        if not names:
             raise ValueError(f"{self._folder}: no images; expected 00000000.jpg, 00000001.jpg, …")
-        if gaps := [f"{number:08d}.jpg" for number in range(max(found)) if number not in found]:
-            named = ", ".join(gaps[:_NAMED]) + (f" and {len(gaps) - _NAMED:,} more" if len(gaps) > _NAMED else "")
-            raise ValueError(
-                f"{self._folder}: missing images, {len(gaps):,}: {named}, while there are up to {max(found):08d}.jpg"
-            )
-        if len(found) % self.num_hands:
-            raise ValueError(
-                f"{self._folder}: {len(found)} images are not a multiple of the {self.num_hands} hands in "
-                f"{self._label_file('K')}"
-            )
-        return len(found)
-
-
-def _read_labels(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """One label file, (hands, *shape)."""
-    entries = read_json(path)
-    if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path}: expected a list with one entry per hand")
-    numbers = as_numbers(entries, (len(entries), *shape))
-    if numbers is None:
-        hand = next(hand for hand, entry in enumerate(entries) if as_numbers(entry, shape) is None)
-        raise ValueError(f"{path}: hand {hand} is not numbers of shape {shape}: {str(entries[hand])[:80]}")
-    with np.errstate(over="ignore"):  # becomes infinite
-        labels = numbers.astype(np.float32)
-    finite = np.isfinite(labels).reshape(len(labels), -1).all(axis=1)
-    if not finite.all():
-        hand = int(np.argmin(finite))
-        raise ValueError(f"{path}: hand {hand} has numbers that are not finite: {labels[hand].tolist()}")
-    return labels
+        if gaps := sorted({f"{number:08d}.jpg" for number in range(int(max(names)[:8]))} - names):
+            raise ValueError(f"{self._folder}: missing images, {some(gaps)}, while there are up to {max(names)}")
+        if len(names) % self.num_hands:
+            hands = f"the {self.num_hands} hands in {self._label_file('K')}"
+            raise ValueError(f"{self._folder}: {len(names)} images are not a multiple of {hands}")
+        return len(names)

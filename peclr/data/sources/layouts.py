@@ -109,6 +109,17 @@ def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
     return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()]
 
 
+def check_labels(dataset: DataSet, root: Path, split: str) -> None:
+    """Refuse a split that the data set does not have, or of which a label file is missing."""
+    layout = LAYOUTS[dataset]
+    if split not in layout.splits:
+        raise ValueError(f"split {split!r} does not exist; expected one of {layout.splits}")
+    for path in label_files(dataset, root, split):
+        if not path.is_file():
+            looks = layout.expected.replace(layout.splits[0], split)
+            raise ValueError(f"{path} is missing; {root} is expected to hold {looks}")
+
+
 def prepared_folder(dataset: DataSet, root: Path, split: str) -> Path:
     """The folder in which `peclr prepare` puts the labels of a split, and readers look for them."""
     return root / "prepared" / f"{dataset}_{split}"

@@ -23,6 +23,8 @@ _OTHERS: Final = (
     *(".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".ogv"),
 )
 
+_NAMED: Final = 5
+
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +74,11 @@ def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: b
 def describe_left_out(left_out: Counter[str]) -> str:
     """Numbers of files that were left out, and why."""
     return "left out " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(left_out.items()))
+
+
+def some(names: Sequence[str], between: str = ", ") -> str:
+    """The first few of many names, and how many more there are, for messages."""
+    return between.join([*names[:_NAMED], *([f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else [])])
 
 
 def natural_order(name: str) -> tuple[list[str | int], str]:

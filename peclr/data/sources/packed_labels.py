@@ -5,7 +5,6 @@ the files it came from. Readers use the folder while those files are the same. A
 """
 
 import hashlib
-import json
 import os
 import shutil
 import warnings
@@ -13,51 +12,57 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
-from peclr.data.sources.json_files import read_json
 from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
 from peclr.options import naming
 from peclr.untrusted.binary import read_array
-from peclr.untrusted.text import shown
+from peclr.untrusted.text import as_type, read_json
 
 Array = NDArray[Any]
-Stamp = dict[str, int | str]  # of a file: bytes, mtime_ns, sha256
 
-FORMATS: Final = (1, 2)  # of manifests that are read; the last is written
 _SUMMED: Final = 2**26  # bytes
 PARTIAL: Final = ".partial-"  # in the names of folders that are being written
+
+
+class Stamp(msgspec.Struct):
+    """Size, time and hash of a file."""
+
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct):
+    """What a prepared folder holds: counts and settings are facts."""
+
+    kind: str
+    sources: dict[str, Stamp]
+    arrays: dict[Annotated[str, msgspec.Meta(pattern=r"^\w+$")], Any]  # the sum of each; format 1 had none
+    facts: dict[str, Any]
+    format: Literal[1, 2]  # the last is written
+    peclr: str = __version__
 
 
 class PackedArrays(Mapping[str, Array]):
     """The arrays of a prepared folder, read-only and memory-mapped: all processes share their pages.
 
-    Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing. `manifest`
-    holds its format, kind, the version that wrote it, stamps of its sources, sums of its arrays by name, and facts:
-    counts and settings. ValueError names the file if the folder is not whole.
+    Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing. ValueError
+    names the file if the folder is not whole.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).resolve()
         path = self.folder / MANIFEST
-        self.manifest: dict[str, Any] = read_json(path)
-        expected = {"format", "kind", "sources", "arrays", "facts"}
-        if not isinstance(self.manifest, dict) or not expected <= self.manifest.keys():
-            raise ValueError(f"{path}: expected an object with {', '.join(sorted(expected))}; prepare it again")
-        if self.manifest["format"] not in FORMATS:
-            found = f"format {self.manifest['format']!r}, but this peclr {__version__} reads {FORMATS}"
-            raise ValueError(f"{path}: {found}; prepare it again")
-        names = self.manifest["arrays"]
-        if not isinstance(names, list | dict) or not all(
-            isinstance(name, str) and name.isidentifier() for name in names
-        ):
-            raise ValueError(f"{path}: arrays are {shown(names)}; expected names of files in {self.folder}")
-        sums = names if isinstance(names, dict) else {}
-        self._arrays = {name: _map(self.path(name), sums.get(name)) for name in names}
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; prepare it again")
+        self.manifest = as_type(read_json(path), Manifest, f"{path}, which peclr {__version__} cannot read")
+        self._arrays = {name: _map(self.folder / f"{name}.npy", crc) for name, crc in self.manifest.arrays.items()}
 
     def __getitem__(self, name: str) -> Array:
         return self._arrays[name]
@@ -71,10 +76,6 @@ class PackedArrays(Mapping[str, Array]):
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         return type(self), (self.folder,)
 
-    def path(self, name: str) -> Path:
-        """The file of array `name`."""
-        return self.folder / f"{name}.npy"
-
 
 def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     """Open the packed labels of a split; None if there are none.
@@ -86,18 +87,10 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     if not folder.is_dir():
         return None
     packed = PackedArrays(folder)
-    stamps, files = packed.manifest["sources"], {path.name: path for path in label_files(dataset, root, split)}
-    keys = {"bytes", "mtime_ns", "sha256"}
-    if not isinstance(stamps, dict) or not all(isinstance(one, dict) and keys <= one.keys() for one in stamps.values()):
-        raise ValueError(
-            f"{folder / MANIFEST}: sources are {shown(stamps)}; expected {', '.join(sorted(keys))} of each"
-        )
-    if files.keys() != stamps.keys():
-        made, now = (", ".join(sorted(names)) for names in (stamps, files))
-        raise ValueError(f"{folder} is stale: it was made from {made}, now there are {now}")
-    for name, path in files.items():
-        if not path.is_file() or not _is_same(path, stamps[name]):
-            raise ValueError(f"{folder} is stale: {path} is missing or has changed")
+    stamps, files = packed.manifest.sources, {path.name: path for path in label_files(dataset, root, split)}
+    for name in sorted(stamps.keys() | files.keys()):
+        if not (name in stamps and name in files and files[name].is_file() and _is_same(files[name], stamps[name])):
+            raise ValueError(f"{folder} is stale: {root / name} is missing, new or has changed")
     return packed
 
 
@@ -117,18 +110,14 @@ def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | No
 def stamp_of(path: Path) -> Stamp:
     """Size, time and hash of a file."""
     status = path.stat()
-    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": _hash_of(path)}
+    with path.open("rb") as file:
+        return Stamp(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _is_same(path: Path, stamp: Stamp) -> bool:
     status = path.stat()
-    same_time = status.st_mtime_ns == stamp["mtime_ns"]
-    return status.st_size == stamp["bytes"] and (same_time or _hash_of(path) == stamp["sha256"])
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    same_time = status.st_mtime_ns == stamp.mtime_ns
+    return status.st_size == stamp.bytes and (same_time or stamp_of(path).sha256 == stamp.sha256)
 
 
 def write_packed(
@@ -143,16 +132,10 @@ def write_packed(
         if not path.exists():
             with naming(path):
                 np.save(path, array, allow_pickle=False)
-    manifest = {
-        "format": FORMATS[-1],
-        "kind": kind,
-        "peclr": __version__,
-        "sources": dict(sources),
-        "arrays": {name: _sum_of(folder / f"{name}.npy") for name in arrays},
-        "facts": dict(facts),
-    }
+    sums = {name: _sum_of(folder / f"{name}.npy") for name in arrays}
+    manifest = Manifest(kind, dict(sources), sums, dict(facts), 2)
     with naming(folder / MANIFEST):
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
 @contextmanager

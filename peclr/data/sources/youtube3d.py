@@ -14,7 +14,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.images import BadImageError, DecodedImage, read_reduced
-from peclr.data.sources.layouts import label_files
+from peclr.data.sources.layouts import check_labels, label_files
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.sources.packed_labels import Array, open_if_fresh
 from peclr.data.sources.youtube3d_labels import (
@@ -86,15 +85,12 @@ class YouTube3DHands(SingleImages):
         Raises:
             ValueError: If something is missing or wrong; the message names the file and the value.
         """
-        if split not in get_args(Split):
-            raise ValueError(f"split {split!r} does not exist; expected one of {get_args(Split)}")
         if not crop_margin > 0:
             raise ValueError(f"crop_margin must be positive, got {crop_margin}")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
         self._regressor = None if mano is None else load_joint_regressor(mano)
+        check_labels("youtube3d", self.root, split)
         [path] = label_files("youtube3d", self.root, split)
-        if not path.is_file():
-            raise ValueError(f"{path} is missing; {self.root} is expected to hold {path.name} and youtube/")
         packed = open_if_fresh("youtube3d", self.root, split) if use_prepared else None
         self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
         self._suffix = find_frames(self.root, self._labels["image_name"])

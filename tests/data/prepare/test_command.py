@@ -137,7 +137,7 @@ def test_mistakes_are_named(layout: Layout, youtube: YouTube) -> None:
         run("youtube3d", layout.root)
     with pytest.raises(ValueError, match="split 'training' does not exist"):
         run("youtube3d", youtube.root, "--split", "training")
-    with pytest.raises(ValueError, match=r"youtube_val\.json cannot be read"):
+    with pytest.raises(ValueError, match=r"youtube_val\.json is missing"):
         run("youtube3d", youtube.root, "--split", "val")
     with pytest.raises(SystemExit):
         run("freihand", layout.root, "--size", 0)

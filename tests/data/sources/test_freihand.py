@@ -122,7 +122,7 @@ SINGULAR = [[300, 0, 56], [0, 0, 56], [0, 0, 1]]
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (remove("training"), r"training/rgb is not a folder.*training/rgb/00000000\.jpg"),
+        (remove("training"), r"training/rgb is not a folder.*00000000\.jpg"),
         (remove("training_K.json"), r"training_K\.json is missing"),
         (remove("training_xyz.json"), r"training_xyz\.json is missing"),
         (remove("training_scale.json"), r"training_scale\.json is missing"),
@@ -130,10 +130,10 @@ SINGULAR = [[300, 0, 56], [0, 0, 56], [0, 0, 1]]
         (edit("training_scale.json", lambda e: e.append(0.03)), r"training_scale\.json has 7"),
         (edit("training_xyz.json", lambda e: e[2].pop()), r"training_xyz\.json: hand 2 .*\(21, 3\)"),
         (edit("training_K.json", set_entry("k", 1, 0, 0)), r"training_K\.json: hand 1 .*\(3, 3\)"),
-        (edit("training_xyz.json", set_entry(float("nan"), 4, 7, 1)), r"training_xyz\.json: hand 4 .*finite"),
-        (edit("training_xyz.json", set_entry(1e300, 4, 7, 1)), r"training_xyz\.json: hand 4 .*finite"),
-        (edit("training_K.json", set_entry(float("inf"), 3, 0, 2)), r"training_K\.json: hand 3 .*finite"),
-        (edit("training_scale.json", set_entry(None, 5)), r"training_scale\.json: hand 5 .*: None"),
+        (edit("training_xyz.json", set_entry(float("nan"), 4, 7, 1)), r"training_xyz\.json: hand 4 .*NaN or infinity"),
+        (edit("training_xyz.json", set_entry(1e300, 4, 7, 1)), r"training_xyz\.json: hand 4 .*NaN or infinity"),
+        (edit("training_K.json", set_entry(float("inf"), 3, 0, 2)), r"training_K\.json: hand 3 .*NaN or infinity"),
+        (edit("training_scale.json", set_entry(None, 5)), r"training_scale\.json: hand 5 .*None"),
         (edit("training_xyz.json", set_entry(bool(1), 3, 9, 0)), r"training_xyz\.json: hand 3 is not numbers"),
         (edit("training_K.json", set_entry("300", 3, 0, 0)), r"training_K\.json: hand 3 is not numbers"),
         (edit("training_scale.json", set_entry(0, 5)), r"training_scale\.json: hand 5 .*0\.0"),
@@ -143,7 +143,7 @@ SINGULAR = [[300, 0, 56], [0, 0, 56], [0, 0, 1]]
             edit("training_xyz.json", lambda e: set_entry(e[1][9], 1, 10)(e)),
             r"training_xyz\.json: hand 1 .*joints 9 and 10",
         ),
-        (remove("training/rgb/00000007.jpg"), r"training/rgb: missing images, 1: 00000007\.jpg"),
+        (remove("training/rgb/00000007.jpg"), r"training/rgb: missing images, 00000007\.jpg"),
         (remove("training/rgb/00000017.jpg"), r"17 images are not a multiple of the 6 hands"),
         (empty_folder, r"training/rgb: no images"),
     ],
@@ -164,7 +164,7 @@ def test_labels_that_are_no_list_are_refused(layout: Layout, contents: str) -> N
 def test_half_written_json_is_named(layout: Layout) -> None:
     file = layout.root / "training_xyz.json"
     file.write_text(json.dumps(json.loads(file.read_text()))[:1000])
-    with pytest.raises(ValueError, match=r"training_xyz\.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"training_xyz\.json: not valid JSON"):
         FreiHAND(layout.root)
 
 

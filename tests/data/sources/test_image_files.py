@@ -95,8 +95,8 @@ def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, su
         ("z.png,1,2,3,4", "z.png is not an image"),
         ("a.png,3,2,1,4", r"a.png: \[3.0, 2.0, 1.0, 4.0\] is not left < right"),
         ("a.png,1,2,nan,4", "a.png: .*nan"),
-        ("a.png,1,2,,4", "entry 0"),
-        ("a.png,1,2", "entry 0"),
+        ("a.png,1,2,,4", r"Expected `float`, got `str` - at `\$\[0\]\.right`"),
+        ("a.png,1,2", "line 2 has 3 columns, the first line 5"),
     ],
 )
 def test_boxes_that_do_not_fit_are_named(folder: Path, tmp_path: Path, row: str, message: str) -> None:
@@ -107,10 +107,10 @@ def test_boxes_that_do_not_fit_are_named(folder: Path, tmp_path: Path, row: str,
 
 
 def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"gone\.csv cannot be read"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv: no such file"):
         ImageFiles(folder, tmp_path / "gone.csv")
     (tmp_path / "boxes.json").write_text("[{")
-    with pytest.raises(ValueError, match=r"boxes\.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"boxes\.json: not valid JSON"):
         ImageFiles(folder, tmp_path / "boxes.json")
 
 

@@ -80,7 +80,7 @@ def test_the_pages_of_a_worker_are_those_of_the_file(packed: HandSource) -> None
     (lines,) = loader
     arrays = arrays_of(packed)
     for name in arrays:
-        (line,) = [line for line in lines if line.endswith(str(arrays.path(name)))]
+        (line,) = [line for line in lines if line.endswith(str(arrays.folder / f"{name}.npy"))]
         assert line.split()[1] == "r--s"  # read-only and shared: all processes see the same memory
 
 

@@ -180,7 +180,9 @@ def test_prepared_labels_do_not_travel_to_workers(youtube: YouTube) -> None:
 def test_stale_labels_are_reported_and_not_used(youtube: YouTube) -> None:
     pack_labels("youtube3d", youtube.root, "train")
     youtube.edit(lambda labels: labels["annotations"].pop())
-    with pytest.warns(UserWarning, match=r"youtube_train\.json is missing or has changed.*prepare youtube3d .*youtube"):
+    with pytest.warns(
+        UserWarning, match=r"youtube_train\.json is missing, new or has changed.*prepare youtube3d .*youtube"
+    ):
         assert len(YouTube3DHands(youtube.root)) == 3
     assert len(YouTube3DHands(youtube.root, use_prepared=False)) == 3  # and no warning
 
