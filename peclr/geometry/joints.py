@@ -110,6 +110,8 @@ def convert(joints: Array, src: JointOrder, dst: JointOrder) -> Array:
         return joints[..., order, :]
     import torch
 
+    if torch.compiler.is_exporting():  # one node of a graph, not 63
+        return joints[..., order, :]
     each: Any = joints.unbind(-2)  # a list of indices would be copied to the device, for which the host waits
     return torch.stack([each[index] for index in order], dim=-2)  # type: ignore[return-value]  # a tensor
 
