@@ -5,10 +5,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
+from typing import Any, TextIO, cast
 
 from peclr import __version__
 from peclr.options import expand_words
@@ -85,6 +86,19 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class _Printable:
+    """Standard output on which names of files, runs and tensors cannot move the cursor or set the title."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        return self._out.write("\n".join(map(printable, text.split("\n"))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
+
+
 def _reason(error: Exception) -> str:
     """The reason of an error, in one line."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -118,7 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _stoppable():  # until training has handlers of its own, which save first
             module, _, function = SUBCOMMANDS[name][1].partition(":")
             run: Callable[[list[str]], int] = getattr(import_module(module), function)
-            return run([name, *words] if name in TRAINERS else words)
+            if name in TRAINERS:  # their bars move the cursor
+                return run([name, *words])
+            with redirect_stdout(cast("TextIO", _Printable(sys.stdout))):
+                return run(words)
     except (ValueError, OSError) as error:
         # what the user can fix, in one line; anything else is a bug and keeps its traceback
         if os.environ.get(TRACEBACK_VARIABLE):

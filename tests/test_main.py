@@ -166,3 +166,19 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setenv("PECLR_TRACEBACK", "1")
     with pytest.raises(PermissionError):
         main(["synth"])
+
+
+def test_names_do_not_reach_the_terminal_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "a\x1b[2J\x1b]0;owned\x07\u202e"
+    (tmp_path / name).mkdir()
+    assert main(["synth", f"{name}/hands", "--train=1", "--eval=1", "--size=32", "--versions=1"]) == 0
+    assert main(["doctor", f"{name}/hands"]) == 0
+    assert main(["report", f"{name}/gone"]) == 2
+    out, err = capsys.readouterr()
+    assert "\\x1b[2J" in out
+    assert "\\x1b[2J" in err
+    assert not {"\x1b", "\x07", "\u202e"} & {*out}
+    assert "\x1b]0" not in err
