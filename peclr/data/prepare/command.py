@@ -69,9 +69,9 @@ def _read_labels(
 
     from peclr.data.sources.youtube3d_labels import read_labels
 
-    def on_disk(shape: tuple[int, ...]) -> "NDArray[np.float32]":
+    def on_disk(shape: tuple[int, ...], kind: "type[np.float32]") -> "NDArray[np.float32]":
         path = folder / "vertices.npy"
-        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        array = np.lib.format.open_memmap(path, "w+", kind, shape)
         if hasattr(os, "posix_fallocate"):  # a full disk would end the process by a signal when pages are written
             with naming(path), path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -12,7 +12,7 @@ fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -50,9 +50,8 @@ _log = logging.getLogger(__name__)
 class YouTube3DHands(SingleImages):
     """One split: every hand is one image, a frame that may show others, too.
 
-    Vertices are in pixels of a frame as large as the labels say. Frames of another resolution are common, and labels
-    are then rescaled to them. Large JPEGs are decoded at the reduced scale that a view needs. Left hands are mirrored.
-    There are no cameras and no metric labels.
+    Labels are rescaled to frames of another resolution than annotated, which are common. Large JPEGs are decoded at the
+    reduced scale that a view needs. Left hands are mirrored. There are no cameras and no metric labels.
 
     Attributes:
         num_missing: Number of annotated hands whose frame is not on disk.
@@ -76,8 +75,7 @@ class YouTube3DHands(SingleImages):
             root: The folder that holds `youtube_train.json` and so on, and `youtube`.
             split: "train", "val" or "test".
             mano: The joint regressor of MANO, see `peclr.data.sources.mano`. With it, samples have all 2-D joints and
-                are cropped around them, as published; without it, samples have the five finger tips and are cropped
-                around the vertices.
+                are cropped around them, as published; without it, five finger tips and a crop around the vertices.
             crop_margin: Half side of the crop box over the distance of the farthest joint from their mean, or over half
                 the longer side of the vertices' bounding box.
             use_prepared: Whether to use the labels that `peclr prepare youtube3d` has packed, while they are fresh.
@@ -101,11 +99,9 @@ class YouTube3DHands(SingleImages):
         self.num_hands = len(self._hands)
         self.num_missing = len(self._labels["image"]) - self.num_hands - self.num_stretched
         if not self.num_hands:
-            first = self._labels["image_name"][0].decode()
+            example = f"{self._labels['image_name'][0].decode()} (or .jpg) for example"
             stretches = f" in the annotated aspect ({self.num_stretched} hands in another)" if stretched.any() else ""
-            raise ValueError(
-                f"{self.root}: none of the frames in {path.name} exist{stretches}, {first} (or .jpg) for example"
-            )
+            raise ValueError(f"{self.root}: none of the frames in {path.name} exist{stretches}, {example}")
         for number, reason in ((self.num_missing, "missing"), (self.num_stretched, "of another aspect than annotated")):
             if number:
                 _log.warning("%s: the frames of %d hands are %s, %d are left", path, number, reason, self.num_hands)
@@ -161,11 +157,11 @@ class YouTube3DHands(SingleImages):
         around = np.stack([vertices.min(axis=0), vertices.max(axis=0)]) if self._regressor is None else joints_2d
 
         def side(width: int, height: int) -> float:
-            box = self._crop_box(move(_image_from_annotated(annotated, width, height), around))
+            box = self._crop_box(move(from_reduced(width / annotated[0], height / annotated[1]), around))
             return float(box[2] - box[0])
 
         decoded = read_reduced(f"{self.root}/{name}", side, min_side)
-        matrix = _image_from_annotated(annotated, decoded.width, decoded.height)
+        matrix = from_reduced(decoded.width / annotated[0], decoded.height / annotated[1])
         if is_stretched(decoded.width, decoded.height, *annotated):
             sizes = f"{decoded.width} × {decoded.height} px, annotated with {annotated[0]} × {annotated[1]}"
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
@@ -188,11 +184,6 @@ class YouTube3DHands(SingleImages):
         low, high = around.min(axis=0), around.max(axis=0)
         center, half_side = (low + high) / 2, self.crop_margin * (high - low).max() / 2
         return np.concatenate([center - half_side, center + half_side])
-
-
-def _image_from_annotated(annotated: Sequence[int], width: int, height: int) -> Matrix:
-    """(3, 3), pixels of a frame as it is ← pixels of it as annotated (width, height)."""
-    return from_reduced(width / annotated[0], height / annotated[1])
 
 
 def _mirrored(decoded: DecodedImage) -> DecodedImage:

@@ -5,7 +5,6 @@ begin and end and copies nothing; they are then decoded one by one, straight int
 names of keys are checked by the same pass.
 """
 
-import errno
 import mmap
 import os
 from collections.abc import Callable, Mapping
@@ -24,7 +23,6 @@ from peclr.untrusted.text import shown
 
 Split = Literal["train", "val", "test"]
 Arrays = dict[str, NDArray[Any]]
-Allocate = Callable[[tuple[int, ...]], NDArray[np.float32]]
 
 FRAME_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # labels say .png, whatever users have saved
 MISSING: Final = len(FRAME_SUFFIXES)
@@ -56,12 +54,14 @@ class _Labels(msgspec.Struct):
     annotations: list[msgspec.Raw]
 
 
-def read_labels(path: Path, allocate: Allocate | None = None, *, progress: bool = False) -> Arrays:
+def read_labels(
+    path: Path, allocate: Callable[..., NDArray[np.float32]] = np.empty, *, progress: bool = False
+) -> Arrays:
     """Read and check a label file.
 
     Args:
         path: youtube_{train,val,test}.json.
-        allocate: Makes the float32 array of the vertices from its shape; None makes it in memory.
+        allocate: Makes the array of the vertices from its shape and type, on disk for example.
         progress: Whether to show a bar.
 
     Returns:
@@ -83,10 +83,8 @@ def read_labels(path: Path, allocate: Allocate | None = None, *, progress: bool 
         raise ValueError(f"{path}: {error}; expected {{images: […], annotations: […]}}") from None
     if not labels.annotations:
         raise ValueError(f"{path}: no annotations; expected one per hand")
-    images, numbers = _pack_images(path, labels.images)
-
-    hands, shape = len(labels.annotations), (len(labels.annotations), NUM_VERTICES, 3)
-    vertices = np.empty(shape, np.float32) if allocate is None else allocate(shape)
+    numbers, hands = _number_images(path, labels.images), len(labels.annotations)
+    vertices = allocate((hands, NUM_VERTICES, 3), np.float32)
     is_left, image, ids = np.empty(hands, bool), np.empty(hands, np.int32), np.empty(hands, np.int64)
     decoder = msgspec.json.Decoder(_Annotation)
     bar = tqdm(labels.annotations, path.name, unit=" hands", disable=not progress, mininterval=0.5)
@@ -98,14 +96,19 @@ def read_labels(path: Path, allocate: Allocate | None = None, *, progress: bool 
             is_left[hand], image[hand], ids[hand] = annotation.is_left, numbers[annotation.image_id], annotation.id
             vertices[hand] = _check_vertices(annotation)
         except KeyError:
-            raise ValueError(
-                f"{path}: annotation {hand} is of image {annotation.image_id}, which is not among the images"
-            ) from None
+            raise ValueError(f"{path}: annotation {hand} is of image {annotation.image_id}, not one of them") from None
         except (ValueError, msgspec.MsgspecError) as error:
             raise ValueError(f"{path}: annotation {hand}: {error}") from None
         if hand % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)  # what has been read need not stay resident
-    return {"vertices": vertices, "is_left": is_left, "image": image, "annotation_id": ids, **images}
+    return {
+        "vertices": vertices,
+        "is_left": is_left,
+        "image": image,
+        "annotation_id": ids,
+        "image_name": np.array([image.name.encode() for image in labels.images]),
+        "image_size": np.array([(image.width, image.height) for image in labels.images], np.int32),
+    }
 
 
 def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8]:
@@ -120,7 +123,9 @@ def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8
         if folder not in listed:
             if folder.startswith("/") or ".." in folder.split("/"):  # packed labels may be a stranger's
                 raise ValueError(f"{root}: its labels name {shown(name)}, which is not below it")
-            listed[folder] = _list_files(Path(root, folder))
+            # a Path for each of 500,000 frames takes seconds
+            path = f"{root}/{folder}"
+            listed[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()  # noqa: PTH112, PTH208
         stem = file.rpartition(".")[0]
         there = (position for position, suffix in enumerate(FRAME_SUFFIXES) if stem + suffix in listed[folder])
         found[number] = next(there, MISSING)
@@ -132,10 +137,8 @@ def stretched_frames(
 ) -> NDArray[np.bool_]:
     """Find frames of another aspect than annotated: (M,), which labels do not fit at any scale.
 
-    The frames of a video are alike: unless all are asked for, the first of each is looked at, and all where that is
-    stretched. What is no image is taken to be as annotated.
-
-    Takes what `read_labels` and `find_frames` return.
+    Of what `read_labels` and `find_frames` return. The frames of a video are alike: unless every one is asked for, the
+    first of each is looked at, and all where that is stretched. What is no image is taken to be as annotated.
     """
     names, stretched = arrays["image_name"], np.zeros(len(suffix), bool)
 
@@ -163,8 +166,8 @@ def frame_path(name: bytes, suffix: int) -> str:
     return name.decode(errors="surrogateescape").rpartition(".")[0] + FRAME_SUFFIXES[suffix]
 
 
-def _pack_images(path: Path, images: list[_Image]) -> tuple[Arrays, dict[int, int]]:
-    """Names and sizes of the frames, and the position of each id among them."""
+def _number_images(path: Path, images: list[_Image]) -> dict[int, int]:
+    """The position of each id among the images, whose names are checked."""
     numbers: dict[int, int] = {}
     for number, image in enumerate(images):
         earlier = images[numbers.setdefault(image.id, number)]
@@ -173,15 +176,9 @@ def _pack_images(path: Path, images: list[_Image]) -> tuple[Arrays, dict[int, in
         name = PurePosixPath(image.name)
         below = not name.is_absolute() and ".." not in name.parts and "\0" not in image.name
         if not (below and name.suffix and len(name.parts) > 2):  # the second part is the video
-            raise ValueError(
-                f"{path}: image {number} is {image.name!r}; expected a file below the root: "
-                "youtube/VIDEO/video/frames/NUMBER.png"
-            )
-    arrays: Arrays = {
-        "image_name": np.array([image.name.encode() for image in images]),
-        "image_size": np.array([(image.width, image.height) for image in images], np.int32),
-    }
-    return arrays, numbers
+            expected = "a file below the root: youtube/VIDEO/video/frames/NUMBER.png"
+            raise ValueError(f"{path}: image {number} is {image.name!r}; expected {expected}")
+    return numbers
 
 
 def _check_vertices(annotation: _Annotation) -> NDArray[np.float32]:
@@ -195,12 +192,3 @@ def _check_vertices(annotation: _Annotation) -> NDArray[np.float32]:
     if (vertices[:, 0] == vertices[0, 0]).all() or (vertices[:, 1] == vertices[0, 1]).all():
         raise ValueError(f"all vertices are in one line, from {vertices.min(axis=0)} to {vertices.max(axis=0)}")
     return vertices
-
-
-def _list_files(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))  # noqa: PTH208 (a Path for each of 500,000 frames takes seconds)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
-            return set()
-        raise ValueError(f"{folder} cannot be listed ({error.strerror}); expected a folder of frames") from error
