@@ -8,7 +8,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, positive, show
 from peclr.data.sources.layouts import (
@@ -77,8 +77,7 @@ def _read_labels(
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
 
-    [path] = label_files(dataset, root, split)
-    return read_labels(path, on_disk, progress=progress)
+    return read_labels(label_files(dataset, root, split)[0], on_disk, progress=progress)
 
 
 def _prepare(options: argparse.Namespace, split: str) -> int:
@@ -95,22 +94,15 @@ def _prepare(options: argparse.Namespace, split: str) -> int:
     findings = [*check_split(dataset, root, split, Look(options.images, options.workers, progress=True))]
     findings.append(Finding("ok", f"labels are packed in {prepared_folder(dataset, root, split)}"))
     if crops is not None:
-        findings += _write_crops(options, split, crops)
+        from peclr.data.sources.crops import write_crops
+
+        source = open_source(root, split, **({"mano": options.mano} if dataset == "youtube3d" else {}))
+        given = {name: getattr(options, name) for name in ("size", "context", "quality", "workers")}
+        left_out = write_crops(source, crops, **given, progress=True)
+        findings.append(Finding("ok", f"crops are in {crops}"))
+        if left_out:
+            findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in left_out.values())))
     return show(f"{root}, {split}", findings)
-
-
-def _write_crops(options: argparse.Namespace, split: str, folder: Path) -> list[Finding]:
-    from peclr.data.sources.crops import write_crops
-
-    given: dict[str, Any] = {"size": options.size, "quality": options.quality, "workers": options.workers}
-    if options.context is not None:
-        given["context"] = options.context
-    source = open_source(options.root, split, **({"mano": options.mano} if options.dataset == "youtube3d" else {}))
-    left_out = write_crops(source, folder, **given, progress=True)
-    findings = [Finding("ok", f"crops are in {folder}")]
-    if left_out:
-        findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in left_out.values())))
-    return findings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,16 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("root", type=Path, help="its folder")
     parser.add_argument("--split", action="append", metavar="S", help="may be repeated (default: all there are)")
     add_look(parser)
-    crops = parser.add_argument_group("crops", "each hand as a small JPEG, which `PreparedCrops` reads")
-    crops.add_argument("--crops", type=Path, metavar="OUT", help="write them to OUT/SPLIT, a new folder")
-    crops.add_argument("--size", type=positive, default=256, help="side of a crop, px (default: %(default)s)")
-    crops.add_argument(
-        "--context",
-        type=float,
-        help="side of what is shown over that of the crop box (default: 1.93, all that the default augmentation sees)",
-    )
-    crops.add_argument("--quality", type=positive, default=95, help="of the JPEGs, to 100 (default: %(default)s)")
-    crops.add_argument(
-        "--mano", type=Path, metavar="FILE", help="joint regressor of MANO, for joints of youtube3d; .npy or .npz"
-    )
+    add = parser.add_argument_group("crops", "each hand as a small JPEG, which `PreparedCrops` reads").add_argument
+    add("--crops", type=Path, metavar="OUT", help="write them to OUT/SPLIT, a new folder")
+    add("--size", type=positive, default=256, help="side of a crop, px (default: %(default)s)")
+    context = "side of what is shown over that of the crop box (default: %(default)s, all that the default augmentation"
+    add("--context", type=float, default=1.93, help=f"{context} sees)")
+    add("--quality", type=positive, default=95, help="of the JPEGs, to 100 (default: %(default)s)")
+    add("--mano", type=Path, metavar="FILE", help="joint regressor of MANO, for joints of youtube3d; .npy or .npz")
     return parser

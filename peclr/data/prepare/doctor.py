@@ -7,9 +7,8 @@ import argparse
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from peclr.data.sources.layouts import (
     DEPTHS,
@@ -28,31 +27,19 @@ from peclr.data.sources.listing import some
 if TYPE_CHECKING:
     from peclr.data.samples import HandSource
 
-Level = Literal["ok", "note", "wrong"]
-
 _ARCHIVES: Final = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
-_OTHER_IMAGES: Final = "get them again, or train with on_bad_image: skip"  # never to remove what may be good
-_OTHER_FRAMES: Final = "get the labels again, and extract the videos' frames"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One row of the table.
+class Finding(NamedTuple):
+    """One row of the table."""
 
-    Attributes:
-        level: "wrong" makes the exit status 1; a "note" is worth knowing and may stay as it is.
-        what: What there is, or what is wrong with it.
-        fix: The command or the deed that fixes it.
-    """
-
-    level: Level
-    what: str
-    fix: str = ""
+    level: Literal["ok", "note", "wrong"]  # wrong makes the exit status 1; a note may stay as it is
+    what: str  # there is, or is wrong with it
+    fix: str = ""  # command or deed
 
 
-@dataclass(frozen=True)
-class Look:
-    """Options of a look at images: the depth, the number of threads, and whether to show bars."""
+class Look(NamedTuple):
+    """How to look at images, see `peclr.data.sources.headers`; by how many threads, and whether with bars."""
 
     depth: Depth = "headers"
     workers: int = 1
@@ -75,16 +62,10 @@ def doctor_main(arguments: list[str]) -> int:
 
 def add_look(parser: argparse.ArgumentParser) -> None:
     """Add the options of a `Look`."""
-    parser.add_argument(
-        "--images",
-        choices=DEPTHS,
-        default="headers",
-        help="how closely to look at images: whether they are there, at their beginnings and ends, or decode each "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--workers", type=positive, default=os.cpu_count() or 1, metavar="N", help="threads (default: one a core)"
-    )
+    look = "how closely to look at images: whether they are there, at their beginnings and ends, or decode each"
+    parser.add_argument("--images", choices=DEPTHS, default="headers", help=f"{look} (default: %(default)s)")
+    cores = os.cpu_count() or 1
+    parser.add_argument("--workers", type=positive, default=cores, metavar="N", help="threads (default: one a core)")
 
 
 def positive(text: str) -> int:
@@ -125,18 +106,18 @@ def examine(root: Path, look: Look) -> list[Finding]:
 def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:
     from peclr.data.sources.packed_labels import open_fresh
 
-    command = prepare_command(dataset, root, split)
+    packed, command = None, prepare_command(dataset, root, split)
+    of_labels = Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
     try:
-        packed = open_fresh(dataset, root, split)
-        unpacked = f"labels of {split} are not packed: they open slower, and workers copy them"
-        of_labels = Finding("ok", f"{packed.folder}: packed, fresh") if packed else Finding("note", unpacked, command)
+        if packed := open_fresh(dataset, root, split):
+            of_labels = Finding("ok", f"{packed.folder}: packed, fresh")
     except ValueError as error:
-        packed, of_labels = None, Finding("wrong", str(error), command)
+        of_labels = Finding("wrong", str(error), command)
     try:
         return [*check_split(dataset, root, split, look, use_prepared=packed is not None), of_labels]
     except ValueError as error:
-        again = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else _OTHER_FRAMES
-        return [Finding("wrong", str(error), again)]
+        unzip = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else ""
+        return [Finding("wrong", str(error), unzip or "get the labels again, and extract the videos' frames")]
 
 
 def check_split(
@@ -151,21 +132,10 @@ def check_split(
     if isinstance(source, HasMasks) and split == LAYOUTS[dataset].splits[0]:
         try:
             source.check_masks()
-        except ValueError as error:
-            level: Level = "note" if (root / split / "mask").is_dir() else "ok"
-            yield Finding(level, f"no masks, hence no `background` in pre-training: {error}")
-        else:
             yield Finding("ok", "masks of all hands: pre-training can replace their `background`")
-
-
-def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:
-    from peclr.data.samples import HasFiles
-
-    yield Finding("ok", title)
-    if isinstance(source, HasFiles):
-        for doubt in source.doubts():
-            yield Finding("note", doubt)
-        yield from _unreadable(source.image_paths(), look)
+        except ValueError as error:
+            found = f"no masks, hence no `background` in pre-training: {error}"
+            yield Finding("note" if (root / split / "mask").is_dir() else "ok", found)
 
 
 def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
@@ -175,24 +145,29 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
 
     if PARTIAL in folder.name:
         yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
-    if PARTIAL in folder.name or not (folder / MANIFEST).is_file():
-        return
-    try:
-        manifest = PackedArrays(folder).manifest
-    except ValueError as error:
-        yield Finding("wrong", str(error), f"rm -r {folder}, and prepare it again")
-        return
-    if manifest.kind != KIND:
-        yield Finding("note", f"{folder}: packed labels {manifest.kind} without their data set, which nothing reads")
-        return
-    crops, facts = PreparedCrops(folder.parent, folder.name), manifest.facts
-    yield from _source(crops, f"{folder}: {len(crops):,} crops of {facts['source']}, {facts['size']} px", look)
+    elif (folder / MANIFEST).is_file():
+        try:
+            manifest = PackedArrays(folder).manifest
+        except ValueError as error:
+            yield Finding("wrong", str(error), f"rm -r {folder}, and prepare it again")
+            return
+        if manifest.kind != KIND:
+            yield Finding("note", f"{folder}: packed labels {manifest.kind} without their data set")
+            return
+        crops, facts = PreparedCrops(folder.parent, folder.name), manifest.facts
+        yield from _source(crops, f"{folder}: {len(crops):,} crops of {facts['source']}, {facts['size']} px", look)
 
 
-def _unreadable(files: Sequence[Path], look: Look) -> Iterator[Finding]:
-    """Images that are missing or broken, each with its reason while they are few."""
+def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:
+    """What a source says of itself, and its images that are missing or broken."""
+    from peclr.data.samples import HasFiles
     from peclr.data.sources.headers import find_problems
 
-    problems = find_problems(files, look.depth, look.workers, progress=look.progress)
-    if problems:
-        yield Finding("wrong", some([f"{path} {problem}" for path, problem in problems.items()], "\n"), _OTHER_IMAGES)
+    yield Finding("ok", title)
+    if isinstance(source, HasFiles):
+        yield from (Finding("note", doubt) for doubt in source.doubts())
+        problems = find_problems(source.image_paths(), look.depth, look.workers, progress=look.progress)
+        if problems:
+            listed = some([f"{path} {problem}" for path, problem in problems.items()], "\n")
+            # never to remove what may be good
+            yield Finding("wrong", listed, "get them again, or train with on_bad_image: skip")

@@ -51,18 +51,20 @@ class Videos(SingleImages):
             raise ValueError(f"every {every} is not a positive number of frames")
         self.root, self._files, _ = list_files(root, VIDEOS, "videos")
         self._times = [index_frames(self.root / file) for file in self._files]
-        for file, (times, _, announced) in zip(self._files, self._times, strict=True):
+        self._hands: list[tuple[int, int, NDArray[np.float64] | None]] = []
+        for video, (times, _, announced) in enumerate(self._times):
+            self._hands += [(video, number, None) for number in range(0, len(times), every)]
             if len(times) < announced:
-                _log.warning("%s: cut short, %d of %d frames are there", file, len(times), announced)
-        frames = [(video, n) for video, (times, *_) in enumerate(self._times) for n in range(0, len(times), every)]
-        self._hands: list[tuple[int, int, NDArray[np.float64] | None]] = [(*frame, None) for frame in frames]
+                _log.warning("%s: cut short, %d of %d frames are there", self._files[video], len(times), announced)
         if boxes is not None:
-            found = read_boxes(Path(boxes))
-            names = {self._name(*frame): frame for frame in frames}
-            unknown = sorted(found.keys() - names.keys())
-            if unknown:
-                raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames, {next(iter(names))} … every {every}")
-            self._hands = [(*names[name], enclosing_square(box.edges)) for name in names for box in found.get(name, ())]
+            found, frames = read_boxes(Path(boxes)), {self._name(*hand): hand for hand in self._hands}
+            if unknown := sorted(found.keys() - frames.keys()):
+                raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames, {min(frames)} … every {every}")
+            self._hands = [
+                (video, number, enclosing_square(box.edges))
+                for name, (video, number, _) in frames.items()
+                for box in found.get(name, ())
+            ]
         self.num_hands = len(self._hands)
         self._open: dict[int, _Decoder] = {}
         self._inherited: dict[int, _Decoder] = {}
@@ -71,7 +73,7 @@ class Videos(SingleImages):
     def identity(self) -> str:
         """See `HandSource`: of the frames' names and boxes."""
         boxes = [[math.nan] * 4 if box is None else box for *_, box in self._hands]
-        names = [os.fsencode(self._name(video, frame)) for video, frame, _ in self._hands]
+        names = [os.fsencode(self._name(*hand)) for hand in self._hands]
         return hash_of(self.name, np.array(names), np.array(boxes))
 
     def video_of_hands(self) -> NDArray[np.int64]:
@@ -79,16 +81,16 @@ class Videos(SingleImages):
         return np.array([video for video, *_ in self._hands], np.int64)
 
     def __getitem__(self, index: int) -> HandSample:
-        video, frame, box = self._hands[index]
-        image = self._decoder(video).frame(frame)
+        video, number, box = self._hands[index]
+        image = self._decoder(video).frame(number)
         crop_box = whole_image(image.shape[1], image.shape[0]) if box is None else box
-        return hand_sample(image, crop_box, self._name(video, frame))
+        return hand_sample(image, crop_box, self._name(video, number))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}, "_inherited": {}}
 
-    def _name(self, video: int, frame: int) -> str:
-        return f"{self._files[video]}#{frame}"
+    def _name(self, video: int, number: int, _: object = None) -> str:
+        return f"{self._files[video]}#{number}"
 
     def _decoder(self, video: int) -> "_Decoder":
         if self._owner != os.getpid():
@@ -103,19 +105,11 @@ class Videos(SingleImages):
 
 
 class FrameTimes(NamedTuple):
-    """Times at which the frames of a video are shown, in its own unit."""
+    """Times at which the frames of a video are shown, in its own unit, ascending."""
 
-    times: list[int]  # of all frames, ascending; those that an edit list cuts away are none
-    keys: list[int]  # of those that can be decoded without others, ascending, one that is cut away included
+    times: list[int]  # of all frames; those that an edit list cuts away are none
+    keys: list[int]  # of those that can be decoded without others, one that is cut away included
     announced: int  # number of frames by the file's own account; more than `times` if it was cut short
-
-
-class VideoFrame(NamedTuple):
-    """A frame of a video: its number from 0, seconds from the beginning, and the image (H, W, 3), RGB, upright."""
-
-    number: int
-    time_s: float
-    image: NDArray[np.uint8]
 
 
 def index_frames(path: str | Path) -> FrameTimes:
@@ -143,8 +137,8 @@ def index_frames(path: str | Path) -> FrameTimes:
     return FrameTimes(sorted(times), sorted(keys), max(len(times), announced))
 
 
-def read_frames(path: str | Path) -> Iterator[VideoFrame]:
-    """Decode the frames of a video one after the other, numbered as `index_frames` finds them.
+def read_frames(path: str | Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
+    """Decode frame after frame: numbers as `index_frames` counts, seconds from the beginning, and images as `Videos`.
 
     ValueError at once if it is no video, and after the last frame if some could not be decoded.
     """
@@ -153,21 +147,17 @@ def read_frames(path: str | Path) -> Iterator[VideoFrame]:
     with _opened(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
-        packets = container.demux(stream)
-        while True:
+        for packet in container.demux(stream):
+            damaged |= packet.is_corrupt
             try:
-                packet = next(packets)
                 frames = packet.decode()
-            except StopIteration:
-                break
             except av.FFmpegError:  # the next may be whole
                 damaged = True
                 continue
-            damaged |= packet.is_corrupt
             for frame in frames:
                 number = decoded if frame.pts is None else bisect_left(times, frame.pts)
                 seconds = float((times[min(number, len(times) - 1)] - times[0]) * stream.time_base)
-                yield VideoFrame(number, seconds, upright.image(frame))
+                yield number, seconds, upright.image(frame)
                 decoded += 1
     if damaged:
         raise ValueError(f"{path}: cut short or damaged, {decoded} of {announced} frames could be decoded")
@@ -185,14 +175,13 @@ class _Upright:
         from av.video.reformatter import VideoReformatter  # type: ignore[import-not-found, unused-ignore]  # an extra
 
         self._reformatter = VideoReformatter()
-        self._axes: tuple[int, int, int, int] | None = None
+        self._axes: list[int] | None = None
 
     def image(self, frame: Any) -> NDArray[np.uint8]:
         """Frame (H, W, 3), RGB."""
         if self._axes is None:
-            matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
-            a, b, _, c, d = (1, 0, 0, 0, 1) if matrix is None else np.frombuffer(matrix, np.int32)[:5].tolist()
-            self._axes = a, b, c, d
+            matrices = (np.frombuffer(data, np.int32) for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
+            self._axes = next(matrices, np.array([1, 0, 0, 0, 1]))[[0, 1, 3, 4]].tolist()
         a, b, c, d = self._axes
         image = np.asarray(self._reformatter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
         if abs(b) > abs(a):
@@ -204,42 +193,37 @@ class _Decoder:
     """An open video."""
 
     def __init__(self, path: Path, times: FrameTimes) -> None:
-        self._path, self._times, self.container = path, times, _opened(path)
-        self._upright = _Upright()
+        self._path, self._times, self.container, self._upright = path, times, _opened(path), _Upright()
         self._frames: Iterator[Any] = iter(())
         self._last: int | None = None  # time of the last frame that was decoded
 
     def frame(self, number: int) -> NDArray[np.uint8]:
         """Frame (H, W, 3), RGB, upright."""
+        reason = ""
         try:
-            frame, reason = self._find(self._times.times[number]), ""
+            if (frame := self._find(self._times.times[number])) is not None:
+                return self._upright.image(frame)
         except _import_av().FFmpegError as error:
-            self._last, frame, reason = None, None, f": {error}"
-        if frame is None:
-            raise BadImageError(f"{self._path}: frame {number} of {len(self._times.times)} cannot be decoded{reason}")
-        return self._upright.image(frame)
+            self._last, reason = None, f": {error}"
+        raise BadImageError(f"{self._path}: frame {number} of {len(self._times.times)} cannot be decoded{reason}")
 
     def _find(self, time: int) -> Any:
         """The frame that is shown at a time; None if there is none."""
         keys = self._times.keys[: bisect_right(self._times.keys, time)]
         goes_on = self._last is not None and self._last < time and (not keys or keys[-1] <= self._last)
-        if goes_on and (frame := self._decode_until(time)) is not None:
-            return frame
         # Containers seek in the order of decoding, in which a key frame may come before frames that are shown earlier
         # and need the one before: then the one before is tried.
-        for key in reversed(keys or [0]):
-            stream = self.container.streams.video[0]
-            self.container.seek(key, stream=stream)
-            self._frames, self._last = self.container.decode(stream), None
-            if (frame := self._decode_until(time)) is not None:
-                return frame
-        return None
-
-    def _decode_until(self, time: int) -> Any:
-        for frame in self._frames:
-            self._last = frame.pts
-            if frame.pts is not None and frame.pts >= time:
-                return frame if frame.pts == time else None
+        for key in [*([None] if goes_on else []), *reversed(keys or [0])]:
+            if key is not None:
+                stream = self.container.streams.video[0]
+                self.container.seek(key, stream=stream)
+                self._frames, self._last = self.container.decode(stream), None
+            for frame in self._frames:
+                self._last = frame.pts
+                if frame.pts == time:
+                    return frame
+                if frame.pts is not None and frame.pts > time:
+                    break
         return None
 
 

@@ -153,7 +153,7 @@ def test_help_imports_nothing_heavy(module: str, command: str) -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0
     if module == "command":
-        assert f"default: {DEFAULT_CONTEXT}" in " ".join(result.stdout.split())
+        assert f"default: {DEFAULT_CONTEXT}," in " ".join(result.stdout.split())
 
 
 def test_manifests_say_what_was_packed(youtube: YouTube) -> None:
