@@ -53,14 +53,13 @@ def read_header(file: BinaryIO | Path) -> Header | None:
     """Size and orientation of an image file; None if it is no image."""
     try:
         with Image.open(file) as image:
-            (width, height), orientation = image.size, 1
+            size, orientation = image.size, 1
             if image.format in ("JPEG", "MPO") and "exif" in image.info:
                 # what is cut short, or nonsense, is taken as it is stored
                 with suppress(*_UNREADABLE, TypeError, KeyError, struct.error):
                     orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-            if orientation in _TRANSPOSING:
-                width, height = height, width
-            return Header(image.format or "", width, height, orientation if orientation in range(1, 9) else 1)
+            size = size[::-1] if orientation in _TRANSPOSING else size
+            return Header(image.format or "", *size, orientation if orientation in range(1, 9) else 1)
     except _UNREADABLE:
         return None
 
@@ -79,17 +78,16 @@ def image_problem(path: Path, depth: Depth = "headers") -> str | None:
     if depth == "present":
         return None if path.is_file() else "is missing"
     suspicion = _suspicion(path)
-    if depth == "headers" and suspicion is None:
-        return None
-    try:
-        read_image(path)
-    except ValueError as error:
-        return suspicion or str(error).removeprefix(f"{path}").lstrip(": ")
+    if depth == "decode" or suspicion:
+        try:
+            read_image(path)
+        except ValueError as error:
+            return suspicion or str(error).removeprefix(f"{path}: ")
     return None
 
 
 def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
-    """Faults of image files, in the files' order, perhaps with a bar; by `workers` threads."""
+    """Faults of image files, in the files' order."""
     progress = progress and depth != "present" and len(paths) > 0
     looked_at = in_threads(partial(image_problem, depth=depth), paths, workers, "images", progress=progress)
     return {path: problem for path, problem in looked_at if problem}
@@ -115,8 +113,7 @@ def in_threads(
 
 def check_image_files(paths: Sequence[Path]) -> None:
     """Look at the headers of image files, with a bar if they are many; ValueError names the first that is none."""
-    problems = find_problems(paths, "headers", _WORKERS, progress=len(paths) > _MANY)
-    if problems:
+    if problems := find_problems(paths, "headers", _WORKERS, progress=len(paths) > _MANY):
         path, problem = next(iter(problems.items()))
         more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
         raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")

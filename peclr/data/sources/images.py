@@ -68,12 +68,11 @@ def read_reduced(
             height; None for the longer side of all of it.
         min_side: Number of pixels that this side must keep; infinite for the image as it is.
     """
-    encoded = _read_bytes(path)
-    looked_at = max if side is None else side
+    encoded, side = _read_bytes(path), max if side is None else side
     # most crops are small: then nothing has to be known about the file
-    header = read_header(io.BytesIO(encoded)) if callable(looked_at) or looked_at >= 2 * min_side else None
+    header = read_header(io.BytesIO(encoded)) if callable(side) or side >= 2 * min_side else None
     if header is not None and header.format in ("JPEG", "MPO"):
-        length = looked_at(header.width, header.height) if callable(looked_at) else looked_at
+        length = side(header.width, header.height) if callable(side) else side
         # at these libjpeg skips part of the inverse cosine transform
         reduction = next((factor for factor in (8, 4, 2) if factor <= length / min_side), 1)
         image = _decode(path, encoded, reduction) if reduction > 1 else None
@@ -98,11 +97,8 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write an RGB image (H, W, 3) into a file that ends in .jpg or .png, whole or not at all.
-
-    OSError says why it cannot be written. cv2.imwrite cannot open every path, says nothing of why, and ends the
-    process at names that are not UTF-8.
-    """
+    """Write an RGB image (H, W, 3) into a file that ends in .jpg or .png, whole or not at all; OSError says why."""
+    # cv2.imwrite cannot open every path, says nothing of why, and ends the process at names that are not UTF-8
     options = _JPEG_OPTIONS if path.suffix.lower() == ".jpg" else ()
     _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     write_whole(path, encoded.tobytes())

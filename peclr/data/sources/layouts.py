@@ -46,15 +46,10 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
 
 
 def open_source(path: str | Path, split: str | None = None, **options: Any) -> "HandSource":
-    """Open the reader of what is at a path: a data set, crops, images or videos.
+    """Open the reader of what is at a path: the folder of a data set or crops, images or videos, or a pattern of them.
 
-    Args:
-        path: Folder of a data set or of crops; folder of images or videos, or a pattern that matches them.
-        split: Of a data set or of crops; None for the one to train on.
-        options: Of the reader.
-
-    Raises:
-        ValueError: If nothing is there that is known, or not that split; or as the reader.
+    Of data sets and crops, None is the split to train on. ValueError if nothing is there that is known, or as the
+    reader, which gets the options.
     """
     root, found = Path(path), list[str]()
     for dataset, layout in LAYOUTS.items():
@@ -68,12 +63,14 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
         trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
         if folder.name == split or (split is None and trained_on):
             return _reader("crops.PreparedCrops")(folder.parent, folder.name, **options)
+    looks = "data sets are " + "; ".join(f"{dataset}: {layout.expected}" for dataset, layout in LAYOUTS.items())
     if found or split is not None:
-        raise ValueError(f"{root} has no split {split or 'to train on'}; " + expected(found))
+        there = f"there are {', '.join(found)}" if found else looks
+        raise ValueError(f"{root} has no split {split or 'to train on'}; {there}")
     try:
         listing = list_files(path, (*IMAGES, *VIDEOS), "images or videos", warns=False)
     except ValueError as error:
-        raise ValueError(f"{error}; {expected([])}") from None
+        raise ValueError(f"{error}; {looks}") from None
     has_images = any(file.lower().endswith(IMAGES) for file in listing.files)
     return _reader("image_files.ImageFiles" if has_images else "videos.Videos")(path, **options)
 
@@ -85,15 +82,7 @@ def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "
 
 def _reader(name: str) -> "Callable[..., HandSource]":
     module, _, reader = name.rpartition(".")
-    found: Callable[..., HandSource] = getattr(import_module(f"peclr.data.sources.{module}"), reader)
-    return found
-
-
-def expected(splits: list[str]) -> str:
-    """Description of what is there, or else of how data sets look, for messages."""
-    if splits:
-        return f"there are {', '.join(splits)}"
-    return "data sets are " + "; ".join(f"{dataset}: {layout.expected}" for dataset, layout in LAYOUTS.items())
+    return getattr(import_module(f"peclr.data.sources.{module}"), reader)  # type: ignore[no-any-return]  # by name
 
 
 def present_splits(dataset: DataSet, root: Path) -> list[str]:

@@ -118,8 +118,8 @@ def _below(folder: Path, depth: int | None) -> Iterator[tuple[str, str | None]]:
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether a relative path matches a pattern of as many parts, ** being any number of folders."""
-    if not pattern:
-        return not parts
+    if not parts or not pattern:
+        return not parts and all(part == "**" for part in pattern)
     if pattern[0] == "**":
-        return _matches(parts, pattern[1:]) or (bool(parts) and _matches(parts[1:], pattern))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])

@@ -49,30 +49,24 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
 
     Args:
         joints_3d: (N, 21, 3), metres, camera frame; None where they are not known.
-        scale: (N,), metres from middle MCP to PIP.
+        scale: (N,), metres from middle MCP to middle PIP.
         file_of: Names the file of "xyz" or "scale", for messages.
     """
     found, xyz, scales = Doubts([], []), file_of("xyz"), file_of("scale")
-    _check_positive(scales, scale, lambda hand: f"has scale {scale[hand]} m")
+    _check_positive(scales, scale, "has scale {} m")
     if joints_3d is None:
         found.add(scales, _outside(scale, _BONE_M), lambda hand: f"{hand} has scale {scale[hand]:.4g}", _METERS)
         return found
     joints = joints_3d.astype(np.float64)
-    (first, second), depth, nearest = SCALE_BONE, joints[:, WRIST, 2], joints[..., 2].min(axis=1)
+    (first, second), depth = SCALE_BONE, joints[:, WRIST, 2]
     bone = np.linalg.norm(joints[:, first] - joints[:, second], axis=-1)
-    _check_positive(
-        xyz, nearest, lambda hand: f"is not in front of the camera, its depth begins at {nearest[hand]:.4g} m"
-    )
-    _check_positive(xyz, bone, lambda hand: f"has joints {first} and {second} at the same place")
+    _check_positive(xyz, joints[..., 2].min(axis=1), "is not in front of the camera, its depth begins at {:.4g} m")
+    _check_positive(xyz, bone, f"has joints {first} and {second} at the same place")
 
     words = f"|xyz[{first}] − xyz[{second}]|"
     found.add(xyz, _outside(bone, _BONE_M), lambda hand: f"{hand} has {words} = {bone[hand]:.4g}", _METERS)
-    found.add(
-        xyz,
-        _outside(depth, _DEPTH_M),
-        lambda hand: f"{hand} has its wrist at depth {depth[hand]:.4g}",
-        "metres from the camera",
-    )
+    deep = _outside(depth, _DEPTH_M)
+    found.add(xyz, deep, lambda hand: f"{hand} has its wrist at depth {depth[hand]:.4g}", "metres from the camera")
     found.add(
         scales,
         np.abs(scale - bone) > _SCALE_ERROR * bone,
@@ -91,39 +85,36 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
 
 
 def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -> Doubts:
-    """Compare the places of joints with the images that show them.
+    """Compare the places of joints (N, 21, 2), px, with the images that show them.
 
     Args:
-        joints_2d: (N, 21, 2), px.
+        joints_2d: Of every `step`-th hand of the data set.
         sizes: (N, 2), width and height of their images, px; NaN where they are not known.
         where: Names the images, for messages.
-        step: Every how many hands of the data set these are.
+        step: See there.
     """
     found, known = Doubts([], []), np.flatnonzero(np.isfinite(sizes).all(axis=1))
     if not len(known):
         return found
     points, size = joints_2d[known], sizes[known, None]
     inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1).mean(axis=1)
+    same = "are K and the images of the same size?"
 
     def describe(hand: int) -> str:
         (x, y), (width, height) = points[hand].mean(axis=0), size[hand, 0]
-        about = f"about ({x:.0f}, {y:.0f}) in an image of {width:.0f} × {height:.0f} px"
-        return f"{known[hand] * step} has its joints {about}"
+        return f"{known[hand] * step} has its joints about ({x:.0f}, {y:.0f}) in an image of {width:.0f} × {height:.0f}"
 
-    expected = "most joints in the image: are K and the images of the same size?"
-    found.add(where, inside < 0.5, describe, expected)
-    reached = (points.max(axis=1) / size[:, 0]).max(axis=0)
-    if len(points) >= 16 and (reached < 0.6).all():
-        found.notes.append(
-            f"{where}: no joint of {len(points)} hands is beyond {reached[0]:.0%} of its image's width and "
-            f"{reached[1]:.0%} of its height: are K and the images of the same size?"
-        )
+    found.add(where, inside < 0.5, describe, f"most joints in the image: {same}")
+    x, y = (points.max(axis=1) / size[:, 0]).max(axis=0)
+    if len(points) >= 16 and max(x, y) < 0.6:
+        reach = f"{x:.0%} of its image's width and {y:.0%} of its height"
+        found.notes.append(f"{where}: no joint of {len(points)} hands is beyond {reach}: {same}")
     return found
 
 
-def _check_positive(file: object, values: Array, words: Callable[[int], str]) -> None:
+def _check_positive(file: object, values: Array, reason: str) -> None:
     if not values[hand := int(values.argmin())] > 0:
-        raise ValueError(f"{file}: hand {hand} {words(hand)}")
+        raise ValueError(f"{file}: hand {hand} {reason.format(values[hand])}")
 
 
 def _outside(values: Array, bounds: tuple[float, float]) -> NDArray[np.bool_]:
@@ -132,5 +123,5 @@ def _outside(values: Array, bounds: tuple[float, float]) -> NDArray[np.bool_]:
 
 def _length(joints: Array) -> Any:
     """Of all bones of each hand, (N,)."""
-    parents, children = (list(ends) for ends in zip(*BONES, strict=True))
+    parents, children = np.transpose(BONES)
     return np.linalg.norm(joints[:, parents] - joints[:, children], axis=-1).sum(axis=1)
