@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tests.gpu.parts import PARTS, TOTAL, Results, budget, this_machine
+from tests.gpu.parts import GOALS, PARTS, TOTAL, Results, budget, judge, this_machine
 
 GRACE = 10.0  # seconds to save and end in, after a part's time is up
 
@@ -26,7 +26,8 @@ def run_part(name: str, options: argparse.Namespace, seconds: float) -> int:
     """Run a part in a process group of its own, which ends when its time is up."""
     command = [sys.executable, "-m", "tests.gpu", f"--part={name}", f"--out={options.out}"]
     command += [f"--deadline={time.time() + seconds}", *(["--dry"] if options.dry else [])]
-    process = subprocess.Popen(command, start_new_session=True)
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}  # what is stopped has printed what it did
+    process = subprocess.Popen(command, start_new_session=True, env=unbuffered)
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -49,8 +50,10 @@ def end_group(process: subprocess.Popen[Any], grace: float = GRACE) -> None:
 
 
 def summarize(out: Path) -> dict[str, Any]:
-    """All parts' results in one file, which experiments/results keeps."""
+    """All parts' results and what they say of the goals in one file, which experiments/results keeps."""
     parts = {name: json.loads((out / f"{name}.json").read_text()) for name in PARTS if (out / f"{name}.json").exists()}
+    if part := parts.get("throughput"):
+        part["goals"] = judge(GOALS, part["rows"], measured=part["machine"]["card"] is not None)
     (out / "gpu.json").write_text(json.dumps(parts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     for name, part in parts.items():
         failed, left_out = (sum(word in row for row in part["rows"].values()) for word in ("error", "left_out"))

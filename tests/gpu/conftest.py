@@ -20,7 +20,7 @@ def device() -> str:
 
 @pytest.fixture(autouse=True)
 def exact() -> Iterator[None]:
-    """Float32 that is float32, no TF32, and weights by seed."""
+    """Float32 that is float32, no TF32, and weights by seed; what a test makes deterministic ends with it."""
     precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -28,3 +28,4 @@ def exact() -> Iterator[None]:
     yield
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.allow_tf32 = convolutions
+    torch.use_deterministic_algorithms(mode=False)

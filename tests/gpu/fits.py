@@ -2,6 +2,7 @@
 
 import gc
 import json
+import signal
 import statistics
 import tempfile
 import time
@@ -20,6 +21,7 @@ from peclr.geometry.affine import rotation
 from tests.benchmarks.bench_training import QuietProfiler
 from tests.gpu.parts import Row
 
+ENCODER, QUIET = "model.init_args.encoder.init_args", ("checkpointing", "progress_bar", "model_summary")
 CONFIG = Path(__file__).parents[2] / "experiments" / "pretrain_peclr.yaml"
 CHUNKS = 4  # of the measured time: how far their rates differ says how much a rate can be trusted
 BATCHES = 4  # that take turns on the device
@@ -121,38 +123,42 @@ def fit(
         hands: To load from, as shipped; without, images are on the device, and every batch is a step.
         dry: Whether everything is tiny, on the CPU.
     """
+    free()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "clock.json")
-        clock = {"out": str(out), "warm_up": 3 if dry else 30, "seconds": seconds}
+        warm_up = 3 if dry else 100 if hands else 30  # until what loaders had ready is used up
+        clock = {"out": str(out), "warm_up": warm_up, "seconds": seconds}
         callbacks: list[Row] = [{"class_path": "tests.gpu.fits.Clock", "init_args": clock}]
         if compiled:
             backend = {"backend": "aot_eager"} if dry else {}
             callbacks.append({"class_path": "peclr.training.callbacks.CompileEncoder", "init_args": backend})
-        trainer: Row = {
-            "accelerator": "cpu" if dry else "gpu",
-            "devices": 1,
-            "precision": precision,
-            "limit_val_batches": 0,
+        chosen: Row = {
+            "trainer.accelerator": "cpu" if dry else "gpu",
+            "trainer.devices": 1,
+            "trainer.precision": precision,
+            "trainer.limit_val_batches": 0,
+            "trainer.callbacks": json.dumps(callbacks),
+            **dict.fromkeys((f"trainer.enable_{what}" for what in QUIET), False),
+            f"{ENCODER}.name": network,
+            f"{ENCODER}.weights": "null",
+            **({f"{ENCODER}.width": 0.125} if dry else {}),
         }
-        trainer |= {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-        trainer |= {"callbacks": json.dumps(callbacks)} | ({} if hands else {"accumulate_grad_batches": 1})
-        encoder: Row = {"name": network, "weights": "null"} | ({"width": 0.125} if dry else {})
-        on_device = {"class_path": "tests.gpu.fits.ViewsOnDevice"}
-        on_device |= {"init_args": json.dumps({"view_size": size, "batch_size": pairs})}
-        # an epoch that does not end: at the ends of short ones, workers run dry
-        data: Row = {"view_size": size, "batch_size": pairs, "epoch_length": 10**6 * pairs}
-        data |= {"sources.init_args.root": hands} | ({"num_workers": 1} if dry else {})
-        options = {
-            "trainer": trainer,
-            "model.init_args.encoder.init_args": encoder,
-            "data": data if hands else on_device,
-        }
-        words = [f"--{part}.{key}={value}" for part, given in options.items() for key, value in given.items()]
+        if hands is None:
+            chosen |= {"trainer.accumulate_grad_batches": 1, "data.class_path": "tests.gpu.fits.ViewsOnDevice"}
+            chosen["data.init_args"] = json.dumps({"view_size": size, "batch_size": pairs})
+        else:
+            # an epoch longer than the run, as workers run dry at the end of one; not by much: its order is a list
+            chosen |= {"data.view_size": size, "data.batch_size": pairs, "data.epoch_length": 20_000 * pairs}
+            chosen |= {"data.sources.init_args.root": hands} | ({"data.num_workers": 1} if dry else {})
+        words = [f"--{key}={value}" for key, value in chosen.items()]
         try:
-            status = main(["fit", f"--config={CONFIG}", f"--run_dir={folder}/run", *words])
+            status: Any = main(["fit", f"--config={CONFIG}", f"--run_dir={folder}/run", *words])
+        except SystemExit as stop:  # of a parser; what SIGTERM ends shall end
+            if stop.code == 128 + signal.SIGTERM:
+                raise
+            status = stop.code
         finally:
             torch._dynamo.reset()
-            free()
         if status or not out.exists():
             raise RuntimeError(f"peclr fit ended with status {status}")
         return json.loads(out.read_text())  # type: ignore[no-any-return]  # JSON

@@ -16,8 +16,9 @@ from tests.benchmarks.run import machine, meets
 # Seconds at most of each part, in the order of worth; None is what the others leave.
 PARTS: Final[dict[str, float | None]] = {"correctness": 120, "throughput": 240, "science": None}
 TOTAL: Final = 540.0
-# Dense bf16 and fp16, FLOP/s, of NVIDIA's data sheets: SXM versions.
-PEAK_FLOPS: Final = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "V100": 125e12}
+# Dense bf16 and fp16, FLOP/s, of NVIDIA's data sheets: by a part of the card's name, the first that fits.
+PEAK_FLOPS: Final = {"NVL": 835e12, "H100 PCIe": 756e12, "H200": 989e12, "H100": 989e12, "A100": 312e12, "V100": 125e12}
+BARE, DEVICE, COMPILED = "bare resnet50 128", "device resnet50 128", "device resnet50 128 compiled"  # rows
 
 Row = dict[str, Any]
 
@@ -41,6 +42,16 @@ class Goal:
     target: str
 
 
+GOALS: Final = [
+    Goal("views/s, ResNet-50 at 128 px, images on the device", COMPILED, "views_per_s", "≥ 15000"),
+    Goal("the same over the published style", COMPILED, "over_published", "≥ 2"),
+    Goal("share of a step that waits for data, from files", "files resnet50 128", "data_wait", "≤ 0.02"),
+    Goal("Lightning's time over a bare loop's", "lightning over bare", "ratio", "≤ 1.03"),
+    Goal("NT-Xent over its products, 2N = 8192", "nt-xent 8192", "ratio", "≤ 1.5"),
+    Goal("NT-Xent over its products, 2N = 65,536", "nt-xent 65536", "ratio", "≤ 1.5"),
+]
+
+
 class Results:
     """Rows by name in a JSON file; what it holds already counts as done; ValueError if it is of another machine."""
 
@@ -61,12 +72,8 @@ class Results:
         return name in self.rows and not {"error", "left_out"} & self.rows[name].keys()
 
     def put(self, name: str, row: Row) -> None:
-        """Add a row, or replace it."""
+        """Add a row, or replace it, and write the file, whole or not at all."""
         self.rows[name] = row
-        self.write()
-
-    def write(self) -> None:
-        """Write the file, whole or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(self.content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -82,6 +89,7 @@ def do(works: Iterable[Work], results: Results, deadline: float) -> None:
         if work.seconds > left:
             results.put(work.name, {"left_out": f"takes about {work.seconds:.0f} s, {max(left, 0):.0f} s were left"})
             continue
+        results.put(work.name, {"left_out": "stopped: no time was left"})  # if it comes to that
         started = time.time()
         try:
             row = work.run()
@@ -97,11 +105,11 @@ def budget(part: str, left: float, limits: dict[str, float | None] = PARTS) -> f
     return max(0.0, left if limit is None else min(limit, left))
 
 
-def judge(goals: Iterable[Goal], rows: dict[str, Row], *, measured: bool) -> list[Row]:
+def judge(goals: Iterable[Goal], rows: dict[str, Row], *, measured: bool = True) -> list[Row]:
     """Each goal with its number and whether it is met: None where there is no number, or none that counts."""
     values = [(goal, rows.get(goal.row, {}).get(goal.value)) for goal in goals]
     met = [meets(value, goal.target) if measured and value is not None else None for goal, value in values]
-    named = [{"goal": goal.text, "value": value, "target": goal.target} for goal, value in values]
+    named = [{"goal": goal.text, "row": goal.row, "value": value, "target": goal.target} for goal, value in values]
     return [{**row, "met": kept} for row, kept in zip(named, met, strict=True)]
 
 

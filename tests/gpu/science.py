@@ -51,6 +51,8 @@ def run(results: Results, deadline: float, *, dry: bool) -> None:
     unpack(CARRIED / "science.tar", folder)
     hands_for(dry=dry)
     status = main([SUITE, f"--size={size}", "--seeds=0", f"--out={folder}"])
+    if status == 2:
+        raise ValueError(f"{SUITE}: cannot begin, or go on in {folder}")
     expected = 1 + len(suite.finetune_labels) * len(SIZES[size].finetune_steps)
     pack_finished(folder, expected, out / "science.tar")
     rows = [row for path in sorted(folder.rglob("*.json")) if is_score(path) for row in json.loads(path.read_text())]

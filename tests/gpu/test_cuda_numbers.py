@@ -15,8 +15,7 @@ from peclr.training.optim import LARS
 from tests.distributed.worker import OBJECTIVES, OnFeatures, OnViews, batch_of
 from tests.waiting import no_waiting
 
-# a library that warns on a GPU has not failed there
-pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.cuda
 
 Gradients = dict[str, Tensor]
 # of ‖g − g₃₂‖ / ‖g₃₂‖ and of the loss: about one and a half times, and four times, what a CPU's half precision gives

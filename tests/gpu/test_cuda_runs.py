@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from peclr import collectives
 from peclr.__main__ import main
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
@@ -26,16 +27,14 @@ from tests.distributed import worker
 from tests.gpu.test_cuda_numbers import Gradients, close, distance, gradients, on, pretraining
 from tests.trainer import quiet_trainer
 
-# a library that warns on a GPU has not failed there
-pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.cuda
 
 CONF = Path(__file__).parents[1] / "conf"
-STEPS, STOPPED = 4, 2
+STEPS, STOPPED = 6, 3  # the first overflows float16 at a scaler's first scale
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
 def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
-    """DistributedDataParallel and its collectives, of one process."""
+    """DistributedDataParallel, and the collectives that one process alone would leave out."""
     backend = "nccl" if device == "cuda" else "gloo"
     batch = on(device, worker.batch_of(6))
     plain = worker.OnViews(PeCLR(), micro_batch=None).to(device)
@@ -44,9 +43,12 @@ def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
     try:
         model = worker.OnViews(PeCLR(), micro_batch=None).to(device)
         found = gradients(model, DistributedDataParallel(model)(batch))
-        total = torch.ones(3, device=device)
-        dist.all_reduce(total)
-        assert total.sum() == 3
+        leaf = torch.ones(3, 2, device=device, requires_grad=True)
+        rows = collectives._Gather.apply(leaf, [3])  # type: ignore[no-untyped-call]  # torch's, without types
+        collectives._SumForDDP.apply(rows.sum()).backward()  # type: ignore[no-untyped-call]  # the same
+        assert leaf.grad is not None
+        assert leaf.grad.equal(leaf)
+        dist.all_reduce(torch.ones(1), group=collectives._host_group(dist.group.WORLD))  # NCCL has no hosts
     finally:
         dist.destroy_process_group()
     assert distance(found, expected) <= 1e-6
@@ -85,8 +87,8 @@ def train(folder: Path, hands: Path, device: str, resumed: Path | None = None, *
     module = PretrainModule(ResNetEncoder("resnet18", 0.25), PeCLR(), warmup_epochs=0)
     data = PairedViewDataModule(FreiHAND(hands), view_size=64, batch_size=8, val_fraction=0.0, num_workers=2)
     precision = "16-mixed" if device == "cuda" else "bf16-mixed"
-    settings = {"precision": precision, "deterministic": True, "max_steps": STEPS, "accelerator": device}
-    trainer = quiet_trainer(folder, **settings, **options)
+    settings = {"precision": precision, "deterministic": True, "accelerator": device, "devices": 1}
+    trainer = quiet_trainer(folder, max_steps=STEPS, **settings, **options)
     trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=False)
     return {name: value.cpu() for name, value in module.state_dict().items()}
 
@@ -97,7 +99,8 @@ def test_resuming_is_bit_for_bit(device: str, rendered_hands: Path, tmp_path: Pa
     with pytest.raises(InterruptedError):
         train(tmp_path, rendered_hands, device, callbacks=[Stop(checkpoint)])
     resumed = train(tmp_path, rendered_hands, device, resumed=checkpoint)
-    torch.use_deterministic_algorithms(mode=False)
+    stopped = torch.load(checkpoint, weights_only=False, map_location="cpu")["state_dict"]
+    assert not torch.equal(stopped["encoder.conv1.weight"], whole["encoder.conv1.weight"])  # steps are taken after it
     assert whole.keys() == resumed.keys()
     assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
 
@@ -128,12 +131,12 @@ def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, rendered_
 
 def test_memory_returns_to_where_it_was(device: str, rendered_hands: Path, tmp_path: Path) -> None:
     taken = []
-    for number in range(3):  # the first one's libraries keep their workspaces
+    for number in range(3 if device == "cuda" else 2):  # the first one's libraries keep their workspaces
         root = f"--data.sources.init_args.root={rendered_hands}"
         fit("pretrain.yaml", tmp_path / str(number), device, root, "--trainer.max_epochs=1")
         gc.collect()
         taken.append(torch.cuda.memory_allocated() if device == "cuda" else 0)
-    assert taken[2] <= taken[1] <= taken[0]
+    assert taken[-1] <= taken[-2]
 
 
 def test_compiled_is_eager(device: str) -> None:

@@ -61,6 +61,16 @@ def test_what_does_not_fit_is_left_out_and_done_next_time(tmp_path: Path) -> Non
     assert log == ["short"]
 
 
+def test_what_is_stopped_is_left_out(tmp_path: Path) -> None:
+    def stopped() -> Row:
+        raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        do([Work("long", 1.0, stopped)], Results(tmp_path / "part.json", HERE), time.time() + 100)
+    assert not Results(tmp_path / "part.json", HERE).done("long")
+    assert "left_out" in Results(tmp_path / "part.json", HERE).rows["long"]
+
+
 def test_numbers_of_two_machines_are_not_mixed(tmp_path: Path) -> None:
     Results(tmp_path / "part.json", HERE).put("a", {"x": 1})
     with pytest.raises(ValueError, match=r"part\.json was measured on .*choose another --out"):
