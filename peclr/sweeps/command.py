@@ -5,11 +5,8 @@ import shlex
 from pathlib import Path
 
 from peclr.shipped import find_config
-from peclr.sweeps.plan import Sweep, read_sweep
+from peclr.sweeps.plan import Sweep, folder_options, read_sweep
 from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
-from peclr.sweeps.runner import run_sweep
-from peclr.sweeps.runs import folder_options
-from peclr.sweeps.study import Study
 
 
 def sweep_main(arguments: list[str]) -> int:
@@ -36,6 +33,11 @@ def sweep_main(arguments: list[str]) -> int:
         for name, values in sweep.runs(known.max_runs, known.seed).items():
             print(shlex.join([*sweep.words(values), *folder_options(out / name)]))
         return 0
+    try:
+        from peclr.sweeps.runner import run_sweep
+        from peclr.sweeps.study import Study
+    except ModuleNotFoundError as error:
+        raise ValueError("sweeps need Optuna: pip install 'peclr[sweeps]'") from error
     study = Study(sweep, out, known.max_runs, known.seed)
     run_sweep(study, jobs, gpus)
     return _summarize(sweep, out, study.outcomes)

@@ -4,7 +4,6 @@ import fcntl
 import os
 import platform
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -22,13 +21,9 @@ def hold(path: Path) -> IO[str]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(open_lock(path), "a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if _lock(file) is False:
         file.close()
-        raise ValueError(f"{path.parent}: another process works here, or a run that it started goes on") from None
-    except OSError:  # a file system without locks
-        pass
+        raise ValueError(f"{path.parent}: another process works here, or a run that it started goes on")
     file.truncate(0)
     file.write(_MACHINE)
     file.flush()
@@ -44,14 +39,18 @@ def is_held(path: Path) -> bool:
     if not path.exists():
         return False
     with path.open("r+") as file:
-        with suppress(OSError):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            if file.read() == _MACHINE:
-                return False
-        seen = os.fstat(file.fileno()).st_mtime
-    clock = path.with_name(".clock")
-    clock.touch()
-    return clock.stat().st_mtime - seen < STALE_SECONDS
+        locked = _lock(file)
+        if locked is False or (locked and file.read() == _MACHINE):
+            return not locked
+        clock = path.with_name(".clock")
+        clock.touch()
+        return clock.stat().st_mtime - os.fstat(file.fileno()).st_mtime < STALE_SECONDS
+
+
+def _lock(file: IO[str]) -> bool | None:
+    """Lock an open file: False if another process has, None on a file system without locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if isinstance(error, BlockingIOError) else None
+    return True

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-if TYPE_CHECKING:  # `--help` imports neither
+if TYPE_CHECKING:  # `--help` does not import it
     from numpy.random import Generator
-    from optuna.distributions import BaseDistribution
 
 Value = Any  # what YAML can say, but null
 
 _RANGES: Final = ("uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values")
-_KINDS: Final = ("constant", "categorical", "categorical_w_probabilities", "int_uniform", *_RANGES)
 _EXPECTED: Final = (
-    "value; values, a list, perhaps with probabilities, which sum to 1; or min ≤ max, both whole for int_uniform, "
-    "0 < min for logarithms, with q > 0 for steps (1.0e-3 rather than 1e-3, which YAML takes for text)"
+    "expected {value: ...}; {values: [...]}, perhaps with probabilities, which sum to 1; or {min: ..., max: ...}, "
+    f"min ≤ max, with distribution int_uniform (both whole), {', '.join(_RANGES)} (0 < min for logarithms, q > 0 for "
+    "steps; 1.0e-3 rather than 1e-3, which YAML takes for text); and NAME.CHILD for what is nested"
 )
 
 
@@ -47,20 +46,10 @@ class Parameter(Struct, frozen=True):
             return self.value(math.exp(math.log(self.low) + (math.log(self.high) - math.log(self.low)) * position))
         return self.value(self.low + (self.high - self.low) * position)
 
-    def space(self) -> BaseDistribution:
-        """The distribution from which Optuna suggests; `value` reads its suggestions."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-        if self.choices is None:
-            return FloatDistribution(self.low, self.high, log=self.log)
-        if self.weights is not None:
-            raise ValueError("bayes search weighs values by their results; give them without probabilities")
-        if isinstance(self.choices, range):
-            return IntDistribution(self.choices[0], self.choices[-1])
-        return CategoricalDistribution([json.dumps(choice) for choice in self.choices])  # it takes no lists
-
     def value(self, suggested: Any) -> Value:
-        """The value that a suggestion, or a number drawn from the range, stands for."""
+        """The value that a suggestion, or a number drawn from the range, stands for; of a constant, none is needed."""
+        if self.choices is not None and len(self.choices) == 1:
+            return self.choices[0]
         if self.choices is not None:
             return json.loads(suggested) if isinstance(suggested, str) else suggested
         if self.step is None:
@@ -70,54 +59,40 @@ class Parameter(Struct, frozen=True):
         return int(rounded) if float(self.step).is_integer() else rounded
 
 
-def read_parameter(given: object) -> Parameter:
-    """Read one parameter of the file.
-
-    Raises:
-        ValueError: it is none, or of a kind that is not run here.
-    """
-    if not isinstance(given, dict) or "parameters" in given:
-        raise ValueError(f"expected {{values: [...]}} or the like, and NAME.CHILD for what is nested; got {given!r}")
-    fields = dict(given)
+def read_parameter(name: str, given: object) -> Parameter:
+    """Read one parameter of the file; ValueError if it is none, or of a kind that is not run here."""
+    fields = dict(given) if isinstance(given, dict) else {}
     kind = fields.pop("distribution", None)
-    if kind not in (None, *_KINDS):
-        raise ValueError(f"distribution {kind!r}; expected one of {', '.join(_KINDS)}")
-    parameter = _fitting(kind, fields)
-    if parameter is None:
-        raise ValueError(f"expected {_EXPECTED}; got {given}")
-    return parameter
-
-
-def _fitting(kind: str | None, fields: dict[str, Any]) -> Parameter | None:
-    """The parameter that a distribution, or what W&B infers, makes of these fields; None if they do not fit."""
     match kind, fields:
         case "constant" | None, {"value": value} if len(fields) == 1:
-            return _choices([value])
+            return _choices(name, [value])
         case "categorical" | None, {"values": [_, *_] as values} if len(fields) == 1:
-            return _choices(values)
+            return _choices(name, values)
         case "categorical_w_probabilities" | None, {"values": [*values], "probabilities": [*weights]}:
             fit = len(fields) == 2 and len(values) == len(weights) > 0 and _are_numbers(*weights)
-            return _choices(values, weights) if fit and min(weights) >= 0 and math.isclose(sum(weights), 1) else None
+            if fit and min(weights) >= 0 and math.isclose(sum(weights), 1):
+                return _choices(name, values, weights)
         case "int_uniform" | None, {"min": int(low), "max": int(high)} if len(fields) == 2 and _are_numbers(low, high):
-            return Parameter(range(low, high + 1)) if low <= high else None
+            if low <= high:
+                return Parameter(range(low, high + 1))
         case _, {"min": low, "max": high}:
             kind = kind or ("uniform" if type(low) is type(high) is float else "")
             log, rounds, step = "log_" in kind, kind.startswith("q_"), fields.get("q", 1)
             fit = kind in _RANGES and len(fields) == 2 + (rounds and "q" in fields) and _are_numbers(low, high, step)
             if fit and -math.inf < low <= high < math.inf and step > 0 and (low > 0 or not log):
                 return Parameter(low=float(low), high=float(high), log=log, step=step if rounds else None)
-    return None
+    raise ValueError(f"parameter {name}: {_EXPECTED}; got {given}")
 
 
 def _are_numbers(*given: object) -> bool:
     return all(type(number) in (int, float) for number in given)
 
 
-def _choices(values: list[Any], weights: list[float] | None = None) -> Parameter:
+def _choices(name: str, values: list[Any], weights: list[float] | None = None) -> Parameter:
     try:
         noted = json.dumps(values, allow_nan=False)
     except (TypeError, ValueError):
-        raise ValueError(f"{values} cannot be noted as JSON; write dates and the like in quotes") from None
+        raise ValueError(f"parameter {name}: {values} cannot be JSON; write dates and the like in quotes") from None
     if "null" in re.sub(r'"(\\.|[^"\\])*"', "", noted):
-        raise ValueError("null would reach the command as the word None; write the text 'null'")
+        raise ValueError(f"parameter {name}: null would reach the command as the word None; write the text 'null'")
     return Parameter(values, weights)

@@ -9,13 +9,15 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice, product
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Meta, Struct, convert
 from msgspec.structs import replace
 
+from peclr.runs.layout import last_checkpoint
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
 from peclr.untrusted.text import read_yaml
 
@@ -108,30 +110,23 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return dict(zip(self.names(runs), runs, strict=True))
 
     def _grid(self, most: int | None) -> list[Values]:
-        for name, parameter in self.parameters.items():
-            if parameter.choices is None:
-                raise ValueError(f"parameter {name}: a grid needs values, not a range")
-        choices = [_distinct(parameter.choices or ()) for parameter in self.parameters.values()]
-        total = prod(map(len, choices))
+        choices = [parameter.choices for parameter in self.parameters.values()]
+        if None in choices:
+            raise ValueError(f"parameter {[*self.parameters][choices.index(None)]}: a grid needs values, not a range")
+        distinct = [one if isinstance(one, range) else _distinct(one or ()) for one in choices]
+        total = prod(map(len, distinct))
         if most is None and total > _LARGEST_GRID:
             raise ValueError(f"{self.name}: a grid of {total:,} runs; give run_cap in the file, or --max-runs")
-        runs = []
-        for number in range(total if most is None else min(total, most)):
-            rest, chosen = number, []
-            for given in reversed(choices):
-                rest, place = divmod(rest, len(given))
-                chosen.append(given[place])
-            runs.append(dict(zip(self.parameters, reversed(chosen), strict=True)))
-        return runs
+        combinations = product(*(islice(one, most) for one in distinct))  # the last varies fastest
+        return [dict(zip(self.parameters, chosen, strict=True)) for chosen in islice(combinations, most)]
 
     def _random(self, count: int, seed: int) -> list[Values]:
         from numpy.random import default_rng
 
         rng = default_rng(seed)
-        there_are = prod(len(given.choices) if given.choices else sys.maxsize for given in self.parameters.values())
         found: list[Values] = []
         repeats = 0
-        while len(found) < min(count, there_are) and repeats < _MOST_REPEATS:
+        while len(found) < count and repeats < _MOST_REPEATS:
             drawn = {name: parameter.draw(rng) for name, parameter in self.parameters.items()}
             if drawn in found:
                 repeats += 1
@@ -200,43 +195,37 @@ def shown(value: object) -> str:
     return str(value)
 
 
-def _distinct(choices: Sequence[Value]) -> Sequence[Value]:
-    """Choices without repeats; a range, which may be large, has none."""
-    return choices if isinstance(choices, range) else list({json.dumps(one): one for one in choices}.values())
+def _distinct(choices: Sequence[Value]) -> list[Value]:
+    return list({json.dumps(one): one for one in choices}.values())
+
+
+def folder_options(folder: Path) -> list[str]:
+    """The options by which a run begins in its folder, or goes on from what it saved there."""
+    last = last_checkpoint(folder)
+    return [*([f"--ckpt_path={last}"] if last.is_file() else []), f"--run_dir={folder}"]
 
 
 def read_sweep(path: Path) -> Sweep:
-    """Read a sweep's file.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is not a sweep that can be run here; the message names the file and what was expected.
-    """
+    """Read a sweep's file; ValueError names it and what was expected if it is none that can be run here."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a sweep's YAML, as experiments/sweeps holds")
+    given = read_yaml(path)
     try:
-        return _read(path.stem, read_yaml(path))
-    except (ValidationError, ValueError) as error:
+        parameters = given.get("parameters") if isinstance(given, dict) else None
+        if not isinstance(parameters, dict) or not parameters:
+            raise ValueError("expected method, metric, command, and parameters as {NAME: {values: [...]}, ...}")
+        command = given.get("command")
+        words = [str(word) for word in command] if isinstance(command, list) else command
+        sweep = convert({**given, "name": path.stem, "parameters": {}, "command": words}, Sweep)
+        if _ARGS not in sweep.command:
+            raise ValueError(f"command is {list(sweep.command)}; one of its words has to be {_ARGS}")
+        for word in sweep.command:
+            if word.startswith("${") and word not in _PLACEHOLDERS and not _ENVIRONMENT.match(word):
+                raise ValueError(f"command: {word}; of W&B's placeholders, {', '.join(_PLACEHOLDERS)} are known here")
+        for option, value in parameters.items():
+            if not _OPTION.fullmatch(str(option)):
+                raise ValueError(f"parameter {option!r}: expected the name of an option, without dashes before it")
+            sweep.parameters[option] = read_parameter(option, value)
+    except ValueError as error:  # of msgspec, too
         raise ValueError(f"{path}: {error}") from None
-
-
-def _read(name: str, given: Any) -> Sweep:
-    parameters = given.get("parameters") if isinstance(given, dict) else None
-    if not isinstance(parameters, dict) or not parameters:
-        raise ValueError("expected a sweep: method, metric, command, and parameters as {NAME: {values: [...]}, ...}")
-    command = given.get("command")
-    words = [str(word) for word in command] if isinstance(command, list) else command
-    sweep = convert({**given, "name": name, "parameters": {}, "command": words}, Sweep)
-    if _ARGS not in sweep.command:
-        raise ValueError(f"command is {list(sweep.command)}; one of its words has to be {_ARGS}")
-    for word in sweep.command:
-        if word.startswith("${") and word not in _PLACEHOLDERS and not _ENVIRONMENT.match(word):
-            raise ValueError(f"command: {word}; of W&B's placeholders, {', '.join(_PLACEHOLDERS)} are known here")
-    for option, value in parameters.items():
-        if not _OPTION.fullmatch(str(option)):
-            raise ValueError(f"parameter {option!r}: expected the name of an option, without dashes before it")
-        try:
-            sweep.parameters[option] = read_parameter(value)
-        except ValueError as error:
-            raise ValueError(f"parameter {option}: {error}") from None
     return sweep

@@ -13,7 +13,7 @@ import msgspec
 
 from peclr.options import write_whole
 from peclr.sweeps.plan import Metric, Sweep, Values, short_labels, shown
-from peclr.untrusted.text import quoted
+from peclr.untrusted.text import quoted, read_json
 
 JSON_NAME: Final = "sweep.json"
 CSV_NAME: Final = "sweep.csv"
@@ -51,44 +51,50 @@ class Outcome(msgspec.Struct):
 def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
     """Write `sweep.json`, by which a folder is known as the sweep's, and `sweep.csv`: all runs, best first."""
     best_first = _ranked(outcomes, sweep.metric)
-    metric = {"name": sweep.metric.name, "goal": sweep.metric.goal}
     rows = [_compared(sweep, outcome) | msgspec.to_builtins(outcome) for outcome in best_first]
-    noted = {**sweep.identity, "metric": metric, "varying": sweep.varying, "rows": rows}
-    lines = [
-        {"run": outcome.run, "status": outcome.status, "seconds": f"{outcome.seconds:.1f}"}
-        | outcome.values
-        | dict(sorted(outcome.metrics.items()))
-        for outcome in best_first
-    ]
+    noted = {**sweep.identity, "metric": msgspec.to_builtins(sweep.metric), "varying": sweep.varying, "rows": rows}
     write_whole(folder / JSON_NAME, json.dumps(noted, indent=2, allow_nan=False) + "\n")
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, dict.fromkeys(name for line in lines for name in line))
+    lines = [
+        {"run": one.run, "status": one.status, "seconds": f"{one.seconds:.1f}", **one.values, **one.metrics}
+        for one in best_first
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, dict.fromkeys(name for line in lines for name in line))
     writer.writeheader()
     writer.writerows({name: quoted(value) for name, value in line.items()} for line in lines)
-    write_whole(folder / CSV_NAME, table.getvalue())
+    write_whole(folder / CSV_NAME, text.getvalue())
 
 
-def read_results(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
-    """Read `sweep.json`: what its folder is for, and its runs.
+def read_results(folder: Path, sweep: Sweep) -> list[Outcome]:
+    """The runs in `sweep.json`, where version 0.1 noted them, that had begun; none of a new folder.
 
     Raises:
-        ValueError: it is not what `write_results` writes.
+        ValueError: the folder is another sweep's or none's, or the file is not what `write_results` writes.
     """
+    path = folder / JSON_NAME
+    if not path.is_file():
+        if any(not inside.name.startswith("study.") for inside in folder.iterdir()):
+            raise ValueError(f"{folder} is not empty and holds no {JSON_NAME}; choose another --out")
+        return []
     try:
-        noted = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        return noted, msgspec.convert(noted.pop("rows"), list[Outcome])
-    except (KeyError, msgspec.MsgspecError) as error:
+        noted = msgspec.convert(read_json(path), dict[str, Any])
+        outcomes = msgspec.convert(noted["rows"], list[Outcome])
+    except (KeyError, msgspec.ValidationError) as error:
         raise ValueError(f"{path}: not the results of a sweep: {error!r}") from error
+    for key, wanted in sweep.identity.items():
+        if noted.get(key) != wanted:
+            raise ValueError(f"{folder} was begun with {key} {noted.get(key)}, not {wanted}; choose another --out")
+    return [outcome for outcome in outcomes if outcome.status != "waiting"]
 
 
 def table(outcomes: list[Outcome], sweep: Sweep) -> str:
     """One line per run, best first."""
     rows = [["", *short_labels(sweep.varying).values(), sweep.metric.name, "min", "status"]]
     for rank, outcome in enumerate(_ranked(outcomes, sweep.metric), start=1):
-        score, value = outcome.score(sweep.metric), outcome.metrics.get(sweep.metric.name)
+        value = outcome.metrics.get(sweep.metric.name)
         rows.append(
             [
-                str(rank) if math.isfinite(score) else "-",
+                str(rank) if math.isfinite(outcome.score(sweep.metric)) else "-",
                 *(shown(outcome.values[name]) for name in sweep.varying),
                 "-" if value is None else f"{value:.4g}",
                 f"{outcome.seconds / 60:.1f}",
@@ -96,8 +102,7 @@ def table(outcomes: list[Outcome], sweep: Sweep) -> str:
             ]
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = [*([str.ljust] * (len(widths) - 3)), str.rjust, str.rjust, str.ljust]
-    return "\n".join("  ".join(map(lambda side, *cell: side(*cell), sides, row, widths)).rstrip() for row in rows)
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _ranked(outcomes: list[Outcome], metric: Metric) -> list[Outcome]:
