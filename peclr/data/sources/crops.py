@@ -5,13 +5,12 @@ factor `context`, as views are rotated, shifted and widened; anything beyond is 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.headers import in_threads
@@ -29,7 +28,13 @@ from peclr.options import naming
 DEFAULT_CONTEXT: Final = round(math.sqrt(2) * (GeometryRange().scale[1] + 2 * PUBLISHED_TRANSLATION), 2)
 KIND: Final = "crops"
 _SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
-_TYPES: Final = {"image_from_crop": np.float64, "crop_box": np.float64, "side": np.uint8, "id": np.bytes_}
+_TYPES: Final = {
+    "image_from_crop": np.float64,
+    "crop_box": np.float64,
+    "side": np.uint8,
+    "id": np.bytes_,
+    "hand": np.int64,
+}
 _FOLDER_SIZE: Final = 1000  # crops in one folder
 
 Row = dict[str, Any]
@@ -39,32 +44,21 @@ class PreparedCrops(HandSource):
     """Crops that `peclr prepare … --crops` wrote, served like the data set they came from, in their own pixels."""
 
     def __init__(self, root: str | Path, split: str) -> None:
-        """Map the labels; crops are read one at a time.
-
-        Args:
-            root: What `--crops` named.
-            split: A split of the data set: a folder below `root`.
-
-        Raises:
-            ValueError: If that is not a folder of crops, or not a whole one.
-        """
-        folder = Path(root) / split
-        if not (folder / MANIFEST).is_file():
-            raise ValueError(f"{folder} holds no {MANIFEST}; expected what `peclr prepare … --crops {root}` writes")
-        self._labels = PackedArrays(folder)
-        self._facts = self._labels.manifest.facts
+        """Map the labels of a split, a folder below `root`; ValueError if that is not a whole folder of crops."""
+        self.root, self.split, self._folder = Path(root), split, Path(root) / split
+        self._labels = PackedArrays(self._folder)
         if self._labels.manifest.kind != KIND:
-            raise ValueError(f"{folder / MANIFEST}: kind is {self._labels.manifest.kind!r}, expected {KIND!r}")
-        self.root, self.split, self._folder = Path(root), split, folder
+            raise ValueError(f"{self._folder / MANIFEST}: kind is {self._labels.manifest.kind!r}, expected {KIND!r}")
+        self._facts, self._hand = self._labels.manifest.facts, self._labels["hand"]
         self.name = f"crops of {self._facts['source']}"
-        self.num_hands = int(self._labels["hand"].max()) + 1
+        self.num_hands = int(self._hand.max()) + 1
 
     def __len__(self) -> int:
-        return len(self._labels["hand"])
+        return len(self._hand)
 
     def hand_of(self, index: int) -> int:
         """The hand that crop `index` shows."""
-        return int(self._labels["hand"][index])
+        return int(self._hand[index])
 
     def versions_of(self, hand: int) -> Sequence[int]:
         """The crops that show `hand`."""
@@ -74,7 +68,7 @@ class PreparedCrops(HandSource):
 
     def identity(self) -> str:
         """See `HandSource`: of what the crops were cut from."""
-        return hash_of(self.name, np.asarray(self._labels["id"]), np.asarray(self._labels["hand"]))
+        return hash_of(self.name, np.asarray(self._labels["id"]), np.asarray(self._hand))
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
@@ -93,17 +87,10 @@ class PreparedCrops(HandSource):
         if not 0 <= index < len(self):
             raise IndexError(f"{self._folder} has crops 0 to {len(self) - 1}, not {index}")
         row = {name: labels[index] for name, labels in self._labels.items()}
-        scale = float(row["scale_m"])
-        return hand_sample(
-            read_image(_crop_file(self._folder, index)),
-            row["crop_box"],
-            row["id"].decode(),
-            _SIDES[row["side"]],
-            K=_known(row["K"]),
-            joints_3d=_known(row["joints_3d"]),
-            joints_2d=_known(row["joints_2d"]),
-            scale_m=None if math.isnan(scale) else scale,
-        )
+        known = {name: None if np.isnan(row[name]).all() else row[name] for name in ("K", "joints_3d", "joints_2d")}
+        scale_m = None if math.isnan(row["scale_m"]) else float(row["scale_m"])
+        image, side = read_image(_crop_file(self._folder, index)), _SIDES[row["side"]]
+        return hand_sample(image, row["crop_box"], row["id"].decode(), side, scale_m=scale_m, **known)
 
 
 def write_crops(
@@ -116,7 +103,7 @@ def write_crops(
     *,
     progress: bool = False,
 ) -> dict[str, str]:
-    """Cut out the hands of a source.
+    """Cut out the hands of a source, by threads.
 
     Args:
         source: Any reader.
@@ -124,7 +111,7 @@ def write_crops(
         size: Side of a crop, px.
         context: Side of the square that a crop shows over the side of the crop box.
         quality: Of the JPEGs, 1 to 100.
-        workers: Threads.
+        workers: Number of threads.
         progress: Whether to show a bar with the rate.
 
     Returns:
@@ -154,8 +141,13 @@ def write_crops(
             rows.append(result[1] | {"hand": source.hand_of(index)})
         if not rows:
             raise ValueError(f"none of the {len(source)} images of {source.name} can be read: {skipped['0']}")
+        columns = {name: np.array([row[name] for row in rows], _TYPES.get(name, np.float32)) for name in rows[0]}
+        # hands that lost all their images are numbered away
+        columns["hand"] = np.unique(columns["hand"], return_inverse=True)[1]
+        columns["version"] = np.argsort(columns["hand"], kind="stable")
+        columns["hand_of_version"] = columns["hand"][columns["version"]]
         facts = {"source": source.name, "size": size, "context": context, "quality": quality, "skipped": skipped}
-        write_packed(partial, KIND, _columns(rows), {}, facts)
+        write_packed(partial, KIND, columns, {}, facts)
     return skipped
 
 
@@ -180,18 +172,5 @@ def _cut(sample: HandSample, size: int, context: float, quality: int) -> tuple[b
     }
 
 
-def _columns(rows: Sequence[Row]) -> Mapping[str, NDArray[Any]]:
-    """Arrays, one entry per crop; hands that lost all their images are numbered away."""
-    columns = {name: np.array([row[name] for row in rows], _TYPES.get(name, np.float32)) for name in rows[0]}
-    _, hand = np.unique([row["hand"] for row in rows], return_inverse=True)
-    by_hand = np.argsort(hand, kind="stable")
-    return columns | {"hand": hand, "version": by_hand, "hand_of_version": hand[by_hand]}
-
-
 def _crop_file(folder: Path, index: int) -> Path:
     return folder / f"{index // _FOLDER_SIZE:05d}" / f"{index:08d}.jpg"
-
-
-def _known(label: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """A label, or None where all of it is NaN."""
-    return None if np.isnan(label).all() else label

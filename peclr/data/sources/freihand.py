@@ -129,12 +129,11 @@ class FreiHAND(HandSource):
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """See `HasMasks`."""
-        path = self.root / self.split / "mask" / f"{hand:08d}.jpg"
+        path, header = self.root / self.split / "mask" / f"{hand:08d}.jpg", read_header(Path(self.image_file(hand)))
         mask = read_mask(path)
-        header = read_header(Path(self.image_file(hand)))
         if header is not None and mask.shape != (header.height, header.width):
-            size = f"{mask.shape[1]} × {mask.shape[0]} px"
-            raise BadImageError(f"{path} has {size}, and its image {header.width} × {header.height}; expected the same")
+            size, other = f"{mask.shape[1]} × {mask.shape[0]} px", f"{header.width} × {header.height}"
+            raise BadImageError(f"{path} has {size}, and its image {other}; expected the same")
         return mask
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:

@@ -146,7 +146,7 @@ def test_mistakes_are_named(layout: Layout, tmp_path: Path) -> None:
     write_crops(source, tmp_path / "c" / "training", size=8)
     with pytest.raises(FileExistsError, match="c/training exists"):
         write_crops(source, tmp_path / "c" / "training", size=8)
-    with pytest.raises(ValueError, match=r"c/evaluation holds no manifest\.json"):
+    with pytest.raises(ValueError, match=r"c/evaluation/manifest\.json is missing"):
         PreparedCrops(tmp_path / "c", "evaluation")
     crops = PreparedCrops(tmp_path / "c", "training")
     with pytest.raises(IndexError, match="crops 0 to 17, not 18"):
