@@ -24,21 +24,16 @@ class ImageFiles(SingleImages):
     name = "photos"  # is in the identity of mined pairs
 
     def __init__(self, root: str | Path, boxes: str | Path | None = None) -> None:
-        """List the images; they are read one at a time.
+        """List the images, which are read one at a time; ValueError if there are none, or boxes do not fit them.
 
         Args:
             root: The folder; folders below it count. Or a pattern as of a shell, with ** for any folders.
-            boxes: CSV or JSON file that says where the hands are, see `peclr.data.sources.box_files`; files
-                are named relative to the folder, or to the part of the pattern before the first wildcard. Boxes are
-                made square and get no margin.
-
-        Raises:
-            ValueError: If there are no images, or boxes that do not fit them.
+            boxes: File that says where the hands are, see `peclr.data.sources.box_files`; names are relative to the
+                folder, or to the part of the pattern before the first wildcard. Boxes are made square, without margin.
         """
         self.root, files, self._left_out = list_files(root, IMAGES, "images")
         found = read_boxes(Path(boxes)) if boxes is not None else {}
-        unknown = sorted(found.keys() - set(files))
-        if unknown:
+        if unknown := sorted(found.keys() - set(files)):
             raise ValueError(f"{boxes}: {unknown[0]} is not an image below {self.root}")
         self._hands = [(file, box) for file in files for box in found.get(file, [None])]
         self.num_hands = len(self._hands)
@@ -70,9 +65,11 @@ class ImageFiles(SingleImages):
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
         file, box = self._hands[index]
-        square = None if box is None else enclosing_square(box.edges)
-        decoded = read_reduced(self.root / file, None if square is None else square[2] - square[0], min_side)
-        if box is not None:
+        side = None if box is None else float((box.edges[2:] - box.edges[:2]).max())
+        decoded = read_reduced(self.root / file, side, min_side)
+        if box is None:
+            square = whole_image(decoded.width, decoded.height)
+        else:
             check_within(box.edges, decoded.width, decoded.height, self.root / file)
-        crop_box = whole_image(decoded.width, decoded.height) if square is None else square
-        return hand_sample(decoded.image, crop_box, file, image_from_decoded=decoded.image_from_decoded)
+            square = enclosing_square(box.edges)
+        return hand_sample(decoded.image, square, file, image_from_decoded=decoded.image_from_decoded)

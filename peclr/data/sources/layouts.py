@@ -53,16 +53,15 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     """
     root, found = Path(path), list[str]()
     for dataset, layout in LAYOUTS.items():
-        present = present_splits(dataset, root)
-        found += present
-        if present and split in (None, *layout.splits):
+        if (present := present_splits(dataset, root)) and split in (None, *layout.splits):
             return open_data_set(dataset, root, split or layout.splits[0], **options)
+        found += present
     crops = [file.parent for file in (root / MANIFEST, *sorted(root.glob(f"*/{MANIFEST}"))) if file.is_file()]
-    found += [folder.name for folder in crops]
     for folder in crops:
         trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
         if folder.name == split or (split is None and trained_on):
             return _reader("crops.PreparedCrops")(folder.parent, folder.name, **options)
+        found.append(folder.name)
     looks = "data sets are " + "; ".join(f"{dataset}: {layout.expected}" for dataset, layout in LAYOUTS.items())
     if found or split is not None:
         there = f"there are {', '.join(found)}" if found else looks

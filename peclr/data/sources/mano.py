@@ -30,10 +30,7 @@ _CONVERSION = (
 
 
 def load_joint_regressor(path: str | Path) -> NDArray[np.float64]:
-    """Read MANO's joint regressor (16, 778), whose product with vertices (778, D) are joints in order mano.
-
-    From an .npy file, or an .npz file that holds it as `J_regressor`; ValueError says what is wrong with any other.
-    """
+    """Read MANO's joint regressor (16, 778), whose product with vertices (778, D) are joints in order mano."""
     path = Path(path)
     if path.suffix not in {".npy", ".npz"}:
         raise ValueError(f"{path}: {path.suffix or 'no'} file; {_CONVERSION}")
@@ -48,9 +45,8 @@ def load_joint_regressor(path: str | Path) -> NDArray[np.float64]:
         raise ValueError(f"{path} has shape {regressor.shape} of {regressor.dtype}; {_CONVERSION}")
     sums = regressor.sum(axis=1, dtype=np.float64)
     # each joint is a weighted mean of vertices; otherwise it would not move with the hand
-    if not np.allclose(sums, 1, atol=1e-2):
-        row = int(np.argmax(~np.isclose(sums, 1, atol=1e-2)))
-        raise ValueError(f"{path}: the weights of joint {row} sum to {sums[row]}, expected 1")
+    if len(wrong := np.flatnonzero(~np.isclose(sums, 1, atol=1e-2))):
+        raise ValueError(f"{path}: the weights of joint {wrong[0]} sum to {sums[wrong[0]]}, expected 1")
     return regressor.astype(np.float64)
 
 
@@ -58,7 +54,7 @@ def joints_from_vertices(vertices: NDArray[np.floating], regressor: NDArray[np.f
     """Joints (21, D), order freihand, of a mesh (778, D); without a regressor, all but the finger tips are NaN."""
     tips = vertices[list(FINGER_TIP_VERTICES)]
     if regressor is None:
-        joints = np.full((NUM_JOINTS, vertices.shape[1]), np.nan)
+        joints = np.full((NUM_JOINTS, vertices.shape[1]), np.nan, np.float32)
         joints[list(TIPS)] = tips
-        return joints.astype(np.float32)
+        return joints
     return convert(np.concatenate([regressor @ vertices, tips]).astype(np.float32), "mano", "freihand")

@@ -49,7 +49,7 @@ class Manifest(msgspec.Struct):
     peclr: str = __version__
 
 
-class PackedArrays(Mapping[str, Array]):
+class PackedArrays(dict[str, Array]):
     """The arrays of a prepared folder, read-only and memory-mapped: all processes share their pages.
 
     Pickled as the folder's path, so that workers that are spawned map the files again and copy nothing. ValueError
@@ -62,16 +62,7 @@ class PackedArrays(Mapping[str, Array]):
         if not path.is_file():
             raise ValueError(f"{path} is missing; prepare it again")
         self.manifest = as_type(read_json(path), Manifest, f"{path}, which peclr {__version__} cannot read")
-        self._arrays = {name: _map(self.folder / f"{name}.npy", crc) for name, crc in self.manifest.arrays.items()}
-
-    def __getitem__(self, name: str) -> Array:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
+        super().__init__({name: _map(self.folder / f"{name}.npy", crc) for name, crc in self.manifest.arrays.items()})
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         return type(self), (self.folder,)

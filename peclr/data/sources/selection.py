@@ -24,15 +24,10 @@ def hand_count(amount: float, num_hands: int, what: str) -> int:
 
 
 def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[int]]:
-    """Divides hands into training and validation hands.
+    """Divide hands into those to train on and those held out, a fraction (float) or number (int); 0 holds out none.
 
-    Both lists come in a random order that depends on the seed alone. Prefixes of the training list are
-    therefore nested random subsets: the first 10 % are part of the first 20 %.
-
-    Args:
-        num_hands: How many hands there are.
-        val: Fraction (float) or number (int) of hands to hold out, not all; 0 holds out none.
-        seed: Of the permutation.
+    Both lists come in a random order that depends on the seed alone: the first 10 % to train on are part of the first
+    20 %.
     """
     count = hand_count(val, num_hands, "val_fraction") if val else 0
     if count >= num_hands:
@@ -52,9 +47,8 @@ class SelectedHands(HandSource):
             raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
         self.source, self.name, self.num_hands = source, source.name, len(hands)
         self.hands = np.asarray(hands, np.int64)
-        versions = [source.versions_of(hand) for hand in hands]
-        self._images = np.concatenate([np.asarray(images, np.int64) for images in versions])
-        self._start = np.cumsum([0, *(len(images) for images in versions)])
+        versions = [np.asarray(source.versions_of(hand), np.int64) for hand in hands]
+        self._images, self._start = np.concatenate(versions), np.cumsum([0, *map(len, versions)])
 
     def __len__(self) -> int:
         return len(self._images)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
-from peclr.data.sources.images import BadImageError, DecodedImage, read_reduced
+from peclr.data.sources.images import BadImageError, read_reduced
 from peclr.data.sources.layouts import check_labels, label_files
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
 from peclr.data.sources.packed_labels import Array, open_if_fresh
@@ -91,15 +91,16 @@ class YouTube3DHands(SingleImages):
         [path] = label_files("youtube3d", self.root, split)
         packed = open_if_fresh("youtube3d", self.root, split) if use_prepared else None
         self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
-        self._suffix = find_frames(self.root, self._labels["image_name"])
+        images, names = self._labels["image"], self._labels["image_name"]
+        self._suffix = find_frames(self.root, names)
         stretched = stretched_frames(self.root, self._labels, self._suffix)
-        self.num_stretched = int(stretched[self._labels["image"]].sum())
+        self.num_stretched = int(stretched[images].sum())
         self._suffix[stretched] = MISSING
-        self._hands = np.flatnonzero(self._suffix[self._labels["image"]] != MISSING)
+        self._hands = np.flatnonzero(self._suffix[images] != MISSING)
         self.num_hands = len(self._hands)
-        self.num_missing = len(self._labels["image"]) - self.num_hands - self.num_stretched
+        self.num_missing = len(images) - self.num_hands - self.num_stretched
         if not self.num_hands:
-            example = f"{self._labels['image_name'][0].decode()} (or .jpg) for example"
+            example = f"{names[0].decode()} (or .jpg) for example"
             stretches = f" in the annotated aspect ({self.num_stretched} hands in another)" if stretched.any() else ""
             raise ValueError(f"{self.root}: none of the frames in {path.name} exist{stretches}, {example}")
         for number, reason in ((self.num_missing, "missing"), (self.num_stretched, "of another aspect than annotated")):
@@ -125,10 +126,8 @@ class YouTube3DHands(SingleImages):
         stretched = stretched_frames(self.root, self._labels, suffix, every=True)
         if stretched.any():
             example = int(stretched.argmax())
-            notes.append(
-                f"{stretched[images].sum():,} hands are left out: frames of another aspect than annotated; "
-                f"{stretched.sum():,} frames: {frame_path(names[example], suffix[example])} for example"
-            )
+            named = f"{stretched.sum():,} frames: {frame_path(names[example], suffix[example])} for example"
+            notes.append(f"{stretched[images].sum():,} hands are left out, of another aspect than annotated; {named}")
         return ["\n".join(notes)] if notes else []
 
     def identity(self) -> str:
@@ -147,11 +146,11 @@ class YouTube3DHands(SingleImages):
         """Read the frame of hand `index` for a view."""
         if not 0 <= index < self.num_hands:
             raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
-        annotation = self._hands[index]
-        number = self._labels["image"][annotation]
-        name = frame_path(self._labels["image_name"][number], self._suffix[number])
-        annotated = self._labels["image_size"][number].tolist()
-        vertices = self._labels["vertices"][annotation, :, :2].astype(np.float64)
+        labels, annotation = self._labels, self._hands[index]
+        number = labels["image"][annotation]
+        name = frame_path(labels["image_name"][number], self._suffix[number])
+        annotated = labels["image_size"][number].tolist()
+        vertices = labels["vertices"][annotation, :, :2].astype(np.float64)
         joints_2d = joints_from_vertices(vertices, self._regressor)
         # what the crop box is drawn around: joints, or corners of the vertices' bounding box
         around = np.stack([vertices.min(axis=0), vertices.max(axis=0)]) if self._regressor is None else joints_2d
@@ -165,16 +164,19 @@ class YouTube3DHands(SingleImages):
         if is_stretched(decoded.width, decoded.height, *annotated):
             sizes = f"{decoded.width} × {decoded.height} px, annotated with {annotated[0]} × {annotated[1]}"
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
-        is_left = bool(self._labels["is_left"][annotation])
-        if is_left:
-            matrix, decoded = mirror(decoded.width) @ matrix, _mirrored(decoded)
+        image, image_from_decoded = decoded.image, decoded.image_from_decoded
+        if is_left := bool(labels["is_left"][annotation]):
+            flip = mirror(decoded.width)
+            image, matrix = cv2.flip(image, 1).astype(np.uint8, copy=False), flip @ matrix
+            if image_from_decoded is not None:
+                image_from_decoded = flip @ image_from_decoded @ mirror(image.shape[1])
         return hand_sample(
-            decoded.image,
+            image,
             self._crop_box(move(matrix, around)),
-            f"{self.split}/{self._labels['annotation_id'][annotation]} in {name}",
+            f"{self.split}/{labels['annotation_id'][annotation]} in {name}",
             "left" if is_left else "right",
             joints_2d=move(matrix, joints_2d).astype(np.float32),
-            image_from_decoded=decoded.image_from_decoded,
+            image_from_decoded=image_from_decoded,
         )
 
     def _crop_box(self, around: Matrix) -> Matrix:
@@ -184,11 +186,3 @@ class YouTube3DHands(SingleImages):
         low, high = around.min(axis=0), around.max(axis=0)
         center, half_side = (low + high) / 2, self.crop_margin * (high - low).max() / 2
         return np.concatenate([center - half_side, center + half_side])
-
-
-def _mirrored(decoded: DecodedImage) -> DecodedImage:
-    image = cv2.flip(decoded.image, 1).astype(np.uint8, copy=False)
-    matrix = decoded.image_from_decoded
-    if matrix is not None:
-        matrix = mirror(decoded.width) @ matrix @ mirror(image.shape[1])
-    return decoded._replace(image=image, image_from_decoded=matrix)

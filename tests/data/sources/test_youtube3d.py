@@ -84,7 +84,7 @@ def test_frames_of_another_aspect_are_left_out_and_counted(youtube: YouTube, cap
     assert "the frames of 2 hands are of another aspect than annotated, 2 are left" in caplog.text
     assert {hands[index]["id"].split()[0] for index in range(2)} == {"train/102", "train/104"}
     [note] = [finding for finding in examine(youtube.root, Look()) if "aspect" in finding.what]
-    assert "2 hands are left out: frames of another aspect" in note.what
+    assert "2 hands are left out, of another aspect" in note.what
     assert "1 frames: youtube/filmA/video/frames/1.png" in note.what
 
 
