@@ -28,6 +28,7 @@ _END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T
 _MANY: Final = 20_000  # takes seconds
 _WORKERS: Final = 4
 _TAIL: Final = 1024  # bytes; some writers put padding behind the end
+_DECODED: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
 _TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width and height
 _UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
@@ -124,6 +125,8 @@ def _suspicion(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             with Image.open(file) as image:
+                if image.format not in _DECODED:
+                    return f"is of format {image.format}, which is not read"
                 end, begin = _END.get(image.format or ""), file.tell()
             length = file.seek(0, 2)
             # phones put a video behind an image's end, which may then be anywhere

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from peclr.data.sources.headers import find_problems, image_problem, image_sizes, in_threads
+from peclr.data.sources.headers import find_problems, image_problem, image_sizes, in_threads, read_header
 
 
 @pytest.fixture(params=[".jpg", ".png", ".webp"])
@@ -129,3 +129,39 @@ def test_results_of_threads_come_in_order_and_not_all_at_once() -> None:
     assert next(results) == (0, 0)
     assert len(begun) <= 128
     assert list(results) == [(item, -item) for item in range(1, 1000)]
+
+
+def test_a_format_that_is_not_decoded_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "icon.jpg"
+    Image.new("RGB", (32, 32)).save(path, "ICO")
+    assert image_problem(path) == "is of format ICO, which is not read"
+
+
+def exif(orientation: int) -> bytes:
+    entries = struct.pack("<H", 1) + struct.pack("<HHII", 0x112, 3, 1, orientation) + struct.pack("<I", 0)
+    body = b"Exif\0\0" + b"II*\0" + struct.pack("<I", 8) + entries
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize("segments", [(3,), (1, 3), (3, 1), (6, 3), (8, 6), ()])
+@pytest.mark.parametrize("place", ["first", "behind the frame's header", "before the pixels"])
+def test_header_and_decoder_agree_on_the_orientation(segments: tuple[int, ...], place: str) -> None:
+    bright = np.zeros((40, 60, 3), np.uint8)
+    bright[:20, :30] = 255
+    content = cv2.imencode(".jpg", bright)[1].tobytes()
+    ends = {"first": 2}
+    position = 2
+    while content[position + 1] != 0xDA:
+        name, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4], "big")
+        position += 2 + length
+        if name == 0xC0:
+            ends["behind the frame's header"] = position
+    ends["before the pixels"] = position
+    content = content[: ends[place]] + b"".join(map(exif, segments)) + content[ends[place] :]
+    header = read_header(io.BytesIO(content))
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    assert header is not None
+    assert decoded is not None
+    assert decoded.shape[:2] == (header.height, header.width)
+    upright = {1: bright, 3: bright[::-1, ::-1], 6: np.rot90(bright, -1), 8: np.rot90(bright)}[header.orientation]
+    np.testing.assert_allclose(decoded, upright, atol=30)
