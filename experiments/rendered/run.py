@@ -111,7 +111,9 @@ def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], process
     stages = [stage for of_seed in jobs for stage in stages_of(suite, of_seed)]
     todo = [[task for task in stage if task.rows() is None] for stage in stages]
     with workers(processes) as pool:
-        pace = timed(pool, jobs[0], suite, [task for stage in todo for task in stage])
+        tasks = [task for stage in todo for task in stage]
+        # where a GPU steps, starting a run to time it takes longer than to learn from the first one
+        pace = timed(pool, jobs[0], suite, tasks) if size.trainer["accelerator"] == "cpu" else {}
         if any(todo):
             print(until(sum(remaining(stage, processes, pace) for stage in todo)), flush=True)
         return run_stages(stages, pool, processes, pace)
