@@ -1,21 +1,13 @@
 """Pinhole camera: projection, back-projection, and the camera of a crop.
 
-A camera matrix K takes metres in the camera frame (x right, y down, z forward) to homogeneous pixels. Its
-last row is (0, 0, 1). Its left 2×2 part may be full: the camera of a crop is `view_from_image @ K`, and views
-rotate.
+A camera matrix K takes metres in the camera frame (x right, y down, z forward) to homogeneous pixels. Its last row is
+(0, 0, 1); its left 2×2 part may be full, as views rotate.
 """
 
 from torch import Tensor
 from torch.nn.functional import pad
 
-from peclr.geometry.affine import (
-    apply_affine,
-    at_least_float32,
-    compose,
-    exact_matmul,
-    invert_unchecked,
-    is_singular,
-)
+from peclr.geometry.affine import apply_affine, at_least_float32, compose, exact_matmul, invert, is_singular
 
 
 def project(joints_3d: Tensor, K: Tensor) -> Tensor:
@@ -27,11 +19,9 @@ def project(joints_3d: Tensor, K: Tensor) -> Tensor:
 def back_project(points_2d: Tensor, depth: Tensor, K: Tensor) -> Tensor:
     """Put image points (…, P, 2), pixels, at depths (…, P): (…, P, 3), camera frame; the inverse of `project`.
 
-    A singular K is not noticed here, as that would make a training step wait for the device: whoever reads a K
-    calls `check_intrinsics`.
+    A singular K is not noticed here, for which a training step would wait: who reads a K calls `check_intrinsics`.
     """
-    plane = apply_affine(invert_unchecked(K), points_2d)  # at depth one
-    rays = pad(plane, (0, 1), value=1.0)
+    rays = pad(apply_affine(invert(K), points_2d), (0, 1), value=1.0)
     return at_least_float32(depth)[..., None] * rays
 
 
@@ -41,19 +31,13 @@ def crop_camera(view_from_image: Tensor, K: Tensor) -> Tensor:
 
 
 def check_intrinsics(K: Tensor, source: str = "K") -> None:
-    """Refuse camera matrices (…, 3, 3) that are not finite, invertible, and with the last row (0, 0, 1).
-
-    Raises:
-        ValueError: If one is; the message begins with `source`, the file for example.
-    """
+    """Refuse camera matrices (…, 3, 3) from `source` that are not finite, invertible, and with last row (0, 0, 1)."""
     if K.shape[-2:] != (3, 3):
         raise ValueError(f"{source}: expected 3×3 camera matrices, got shape {tuple(K.shape)}")
     homogeneous = (K[..., 2, :] == K.new_tensor([0, 0, 1])).all(dim=-1)
     bad = is_singular(K) | ~homogeneous
     if bad.any():
-        first = bad.flatten().nonzero()[0].item()
+        first = int(bad.flatten().nonzero()[0])
         where = f"entry {first} is" if K.ndim > 2 else "got"
-        raise ValueError(
-            f"{source}: expected finite, invertible camera matrices with last row (0, 0, 1); "
-            f"{where} {K.reshape(-1, 3, 3)[int(first)].tolist()}"
-        )
+        found = f"{where} {K.reshape(-1, 3, 3)[first].tolist()}"
+        raise ValueError(f"{source}: expected finite, invertible camera matrices with last row (0, 0, 1); {found}")

@@ -1,7 +1,7 @@
 """The 21 joints of a hand: names, bones, colors, and the orders in which data sets list them.
 
-The only place with index literals. Everything inside the project is in order freihand; readers and checkpoint
-loaders convert. This module does not import torch, so that light commands can use it.
+Everything inside the project is in order freihand; readers and checkpoint loaders convert. This module does not import
+torch, so that light commands can use it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,8 @@ _ORDERS: Final[dict[str, tuple[str, ...]]] = {
 # All indices from here on are in order freihand.
 JOINT_NAMES: Final = _ORDERS["freihand"]
 WRIST: Final = JOINT_NAMES.index("wrist")
-INDEX_MCP: Final = JOINT_NAMES.index("index_mcp")
 MIDDLE_MCP: Final = JOINT_NAMES.index("middle_mcp")
 MIDDLE_PIP: Final = JOINT_NAMES.index("middle_pip")
-MCPS: Final = tuple(JOINT_NAMES.index(f"{finger}_mcp") for finger in FINGERS)
 TIPS: Final = tuple(JOINT_NAMES.index(f"{finger}_tip") for finger in FINGERS)
 
 # FreiHAND's `scale` is the length of this bone: |xyz[9] − xyz[10]|.
@@ -63,12 +61,6 @@ FINGER_COLORS: Final[dict[str, tuple[int, int, int]]] = {
     "ring": (86, 180, 233),
     "little": (204, 121, 167),
 }
-
-
-def finger_of(joint: int) -> str | None:
-    """The finger of a joint in order freihand; None for the wrist."""
-    finger = JOINT_NAMES[joint].split("_")[0]
-    return finger if finger in FINGERS else None
 
 
 def _finger_bones(finger: str) -> tuple[tuple[int, int], ...]:
@@ -116,29 +108,23 @@ def convert(joints: Array, src: JointOrder, dst: JointOrder) -> Array:
     return torch.stack([each[index] for index in order], dim=-2)  # type: ignore[return-value]  # a tensor
 
 
-def palm_from_wrist(joints: Tensor, order: JointOrder = "freihand") -> Tensor:
+def palm_from_wrist(joints: Tensor, order: JointOrder) -> Tensor:
     """Put the palm, half-way between wrist and middle MCP, in the wrist's place: (…, 21, D) → (…, 21, D)."""
-    wrist, middle = _wrist_and_middle(joints, order)
-    palm = (joints[..., wrist, :] + joints[..., middle, :]) / 2
-    return _replace(joints, wrist, palm)
-
-
-def wrist_from_palm(joints: Tensor, order: JointOrder = "freihand") -> Tensor:
-    """Undo `palm_from_wrist`: wrist = 2 · palm − middle MCP, for (…, 21, D)."""
-    palm, middle = _wrist_and_middle(joints, order)
-    wrist = 2 * joints[..., palm, :] - joints[..., middle, :]
-    return _replace(joints, palm, wrist)
-
-
-def _wrist_and_middle(joints: Tensor, order: JointOrder) -> tuple[int, int]:
     _check_joints(joints.shape)
-    return joint_index("wrist", order), joint_index("middle_mcp", order)
+    middle = joints[..., joint_index("middle_mcp", order), :]
+    return _with_wrist(joints, order, (joints[..., joint_index("wrist", order), :] + middle) / 2)
 
 
-def _replace(joints: Tensor, index: int, value: Tensor) -> Tensor:
-    """A copy of `joints` (…, 21, D) with joint `index` set to `value` (…, D); differentiable in both."""
+def wrist_from_palm(joints: Tensor, order: JointOrder) -> Tensor:
+    """Undo `palm_from_wrist`: wrist = 2 · palm − middle MCP, for (…, 21, D)."""
+    _check_joints(joints.shape)
+    middle = joints[..., joint_index("middle_mcp", order), :]
+    return _with_wrist(joints, order, 2 * joints[..., joint_index("wrist", order), :] - middle)
+
+
+def _with_wrist(joints: Tensor, order: JointOrder, value: Tensor) -> Tensor:
     replaced = joints.clone()
-    replaced[..., index, :] = value
+    replaced[..., joint_index("wrist", order), :] = value
     return replaced
 
 

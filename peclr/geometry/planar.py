@@ -34,13 +34,7 @@ def from_reduced(x: float, y: float) -> Matrix:
 
 
 def view_from_image(view_from_crop: Matrix, crop_box: Matrix, size: int) -> Matrix:
-    """Complete an augmentation to a matrix (3, 3), view pixels ← image pixels.
-
-    Args:
-        view_from_crop: (3, 3), normalized, affine.
-        crop_box: (4,), px of the image.
-        size: Side of the view, px.
-    """
+    """Complete an augmentation (3, 3), normalized, of a box (4,) to a matrix (3, 3), view pixels ← image pixels."""
     (a, b, shift_x), (c, d, shift_y), _ = view_from_crop.tolist()
     left, top, right, bottom = crop_box.tolist()
     # pixels_from_view @ view_from_crop @ crop_from_image, multiplied out: three arrays cost ten times as much
@@ -68,14 +62,9 @@ def move(matrix: NDArray[np.floating], points: NDArray[np.floating]) -> Matrix:
 
 
 def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.float64]:
-    """The published crop: centered on the mean keypoint, half side = margin × the farthest one's distance.
+    """The published crop (…, 4) around keypoints (…, P, 2), px.
 
-    Args:
-        keypoints: (..., P, 2), px.
-        margin: As `PUBLISHED_CROP_MARGIN`.
-
-    Returns:
-        (..., 4), px.
+    It is centered on their mean; half of its side is `margin` times the farthest one's distance from there.
     """
     points = np.asarray(keypoints, np.float64)
     center = points.mean(axis=-2)
@@ -84,7 +73,7 @@ def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.f
 
 
 def enclosing_square(box: ArrayLike) -> NDArray[np.float64]:
-    """The smallest square with the box's center that holds all of it; (..., 4) px → (..., 4) px."""
+    """The smallest square with the box's center that holds all of it: (…, 4), px, like the box."""
     corners = np.asarray(box, np.float64)
     center = (corners[..., :2] + corners[..., 2:]) / 2
     half_side = (corners[..., 2:] - corners[..., :2]).max(axis=-1, keepdims=True) / 2

@@ -11,27 +11,21 @@ from torch import Tensor
 from peclr.geometry.affine import at_least_float32
 from peclr.geometry.camera import back_project, project
 
-# The published PeCLR code clamps the quadratic's discriminant here.
-DISCRIMINANT_FLOOR = 1e-6
+# The published PeCLR code clamps the quadratic's discriminant here: that of a noisy prediction may be negative.
+_DISCRIMINANT_FLOOR = 1e-6
 # Squared distance in the plane at depth one; 1e-5 is 0.005 px at a focal length of 500 px. A bone that points
 # at the camera does not fix its depth, and must not make it infinite.
 _MIN_SQUARED_EXTENT = 1e-10
 
 
 def to_25d(joints_3d: Tensor, K: Tensor, root: int, bone: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Describe a hand by pixels and relative depth.
-
-    Args:
-        joints_3d: (…, 21, 3), metres, camera frame, in any joint order.
-        root: The joint whose relative depth is zero.
-        bone: The two joints whose distance is the scale.
+    """Describe a hand (…, 21, 3), metres, camera frame, in any joint order, by pixels and relative depth.
 
     Returns:
-        (…, 21, 3), u and v in pixels and (Z − Z_root) / scale; and the scale (…), metres.
+        (…, 21, 3), u and v in pixels and (Z − Z_root) / scale; and the scale (…), the length of `bone`, metres.
 
     Raises:
-        ValueError: If a bone has no length. Only on the CPU, where data are read: to look at values elsewhere, every
-            training step would wait for the device.
+        ValueError: A bone has no length; only on the CPU, as a training step would wait to look at values elsewhere.
     """
     joints_3d = at_least_float32(joints_3d)
     first, second = bone
@@ -43,68 +37,40 @@ def to_25d(joints_3d: Tensor, K: Tensor, root: int, bone: tuple[int, int]) -> tu
     return torch.cat((project(joints_3d, K), relative[..., None]), dim=-1), scale
 
 
-def root_depth(
-    joints_25d: Tensor,
-    K: Tensor,
-    bone: tuple[int, int],
-    discriminant_floor: float = DISCRIMINANT_FLOOR,
-) -> Tensor:
-    """Depth of the root at which `bone` has length one: closed form, Iqbal et al. 2018, eq. 6–7.
+def solve_root_depth(joints_25d: Tensor, K: Tensor, bone: tuple[int, int]) -> Tensor:
+    """Depth (…) of the root at which `bone` has length one, in bone lengths: Iqbal et al. 2018, eq. 6–7.
+
+    It is the positive-branch root of a·Z² + b·Z + c = 0: on the ray (x, y, 1), an end of the bone is at
+    (Z + z)·(x, y, 1), and the ends differ by Z·(Δx, Δy, 0) + (Δ(xz), Δ(yz), Δz). Finite, with finite gradients.
 
     Args:
         joints_25d: (…, 21, 3), pixels, pixels, relative depth in bone lengths.
-        bone: The two joints whose distance is one.
-        discriminant_floor: The least discriminant: that of a noisy prediction may be negative.
-
-    Returns:
-        (…), in bone lengths; finite, with finite gradients.
     """
     joints_25d = at_least_float32(joints_25d)
-    rays = back_project(joints_25d[..., :2], torch.ones_like(joints_25d[..., 2]), K)
-    return _solve_root_depth(rays, joints_25d[..., 2], bone, discriminant_floor)
-
-
-def from_25d(
-    joints_25d: Tensor,
-    scale: Tensor,
-    K: Tensor,
-    root: int,
-    bone: tuple[int, int],
-    root_depth: Tensor | None = None,
-) -> Tensor:
-    """Recover a hand in 3-D.
-
-    Args:
-        joints_25d: (…, 21, 3), pixels, pixels, relative depth in bone lengths.
-        scale: (…), length of `bone`, metres.
-        root: The joint relative to which depth is taken, whatever relative depth was predicted for it.
-        bone: The two joints whose distance is `scale`.
-        root_depth: (…), depth of the root in bone lengths; by default it is solved for.
-
-    Returns:
-        (…, 21, 3), metres, camera frame.
-    """
-    joints_25d = at_least_float32(joints_25d)
-    relative = joints_25d[..., 2] - joints_25d[..., root, None, 2]
-    rays = back_project(joints_25d[..., :2], torch.ones_like(relative), K)
-    if root_depth is None:
-        root_depth = _solve_root_depth(rays, relative, bone, DISCRIMINANT_FLOOR)
-    depth = (relative + root_depth[..., None]) * scale[..., None]
-    return rays * depth[..., None]
-
-
-def _solve_root_depth(rays: Tensor, relative: Tensor, bone: tuple[int, int], floor: float) -> Tensor:
-    """Positive-branch root of a·Z² + b·Z + c = 0, which says that `bone` has length one.
-
-    On the ray (x, y, 1), an end of the bone is at (Z + z)·(x, y, 1): the ends differ by
-    Z·(Δx, Δy, 0) + (Δ(xz), Δ(yz), Δz).
-    """
     first, second = bone
+    rays = back_project(joints_25d[..., :2], torch.ones_like(joints_25d[..., 2]), K)
     slope = rays[..., first, :2] - rays[..., second, :2]
-    ends = rays * relative[..., None]
+    ends = rays * joints_25d[..., 2:]
     offset = ends[..., first, :] - ends[..., second, :]
     a = slope.square().sum(dim=-1).clamp_min(_MIN_SQUARED_EXTENT)
     b = 2 * (slope * offset[..., :2]).sum(dim=-1)
     c = offset.square().sum(dim=-1) - 1
-    discriminant = (b.square() - 4 * a * c).clamp_min(floor)
+    discriminant = (b.square() - 4 * a * c).clamp_min(_DISCRIMINANT_FLOOR)
     return (discriminant.sqrt() - b) / (2 * a)
+
+
+def from_25d(
+    joints_25d: Tensor, scale: Tensor, K: Tensor, root: int, bone: tuple[int, int], root_depth: Tensor | None = None
+) -> Tensor:
+    """Recover a hand in 3-D: (…, 21, 3), metres, camera frame.
+
+    Args:
+        joints_25d: (…, 21, 3), pixels, pixels, relative depth in bone lengths, whatever that of the root.
+        scale: (…), length of `bone`, metres.
+        root_depth: (…), in bone lengths; by default it is solved for.
+    """
+    joints_25d = at_least_float32(joints_25d)
+    points, depth = joints_25d[..., :2], joints_25d[..., 2:] - joints_25d[..., root, None, 2:]
+    if root_depth is None:
+        root_depth = solve_root_depth(torch.cat((points, depth), dim=-1), K, bone)
+    return back_project(points, (depth[..., 0] + root_depth[..., None]) * scale[..., None], K)

@@ -10,23 +10,16 @@ _NORM_EPS = 1e-8
 
 
 def similarity_align(points: Tensor, target: Tensor, *, allow_reflection: bool = False) -> Tensor:
-    """Move, rotate and scale `points` so that they lie closest to `target` in the least-squares sense.
+    """Move, rotate and scale points (…, P, 3) closest to `target` (…, P, 3) in the least-squares sense.
 
     Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966, on centered points of unit
-    norm; the proper rotation after Umeyama, 1991. The official FreiHAND scores allow reflections. Meant for
-    metrics: the gradient of a singular value decomposition is not finite for symmetric point sets.
-
-    Args:
-        points: (…, P, 3), any unit.
-        target: (…, P, 3), the unit of the result.
-        allow_reflection: Whether the orthogonal matrix may mirror, turning a right hand into a left one.
-
-    Returns:
-        (…, P, 3), aligned points, at least float32. Points without extent all land on the target's center.
+    norm; the proper rotation after Umeyama, 1991. The official FreiHAND scores allow reflections, which turn a right
+    hand into a left one. The result is at least float32. Points without extent all land on the target's center.
+    Meant for metrics: the gradient of a singular value decomposition is not finite for symmetric point sets.
     """
     if points.shape[-2:] != target.shape[-2:]:
         raise ValueError(f"cannot align points {tuple(points.shape)} to target {tuple(target.shape)}")
-    points, _, _ = _standardize(points)
+    points = _standardize(points)[0]
     target, center, norm = _standardize(target)
     U, S, Vh = torch.linalg.svd(exact_matmul(points.mT, target))
     if not allow_reflection:
@@ -39,7 +32,7 @@ def similarity_align(points: Tensor, target: Tensor, *, allow_reflection: bool =
 
 
 def _standardize(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centerd points of unit Frobenius norm, their center (…, 1, 3) and their norm (…, 1, 1)."""
+    """Centered points of unit Frobenius norm, their center (…, 1, 3) and their norm (…, 1, 1)."""
     points = at_least_float32(points)
     center = points.mean(dim=-2, keepdim=True)
     centered = points - center

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from peclr.collectives import pairs_per_process, sum_over_processes
-from peclr.geometry.affine import at_least_float32, compose, invert_unchecked, rotation_angle
+from peclr.geometry.affine import at_least_float32, compose, invert, rotation_angle
 from peclr.losses.objectives import Objective, PeCLR
 
 
@@ -69,7 +69,7 @@ def relative_geometry(view_from_crop: Tensor) -> Tensor:
     The angle has OpenCV's sign, the shift is the view's center's in normalized coordinates.
     """
     first, second = view_from_crop.unbind(dim=1)
-    second_from_first = compose(second, invert_unchecked(first))
+    second_from_first = compose(second, invert(first))
     angle, linear = rotation_angle(second_from_first), second_from_first[:, :2, :2]
     area = linear[:, 0, 0] * linear[:, 1, 1] - linear[:, 0, 1] * linear[:, 1, 0]
     return torch.stack((angle.cos(), angle.sin(), *second_from_first[:, :2, 2].unbind(-1), area.abs().log() / 2), -1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from peclr.geometry.affine import apply_affine, at_least_float32, invert_unchecked, rotation_angle
+from peclr.geometry.affine import apply_affine, at_least_float32, invert, rotation_angle
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.losses.equivariance import undo_translation_rotation
 from peclr.losses.nt_xent import contrast, l2_normalize
@@ -138,7 +138,7 @@ class AffinePeCLR(Objective):
         """Undo all of the map."""
         check_shapes(projections, view_from_crop)
         # without looking at values: views can be inverted, and a training step does not wait for the device
-        crop_from_view = invert_unchecked(view_from_crop)
+        crop_from_view = invert(view_from_crop)
         return apply_affine(crop_from_view, as_points(projections)).reshape(projections.shape)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from peclr.collectives import pairs_per_process, sum_over_processes
-from peclr.geometry.affine import exact_matmul, invert_unchecked
+from peclr.geometry.affine import exact_matmul, invert
 from peclr.losses.nt_xent import gather_views, l2_normalize, nt_xent_of_anchors
 from peclr.losses.objectives import Known, PeCLR, check_joints
 
@@ -56,7 +56,7 @@ def poses_of(joints: Tensor, view_from_crop: Tensor) -> Tensor:
 
     NaN where a joint is not known.
     """
-    turned = exact_matmul(joints, invert_unchecked(view_from_crop)[..., :2, :2].mT)
+    turned = exact_matmul(joints, invert(view_from_crop)[..., :2, :2].mT)
     centered = turned - turned.mean(dim=-2, keepdim=True)
     return centered / centered.square().sum(dim=-1, keepdim=True).mean(dim=-2, keepdim=True).sqrt()
 

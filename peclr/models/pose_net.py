@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from peclr.geometry.affine import at_least_float32
 from peclr.geometry.camera import back_project, project
 from peclr.geometry.joints import NUM_JOINTS, convert, joint_index, palm_from_wrist, wrist_from_palm
-from peclr.geometry.pose25d import root_depth, to_25d
+from peclr.geometry.pose25d import solve_root_depth, to_25d
 from peclr.models.encoders import ResNetEncoder
 
 # What the published weights regress: order ait, with the palm in the wrist's place as the root of depth …
@@ -122,7 +122,7 @@ class PoseNet25D(nn.Module):
         """Add root depth and 3-D to (B, 21, 2) and (B, 21) in order ait."""
         joints_25d = torch.cat((keypoints_2d, depth_rel[..., None]), dim=-1)
         # detached: its gradient explodes where the bone points at the camera
-        closed_form = root_depth(joints_25d, K, _BONE).clamp(*_ROOT_DEPTH_RANGE).detach()
+        closed_form = solve_root_depth(joints_25d, K, _BONE).clamp(*_ROOT_DEPTH_RANGE).detach()
         rays = back_project(keypoints_2d, torch.ones_like(depth_rel), K)
         refined = self.zroot_ref(depth_rel, rays[..., :2], closed_form)
         palm_3d = rays * (depth_rel + refined[:, None])[..., None]

@@ -15,8 +15,6 @@ from peclr.geometry.affine import (
     exact_matmul,
     invert,
     is_singular,
-    normalized_from_box,
-    pixels_from_normalized,
     rotation,
     rotation_angle,
     scaling,
@@ -93,43 +91,15 @@ def test_invert_undoes_any_affine_map(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("linear", [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 2.0], [2.0, 4.0]], [[1.0, math.nan], [0.0, 1.0]]])
-def test_invert_refuses_a_singular_matrix_and_shows_it(linear: list[list[float]]) -> None:
+def test_a_singular_matrix_is_noticed_and_has_no_finite_inverse(linear: list[list[float]]) -> None:
     matrices = torch.eye(3).repeat(4, 1, 1)
     matrices[2, :2, :2] = torch.tensor(linear)
-    with pytest.raises(ValueError, match=r"singular affine matrix: \[\[.*1\.0\]\]"):
-        invert(matrices)
+    assert is_singular(matrices).tolist() == [False, False, True, False]
+    assert invert(matrices).isfinite().all(dim=-1).all(dim=-1).tolist() == [True, True, False, True]
 
 
 def test_small_is_not_singular() -> None:
     assert not is_singular(scaling(torch.tensor([1e-6, 1.0, 1e6]))).any()
-
-
-@pytest.mark.parametrize(("width", "height"), [(224, 224), (640, 480)])
-def test_normalized_coordinates_put_one_on_the_outer_edges(width: int, height: int) -> None:
-    image = torch.tensor([-0.5, -0.5, width - 0.5, height - 0.5])
-    edges = torch.tensor([[-0.5, -0.5], [width - 0.5, height - 0.5]])
-    corners = apply_affine(normalized_from_box(image), edges)
-    torch.testing.assert_close(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
-
-
-def test_a_whole_image_at_its_own_size_is_the_identity() -> None:
-    box = torch.tensor([-0.5, -0.5, 127.5, 127.5])
-    torch.testing.assert_close(compose(pixels_from_normalized(128), normalized_from_box(box)), torch.eye(3))
-
-
-def test_halving_an_image_puts_pixel_centers_between_two() -> None:
-    box = torch.tensor([-0.5, -0.5, 7.5, 7.5])
-    half_from_image = compose(pixels_from_normalized(4), normalized_from_box(box))
-    between = torch.tensor([[0.5, 0.5], [2.5, 6.5]])
-    torch.testing.assert_close(apply_affine(half_from_image, between), torch.tensor([[0.0, 0.0], [1.0, 3.0]]))
-
-
-@pytest.mark.parametrize("box", [[0, 0, 0, 5], [3, 0, 2, 5], [0, 0, math.nan, 5], [0, 0, math.inf, 5]])
-def test_an_empty_or_broken_box_is_refused(box: list[float]) -> None:
-    with pytest.raises(ValueError, match="expected a finite box"):
-        normalized_from_box(torch.tensor([[0, 0, 4, 4], box], dtype=torch.float32))
-    with pytest.raises(ValueError, match="got size 0"):
-        pixels_from_normalized(0)
 
 
 def test_autocast_does_not_cost_precision() -> None:
@@ -149,10 +119,9 @@ def test_low_precision_is_promoted(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_dtype_is_kept(dtype: torch.dtype) -> None:
-    one, box = torch.ones((), dtype=dtype), torch.tensor([0, 0, 2, 2], dtype=dtype)
-    results = (rotation(one), scaling(one), translation(box[:2]), normalized_from_box(box))
+    one = torch.ones((), dtype=dtype)
+    results = (rotation(one), scaling(one), translation(one.repeat(2)))
     assert all(matrix.dtype == dtype and matrix.shape == (3, 3) for matrix in results)
-    assert pixels_from_normalized(8, dtype=dtype).dtype == dtype
 
 
 def test_gradients() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
 from peclr.geometry.camera import crop_camera
 from peclr.geometry.joints import MIDDLE_MCP, SCALE_BONE, WRIST, joint_index
-from peclr.geometry.pose25d import DISCRIMINANT_FLOOR, from_25d, root_depth, to_25d
+from peclr.geometry.pose25d import from_25d, solve_root_depth, to_25d
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "geometry_25d.npz"
 AIT_WRIST = joint_index("wrist", "ait")
@@ -94,7 +94,7 @@ def test_root_depth_is_the_larger_solution_of_unit_bone_length() -> None:
     """An independent derivation: interpolate the squared length as a parabola of depth, find its roots."""
     noisy = to_25d(hands(20), camera(), WRIST, SCALE_BONE)[0]
     noisy[..., :2] += 2 * torch.randn(noisy[..., :2].shape, generator=torch.Generator().manual_seed(0))
-    solved = root_depth(noisy, camera(), SCALE_BONE)
+    solved = solve_root_depth(noisy, camera(), SCALE_BONE)
     K_inv = np.linalg.inv(camera().numpy())
 
     def squared_length(joints_25d: np.ndarray, depth: float) -> float:
@@ -125,11 +125,12 @@ def test_depth_is_relative_to_the_root_whatever_was_predicted_for_it() -> None:
         torch.testing.assert_close(recovered, xyz)
 
 
-def test_without_a_real_solution_the_discriminant_is_clamped() -> None:
+def test_without_a_real_solution_the_discriminant_is_clamped(monkeypatch: pytest.MonkeyPatch) -> None:
     joints_25d, _ = to_25d(hands(3), camera(), WRIST, SCALE_BONE)
     joints_25d[:, SCALE_BONE[1], 2] += 5.0  # the bone is longer than one at any depth
-    low = root_depth(joints_25d, camera(), SCALE_BONE)
-    high = root_depth(joints_25d, camera(), SCALE_BONE, discriminant_floor=4 * DISCRIMINANT_FLOOR)
+    low = solve_root_depth(joints_25d, camera(), SCALE_BONE)
+    monkeypatch.setattr("peclr.geometry.pose25d._DISCRIMINANT_FLOOR", 4e-6)
+    high = solve_root_depth(joints_25d, camera(), SCALE_BONE)
     assert low.isfinite().all()
     assert (high > low).all()
 

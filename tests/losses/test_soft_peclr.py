@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from peclr.geometry.affine import apply_affine, compose, pixels_from_normalized, rotation, scaling, translation
+from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
 from peclr.losses.objectives import PeCLR, SoftPeCLR
 from peclr.losses.soft_peclr import negative_shares, poses_of
 
@@ -22,7 +22,7 @@ def batch() -> tuple[Tensor, Tensor, Tensor]:
     hands = torch.randn(PAIRS, 1, 21, 2, generator=generator).double()
     hands[1] = hands[0]
     hands[2] = hands[0] + 0.1 * hands[2]
-    pixels = apply_affine(compose(pixels_from_normalized(SIZE).double(), views), 0.3 * hands)
+    pixels = SIZE / 2 * apply_affine(views, 0.3 * hands) + (SIZE - 1) / 2
     return torch.randn(PAIRS, 2, 12, generator=generator).double(), views, pixels
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from peclr.geometry.joints import BONES, FINGERS, JOINT_NAMES, MCPS, MIDDLE_MCP, SCALE_BONE, TIPS
+from peclr.geometry.joints import BONES, FINGERS, JOINT_NAMES, MIDDLE_MCP, SCALE_BONE, TIPS
 from peclr.synthetic.anatomy import (
     FIRST_SEGMENT,
     HAND_LENGTH_RANGE,
@@ -16,6 +16,7 @@ from peclr.synthetic.anatomy import (
 from peclr.synthetic.arrays import Floats
 from peclr.synthetic.poses import NAMED_POSES, sample_pose
 
+MCPS = [JOINT_NAMES.index(f"{finger}_mcp") for finger in FINGERS]
 SUBJECTS = [sample_subject(np.random.default_rng(i)) for i in range(200)]
 
 
@@ -71,7 +72,7 @@ def test_every_hand_is_a_right_hand() -> None:
         index, little = (joints[JOINT_NAMES.index(f"{finger}_mcp")] for finger in ("index", "little"))
         palmar = np.cross(index - joints[0], little - joints[0])
         palmar /= np.linalg.norm(palmar)
-        fingers = (joints[list(TIPS[1:])] - joints[list(MCPS[1:])]) @ palmar
+        fingers = (joints[list(TIPS[1:])] - joints[MCPS[1:]]) @ palmar
         assert fingers.max() > -0.02
         bend += fingers.mean() > 0
         towards_thumb = joints[MCPS[0]] - (joints[0] + joints[MIDDLE_MCP]) / 2

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.geometry.affine import invert_unchecked
+from peclr.geometry.affine import invert
 from peclr.geometry.camera import back_project, project
-from peclr.geometry.pose25d import from_25d, root_depth
+from peclr.geometry.pose25d import from_25d, solve_root_depth
 from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import ResNetEncoder
@@ -40,10 +40,10 @@ def hands(n: int) -> Tensor:
 
 
 GEOMETRY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "K⁻¹": lambda joints, K: invert_unchecked(K),
+    "K⁻¹": lambda joints, K: invert(K),
     "projection": project,
     "back-projection": lambda joints, K: back_project(joints[..., :2], joints[..., 2], K),
-    "root depth": lambda joints, K: root_depth(joints, K, BONE),
+    "root depth": lambda joints, K: solve_root_depth(joints, K, BONE),
     "2.5-D to 3-D": lambda joints, K: from_25d(joints, torch.ones(len(joints)), K, 0, BONE),
 }
 
@@ -73,7 +73,7 @@ def test_half_precision_inputs_are_computed_with_in_float32(name: str, dtype: to
 def test_root_depth_and_its_gradient_are_finite_whatever_is_regressed(dtype: torch.dtype, magnitude: float) -> None:
     generator = torch.Generator().manual_seed(1)
     joints = (magnitude * torch.randn(8, 21, 3, generator=generator)).to(dtype).requires_grad_()
-    depth = root_depth(joints, cameras(8), BONE)
+    depth = solve_root_depth(joints, cameras(8), BONE)
     (gradient,) = torch.autograd.grad(depth.sum(), joints)
     assert depth.isfinite().all()
     if dtype != torch.float16:  # the network's own root depth is detached: see `PoseNet25D`

@@ -45,9 +45,11 @@ def test_matrices_agree_with_the_geometry_package() -> None:
         expected = composed_view_from_crop(angle, translation, scale)
         np.testing.assert_allclose(crop, expected, atol=1e-12)
         composed = affine.compose(
-            affine.pixels_from_normalized(size, dtype=torch.float64),
+            affine.translation(torch.full((2,), (size - 1) / 2).double()),
+            affine.scaling(torch.tensor(size / 2).double()),
             expected,
-            affine.normalized_from_box(torch.from_numpy(box)),
+            affine.scaling(torch.tensor(2 / (box[2] - box[0]))),
+            affine.translation(torch.from_numpy(-(box[:2] + box[2:]) / 2)),
         )
         np.testing.assert_allclose(view_from_image(crop, box, size), composed, atol=1e-9)
 
