@@ -1,17 +1,9 @@
 """`peclr mine`: which hands of a data set are most alike, for `pairing: Similar`."""
 
-from __future__ import annotations
-
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peclr.options import check_writable
-
-if TYPE_CHECKING:
-    from peclr.data.samples import HandSource
-    from peclr.inference.network import TrainedNetwork
 
 
 def mine_main(arguments: list[str]) -> int:
@@ -25,11 +17,18 @@ def mine_main(arguments: list[str]) -> int:
     from peclr.data.loading.pairs_file import write_pairs
     from peclr.data.sources import open_source
     from peclr.data.sources.images import write_image
-    from peclr.mining.pairs import draw_pairs, joints_of, mine, video_of_hands
+    from peclr.inference.network import load_network
+    from peclr.mining.pairs import draw_pairs, has_labels, joints_of, mine, video_of_hands
 
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
     sources = [open_source(root, options.split) for root in options.data]
-    detectors = _detectors(sources, options)
+    trained, labeled = options.detector and load_network(options.detector), list(map(has_labels, sources))
+    if trained is None and not all(labeled):
+        unlabeled = options.data[labeled.index(False)]
+        raise ValueError(
+            f"{unlabeled}: without labels; give --detector RUN, a fine-tuned network that finds 2-D joints"
+        )
+    detectors = [trained if options.ignore_labels or not known else None for known in labeled]
     videos = [video_of_hands(source) if options.other_video else None for source in sources]
     mined = []
     for source, detector, video in zip(sources, detectors, videos, strict=True):
@@ -37,12 +36,8 @@ def mine_main(arguments: list[str]) -> int:
         mined.append(mine(source, joints, video, options.neighbors, options.components))
         if len(mined) == 1:
             drawn = draw_pairs(source, joints, mined[0])
-    facts = {
-        "neighbors": options.neighbors,
-        "components": options.components,
-        "other_video": options.other_video,
-        "joints": ["labels" if detector is None else str(detector.checkpoint) for detector in detectors],
-    }
+    facts = {name: getattr(options, name) for name in ("neighbors", "components", "other_video")}
+    facts["joints"] = ["labels" if detector is None else str(detector.checkpoint) for detector in detectors]
     write_pairs(options.out, mined, facts)
     write_image(drawing, drawn)
     print(f"{options.out} and {drawing}")
@@ -51,35 +46,16 @@ def mine_main(arguments: list[str]) -> int:
 
 def _check(options: argparse.Namespace, drawing: Path) -> None:
     """Refuse what is not possible while nothing has been computed."""
-    if options.out.suffix != ".npz" or drawing.suffix != ".png":
-        raise ValueError(f"--out {options.out} --picture {drawing}: expected an .npz file and a .png")
-    for path in (options.out, drawing):
+    for path, suffix in ((options.out, ".npz"), (drawing, ".png")):
+        if path.suffix != suffix or not path.parent.is_dir():
+            raise ValueError(f"{path}: expected an {suffix} file in a folder that exists")
         if path.exists():
             raise FileExistsError(f"{path} exists; nothing is overwritten")
-        if not path.parent.is_dir():
-            raise ValueError(f"{path}: {path.parent} is not a folder")
         check_writable(path.parent)
     if options.neighbors < 1 or options.components < 1:
         raise ValueError(f"--neighbors {options.neighbors} --components {options.components}: expected at least 1")
     if options.ignore_labels and options.detector is None:
         raise ValueError("--ignore-labels needs --detector RUN, which finds the joints instead")
-
-
-def _detectors(sources: Sequence[HandSource], options: argparse.Namespace) -> list[TrainedNetwork | None]:
-    """The network that finds the joints of each source; None where labels hold them."""
-    from peclr.inference.network import load_network
-    from peclr.mining.pairs import has_labels
-
-    trained = None if options.detector is None else load_network(options.detector)
-    chosen: list[TrainedNetwork | None] = []
-    for source, root in zip(sources, options.data, strict=True):
-        labeled = has_labels(source)
-        if not labeled and trained is None:
-            raise ValueError(
-                f"{root}: {source.name} without labels; give --detector RUN, a fine-tuned network that finds 2-D joints"
-            )
-        chosen.append(None if labeled and not options.ignore_labels else trained)
-    return chosen
 
 
 def _parser() -> argparse.ArgumentParser:

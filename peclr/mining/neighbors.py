@@ -19,11 +19,8 @@ _ANSWERS: Final = 2**22  # numbers and distances at a time: 50 MB
 def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
     """Move poses (N, 21, 2), px, to the origin, scale their root mean square distance from it to 1: (N, 2 · known).
 
-    Joints that no hand knows may be NaN. Rotation stays: PeCLR's inversion expects pairs that differ by no more than
-    their augmentation.
-
-    Raises:
-        ValueError: some hands know a joint and others do not, or a hand is a point.
+    Joints that no hand knows may be NaN; ValueError if some do, or a hand is a point. Rotation stays: PeCLR's inversion
+    expects pairs that differ by no more than their augmentation.
     """
     unknown = np.isnan(joints).any(axis=(0, 2))
     known = joints[:, ~unknown].astype(np.float64)
@@ -33,8 +30,7 @@ def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
     size = np.sqrt((centered**2).sum(axis=(1, 2)) / known.shape[1])
     if not (size > 0).all():
         raise ValueError(f"hand {int(np.argmin(size))} has all of its joints at one place")
-    poses: NDArray[np.float32] = (centered / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)
-    return poses
+    return (centered / size[:, None, None]).reshape(len(joints), -1).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], float]:
@@ -54,13 +50,7 @@ def nearest(
     *,
     progress: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The nearest other hands of each hand.
-
-    Args:
-        descriptors: (N, D).
-        count: of neighbors.
-        groups: (N,), hands of one group, a video for example, are not each other's neighbors.
-        progress: show a bar with the rate.
+    """The nearest other hands of each hand, by descriptors (N, D), not of its group (N,), a video for example.
 
     Returns:
         (N, count) numbers, NOBODY where there are not so many; (N, count) Euclidean distances, NaN there.
@@ -102,12 +92,10 @@ def _index(descriptors: NDArray[np.float32]) -> Any:
     except ImportError as error:
         raise ValueError("mining needs FAISS: pip install 'peclr[mine]'") from error
     total, width = descriptors.shape
-    if total <= EXACT_UP_TO:
-        index: Any = faiss.IndexFlatL2(width)
-    else:
-        coarse = faiss.IndexFlatL2(width)  # kept by the caller: FAISS does not
-        index = faiss.IndexIVFFlat(coarse, width, int(_LISTS_PER_ROOT * total**0.5))
-        index.nprobe = _PROBED
-        index.train(descriptors)
+    lists = f"IVF{int(_LISTS_PER_ROOT * total**0.5)},Flat"
+    index: Any = faiss.index_factory(width, "Flat" if total <= EXACT_UP_TO else lists)
+    index.train(descriptors)
     index.add(descriptors)
+    if total > EXACT_UP_TO:
+        index.nprobe = _PROBED
     return index

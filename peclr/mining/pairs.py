@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs
-from peclr.data.samples import HandSource, HasJoints2D, HasVideos
+from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasVideos
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet
@@ -24,7 +24,7 @@ _COLUMNS: Final = 5  # neighbors drawn of each hand
 
 def has_labels(source: HandSource) -> bool:
     """Whether a source has 2-D joints, by its first hand."""
-    return _known_joints(source) is not None or source[source.versions_of(0)[0]]["joints_2d"] is not None
+    return _first_version(source, 0)["joints_2d"] is not None
 
 
 def joints_of(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np.float32]:
@@ -34,26 +34,21 @@ def joints_of(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np
     assumed: only the wrist depends on it, as the network regresses the palm in its place.
 
     Raises:
-        ValueError: a hand has no label, an image cannot be read, or the network predicts what is not finite.
+        ValueError: If a hand has no label, an image cannot be read, or the network predicts what is not finite.
     """
     if detector is not None:
         print(f"{source.name}: joints of {detector.checkpoint}, views of {detector.view_size} px")
         return np.stack([hand.keypoints_2d for hand in predict_source(detector, source, _BATCH)]).astype(np.float32)
     print(f"{source.name}: joints of the labels")
-    known = _known_joints(source)
-    if known is not None:
+    if isinstance(source, HasJoints2D) and (known := source.joints_2d_of_hands()) is not None:
         return known
     joints = []
     for hand in tqdm(range(source.num_hands), desc=f"labels of {source.name}", unit=" hands", mininterval=0.5):
-        sample = source[source.versions_of(hand)[0]]
+        sample = _first_version(source, hand)
         if sample["joints_2d"] is None:
             raise ValueError(f"{source.name}, {sample['id']}: no 2-D joints to compare hands by, others have some")
         joints.append(sample["joints_2d"])
     return np.stack(joints)
-
-
-def _known_joints(source: HandSource) -> NDArray[np.float32] | None:
-    return source.joints_2d_of_hands() if isinstance(source, HasJoints2D) else None
 
 
 def video_of_hands(source: HandSource) -> NDArray[np.int64]:
@@ -68,10 +63,8 @@ def mine(
 ) -> MinedPairs:
     """Find the nearest hands of each hand by its joints (21, 2), px, and print how well that went.
 
-    Hands of one video are not each other's neighbors where videos (hands,) are given.
-
-    Raises:
-        ValueError: hands cannot be compared by these joints.
+    Hands of one video are not each other's neighbors where videos (hands,) are given. ValueError if hands cannot be
+    compared by these joints.
     """
     started = time.perf_counter()
     try:
@@ -92,17 +85,19 @@ def mine(
 
 def draw_pairs(source: HandSource, joints: NDArray[np.floating], mined: MinedPairs, rows: int = 8) -> NDArray[np.uint8]:
     """Draw some hands, evenly chosen, each before its nearest neighbors with their distances; (H, W, 3), RGB."""
+
+    def tile(hand: int) -> NDArray[np.uint8]:
+        crop = render_view(_first_version(source, hand), ViewGeometry(), _TILE)
+        return draw_skeleton(crop.image, move(crop.view_from_image, joints[hand]))
+
     tiles, titles = [], []
     for hand in np.unique(np.linspace(0, source.num_hands - 1, rows).astype(int)).tolist():
         row = zip(mined.neighbors[hand, :_COLUMNS].tolist(), mined.distances[hand, :_COLUMNS].tolist(), strict=True)
-        near = [(other, f"{other}: {distance:.2f}") for other, distance in row if other != NOBODY]
-        tiles.append([_tile(source, number, joints[number]) for number in (hand, *(other for other, _ in near))])
-        titles.append([f"hand {hand}", *(title for _, title in near)])
+        near = {other: f"{other}: {distance:.2f}" for other, distance in row if other != NOBODY}
+        tiles.append([tile(number) for number in (hand, *near)])
+        titles.append([f"hand {hand}", *near.values()])
     return sheet(tiles, titles)
 
 
-def _tile(source: HandSource, hand: int, joints: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The crop of a hand's first version, with its joints (21, 2)."""
-    sample = source[source.versions_of(hand)[0]]
-    crop = render_view(sample, ViewGeometry(), _TILE)
-    return draw_skeleton(crop.image, move(crop.view_from_image, joints))
+def _first_version(source: HandSource, hand: int) -> HandSample:
+    return source[source.versions_of(hand)[0]]
