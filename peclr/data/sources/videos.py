@@ -66,9 +66,7 @@ class Videos(SingleImages):
                 for box in found.get(name, ())
             ]
         self.num_hands = len(self._hands)
-        self._open: dict[int, _Decoder] = {}
-        self._inherited: dict[int, _Decoder] = {}
-        self._owner = os.getpid()
+        self._open: dict[tuple[int, int], _Decoder] = {}  # by process and video
 
     def identity(self) -> str:
         """See `HandSource`: of the frames' names and boxes."""
@@ -87,21 +85,21 @@ class Videos(SingleImages):
         return hand_sample(image, crop_box, self._name(video, number))
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}, "_inherited": {}}
+        return self.__dict__ | {"_open": {}}
 
     def _name(self, video: int, number: int, _: object = None) -> str:
         return f"{self._files[video]}#{number}"
 
     def _decoder(self, video: int) -> "_Decoder":
-        if self._owner != os.getpid():
-            # A worker has its own place in a file. The parent's videos are kept, as closing them would wait for
-            # threads that the worker does not have.
-            self._inherited, self._open, self._owner = self._open, {}, os.getpid()
-        if video not in self._open:
-            self._open[video] = _Decoder(self.root / self._files[video], self._times[video])
-            if len(self._open) > _MOST_OPEN:
-                self._open.pop(next(iter(self._open))).container.close()
-        return self._open[video]
+        # A worker has its own place in a file. Its parent's videos are kept, as closing them would wait for threads
+        # that the worker does not have.
+        process = os.getpid()
+        if (process, video) not in self._open:
+            own = [key for key in self._open if key[0] == process]
+            if len(own) == _MOST_OPEN:
+                self._open.pop(own[0]).container.close()
+            self._open[process, video] = _Decoder(self.root / self._files[video], self._times[video])
+        return self._open[process, video]
 
 
 class FrameTimes(NamedTuple):
@@ -142,43 +140,56 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, NDArray[np.uint8
 
     ValueError at once if it is no video, and after the last frame if some could not be decoded.
     """
-    av, (times, _, announced), upright = _import_av(), index_frames(path), _Upright()
+    video = _Decoder(Path(path), index_frames(path))
+    times, _, announced = video.times
     decoded, damaged = 0, len(times) < announced
-    with _opened(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        for packet in container.demux(stream):
+    with video.container:
+        video.stream.thread_type = "AUTO"
+        for packet in video.container.demux(video.stream):
             damaged |= packet.is_corrupt
             try:
                 frames = packet.decode()
-            except av.FFmpegError:  # the next may be whole
+            except _import_av().FFmpegError:  # the next may be whole
                 damaged = True
                 continue
             for frame in frames:
                 number = decoded if frame.pts is None else bisect_left(times, frame.pts)
-                seconds = float((times[min(number, len(times) - 1)] - times[0]) * stream.time_base)
-                yield number, seconds, upright.image(frame)
+                seconds = float((times[min(number, len(times) - 1)] - times[0]) * video.stream.time_base)
+                yield number, seconds, video.upright(frame)
                 decoded += 1
     if damaged:
         raise ValueError(f"{path}: cut short or damaged, {decoded} of {announced} frames could be decoded")
 
 
-class _Upright:
-    """Frames as images, turned and mirrored as the display matrix of their video says.
+class _Decoder:
+    """An open video.
 
-    The matrix (ISO/IEC 14496-12, 6.2.2) holds where the stored image's x and y axes point, (a, b) and (c, d). It is
-    read from the first frame alone: looking at it makes PyAV keep the frame until the next garbage collection, which
-    in a worker would wait for threads of a frame's converter that were left behind by the fork.
+    The display matrix (ISO/IEC 14496-12, 6.2.2) holds where the stored image's x and y axes point, (a, b) and (c, d).
+    It is read from the first frame alone: looking at it makes PyAV keep the frame until the next garbage collection,
+    which in a worker would wait for threads of a frame's converter that were left behind by the fork.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path, times: FrameTimes) -> None:
         from av.video.reformatter import VideoReformatter  # type: ignore[import-not-found, unused-ignore]  # an extra
 
-        self._reformatter = VideoReformatter()
+        self.path, self.times, self.container = path, times, _opened(path)
+        self.stream, self._reformatter = self.container.streams.video[0], VideoReformatter()
         self._axes: list[int] | None = None
+        self._frames: Iterator[Any] = iter(())
+        self._last: int | None = None  # time of the last frame that was decoded
 
-    def image(self, frame: Any) -> NDArray[np.uint8]:
-        """Frame (H, W, 3), RGB."""
+    def frame(self, number: int) -> NDArray[np.uint8]:
+        """Frame (H, W, 3), RGB, upright."""
+        reason = ""
+        try:
+            if (frame := self._find(self.times.times[number])) is not None:
+                return self.upright(frame)
+        except _import_av().FFmpegError as error:
+            self._last, reason = None, f": {error}"
+        raise BadImageError(f"{self.path}: frame {number} of {len(self.times.times)} cannot be decoded{reason}")
+
+    def upright(self, frame: Any) -> NDArray[np.uint8]:
+        """Turn and mirror a decoded frame as the display matrix says: (H, W, 3), RGB."""
         if self._axes is None:
             matrices = (np.frombuffer(data, np.int32) for data in frame.side_data if data.type.name == "DISPLAYMATRIX")
             self._axes = next(matrices, np.array([1, 0, 0, 0, 1]))[[0, 1, 3, 4]].tolist()
@@ -188,36 +199,16 @@ class _Upright:
             image, a, d = image.transpose(1, 0, 2), c, b
         return np.ascontiguousarray(image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
-
-class _Decoder:
-    """An open video."""
-
-    def __init__(self, path: Path, times: FrameTimes) -> None:
-        self._path, self._times, self.container, self._upright = path, times, _opened(path), _Upright()
-        self._frames: Iterator[Any] = iter(())
-        self._last: int | None = None  # time of the last frame that was decoded
-
-    def frame(self, number: int) -> NDArray[np.uint8]:
-        """Frame (H, W, 3), RGB, upright."""
-        reason = ""
-        try:
-            if (frame := self._find(self._times.times[number])) is not None:
-                return self._upright.image(frame)
-        except _import_av().FFmpegError as error:
-            self._last, reason = None, f": {error}"
-        raise BadImageError(f"{self._path}: frame {number} of {len(self._times.times)} cannot be decoded{reason}")
-
     def _find(self, time: int) -> Any:
         """The frame that is shown at a time; None if there is none."""
-        keys = self._times.keys[: bisect_right(self._times.keys, time)]
+        keys = self.times.keys[: bisect_right(self.times.keys, time)]
         goes_on = self._last is not None and self._last < time and (not keys or keys[-1] <= self._last)
         # Containers seek in the order of decoding, in which a key frame may come before frames that are shown earlier
         # and need the one before: then the one before is tried.
         for key in [*([None] if goes_on else []), *reversed(keys or [0])]:
             if key is not None:
-                stream = self.container.streams.video[0]
-                self.container.seek(key, stream=stream)
-                self._frames, self._last = self.container.decode(stream), None
+                self.container.seek(key, stream=self.stream)
+                self._frames, self._last = self.container.decode(self.stream), None
             for frame in self._frames:
                 self._last = frame.pts
                 if frame.pts == time:
@@ -229,7 +220,7 @@ class _Decoder:
 
 def _opened(path: str | Path) -> Any:
     """A container with a video stream; absolute, as FFmpeg takes a path that begins with `http:` for an address."""
-    container = _import_av().open(str(Path(path).absolute()))
+    container = _import_av().open(str(Path(path).absolute()), metadata_errors="replace")  # of any encoding
     if not container.streams.video:
         container.close()
         raise ValueError(f"{path} has no images")
