@@ -33,14 +33,7 @@ from peclr.data.sources.youtube3d_labels import (
     read_labels,
     stretched_frames,
 )
-from peclr.geometry.planar import (
-    PUBLISHED_CROP_MARGIN,
-    Matrix,
-    from_reduced,
-    mirror,
-    move,
-    square_around_keypoints,
-)
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, Matrix, from_reduced, mirror, move, square_around_keypoints
 
 _FUSED = 22  # letters; ids of videos have 11, and one name in the official list is two of them
 
