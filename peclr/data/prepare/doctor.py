@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How to look at images, see `peclr.data.sources.headers`; by how many threads, and whether with bars."""
+    """How to look at images, see `peclr.data.sources.images`; by how many threads, and whether with bars."""
 
     depth: Depth = "headers"
     workers: int = 1
@@ -161,7 +161,7 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
 def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:
     """What a source says of itself, and its images that are missing or broken."""
     from peclr.data.samples import HasFiles
-    from peclr.data.sources.headers import find_problems
+    from peclr.data.sources.images import find_problems
 
     yield Finding("ok", title)
     if isinstance(source, HasFiles):

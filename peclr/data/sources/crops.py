@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.headers import in_threads
-from peclr.data.sources.images import read_image
+from peclr.data.sources.images import in_threads, read_image
 from peclr.data.sources.layouts import MANIFEST
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import PackedArrays, replacing, write_packed

@@ -24,8 +24,14 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.headers import check_image_files, image_sizes, read_header
-from peclr.data.sources.images import BadImageError, read_mask, read_reduced
+from peclr.data.sources.images import (
+    BadImageError,
+    check_image_files,
+    image_sizes,
+    read_header,
+    read_mask,
+    read_reduced,
+)
 from peclr.data.sources.layouts import check_labels, label_files
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import open_if_fresh

@@ -8,8 +8,7 @@ import numpy as np
 
 from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
 from peclr.data.sources.box_files import check_within, read_boxes
-from peclr.data.sources.headers import check_image_files, image_sizes
-from peclr.data.sources.images import read_reduced
+from peclr.data.sources.images import check_image_files, image_sizes, read_reduced
 from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
 from peclr.geometry.planar import enclosing_square, whole_image
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
 DataSet = Literal["freihand", "youtube3d"]
-Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.headers`
+Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
 MANIFEST: Final = "manifest.json"  # of crops and packed labels

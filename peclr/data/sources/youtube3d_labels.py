@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from peclr.data.sources.headers import image_sizes
+from peclr.data.sources.images import image_sizes
 from peclr.data.sources.mano import NUM_VERTICES
 from peclr.untrusted.text import shown
 

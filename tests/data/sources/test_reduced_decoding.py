@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from peclr.data.sources.headers import read_header
-from peclr.data.sources.images import read_image, read_reduced
+from peclr.data.sources.images import read_header, read_image, read_reduced
 from peclr.data.views.geometric import ViewGeometry, warp
 from peclr.geometry.planar import view_from_image
 

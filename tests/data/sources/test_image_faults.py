@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from peclr.data.sources.headers import find_problems, image_problem, image_sizes, in_threads, read_header
+from peclr.data.sources.images import find_problems, image_problem, image_sizes, in_threads, read_header
 
 
 @pytest.fixture(params=[".jpg", ".png", ".webp"])
