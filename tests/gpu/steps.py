@@ -173,7 +173,7 @@ def profile(step: Step, device: torch.device, steps: int = 5) -> Row:
             step()
         synchronize(device)
         taken = 1e6 * (time.perf_counter() - start)
-    events = profiler.key_averages()
+    events = [event for event in profiler.key_averages() if not event.is_user_annotation]  # which has kernels inside
     spent = {event.key: event.self_device_time_total if cuda else event.self_cpu_time_total for event in events}
     top = sorted(spent, key=spent.__getitem__, reverse=True)[:10]
     return {"top": {name[:120]: round(spent[name] / taken, 4) for name in top}, "gaps": 1 - sum(spent.values()) / taken}

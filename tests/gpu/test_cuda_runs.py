@@ -58,8 +58,12 @@ def test_two_processes_on_one_gpu_are_one(device: str, tmp_path: Path) -> None:
     """Over gloo, as NCCL wants a GPU for each: losses and gradients of the whole batch, SyncBatchNorm's included."""
     command = [sys.executable, worker.__file__]
     processes = [subprocess.Popen([*command, str(rank), "2", str(tmp_path), device]) for rank in range(2)]
-    alone = worker.run(0, 1, device)
-    assert [process.wait(timeout=100) for process in processes] == [0, 0]
+    try:
+        alone = worker.run(0, 1, device)
+        assert [process.wait(timeout=90) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
     assert device == "cpu" or "SyncBatchNorm, uneven" in alone
     for rank in range(2):
         together = torch.load(tmp_path / f"2-{rank}.pt", weights_only=True, map_location="cpu")

@@ -13,7 +13,7 @@ import pytest
 from tests.gpu.__main__ import end_group, main
 from tests.gpu.carry import lacking
 from tests.gpu.fits import rates
-from tests.gpu.parts import Goal, Results, Row, Work, budget, do, judge, share_of_peak
+from tests.gpu.parts import Goal, Results, Row, Work, do, judge, share_of_peak
 from tests.gpu.science import pack_finished, unpack
 from tests.gpu.steps import flops_per_view
 
@@ -26,12 +26,6 @@ def works(log: list[str], **runs: Callable[[], Row]) -> list[Work]:
         return lambda: log.append(name) or run()  # type: ignore[func-returns-value]  # None, then the row
 
     return [Work(name, 1.0, noting(name, run)) for name, run in runs.items()]
-
-
-def test_budgets_are_capped_and_never_negative() -> None:
-    limits = {"first": 120.0, "rest": None}
-    assert [budget("first", left, limits) for left in (540, 100, -3)] == [120, 100, 0]
-    assert [budget("rest", left, limits) for left in (300, 0, -3)] == [300, 0, 0]
 
 
 def test_results_go_on_where_they_were(tmp_path: Path) -> None:
@@ -87,8 +81,8 @@ def test_goals() -> None:
 def test_share_of_peak() -> None:
     assert share_of_peak(15_000, 8e9, "NVIDIA H200") == pytest.approx(0.1213, abs=1e-4)
     assert share_of_peak(1e3, 1e12, "NVIDIA H100 80GB HBM3") == pytest.approx(1e15 / 989e12)
-    assert share_of_peak(15_000, 8e9, "another") is None
-    assert share_of_peak(15_000, 8e9, None) is None
+    assert share_of_peak(1e3, 1e12, "NVIDIA H200 NVL") == pytest.approx(1e15 / 835e12)
+    assert [share_of_peak(15_000, 8e9, card) for card in ("another", None)] == [None, None]
 
 
 def test_a_part_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> None:
@@ -120,13 +114,8 @@ def test_flops_are_those_of_the_published_network() -> None:
 def test_what_is_carried_of_an_experiment_needs_no_weights(tmp_path: Path) -> None:
     folder = tmp_path / "science"
     scored = ["seed0/done/probe.json", "seed0/done/finetune-short-300.json", "seed0/begun/probe.json"]
-    for name in [
-        "plan.json",
-        *scored,
-        "seed0/done/pretrain.json",
-        "seed0/begun/pretrain.json",
-        "seed0/done/run/a.ckpt",
-    ]:
+    pretrained = ["seed0/done/pretrain.json", "seed0/begun/pretrain.json", "seed0/done/run/a.ckpt"]
+    for name in ["plan.json", *scored, *pretrained]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("[]")
     pack_finished(folder, 2, tmp_path / "science.tar")

@@ -158,9 +158,11 @@ def run(results: Results, deadline: float, *, dry: bool) -> None:
     missed = {goal["row"] for goal in judge(GOALS, results.rows) if goal["met"] is False or dry}
     losses = {f"nt-xent {views}": str(views) for views in LOSSES}
     profiled = [*(["step"] if missed - losses.keys() else []), *(losses[name] for name in losses if name in missed)]
-    do([Work(f"profile {what}", 10, partial(measure.profile, what)) for what in profiled], results, deadline)
-    if not dry:  # where the rest is the same once more
-        do((Work(one.name, one.seconds, partial(measure.fit, one)) for one in MORE_FITS), results, deadline)
+    rest = [Work(f"profile {what}", 10, partial(measure.profile, what)) for what in profiled]
+    rest += [Work(f"gradient caching {pairs}", 15, partial(measure.caching, pairs)) for pairs in CONTRASTS]
+    more = MORE_FITS if not dry else []  # which dry are the same once more
+    rest += [Work(one.name, one.seconds, partial(measure.fit, one)) for one in more]
+    do(rest, results, deadline)
 
 
 def works(measure: Measure) -> Iterator[Work]:
@@ -171,4 +173,3 @@ def works(measure: Measure) -> Iterator[Work]:
         yield Work("lightning over bare", 0, measure.lightning_over_bare)
     yield from (Work(f"nt-xent {views}", 6, partial(measure.nt_xent, views)) for views in LOSSES)
     yield from (files, compiled, Work("loader", 30, measure.loader))  # compiling may take longer than it should
-    yield from (Work(f"gradient caching {pairs}", 15, partial(measure.caching, pairs)) for pairs in CONTRASTS)
