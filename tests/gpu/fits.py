@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from pytorch_lightning.callbacks import Callback
 
 from peclr.__main__ import main
 from peclr.geometry.affine import rotation
+from peclr.models.encoders import ResNetName
 from tests.benchmarks.bench_training import QuietProfiler
 from tests.gpu.parts import Row
 
@@ -100,68 +102,67 @@ class ViewsOnDevice(pl.LightningDataModule):
         return OnDevice(self.trainer.strategy.root_device, self.batch_size, self.view_size)
 
 
-def fit(
-    network: str,
-    size: int,
-    precision: str,
-    *,
-    pairs: int,
-    seconds: float,
-    compiled: bool = False,
-    hands: Path | None = None,
-    dry: bool = False,
-) -> Row:
-    """Run the shipped pre-training with a clock.
+@dataclass(frozen=True)
+class Fit:
+    """A run of `peclr fit` with a clock: from files as shipped, or of images on the device, each batch a step."""
 
-    Args:
-        network: A ResNet's name.
-        size: Side of views, px.
-        precision: Of Lightning's trainer.
-        pairs: Per batch.
-        seconds: To measure.
-        compiled: Whether the encoder is.
-        hands: To load from, as shipped; without, images are on the device, and every batch is a step.
-        dry: Whether everything is tiny, on the CPU.
-    """
-    free()
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "clock.json")
-        warm_up = 3 if dry else 100 if hands else 30  # until what loaders had ready is used up
-        clock = {"out": str(out), "warm_up": warm_up, "seconds": seconds}
-        callbacks: list[Row] = [{"class_path": "tests.gpu.fits.Clock", "init_args": clock}]
-        if compiled:
-            backend = {"backend": "aot_eager"} if dry else {}
-            callbacks.append({"class_path": "peclr.training.callbacks.CompileEncoder", "init_args": backend})
-        chosen: Row = {
-            "trainer.accelerator": "cpu" if dry else "gpu",
-            "trainer.devices": 1,
-            "trainer.precision": precision,
-            "trainer.limit_val_batches": 0,
-            "trainer.callbacks": json.dumps(callbacks),
-            **dict.fromkeys((f"trainer.enable_{what}" for what in QUIET), False),
-            f"{ENCODER}.name": network,
-            f"{ENCODER}.weights": "null",
-            **({f"{ENCODER}.width": 0.125} if dry else {}),
-        }
-        if hands is None:
-            chosen |= {"trainer.accumulate_grad_batches": 1, "data.class_path": "tests.gpu.fits.ViewsOnDevice"}
-            chosen["data.init_args"] = json.dumps({"view_size": size, "batch_size": pairs})
-        else:
-            # an epoch longer than the run, as workers run dry at the end of one; not by much: its order is a list
-            chosen |= {"data.view_size": size, "data.batch_size": pairs, "data.epoch_length": 20_000 * pairs}
-            chosen |= {"data.sources.init_args.root": hands} | ({"data.num_workers": 1} if dry else {})
-        words = [f"--{key}={value}" for key, value in chosen.items()]
-        try:
-            status: Any = main(["fit", f"--config={CONFIG}", f"--run_dir={folder}/run", *words])
-        except SystemExit as stop:  # of a parser; what SIGTERM ends shall end
-            if stop.code == 128 + signal.SIGTERM:
-                raise
-            status = stop.code
-        finally:
-            torch._dynamo.reset()
-        if status or not out.exists():
-            raise RuntimeError(f"peclr fit ended with status {status}")
-        return json.loads(out.read_text())  # type: ignore[no-any-return]  # JSON
+    network: ResNetName
+    size: int
+    precision: str = "bf16-mixed"
+    compiled: bool = False
+    files: bool = False
+
+    @property
+    def name(self) -> str:
+        fp16 = " fp16" if self.precision == "16-mixed" and not self.files else ""
+        return f"{'files' if self.files else 'device'} {self.network} {self.size}{fp16}{' compiled' * self.compiled}"
+
+    @property
+    def about(self) -> float:
+        """Seconds that all of it takes, about."""
+        return 75 if self.compiled else 25 if self.files else 15
+
+    def run(self, pairs: int, hands: Path | None, seconds: float, *, dry: bool) -> Row:
+        """Train on batches of so many pairs, of these hands if it is from files; tiny and on the CPU if it is dry."""
+        free()
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, "clock.json")
+            warm_up = 3 if dry else 100 if hands else 30  # until what loaders had ready is used up
+            clock = {"out": str(out), "warm_up": warm_up, "seconds": seconds}
+            callbacks: list[Row] = [{"class_path": "tests.gpu.fits.Clock", "init_args": clock}]
+            if self.compiled:
+                backend = {"backend": "aot_eager"} if dry else {}
+                callbacks.append({"class_path": "peclr.training.callbacks.CompileEncoder", "init_args": backend})
+            chosen: Row = {
+                "trainer.accelerator": "cpu" if dry else "gpu",
+                "trainer.devices": 1,
+                "trainer.precision": self.precision,
+                "trainer.limit_val_batches": 0,
+                "trainer.callbacks": json.dumps(callbacks),
+                **dict.fromkeys((f"trainer.enable_{what}" for what in QUIET), False),
+                f"{ENCODER}.name": self.network,
+                f"{ENCODER}.weights": "null",
+                **({f"{ENCODER}.width": 0.125} if dry else {}),
+            }
+            if hands is None:
+                chosen |= {"trainer.accumulate_grad_batches": 1, "data.class_path": "tests.gpu.fits.ViewsOnDevice"}
+                chosen["data.init_args"] = json.dumps({"view_size": self.size, "batch_size": pairs})
+            else:
+                # an epoch longer than the run, as workers run dry at the end of one; not by much: its order is a list
+                chosen |= {"data.view_size": self.size, "data.batch_size": pairs, "data.epoch_length": 20_000 * pairs}
+                chosen |= {"data.sources.init_args.root": hands} | ({"data.num_workers": 1} if dry else {})
+            words = [f"--{key}={value}" for key, value in chosen.items()]
+            try:
+                status: Any = main(["fit", f"--config={CONFIG}", f"--run_dir={folder}/run", *words])
+            except SystemExit as stop:  # of a parser; what SIGTERM ends shall end
+                if stop.code == 128 + signal.SIGTERM:
+                    raise
+                status = stop.code
+            finally:
+                torch._dynamo.reset()
+            if status or not out.exists():
+                raise RuntimeError(f"peclr fit ended with status {status}")
+            return json.loads(out.read_text())  # type: ignore[no-any-return]  # JSON
 
 
 def free() -> None:

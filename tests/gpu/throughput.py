@@ -4,7 +4,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -16,33 +16,12 @@ from peclr.data.loading.loaders import workers_of
 from peclr.data.sources.freihand import FreiHAND
 from peclr.models.encoders import ResNetName
 from tests.gpu import steps
-from tests.gpu.fits import fit
+from tests.gpu.fits import Fit
 from tests.gpu.parts import BARE, COMPILED, DEVICE, GOALS, Results, Row, Work, do, judge, share_of_peak
 from tests.gpu.science import hands_for
 
 LOSSES, CONTRASTS = (8192, 65536), (2048, 8192)  # views, pairs
 SHIPPED_PAIRS: Final = 128  # of a batch, in the shipped config
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A run of `peclr fit`: from files as shipped, or with images on the device."""
-
-    network: ResNetName
-    size: int
-    precision: str = "bf16-mixed"
-    compiled: bool = False
-    files: bool = False
-
-    @property
-    def name(self) -> str:
-        fp16 = " fp16" if self.precision == "16-mixed" and not self.files else ""
-        return f"{'files' if self.files else 'device'} {self.network} {self.size}{fp16}{' compiled' * self.compiled}"
-
-    @property
-    def seconds(self) -> float:
-        """What it takes, about."""
-        return 75 if self.compiled else 25 if self.files else 15
 
 
 FITS: Final = [Fit("resnet50", 128), Fit("resnet50", 128, compiled=True), Fit("resnet50", 128, "16-mixed", files=True)]
@@ -78,14 +57,13 @@ class Measure:
     def fit(self, run: Fit) -> Row:
         """`peclr fit` of the shipped config."""
         shape = self.shape(SHIPPED_PAIRS if run.files else 256, run.network, run.size)
-        hands = hands_for(dry=self.dry) if run.files else None
-        precision = "bf16-mixed" if self.dry else run.precision  # 16-mixed is for GPUs
-        given: Row = {"pairs": shape.pairs, "compiled": run.compiled, "hands": hands}
-        row = fit(shape.network, shape.size, precision, seconds=self.seconds, dry=self.dry, **given)
+        if self.dry:  # 16-mixed is for GPUs
+            run = replace(run, network=shape.network, size=shape.size, precision="bf16-mixed")
+        row = run.run(shape.pairs, hands_for(dry=self.dry) if run.files else None, self.seconds, dry=self.dry)
         flops = steps.flops_per_view(shape.network, shape.width, shape.size)
-        row |= {"precision": precision, "pairs": shape.pairs, "gflop_per_view": flops / 1e9}
+        row |= {"precision": run.precision, "pairs": shape.pairs, "gflop_per_view": flops / 1e9}
         row["share_of_peak"] = share_of_peak(row["views_per_s"], flops, self.results.content["machine"]["card"])
-        if self.results.done(BARE) and (run.network, run.size) == ("resnet50", 128):
+        if self.results.done(BARE) and (self.dry or (run.network, run.size) == ("resnet50", 128)):
             row["over_published"] = row["views_per_s"] / self.results.rows[BARE]["published"]
         return row
 
@@ -161,13 +139,13 @@ def run(results: Results, deadline: float, *, dry: bool) -> None:
     rest = [Work(f"profile {what}", 10, partial(measure.profile, what)) for what in profiled]
     rest += [Work(f"gradient caching {pairs}", 15, partial(measure.caching, pairs)) for pairs in CONTRASTS]
     more = MORE_FITS if not dry else []  # which dry are the same once more
-    rest += [Work(one.name, one.seconds, partial(measure.fit, one)) for one in more]
+    rest += [Work(one.name, one.about, partial(measure.fit, one)) for one in more]
     do(rest, results, deadline)
 
 
 def works(measure: Measure) -> Iterator[Work]:
     """What has a goal and what explains it, the most telling first."""
-    device, compiled, files = (Work(one.name, one.seconds, partial(measure.fit, one)) for one in FITS)
+    device, compiled, files = (Work(one.name, one.about, partial(measure.fit, one)) for one in FITS)
     yield from (Work(BARE, 30, measure.bare), device)
     if measure.results.done(BARE) and measure.results.done(DEVICE):
         yield Work("lightning over bare", 0, measure.lightning_over_bare)
