@@ -32,6 +32,10 @@ settings.register_profile("search", deadline=None, database=None, max_examples=1
 settings.load_profile("peclr")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _class_parsers() -> Iterator[None]:
     """Keep the parsers that jsonargparse makes of classes, again for every option: half of the time of a short run."""

@@ -19,6 +19,7 @@ from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 
+pytestmark = pytest.mark.last
 SIZE = 48
 
 
