@@ -28,12 +28,10 @@ from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
-# The augmentation of both modules by default; frozen, so it can be a default.
 _GEOMETRY: Final = GeometryRange()
 _PHOTOMETRIC: Final = Photometric()
 
-# By name: the distribution of the published views, and what it was called before 0.2.
-Published = Literal["published", "reference"]
+Published = Literal["published", "reference"]  # the second is its name before 0.2
 
 Ranges = TypeVar("Ranges", GeometryRange, Photometric)
 
@@ -75,14 +73,12 @@ class PairedViewDataModule(pl.LightningDataModule):
             val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for none.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
             seed: Of the split, the order and the views.
-            border: What views show beyond an image: "black", or "reflect", its mirror image, which unlike black
-                corners does not show how a view was turned.
+            border: What views show beyond an image: "black", or "reflect", which does not show how a view was turned.
             weights: How often each source is drawn from, in any unit; by default all are equally often, as published.
             on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one, and lists what was
                 skipped in the run's folder.
             with_joints: Whether batches have `joints_2d`, which objectives that weigh pairs by their pose need.
-            unique_hands_in_batch: Keeps two versions of a hand out of one batch, where they would be each other's
-                negatives. Each image still comes as often as before.
+            unique_hands_in_batch: Keeps two versions of a hand, false negatives, out of one batch.
             background: Replaces what is around the hands, see `ReplaceBackground`; needs a mask of every hand.
         """
         super().__init__()
@@ -91,8 +87,8 @@ class PairedViewDataModule(pl.LightningDataModule):
             check_weights(weights, len(sources))
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.epoch_length, self.weights, self.val_fraction = epoch_length, weights, val_fraction
-        for source in sources:
-            if on_bad_image == "error":
+        if on_bad_image == "error":
+            for source in sources:
                 source.check_images()
         splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
         augmentation = Augmentation(
@@ -126,15 +122,10 @@ class PairedViewDataModule(pl.LightningDataModule):
         if self.batch_size < 2:
             raise ValueError(f"batch_size {self.batch_size} leaves nothing to contrast with; expected at least 2")
         if self.val_set is not None and len(self.val_set) < 2:
-            raise ValueError(
-                f"val_fraction {self.val_fraction} holds out {len(self.val_set)} pair; a contrast needs at least 2: "
-                "hold out more, or 0 for no validation"
-            )
-        if not self._unique_hands:
-            return
-        sources = self.train_set.sources
+            raise ValueError(f"val_fraction {self.val_fraction} holds out 1 pair; a contrast needs at least 2, or none")
+        sources = self.train_set.sources if self._unique_hands else ()
         weights = self.weights or [1.0] * len(sources)
-        for source, weight in zip(sources, weights, strict=True):
+        for source, weight in zip(sources, weights, strict=self._unique_hands):
             pairs = self.batch_size * weight / sum(weights)
             if pairs > source.num_hands:
                 raise ValueError(
@@ -167,7 +158,7 @@ class PairedViewDataModule(pl.LightningDataModule):
             self.seed,
             shuffle=False,
             process=process,
-            # processes meet in every batch: all of them have as many; in one batch, one more pair than others
+            # processes meet in every batch, so have as many; in a single one, one more pair than others may be
             drop_last=drop_last or len(self.val_set) < process[1],
             unique=self._unique(self.val_set),
         )
@@ -187,13 +178,9 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
     Training and validation hands are from the training split, test and prediction from the evaluation split.
     Validation hands depend on the seed alone, and fewer labels are a subset of more.
-
-    Attributes:
-        train_set: After `setup`, the labeled hands that are not held out.
-        val_set: After `setup`, the hands held out, if any.
-        test_set: After `setup`, the evaluation split.
     """
 
+    # after `setup`
     train_set: LabeledHandDataset
     val_set: LabeledHandDataset | None
     test_set: LabeledHandDataset
@@ -216,7 +203,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         border: Border = "black",
         on_bad_image: OnBadImage = "error",
     ) -> None:
-        """Check the options; the files are read in `setup`, of the splits that are needed.
+        """Check the options; `setup` reads the files.
 
         Args:
             root: Folder in FreiHAND's layout.
@@ -228,8 +215,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
             num_labels: Their number instead.
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
-            crop: "keypoints" crops around the true 2-D joints, in evaluation, too, where there are labels;
-                "image" takes the image as it is and looks at no label.
+            crop: "keypoints" crops around the true 2-D joints, in evaluation, too; "image" looks at no label.
             crop_margin: Of crops around keypoints.
             seed: Of the split, the choice of labels, the order and the views.
             border: What views show beyond an image: "black", or "reflect", its mirror image.

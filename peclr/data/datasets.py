@@ -33,14 +33,7 @@ Key = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Augmentation of views: geometry, colors, borders, backgrounds.
-
-    Attributes:
-        geometry: None shows the crop box as it is.
-        photometric: None leaves colors as they are.
-        border: What views show beyond an image, "black" or its mirror image, "reflect".
-        background: Gives views other backgrounds, which needs masks; None leaves them as they are.
-    """
+    """Augmentation of views; None leaves the crop box, the colors or the background as they are."""
 
     geometry: GeometryRange | None = None
     photometric: Photometric | None = None
@@ -70,17 +63,9 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         on_bad_image: OnBadImage = "error",
         with_joints: bool = False,
     ) -> None:
-        """Concatenate sources.
+        """Concatenate sources; the options are those of `PairedViewDataModule`.
 
-        Args:
-            sources: One or more.
-            pairing: Which two images the views of an item are of, see `peclr.data.loading.pairing`.
-            view_size: Side of a view, px.
-            augmentation: Of each view; a background needs masks.
-            seed: Of everything random.
-            on_bad_image: "error" stops at an image that cannot be read; "skip" notes it in `skipped` and gives the
-                next item of the same source that can.
-            with_joints: Whether items have `joints_2d`.
+        Where an image cannot be read, "skip" notes it in `skipped` and gives the next item of its source that can.
         """
         if not sources:
             raise ValueError("expected at least one source of images, got none")
@@ -90,18 +75,16 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self._pairs = [pairing_of(pairing).within(source) for source in self.sources]
         self.sizes = [len(pairs) for pairs in self._pairs]
         self._ends = list(accumulate(self.sizes))
-        background = augmentation.background
-        self._backgrounds = background and Backgrounds(
-            background, self.sources, size=view_size, pairs=len(self), seed=seed
-        )
-        self._with_joints = with_joints
+        self._with_joints, self._backgrounds = with_joints, None
+        if background := augmentation.background:
+            self._backgrounds = Backgrounds(background, self.sources, size=view_size, pairs=len(self), seed=seed)
         self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
 
     def __len__(self) -> int:
         return self._ends[-1]
 
     def __getitem__(self, key: Key) -> PairedViewItem:
-        """Make two views; the item's `index` is that of another one where an image had to be skipped."""
+        """Make two views; `index` is another one's where an image had to be skipped."""
         epoch, index = _epoch_and_index(key, len(self))
         number = bisect_right(self._ends, index)
         candidates = _from(index, self._ends[number] - self.sizes[number], self.sizes[number])
@@ -137,7 +120,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         return item
 
     def images_of(self, key: Key) -> tuple[HandSource, tuple[int, int]]:
-        """Find the images of an item's two views, which may be one and the same: a source and indices into it."""
+        """Find the images of an item's two views: a source and indices into it."""
         epoch, index = _epoch_and_index(key, len(self))
         number, images = self._choose(index, self._rng.at(epoch, index))
         return self.sources[number], images

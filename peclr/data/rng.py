@@ -1,4 +1,4 @@
-"""Random numbers that belong to an (epoch, index), whatever was drawn before."""
+"""Random numbers by place."""
 
 from typing import Literal, get_args
 
@@ -10,9 +10,8 @@ Purpose = Literal["split", "order", "view", "background", "bank"]  # in this ord
 class KeyedRng:
     """A generator that jumps to the numbers belonging to an (epoch, index), whatever was drawn before.
 
-    Philox computes its numbers from a key and a counter (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
-    SC 2011). Here the key is (seed, purpose) and the counter starts at (0, index, epoch, 0). Jumping costs 1 µs; a new
-    generator costs 10 µs, or 25 µs where other work has filled the caches.
+    Philox (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011) computes them from a key, here (seed,
+    purpose), and a counter, here from (0, index, epoch, 0). Jumping costs 1 µs, a new generator 10 to 25 µs.
     """
 
     def __init__(self, purpose: Purpose, seed: int) -> None:

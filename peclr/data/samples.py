@@ -16,22 +16,19 @@ if TYPE_CHECKING:  # preparing a data set needs no torch
 
 
 class HandSample(TypedDict):
-    """One image of one right hand, as a reader hands it over.
-
-    K, joints and boxes are in pixels of the upright image at full size, always. Only the array `image` may be at a
-    reduced scale, after `HandSource.read` and with `image_from_decoded`, of which `render_view` takes care.
+    """One image of one right hand, as a reader hands it over; px are of the upright image at full size, always.
 
     Attributes:
         image: (H, W, 3), uint8, RGB.
         K: (3, 3), camera, px; None where nobody calibrated it.
         joints_3d: (21, 3), metres, camera frame, order freihand; None without label.
         joints_2d: (21, 2), px, order freihand; NaN for joints that the source does not know, None without label.
-        crop_box: (4,), left, top, right, bottom, px: a square around the hand, margin included. It is what an
-            un-augmented view shows, and it may reach beyond the image (black there).
+        crop_box: (4,), left, top, right, bottom, px: the square that an un-augmented view shows, margin included; it
+            may reach beyond the image.
         scale_m: metres from middle MCP to middle PIP; None without label.
         hand: the side in the original image; "left" means that image, K and joints have been mirrored.
         id: names the image within its source.
-        image_from_decoded: (3, 3), px at full size ← pixels of `image`, where that was decoded at a reduced scale.
+        image_from_decoded: (3, 3), px ← pixels of `image`, where `HandSource.read` decoded it at a reduced scale.
     """
 
     image: NDArray[np.uint8]
@@ -57,72 +54,54 @@ def hand_sample(
     image_from_decoded: NDArray[np.float64] | None = None,
 ) -> HandSample:
     """Make a sample of what is known; see `HandSample`."""
-    sample: HandSample = {
-        "image": image,
-        "K": K,
-        "joints_3d": joints_3d,
-        "joints_2d": joints_2d,
-        "crop_box": crop_box,
-        "scale_m": scale_m,
-        "hand": hand,
-        "id": id,
-    }
+    sample = HandSample(
+        image=image, crop_box=crop_box, id=id, hand=hand, K=K, joints_3d=joints_3d, joints_2d=joints_2d, scale_m=scale_m
+    )
     if image_from_decoded is not None:
         sample["image_from_decoded"] = image_from_decoded
     return sample
 
 
 class HandSource(ABC):
-    """A reader: an image index gives a sample, and each hand knows the images ("versions") that show it.
+    """A reader of images of hands: each hand has one, or several versions, which differ in background, never in pose.
 
-    The versions of a hand differ in background, never in pose: FreiHAND has four, other sources one. A base
-    class rather than a protocol, so that configs can name readers without their modules. What only some readers have
-    are protocols: `HasFiles`, `HasMasks`, `HasJoints2D`, `HasVideos`.
-
-    Attributes:
-        name: Short, for messages and tables.
-        num_hands: Number of hands: what a split may separate.
+    A base class rather than a protocol, so that configs can name readers without their modules. What only some readers
+    have are protocols: `HasFiles`, `HasMasks`, `HasJoints2D`, `HasVideos`.
     """
 
-    name: str
-    num_hands: int
+    name: str  # short, for messages and tables
+    num_hands: int  # what a split may separate
 
-    @abstractmethod
     def __len__(self) -> int:
         """Number of images, all versions of all hands."""
+        return self.num_hands
 
     @abstractmethod
     def __getitem__(self, index: int) -> HandSample:
         """Read one image with its labels."""
 
     def read(self, index: int, min_side: float) -> HandSample:
-        """Read one image for a view, which may need less than all of its pixels: `min_side` across the crop box.
-
-        Readers of large JPEGs decode them at a reduced scale, in a fraction of the time; others need not.
-        """
+        """Read one image for a view that needs `min_side` pixels across the crop box: large JPEGs decode faster so."""
         return self[index]
 
     def check_images(self) -> None:
-        """Open every image file's header, so that hours of work do not end at a damaged one; ValueError names it.
-
-        Sources that are not files, and those that have been checked before, have nothing to do.
-        """
-        return  # not abstract: nothing is a right answer
+        """Open every image file's header, so that hours of work do not end at a damaged one; ValueError names it."""
+        return  # not abstract: a source that is not files has nothing to do
 
     def identity(self) -> str:
-        """Hash what sets these hands, in this order, apart from others: labels or names, not where the files are.
-
-        What is numbered by them, as mined pairs are, fits no other source.
-        """
+        """Hash what sets these hands, in this order, apart from others: labels or names, not where the files are."""
         return hash_of(self.name, np.array([self.num_hands, len(self)]))
 
-    @abstractmethod
     def hand_of(self, index: int) -> int:
         """Number of the hand that image `index` shows."""
+        return index
 
-    @abstractmethod
     def versions_of(self, hand: int) -> Sequence[int]:
         """The indices of the images that show `hand`."""
+        return range(hand, hand + 1)
+
+
+SingleImages = HandSource  # for sources with an image a hand, which need to number nothing
 
 
 @runtime_checkable
@@ -170,21 +149,6 @@ def require_masks(source: HandSource) -> HasMasks:
     return source
 
 
-class SingleImages(HandSource):
-    """Numbers hands and images alike: a reader sets `num_hands`."""
-
-    def __len__(self) -> int:
-        return self.num_hands
-
-    def hand_of(self, index: int) -> int:
-        """Number of the hand that image `index` shows: `index` itself."""
-        return index
-
-    def versions_of(self, hand: int) -> Sequence[int]:
-        """The one image that shows `hand`."""
-        return range(hand, hand + 1)
-
-
 def hash_of(name: str, *arrays: NDArray[Any]) -> str:
     """Hash a name and arrays, with their types and shapes."""
     digest = hashlib.sha256(name.encode())
@@ -203,13 +167,10 @@ class _PairedViews(TypedDict, Generic[Number]):
     Attributes:
         views: (B, 2, 3, S, S), uint8, RGB.
         view_from_image: (B, 2, 3, 3), view pixels ← pixels of the image that the view is of.
-        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box: the identity when
-            nothing is augmented.
+        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box.
         index: (B,), position in the data set.
-        hand: (B,), int64, the hand that the first view shows, numbered over all sources of the data set: pairs that
-            share it show one hand, and as each other's negatives they are false ones.
-        joints_2d: (B, 2, 21, 2), float32, pixels of the view, order freihand; NaN for joints that the source does not
-            know. Only where the data module was made `with_joints`.
+        hand: (B,), int64, in the first view, numbered over all sources: pairs that share one are false negatives.
+        joints_2d: (B, 2, 21, 2), float32, pixels of the view, order freihand, NaN where unknown; only `with_joints`.
     """
 
     views: Tensor
@@ -225,7 +186,7 @@ class _LabeledViews(TypedDict, Generic[Number]):
 
     Attributes:
         image: (B, 3, S, S), uint8, RGB.
-        K: (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, so labels need not move.
+        K: (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, labels need not move.
         joints_25d: (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`; order freihand.
         joints_3d: (B, 21, 3), metres, camera frame of the image, order freihand.
         scale_m: (B,), metres from middle MCP to middle PIP.

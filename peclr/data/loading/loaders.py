@@ -15,27 +15,21 @@ from peclr.options import usable_cores
 
 NumWorkers = int | Literal["auto"]
 
-# How long workers outlive SIGTERM: schedulers give a job 30 s or so.
-_GRACE_SECONDS = 20
+_GRACE_SECONDS = 20  # that workers outlive SIGTERM: schedulers give a job 30 s or so
 
 
 class ResumableLoader(DataLoader[Any]):
     """A loader whose state is two integers, epoch and position, which Lightning saves and restores.
 
     Workers load ahead, so the loader does not know what was used: the trainer does. A position counts items of all
-    processes together, whatever their number and that of workers; for Lightning, which counts steps, to go on in the
-    middle of an epoch, they must also use as many items per step as before.
+    processes together, whatever their number; Lightning counts steps, whose size must stay in the middle of an epoch.
     """
 
     sampler: EpochSampler
     trainer: pl.Trainer | None = None
 
     def state_dict(self) -> dict[str, int]:
-        """Give the epoch, and the position in it.
-
-        A batch counts as soon as its step is done, as it does when Lightning resumes: a step that is interrupted is
-        repeated, one whose checkpoint is written at its end is not.
-        """
+        """Give the epoch and the position: a step counts when it is done, so that an interrupted one is repeated."""
         if self.trainer is None:
             return {"epoch": self.sampler.epoch, "position": self.sampler.position}
         loop = self.trainer.fit_loop
@@ -63,13 +57,7 @@ def make_loader(
 ) -> ResumableLoader:
     """Make a loader of one process, which gets its share of every batch: steps are the same on any number of devices.
 
-    Args:
-        dataset: Of keys (epoch, index).
-        sampler: Of keys.
-        batch_size: Items per batch, of all processes together; ValueError if they cannot have equal shares.
-        num_workers: Processes that load, of all together; each has at least one, unless there are to be none.
-        drop_last: Whether to leave out a last batch that is not full.
-        trainer: For training, what counts the batches that have been used.
+    `batch_size` and `num_workers` are of all processes together. For training, `trainer` counts the batches used.
     """
     processes = sampler.num_replicas
     if batch_size % processes:
@@ -96,8 +84,7 @@ def make_loader(
 def workers_of(num_workers: NumWorkers, trainer: pl.Trainer | None) -> int:
     """Number of loading processes of all training processes together.
 
-    "auto" is one for every core that this process may use. Processes of one node share its cores, unless SLURM has
-    bound each to cores of its own. ValueError if it is neither a number from 0 nor "auto".
+    "auto" is one for every core: processes of a node share them, unless SLURM has bound each to cores of its own.
     """
     if isinstance(num_workers, int) and num_workers >= 0:
         return num_workers
@@ -123,8 +110,7 @@ def shuffles(trainer: pl.Trainer | None) -> bool:
 def _prepare_worker(worker: int) -> None:
     """Keep OpenCV from starting a thread per core in every worker, and let workers outlive signals.
 
-    These go to all processes of a terminal or a job: the trainer wants to finish its step and save, and is stopped by
-    a worker's death. When it ends, they end.
+    These go to all processes of a job; the trainer, which a worker's death stops, wants to finish its step and save.
     """
     cv2.setNumThreads(0)
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):

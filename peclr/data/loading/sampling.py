@@ -32,8 +32,7 @@ def epoch_order(
         sizes: Number of items of each source.
         seed: Of the order.
         epoch: From 0.
-        length: Number of draws; by default as many as there are items. A single source is then drawn from with
-            replacement, too.
+        length: Number of draws, with replacement from a single source, too; by default as many as there are items.
         weights: Mass of each source, in any unit; see `check_weights`.
     """
     rng = KeyedRng("order", seed).at(epoch)
@@ -60,17 +59,10 @@ def check_weights(weights: Sequence[float], num_sources: int) -> None:
 def without_repeats(
     order: NDArray[np.int64], hands: NDArray[np.int64], batch: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Move items so that each batch shows every hand at most once, where that is possible.
+    """Move the items of `order` (N,) so that each `batch` shows every hand at most once, where that is possible.
 
-    Two versions of a hand in a batch would be false negatives. An item whose hand its batch shows already goes to the
-    next one. What is left over at the end changes places with an item of another batch. Nothing is drawn anew: each
-    item comes as often as before.
-
-    Args:
-        order: (N,), items.
-        hands: By item, the hand that it shows.
-        batch: Number of items whose hands must differ: of a batch of all processes together.
-        rng: Of the changes of places.
+    `hands` (items,) are what items show. An item whose hand its batch shows already goes to the next one. What is left
+    over at the end changes places with an item of another batch.
     """
     room = [min(batch, len(order) - start) for start in range(0, len(order), batch)]
     batches: list[list[int]] = [[] for _ in room]
@@ -115,11 +107,11 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
     """Gives keys (epoch, index), each to exactly one of the processes.
 
     A DistributedSampler, as Lightning would wrap any other and divide the epoch twice; a SequentialSampler, as it
-    replaces any other when a few batches are to be overfitted. It calls `set_epoch`.
+    replaces any other when a few batches are to be overfitted.
 
     Attributes:
         epoch: That the next iteration goes through.
-        position: Where in that epoch it begins: how many items all processes together have had before.
+        position: Where in it: how many items all processes together have had before.
     """
 
     def __init__(
@@ -137,24 +129,22 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         """Plan epochs over a concatenation of sources.
 
         Args:
-            sizes: Number of items of each source.
+            sizes: As of `epoch_order`.
             shuffle: False goes through the items in order, always as epoch 0: for validation.
-            length: Number of draws in an epoch, see `epoch_order`; only with `shuffle`.
+            length: As of `epoch_order`; only with `shuffle`.
             process: Rank of this process, and number of processes.
             drop_last: Leave out the few items that would give some processes one more than others.
-            weights: Mass of each source, see `epoch_order`; only with `shuffle`.
+            weights: As of `epoch_order`; only with `shuffle`.
             unique: The hand that each item shows (items,), and the size of batches that shall show none twice.
         """
         if weights is not None:
             check_weights(weights, len(sizes))
-        self.sizes, self.length, self.weights = tuple(sizes), length, weights
-        total = sum(sizes) if length is None else length
-        # of a Dataset, DistributedSampler only takes the length
+        self.sizes, self.length, self.weights, self._unique = tuple(sizes), length, weights, unique
+        self._count, self.position = sum(sizes) if length is None else length, 0
         rank, world_size = process
-        super().__init__(range(total), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
-        self.total = total - total % world_size if drop_last else total
-        self._count, self.position = total, 0
-        self._unique = unique
+        # of a Dataset, DistributedSampler only takes the length
+        super().__init__(range(self._count), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
+        self.total = self._count - self._count % world_size if drop_last else self._count
 
     def __len__(self) -> int:
         """Number of items of a whole epoch for this process; a trainer that resumes in the middle counts the rest."""
@@ -164,8 +154,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         """Give this process' share of the epoch, from the position on."""
         epoch, order = 0, np.arange(self._count)
         if self.shuffle:
-            epoch = self.epoch
-            order = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)
+            epoch, order = self.epoch, epoch_order(self.sizes, self.seed, self.epoch, self.length, self.weights)
         if self._unique is not None:
             # index 1: the order itself was drawn from index 0
             order = without_repeats(order, *self._unique, KeyedRng("order", self.seed).at(epoch, 1))
@@ -178,10 +167,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             self.epoch, self.position = epoch, 0
 
     def seek(self, epoch: int, position: int) -> None:
-        """Go to a place that an earlier run had reached, with any number of workers and processes.
-
-        A position is the number of items that all processes together have had; a whole epoch means the next one.
-        """
+        """Go to a place that a run of any number of processes had reached; a whole epoch means the next one."""
         if position >= self.total:
             epoch, position = epoch + 1, 0
         self.epoch, self.position = epoch, position

@@ -33,7 +33,7 @@ class SkipList:
         self._path = folder / SKIPPED_NAME
 
     def first_readable(self, make: Callable[[int], Item], candidates: Iterable[int]) -> Item:
-        """Make the item of the first index, or if images may be skipped, the first whose images can be read.
+        """Make the item of the first index, or if images may be skipped, the first that can be read.
 
         Raises:
             BadImageError: As `make`; or if too many in a row cannot be read.

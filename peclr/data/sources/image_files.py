@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.box_files import check_within, read_boxes
 from peclr.data.sources.images import check_image_files, image_sizes, read_reduced
 from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
 from peclr.geometry.planar import enclosing_square, whole_image
 
 
-class ImageFiles(SingleImages):
+class ImageFiles(HandSource):
     """Images below a folder, in order of their names; each is one version of one hand.
 
     Without boxes, the hand fills the image. Several boxes of one file are several hands; a file without a box is used

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.listing import VIDEOS, list_files
@@ -26,7 +26,7 @@ _MOST_OPEN = 8  # videos of a process: open files are few
 _log = logging.getLogger(__name__)
 
 
-class Videos(SingleImages):
+class Videos(HandSource):
     """Frames of videos, in order of the videos' names; each is one version of one hand.
 
     Without boxes, the hand fills the frame. Several boxes of one frame are several hands; with boxes, frames without

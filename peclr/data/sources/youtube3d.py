@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, SingleImages, hand_sample, hash_of
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.images import BadImageError, read_reduced
 from peclr.data.sources.layouts import check_labels, label_files
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
@@ -40,7 +40,7 @@ _FUSED = 22  # letters; ids of videos have 11, and one name in the official list
 _log = logging.getLogger(__name__)
 
 
-class YouTube3DHands(SingleImages):
+class YouTube3DHands(HandSource):
     """One split: every hand is one image, a frame that may show others, too.
 
     Labels are rescaled to frames of another resolution than annotated, which are common. Large JPEGs are decoded at the

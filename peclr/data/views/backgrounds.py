@@ -1,7 +1,7 @@
-"""Another background for a view: the hand stays where it is, pixel for pixel, and everything around it is replaced.
+"""Another background for a view, in which the hand stays as it is.
 
 Views of one image share what is behind the hand, and a network can recognize them by that alone. A new background does
-not turn and shift with the view: only the hand shows how the view was made.
+not turn and shift with the view.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,8 +41,7 @@ class ReplaceBackground:
         Args:
             probability: Of each view.
             folder: Images to take backgrounds from; by default the sources' own, their hands painted over.
-            feather: Pixels of the view over which a hand's edge fades into the background, from its outline inwards, as
-                half of an outline's pixels are of the old background.
+            feather: Pixels of the view over which a hand fades, inwards: half of its outline is of the old background.
             bank: Number of backgrounds of an epoch, some of which the next exchanges; 256 of 128 px are 20 MB.
         """
         if not 0 <= probability <= 1:
@@ -76,10 +75,9 @@ class Outline(NamedTuple):
 
 def replace_background(new: Image, outline: Outline, feather: int, view: RenderedView, sample: HandSample) -> Image:
     """Show `new` instead of what is not the hand in the view of a sample; ValueError if the mask does not fit it."""
-    (height, width), masked = sample["image"].shape[:2], outline.shape
-    if "image_from_decoded" not in sample and masked != (height, width):
-        mask = f"{masked[1]} × {masked[0]} px"
-        raise ValueError(f"{sample['id']}: the mask has {mask}, the image {width} × {height}")
+    if "image_from_decoded" not in sample and outline.shape != (shape := sample["image"].shape[:2]):
+        mask, image = (f"{width} × {height}" for height, width in (outline.shape, shape))
+        raise ValueError(f"{sample['id']}: the mask has {mask} px, the image {image}")
     hand: MatLike = outline.draw(view.view_from_image, len(view.image))
     if feather:
         hand = cv2.blur(hand, (2 * feather + 1,) * 2)

@@ -1,13 +1,11 @@
 """Geometric augmentation: sampled parameters → one matrix → one warp from image to view.
 
-The published code rotates the image about the hand, cuts out a square of random size around it, shifts that
-square and resizes it. In coordinates that run from −1 to +1 across the un-augmented crop box and across the
-view, all of it is
+The published code rotates the image about the hand, cuts out a square of random size around it, shifts that square and
+resizes it. In coordinates from −1 to +1 across the un-augmented crop box and across the view, all of it is
 
     view_from_crop = translation · rotation · 1/scale
 
-This is computed for every view by every worker, hence in NumPy: a torch operation on nine numbers costs as
-much as all of it. The tests hold it against `peclr.geometry.affine`.
+In NumPy: a torch operation on nine numbers costs as much as all of it.
 """
 
 import math
@@ -23,33 +21,23 @@ from peclr.geometry.planar import Matrix, from_reduced, similarity, view_from_im
 if TYPE_CHECKING:  # light commands use this module, and samples are made of tensors
     from peclr.data.samples import HandSample
 
-# What a view shows beyond the image. Black corners show how a view was turned and shifted: PeCLR can then undo it
-# without a look at the hand. The image's mirror image does not.
+# What a view shows beyond the image. Black corners show PeCLR how to undo a view without a look at the hand; the mirror
+# image does not.
 Border = Literal["black", "reflect"]
 _BORDER_MODES: Final[dict[Border, int]] = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 
-# The published shift is at most 15 px of the image, whose un-augmented crops (FreiHAND, margin 1.25) are 150 to 200 px
-# wide.
-PUBLISHED_TRANSLATION_PX = (0.0, 15.0)
-PUBLISHED_TRANSLATION = 15 / 180
+PUBLISHED_TRANSLATION = 15 / 180  # at most 15 px of an image; crops of FreiHAND, margin 1.25, are 150 to 200 px wide
 
 Range = tuple[float, float]
 
 
 class ViewGeometry(NamedTuple):
-    """The geometric augmentation of one view, as drawn.
+    """The geometric augmentation of one view, as drawn."""
 
-    Attributes:
-        angle: Radians, OpenCV sign.
-        translation: Right and down, fractions of the crop box's side.
-        translation_px: Right and down, pixels of the image, added to `translation`.
-        scale: Side that the view shows over the side of the crop box.
-    """
-
-    angle: float = 0.0
-    translation: tuple[float, float] = (0.0, 0.0)
-    translation_px: tuple[float, float] = (0.0, 0.0)
-    scale: float = 1.0
+    angle: float = 0.0  # radians, OpenCV sign
+    translation: tuple[float, float] = (0.0, 0.0)  # right and down, fractions of the crop box's side
+    translation_px: tuple[float, float] = (0.0, 0.0)  # right and down, pixels of the image, added to it
+    scale: float = 1.0  # side that the view shows over the side of the crop box
 
     def view_from_crop(self, side: float) -> Matrix:
         """Make the matrix (3, 3), normalized view ← normalized crop box, for a crop box of that side, px."""
@@ -66,10 +54,9 @@ class GeometryRange:
 
     Attributes:
         rotation: Degrees, OpenCV sign: positive turns the image counter-clockwise. Published: whole degrees, ±45.
-        translation: Along each axis, as a fraction of the crop box's side; positive moves the hand right and
-            down. Symmetric, unlike the published one, whose mean is a shift that all views have in common.
-        scale: Side of the square that the view shows over the side of the crop box. Published: margin
-            U(0.9, 1.5) in place of 1.25.
+        translation: Along each axis, as a fraction of the crop box's side; positive moves the hand right and down.
+            Published: `translation_px`, whose mean is a shift that all views have in common.
+        scale: Side that the view shows over the side of the crop box. Published: margin U(0.9, 1.5) in place of 1.25.
         translation_px: In pixels of the image, in place of `translation`. Published: 0 to 15.
         whole_degrees: Draws rotations of whole degrees, both ends included.
     """
@@ -82,23 +69,19 @@ class GeometryRange:
 
     def __post_init__(self) -> None:
         for name in ("rotation", "translation", "scale", "translation_px"):
-            if getattr(self, name) is None:
-                continue
-            low, high = getattr(self, name)
-            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            low, high = getattr(self, name) or (0, 0)
+            if not -math.inf < low <= high < math.inf:
                 raise ValueError(f"{name} {(low, high)} is not a finite range (low, high)")
         if self.scale[0] <= 0:
             raise ValueError(f"scale {self.scale} must be positive: it is a ratio of lengths")
 
     @classmethod
     def published(cls) -> Self:
-        """Give the distribution of the published views, quirks included: a shift in pixels that is never negative.
+        """Give the published distribution, quirks included, around boxes with the margin 1.25, the readers' default.
 
-        It is that around crop boxes with the margin 1.25, the readers' default. The published code turns the image
-        about the middle of the keypoints' box and then centers the crop on the keypoints' mean: what the crop shows
-        does not depend on what it was turned about.
+        The published code turns about another point than it centers the crop on, of which the crop shows nothing.
         """
-        return cls(translation_px=PUBLISHED_TRANSLATION_PX, whole_degrees=True)
+        return cls(translation_px=(0.0, 15.0), whole_degrees=True)
 
     def draw(self, rng: np.random.Generator) -> ViewGeometry:
         """Draw the geometry of one view."""
@@ -115,17 +98,11 @@ class GeometryRange:
 
 
 class RenderedView(NamedTuple):
-    """A rendered view.
+    """A rendered view."""
 
-    Attributes:
-        image: (S, S, 3), uint8, RGB.
-        view_from_image: (3, 3), view pixels ← pixels of the image at full size.
-        view_from_crop: (3, 3), the augmentation alone, normalized.
-    """
-
-    image: NDArray[np.uint8]
-    view_from_image: Matrix
-    view_from_crop: Matrix
+    image: NDArray[np.uint8]  # (S, S, 3), RGB
+    view_from_image: Matrix  # (3, 3), view pixels ← pixels of the image at full size
+    view_from_crop: Matrix  # (3, 3), the augmentation alone, normalized
 
 
 def render_view(sample: "HandSample", geometry: ViewGeometry, size: int, border: Border = "black") -> RenderedView:
@@ -138,26 +115,17 @@ def render_view(sample: "HandSample", geometry: ViewGeometry, size: int, border:
 
 
 def pixels_to_keep(size: int, finest: float) -> float:
-    """Number of pixels across the crop box that views of `size` px need for antialiasing, see `warp`.
-
-    `finest` is the smallest side that any of them shows over the side of the crop box.
-    """
+    """Number of pixels across the crop box that views of `size` px and at least scale `finest` need, see `warp`."""
     return 2 * size / finest
 
 
 def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: Border = "black") -> NDArray[np.uint8]:
-    """Warp an image to a view, bilinear.
+    """Warp an image (H, W, …) to a view (size, size, …) by view pixels ← image pixels, bilinear.
 
-    Where the view is less than half as fine as the image, bilinear samples would skip pixels. Then four samples are
-    averaged for each pixel of the view, of an image that was averaged over square blocks where even these would skip
-    pixels. In images with the spectrum of natural images, the root mean square difference from the mean over each
-    pixel's area is below 4 gray levels, a third of that of one sample or less.
-
-    Args:
-        image: (H, W, …), uint8.
-        view_from_image: (3, 3), view pixels ← image pixels.
-        size: Side of the view, px, which is (size, size, …), uint8.
-        border: What is beyond the image.
+    Where the view is less than half as fine as the image, four samples are averaged for each pixel of the view, of an
+    image that was averaged over square blocks where even these would skip pixels. On the spectrum of natural images,
+    the root mean square difference from the mean over each pixel's area is below 4 gray levels, a third of that of one
+    sample or less.
     """
     cv2.ipp.setUseIPP(False)  # in this thread: it adds 4 µs to small calls, a tenth of a warp, and changes no pixel
     (a, b, _), (c, d, _), _ = view_from_image.tolist()

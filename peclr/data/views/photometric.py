@@ -33,10 +33,8 @@ class _RngRandom(random.Random):
 
 
 def jitter_hsv(image: Image, hue: float, saturation: float, value: float, value_offset: float) -> Image:
-    """Recolor an image (H, W, 3), RGB: the published color jitter, factors and an offset in gray levels.
-
-    No transform of albumentations, which would take as long again for what it does around it.
-    """
+    """Recolor an image (H, W, 3), RGB: the published color jitter, factors and an offset in gray levels."""
+    # no transform of albumentations, which would take as long again for what it does around it
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     # apart, the channels are scaled in half the time of a look-up table or a matrix
     channels = list(np.empty((3, *image.shape[:2]), np.uint8))
@@ -65,8 +63,7 @@ class Sobel(A.ImageOnlyTransform):  # type: ignore[misc]  # albumentations is no
 class Photometric:
     """The photometric augmentations of a view; the default is the published color jitter alone.
 
-    Each of the first six is a probability, 0 is off. They are applied in this order. Together with the switches of
-    `GeometryRange` they are the ablation of the paper, which used one at a time and then chose the jitter.
+    The first six are probabilities, applied in this order: the ablation of the paper, which used one at a time.
 
     Attributes:
         color_jitter: Color jitter in HSV.
@@ -113,10 +110,9 @@ class Photometric:
 
 
 class Recolor:
-    """Applies photometric augmentations to views."""
+    """Applies photometric augmentations to views, or none."""
 
     def __init__(self, ranges: Photometric | None) -> None:
-        """Make the transforms that are not off; none of None."""
         ranges = Photometric(color_jitter=0) if ranges is None else ranges
         self._jitter, side = ranges.color_jitter, ranges.cut_out_side
         self._hsv = (ranges.hue, ranges.saturation, ranges.value, ranges.value_offset)
