@@ -9,17 +9,11 @@ if TYPE_CHECKING:
     from peclr.checkpoints.saving import export_safetensors, export_torchvision
 
 __all__ = ["export_onnx", "export_safetensors", "export_torchvision", "load_encoder", "load_pose_net"]
-_HOMES = {
-    "load_encoder": "loading",
-    "load_pose_net": "loading",
-    "export_onnx": "onnx_file",
-    "export_safetensors": "saving",
-    "export_torchvision": "saving",
-}
 
 
 def __getattr__(name: str) -> object:
     """Import a function, and PyTorch with it, when it is asked for: `peclr export --help` does without."""
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "loading" if name.startswith("load_") else "onnx_file" if name == "export_onnx" else "saving"
+    return getattr(import_module(f"{__name__}.{home}"), name)

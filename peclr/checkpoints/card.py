@@ -79,11 +79,9 @@ class ModelCard:
 
     def _uses(self) -> str:
         load = "load_encoder" if self.view_size is None else "load_pose_net"
-        names = {path.suffix: path.name for path in self.files}
         uses = [
-            Template(use).substitute(file=names[suffix], architecture=self.architecture, load=load)
-            for suffix, use in _USES.items()
-            if suffix in names
+            Template(_USES[path.suffix]).substitute(file=path.name, architecture=self.architecture, load=load)
+            for path in self.files
         ]
         blocks = [f"```python\n{use}\n```" for use in uses]
         if self.onnx is not None:

@@ -20,7 +20,7 @@ _OWN_SCORES = Path("evaluation", "scores.json")  # where `peclr evaluate RUN` wr
 
 
 def export_main(arguments: list[str]) -> int:
-    """Run `peclr export` with the arguments that follow it; returns 0, and raises what cannot be done."""
+    """Run `peclr export`; returns 0, and raises what cannot be done."""
     parser = argparse.ArgumentParser(
         prog="peclr export",
         description="Write weights for torchvision, as safetensors and as ONNX, with a card that explains them.",
@@ -52,13 +52,7 @@ def export(
     view_size: int | None = None,
     scores: Path | None = None,
 ) -> ModelCard:
-    """Write weights and card into the folder `out`; the arguments are those of the command.
-
-    Raises:
-        FileExistsError: a file is there already.
-        FileNotFoundError: there is no such checkpoint.
-        ValueError: a format is asked for that the weights do not allow, or a package is missing.
-    """
+    """Write weights and card into the folder `out`; the arguments are those of the command."""
     from peclr.checkpoints.card import ModelCard
     from peclr.checkpoints.loading import described, load_weights
     from peclr.runs.layout import read_run_config, run_folder

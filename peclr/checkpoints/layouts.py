@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
 from torchvision.models.resnet import Bottleneck  # type: ignore[import-untyped]  # torchvision ships no types
 
-from peclr.checkpoints.files import StateDict
 from peclr.models.encoders import ARCHITECTURES, STEM_CHANNELS, ResNetName
 from peclr.runs.layout import listed
+
+StateDict = dict[str, Tensor]
 
 _GROUPS_SHOWN = 6
 

@@ -1,18 +1,43 @@
-"""Weights in: an encoder or a pose network from any known checkpoint, every tensor accounted for."""
+"""Weights in: an encoder or a pose network from any known checkpoint, every tensor accounted for, and no code run."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from peclr.checkpoints.files import Content, StateDict, read_content
-from peclr.checkpoints.layouts import CoverageReport, Layout, encoder_sources, recognize_layout, recognize_resnet
+from peclr.checkpoints.layouts import (
+    CoverageReport,
+    Layout,
+    StateDict,
+    encoder_sources,
+    recognize_layout,
+    recognize_resnet,
+)
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.runs.about import About
+from peclr.runs.about import KEY, About
 from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_size_of_run
+from peclr.untrusted.binary import check_tensors, read_torch
+from peclr.untrusted.text import parse_json
+
+# Configs and callbacks that the published training code pickles beside its weights: PeCLR's and SiMHand's
+# hyper-parameters are EasyDicts, and early Lightning names a callback's state by its class.
+_INERT = (
+    "easydict.EasyDict",
+    "pytorch_lightning.callbacks.",
+    "pytorch_lightning.utilities.parsing.",
+    "lightning_fabric.utilities.data.",
+)
+
+
+class Content(NamedTuple):
+    """The content of a file of weights: tensors on the CPU, and what it says of itself if it is ours."""
+
+    state: StateDict
+    about: About | None = None
+    view_size: int | None = None  # px, in files that are older than `about`
 
 
 class Loaded(NamedTuple):
@@ -31,7 +56,7 @@ class Loaded(NamedTuple):
         if self.view_size is None:
             raise ValueError(
                 f"{self.report.path}: nothing says on views of which size it was trained: the file is older than its "
-                "key 'peclr', and no run's config.yaml stands beside it; give --view-size, or its run's folder"
+                f"key {KEY!r}, and no run's config.yaml stands beside it; give --view-size, or its run's folder"
             )
         return self.view_size
 
@@ -70,24 +95,26 @@ def load_weights(
     state = content.state
     layout = recognize_layout(state, path)
     if part == "pose_net" and layout.pose_net is None:
-        raise ValueError(
-            f"{path}: expected a fine-tuned pose network, found a {layout.kind}, which has no pose head; "
-            "load_encoder reads it"
-        )
+        found = f"a {layout.kind}, which has no pose head; load_encoder reads it"
+        raise ValueError(f"{path}: expected a fine-tuned pose network, found {found}")
     sources = encoder_sources(state, layout)
-    found = recognize_resnet({new: state[old] for new, old in sources.items()}, path)
-    if expect is not None and found != (expect.name, expect.width):
-        raise ValueError(f"{path}: expected a {described(expect.name, expect.width)}, found a {described(*found)}")
+    name, width = recognize_resnet({new: state[old] for new, old in sources.items()}, path)
+    if expect is not None and (name, width) != (expect.name, expect.width):
+        wanted = described(expect.name, expect.width)
+        raise ValueError(f"{path}: expected a {wanted}, found a {described(name, width)}")
     prefix = None if part == "encoder" else layout.pose_net
     with torch.device("meta"):  # what is drawn at random is replaced
-        encoder = ResNetEncoder(*found)
+        encoder = ResNetEncoder(name, width)
         network = None if prefix is None else PoseNet25D(encoder)
     if prefix is None:
         report = _fill(encoder, state, sources, layout, layout.others, path)
     else:
         sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
         report = _fill(network or encoder, state, sources, layout, (), path)
-    return Loaded(encoder, network, report, content.about, _view_size(content, layout, encoder.width, path))
+    view_size = content.about.view_size if content.about else content.view_size
+    if content.about is None and view_size is None:  # that of all of their kind, or of their run's config
+        view_size = (layout.view_size if width == 1 else None) or view_size_of_run(path)
+    return Loaded(encoder, network, report, content.about, view_size)
 
 
 def described(name: str, width: float) -> str:
@@ -95,11 +122,55 @@ def described(name: str, width: float) -> str:
     return name if width == 1 else f"{name} of width {width:g}"
 
 
-def _view_size(content: Content, layout: Layout, width: float, path: Path) -> int | None:
-    """The side that the file names; of older ones, that of all of their kind, or of their run's config."""
-    if content.about is not None:
-        return content.about.view_size
-    return content.view_size or (layout.view_size if width == 1 else None) or view_size_of_run(path)
+def read_content(path: Path) -> Content:
+    """Read a file of safetensors if its name ends so, else one of torch.save; errors as `load_weights`.
+
+    Tensors are the file's own mapping, or under its key `state_dict`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_torch(path, _INERT)
+    mapping = content if isinstance(content, dict) else {}
+    # as a key of checkpoints, as an attribute of state dicts for torchvision, which has no use for further keys
+    said = mapping.get(KEY, getattr(content, KEY, None))
+    state = mapping.get("state_dict", content)
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        found = f"a mapping with {listed(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
+        raise ValueError(f"{path}: expected a state dict or a mapping with 'state_dict', found {found}")
+    check_tensors(state, path)
+    return Content(dict(state), None if said is None else About.read(said, path))
+
+
+def _read_safetensors(path: Path) -> Content:
+    require_extra("safetensors")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: damaged or no safetensors file ({error})") from error
+    check_tensors(state, path)
+    said = parse_json(metadata.get(KEY, "null"), f"{path}, {KEY!r}")
+    if said is not None:
+        return Content(state, About.read(said, path))
+    size = metadata.get("view_size")  # of what version 0.1 exported
+    if size is None:
+        return Content(state)
+    return Content(state, None, check_view_size(int(size) if size.isdecimal() else size, path))
+
+
+def require_extra(module: str) -> None:
+    """Import an optional dependency; ValueError says how to install it."""
+    try:
+        __import__(module)
+    except ImportError as error:
+        raise ValueError(f"{module} is not installed; pip install 'peclr[export]' brings it") from error
 
 
 def _fill(
@@ -124,16 +195,15 @@ def _fill(
     # BatchNorm's counters matter to a momentum of None only
     needed = [key for key in missing if not key.endswith("num_batches_tracked")]
     if unexpected or needed:
-        raise ValueError(
-            f"{path}: not a complete {layout.kind}: unexpected {listed(unexpected)}; missing {listed(needed)}"
-        )
+        faults = f"unexpected {listed(unexpected)}; missing {listed(needed)}"
+        raise ValueError(f"{path}: not a complete {layout.kind}: {faults}")
+    weights = {}
     for new, old in used.items():
-        if state[old].shape != expected[new].shape:
-            raise ValueError(
-                f"{path}: {old} has shape {tuple(state[old].shape)}, expected {tuple(expected[new].shape)}"
-            )
-        if state[old].is_floating_point() != expected[new].is_floating_point():
-            raise ValueError(f"{path}: {old} is {state[old].dtype}, expected {expected[new].dtype}")
-    weights = {new: state[old].to(expected[new].dtype) for new, old in used.items()}
+        given, wanted = state[old], expected[new]
+        if given.shape != wanted.shape:
+            raise ValueError(f"{path}: {old} has shape {tuple(given.shape)}, expected {tuple(wanted.shape)}")
+        if given.is_floating_point() != wanted.is_floating_point():
+            raise ValueError(f"{path}: {old} is {given.dtype}, expected {wanted.dtype}")
+        weights[new] = given.to(wanted.dtype)
     target.load_state_dict(weights | {key: torch.zeros((), dtype=torch.long) for key in missing}, assign=True)
     return CoverageReport(path, layout.kind, tuple(used.values()), tuple(ignored), tuple(missing))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from peclr.checkpoints.files import require_extra
+from peclr.checkpoints.loading import require_extra
 from peclr.checkpoints.saving import check_new
 from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.geometry.camera import crop_camera
@@ -56,21 +56,11 @@ class _Exported(nn.Module):
 def export_onnx(
     network: PoseNet25D, path: Path | str, view_size: int, metadata: dict[str, str] | None = None
 ) -> OnnxDifference:
-    """Write a pose network as ONNX, and compare it with PyTorch on random views of rotated cameras.
+    """Write a new file of ONNX, and compare it with PyTorch on random views of rotated cameras.
 
-    The file takes `image` (batch, 3, S, S), normalized, and `K` (batch, 3, 3), and gives `OUTPUTS` as
-    `PoseOutput` describes them. The batch may have any size.
-
-    Args:
-        network: in any mode; exported for evaluation.
-        path: a new file.
-        view_size: side S of the views, pixels.
-        metadata: text by name for the file's properties.
-
-    Raises:
-        FileExistsError: there is such a file already.
-        ValueError: onnx, onnxscript or onnxruntime is not installed.
-        ArithmeticError: predictions differ by more than the tolerances; there is no file then.
+    The file takes `image` (batch, 3, S, S), normalized, with S the view size, and `K` (batch, 3, 3), and gives
+    `OUTPUTS` as `PoseOutput` describes them, for evaluation, of any batch. Metadata become properties. ArithmeticError
+    if predictions differ by more than the tolerances; there is no file then.
     """
     path = check_new(path)
     for module in ("onnx", "onnxscript", "onnxruntime"):
@@ -78,8 +68,7 @@ def export_onnx(
     image, K = _random_views(2, view_size, torch.Generator().manual_seed(0))
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
-        # PyTorch's exporter uses a name that PyTorch has deprecated, and notes that both inputs share their
-        # batch, which is what we say
+        # of a deprecated name in PyTorch itself, and of inputs that share their batch, which is what we say
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec", category=FutureWarning)
         warnings.filterwarnings("ignore", message="# The axis name: batch will not be used")
         program = torch.onnx.export(
@@ -91,8 +80,7 @@ def export_onnx(
             dynamo=True,
             verbose=False,
         )
-    if program is None:  # only where it writes the file itself
-        raise RuntimeError("torch.onnx.export returned no program")
+    assert program is not None  # as it would be where it writes the file itself
     program.model.metadata_props.update({"view_size": str(view_size), **(metadata or {})})
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -100,10 +88,8 @@ def export_onnx(
             program.save(partial)
         difference = compare_with_onnx(network, partial, view_size)
         if not (difference.keypoints_px <= TOLERANCE_PX and difference.joints_m <= TOLERANCE_M):
-            raise ArithmeticError(
-                f"{path}: onnxruntime differs from PyTorch by {difference.keypoints_px:.2g} px and "
-                f"{difference.joints_m:.2g} m; expected at most {TOLERANCE_PX:g} px and {TOLERANCE_M:g} m"
-            )
+            most = f"expected at most {TOLERANCE_PX:g} px and {TOLERANCE_M:g} m"
+            raise ArithmeticError(f"{path}: onnxruntime differs from PyTorch by {difference}; {most}")
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from peclr import __version__
-from peclr.checkpoints.files import require_extra
-from peclr.checkpoints.loading import described
+from peclr.checkpoints.loading import described, require_extra
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
@@ -52,21 +51,16 @@ def torchvision_obstacle(encoder: ResNetEncoder) -> str | None:
 
 
 def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | None = None) -> None:
-    """Write a state dict that torchvision's ResNet of that name loads with strict=True.
+    """Write a new file with a state dict that torchvision's ResNet of that name loads with strict=True.
 
     Its classifier, which an encoder does not have, is filled with zeros. What the file says of itself is an attribute
-    of the state dict.
-
-    Raises:
-        FileExistsError: there is such a file already.
-        ValueError: torchvision has no ResNet of that width.
+    of the state dict. ValueError if torchvision has no ResNet of that width.
     """
     if obstacle := torchvision_obstacle(encoder):
         raise ValueError(obstacle)
     path = check_new(path)
     state = encoder.state_dict()  # an OrderedDict, which may carry attributes
-    for key, value in list(state.items()):
-        state[key] = value.detach().cpu()
+    state.update({key: value.cpu() for key, value in state.items()})
     state["fc.weight"] = torch.zeros(_IMAGENET_CLASSES, encoder.feature_dim)
     state["fc.bias"] = torch.zeros(_IMAGENET_CLASSES)
     if about is not None:
@@ -79,17 +73,13 @@ def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | 
 def export_safetensors(
     network: PoseNet25D | ResNetEncoder, path: Path | str, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a network's state dict as safetensors; `load_pose_net` and `load_encoder` read it.
+    """Write a new file of safetensors for `load_pose_net` and `load_encoder`, with metadata in its header.
 
-    A pose network has the keys of the published ones, an encoder those of torchvision; metadata go into the header.
-
-    Raises:
-        FileExistsError: there is such a file already.
-        ValueError: safetensors is not installed.
+    A pose network has the keys of the published ones, an encoder those of torchvision.
     """
     path = check_new(path)
     require_extra("safetensors")
     from safetensors.torch import save
 
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
     write_whole(path, save(state, metadata={"format": "pt", **(metadata or {})}))

@@ -47,15 +47,11 @@ class View:
 class CropSearch:
     """The way in which the network looks at a hand.
 
-    Attributes:
-        find: a hand without a box: "search" tries central boxes of four sizes; "published" takes the central 0.33 of
-            the image, as FreiHAND's evaluation.
-        turn: degrees, by which the last view is also seen turned to either side, to average the three. On rendered
-            validation hands, 30 made EPE 3 to 4 % smaller (`averages` in `experiments/results/finetune_recipe.json`).
+    A turn of 30 made EPE 3 to 4 % smaller on rendered hands (`averages` in `experiments/results/finetune_recipe.json`).
     """
 
-    find: Finding = "search"
-    turn: float = 0.0
+    find: Finding = "search"  # a hand without a box: tries central ones of four sizes; "published" takes `central_box`
+    turn: float = 0.0  # degrees, by which the last view is also seen turned to either side, to average the three
 
     def __post_init__(self) -> None:
         """Refuse what is not possible with a ValueError."""
@@ -77,13 +73,12 @@ class CropSearch:
         return [_square(middle, fraction * max(width, height)) for fraction in SEARCH_FRACTIONS]
 
     def second_box(self, first: Sequence[View], keypoints_2d: NDArray[np.floating]) -> Box:
-        """Choose the box (4,) px of a hand by what the network regressed (C, 21, 2), px, in the C first views.
+        """Choose a hand's box by what the network regressed (C, 21, 2), px, in the C first views.
 
         After a search, it is the one that the hand fills most, moved onto the hand.
         """
-        found = [
-            box_of_keypoints(points, view.view_from_image) for points, view in zip(keypoints_2d, first, strict=True)
-        ]
+        matrices = (view.view_from_image for view in first)
+        found = list(map(box_of_keypoints, keypoints_2d, matrices))
         if self.find == "published":
             return found[0]
         filled = [_side(box) / _side(view.box) for box, view in zip(found, first, strict=True)]
@@ -98,26 +93,21 @@ def central_box(width: int, height: int) -> Box:
 
 
 def view_from_box(box: ArrayLike, view_size: int) -> Matrix:
-    """Center a box in a view, its longer side 0.7 of the view's: (3, 3), view pixels ← image pixels.
+    """Center a box (4,) px in a view, its longer side 0.7 of the view's; ValueError if it is empty.
 
     The published rule takes centers of boxes to `view_size / 2`, half a pixel right and below the center of the
-    view by this project's convention; the networks have learned with it. ValueError if the box (4,) px is empty.
+    view by this project's convention; the networks have learned with it.
     """
     left, top, right, bottom = np.asarray(box, np.float64).tolist()
     side = max(right - left, bottom - top)
     if not (np.isfinite([left, top, right, bottom]).all() and right >= left and bottom >= top and side > 0):
         raise ValueError(f"expected a finite box with left < right, top < bottom: {[left, top, right, bottom]}")
-    scale = FILL * view_size / side
-    shift_x = view_size / 2 - scale * (left + right) / 2
-    shift_y = view_size / 2 - scale * (top + bottom) / 2
-    return similarity(scale, shift=(shift_x, shift_y))
+    scale, middle = FILL * view_size / side, view_size / 2
+    return similarity(scale, shift=(middle - scale * (left + right) / 2, middle - scale * (top + bottom) / 2))
 
 
 def box_of_keypoints(keypoints_2d: NDArray[np.floating], view_from_image: Matrix) -> Box:
-    """The box (4,) px of the image, at least one pixel of the view wide and high, of what the first pass regressed.
-
-    Those are keypoints (21, 2), pixels of the view, with the palm, not the wrist; the view is not turned.
-    """
+    """The box (4,) px of the image around keypoints (21, 2) px of a view that is not turned, at least a pixel of it."""
     # the published code cuts the fractions off
     low, high = np.trunc(keypoints_2d.min(axis=0)), np.trunc(keypoints_2d.max(axis=0))
     high = np.maximum(high, low + 1)
@@ -137,13 +127,11 @@ def turned(view_from_image: Matrix, view_size: int, degrees: float) -> Matrix:
 def average(
     keypoints_2d: NDArray[np.floating], joints_3d: NDArray[np.floating], view_from_image: Sequence[Matrix]
 ) -> tuple[Matrix, Matrix]:
-    """Take a hand from V views back to the image, and average: (21, 2) px of the image, and (21, 3).
+    """Average pixels (V, 21, 2) and joints (V, 21, 3) of a hand in V views: (21, 2) px of the image, and (21, 3).
 
-    Pixels (V, 21, 2) are weighted by the depth of joints (V, 21, 3), which are in the frame of the image's camera, so
-    that the mean of 3-D still projects to the mean of 2-D.
+    Pixels are weighted by depth, so that the mean of 3-D, in the image's camera, still projects to the mean of 2-D.
     """
-    back = np.linalg.inv(np.stack(view_from_image))
-    in_image = move(back, keypoints_2d.astype(np.float64))
+    in_image = move(np.linalg.inv(np.stack(view_from_image)), keypoints_2d.astype(np.float64))
     depth = joints_3d[..., 2:].astype(np.float64)
     weights = depth / depth.sum(axis=0)
     return (weights * in_image).sum(axis=0), joints_3d.astype(np.float64).mean(axis=0)

@@ -72,13 +72,13 @@ class Scene:
 
     @property
     def camera_origin(self) -> CameraOrigin:
-        """The camera's origin: it was given, its focal length was, or neither."""
+        """Whether the camera was given, its focal length, or neither."""
         return "given" if self.K is not None else "default" if self.focal is None else "focal"
 
 
 @dataclass(frozen=True)
 class HandPrediction:
-    """One hand, in order freihand; of a left one, everything here is mirrored back and fits the image."""
+    """One hand, in order freihand; a left one is mirrored back and fits the image."""
 
     hand: Side
     box: Box  # (4,), left, top, right, bottom, pixels of the image: where the network looked
@@ -112,14 +112,11 @@ def predict_hands(
         trained: the network.
         items: whatever `read` understands; an iterator is advanced from another thread, some batches ahead.
         read: gives the scene of an item, in one of several threads; a ValueError says why it cannot be read.
-        batch_size: views that the network looks at together; predictions do not depend on it.
+        batch_size: views that the network looks at together, or ValueError; predictions do not depend on it.
         search: where and how often the network looks.
 
     Yields:
         The item, its scene, and a hand for each of the scene's queries; no scene but the error if `read` raised one.
-
-    Raises:
-        ValueError: the batch size is not positive; or, later, the network predicts what is not finite.
     """
     if batch_size < 1:
         raise ValueError(f"batch size must be at least 1, got {batch_size}")
@@ -138,9 +135,7 @@ def predict_source(
     """Predict the first version of each hand of a source, in order; all are taken for right ones, as readers mirror.
 
     With `crop_boxes`, the network sees what fine-tuning without augmentation shows; otherwise it looks for the hands.
-
-    Raises:
-        ValueError: an image cannot be read, or the network predicts what is not finite.
+    ValueError if an image cannot be read.
     """
     min_side = pixels_to_keep(trained.view_size, 1.0)
 
@@ -247,14 +242,12 @@ class _Stream:
             for matrix in (turned(straight, size, angle) for angle in angles)
         ]
 
-    def _look_again(self, hand: _Hand, seen: Seen) -> list[View]:
-        return self._look(hand, self.search.second_box(hand.first, seen.regressed_2d), self.search.angles)
-
     def _find_hands(self, batch: Sequence[_Work[Item]], pool: ThreadPoolExecutor) -> None:
         """Make the first pass, for hands without a box; their last views are being cut out when this returns."""
         hands = [hand for work in batch for hand in work.hands if hand.first]
         for hand, seen in zip(hands, self._see([hand.first for hand in hands]), strict=True):
-            hand.cutting = pool.submit(self._look_again, hand, seen)
+            box = self.search.second_box(hand.first, seen.regressed_2d)
+            hand.cutting = pool.submit(self._look, hand, box, self.search.angles)
 
     def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[_Result[Item]]:
         """Make the last pass, in which every hand is seen in its own box."""

@@ -31,11 +31,7 @@ class TrainedNetwork:
     checkpoint: Path  # where its weights come from
 
     def see(self, views: Sequence[NDArray[np.uint8]], K: Sequence[NDArray[np.floating]]) -> Seen:
-        """Look at V views (S, S, 3), RGB, of right hands with cameras K (3, 3), px, in one forward pass.
-
-        Raises:
-            ValueError: the network predicts something that is not finite.
-        """
+        """Look at V views (S, S, 3), RGB, of right hands with cameras K (3, 3), px; ValueError if it predicts NaN."""
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             # (V, S, S, 3) seen as (V, 3, S, S) is what PyTorch calls channels_last: convolutions are faster
@@ -52,16 +48,12 @@ class TrainedNetwork:
 def load_network(
     run: Path | str, view_size: int | None = None, device: str | torch.device | None = None
 ) -> TrainedNetwork:
-    """Load the network of a fine-tuning run, or of any fine-tuned checkpoint.
+    """Load the network of a fine-tuning run, or of any fine-tuned checkpoint; errors as `load_weights`.
 
     Args:
         run: a run's folder, of which the last checkpoint is taken, or a checkpoint.
-        view_size: side of the views, pixels; None takes that of those it was trained on.
+        view_size: side of the views, pixels; None takes that of those it was trained on, ValueError if unknown.
         device: None takes CUDA where there is one.
-
-    Raises:
-        FileNotFoundError: there is no such run or checkpoint.
-        ValueError: the checkpoint holds no pose network, or nothing says a view's size.
     """
     loaded = load_weights(run, "pose_net")
     size = loaded.check_view_size(view_size)
@@ -72,7 +64,6 @@ def load_network(
 
 
 def _usable(device: str | torch.device | None) -> torch.device:
-    """The device asked for, or CUDA where there is one; ValueError where there is no such device."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

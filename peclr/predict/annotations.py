@@ -24,10 +24,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Annotations:
-    """Everything that may be known about images, by file; each may also be known for all of them.
-
-    A file is named by its path relative to the folder that was given, by its name, or as the user gave it.
-    """
+    """Everything that may be known about images, by one of a file's names; each may also be known for all of them."""
 
     hands: Mapping[str, tuple[HandQuery, ...]] = field(default_factory=lambda: {_ALL: (HandQuery(),)})
     cameras: Mapping[str, Matrix] = field(default_factory=dict)  # K (3, 3), px
@@ -55,22 +52,21 @@ def annotate(
     *,
     needs_side: bool = False,
 ) -> Annotations:
-    """Gather what is known: each for all images, or from a file that lists it by image.
+    """Gather what is known, as `Annotations` has it: each for all images, or from a file that lists it by image.
 
     JSON files hold one VALUE for all or {"K": VALUE}; by image, {file: VALUE} or [{"file": …, "K": VALUE}, …]; or
     [VALUE, …] in order of FreiHAND's numbered images, as its `evaluation_K.json`. Scales go by "scale".
 
     Args:
         side: of all hands; None takes that of the box file, or right.
-        box: (4,), left, top, right, bottom, pixels, tight around the hand; or a file, see
-            `peclr.data.sources.box_files`, of which several entries of one image are several hands. None looks for it.
+        box: as `HandQuery`; or a file, see `peclr.data.sources.box_files`: several entries of an image, several hands.
         K: (3, 3), pixels; or a JSON file.
         focal: pixels, where K is not known.
-        scale_m: metres from middle MCP to middle PIP, or a JSON file; None leaves 3-D in lengths of that bone.
+        scale_m: as `Scene`, or a JSON file.
         needs_side: refuse a box file with an entry that does not say its hand.
 
     Raises:
-        FileNotFoundError: a JSON file is not there.
+        FileNotFoundError: a file is not there.
         ValueError: something is not possible; names the file and the entry.
     """
     if focal is not None and not 0 < focal < math.inf:
@@ -80,36 +76,25 @@ def annotate(
     else:
         edges = None if box is None else check_box(_numbers(box, (4,), "box"), "box")
         hands = {_ALL: (HandQuery(side or "right", edges),)}
-    return Annotations(
-        hands, _by_image(K, "K", 2, _checked_camera), focal, _by_image(scale_m, "scale", 0, _checked_scale)
-    )
+    scales = _by_image(scale_m, "scale", 0, _checked_scale)
+    return Annotations(hands, _by_image(K, "K", 2, _checked_camera), focal, scales)
 
 
 def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:
-    """Count, in a line if there are some, the names in the file of an option that match no input.
-
-    Raises:
-        ValueError: no name matches.
-    """
+    """Count, in a line if there are some, an option's names that match no input; ValueError if none matches."""
     listed = values.keys() - {_ALL}
-    unused = listed.difference(*map(_names, inputs))
+    unused = listed.difference(*(found.names for found in inputs))
     if not unused:
         return []
     example = f"{min(unused)!r}"
     if len(unused) == len(listed):
-        raise ValueError(
-            f"{what}: none of its {len(listed)} names is that of an input; it names {example}, "
-            f"the first input is {inputs[0].file!r}"
-        )
+        named = f"it names {example}, the first input is {inputs[0].file!r}"
+        raise ValueError(f"{what}: none of its {len(listed)} names is that of an input; {named}")
     return [f"{what}: {len(unused)} of {len(listed)} names match no input, for example {example}"]
 
 
 def _lookup(values: Mapping[str, Value], found: Input) -> Value | None:
-    return next((values[name] for name in (*_names(found), _ALL) if name in values), None)
-
-
-def _names(found: Input) -> tuple[str, str, str]:
-    return found.source, found.file, Path(found.file).name
+    return next((values[name] for name in (*found.names, _ALL) if name in values), None)
 
 
 def _read_hands(path: Path, side: Side | None, *, needs_side: bool) -> dict[str, tuple[HandQuery, ...]]:
@@ -135,9 +120,8 @@ def _by_image(given: Any, key: str, depth: int, check: Callable[[Any, str], Valu
         try:
             content = {str(entry["file"]): entry[key] for entry in content if entry[key] is not None}
         except (KeyError, TypeError):
-            raise ValueError(
-                f'{given}: expected one {key} for all images, {{file: {key}}} or a list of {{"file": …, "{key}": …}}'
-            ) from None
+            forms = f'one {key} for all images, {{file: {key}}} or a list of {{"file": …, "{key}": …}}'
+            raise ValueError(f"{given}: expected {forms}") from None
     elif key in content:
         content = {_ALL: content[key]}
     return {file: check(value, f"{given}: {file or key}") for file, value in content.items()}
@@ -161,9 +145,7 @@ def _checked_camera(K: ArrayLike, where: str) -> Matrix:
 
 def _checked_scale(scale: Any, where: str) -> float:
     if not _is_number(scale) or not 0 < scale < 1:
-        raise ValueError(
-            f"{where}: the bone from middle MCP to PIP has a length in metres, about 0.03; got {shown(scale)}"
-        )
+        raise ValueError(f"{where}: expected a bone's length in metres, about 0.03; got {shown(scale)}")
     return float(scale)
 
 

@@ -35,11 +35,7 @@ The exit status is 1 if an image could not be read, or its box lies beyond it; 2
 
 
 def predict_main(arguments: list[str]) -> int:
-    """Run `peclr predict` with the arguments that follow it; raises what the user can fix.
-
-    Returns:
-        The exit status: 0 on success, 1 if an image could not be read, 130 if interrupted.
-    """
+    """Run `peclr predict`; returns 0, or 1 if an image could not be read, or 130 if interrupted."""
     options = _parser().parse_args(arguments)
 
     from peclr.inference.crop_search import CropSearch
@@ -59,7 +55,7 @@ def predict_main(arguments: list[str]) -> int:
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
     search = CropSearch(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
-    print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, *_assumptions(annotations), sep="\n")
+    print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
     with OutputFolder(folder, trained, overlay=options.overlay, sides=options.sides, video=video) as outputs:
         status = _predict_all(HandPredictor(trained, search), inputs, annotations, outputs, options)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
@@ -110,7 +106,7 @@ def _predict_all(
 
 
 def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Annotations, list[str]]:
-    """Annotations from the options, and lines that name those that fit no image."""
+    """Annotations from the options, and lines on those that fit no image, and on what is assumed."""
     from peclr.predict.annotations import annotate, check_names
 
     boxes, K, scale = options.boxes, options.K, options.scale
@@ -120,17 +116,12 @@ def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Anno
     side = None if listed else options.hand
     known = annotate(side, boxes or options.box, K, options.focal, scale, needs_side=listed)
     files = ((f"--boxes {boxes}", known.hands), (f"--K {K}", known.cameras), (f"--scale {scale}", known.scales))
-    return known, [line for what, values in files for line in check_names(what, values, inputs)]
-
-
-def _assumptions(annotations: Annotations) -> list[str]:
-    """Lines that say what is assumed, as the user did not say it."""
-    lines = []
-    if not annotations.cameras and annotations.focal is None:
-        lines.append("camera: not given; focal length taken as 28/36 of an image's longer side (--K, --focal)")
-    if not annotations.scales:
-        lines.append("3-D: in lengths of the bone from middle MCP to middle PIP; --scale METRES makes it metres")
-    return lines
+    notes = [line for what, values in files for line in check_names(what, values, inputs)]
+    if not known.cameras and known.focal is None:
+        notes.append("camera: not given; focal length taken as 28/36 of an image's longer side (--K, --focal)")
+    if not known.scales:
+        notes.append("3-D: in lengths of the bone from middle MCP to middle PIP; --scale METRES makes it metres")
+    return known, notes
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,6 +33,11 @@ class Input:
     file: str  # its path relative to the folder that it was found in, with / between folders; its name otherwise
     kind: Literal["image", "video", "camera"]
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """What annotations may call it: as the user gave it, its path relative to the folder given, its name."""
+        return self.source, self.file, Path(self.file).name
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -45,14 +50,10 @@ class Frame:
 
 
 def find_inputs(words: Sequence[str]) -> list[Input]:
-    """Inputs that the words of a command line name; a file named twice is read once.
+    """Inputs that words name, each once; FileNotFoundError if a word means nothing.
 
-    Args:
-        words: files; folders, whose images and videos are taken, those of the folders below included; patterns
-            as of a shell, ** included; "camera:0" for the first camera.
-
-    Raises:
-        FileNotFoundError: a word means nothing.
+    Words are files; folders, of which all images and videos are taken, those of the folders below included; patterns
+    as of a shell, ** included; or "camera:0" for the first camera.
     """
     return list(dict.fromkeys(found for word in words for found in _find(word)))
 
@@ -105,7 +106,6 @@ def _file(path: Path, relative: str) -> Input:
 
 @contextmanager
 def _opened(found: Input) -> Iterator[cv2.VideoCapture]:
-    """A video or a camera, released at the end."""
     with ExitStack() as stack:
         source: str | int = str(Path(found.source).absolute())  # FFmpeg takes `http:…` for an address
         if found.kind == "camera":
@@ -123,10 +123,10 @@ def _property_of(video: Input, name: int) -> float:
 
 
 def _frames_by_pyav(video: Input) -> Iterator[Frame]:
-    """Decode one frame after the other; where the video is damaged, one that cannot be loaded says so at the end."""
+    """Decode one frame after the other; at the end of a damaged video, one that cannot be loaded says so."""
     try:
         for number, time_s, image in read_frames(video.source):
-            yield Frame(video, partial(_same, image), number, time_s)
+            yield Frame(video, partial(np.asarray, image), number, time_s)
     except ValueError as error:
         yield Frame(video, partial(_refuse, str(error)))
 
@@ -145,16 +145,12 @@ def _frames_by_opencv(found: Input) -> Iterator[Frame]:
             # most cameras know no position
             time_s = time.monotonic() - started if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-            yield Frame(found, partial(_same, image), number, time_s)
+            yield Frame(found, partial(np.asarray, image), number, time_s)
             number += 1
         if not live and 0 < number < (promised := round(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
             _log.warning("%s: trimmed or cut short, %d of %d frames could be read", found.source, number, promised)
     if number == 0:
         yield Frame(found, partial(_refuse, f"{found.source}: not a {found.kind} that OpenCV can read"))
-
-
-def _same(image: Image) -> Image:
-    return image
 
 
 def _refuse(message: str) -> Image:

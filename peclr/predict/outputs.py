@@ -22,7 +22,7 @@ from peclr.options import check_new_folder, naming, write_whole
 from peclr.predict.inputs import Frame, Input
 from peclr.predict.schema import to_text
 
-VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
+_VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
 
 _BACKLOG = 16  # images that wait to be written: their memory is bounded
 
@@ -32,16 +32,13 @@ Image = NDArray[np.uint8]
 class VideoFile:
     """A video that opens with its first image; images of another size are fitted into the first one's.
 
-    OpenCV says nothing when a disk is full: the last frame is read back.
-
-    Args:
-        path: a new file ending in .mp4 or .avi, or FileExistsError or ValueError; it is there when the video is whole.
-        rate: frames per second.
+    Its path, new and ending in .mp4 or .avi, or FileExistsError or ValueError, is there when the video is whole. OpenCV
+    says nothing when a disk is full: the last frame is read back.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        if path.suffix.lower() not in VIDEO_CODECS:
-            raise ValueError(f"{path}: expected a video ending in {' or '.join(VIDEO_CODECS)}")
+        if path.suffix.lower() not in _VIDEO_CODECS:
+            raise ValueError(f"{path}: expected a video ending in {' or '.join(_VIDEO_CODECS)}")
         if path.exists():
             raise FileExistsError(f"{path} exists already; give another path or remove it")
         if not is_utf8(path):
@@ -78,7 +75,7 @@ class VideoFile:
         with naming(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.touch()  # OpenCV would not say why it cannot
-        codec = cv2.VideoWriter.fourcc(*VIDEO_CODECS[self.path.suffix.lower()])
+        codec = cv2.VideoWriter.fourcc(*_VIDEO_CODECS[self.path.suffix.lower()])
         writer = cv2.VideoWriter(str(self._partial), codec, self.rate, self._size)
         if not writer.isOpened():
             self._partial.unlink()
@@ -134,24 +131,23 @@ class OutputFolder:
         name, still = self._name(frame.input), frame.number is None
         line = to_text(frame, scene, hands, self._trained).encode()
         if still:
-            write_whole(_with_suffix(name, ".json"), line)
+            write_whole(Path(f"{name}.json"), line)
         else:
-            _append_whole(_with_suffix(name, ".jsonl"), line)
+            _append_whole(Path(f"{name}.jsonl"), line)
         if (self._overlay and still) or self._video is not None:
             drawn = draw_hands(scene.image, hands)
             if self._overlay and still:
-                write_image(_with_suffix(name, ".overlay.jpg"), drawn)
+                write_image(Path(f"{name}.overlay.jpg"), drawn)
             if self._video is not None:
                 self._video.write(drawn)
         if self._sides and still and hands:
             sides = [draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in hands]
-            write_image(_with_suffix(name, ".sides.png"), np.concatenate(sides))
+            write_image(Path(f"{name}.sides.png"), np.concatenate(sides))
 
     def _name(self, found: Input) -> Path:
         """A path without suffix that no other input has."""
         if found not in self._names:
-            wanted = self.folder / found.file
-            stem = wanted if found.kind == "camera" else wanted.with_suffix("")
+            stem = (self.folder / found.file).with_suffix("")  # a camera's has none
             numbered = (stem.with_name(f"{stem.name}-{number}") for number in count(2))
             self._names[found] = next(name for name in chain([stem], numbered) if name not in self._taken)
             self._taken.add(self._names[found])
@@ -178,11 +174,6 @@ def _append_whole(path: Path, line: bytes) -> None:
         else:
             path.unlink(missing_ok=True)
         raise
-
-
-def _with_suffix(name: Path, suffix: str) -> Path:
-    # Path.with_suffix would cut "a.b" off at its own dot
-    return name.with_name(name.name + suffix)
 
 
 def _fitted(image: Image, size: tuple[int, int]) -> Image:

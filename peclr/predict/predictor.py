@@ -18,8 +18,6 @@ from peclr.predict.annotations import Annotations, annotate
 from peclr.predict.inputs import Frame, Input
 
 _NOTHING = Annotations()
-
-
 Result = tuple[Frame, Scene | ValueError, tuple[HandPrediction, ...]]
 
 
@@ -58,8 +56,7 @@ class HandPredictor:
     ) -> tuple[HandPrediction, ...]:
         """Predict the hand of one image: a file, or (H, W, 3) uint8 RGB; what is known about it as `annotate`.
 
-        Raises:
-            ValueError: the image cannot be read, or an argument is not possible.
+        ValueError if the image cannot be read, or an argument is not possible.
         """
         if isinstance(image, (str, os.PathLike)):
             frame = Frame(Input(str(image), Path(image).name, "image"), partial(read_image, image))
@@ -73,14 +70,10 @@ class HandPredictor:
     def stream(
         self, frames: Iterable[Frame], annotations: Annotations = _NOTHING, batch_size: int = 8
     ) -> Iterator[Result]:
-        """Predict many images, in order; they are read and cropped while the network computes.
+        """Predict many images, such as `peclr.predict.inputs.frames_of` gives, in order, as `predict_hands`.
 
-        A result is the frame, its image with what is known about it, or why it cannot be read, and its hands.
-
-        Args:
-            frames: from `peclr.predict.inputs.frames_of`.
-            annotations: what is known; by default, that there is one right hand in each.
-            batch_size: views that the network looks at together.
+        A result is the frame, its image with what is known about it, or why it cannot be read, and its hands. By
+        default, all that is known is that there is one right hand in each.
         """
         return predict_hands(self.trained, frames, annotations.read, batch_size, self.search)
 

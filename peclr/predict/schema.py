@@ -3,9 +3,6 @@
 import json
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from peclr.data.sources.images import is_utf8
 from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE, WRIST
 from peclr.inference.hands import HandPrediction, Scene
@@ -17,10 +14,13 @@ SCHEMA: Final = "peclr.prediction/1"  # the number grows when a key changes its 
 _PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
 
 
-def to_json(frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...], trained: TrainedNetwork) -> dict[str, Any]:
-    """Every hand of an image, in the order in which they were asked for, as JSON's types."""
+def to_text(frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...], trained: TrainedNetwork) -> str:
+    """Every hand of an image, in the order in which they were asked for, as one line of JSON.
+
+    It is readable where UTF-8 has the names of files; others are escaped.
+    """
     width, height = scene.size
-    return {
+    content = {
         "schema": SCHEMA,
         "source": frame.input.source,
         "frame": frame.number,
@@ -35,27 +35,18 @@ def to_json(frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...], train
         "camera": {"K": scene.camera.tolist(), "origin": scene.camera_origin},
         "hands": [_hand_to_json(hand) for hand in hands],
     }
-
-
-def to_text(frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...], trained: TrainedNetwork) -> str:
-    """`to_json` in one line, readable where UTF-8 has the names of files; other names are escaped."""
     ascii_only = not (is_utf8(frame.input.source) and is_utf8(trained.checkpoint))
-    return json.dumps(to_json(frame, scene, hands, trained), ensure_ascii=ascii_only) + "\n"
+    return json.dumps(content, ensure_ascii=ascii_only) + "\n"
 
 
 def _hand_to_json(hand: HandPrediction) -> dict[str, Any]:
     return {
         "hand": hand.hand,
-        "box": _rounded(hand.box, _PIXEL_DIGITS),
+        "box": hand.box.round(_PIXEL_DIGITS).tolist(),
         "box_origin": hand.box_origin,
         "scale": {"bone": [JOINT_NAMES[joint] for joint in SCALE_BONE], "metres": hand.scale_m},
         "unit_3d": hand.unit_3d,
-        "keypoints_2d": _rounded(hand.keypoints_2d, _PIXEL_DIGITS),
-        "joints_3d_camera": _rounded(hand.joints_3d, _DEPTH_DIGITS),
-        "joints_3d_root_relative": _rounded(hand.joints_3d_relative, _DEPTH_DIGITS),
+        "keypoints_2d": hand.keypoints_2d.round(_PIXEL_DIGITS).tolist(),
+        "joints_3d_camera": hand.joints_3d.round(_DEPTH_DIGITS).tolist(),
+        "joints_3d_root_relative": hand.joints_3d_relative.round(_DEPTH_DIGITS).tolist(),
     }
-
-
-def _rounded(values: NDArray[np.float64], digits: int) -> list[Any]:
-    rounded: list[Any] = np.round(values, digits).tolist()
-    return rounded

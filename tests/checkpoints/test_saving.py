@@ -7,8 +7,7 @@ import torch
 import torchvision  # type: ignore[import-untyped]
 
 from peclr.checkpoints import export_safetensors, export_torchvision, load_encoder
-from peclr.checkpoints.files import read_content
-from peclr.checkpoints.loading import load_weights
+from peclr.checkpoints.loading import load_weights, read_content
 from peclr.checkpoints.saving import file_metadata
 from peclr.models.pose_net import PoseNet25D
 from peclr.runs.about import About
