@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Final
 
 import numpy as np
@@ -41,13 +42,10 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     colors = {name: _KNOWN[word] for name in unique for word in words[name] if word in _KNOWN}
     free = [color for color in _COLORS if color not in colors.values()] or list(_COLORS)
     others = [name for name in unique if name not in colors]
-    colors |= {name: free[index % len(free)] for index, name in enumerate(others)}
-    chosen = {}
-    for index, name in enumerate(unique):
-        # what has the same color has another dash
-        same_before = sum(colors[other] == colors[name] for other in unique[:index])
-        chosen[name] = Style(colors[name], _MARKS[index % len(_MARKS)], _DASHES[same_before % len(_DASHES)])
-    return chosen
+    colors |= dict(zip(others, cycle(free), strict=False))
+    dashes = {color: cycle(_DASHES) for color in colors.values()}  # what has the same color has another dash
+    marks = zip(unique, cycle(_MARKS), strict=False)
+    return {name: Style(colors[name], mark, next(dashes[colors[name]])) for name, mark in marks}
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,7 @@ class PCKCurve:
 
 
 def pck_curves(pck: Mapping[str, Sequence[float]]) -> list[PCKCurve]:
-    """The curves of an evaluation.
-
-    Args:
-        pck: as scores.json has it: "thresholds_mm", and shares by names of curves, "xyz" or "mesh_al" for example.
-    """
+    """The curves of a scores.json's `pck`: "thresholds_mm", and shares by "xyz", "xyz_al", "mesh", "mesh_al"."""
     thresholds = pck["thresholds_mm"]
     span = thresholds[-1] - thresholds[0]
     return [

@@ -37,9 +37,6 @@ def draw_skeleton(
 
     Returns:
         (enlarge · H, enlarge · W, 3) RGB.
-
-    Raises:
-        ValueError: the image is not RGB or the joints are not (21, 2).
     """
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an RGB image (H, W, 3); got shape {image.shape}")
@@ -57,20 +54,12 @@ def draw_skeleton(
 def draw_skeleton_3d(
     joints_3d: NDArray[np.floating], unit: Literal["m", "bone"] = "m", size: int = 320
 ) -> NDArray[np.uint8]:
-    """Draw a hand in 3-D twice, side by side: as the camera sees it, and from the camera's right.
-
-    Both are orthographic and at one scale, which a bar shows; nearer bones cover farther ones.
+    """Draw a hand in 3-D twice, side by side: as the camera sees it, and from the camera's right, at one scale.
 
     Args:
         joints_3d: (21, 3), camera frame, order freihand.
         unit: of `joints_3d`: metres, or lengths of the bone from middle MCP to middle PIP.
-        size: side of each of the two images, pixels.
-
-    Returns:
-        (size, 2 · size, 3) RGB.
-
-    Raises:
-        ValueError: the joints are not (21, 3), or not finite.
+        size: side of each of the two images, pixels: (size, 2 · size, 3) RGB.
     """
     _check_joints(joints_3d, 3)
     if not np.isfinite(joints_3d).all():
@@ -101,13 +90,7 @@ def _draw_bones(
     *,
     bone_by_bone: bool = False,
 ) -> None:
-    """Draw bones with dark outlines into `canvas` (H, W, 3); each ends in its child's joint.
-
-    Args:
-        points: (21, 2), pixels.
-        order: indices of BONES, the last of which covers the others.
-        bone_by_bone: outlines cover the bones drawn before, which shows what is in front.
-    """
+    """Draw BONES, in this order, between points (21, 2); bone by bone, outlines cover what is behind, too."""
     seen = np.isfinite(points).all(axis=1) & (np.abs(points) < _FARTHEST).all(axis=1)
     fixed = np.rint(np.where(seen[:, None], points, 0) * 2**_FRACTION_BITS).astype(int)
     drawn = [bone for bone in order if seen[list(BONES[bone])].all()]

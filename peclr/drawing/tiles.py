@@ -37,13 +37,9 @@ def sheet(rows: Sequence[Sequence[Image]], titles: Sequence[Sequence[str]]) -> I
 
 
 def overlays(image: Image, K: Matrix, predicted: Matrix, label: Matrix) -> tuple[Image, Image]:
-    """The image around a hand's label, under the skeleton of its prediction, and under that of the label.
+    """The image (H, W, 3), RGB, around a hand's label, under the skeletons of its prediction and of the label.
 
-    Args:
-        image: (H, W, 3), RGB.
-        K: (3, 3), px.
-        predicted: (21, 3), camera frame, in any unit; joints behind the camera are not drawn.
-        label: (21, 3), the same.
+    Both (21, 3), camera frame, in any unit; joints behind the camera are not drawn.
     """
     last = np.array(image.shape[1::-1]) - 1
     points = _project(label, K)

@@ -68,12 +68,9 @@ def inspect_main(arguments: list[str]) -> int:
 def read_data_module(
     config: Path, overrides: Sequence[str], trusted: Sequence[str] = ("peclr",)
 ) -> "PairedViewDataModule | LabeledHandDataModule":
-    """Make the data module of a config, and nothing else of it.
+    """Make the data module of a YAML config, and nothing else of it; only classes of trusted packages are imported.
 
-    Args:
-        config: A YAML file with `data`.
-        overrides: Such as "--data.view_size=64"; what does not begin with --data is refused.
-        trusted: Packages whose classes may be named; nothing else is imported.
+    Of the overrides, such as "--data.view_size=64", what does not begin with --data is refused.
     """
     import pytorch_lightning as pl
     from jsonargparse import ArgumentParser

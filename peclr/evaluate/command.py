@@ -19,14 +19,7 @@ _OUT_NAME = "evaluation"
 
 
 def evaluate_main(arguments: list[str]) -> int:
-    """Parse the options and evaluate.
-
-    Args:
-        arguments: what follows `peclr evaluate`.
-
-    Returns:
-        0; what cannot be done raises.
-    """
+    """Parse the options and evaluate; return 0, or raise what cannot be done."""
     parser = _parser()
     options = parser.parse_args(arguments)
     given = options.run or options.predictions
@@ -70,13 +63,10 @@ def predict_split(
 
     Args:
         crop: one of CROPS; "keypoints" takes the reader's boxes, which come from the labels.
-        batch_size: views at a time; predictions do not depend on it.
-        turn: degrees; the last views are also seen turned by this to either side, and averaged. 0, as published,
-            does not.
+        turn: degrees; the last views are also seen turned by this to either side, and averaged.
 
     Raises:
-        ValueError: the crop needs labels, and there are none; the batch size is not positive; or the network
-            predicts numbers that are not finite.
+        ValueError: the crop needs labels, and there are none; or the network predicts numbers that are not finite.
     """
     import numpy as np
 

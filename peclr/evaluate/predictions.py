@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.options import naming
 from peclr.untrusted.binary import is_zip, numbers, read_zip_member
-from peclr.untrusted.text import parse_json, read_json
+from peclr.untrusted.text import parse_json, read_json, shown
 
 Array = NDArray[np.float64]
 
@@ -22,31 +22,17 @@ _FORMAT = "[xyz list, verts list], metres"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for a whole split.
+    """Predictions for a whole split, metres, camera frame."""
 
-    Attributes:
-        xyz: (N, 21, 3), metres, camera frame, order freihand.
-        verts: (N, 778, 3), metres, camera frame; None where none were predicted.
-    """
-
-    xyz: Array
-    verts: Array | None = None
+    xyz: Array  # (N, 21, 3), order freihand
+    verts: Array | None = None  # (N, 778, 3)
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a file of predictions; vertices that are all zero, which the leaderboard accepts, are none.
-
-    Args:
-        path: JSON, or a zip that holds one JSON file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is not in the leaderboard's format; the message names the file and what is wrong.
-    """
+    """Read JSON, or a zip with one JSON file; vertices that are all zero, which the leaderboard accepts, are none."""
     content = parse_json(read_zip_member(path, PREDICTIONS_NAME, ".json"), path) if is_zip(path) else read_json(path)
     if not isinstance(content, list) or len(content) != 2:
-        found = f"a list of {len(content)}" if isinstance(content, list) else f"a {type(content).__name__}"
-        raise ValueError(f"{path}: expected {_FORMAT}, found {found}; zeros will do for verts")
+        raise ValueError(f"{path}: expected {_FORMAT}; zeros will do for verts; found {shown(content)}")
     xyz = numbers(content[0], (NUM_JOINTS, 3), f"{path}, xyz")
     if not content[1]:
         return Predictions(xyz)
@@ -57,25 +43,12 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def read_labels(path: Path, points: int) -> Array:
-    """A label file of points, `evaluation_xyz.json` or `evaluation_verts.json`: (N, points, 3), metres.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds anything else; the message names the file and what is wrong.
-    """
+    """Read `evaluation_xyz.json` or `evaluation_verts.json`: (N, points, 3), metres."""
     return numbers(read_json(path), (points, 3), path)
 
 
 def write_predictions(folder: Path, predictions: Predictions) -> tuple[Path, Path]:
-    """Write `pred.json` and its zip, which is what one uploads; vertices that were not predicted are zero.
-
-    Args:
-        folder: exists.
-        predictions: finite.
-
-    Returns:
-        The two files.
-    """
+    """Write `pred.json` and its zip, which is what one uploads, and return both; missing vertices are zero."""
     verts = predictions.verts
     if verts is None:
         verts = np.zeros((len(predictions.xyz), NUM_VERTICES, 3))

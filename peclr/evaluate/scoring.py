@@ -30,21 +30,12 @@ _COLUMNS, _ROWS = 2, 4  # pairs of the worst hands' tiles side by side, and belo
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of predictions.
-
-    Attributes:
-        official: the official scores, names and units of scores.txt: means in cm, AUC and F-scores 0…1.
-        further: in the same units: `xyz_rel` after moving both wrists to the origin, `xyz_al_proper` after an
-            alignment that may not mirror, as the official one may.
-        joints_mm: (N, 21) each: "epe_mm" in the camera frame, "pa_epe_mm" after the official alignment,
-            "pa_epe_proper_mm" after the one that may not mirror.
-        pck: share of points within each of the official thresholds, by name of the curve.
-    """
+    """Scores of predictions, by names of scores.txt: means in cm, AUC and F-scores 0…1."""
 
     official: dict[str, float]
-    further: dict[str, float]
-    joints_mm: dict[str, Array]
-    pck: dict[str, Array]
+    further: dict[str, float]  # "xyz_rel" with both wrists at the origin, "xyz_al_proper" aligned without mirroring
+    joints_mm: dict[str, Array]  # (N, 21): "epe_mm", "pa_epe_mm" (official alignment), "pa_epe_proper_mm"
+    pck: dict[str, Array]  # share of points within each of the official thresholds
 
     @property
     def hands(self) -> int:
@@ -63,13 +54,7 @@ class Evaluation:
 
 
 def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> Evaluation:
-    """Score predictions.
-
-    Args:
-        predictions: of N hands.
-        xyz: (N, 21, 3), labels, metres, camera frame, order freihand.
-        verts: (N, 778, 3), labels; meshes are scored if both sides have them.
-    """
+    """Score predictions by labels (N, 21, 3) and, if both sides have meshes, (N, 778, 3): metres, camera frame."""
     pred, pred_verts = predictions.xyz, predictions.verts
     if pred_verts is None or verts is None:
         pred_verts = verts = None
@@ -78,9 +63,9 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     curves = {"xyz": (pred, xyz), "xyz_al": (aligned, xyz)}
     if pred_verts is not None and verts is not None:
         curves |= {"mesh": (pred_verts, verts), "mesh_al": (align(pred_verts, verts), verts)}
-    relative = (pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]])
+    pairs = {"xyz_rel": (pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]]), "xyz_al_proper": (proper, xyz)}
     further: dict[str, float] = {}
-    for name, pair in {"xyz_rel": relative, "xyz_al_proper": (proper, xyz)}.items():
+    for name, pair in pairs.items():
         summary = summarize_errors(*pair)
         further |= {f"{name}_mean3d": summary.mean_m * _CM_PER_M, f"{name}_auc3d": summary.auc}
     distances = {"epe_mm": pred - xyz, "pa_epe_mm": aligned - xyz}
@@ -94,13 +79,7 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
 
 
 def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
-    """Write `scores.txt`, in the official format, and `scores.json`.
-
-    Args:
-        folder: exists.
-        evaluation: what to write.
-        about: what was scored, and how; goes into the JSON.
-    """
+    """Write `scores.txt`, in the official format, and `scores.json`, with `about`: what was scored, and how."""
     content = {
         **about,
         "hands": evaluation.hands,
@@ -163,14 +142,7 @@ def draw_pck(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw_worst(evaluation: Evaluation, predictions: Predictions, source: FreiHAND, path: Path) -> None:
-    """Draw the hands with the largest errors after an alignment that may not mirror: prediction, and label beside it.
-
-    Args:
-        evaluation: of `predictions`.
-        predictions: drawn where the camera of the image sees them.
-        source: the split that was predicted, with its labels.
-        path: of the image.
-    """
+    """Draw the hands with the largest errors after an alignment that may not mirror: prediction, label beside it."""
     errors, epe = (evaluation.joints_mm[name].mean(axis=1) for name in ("pa_epe_proper_mm", "epe_mm"))
     tiles: list[Image] = []
     titles: list[str] = []

@@ -47,7 +47,7 @@ def figure(
     Args:
         plots: with series among `names`.
         names: of everything that looks apart, in this figure and its neighbors.
-        mode: of lines that do not say their own.
+        mode: plotly's, of lines that do not say their own.
         columns: plots side by side, at most.
         height: of a plot, px.
     """

@@ -16,14 +16,7 @@ _EVALUATION: Final = "evaluation"
 
 
 def report_main(arguments: list[str]) -> int:
-    """Parse the options, write the page, and its table as CSV, LaTeX and JSON beside it; folders are made if need be.
-
-    Args:
-        arguments: what follows `peclr report`.
-
-    Returns:
-        0; what cannot be done raises.
-    """
+    """Write the page, and its table as CSV, LaTeX and JSON beside it; return 0, or raise what cannot be done."""
     options = _parser().parse_args(arguments)
     targets = _targets(options)
     import json

@@ -7,15 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from peclr.report.results import (
-    Row,
-    entries_of,
-    keep_apart,
-    known_metrics,
-    read_table,
-    shortest_tails,
-    without_seed,
-)
+from peclr.report import results
+from peclr.report.results import Row, known_metrics, without_seed
 from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
 from peclr.runs.layout import CHECKPOINTS, RESUMED
 from peclr.untrusted.text import read_json
@@ -42,30 +35,23 @@ class Findings:
 
 
 def find_all(given: Sequence[Path]) -> Findings:
-    """Read everything that lies at or below the given paths.
+    """Read everything that lies at or below the given paths; what occurs twice is read once.
 
     A table sums up the runs in the folders below it: their tests and evaluations are the same networks, and compared in
-    the table alone.
-
-    Args:
-        given: files or folders; what occurs twice is read once.
-
-    Raises:
-        FileNotFoundError: one does not exist.
-        ValueError: there is nothing to report on in one of them, or a file is damaged; the message names it.
+    the table alone. Where there is nothing to report on, or a file is damaged, a ValueError names it.
     """
     if missing := [path for path in given if not path.exists()]:
         raise FileNotFoundError(f"{missing[0]}: no such file or folder; {_EXPECTED}")
     findings, seen = Findings(), set[Path]()
-    tails = shortest_tails(path for path in given if path.is_dir())
+    tails = results.shortest_tails(path for path in given if path.is_dir())
     for path in given:
         if path.is_dir():
             if not _add_folder(findings, path, tails[path.resolve()] if len(tails) > 1 else "", seen):
                 raise ValueError(f"{path}: nothing to report on; {_EXPECTED}")
         elif path.resolve() not in seen:
             seen.add(path.resolve())
-            findings.rows += read_table(path)
-    findings.rows = keep_apart(findings.rows)
+            findings.rows += results.read_table(path)
+    findings.rows = results.keep_apart(findings.rows)
     return findings
 
 
@@ -99,26 +85,23 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
         for path in tables:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
-                findings.rows += read_table(path)
+                findings.rows += results.read_table(path)
     return found
 
 
 def _tables(folder: Path) -> list[Path]:
     """JSON files that hold result tables and say what is compared, which tables of other trials do not."""
-
-    def is_table(path: Path) -> bool:
+    found = []
+    for path in sorted(path for path in folder.glob("*.json") if path.stat().st_size <= _LARGEST_TABLE):
         try:
-            entries: list[Any] = entries_of(read_json(path)) or []
+            entries: list[Any] = results.entries_of(read_json(path)) or []
+            compared = sum(isinstance(entry, dict) and "weights" in entry for entry in entries)
+            if 0 < compared < len(entries):
+                raise ValueError(f"{path}: {compared} of {len(entries)} rows name `weights`")
+            found += [path] if compared else []
         except (OSError, ValueError) as error:
             _log.warning("left out of the report: %s", error)
-            return False
-        compared = sum(isinstance(entry, dict) and "weights" in entry for entry in entries)
-        if 0 < compared < len(entries):
-            _log.warning("left out of the report: %s: %d of %d rows name `weights`", path, compared, len(entries))
-        return 0 < compared == len(entries)
-
-    small = (path for path in sorted(folder.glob("*.json")) if path.stat().st_size <= _LARGEST_TABLE)
-    return [path for path in small if is_table(path)]
+    return found
 
 
 def _name(folder: Path, root: Path, prefix: str, hidden: str) -> str:

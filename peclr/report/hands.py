@@ -39,15 +39,12 @@ class ShownHand:
 
 
 def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[ShownHand]:
-    """Draw the best and the worst hands of an evaluation, by their error after an alignment that may not mirror.
+    """Draw the best hands of an evaluation, best first, then the worst, worst first, after alignment without mirroring.
 
     Args:
         evaluation: of which the predictions are read.
         data: where the data set is now; None takes the place that the evaluation knew.
         count: of the best, and as many of the worst, if there are so many hands.
-
-    Returns:
-        The best, best first, then the worst, worst first.
 
     Raises:
         FileNotFoundError: predictions or images are not there.
@@ -63,8 +60,7 @@ def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[S
     if len(predicted) != len(labels):
         raise ValueError(f"{path} has {len(predicted)} hands, but {root} has {len(labels)}")
     aligned_mm = aligned_errors(torch.from_numpy(predicted), torch.from_numpy(labels))[1].mean(dim=-1).numpy()
-    offsets = _from_wrist_mm(predicted) - _from_wrist_mm(labels)
-    relative_mm = np.linalg.norm(offsets, axis=-1).mean(axis=-1)
+    relative_mm = np.linalg.norm(_from_wrist_mm(predicted - labels), axis=-1).mean(axis=-1)
     order = np.argsort(aligned_mm, kind="stable").tolist()
     count = min(count, len(order) // 2)
     source = FreiHAND(root, "evaluation", crop="image")

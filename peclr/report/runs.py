@@ -9,7 +9,7 @@ import msgspec
 
 from peclr.report.results import known_metrics
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
-from peclr.untrusted.text import read_json, read_table
+from peclr.untrusted.text import as_type, read_json, read_table
 
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
@@ -83,11 +83,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path, name: str) -> TrainingRun:
-    """Read a run's folder.
-
-    Raises:
-        ValueError: a file in it is damaged; the message names it.
-    """
+    """Read a run's folder; ValueError names a damaged file."""
     path = folder / RESULTS
     results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict) or not isinstance(results.get("metrics", {}), dict):
@@ -98,10 +94,7 @@ def read_run(folder: Path, name: str) -> TrainingRun:
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """The loss, validation metrics and probes of a run and of what resumed it.
-
-    A run that was resumed repeats the steps since its last checkpoint: the later values count.
-    """
+    """The loss, validation metrics and probes of a run; where resuming repeated steps, the later values count."""
     points: dict[str, dict[int, float]] = {}
     for path in metrics_files(folder):
         read = _read_metrics(path)
@@ -114,10 +107,7 @@ def read_curves(folder: Path) -> dict[str, Curve]:
 
 
 def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
-    """Value by step, by metric, of one metrics.csv; what is not finite is left out, as a gap.
-
-    A run that goes on, or was killed, may have written half of its last line, which is passed over.
-    """
+    """Value by step, by metric, of one metrics.csv, whose last line may be half written; not finite ones are gaps."""
     points: dict[str, dict[int, float]] = {}
     for line, row in enumerate(read_table(path, unfinished=True), start=2):
         if "step" not in row:
@@ -164,17 +154,11 @@ class Evaluation:
 
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:
-    """Read the scores of a folder that `peclr evaluate` wrote.
-
-    Raises:
-        ValueError: scores.json is damaged, or another program's; the message names it.
-    """
+    """Read the scores of a folder that `peclr evaluate` wrote; ValueError names a file that is damaged or another's."""
     path = folder / SCORES_NAME
-    try:
-        scores = msgspec.convert(read_json(path), Scores)
-        lengths = {len(curve) for curve in scores.pck.values()}
-        if "thresholds_mm" not in scores.pck or len(lengths) > 1 or min(lengths) < 2:
-            raise ValueError(f"PCK curves of {sorted(lengths)} thresholds")
-    except ValueError as error:
-        raise ValueError(f"{path}: not the scores.json of `peclr evaluate`: {error}") from error
+    where = f"{path}: not the scores.json of `peclr evaluate`"
+    scores = as_type(read_json(path), Scores, where)
+    lengths = {len(curve) for curve in scores.pck.values()}
+    if "thresholds_mm" not in scores.pck or len(lengths) > 1 or min(lengths) < 2:
+        raise ValueError(f"{where}: PCK curves of {sorted(lengths)} thresholds")
     return Evaluation(name, folder, scores)

@@ -16,11 +16,7 @@ class EpochCallback(Callback):
     """Looks before training and after every n-th epoch and the last, on the main process, between two steps.
 
     What is trained is the same with it and without, to the last bit. Other processes meanwhile wait at their next
-    step; nothing is exchanged with them.
-
-    Args:
-        every_n_epochs: how often.
-        counts: other arguments that must be at least 1.
+    step; nothing is exchanged with them. All `counts` must be at least 1.
     """
 
     def __init__(self, every_n_epochs: int, **counts: int) -> None:

@@ -5,8 +5,7 @@ Each is drawn once in n epochs from the same few samples, between two steps; see
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -38,11 +37,9 @@ _VIEWS: Final = {"color": VERMILLION, "marker": "o"}, {"color": BLUE, "marker": 
 
 
 class ViewImages(EpochCallback):
-    """View pairs as `peclr inspect` draws them: `views/pairs`; misaligned geometry shows as colored edges.
+    """`count` view pairs as `peclr inspect` draws them: `views/pairs`; misaligned geometry shows as colored edges.
 
-    Args:
-        count: number of pairs; the hands stay, their views are those of the epoch.
-        every_n_epochs: how often.
+    The hands stay, their views are those of the epoch.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10) -> None:
@@ -63,11 +60,7 @@ class ProjectionImages(EpochCallback):
     """Projections of two views, read as points, before and after the inversion: `projections/pairs`.
 
     After the inversion of a well-trained PeCLR, the points of both views lie on each other. Objectives that have no
-    inversion are shown with the published one.
-
-    Args:
-        count: number of pairs; always the same views.
-        every_n_epochs: how often.
+    inversion are shown with the published one. The `count` pairs of views are always the same.
     """
 
     def __init__(self, count: int = 3, every_n_epochs: int = 10) -> None:
@@ -77,9 +70,7 @@ class ProjectionImages(EpochCallback):
     def prepare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the views."""
         if not isinstance(pl_module, PretrainModule):
-            raise ValueError(
-                f"ProjectionImages draws a PretrainModule's projections, not a {type(pl_module).__name__}'s"
-            )
+            raise ValueError(f"ProjectionImages needs a PretrainModule, got a {type(pl_module).__name__}")
         dataset = pairs_of(trainer, self).train_set
         self._batch: PairedViewBatch = default_collate([dataset[index] for index in evenly(len(dataset), self.count)])
 
@@ -94,12 +85,9 @@ class ProjectionImages(EpochCallback):
 
 
 class PoseImages(EpochCallback):
-    """Predicted and true skeletons of validation hands: `poses/samples`, always the same, and `poses/worst`.
+    """Predicted and true skeletons of `count` validation hands: `poses/samples`, always the same, and `poses/worst`.
 
-    Args:
-        count: number of hands in each image.
-        every_n_epochs: how often.
-        num_hands: validation images among which the worst are sought, by error after similarity alignment.
+    The worst of `num_hands` validation images, by error after similarity alignment.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10, num_hands: int = 256) -> None:
@@ -143,8 +131,7 @@ class PoseImages(EpochCallback):
         return [DrawnHand(*row) for row in rows]
 
 
-@dataclass(frozen=True)
-class DrawnHand:
+class DrawnHand(NamedTuple):
     """A prediction with its truth."""
 
     image: Image  # (S, S, 3), RGB
@@ -172,13 +159,7 @@ def draw_hands(hands: Sequence[DrawnHand]) -> Image:
 def draw_projections(views: Image, before: NDArray[np.float32], after: NDArray[np.float32]) -> Image:
     """One row for each pair: its views, and their projections as points, before and after the inversion.
 
-    Args:
-        views: (B, 2, S, S, 3), RGB.
-        before: (B, 2, P, 2), of unit length as vectors, as NT-Xent compares them.
-        after: the same, after the inversion.
-
-    Returns:
-        (H, W, 3), RGB.
+    Views (B, 2, S, S, 3), RGB; points (B, 2, P, 2), of unit length as vectors, as NT-Xent compares them.
     """
     widths = (1, 1, 1.2, 1.2)
     figure = Figure((_INCHES * sum(widths), _INCHES * len(views) * 1.1), dpi=_DPI, layout="constrained")

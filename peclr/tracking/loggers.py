@@ -47,9 +47,6 @@ def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
         asked: `trainer.logger` as configured: None, a bool, or one or more of {class_path, init_args, dict_kwargs}.
         made: the same as objects.
         folder: of the run.
-
-    Returns:
-        What a Trainer takes: a list, CSV first, or False where no logger is wanted.
     """
     if asked is False:
         return False
@@ -99,10 +96,7 @@ def _wandb_mode() -> str | None:
 def reachable(url: str, seconds: float = 3.0) -> bool:
     """Whether a connection to a server, or to the proxy that the environment names for it, comes about in time.
 
-    Nothing is sent. A thread of its own asks, as there is no time limit on looking up a name.
-
-    Raises:
-        ValueError: the URL names no server.
+    A thread of its own asks, as there is no time limit on looking up a name.
     """
     server = urlsplit(url)
     if not server.hostname:
@@ -130,14 +124,7 @@ def send_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
 
 
 def send_image(trainer: pl.Trainer, name: str, image: NDArray[np.uint8], epoch: int) -> None:
-    """Write `RUN/pictures/NAME/epoch-NNNN.png`, and show it in the trackers that can; on the main process.
-
-    Args:
-        trainer: of the run.
-        name: such as "views/pairs".
-        image: (H, W, 3), RGB.
-        epoch: number of epochs that are complete.
-    """
+    """Write an image (H, W, 3), RGB, to `RUN/pictures/NAME/epoch-NNNN.png`, and show it in the trackers that can."""
     path = Path(trainer.default_root_dir) / "pictures" / name / f"epoch-{epoch:04d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(path, image)
@@ -159,10 +146,7 @@ def close_wandb(*, failed: bool) -> None:
 class CheckpointArtifacts(Callback):
     """When a run has succeeded, keeps its last checkpoint, and its best if one is monitored, in W&B.
 
-    Every run with a W&B logger gets one. Offline, `wandb sync` uploads them.
-
-    Args:
-        upload: false keeps checkpoints out of W&B.
+    Every run with a W&B logger gets one; `upload: false` keeps checkpoints out of W&B. Offline, `wandb sync` uploads.
     """
 
     def __init__(self, *, upload: bool = True) -> None:
@@ -170,11 +154,17 @@ class CheckpointArtifacts(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the artifacts."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        if self.upload and trainer.is_global_zero and loggers:
-            for path, alias, scores in _checkpoints(trainer):
-                for logger in loggers:
-                    _log(logger, path, alias, scores)
+        runs = [logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        if not (self.upload and trainer.is_global_zero and runs):
+            return
+        import wandb
+
+        for path, alias, scores in _checkpoints(trainer):
+            about = {**scores, "original_filename": path.name}
+            for run in runs:
+                artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=about)
+                artifact.add_file(str(path), name="model.ckpt")
+                run.log_artifact(artifact, aliases=[alias, "latest"])
 
 
 def _checkpoints(trainer: pl.Trainer) -> list[tuple[Path, str, dict[str, Any]]]:
@@ -183,21 +173,11 @@ def _checkpoints(trainer: pl.Trainer) -> list[tuple[Path, str, dict[str, Any]]]:
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path and callback.monitor:
             score = callback.best_model_score
-            found.append(
-                (Path(callback.best_model_path), "best", {callback.monitor: None if score is None else float(score)})
-            )
+            best = {callback.monitor: None if score is None else float(score)}
+            found.append((Path(callback.best_model_path), "best", best))
     last = last_checkpoint(Path(trainer.default_root_dir))
     if last.is_file():
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         scores = {name: value if math.isfinite(value) else None for name, value in values.items()}
         found.append((last, "last", scores | {"epoch": trainer.current_epoch, "step": trainer.global_step}))
     return found
-
-
-def _log(logger: WandbLogger, path: Path, alias: str, scores: dict[str, Any]) -> None:
-    import wandb
-
-    run = logger.experiment
-    artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata={**scores, "original_filename": path.name})
-    artifact.add_file(str(path), name="model.ckpt")
-    run.log_artifact(artifact, aliases=[alias, "latest"])

@@ -61,7 +61,6 @@ class OnlineProbe(EpochCallback):
         root: folder of labeled hands in FreiHAND's layout; null takes the validation hands of the run's first source,
             which the run does not train on.
         split: of `root`.
-        every_n_epochs: how often.
         num_hands: how many hands to read, at most.
         num_moved: how many of them to look at after known changes, at most.
         seed: of the choice of hands.
@@ -96,12 +95,9 @@ class OnlineProbe(EpochCallback):
             raise ValueError("OnlineProbe without a root probes validation hands, and val_fraction is 0")
         if source.num_hands < _FEWEST:
             raise ValueError(f"OnlineProbe needs at least {_FEWEST} hands, {source.name} gives {source.num_hands}")
-        dataset = data.train_set
-        self._hands = read_probe_hands(
-            source, self.num_hands, self.num_moved, dataset.view_size, dataset.augmentation.border
-        )
-        half, quarter = _parts(len(self._hands.views))
-        self._distances = pose_distances(self._hands.joints_3d[half + quarter :])
+        size, border = data.train_set.view_size, data.train_set.augmentation.border
+        self._hands = read_probe_hands(source, self.num_hands, self.num_moved, size, border)
+        self._distances = pose_distances(self._hands.joints_3d[_parts(len(self._hands.views))[1] :])
 
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure and log."""
@@ -128,15 +124,7 @@ class ProbeHands:
 
 
 def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: int, border: Border) -> ProbeHands:
-    """Decode and crop hands once, one image of each, of all versions in turn; ValueError for one without labels.
-
-    Args:
-        source: of labeled hands, in any order: its first ones are taken.
-        num_hands: how many, at most.
-        num_moved: how many of them are seen changed, too, at most.
-        size: side of a view, px.
-        border: what views show beyond the image.
-    """
+    """Decode and crop a source's first hands, one image of each, of all versions in turn; views have `size` px."""
     samples = [_read(source, hand) for hand in range(min(num_hands, source.num_hands))]
     plain = [_view(sample, ViewGeometry(), size, border) for sample in samples]
     moved = samples[:num_moved]
@@ -163,9 +151,7 @@ def _read(source: HandSource, hand: int) -> HandSample:
     versions = source.versions_of(hand)
     sample = source[versions[hand % len(versions)]]
     if sample["joints_2d"] is None or sample["joints_3d"] is None:
-        raise ValueError(
-            f"{source.name}, {sample['id']}: a probe needs labels, and there are none; give OnlineProbe a root"
-        )
+        raise ValueError(f"{source.name}, {sample['id']}: has no labels, which a probe needs; give OnlineProbe a root")
     return sample
 
 
@@ -181,34 +167,25 @@ def _stack(views: Sequence[Image]) -> Tensor:
 
 
 def measure(module: PretrainModule, hands: ProbeHands, distances: Tensor) -> dict[str, float]:
-    """All numbers of `OnlineProbe` but the time.
+    """All numbers of `OnlineProbe` but the time, of a module in evaluation mode.
 
-    Args:
-        module: in evaluation mode.
-        hands: at least 8.
-        distances: `pose_distances` of the hands that are scored, the last quarter.
+    `distances` are the `pose_distances` of the hands that are scored, the last quarter.
     """
     features = _encode(module, hands.views)
-    half, quarter = _parts(len(features))
-    ends = (0, half, half + quarter, len(features))
+    ends = (0, *_parts(len(features)), len(features))
     fit, choose, score = (
         EncodedHands(features[start:end], hands.joints_2d[start:end], hands.joints_3d[start:end])
         for start, end in pairwise(ends)
     )
     scores = ridge_probe(fit, choose, score)
-    metrics = {
-        "error_2d_px": scores.error_2d_px,
-        "root_relative_epe_mm": scores.root_relative_epe_mm,
-        "pa_epe_mm": scores.pa_epe_mm,
-        **retrieval(score.features, distances),
-        **_follow(module, features, hands),
-    }
+    errors = {name: getattr(scores, name) for name in ("error_2d_px", "root_relative_epe_mm", "pa_epe_mm")}
+    metrics = {**errors, **retrieval(score.features, distances), **_follow(module, features, hands)}
     return {f"probe/{name}": value for name, value in metrics.items()}
 
 
 def _parts(count: int) -> tuple[int, int]:
-    """Numbers of hands that fit the ridge, and that choose its strength; the rest score it."""
-    return count // 2, count // 4
+    """The ends of the hands that fit the ridge, and of those that choose its strength; the rest score it."""
+    return count // 2, count // 2 + count // 4
 
 
 def _follow(module: PretrainModule, features: Tensor, hands: ProbeHands) -> dict[str, float]:
@@ -266,8 +243,7 @@ def agreement(projections: Tensor, changed: Tensor) -> float:
     """The part by which a hand's projection is nearer to that of the same hand, changed, than to those of other hands.
 
     (own − others) / (1 − others) of the mean cosines of (N, D), (N, D): 1 if the change makes no difference, 0 if the
-    changed hand is as far away as another one, or all projections are equal. The cosine alone is near 1 in a network
-    that sees no difference between any two hands.
+    changed hand is as far away as another one, or all projections are equal.
     """
     cosines = normalize(projections.double(), dim=-1) @ normalize(changed.double(), dim=-1).mT
     count = len(cosines)

@@ -60,8 +60,8 @@ HAND = np.zeros((21, 3)).tolist()
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([HAND, HAND, HAND], r"expected \[xyz list, verts list\], metres, found a list of 3"),
-        ({"xyz": []}, r"found a dict"),
+        ([HAND, HAND, HAND], r"expected \[xyz list, verts list\], metres; zeros will do for verts; found \[\[\["),
+        ({"xyz": []}, r"found {'xyz': \[\]}"),
         ([[], []], r"xyz: expected a list with one entry per hand"),
         ([[HAND, HAND[:20]], []], r"xyz: hand 1 has shape \(20, 3\); expected numbers of shape \(21, 3\)"),
         ([[[[0, 0]] * 21], []], r"xyz: hand 0 has shape \(21, 2\)"),
