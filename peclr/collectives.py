@@ -1,8 +1,7 @@
-"""Contrast over all processes: gather with gradient, and a mean whose gradient survives DDP's averaging.
+"""Contrast over all processes: gather with gradient, and a sum whose gradient survives DDP's averaging.
 
-torch's own `all_gather` drops gradients, and negatives of one's own process alone are another loss. Here each
-process gathers every embedding and computes the terms of its own anchors; the sum over processes is the loss of the
-concatenated batch: its value and, under DistributedDataParallel, every gradient. One process communicates nothing.
+Each process gathers every embedding and computes the terms of its own anchors; the sum over processes is the loss of
+the concatenated batch: its value and, under DistributedDataParallel, every gradient. One process communicates nothing.
 """
 
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.distributed.nn.functional import all_gather, all_reduce
 
 
 def num_processes() -> int:
@@ -25,19 +24,12 @@ def rank() -> int:
 
 
 def pairs_per_process(pairs: int) -> list[int]:
-    """Numbers of pairs of all processes in this step; all of them call it together.
-
-    Sent from host to host, so that nobody waits for a device.
-
-    Args:
-        pairs: Of this process.
-    """
+    """Numbers of pairs of all processes in this step, from this one's; sent between hosts: no device is waited for."""
     if num_processes() == 1:
         return [pairs]
-    world = dist.group.WORLD
     mine = torch.tensor([pairs])
     counts = [torch.empty_like(mine) for _ in range(num_processes())]
-    dist.all_gather(counts, mine, group=_host_group(world))
+    dist.all_gather(counts, mine, group=_host_group(dist.group.WORLD))
     return [int(count) for count in counts]
 
 
@@ -68,19 +60,20 @@ def gather(rows: Tensor, counts: list[int]) -> Tensor:
     """
     if len(counts) == 1:
         return rows
-    gathered: Tensor = _Gather.apply(rows, counts)  # type: ignore[no-untyped-call]  # torch's, without types
-    return gathered
+    missing = max(counts) - len(rows)  # collectives want equal shapes
+    padded = torch.cat((rows, rows.new_zeros(missing, *rows.shape[1:])))
+    parts = all_gather(padded)  # type: ignore[no-untyped-call]  # torch's, without types
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def sum_over_processes(share: Tensor) -> Tensor:
     """Add up the shares of a loss, the same total on all processes.
 
-    The gradient of a share is multiplied by the number of processes: DistributedDataParallel averages
-    parameters' gradients over processes, and the loss is the sum.
+    Each adds its gradient, so that of a share is multiplied by their number, as DistributedDataParallel averages it.
     """
     if num_processes() == 1:
         return share
-    total: Tensor = _SumForDDP.apply(share)  # type: ignore[no-untyped-call]  # torch's, without types
+    total: Tensor = all_reduce(share)  # type: ignore[no-untyped-call]  # torch's, without types
     return total
 
 
@@ -98,35 +91,3 @@ def mean_over_processes(value: Tensor) -> Tensor:
     if num_processes() > 1:
         dist.all_reduce(value)
     return value / num_processes()
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, counts: list[int]) -> Tensor:
-        ctx.counts = counts
-        padded = rows.new_zeros(max(counts), *rows.shape[1:])  # collectives want equal shapes
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in counts]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:
-        total = grad_output.contiguous().clone()
-        dist.all_reduce(total)
-        start = sum(ctx.counts[: rank()])
-        return total[start : start + ctx.counts[rank()]], None
-
-
-class _SumForDDP(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, share: Tensor) -> Tensor:
-        total = share.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
-        return grad_output * dist.get_world_size()

@@ -35,8 +35,6 @@ CLASSES: Final[dict[str, str]] = {
 }
 # old name of a logged metric, which a config may monitor → name now
 METRICS: Final[dict[str, str]] = {"probe/epe_mm": "probe/root_relative_epe_mm"}
-# (class path now, old argument) → argument now
-OPTIONS: Final[dict[tuple[str, str], str]] = {}
 
 
 def renamed(class_path: str) -> str:
@@ -48,10 +46,9 @@ def renamed(class_path: str) -> str:
 
 
 def renewed(config: Any) -> Any:
-    """A copy of a config, or of a part of one, with present names of classes and of their arguments.
+    """A copy of a config, or of a part of one, with present names.
 
-    The text None is no value: jsonargparse 4 makes it of a null that the command line gives a nested class, and older
-    versions saved it.
+    The text None is no value: jsonargparse 4 made it of a null, and older versions saved it.
     """
     if isinstance(config, str):  # a class without arguments may be written as its path alone
         return None if config == "None" else renamed(config)
@@ -59,11 +56,7 @@ def renewed(config: Any) -> Any:
         return [renewed(part) for part in config]
     if not isinstance(config, dict):
         return config
-    config = {key: renewed(part) for key, part in config.items()}
-    path, given = config.get("class_path"), config.get("init_args")
-    if isinstance(path, str) and isinstance(given, dict):
-        config["init_args"] = {_renamed_option(path, name): value for name, value in given.items()}
-    return config
+    return {key: renewed(part) for key, part in config.items()}
 
 
 def renewed_argument(word: str) -> str:
@@ -89,13 +82,6 @@ def config_mode() -> str:
 
     set_loader("peclr", strictly, (yaml.YAMLError,))
     return "peclr"
-
-
-def _renamed_option(class_path: str, name: str) -> str:
-    now = OPTIONS.get((class_path, name), name)
-    if now != name:
-        _report(name, now)
-    return now
 
 
 @cache

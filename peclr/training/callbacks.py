@@ -21,18 +21,8 @@ def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(metrics.items())}
 
 
-def _or_null(value: float) -> float | None:
-    """JSON has no word for what is not a number."""
-    return value if math.isfinite(value) else None
-
-
 class EpochLine(Callback):
-    """Prints one line per epoch with the rate: the progress of runs whose output goes to a file or a pipe.
-
-    Args:
-        label: what the line starts with.
-        every_n_epochs: print every n-th epoch, and the last.
-    """
+    """Prints one line, which starts with `label`, per n epochs and for the last: progress in a file or a pipe."""
 
     def __init__(self, label: str = "", every_n_epochs: int = 1) -> None:
         self.label = label
@@ -62,10 +52,7 @@ class EpochLine(Callback):
 
 
 class SparingProgressBar(TQDMProgressBar):
-    """Lightning's bar, with the loss as it was up to a second ago: to read it, the host waits for the device.
-
-    Lightning's own reads it after every batch.
-    """
+    """Lightning's bar, with the loss as it was up to a second ago: to read it, the host waits for the device."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,21 +98,15 @@ class FiniteLoss(Callback):
     def _check(self, trainer: pl.Trainer) -> None:
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None and not math.isfinite(loss):
-            raise ValueError(
-                f"train/loss is {float(loss)} at step {trainer.global_step}: the run has diverged; "
-                "lower the learning rate, and resume from an earlier checkpoint"
-            )
+            reason = f"train/loss is {float(loss)} at step {trainer.global_step}: the run has diverged"
+            raise ValueError(f"{reason}; lower the learning rate, and resume from an earlier checkpoint")
 
 
 class CompileEncoder(Callback):
-    """Compiles the encoder before training: by far the most of a step, and what torch.compile does best.
-
-    It is compiled in place: parameters keep their names, so checkpoints of compiled and other runs fit each other. The
-    rest of what makes a step fast is options: `trainer.benchmark: true`, and `fused: true` of an optimizer.
+    """Compiles the encoder, by far the most of a step, in place: checkpoints of compiled and other runs fit each other.
 
     Args:
-        mode: of torch.compile: "default", "max-autotune-no-cudagraphs" and so on. Those that use CUDA graphs do not
-            go with gradient caching.
+        mode: of torch.compile; those that use CUDA graphs do not go with gradient caching.
         backend: of torch.compile.
     """
 
@@ -147,9 +128,6 @@ class ResultsFile(Callback):
     """Writes the run's last metrics to `FOLDER/results.json` when fitting or testing has succeeded.
 
     Checkpoints hold them, too: a run that was killed after its last one has nothing left to measure.
-
-    Args:
-        folder: the run's folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -174,12 +152,8 @@ class ResultsFile(Callback):
             return
         before = self._before if stage == "fit" and trainer.global_step == self._step else {}
         metrics = _scalars(before | trainer.callback_metrics)
-        results: dict[str, Any] = {
-            "stage": stage,
-            "epoch": trainer.current_epoch,
-            "step": trainer.global_step,
-            "metrics": {name: _or_null(value) for name, value in metrics.items()},
-        }
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}  # JSON has no NaN
+        results = {"stage": stage, "epoch": trainer.current_epoch, "step": trainer.global_step, "metrics": finite}
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / RESULTS, json.dumps(results, indent=2, allow_nan=False) + "\n")
 

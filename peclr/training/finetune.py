@@ -29,14 +29,12 @@ class FinetuneModule(RecipeModule):
         encoder: the ResNet; with torchvision's weights, or none to start from scratch.
         weights: encoder weights instead: a pre-training run's checkpoint, a published one, or torchvision's.
         freeze_encoder: train the head alone, as in the paper's ablations.
-        head_first: part of the run, from 0 to less than 1, in which the encoder waits and the head alone learns. The
-            gradients of a head that starts from nothing would spoil what pre-training has taught (Kumar et al.,
-            "Fine-Tuning can Distort Pretrained Features", ICLR 2022). BatchNorm statistics do not wait, and steps take
-            as long as later ones. A frozen encoder waits to the end.
+        head_first: part of the run, from 0 to less than 1, in which the head alone learns: its first gradients would
+            spoil what pre-training has taught (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR
+            2022). BatchNorm statistics do not wait.
         view_size: side of the views, pixels: where an untrained network expects the hand.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
-        weight_decay: see `RecipeModule`.
-        recipe: the rest of its arguments.
+        weight_decay: see `RecipeModule`, as the rest.
     """
 
     def __init__(
@@ -71,20 +69,15 @@ class FinetuneModule(RecipeModule):
 
     def setup(self, stage: str) -> None:
         """Check that data and network agree on the size of a view, before anything is computed."""
-        seen = getattr(getattr(self.trainer, "datamodule", None), "view_size", self.view_size)
+        data = getattr(self.trainer, "datamodule", None)
+        seen, batch_size = getattr(data, "view_size", self.view_size), getattr(data, "batch_size", 2)
         if seen != self.view_size:
             raise ValueError(f"model.view_size is {self.view_size} and data.view_size {seen}: expected the same")
-        batch_size = getattr(getattr(self.trainer, "datamodule", None), "batch_size", 2)
         if stage == "fit" and batch_size < 2 and next(self.pose_net.backend_model.parameters()).requires_grad:
             raise ValueError(f"data.batch_size is {batch_size}: BatchNorm needs at least 2 images")
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
-        """Predict hands.
-
-        Args:
-            images: (B, 3, S, S), uint8 RGB.
-            K: (B, 3, 3), camera of these views, pixels.
-        """
+        """Predict hands of images (B, 3, S, S), uint8 RGB, whose cameras are K (B, 3, 3), pixels of the view."""
         normalized = normalize_images(images).contiguous(memory_format=torch.channels_last)
         output: PoseOutput = self.pose_net(normalized, K)
         return output

@@ -14,11 +14,8 @@ class LARS(Optimizer):
     """Scales each tensor's gradient by its trust ratio, then lets another optimizer step.
 
     You et al., "Large Batch Training of Convolutional Networks", 2017 (arXiv 1708.03888), eq. 6, in the form
-    PeCLR was published with: around Adam, the ratio divided by the learning rate and capped at 1 (`clip`),
-    weight decay folded into the gradient before scaling. Tensors that are zero or have no gradient stay out.
-
-    Parameter groups and state are the wrapped optimizer's own: schedulers, checkpoints and gradient scalers
-    see one optimizer.
+    PeCLR was published with: around Adam, weight decay folded into the gradient before scaling. Parameter groups and
+    state are the wrapped optimizer's own: schedulers, checkpoints and gradient scalers see one optimizer.
 
     Args:
         optimizer: takes the step, with its own learning rate; its weight decay is applied here instead.
@@ -76,10 +73,7 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def _scale_gradients(self, group: dict[str, Any]) -> None:
-        """Replace g by min(η‖w‖ / (‖g‖ + λ‖w‖ + ε) / lr, 1) · (g + λw), without waiting for the device.
-
-        All tensors at once, as on a GPU launching kernels for one after the other takes longer than computing.
-        """
+        """Replace g by min(η‖w‖ / (‖g‖ + λ‖w‖ + ε) / lr, 1) · (g + λw), all tensors at once: launches cost time."""
         weights = [weight for weight in group["params"] if weight.grad is not None]
         if not weights:
             return
@@ -107,8 +101,7 @@ def split_weight_decay(parameters: Iterable[nn.Parameter], weight_decay: float) 
 def linear_warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
     """The learning rate's factor: linear to 1 over `warmup_steps`, then a cosine to 0 at `total_steps`.
 
-    SimCLR, App. B.1; Loshchilov & Hutter, "SGDR", 2017, eq. 5, without restarts. `step` counts the optimizer steps
-    taken so far. The first of warm-up moves already: its factor is 1 / warmup_steps, the last one's is 1.
+    SimCLR, App. B.1; Loshchilov & Hutter, "SGDR", 2017, eq. 5, without restarts. Step 0 has 1 / warmup_steps already.
     """
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"expected 0 ≤ warmup_steps ≤ total_steps, got {warmup_steps} and {total_steps}")

@@ -55,8 +55,5 @@ def say_if_bf16_is_slow(trainer: pl.Trainer) -> None:
     if not isinstance(trainer.accelerator, CPUAccelerator) or not str(trainer.precision).startswith("bf16"):
         return
     if trainer.is_global_zero and bf16_cost() > _WORTH_SAYING:
-        print(
-            f"peclr fit: {trainer.precision} takes about {bf16_cost():.1f} times as long as float32 on this CPU; "
-            "--trainer.precision=32-true is faster",
-            file=sys.stderr,
-        )
+        slow = f"{trainer.precision} takes about {bf16_cost():.1f} times as long as float32 on this CPU"
+        print(f"peclr fit: {slow}; --trainer.precision=32-true is faster", file=sys.stderr)

@@ -20,22 +20,17 @@ from peclr.training.recipe import RecipeModule, batches_of_step
 class PretrainModule(RecipeModule):
     """An encoder and a projection head, trained so that two views of a hand meet and other hands part.
 
-    The objective decides what "meet" means: `SimCLR` compares projections as they are, `PeCLR` first undoes each
-    view's rotation and translation. Both get the same batch.
-
     Args:
         encoder: the network to train; what is kept afterward.
         objective: the loss of projections and of the geometry of their views.
         lars: wrap the optimizer in LARS, as published.
-        weight_decay: see `RecipeModule`.
+        weight_decay: see `RecipeModule`, as the rest.
         warmup_epochs: the same.
         projection_hidden: width of the head's hidden layer.
         projection_features: numbers per projection; PeCLR reads them as half as many points in 2-D.
-        micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch of
-            the data module all the same, by gradient caching (see `gradient_cache`) and for a third more computation:
-            batch_size 2048 with micro_batch 128 has 4094 negatives, where accumulating 16 batches of 128 has 254.
-            BatchNorm sees a micro-batch at a time.
-        recipe: the rest of the arguments of `RecipeModule`.
+        micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch all
+            the same, by gradient caching (see `gradient_cache`) and for a third more computation: batch_size 2048 with
+            micro_batch 128 has 4094 negatives, where accumulating 16 batches of 128 has 254.
     """
 
     def __init__(
@@ -116,11 +111,10 @@ class PretrainModule(RecipeModule):
         self._shared_step(batch, "val")
 
     def on_train_batch_start(self, batch: PairedViewBatch, batch_idx: int) -> None:
-        """Log what an anchor is contrasted with and what the optimizer steps on, so that nobody confuses them.
+        """Log what an anchor is contrasted with and what the optimizer steps on, of all processes.
 
         `effective_negatives` are the views of other pairs in the contrast, `false_negatives` those of them that show
-        the anchor's own hand, on average over anchors; `optimizer_batch` are the pairs of an optimizer step. All are
-        of all processes, and made on the device: nothing waits for it.
+        the anchor's own hand, on average over anchors; `optimizer_batch` are the pairs of an optimizer step.
         """
         counts, device = pairs_per_process(len(batch["views"])), batch["views"].device
         pairs = sum(counts)

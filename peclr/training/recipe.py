@@ -22,8 +22,8 @@ class RecipeModule(pl.LightningModule):
             published (SimCLR, App. B.1); "none" takes it as it is.
         weight_decay: on weights; biases and BatchNorm are exempt.
         warmup_epochs: linear warm-up, before a cosine to 0; parts of an epoch count.
-        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all. A process that normalizes its pairs
-            alone gives away which views belong together (SimCLR, §3.2).
+        sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all: one's own statistics give away
+            which views belong together (SimCLR, §3.2).
     """
 
     lars = False
@@ -75,18 +75,12 @@ def wants_sync_batchnorm(trainer: pl.Trainer) -> bool:
 
 
 def optimizer_batch(trainer: pl.Trainer) -> int:
-    """Images that enter one optimizer step of all processes: batch × accumulation, or what an epoch has.
-
-    Raises:
-        ValueError: the trainer has no data module with a batch size.
-    """
+    """Images that enter one optimizer step of all processes: batch × accumulation, or what an epoch has."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     batch_size = getattr(datamodule, "batch_size", None)
     if not isinstance(batch_size, int):
-        raise ValueError(
-            "lr_scaling='sqrt' needs a data module with an integer `batch_size`; got "
-            f"{type(datamodule).__name__}. Use one, or set lr_scaling: none"
-        )
+        got = f"got {type(datamodule).__name__}. Use one, or set lr_scaling: none"
+        raise ValueError(f"lr_scaling='sqrt' needs a data module with an integer `batch_size`; {got}")
     per_epoch, images = _epoch(trainer)
     return min(images, batch_size * batches_of_step(trainer, per_epoch))
 
@@ -98,11 +92,7 @@ def batches_of_step(trainer: pl.Trainer, per_epoch: int, batch_idx: int = 0) -> 
 
 
 def run_length(trainer: pl.Trainer, warmup_epochs: float) -> tuple[int, int]:
-    """Optimizer steps of warm-up, and of the whole run.
-
-    Raises:
-        ValueError: the run has no end: neither `max_epochs` nor `max_steps` is given.
-    """
+    """Optimizer steps of warm-up, and of the whole run; ValueError if it has no end."""
     per_epoch = math.ceil(_epoch(trainer)[0] / trainer.accumulate_grad_batches)
     ends = [trainer.max_steps] if trainer.max_steps > 0 else []
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
@@ -117,9 +107,6 @@ def _epoch(trainer: pl.Trainer) -> tuple[int, int]:
 
     Counted on a loader of its own: `trainer.estimated_stepping_batches` would make the trainer's before a resumed
     run has set where it goes on, and drop that (Lightning #20550).
-
-    Raises:
-        ValueError: the trainer has no data module.
     """
     datamodule: pl.LightningDataModule | None = getattr(trainer, "datamodule", None)
     if datamodule is None:

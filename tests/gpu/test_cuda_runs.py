@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
+from torch.distributed.nn.functional import all_gather, all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from peclr import collectives
@@ -44,8 +45,8 @@ def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
         model = worker.OnViews(PeCLR(), micro_batch=None).to(device)
         found = gradients(model, DistributedDataParallel(model)(batch))
         leaf = torch.ones(3, 2, device=device, requires_grad=True)
-        rows = collectives._Gather.apply(leaf, [3])  # type: ignore[no-untyped-call]  # torch's, without types
-        collectives._SumForDDP.apply(rows.sum()).backward()  # type: ignore[no-untyped-call]  # the same
+        (rows,) = all_gather(leaf)  # type: ignore[no-untyped-call]  # torch's, without types
+        all_reduce(rows.sum()).backward()  # type: ignore[no-untyped-call]  # the same
         assert leaf.grad is not None
         assert leaf.grad.equal(leaf)
         dist.all_reduce(torch.ones(1), group=collectives._host_group(dist.group.WORLD))  # NCCL has no hosts
