@@ -239,7 +239,11 @@ def run_lightning(arguments: list[str]) -> int:
             seed_everything_default=0,
             # the samplers divide an epoch among processes themselves, so that its order does not depend on their number
             trainer_defaults={"use_distributed_sampler": False},
-            parser_kwargs={"parser_mode": aliases.config_mode()},
+            parser_kwargs={
+                "parser_mode": aliases.config_mode(),
+                "prog": "peclr",
+                arguments[0]: {"description": "Configs name classes to run: treat one from others as a program."},
+            },
             arguments=[aliases.renewed_argument(word) for word in arguments],
         )
     except MisconfigurationException as error:
