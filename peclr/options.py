@@ -32,6 +32,14 @@ def _expanded(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 (pathlib's fails where there is no such user, and changes other text)
 
 
+def positive(text: str) -> int:
+    """A positive whole number, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
 def check_new_folder(folder: Path) -> None:
     """Refuse an output folder that is not empty or could not be written, while nothing has been computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

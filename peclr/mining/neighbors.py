@@ -44,11 +44,7 @@ def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArra
 
 
 def nearest(
-    descriptors: NDArray[np.float32],
-    count: int,
-    groups: NDArray[np.integer] | None = None,
-    *,
-    progress: bool = False,
+    descriptors: NDArray[np.float32], count: int, groups: NDArray[np.integer] | None = None, *, progress: bool = False
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest other hands of each hand, by descriptors (N, D), not of its group (N,), a video for example.
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclr.options import check_new_folder, check_writable
+from peclr.options import check_new_folder, check_writable, positive
 
 if TYPE_CHECKING:
     from peclr.predict.annotations import Annotations
@@ -149,14 +149,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--find", choices=["search", "published"], default="search", help=find)
     turn = "average with views turned by this to either side: 30 makes EPE 3 to 4 %% smaller, and takes longer"
     add("--turn", type=float, default=0.0, metavar="DEGREES", help=turn)
-    add("--view-size", type=_count, metavar="PX", help="of the network (default: as it was trained)")
-    add("--batch-size", type=_count, default=8, help="views at a time (default: %(default)s)")
+    add("--view-size", type=positive, metavar="PX", help="of the network (default: as it was trained)")
+    add("--batch-size", type=positive, default=8, help="views at a time (default: %(default)s)")
     add("--device", help="cpu, cuda, … (default: CUDA where there is one)")
     overlay = "skeletons over still images (default: yes)"
     add("--overlay", action=argparse.BooleanOptionalAction, default=True, help=overlay)
     add("--sides", action="store_true", help="also the hands of still images in 3-D, from two sides")
     add("--video", type=Path, metavar="OUT", help="skeletons over all frames: a new .mp4 or .avi")
-    add("--max-frames", type=_count, metavar="N", help="of each video and camera")
+    add("--max-frames", type=positive, metavar="N", help="of each video and camera")
     return parser
 
 
@@ -168,13 +168,6 @@ def _four_numbers(text: str) -> list[float]:
 
 
 _four_numbers.__name__ = "4 numbers with commas between"  # argparse's message names it
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text}")
-    return value
 
 
 def _camera(text: str) -> list[list[float]] | Path:

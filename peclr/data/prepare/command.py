@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, positive, show
+from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, show
 from peclr.data.sources.layouts import (
     LAYOUTS,
     DataSet,
@@ -20,7 +20,7 @@ from peclr.data.sources.layouts import (
     prepared_folder,
     present_splits,
 )
-from peclr.options import check_writable, naming
+from peclr.options import check_writable, naming, positive
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,19 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from peclr.data.sources.layouts import (
-    DEPTHS,
-    LAYOUTS,
-    MANIFEST,
-    DataSet,
-    Depth,
-    open_data_set,
-    open_source,
-    prepare_command,
-    prepared_folder,
-    present_splits,
-)
+from peclr.data.sources import layouts
+from peclr.data.sources.layouts import DataSet, Depth
 from peclr.data.sources.listing import some
+from peclr.options import positive
 
 if TYPE_CHECKING:
     from peclr.data.samples import HandSource
@@ -63,17 +54,9 @@ def doctor_main(arguments: list[str]) -> int:
 def add_look(parser: argparse.ArgumentParser) -> None:
     """Add the options of a `Look`."""
     look = "how closely to look at images: whether they are there, at their beginnings and ends, or decode each"
-    parser.add_argument("--images", choices=DEPTHS, default="headers", help=f"{look} (default: %(default)s)")
+    parser.add_argument("--images", choices=layouts.DEPTHS, default="headers", help=f"{look} (default: %(default)s)")
     cores = os.cpu_count() or 1
     parser.add_argument("--workers", type=positive, default=cores, metavar="N", help="threads (default: one a core)")
-
-
-def positive(text: str) -> int:
-    """A positive whole number, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return number
 
 
 def show(title: str, findings: Sequence[Finding]) -> int:
@@ -89,15 +72,15 @@ def examine(root: Path, look: Look) -> list[Finding]:
     """Look at a folder: a data set, what `peclr prepare` wrote, or images."""
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
-    there = [(dataset, split) for dataset in LAYOUTS for split in present_splits(dataset, root)]
+    there = [(dataset, split) for dataset in layouts.LAYOUTS for split in layouts.present_splits(dataset, root)]
     findings = [finding for dataset, split in there for finding in _data_set(dataset, root, split, look)]
-    packed = {prepared_folder(dataset, root, split) for dataset, split in there}
+    packed = {layouts.prepared_folder(dataset, root, split) for dataset, split in there}
     for folder in sorted({root, *root.glob("*/"), *root.glob("prepared/*/")} - packed):
         findings += _prepared_folder(folder, look)
     if findings:
         return findings
     try:
-        images = open_source(root)
+        images = layouts.open_source(root)
     except ValueError as error:
         return [Finding("wrong", f"no data set that is known, and {error}")]
     return [*_source(images, f"{len(images):,} images", look)]
@@ -106,7 +89,7 @@ def examine(root: Path, look: Look) -> list[Finding]:
 def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:
     from peclr.data.sources.packed_labels import open_fresh
 
-    packed, command = None, prepare_command(dataset, root, split)
+    packed, command = None, layouts.prepare_command(dataset, root, split)
     of_labels = Finding("note", f"labels of {split} are not packed: they open slower, and workers copy them", command)
     try:
         if packed := open_fresh(dataset, root, split):
@@ -126,10 +109,10 @@ def check_split(
     """Check labels, which may be packed ones, and images of a split; ValueError as of the reader."""
     from peclr.data.samples import HasMasks
 
-    source = open_data_set(dataset, root, split, use_prepared=use_prepared)
+    source = layouts.open_data_set(dataset, root, split, use_prepared=use_prepared)
     title = f"{type(source).__name__} {split}: {source.num_hands:,} hands, {len(source):,} images"
     yield from _source(source, title, look)
-    if isinstance(source, HasMasks) and split == LAYOUTS[dataset].splits[0]:
+    if isinstance(source, HasMasks) and split == layouts.LAYOUTS[dataset].splits[0]:
         try:
             source.check_masks()
             yield Finding("ok", "masks of all hands: pre-training can replace their `background`")
@@ -145,7 +128,7 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
 
     if PARTIAL in folder.name:
         yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
-    elif (folder / MANIFEST).is_file():
+    elif (folder / layouts.MANIFEST).is_file():
         try:
             manifest = PackedArrays(folder).manifest
         except ValueError as error:

@@ -71,7 +71,7 @@ class FreiHAND(HandSource):
         *,
         use_prepared: bool = True,
     ) -> None:
-        """Read and check the labels.
+        """Read and check the labels; ValueError names the file and the value that is missing or wrong.
 
         Args:
             root: The folder that holds `training`, `training_K.json` and so on.
@@ -79,16 +79,10 @@ class FreiHAND(HandSource):
             crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
             crop: Around the 2-D "keypoints", as published, or the whole "image", always so without labels.
             use_prepared: Whether to use the labels that `peclr prepare freihand` has packed, while they are fresh.
-
-        Raises:
-            ValueError: If something is missing or wrong; the message names the file and the value.
         """
-        if crop not in get_args(Crop):
-            raise ValueError(f"crop {crop!r} does not exist; expected one of {get_args(Crop)}")
-        if not crop_margin > 0:
-            raise ValueError(f"crop_margin must be positive, got {crop_margin}")
-        self.root, self.split = Path(root), split
-        self._folder = self.root / split / "rgb"
+        if crop not in get_args(Crop) or not crop_margin > 0:
+            raise ValueError(f"crop {crop!r}, crop_margin {crop_margin}: expected one of {get_args(Crop)}, and > 0")
+        self.root, self.split, self._folder = Path(root), split, Path(root) / split / "rgb"
         check_labels("freihand", self.root, split)
         packed = open_if_fresh("freihand", self.root, split) if use_prepared else None
         self.labels: Mapping[str, NDArray[np.float32]] = packed or self._read_labels()

@@ -36,16 +36,13 @@ class Videos(HandSource):
     name = "videos"
 
     def __init__(self, root: str | Path, every: int = 1, boxes: str | Path | None = None) -> None:
-        """List the frames; they are decoded one at a time.
+        """List the frames; ValueError if there are none, a video cannot be read, or boxes do not fit.
 
         Args:
             root: A folder, below which videos are looked for, or a pattern as of a shell.
             every: Takes every n-th frame of a video; neighbors hardly differ.
             boxes: CSV or JSON file that says where the hands are, see `peclr.data.sources.box_files`; a frame's
                 name is that of its video relative to the folder, #, and its number from 0: "folder/video.mp4#120".
-
-        Raises:
-            ValueError: If there are no videos, or one cannot be read, or boxes do not fit them.
         """
         if every < 1:
             raise ValueError(f"every {every} is not a positive number of frames")

@@ -33,7 +33,8 @@ from peclr.data.sources.youtube3d_labels import (
     read_labels,
     stretched_frames,
 )
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, Matrix, from_reduced, mirror, move, square_around_keypoints
+from peclr.geometry import planar
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, Matrix
 
 _FUSED = 22  # letters; ids of videos have 11, and one name in the official list is two of them
 
@@ -62,7 +63,7 @@ class YouTube3DHands(HandSource):
         *,
         use_prepared: bool = True,
     ) -> None:
-        """Open the labels and look which frames there are.
+        """Open the labels and look which frames there are; ValueError names the file that is missing or wrong.
 
         Args:
             root: The folder that holds `youtube_train.json` and so on, and `youtube`.
@@ -72,9 +73,6 @@ class YouTube3DHands(HandSource):
             crop_margin: Half side of the crop box over the distance of the farthest joint from their mean, or over half
                 the longer side of the vertices' bounding box.
             use_prepared: Whether to use the labels that `peclr prepare youtube3d` has packed, while they are fresh.
-
-        Raises:
-            ValueError: If something is missing or wrong; the message names the file and the value.
         """
         if not crop_margin > 0:
             raise ValueError(f"crop_margin must be positive, got {crop_margin}")
@@ -149,33 +147,33 @@ class YouTube3DHands(HandSource):
         around = np.stack([vertices.min(axis=0), vertices.max(axis=0)]) if self._regressor is None else joints_2d
 
         def side(width: int, height: int) -> float:
-            box = self._crop_box(move(from_reduced(width / annotated[0], height / annotated[1]), around))
+            box = self._crop_box(planar.move(planar.from_reduced(width / annotated[0], height / annotated[1]), around))
             return float(box[2] - box[0])
 
         decoded = read_reduced(f"{self.root}/{name}", side, min_side)
-        matrix = from_reduced(decoded.width / annotated[0], decoded.height / annotated[1])
+        matrix = planar.from_reduced(decoded.width / annotated[0], decoded.height / annotated[1])
         if is_stretched(decoded.width, decoded.height, *annotated):
             sizes = f"{decoded.width} × {decoded.height} px, annotated with {annotated[0]} × {annotated[1]}"
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
         image, image_from_decoded = decoded.image, decoded.image_from_decoded
         if is_left := bool(labels["is_left"][annotation]):
-            flip = mirror(decoded.width)
+            flip = planar.mirror(decoded.width)
             image, matrix = cv2.flip(image, 1).astype(np.uint8, copy=False), flip @ matrix
             if image_from_decoded is not None:
-                image_from_decoded = flip @ image_from_decoded @ mirror(image.shape[1])
+                image_from_decoded = flip @ image_from_decoded @ planar.mirror(image.shape[1])
         return hand_sample(
             image,
-            self._crop_box(move(matrix, around)),
+            self._crop_box(planar.move(matrix, around)),
             f"{self.split}/{labels['annotation_id'][annotation]} in {name}",
             "left" if is_left else "right",
-            joints_2d=move(matrix, joints_2d).astype(np.float32),
+            joints_2d=planar.move(matrix, joints_2d).astype(np.float32),
             image_from_decoded=image_from_decoded,
         )
 
     def _crop_box(self, around: Matrix) -> Matrix:
         """The box (4,) around joints (21, 2), or around two corners (2, 2), px."""
         if self._regressor is not None:
-            return square_around_keypoints(around, self.crop_margin)
-        low, high = around.min(axis=0), around.max(axis=0)
+            return planar.square_around_keypoints(around, self.crop_margin)
+        low, high = around.min(axis=0), around.max(axis=0)  # a mirror exchanges left and right
         center, half_side = (low + high) / 2, self.crop_margin * (high - low).max() / 2
         return np.concatenate([center - half_side, center + half_side])
