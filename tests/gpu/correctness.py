@@ -16,6 +16,8 @@ ENVIRONMENT = {
     "GLOO_SOCKET_IFNAME": "lo",
     "NCCL_SOCKET_IFNAME": "lo",
 }
+# what the test that runs has measured, for its row
+measured: dict[str, float] = {}
 
 
 class _Recorder:
@@ -33,6 +35,7 @@ class _Recorder:
             self.results.put(item.name, {"left_out": "no time was left"})
 
     def pytest_runtest_setup(self) -> None:
+        measured.clear()
         if time.time() > self.deadline:
             pytest.skip("no time was left")
 
@@ -41,10 +44,10 @@ class _Recorder:
         if not report.passed and time.time() > self.deadline:  # whoever is stopped has not failed
             return
         if report.failed:
-            self.results.put(name, {"error": report.longreprtext[-2000:]})
+            self.results.put(name, {"error": report.longreprtext[-2000:], **measured})
         elif report.when == "call" or report.skipped:
-            reason = {"why": report.longreprtext} if report.skipped else {}
-            self.results.put(name, {"outcome": report.outcome, "seconds": round(report.duration, 2), **reason})
+            found = {"why": report.longreprtext} if report.skipped else measured
+            self.results.put(name, {"outcome": report.outcome, "seconds": round(report.duration, 2), **found})
 
 
 def run(results: Results, deadline: float, *, dry: bool) -> None:

@@ -25,7 +25,7 @@ from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import PretrainModule
 from tests.distributed import worker
-from tests.gpu.test_cuda_numbers import Gradients, close, distance, gradients, on, pretraining
+from tests.gpu.test_cuda_numbers import Gradients, assert_close, gradients, on, pretraining
 from tests.trainer import quiet_trainer
 
 pytestmark = pytest.mark.cuda
@@ -52,7 +52,7 @@ def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
         dist.all_reduce(torch.ones(1), group=collectives._host_group(dist.group.WORLD))  # NCCL has no hosts
     finally:
         dist.destroy_process_group()
-    assert distance(found, expected) <= 1e-6
+    assert_close(found, expected, 1e-6)
 
 
 def test_two_processes_on_one_gpu_are_one(device: str, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_two_processes_on_one_gpu_are_one(device: str, tmp_path: Path) -> None:
         for case, expected in alone.items():
             if "loss" in expected:
                 bound = 1e-2 if "SyncBatchNorm" in case else 1e-3  # statistics of few views, added up in another order
-                assert close(together[case], on("cpu", expected), bound, 1e-4), case
+                assert_close(together[case], on("cpu", expected), bound, 1e-4)
 
 
 class Stop(Callback):
@@ -155,4 +155,4 @@ def test_compiled_is_eager(device: str) -> None:
             model.module.encoder.compile(backend="inductor" if device == "cuda" else "aot_eager")
         return gradients(model, model(on(device, worker.batch_of(16))))
 
-    assert distance(of(compiled=True), of(compiled=False)) <= 1e-3
+    assert_close(of(compiled=True), of(compiled=False), 1e-3)
