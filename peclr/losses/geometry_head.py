@@ -1,8 +1,7 @@
 """Prediction of what lies between two views, so that features keep what a contrast alone might drop.
 
 Dangovski et al., "Equivariant Contrastive Learning", ICLR 2022 (arXiv 2111.00899), predict an image's rotation beside
-an invariant contrast; Devillers & Lefort, "EquiMod", ICLR 2023 (arXiv 2211.01244), give all of the augmentation's
-parameters to a predictor. Here, those of the map from one view to the other are predicted from both views' features.
+an invariant contrast. Here, the map from one view to the other is predicted from both views' features.
 """
 
 import torch
@@ -17,10 +16,10 @@ from peclr.losses.objectives import Objective, PeCLR
 class GeometryHead(Objective):
     """A contrast, plus the error of a small network that predicts the map between the two views from their features.
 
-    It is for views of one image or of one hand: the map between views of two hands is not defined.
+    For views of one image or of one hand, between which there is a map.
 
     Args:
-        contrast: What the prediction stands beside; by default `PeCLR`.
+        contrast: By default `PeCLR`.
         weight: Of the prediction's error in the sum.
         hidden: Width of the network's hidden layer.
     """
@@ -34,7 +33,7 @@ class GeometryHead(Objective):
         self.layers = nn.Sequential()
 
     def build(self, feature_dim: int) -> None:
-        """Make the network, which reads the features of both views."""
+        """Make the network."""
         super().build(feature_dim)
         self.layers = nn.Sequential(nn.Linear(2 * feature_dim, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 5))
 
@@ -55,7 +54,7 @@ class GeometryHead(Objective):
         return self.contrast.undo(projections, view_from_crop)
 
     def _error(self, features: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Square error of cosine and sine, shift and logarithm of the scale, mean over both directions of all pairs."""
+        """Square error of `relative_geometry`, mean over both directions of all pairs."""
         counts = pairs_per_process(len(features))
         there_and_back = torch.cat((features, features.flip(1)))
         predicted = at_least_float32(self.layers(there_and_back.flatten(1)))

@@ -1,9 +1,8 @@
 """NT-Xent, the normalized temperature-scaled cross-entropy of contrastive learning, over the batches of all processes.
 
 Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020 (arXiv 2002.05709),
-eq. 1 and Algorithm 1. `plain_nt_xent` is the formula. What training runs, `contrast`, has the same value and gradients
-without ever holding the whole matrix of logits: rows are turned into their share of the loss and of its gradient a
-chunk at a time, with one exponential for both, each process those of its own anchors.
+eq. 1 and Algorithm 1. The whole matrix of logits is never held: rows are turned into their share of the loss and of its
+gradient a chunk at a time, with one exponential for both, each process those of its own anchors.
 """
 
 from collections.abc import Iterator
@@ -13,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from peclr.collectives import gather, pairs_per_process, rank, sum_over_processes
 from peclr.geometry.affine import at_least_float32
 
-# Logits held at once: 4 MiB in float32, which a CPU's cache keeps between the passes over a chunk; a GPU, which
-# has to be kept busy instead, gets more.
+# Logits held at once: 4 MiB in float32, which a CPU's cache keeps; a GPU has to be kept busy instead.
 _CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**25}
 
 # Shorter projections are not made longer than that: their gradients are divided by it, twice where an inversion
@@ -27,26 +25,13 @@ _CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**25}
 _MIN_NORM = 1e-2
 
 
-def plain_nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
-    """NT-Xent as it is written: each of 2N embeddings finds its other view among the 2N − 1 others."""
-    z = torch.cat((z1, z2))
-    logits = (z @ z.mT / temperature).fill_diagonal_(-torch.inf)  # nobody is its own negative
-    return cross_entropy(logits, torch.arange(len(z), device=z.device).roll(len(z1)))
-
-
 def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
-    """NT-Xent between the views of this process alone, in float32 or better even under autocast.
+    """NT-Xent between the L2-normalized views (N, D) of this process alone: mean over both directions of all pairs.
 
-    Args:
-        z1: (N, D), first views, L2-normalized.
-        z2: (N, D), second views of the same samples in the same order, L2-normalized.
-        temperature: Divides the cosines. 0.5 in PeCLR.
-
-    Returns:
-        Scalar, the mean over both directions of all N pairs.
+    It is computed in float32 or better even under autocast. The temperature divides the cosines; 0.5 in PeCLR.
 
     Raises:
-        ValueError: If shapes differ, there are no negatives (N < 2), or the temperature is not above 0.
+        ValueError: Shapes differ, there are no negatives (N < 2), or the temperature is not above 0.
     """
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"expected two (N, D) embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
@@ -55,13 +40,9 @@ def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
 
 
 def contrast(projections: Tensor, temperature: float) -> Tensor:
-    """NT-Xent of the batches of all processes: the last step of every contrastive objective.
+    """NT-Xent of projections (B, 2, D), in one frame by now, not normalized, of all processes.
 
-    Args:
-        projections: (B, 2, D), two views per sample, in one frame by now, not normalized.
-
-    Returns:
-        Scalar, the same on all processes; with the gradient that DistributedDataParallel has to average.
+    The same on all of them, with the gradient that DistributedDataParallel has to average.
     """
     z, anchors = gather_views(l2_normalize(projections), pairs_per_process(len(projections)))
     return sum_over_processes(nt_xent_of_anchors(z, anchors, temperature))
@@ -73,11 +54,7 @@ def l2_normalize(projections: Tensor) -> Tensor:
 
 
 def gather_views(views: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
-    """Gather the two views of each pair from all processes; differentiable.
-
-    Args:
-        views: (B, 2, …), of this process.
-        counts: B of each process, from `pairs_per_process`.
+    """Gather views (B, 2, …) from all processes, with B of each from `pairs_per_process`; differentiable.
 
     Returns:
         (2N, …), all first views, then all second views in the same order; and (2B,) int64, the rows of this process.
@@ -101,12 +78,9 @@ def nt_xent_of_anchors(
     Args:
         z: (2N, D), all first views, then all second views in the same order, L2-normalized.
         anchors: (A,) int64, rows of `z` that look for their other view; the rest are only compared with.
-        weights: (A, 2N), factors of the logits in the softmax's denominator; constants, by default 1.
-        pull: (A,), factors of the logits of the anchors' other views in its numerator; constants, by default 1.
-        shares: (A, 2N), factors of the exponentials in the softmax's denominator, at least 0; constants, by default 1.
-
-    Raises:
-        ValueError: If there are no negatives (N < 2) or the temperature is not above 0.
+        weights: (A, 2N), constant factors of the logits in the softmax's denominator.
+        pull: (A,), constant factors of the logits of the anchors' other views in its numerator.
+        shares: (A, 2N), constant factors, at least 0, of the exponentials in the softmax's denominator.
     """
     n = len(z) // 2
     if n < 2:

@@ -1,7 +1,7 @@
 """The objectives of pre-training: SimCLR is invariant to a view's geometry, the others equivariant.
 
-Contrast is over the batches of all processes. See `nt_xent` and `equivariance` for the papers and the mathematics.
-Objectives with a file of their own, which imports this one, can be imported from here all the same.
+See `nt_xent` and `equivariance` for the papers and the mathematics. Objectives with a file of their own, which imports
+this one, can be imported from here all the same.
 """
 
 from abc import ABC, abstractmethod
@@ -44,35 +44,26 @@ Known = Literal["features", "joints_2d", "hand"]
 class Objective(nn.Module, ABC):
     """The aim of pre-training: a loss of the projections of two views per sample and of these views' geometry."""
 
-    # what else `forward` is given, by keyword: features (B, 2, F) of the encoder, joints_2d (B, 2, 21, 2) in pixels of
-    # the views, NaN where unknown, or hand (B,), the id of the hand that a sample shows
+    # what else `forward` is given: features (B, 2, F) of the encoder, joints_2d (B, 2, 21, 2) in pixels of the views,
+    # NaN where unknown, or hand (B,), the id of the hand that a sample shows
     needs: frozenset[Known] = frozenset()
 
     @abstractmethod
     def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
-        """Compute the loss.
+        """Compute the loss, the same on all processes.
 
         Args:
             projections: (B, 2, D), two views per sample, not normalized.
             view_from_crop: (B, 2, 3, 3), normalized coordinates: what augmentation did to each view.
             known: What the class `needs`.
-
-        Returns:
-            Scalar, the same on all processes.
-
-        Raises:
-            ValueError: If shapes are others, or what is needed is missing.
         """
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Bring the projections of `forward` to the frame of the crop: (B, 2, D), at least float32.
-
-        By default by the published inversion, for probes and images of objectives that have none.
-        """
+        """Bring projections to the frame of the crop, by default by the published inversion, at least float32."""
         return undo_views(l2_normalize(projections), view_from_crop)
 
     def build(self, feature_dim: int) -> None:
-        """Make the layers that read the encoder's features, whose width is known only now; by default, of the parts."""
+        """Make the layers that read the encoder's features; by default, those of the parts."""
         for part in self.children():
             if isinstance(part, Objective):
                 part.build(feature_dim)
@@ -97,7 +88,7 @@ class PeCLR(Objective):
     Args:
         temperature: Of NT-Xent.
         translation: Whether to undo translation.
-        rotation: Whether to undo rotation. With neither, this is SimCLR.
+        rotation: Whether to undo rotation.
     """
 
     def __init__(self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True) -> None:
@@ -112,18 +103,15 @@ class PeCLR(Objective):
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Undo what was asked for."""
-        return undo_views(
-            l2_normalize(projections), view_from_crop, translation=self.translation, rotation=self.rotation
-        )
+        z = l2_normalize(projections)
+        return undo_views(z, view_from_crop, translation=self.translation, rotation=self.rotation)
 
 
 class AffinePeCLR(Objective):
     """NT-Xent of the projections after each view's whole affine map, scale included, is undone on them.
 
-    Unlike the published inversion, this one is exact: projections are read as points in normalized coordinates
-    of the view, in its unit, so they are not normalized before, and the map's inverse is applied to them. If they
-    are points that move with the image, those of two views agree with a cosine of 1. The head has to learn the
-    unit in return, which `PeCLR` takes from the points themselves.
+    Unlike the published inversion, this one is exact: projections, not normalized, are read as points in normalized
+    coordinates of the view. The head has to learn this unit, which `PeCLR` takes from the points themselves.
     """
 
     def __init__(self, temperature: float = 0.5) -> None:
@@ -137,9 +125,7 @@ class AffinePeCLR(Objective):
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Undo all of the map."""
         check_shapes(projections, view_from_crop)
-        # without looking at values: views can be inverted, and a training step does not wait for the device
-        crop_from_view = invert(view_from_crop)
-        return apply_affine(crop_from_view, as_points(projections)).reshape(projections.shape)
+        return apply_affine(invert(view_from_crop), as_points(projections)).reshape(projections.shape)
 
 
 def undo_views(
@@ -168,10 +154,8 @@ def check_shapes(projections: Tensor, view_from_crop: Tensor) -> None:
     """Refuse what is not (B, 2, D) and (B, 2, 3, 3)."""
     pairs = projections.shape[:2]
     if projections.ndim != 3 or pairs[1] != 2 or view_from_crop.shape != (*pairs, 3, 3):
-        raise ValueError(
-            "expected projections (B, 2, D) and view_from_crop (B, 2, 3, 3), "
-            f"got {tuple(projections.shape)} and {tuple(view_from_crop.shape)}"
-        )
+        found = f"{tuple(projections.shape)} and {tuple(view_from_crop.shape)}"
+        raise ValueError(f"expected projections (B, 2, D) and view_from_crop (B, 2, 3, 3), got {found}")
 
 
 def check_joints(projections: Tensor, joints_2d: Tensor | None) -> Tensor:
@@ -179,8 +163,6 @@ def check_joints(projections: Tensor, joints_2d: Tensor | None) -> Tensor:
     if joints_2d is None:
         raise ValueError("this objective weighs pairs by their joints_2d (B, 2, 21, 2), and none were given")
     if joints_2d.shape != (*projections.shape[:2], NUM_JOINTS, 2):
-        raise ValueError(
-            f"expected joints_2d (B, 2, {NUM_JOINTS}, 2) for projections {tuple(projections.shape)}, "
-            f"got {tuple(joints_2d.shape)}"
-        )
+        shapes = f"projections {tuple(projections.shape)}, got {tuple(joints_2d.shape)}"
+        raise ValueError(f"expected joints_2d (B, 2, {NUM_JOINTS}, 2) for {shapes}")
     return at_least_float32(joints_2d.detach())

@@ -27,13 +27,12 @@ class PoseLossTerms(NamedTuple):
 class PoseLoss(nn.Module):
     """Weighted L1 on pixels, relative depth and root depth, in float32 or better.
 
-    L1 throughout: a root depth far off, as the closed form gives for a foreshortened bone, pulls no harder
-    than one that is nearly right.
+    L1 throughout: a root depth far off, as the closed form gives for a foreshortened bone, pulls no harder than one
+    that is nearly right.
 
     Args:
-        keypoints_2d_weight: Of the error in px of the view. By default pixels count as if views were 224 px, for which
-            the weights are published, see `for_view_size`. Left at 1 for 48 px views of rendered hands, it cost 3 to
-            4 mm of EPE (experiments/results/finetune_recipe.json).
+        keypoints_2d_weight: Of the error in px of the view; by default pixels count as if views were 224 px, for which
+            the weights are published (1 for 48 px cost 3 to 4 mm of EPE: experiments/results/finetune_recipe.json).
         depth_weight: Of the error in relative depth.
         root_weight: Of the error in root depth; 0 leaves the root to its closed form.
     """
@@ -59,22 +58,9 @@ class PoseLoss(nn.Module):
         return self
 
     def forward(
-        self,
-        keypoints_2d: Tensor,
-        depth_rel: Tensor,
-        root_depth: Tensor,
-        target_25d: Tensor,
-        target_root_depth: Tensor,
+        self, keypoints_2d: Tensor, depth_rel: Tensor, root_depth: Tensor, target_25d: Tensor, target_root_depth: Tensor
     ) -> PoseLossTerms:
-        """Compare a batch of predictions with their labels.
-
-        Args:
-            keypoints_2d: (B, 21, 2), predicted, px of the crop.
-            depth_rel: (B, 21), predicted, relative to the root, bone lengths.
-            root_depth: (B,), predicted, after refinement, bone lengths.
-            target_25d: (B, 21, 3), px of the crop and relative depth in bone lengths.
-            target_root_depth: (B,), depth of the root in bone lengths: its Z in `joints_3d` over `scale_m`.
-        """
+        """Compare predictions (B, 21, 2), px of the crop, (B, 21) and (B,), bone lengths, with (B, 21, 3) and (B,)."""
         # torch would broadcast most mistakes here
         shapes = [tuple(tensor.shape) for tensor in (keypoints_2d, depth_rel, root_depth, target_25d)]
         batch = target_25d.shape[:-1]

@@ -16,18 +16,17 @@ from peclr.losses.objectives import Known, PeCLR, check_joints
 class SiMHand(PeCLR):
     """NT-Xent with adaptive weights, after PeCLR's inversion.
 
-    A weight falls linearly with the mean distance of two views' joints, from 1 for the closest pair of the batch
-    to 0 for the farthest; the batch is that of all processes. As published, `positive` weights apply in the
-    softmax's numerator alone, where closest and farthest are among the positive pairs, and `negative` weights to
-    all of its denominator, where they are among all pairs of views. Distances are over the joints that are known
-    of both views; where there are none, the weight is 1.
+    A weight falls linearly with the mean distance of two views' known joints, from 1 for the closest pair of all
+    processes' batches to 0 for the farthest; it is 1 where no joint is known of both. As published, `positive` weights
+    apply in the softmax's numerator alone, where closest and farthest are among the positive pairs, and `negative`
+    weights to all of its denominator, where they are among all pairs of views.
 
     Args:
         temperature: Of NT-Xent.
         translation: Whether to undo translation.
         rotation: Whether to undo rotation.
         positive: Whether to weigh positive pairs.
-        negative: Whether to weigh negative pairs. With neither, this is PeCLR.
+        negative: Whether to weigh negative pairs.
     """
 
     needs: frozenset[Known] = frozenset({"joints_2d"})
@@ -69,19 +68,15 @@ def positive_weights(joints: Tensor) -> Tensor:
 
 
 def negative_weights(joints: Tensor, own: Tensor) -> Tensor:
-    """Weights (A, 2N) of all views in the denominators of some anchors, in [0, 1].
+    """Weights (A, 2N), in [0, 1], of all views, joints (2N, 21, 2), in the denominators of anchors `own` (A,).
 
     Each view is as close as can be to itself, so the closest distance is 0.
-
-    Args:
-        joints: (2N, 21, 2), all views of all processes; NaN where they are not known.
-        own: (A,) int64, the anchors of this process.
     """
     known = joints.isfinite().all(dim=-1)
     distances = torch.zeros(len(own), len(joints), device=joints.device, dtype=joints.dtype)
     in_both = torch.zeros_like(distances)
     for joint, is_known in zip(joints.nan_to_num().unbind(dim=1), known.unbind(dim=1), strict=True):
-        # one joint at a time, as all take 21 times the memory; not by scalar products, which cancel for close joints
+        # all at once take 21 times the memory; scalar products cancel for close joints
         apart = torch.cdist(joint[own], joint, compute_mode="donot_use_mm_for_euclid_dist")
         both = is_known[own, None] & is_known
         distances += apart * both

@@ -24,9 +24,8 @@ class SoftPeCLR(PeCLR):
         temperature: Of NT-Xent.
         translation: Whether to undo translation.
         rotation: Whether to undo rotation.
-        radius: Distance between poses from which on hands are pushed apart as in PeCLR: root mean square over joints,
-            where 1 is a hand's own spread, that of its joints about their mean. Of the rendered hands, 1 % of all
-            pairs are within 0.4.
+        radius: Root mean square over joints, in units of a hand's own spread about its mean. Of the rendered hands, 1 %
+            of all pairs are within 0.4.
     """
 
     needs: frozenset[Known] = frozenset({"joints_2d"})
@@ -62,14 +61,9 @@ def poses_of(joints: Tensor, view_from_crop: Tensor) -> Tensor:
 
 
 def negative_shares(poses: Tensor, own: Tensor, radius: float) -> Tensor:
-    """Shares of all views in the denominators of some anchors: 0 for like poses, 1 from `radius` on.
+    """Shares (A, 2N) of all views, poses (2N, 21, 2), in the denominators of anchors `own` (A,).
 
-    Args:
-        poses: (2N, 21, 2), all first views, then all second views.
-        own: (A,) int64, the anchors of this process.
-
-    Returns:
-        (A, 2N), in [0, 1]; 1 for an anchor's other view, which stands in its numerator.
+    0 for like poses, 1 from `radius` on and for an anchor's other view, which stands in its numerator.
     """
     flat = poses.flatten(1)
     # not by scalar products, which cancel for close poses

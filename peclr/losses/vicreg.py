@@ -17,14 +17,14 @@ from peclr.losses.objectives import Objective, undo_views
 class VICReg(Objective):
     """VICReg of the projections after each view's translation and rotation are undone on them, not normalized.
 
-    Variance and covariance are over the batches of all processes.
+    Variance and covariance are over the batches of all processes. With nothing undone, this is VICReg as published.
 
     Args:
         invariance: Weight of the two views' mean square difference.
         variance: Weight of the hinge that keeps each feature's deviation above 1.
         covariance: Weight of the squared covariances between features.
         translation: Whether to undo translation.
-        rotation: Whether to undo rotation. With neither, this is VICReg as published.
+        rotation: Whether to undo rotation.
     """
 
     def __init__(
@@ -46,9 +46,8 @@ class VICReg(Objective):
     def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
         """Compute the loss; D is even."""
         undone = self.undo(projections, view_from_crop)
-        views = gather_views(undone, pairs_per_process(len(undone)))[0]
         # all processes compute all of it: `gather` adds up their gradients, which DistributedDataParallel averages
-        first, second = views.chunk(2)
+        first, second = gather_views(undone, pairs_per_process(len(undone)))[0].chunk(2)
         return vicreg_loss(first, second, self.invariance, self.variance, self.covariance)
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
@@ -59,14 +58,10 @@ class VICReg(Objective):
 def vicreg_loss(
     z1: Tensor, z2: Tensor, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0
 ) -> Tensor:
-    """VICReg between the views of this process alone, in float32 or better even under autocast.
-
-    Args:
-        z1: (N, D), first views.
-        z2: (N, D), second views of the same samples in the same order.
+    """VICReg between the views (N, D) of this process alone, in float32 or better even under autocast.
 
     Raises:
-        ValueError: If shapes differ, or there is no variance (N < 2).
+        ValueError: Shapes differ, or there is no variance (N < 2).
     """
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"expected two (N, D) embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
