@@ -22,9 +22,6 @@ def dexycb_scores(pred: ArrayLike, joints_3d: ArrayLike) -> dict[str, float]:
 
     Returns:
         `absolute_`, `root_relative_` and `procrustes_`, each `mpjpe` (mm) and `auc` (0 to 50 mm, 0…1).
-
-    Raises:
-        ValueError: shapes do not agree, a number is not finite, or no frame holds a hand.
     """
     predicted, true = checked_pair(NUM_JOINTS, pred=pred, joints_3d=joints_3d)
     has_hand = (true != _NO_HAND).any(axis=(1, 2))

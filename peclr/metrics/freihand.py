@@ -24,9 +24,6 @@ def freihand_scores(
     Returns:
         Keys, order and units of the official scores.txt: means in cm, AUC and F-scores 0…1. Keys that begin
         with `mesh_` and `f_` only with vertices.
-
-    Raises:
-        ValueError: shapes do not agree, a number is not finite, or one of two sets of vertices is missing.
     """
     if (pred_verts is None) != (verts is None):
         missing = "pred_verts" if pred_verts is None else "verts"

@@ -20,13 +20,12 @@ def ho3d_scores(
 ) -> dict[str, float]:
     """Score predictions as the leaderboard does; labels, keys and errors as of `freihand_scores`.
 
+    One prediction whose wrist and middle MCP coincide has no scale, and makes `xyz_scale_trans_al_mean3d` NaN, as it
+    does officially.
+
     Args:
         pred_xyz: (N, 21, 3), metres, HO-3D's order (mano) and OpenGL's axes, as in pred.json.
         pred_verts: (N, 778, 3), metres, OpenGL's axes, order of MANO's mesh.
-
-    Returns:
-        Keys, order and units of the official scores.txt. One prediction whose wrist and middle MCP coincide has no
-        scale, and makes `xyz_scale_trans_al_mean3d` NaN, as it does officially.
     """
     scores = freihand_scores(pred_xyz, xyz, pred_verts, verts)
     pred, true = np.asarray(pred_xyz, np.float64), np.asarray(xyz, np.float64)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from peclr.geometry.joints import NUM_JOINTS, joint_index
 from peclr.metrics.points import checked_pair, mean_over_joints
 
-HAND_TYPES = ("right", "left", "interacting")
+_HAND_TYPES = ("right", "left", "interacting")
 _WRIST = joint_index("wrist", "interhand")
 
 
@@ -27,17 +27,13 @@ def interhand_scores(pred: ArrayLike, joints: ArrayLike, valid: ArrayLike, hand_
     Returns:
         mm: `mpjpe_all`, `mpjpe_single` and `mpjpe_interacting`, frames of either kind, and `mrrpe`, the error of
         the left wrist relative to the right one where hands interact. NaN where nothing of a kind has a label.
-
-    Raises:
-        ValueError: shapes do not agree, a number that counts is not finite, or a hand type is unknown.
     """
     kinds, labeled = np.asarray(hand_type), np.asarray(valid).astype(bool)
-    if unknown := set(kinds.ravel().tolist()) - set(HAND_TYPES):
-        raise ValueError(f"hand_type: {sorted(unknown, key=str)[0]!r} is unknown; expected {', '.join(HAND_TYPES)}")
+    if unknown := set(kinds.ravel().tolist()) - set(_HAND_TYPES):
+        raise ValueError(f"hand_type: {sorted(unknown, key=str)[0]!r} is unknown; expected {', '.join(_HAND_TYPES)}")
     if labeled.shape[1:] != (2 * NUM_JOINTS,) or kinds.shape != labeled.shape[:1]:
-        raise ValueError(
-            f"valid has shape {labeled.shape}, hand_type {kinds.shape}; expected (N, {2 * NUM_JOINTS}) and (N,)"
-        )
+        shapes = f"valid has shape {labeled.shape}, hand_type {kinds.shape}"
+        raise ValueError(f"{shapes}; expected (N, {2 * NUM_JOINTS}) and (N,)")
     per_hand = labeled.reshape(-1, 2, NUM_JOINTS)
     per_hand = per_hand & per_hand[..., [_WRIST]]
     known = per_hand.reshape(labeled.shape)

@@ -32,9 +32,6 @@ def pck(
         box_size: (N,), or one for all, pixels, above 0: what the distances are divided by.
         threshold: in boxes.
         strict: whether a distance equal to the threshold does not count.
-
-    Raises:
-        ValueError: shapes do not agree, a number that counts is not finite, nothing is visible, or a box has no size.
     """
     distances, known = _distances(pred, keypoints, visible)
     size = np.asarray(box_size, np.float64)

@@ -27,21 +27,19 @@ F_SCORE_THRESHOLDS = {"5": 0.005, "15": 0.015}
 class ErrorSummary:
     """Distances between predicted and true points, summed up."""
 
-    mean_m: float  # mean over samples, then over points, metres
-    median_m: float  # median over samples, then mean over points, metres
+    mean_m: float  # metres
     auc: float  # area under `pck` over `PCK_THRESHOLDS`, 0…1
     pck: Array  # (100,), share of points at most each threshold away
 
 
 def summarize_errors(pred: Array, true: Array) -> ErrorSummary:
-    """Mean, median and PCK curve of the distances between (N, P, 3) points, metres."""
+    """Mean and PCK curve of the distances between (N, P, 3) points, metres."""
     errors = np.linalg.norm(pred - true, axis=-1)
     # a bin per threshold: errors up to and including it, and one for those beyond the last
     bins = np.searchsorted(PCK_THRESHOLDS, errors.ravel(), side="left")
     pck = np.bincount(bins, minlength=len(PCK_THRESHOLDS) + 1)[:-1].cumsum() / errors.size
     return ErrorSummary(
         mean_m=float(errors.mean()),
-        median_m=float(np.median(errors, axis=0).mean()),
         # every point counts once per sample, so that the mean of their areas is the area under their mean
         auc=float(np.trapezoid(pck, PCK_THRESHOLDS) / np.ptp(PCK_THRESHOLDS)),
         pck=pck,
@@ -56,13 +54,12 @@ def align(pred: Array, true: Array) -> Array:
 
 def f_scores(pred: Array, true: Array) -> dict[str, float]:
     """Mean over samples (N, P, 3), metres, of the harmonic mean of precision and recall, by name of the threshold."""
-    reach = max(F_SCORE_THRESHOLDS.values())
-    scores = np.zeros((len(pred), len(F_SCORE_THRESHOLDS)))
     limits = np.array(list(F_SCORE_THRESHOLDS.values()))[:, None]
+    scores = np.zeros((len(pred), len(limits)))
     for row, predicted, label in zip(scores, pred, true, strict=True):
         # nothing within reach comes back as infinity
-        to_pred = cKDTree(predicted).query(label, distance_upper_bound=reach)[0]
-        to_true = cKDTree(label).query(predicted, distance_upper_bound=reach)[0]
+        to_pred = cKDTree(predicted).query(label, distance_upper_bound=limits.max())[0]
+        to_true = cKDTree(label).query(predicted, distance_upper_bound=limits.max())[0]
         precision, recall = (to_pred < limits).mean(axis=1), (to_true < limits).mean(axis=1)
         row[:] = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     return dict(zip(F_SCORE_THRESHOLDS, scores.mean(axis=0).tolist(), strict=True))

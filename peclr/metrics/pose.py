@@ -15,18 +15,10 @@ _MM_PER_M = 1000.0
 _AUC_RANGE_MM, _AUC_STEPS = 50.0, 100
 
 
-def aligned_errors(joints_3d: Tensor, target_3d: Tensor, *, allow_reflection: bool = False) -> tuple[Tensor, Tensor]:
-    """Align hands to their labels, each by a similarity transform, and measure what is left: the mean is PA-EPE.
-
-    Args:
-        joints_3d: (B, 21, 3), predicted, metres, as the labels.
-        allow_reflection: let a left hand pass for a right one, as the official FreiHAND scores do.
-
-    Returns:
-        The aligned joints (B, 21, 3), metres, and their distances from the labels (B, 21), float64, millimetres.
-    """
-    aligned = similarity_align(joints_3d, target_3d, allow_reflection=allow_reflection)
-    return aligned, _MM_PER_M * distances(aligned, target_3d)
+def aligned_errors(pred: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+    """Joints (B, 21, 3), metres, each hand aligned by a similarity transform, and their `epe_mm` (B, 21)."""
+    aligned = similarity_align(pred, true)
+    return aligned, epe_mm(aligned, true)
 
 
 def pa_epe_mm(pred: Tensor, true: Tensor) -> Tensor:
@@ -35,7 +27,7 @@ def pa_epe_mm(pred: Tensor, true: Tensor) -> Tensor:
 
 
 def epe_mm(pred: Tensor, true: Tensor) -> Tensor:
-    """Millimetres between joints (B, 21, 3), metres, camera frame: (B, 21)."""
+    """Millimetres, float64, between joints (B, 21, 3), metres, camera frame: (B, 21)."""
     return _MM_PER_M * distances(pred, true)
 
 
@@ -54,11 +46,7 @@ def distances(pred: Tensor, target: Tensor) -> Tensor:
 
 
 class MeanDistance(Metric):
-    """Mean of a distance over the joints of all hands seen.
-
-    Args:
-        measure: predicted and true joints (B, 21, D) → (B, 21).
-    """
+    """Mean over the joints of all hands seen of a measure: predicted and true joints (B, 21, D) → (B, 21)."""
 
     full_state_update = False
     higher_is_better = False
@@ -75,46 +63,29 @@ class MeanDistance(Metric):
 
     def update(self, pred: Tensor, true: Tensor) -> None:
         """Add a batch."""
-        errors = self.measure(pred, true)
-        self.total += errors.sum()
-        self.count += errors.numel()
+        values = self.of_joints(pred, true)
+        self.total += values.sum()
+        self.count += values.numel()
 
     def compute(self) -> Tensor:
         """Mean over joints and hands."""
         return (self.total / self.count).float()
 
+    def of_joints(self, pred: Tensor, true: Tensor) -> Tensor:
+        """What is averaged, (B, 21)."""
+        return self.measure(pred, true)
 
-class AUC(Metric):
-    """Area under the share of joints at most 0…50 mm away (PCK), 0…1: the official FreiHAND AUC.
 
-    Args:
-        measure: predicted and true joints (B, 21, 3), metres → (B, 21), millimetres.
-    """
+class AUC(MeanDistance):
+    """Area under the share of joints at most 0…50 mm away (PCK), 0…1, of a measure in mm: the official FreiHAND AUC."""
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
-    hits: Tensor
-    count: Tensor
 
-    def __init__(self, measure: Callable[[Tensor, Tensor], Tensor]) -> None:
-        super().__init__()
-        self.measure = measure
-        self.add_state("hits", torch.zeros(_AUC_STEPS, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        """Add a batch."""
+    def of_joints(self, pred: Tensor, true: Tensor) -> Tensor:
+        """The area (B, 21) under each joint's own PCK, by trapezoids: their mean is that under the mean PCK."""
         errors = self.measure(pred, true)
-        self.hits += (errors[..., None] <= self._thresholds()).sum(dim=(0, 1))
-        self.count += errors.numel()
-
-    def compute(self) -> Tensor:
-        """Trapezoids under the PCK, divided by their base."""
-        return (torch.trapezoid(self.hits / self.count, self._thresholds()) / _AUC_RANGE_MM).float()
-
-    def _thresholds(self) -> Tensor:
-        return torch.linspace(0, _AUC_RANGE_MM, _AUC_STEPS, dtype=torch.float64, device=self.hits.device)
+        thresholds = torch.linspace(0, _AUC_RANGE_MM, _AUC_STEPS, dtype=torch.float64, device=errors.device)
+        return torch.trapezoid((errors[..., None] <= thresholds).double(), thresholds) / _AUC_RANGE_MM
 
 
 class PoseMetrics(MetricCollection):

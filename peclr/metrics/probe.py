@@ -1,16 +1,15 @@
 """Ridge probe: how much hand pose a frozen encoder's features hold, linearly readable from few labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.metrics.pose import pa_epe_mm
+from peclr.metrics.pose import distances, epe_mm, pa_epe_mm
 
 # from "interpolate" to "predict the mean", for standardized features; chosen on validation hands
-RIDGE_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
 
 
 @dataclass(frozen=True)
@@ -55,38 +54,24 @@ class _Ridge:
         return predicted
 
 
-def _targets(hands: EncodedHands) -> Tensor:
-    return torch.cat([hands.joints_2d.flatten(1), hands.joints_3d.flatten(1)], dim=1)
-
-
-def _errors(predicted: Tensor, truth: EncodedHands) -> tuple[Tensor, Tensor, Tensor]:
-    joints_2d = predicted[:, : 2 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 2)
-    joints_3d = predicted[:, 2 * NUM_JOINTS :].reshape(-1, NUM_JOINTS, 3)
-    true_3d = truth.joints_3d.double()
-    return (
-        (joints_2d - truth.joints_2d).norm(dim=-1).mean(),
-        1000 * (joints_3d - true_3d).norm(dim=-1).mean(),
-        pa_epe_mm(joints_3d, true_3d).mean(),
+def _scores(ridge: _Ridge, hands: EncodedHands, strength: float) -> ProbeScores:
+    joints_2d, joints_3d = ridge.predict(hands.features, strength).tensor_split((2 * NUM_JOINTS,), dim=1)
+    joints_2d, joints_3d = joints_2d.reshape(-1, NUM_JOINTS, 2), joints_3d.reshape(-1, NUM_JOINTS, 3)
+    return ProbeScores(
+        float(distances(joints_2d, hands.joints_2d).mean()),
+        float(epe_mm(joints_3d, hands.joints_3d).mean()),
+        float(pa_epe_mm(joints_3d, hands.joints_3d).mean()),
+        strength,
     )
 
 
-def ridge_probe(
-    train: EncodedHands,
-    val: EncodedHands,
-    test: EncodedHands,
-    strengths: Sequence[float] = RIDGE_STRENGTHS,
-) -> ProbeScores:
-    """Fit on `train`, choose the strength by 3-D error on `val`, score on `test`.
-
-    Raises:
-        ValueError: fewer than two training hands, or features that are not finite.
-    """
+def ridge_probe(train: EncodedHands, val: EncodedHands, test: EncodedHands) -> ProbeScores:
+    """Fit on `train`, choose the strength by 3-D error on `val`, score on `test`."""
     if len(train.features) < 2:
         raise ValueError(f"a ridge probe needs at least 2 labeled hands; got {len(train.features)}")
     for name, hands in (("train", train), ("val", val), ("test", test)):
         if not torch.isfinite(hands.features).all():
             raise ValueError(f"features of the {name} hands are not finite; did the encoder diverge?")
-    ridge = _Ridge(train.features, _targets(train))
-    best = min(strengths, key=lambda strength: float(_errors(ridge.predict(val.features, strength), val)[1]))
-    error_2d, epe, pa_epe = _errors(ridge.predict(test.features, best), test)
-    return ProbeScores(float(error_2d), float(epe), float(pa_epe), best)
+    ridge = _Ridge(train.features, torch.cat([train.joints_2d.flatten(1), train.joints_3d.flatten(1)], dim=1))
+    best = min((_scores(ridge, val, strength) for strength in _STRENGTHS), key=lambda of: of.root_relative_epe_mm)
+    return _scores(ridge, test, best.strength)

@@ -55,7 +55,6 @@ def test_curves_are_the_official_ones(vectors: Vectors, kind: str, *, aligned: b
     summary = summarize_errors(align(pred, true) if aligned else pred, true)
     name = f"{kind}_al" if aligned else kind
     assert summary.mean_m == pytest.approx(vectors[f"{name}_mean_m"], abs=1e-6)
-    assert summary.median_m == pytest.approx(vectors[f"{name}_median_m"], abs=1e-6)
     np.testing.assert_allclose(PCK_THRESHOLDS, vectors["thresholds_m"], atol=1e-12)
     # one vertex of 64 · 778 lies on a threshold to within the rounding of the stored float32
     one_point = 1.01 / pred[..., 0].size if kind == "mesh" else 0

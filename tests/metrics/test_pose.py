@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_sum
 
+from peclr.geometry.procrustes import similarity_align
 from peclr.metrics.freihand import freihand_scores
 from peclr.metrics.pose import (
     AUC,
@@ -27,7 +28,7 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 
 def lenient(pred: Tensor, true: Tensor) -> Tensor:
     """PA-EPE by the official alignment, which may mirror."""
-    return aligned_errors(pred, true, allow_reflection=True)[1]
+    return epe_mm(similarity_align(pred, true, allow_reflection=True), true)
 
 
 def random_hands(count: int = 17, noise: float = 0.015, seed: int = 0) -> tuple[Tensor, Tensor]:
