@@ -1,10 +1,10 @@
-"""The tasks of an experiment, and when they will be done: from a few steps timed before, then from what runs do."""
+"""The tasks of an experiment, and when they will be done: from what runs do."""
 
 import heapq
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 COUNTED: Final = f"--trainer.callbacks={__name__}.CountSteps"
 _NAME: Final = "steps.txt"  # in a run's folder
-# Seconds of a step, and before a run's first: for experiments so small that timing them would take as long.
+# Seconds of a step, and before a run's first, until runs have shown theirs: on two cores, for `make demo`.
 _GUESS: Final = {"pretrain": 0.3, "finetune": 0.2, "start": 4.0}
 
 
@@ -72,13 +72,15 @@ class Task:
         return rows
 
 
-def remaining(tasks: Iterable[Task], processes: int, pace: dict[str, float]) -> float:
+def remaining(tasks: Sequence[Task], processes: int, pace: dict[str, float]) -> float:
     """Seconds until all are done, each by the first process that is free; `pace` learns from runs that go on."""
-    free, known = [0.0] * processes, _GUESS | pace
+    pace |= {task.kind: seconds for task in tasks if (seconds := steps_of(task.run)[1]) is not None}
+    # what has not run yet is as much slower, or faster, than guessed
+    ratio = max((seconds / _GUESS[kind] for kind, seconds in pace.items()), default=1.0)
+    known = {kind: pace.get(kind, ratio * guess) for kind, guess in _GUESS.items()}
+    free = [0.0] * processes
     for task in tasks:
-        step, seconds = steps_of(task.run)
-        if seconds is not None:
-            pace[task.kind] = known[task.kind] = seconds
+        step, _ = steps_of(task.run)
         left = max(task.steps - step, 0) * known[task.kind] + (0 if step else known["start"])
         heapq.heapreplace(free, free[0] + left)
     return max(free)
@@ -87,7 +89,9 @@ def remaining(tasks: Iterable[Task], processes: int, pace: dict[str, float]) -> 
 def show(bar: "tqdm[Any]", left: float, running: str) -> None:
     """Let a bar from 0 to 1 show the part of the time that is gone, what is left, and what is being done."""
     gone = bar.format_dict["elapsed"]
-    bar.set_description_str(f"{minutes(gone)} gone, {until(left)}  {running}", refresh=False)
+    end = datetime.now() + timedelta(seconds=left)
+    said = f"{minutes(gone)} gone, {minutes(left)} left, until {end:%H:%M}  {running}"
+    bar.set_description_str(said, refresh=False)
     bar.update(gone / max(gone + left, 1e-9) - bar.n)
 
 
@@ -96,18 +100,14 @@ def minutes(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def until(left: float) -> str:
-    """The seconds that are left, and the time of day of the end."""
-    return f"{minutes(left)} left, until {datetime.now() + timedelta(seconds=left):%H:%M}"
-
-
-def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int, pace: dict[str, float]) -> list[Row]:
+def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int) -> list[Row]:
     """Do what is not done, stage after stage; after the first failure nothing is begun any more.
 
     Returns:
         The rows of all tasks, in their order.
     """
     found = {task: task.rows() for stage in stages for task in stage}
+    pace: dict[str, float] = {}
     look: dict[str, Any] = {"bar_format": "{percentage:3.0f} % {bar:20} {desc}", "leave": False, "dynamic_ncols": True}
     often = 1 if sys.stderr.isatty() else 20  # a file or a pipe gets lines, but few
     with tqdm(total=1.0, mininterval=often, maxinterval=often, miniters=0, **look) as bar:

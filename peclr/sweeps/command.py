@@ -10,11 +10,7 @@ from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
 
 
 def sweep_main(arguments: list[str]) -> int:
-    """Parse the options, what follows `peclr sweep`, and run the sweep.
-
-    Returns:
-        0 if every run has finished or was stopped early, 1 if not; what the user can fix raises.
-    """
+    """Run what `peclr sweep` is given: 0 if every run has finished or was stopped early, 1 if not."""
     parser = _parser()
     known, overrides = parser.parse_known_args(arguments)
     sweep = read_sweep(known.file).with_options(overrides)
@@ -51,13 +47,11 @@ def _summarize(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
         others = ", ".join(sorted({name for metrics in without for name in metrics})) or "no metrics"
         print(f"{len(without)} runs have no {sweep.metric.name}; they have: {others}")
     left = [outcome for outcome in outcomes if not outcome.is_done]
-    if not left:
-        return 0
-    print(f"{len(left)} of {len(outcomes)} runs did not finish; the same command tries them again")
-    if elsewhere := sum(outcome.status == "running" for outcome in left):
-        print(f"{elsewhere} of them goes on elsewhere, and is left to it")
-    print(f"their output: {out / 'logs'}")
-    return 1
+    if left:
+        elsewhere = sum(outcome.status == "running" for outcome in left)
+        print(f"{len(left)} of {len(outcomes)} runs did not finish; the same command tries them again")
+        print(f"their output: {out / 'logs'}", *([f"({elsewhere} of them goes on elsewhere)"] if elsewhere else []))
+    return 1 if left else 0
 
 
 def _parser() -> argparse.ArgumentParser:

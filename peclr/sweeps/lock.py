@@ -14,11 +14,7 @@ _MACHINE: Final = f"{platform.node()} {uuid.getnode():x}"
 
 
 def hold(path: Path) -> IO[str]:
-    """Lock a file for this machine until it is closed by this process and by all that were given it.
-
-    Raises:
-        ValueError: another process holds it.
-    """
+    """Lock a file until it is closed by this process and by all that were given it; ValueError if another holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(open_lock(path), "a+")
     if _lock(file) is False:

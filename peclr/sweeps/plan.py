@@ -25,7 +25,6 @@ _OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ARGS: Final = "${args}"
 _PLACEHOLDERS: Final = ("${env}", "${interpreter}", "${program}", _ARGS)
-_MOST_REPEATS: Final = 1000
 _LARGEST_GRID: Final = 100_000  # runs that are planned without a cap
 _LONGEST_NAME: Final = 100
 # What every run's checkpoint is called: its folder says more.
@@ -43,17 +42,14 @@ class Metric(Struct, frozen=True):
 
 
 class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
-    """Early termination: after `first` values of the metric, and eta times as many, and so on, the best 1 / eta go on.
-
-    What W&B calls strict is always so here.
-    """
+    """Early termination: after `first` values of the metric, eta times as many, and so on, the best 1 / eta go on."""
 
     type: Annotated[str, Meta(pattern="^hyperband$")]
     min_iter: _Count | None = None
     max_iter: _Count | None = None
     s: _Count | None = None
     eta: Annotated[int, Meta(ge=2)] = 3
-    strict: bool = True
+    strict: bool = True  # always so here
 
     def __post_init__(self) -> None:
         if (self.min_iter is None) == (self.max_iter is None or self.s is None):
@@ -85,11 +81,6 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Names of the parameters that runs can differ in, in the file's order."""
         return [name for name, given in self.parameters.items() if given.choices is None or len(given.choices) > 1]
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The purpose of a folder, the same as long as its runs can be compared."""
-        return {"sweep": self.name, "method": self.method, "command": list(self.command)}
-
     def cap(self, most: int | None) -> int:
         """The number of runs of a search: `most`, or the file's `run_cap`; ValueError if neither says."""
         cap = self.run_cap if most is None else most
@@ -103,17 +94,18 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         A grid's last parameter varies fastest. With more runs, or a seed that stays the same, those there were stay.
         `most` overrides the file's `run_cap`. ValueError for a search without an end, or a grid over a range.
         """
+        runs: list[Values] = []
         if self.method == "grid":
             runs = self._grid(self.run_cap if most is None else most)
-        else:
-            runs = self._random(self.cap(most), seed) if self.method == "random" else []
+        elif self.method == "random":
+            runs = self._random(self.cap(most), seed)
         return dict(zip(self.names(runs), runs, strict=True))
 
     def _grid(self, most: int | None) -> list[Values]:
         choices = [parameter.choices for parameter in self.parameters.values()]
         if None in choices:
             raise ValueError(f"parameter {[*self.parameters][choices.index(None)]}: a grid needs values, not a range")
-        distinct = [one if isinstance(one, range) else _distinct(one or ()) for one in choices]
+        distinct = [one if isinstance(one, range) else _without_repeats(one) for one in choices if one]
         total = prod(map(len, distinct))
         if most is None and total > _LARGEST_GRID:
             raise ValueError(f"{self.name}: a grid of {total:,} runs; give run_cap in the file, or --max-runs")
@@ -126,7 +118,7 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         rng = default_rng(seed)
         found: list[Values] = []
         repeats = 0
-        while len(found) < count and repeats < _MOST_REPEATS:
+        while len(found) < count and repeats < 1000:
             drawn = {name: parameter.draw(rng) for name, parameter in self.parameters.items()}
             if drawn in found:
                 repeats += 1
@@ -137,13 +129,11 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def names(self, runs: Sequence[Values], first: int = 0) -> list[str]:
         """A name for each run and its folder, by what runs differ in: `objective=SimCLR,temperature=0.5`.
 
-        A grid's do not depend on what other runs there are. Searches number them from `first`, as rounded values may
-        be equal.
+        Searches number them from `first`, as rounded values may be equal; a grid's do not depend on what others it has.
         """
         names = []
         for number, values in enumerate(runs, first):
-            said = ",".join(f"{label}={shown(values[name])}" for name, label in short_labels(self.varying).items())
-            said = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", said or "run")
+            said = re.sub(r"[^A-Za-z0-9._=,+-]+", "-", self.label(values, ",") or "run")
             names.append(said if self.method == "grid" else f"{number:03d},{said}")
         counts = Counter(name[:_LONGEST_NAME] for name in names)
         for index, name in enumerate(names):
@@ -151,6 +141,11 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 digest = hashlib.sha256(json.dumps(runs[index], sort_keys=True).encode()).hexdigest()
                 names[index] = f"{name[:_LONGEST_NAME]}-{digest[:8]}"
         return names
+
+    def label(self, values: Values, separator: str, without: Sequence[str] = ()) -> str:
+        """What sets a run apart, as people read it."""
+        labels = short_labels([name for name in self.varying if name not in without])
+        return separator.join(f"{label}={shown(values[name])}" for name, label in labels.items())
 
     def words(self, values: Values) -> list[str]:
         """The command of a run, its options written as W&B's agent writes them."""
@@ -195,7 +190,7 @@ def shown(value: object) -> str:
     return str(value)
 
 
-def _distinct(choices: Sequence[Value]) -> list[Value]:
+def _without_repeats(choices: Sequence[Value]) -> list[Value]:
     return list({json.dumps(one): one for one in choices}.values())
 
 

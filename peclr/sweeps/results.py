@@ -52,12 +52,10 @@ def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
     """Write `sweep.json`, by which a folder is known as the sweep's, and `sweep.csv`: all runs, best first."""
     best_first = _ranked(outcomes, sweep.metric)
     rows = [_compared(sweep, outcome) | msgspec.to_builtins(outcome) for outcome in best_first]
-    noted = {**sweep.identity, "metric": msgspec.to_builtins(sweep.metric), "varying": sweep.varying, "rows": rows}
+    noted = _identity(sweep) | {"metric": msgspec.to_builtins(sweep.metric), "varying": sweep.varying, "rows": rows}
     write_whole(folder / JSON_NAME, json.dumps(noted, indent=2, allow_nan=False) + "\n")
-    lines = [
-        {"run": one.run, "status": one.status, "seconds": f"{one.seconds:.1f}", **one.values, **one.metrics}
-        for one in best_first
-    ]
+    of_run = ("run", "status", "seconds")
+    lines = [{**{name: row[name] for name in of_run}, **row["values"], **row["metrics"]} for row in rows]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, dict.fromkeys(name for line in lines for name in line))
     writer.writeheader()
@@ -65,12 +63,13 @@ def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
     write_whole(folder / CSV_NAME, text.getvalue())
 
 
-def read_results(folder: Path, sweep: Sweep) -> list[Outcome]:
-    """The runs in `sweep.json`, where version 0.1 noted them, that had begun; none of a new folder.
+def _identity(sweep: Sweep) -> dict[str, Any]:
+    """The purpose of a folder, the same as long as its runs can be compared."""
+    return {"sweep": sweep.name, "method": sweep.method, "command": list(sweep.command)}
 
-    Raises:
-        ValueError: the folder is another sweep's or none's, or the file is not what `write_results` writes.
-    """
+
+def read_results(folder: Path, sweep: Sweep) -> list[Outcome]:
+    """The runs in `sweep.json`, as version 0.1 noted them, that had begun; ValueError if the folder is another's."""
     path = folder / JSON_NAME
     if not path.is_file():
         if any(not inside.name.startswith("study.") for inside in folder.iterdir()):
@@ -81,7 +80,7 @@ def read_results(folder: Path, sweep: Sweep) -> list[Outcome]:
         outcomes = msgspec.convert(noted["rows"], list[Outcome])
     except (KeyError, msgspec.ValidationError) as error:
         raise ValueError(f"{path}: not the results of a sweep: {error!r}") from error
-    for key, wanted in sweep.identity.items():
+    for key, wanted in _identity(sweep).items():
         if noted.get(key) != wanted:
             raise ValueError(f"{folder} was begun with {key} {noted.get(key)}, not {wanted}; choose another --out")
     return [outcome for outcome in outcomes if outcome.status != "waiting"]
@@ -92,15 +91,11 @@ def table(outcomes: list[Outcome], sweep: Sweep) -> str:
     rows = [["", *short_labels(sweep.varying).values(), sweep.metric.name, "min", "status"]]
     for rank, outcome in enumerate(_ranked(outcomes, sweep.metric), start=1):
         value = outcome.metrics.get(sweep.metric.name)
-        rows.append(
-            [
-                str(rank) if math.isfinite(outcome.score(sweep.metric)) else "-",
-                *(shown(outcome.values[name]) for name in sweep.varying),
-                "-" if value is None else f"{value:.4g}",
-                f"{outcome.seconds / 60:.1f}",
-                outcome.status if outcome.error is None else f"{outcome.status}: {outcome.error}",
-            ]
-        )
+        place = str(rank) if math.isfinite(outcome.score(sweep.metric)) else "-"
+        varied = [shown(outcome.values[name]) for name in sweep.varying]
+        status = outcome.status if outcome.error is None else f"{outcome.status}: {outcome.error}"
+        score = "-" if value is None else shown(value)
+        rows.append([place, *varied, score, f"{outcome.seconds / 60:.1f}", status])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
@@ -113,10 +108,9 @@ def _ranked(outcomes: list[Outcome], metric: Metric) -> list[Outcome]:
 def _compared(sweep: Sweep, outcome: Outcome) -> dict[str, Any]:
     """Columns that tables of all kinds of experiments share."""
     values = outcome.values
-    varied = [name for name in sweep.varying if name not in {*_LABELS, *_SEEDS}]
     return {
         "protocol": sweep.name,
-        "weights": ", ".join(f"{label}={shown(values[name])}" for name, label in short_labels(varied).items()),
+        "weights": sweep.label(values, ", ", _LABELS + _SEEDS),
         "labels": next((values[name] for name in _LABELS if name in values), None),
         "seed": next((values[name] for name in _SEEDS if name in values), None),
     } | {

@@ -20,9 +20,8 @@ import yaml
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
-from experiments.rendered.jobs import Job, probe, stages_of, timed
+from experiments.rendered.jobs import Job, probe, stages_of
 from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Task, remaining, show, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
@@ -185,14 +184,16 @@ def test_the_time_that_is_left_follows_what_runs_do(tmp_path: Path) -> None:
     tasks = [_task(title, steps, tmp_path) for title, steps in (("a", 100), ("b", 100), ("c", 50))]
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "steps.txt").write_text("40")  # no pace yet
-    pace = {"pretrain": 0.5}
+    pace: dict[str, float] = {"pretrain": 0.5}
     start = remaining([_task("new", 0, tmp_path)], 1, pace)
     # one process: all after each other; two: "c" follows the first that is free
     assert remaining(tasks, 1, pace) == pytest.approx((60 + 100 + 50) * 0.5 + 2 * start)
     assert remaining(tasks, 2, pace) == pytest.approx((60 + 50) * 0.5 + start)
     (tmp_path / "a" / "steps.txt").write_text("50 2.0")
-    assert remaining(tasks, 1, pace) == pytest.approx((50 + 100 + 50) * 2 + 2 * start)
+    assert remaining(tasks, 1, pace) == pytest.approx((50 + 100 + 50) * 2 + 2 * 4 * start), "four times as slow"
     assert pace == {"pretrain": 2.0}
+    tuning = [_task("d", 30, tmp_path, "finetune")]
+    assert remaining(tuning, 1, {"pretrain": 2.0}) == pytest.approx(4 * remaining(tuning, 1, {"pretrain": 0.5}))
 
 
 def test_the_bar_says_how_long_it_takes_within_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,20 +201,6 @@ def test_the_bar_says_how_long_it_takes_within_a_run(capsys: pytest.CaptureFixtu
         show(bar, 125.0, "PeCLR 40/100")
     assert "2:05 left, until" in (shown := capsys.readouterr().err)
     assert "PeCLR 40/100" in shown
-
-
-def test_steps_are_timed_before_long_work_only(
-    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rendered_jobs, "_TIMED", 2)
-    suite, pool = Suite("small", "A title", (Arm("PeCLR", ()),), ()), Here()
-    for steps, kinds in ((40, set()), (41, {"pretrain", "start"})):
-        size = replace(SIZES["walk"], train=24, pretrain_steps=steps)
-        jobs = [Job(arm, 0, size, rendered_hands, tmp_path) for arm in suite.arms]
-        pace = timed(pool, jobs, suite, [task for stage in stages_of(suite, jobs) for task in stage])
-        assert set(pace) == kinds
-        assert all(0 < seconds < 600 for seconds in pace.values())
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(rendered_hands: Path, tmp_path: Path) -> None:
