@@ -58,7 +58,7 @@ def test_every_arm_is_a_valid_run_of_its_own(name: str, parse: Callable[[list[st
         assert (data.seed, data.batch_size) == (3, size.pretrain_batch)
         steps = 5000 if "5,000" in job.arm.name else size.pretrain_steps
         assert config.trainer.max_steps == job.pretrain_steps == steps
-        images = size.train * (size.versions if data.pairing == "same_image" else 1)
+        images = data.epoch_length or size.train * (size.versions if data.pairing == "same_image" else 1)
         assert model.warmup_epochs * (images // size.pretrain_batch) == pytest.approx(size.warmup_steps)
 
 
