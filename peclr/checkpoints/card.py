@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -51,10 +51,10 @@ class ModelCard:
     architecture: str  # of the encoder, "resnet50" or "resnet18 of width 0.5" for example
     report: CoverageReport  # the checkpoint the weights are from, and what of it was used
     files: Mapping[Path, str]  # what was exported, by what each is for
-    view_size: int | None = None  # px, of the views the network was trained on; None for an encoder alone
-    config: Mapping[str, Any] = field(default_factory=dict)  # of the training run; empty if unknown
-    scores: Mapping[str, float] = field(default_factory=dict)  # the official ones of FreiHAND; empty if unknown
-    onnx: OnnxDifference | None = None  # None if there is no ONNX file
+    view_size: int | None  # px, of the views the network was trained on; None for an encoder alone
+    config: Mapping[str, Any]  # of the training run; empty if unknown
+    scores: Mapping[str, float]  # the official ones of FreiHAND; empty if unknown
+    onnx: OnnxDifference | None  # None if there is no ONNX file
 
     def __str__(self) -> str:
         template = "card_encoder.md" if self.view_size is None else "card_pose_net.md"
@@ -79,11 +79,10 @@ class ModelCard:
 
     def _uses(self) -> str:
         load = "load_encoder" if self.view_size is None else "load_pose_net"
-        uses = [
-            Template(_USES[path.suffix]).substitute(file=path.name, architecture=self.architecture, load=load)
-            for path in self.files
-        ]
-        blocks = [f"```python\n{use}\n```" for use in uses]
+        blocks = []
+        for path in self.files:
+            use = Template(_USES[path.suffix]).substitute(file=path.name, architecture=self.architecture, load=load)
+            blocks.append(f"```python\n{use}\n```")
         if self.onnx is not None:
             blocks.append(_ONNX.format(self.onnx.keypoints_px, 1000 * self.onnx.joints_m))
         return "\n\n".join(blocks)

@@ -11,16 +11,42 @@ from peclr.options import check_new_folder, write_whole
 from peclr.untrusted.text import read_json
 
 if TYPE_CHECKING:  # `--help` must not import torch
-    from peclr.checkpoints.card import ModelCard
     from peclr.checkpoints.loading import Loaded
+    from peclr.checkpoints.onnx_file import OnnxDifference
 
-FORMATS = ("torchvision", "safetensors", "onnx")
-CARD_NAME = "README.md"
+_FORMATS = ("torchvision", "safetensors", "onnx")
 _OWN_SCORES = Path("evaluation", "scores.json")  # where `peclr evaluate RUN` writes
 
 
 def export_main(arguments: list[str]) -> int:
     """Run `peclr export`; returns 0, and raises what cannot be done."""
+    options = _parser().parse_args(arguments)
+    out = options.out
+    check_new_folder(out)
+
+    from peclr.checkpoints.card import ModelCard
+    from peclr.checkpoints.loading import described, load_weights
+    from peclr.runs.layout import read_run_config, run_folder
+
+    loaded = load_weights(options.run)
+    checkpoint, encoder = loaded.report.path, loaded.encoder
+    folder = run_folder(checkpoint)
+    name = options.name or (folder.resolve().name if folder else checkpoint.stem)
+    view_size = None if loaded.pose_net is None else loaded.check_view_size(options.view_size)
+    config, scores = read_run_config(checkpoint), _read_scores(options.scores, folder)
+    formats = _choose(loaded, options.formats)
+    out.mkdir(parents=True, exist_ok=True)
+    files, onnx = _write(loaded, name, view_size, formats, out)
+    architecture = described(encoder.name, encoder.width)
+    card = ModelCard(name, architecture, loaded.report, files, view_size, config, scores, onnx)
+    write_whole(out / "README.md", str(card))
+    print(loaded.report, *files, out / "README.md", sep="\n")
+    if onnx is not None:
+        print(f"onnxruntime and PyTorch agree to {onnx.keypoints_px:.1g} px, {onnx.joints_m:.1g} m")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peclr export",
         description="Write weights for torchvision, as safetensors and as ONNX, with a card that explains them.",
@@ -29,51 +55,11 @@ def export_main(arguments: list[str]) -> int:
     add("run", type=Path, help="a run's folder, or a checkpoint: own, published or torchvision's")
     add("--out", type=Path, required=True, help="a new or empty folder")
     formats = "default: all that the weights allow, and a word on the rest"
-    add("--formats", nargs="+", choices=FORMATS, help=formats)
+    add("--formats", nargs="+", choices=_FORMATS, help=formats)
     add("--name", help="title of the card, stem of the files (default: the run's)")
     add("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     add("--scores", type=Path, help="scores.json of `peclr evaluate` (default: the run's own)")
-    options = parser.parse_args(arguments)
-    check_new_folder(options.out)
-    card = export(**vars(options))
-    print(card.report)
-    for path in (*card.files, options.out / CARD_NAME):
-        print(path)
-    if card.onnx is not None:
-        print(f"onnxruntime and PyTorch agree to {card.onnx.keypoints_px:.1g} px, {card.onnx.joints_m:.1g} m")
-    return 0
-
-
-def export(
-    run: Path,
-    out: Path,
-    formats: list[str] | None = None,
-    name: str | None = None,
-    view_size: int | None = None,
-    scores: Path | None = None,
-) -> ModelCard:
-    """Write weights and card into the folder `out`; the arguments are those of the command."""
-    from peclr.checkpoints.card import ModelCard
-    from peclr.checkpoints.loading import described, load_weights
-    from peclr.runs.layout import read_run_config, run_folder
-
-    loaded = load_weights(run)
-    checkpoint, encoder = loaded.report.path, loaded.encoder
-    folder = run_folder(checkpoint)
-    card = ModelCard(
-        name=name or (folder.resolve().name if folder else checkpoint.stem),
-        architecture=described(encoder.name, encoder.width),
-        report=loaded.report,
-        files={},
-        view_size=None if loaded.pose_net is None else loaded.check_view_size(view_size),
-        config=read_run_config(checkpoint),
-        scores=_read_scores(scores, folder),
-    )
-    chosen = _choose(loaded, formats)
-    out.mkdir(parents=True, exist_ok=True)
-    card = _write(loaded, card, chosen, out)
-    write_whole(out / CARD_NAME, str(card).encode())
-    return card
+    return parser
 
 
 def _choose(loaded: Loaded, formats: list[str] | None) -> list[str]:
@@ -84,7 +70,7 @@ def _choose(loaded: Loaded, formats: list[str] | None) -> list[str]:
     if loaded.pose_net is None:
         obstacles["onnx"] = "ONNX takes an image and a camera, and these are weights of an encoder alone"
     chosen = []
-    for form in formats or FORMATS:
+    for form in formats or _FORMATS:
         obstacle = obstacles.get(form)
         if obstacle is None:
             chosen.append(form)
@@ -95,8 +81,10 @@ def _choose(loaded: Loaded, formats: list[str] | None) -> list[str]:
     return chosen
 
 
-def _write(loaded: Loaded, card: ModelCard, formats: list[str], out: Path) -> ModelCard:
-    """Write the files; returns the card that lists them."""
+def _write(
+    loaded: Loaded, name: str, view_size: int | None, formats: list[str], out: Path
+) -> tuple[dict[Path, str], OnnxDifference | None]:
+    """Write the files; returns what each is for, and what the ONNX file differs by if there is one."""
     from peclr import __version__
     from peclr.checkpoints import export_onnx, export_safetensors, export_torchvision
     from peclr.checkpoints.saving import file_metadata
@@ -104,23 +92,23 @@ def _write(loaded: Loaded, card: ModelCard, formats: list[str], out: Path) -> Mo
 
     encoder, network = loaded.encoder, loaded.pose_net
     about = loaded.about or About(kind="finetune" if network else "pretrain", encoder=encoder.config())
-    about = replace(about, version=__version__, format=FORMAT, view_size=card.view_size or about.view_size)
-    metadata = file_metadata(card.name, about)
+    about = replace(about, version=__version__, format=FORMAT, view_size=view_size or about.view_size)
+    metadata = file_metadata(name, about)
     files: dict[Path, str] = {}
     difference = None
     if "torchvision" in formats:
-        path = out / f"{card.name}_torchvision.pth"
+        path = out / f"{name}_torchvision.pth"
         export_torchvision(encoder, path, about)
         files[path] = "torchvision, strict=True"
     if "safetensors" in formats:
-        path = out / f"{card.name}.safetensors"
+        path = out / f"{name}.safetensors"
         export_safetensors(network or encoder, path, metadata)
         files[path] = "peclr, and whatever reads safetensors"
-    if "onnx" in formats and network is not None and card.view_size is not None:
-        path = out / f"{card.name}.onnx"
-        difference = export_onnx(network, path, card.view_size, metadata)
+    if "onnx" in formats and network is not None and view_size is not None:
+        path = out / f"{name}.onnx"
+        difference = export_onnx(network, path, view_size, metadata)
         files[path] = "ONNX runtimes; any batch size, any camera"
-    return replace(card, files=files, onnx=difference)
+    return files, difference
 
 
 def _read_scores(path: Path | None, folder: Path | None) -> dict[str, float]:

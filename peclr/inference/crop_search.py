@@ -86,6 +86,9 @@ class CropSearch:
         return _square((found[best][:2] + found[best][2:]) / 2, _side(first[best].box))
 
 
+SEARCH: Final = CropSearch()
+
+
 def central_box(width: int, height: int) -> Box:
     """The box (4,) px that the published first pass takes for the hand: the central 0.33 of an image."""
     middle = np.array([width, height]) / 2

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from peclr.data.views.geometric import pixels_to_keep, warp
 from peclr.geometry import planar
 from peclr.geometry.joints import WRIST
 from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, Matrix, centered_camera, mirror, move
-from peclr.inference.crop_search import Box, CropSearch, Image, View, average, turned, view_from_box
+from peclr.inference.crop_search import SEARCH, Box, CropSearch, Image, View, average, turned, view_from_box
 from peclr.inference.network import Seen, TrainedNetwork
 
 Side = Literal["right", "left"]
@@ -30,10 +30,9 @@ BoxOrigin = Literal["given", "search", "two_pass"]
 CameraOrigin = Literal["given", "focal", "default"]
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
-_Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
+Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
 
 _THREADS = 4  # decoding 12 megapixels takes a network's time on a GPU
-_SEARCH = CropSearch()
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,8 @@ def predict_hands(
     items: Iterable[Item],
     read: Callable[[Item], Scene],
     batch_size: int,
-    search: CropSearch = _SEARCH,
-) -> Iterator[_Result[Item]]:
+    search: CropSearch = SEARCH,
+) -> Iterator[Result[Item]]:
     """Predict the hands of many images, in order.
 
     Args:
@@ -127,7 +126,7 @@ def predict_source(
     trained: TrainedNetwork,
     source: HandSource,
     batch_size: int,
-    search: CropSearch = _SEARCH,
+    search: CropSearch = SEARCH,
     *,
     crop_boxes: bool = True,
     progress: bool = True,
@@ -180,13 +179,7 @@ class _Hand:
         return np.concatenate((corners.min(axis=0), corners.max(axis=0)))
 
 
-@dataclass
-class _Work(Generic[Item]):
-    """An item under way, with its scene, or why there is none."""
-
-    item: Item
-    scene: Scene | ValueError
-    hands: Sequence[_Hand] = ()
+_Work = tuple[Item, Scene | ValueError, Sequence[_Hand]]  # a result under way
 
 
 @dataclass(frozen=True)
@@ -197,15 +190,14 @@ class _Stream:
     batch_size: int
     search: CropSearch
 
-    def predict(self, items: Iterable[Item], read: Callable[[Item], Scene]) -> Iterator[_Result[Item]]:
-        """Yield one result per item, in order."""
+    def predict(self, items: Iterable[Item], read: Callable[[Item], Scene]) -> Iterator[Result[Item]]:
 
         def prepare(item: Item) -> _Work[Item]:
             try:
                 scene = read(item)
-                return _Work(item, scene, self._begin(scene))
+                return item, scene, self._begin(scene)
             except ValueError as error:
-                return _Work(item, error)
+                return item, error, ()
 
         with (
             ThreadPoolExecutor(_THREADS, "peclr-crops") as pool,
@@ -244,20 +236,20 @@ class _Stream:
 
     def _find_hands(self, batch: Sequence[_Work[Item]], pool: ThreadPoolExecutor) -> None:
         """Make the first pass, for hands without a box; their last views are being cut out when this returns."""
-        hands = [hand for work in batch for hand in work.hands if hand.first]
+        hands = [hand for _, _, own in batch for hand in own if hand.first]
         for hand, seen in zip(hands, self._see([hand.first for hand in hands]), strict=True):
             box = self.search.second_box(hand.first, seen.regressed_2d)
             hand.cutting = pool.submit(self._look, hand, box, self.search.angles)
 
-    def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[_Result[Item]]:
+    def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[Result[Item]]:
         """Make the last pass, in which every hand is seen in its own box."""
-        hands = [hand for work in batch for hand in work.hands]
+        hands = [hand for _, _, own in batch for hand in own]
         for hand in hands:
             if hand.cutting is not None:
                 hand.last = hand.cutting.result()
         seen = iter(self._see([hand.last for hand in hands]))
-        for work in batch:
-            yield work.item, work.scene, tuple(self._in_image(hand, next(seen)) for hand in work.hands)
+        for item, scene, own in batch:
+            yield item, scene, tuple(self._in_image(hand, next(seen)) for hand in own)
 
     def _see(self, views: Sequence[Sequence[View]]) -> list[Seen]:
         """Ask the network about the views of each hand, batch by batch."""
@@ -274,11 +266,9 @@ class _Stream:
         """Take a right hand in its views back to the image that it is from."""
         matrices = [view.view_from_image @ hand.right_from_image for view in hand.last]
         keypoints_2d, joints_3d = average(seen.keypoints_2d, seen.joints_3d, matrices)
-        scale_m = hand.scene.scale_m
-        origin: BoxOrigin = "given"
-        if hand.query.box is None:
-            origin = "two_pass" if self.search.find == "published" else "search"
-        box = hand.mirrored(hand.last[0].box)
+        looked: BoxOrigin = "two_pass" if self.search.find == "published" else "search"
+        origin = looked if hand.query.box is None else "given"
+        box, scale_m = hand.mirrored(hand.last[0].box), hand.scene.scale_m
         joints_3d = joints_3d * hand.flip * (1.0 if scale_m is None else scale_m)
         return HandPrediction(hand.query.side, box, origin, keypoints_2d, joints_3d, scale_m)
 
@@ -289,7 +279,7 @@ def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Ite
     room = size
     for work in works:
         batch.append(work)
-        room -= max(1, len(work.hands))
+        room -= max(1, len(work[2]))
         if room <= 0:
             yield batch
             batch, room = [], size
@@ -300,9 +290,9 @@ def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Ite
 def _read_ahead(
     items: Iterable[Item], prepare: Callable[[Item], Prepared], pool: ThreadPoolExecutor, depth: int
 ) -> Generator[Prepared, None, None]:
-    """Yield what the pool makes of each item, in order, at most `depth` items ahead.
+    """Yield what the pool makes of each item, in order, at most `depth` items ahead; errors come where results would.
 
-    The iterator is advanced in a thread of its own: a video is decoded while it is. Errors come where results would.
+    The iterator is advanced in a thread of its own: a video is decoded while it is.
     """
     iterator = iter(items)
 

@@ -1,6 +1,7 @@
 """What a prediction leaves behind: JSON, images with skeletons, a video; in a folder of its own."""
 
 import errno
+import json
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, count
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 import cv2
 import numpy as np
@@ -16,17 +17,58 @@ from numpy.typing import NDArray
 
 from peclr.data.sources.images import is_utf8, write_image
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
+from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE, WRIST
 from peclr.inference.hands import HandPrediction, Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.options import check_new_folder, naming, write_whole
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.schema import to_text
 
+SCHEMA: Final = "peclr.prediction/1"  # of the JSON; the number grows when a key changes its meaning or goes away
+
+_PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
 _VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
 
 _BACKLOG = 16  # images that wait to be written: their memory is bounded
 
 Image = NDArray[np.uint8]
+
+
+def to_text(frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...], trained: TrainedNetwork) -> str:
+    """Every hand of an image, in the order in which they were asked for, as one line of JSON.
+
+    It is readable where UTF-8 has the names of files; others are escaped.
+    """
+    width, height = scene.size
+    content = {
+        "schema": SCHEMA,
+        "source": frame.input.source,
+        "frame": frame.number,
+        "time_s": None if frame.time_s is None else round(frame.time_s, 6),
+        "image": {"width": width, "height": height},
+        "network": {"checkpoint": str(trained.checkpoint), "view_size": trained.view_size},
+        "joints": {"order": "freihand", "names": list(JOINT_NAMES), "root": JOINT_NAMES[WRIST]},
+        "frames": {
+            "2d": "pixels of the upright image; the center of its first pixel is (0, 0), y points down",
+            "3d": "camera: x right, y down, z forward; in unit_3d",
+        },
+        "camera": {"K": scene.camera.tolist(), "origin": scene.camera_origin},
+        "hands": [_hand_to_json(hand) for hand in hands],
+    }
+    ascii_only = not (is_utf8(frame.input.source) and is_utf8(trained.checkpoint))
+    return json.dumps(content, ensure_ascii=ascii_only) + "\n"
+
+
+def _hand_to_json(hand: HandPrediction) -> dict[str, Any]:
+    return {
+        "hand": hand.hand,
+        "box": hand.box.round(_PIXEL_DIGITS).tolist(),
+        "box_origin": hand.box_origin,
+        "scale": {"bone": [JOINT_NAMES[joint] for joint in SCALE_BONE], "metres": hand.scale_m},
+        "unit_3d": hand.unit_3d,
+        "keypoints_2d": hand.keypoints_2d.round(_PIXEL_DIGITS).tolist(),
+        "joints_3d_camera": hand.joints_3d.round(_DEPTH_DIGITS).tolist(),
+        "joints_3d_root_relative": hand.joints_3d_relative.round(_DEPTH_DIGITS).tolist(),
+    }
 
 
 class VideoFile:
@@ -52,7 +94,16 @@ class VideoFile:
         """Append an image (H, W, 3) RGB; OSError if the video cannot be begun."""
         if self._writer is None:
             self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)  # codecs of 4:2:0 color want even sides
-            self._writer = self._begin()
+            with naming(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._partial.touch()  # OpenCV would not say why it cannot
+            codec = cv2.VideoWriter.fourcc(*_VIDEO_CODECS[self.path.suffix.lower()])
+            writer = cv2.VideoWriter(str(self._partial), codec, self.rate, self._size)
+            if not writer.isOpened():
+                self._partial.unlink()
+                reason = f"OpenCV cannot write {self._size[0]} × {self._size[1]} px at {self.rate:g} frames/s"
+                raise OSError(errno.EINVAL, reason, str(self.path))
+            self._writer = writer
         self._writer.write(cv2.cvtColor(_fitted(image, self._size), cv2.COLOR_RGB2BGR))
         self._frames += 1
 
@@ -70,18 +121,6 @@ class VideoFile:
             reason = f"not all of its {self._frames} frames could be written, the disk may be full"
             raise OSError(errno.EIO, reason, str(self.path))
         self._partial.replace(self.path)
-
-    def _begin(self) -> cv2.VideoWriter:
-        with naming(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.touch()  # OpenCV would not say why it cannot
-        codec = cv2.VideoWriter.fourcc(*_VIDEO_CODECS[self.path.suffix.lower()])
-        writer = cv2.VideoWriter(str(self._partial), codec, self.rate, self._size)
-        if not writer.isOpened():
-            self._partial.unlink()
-            reason = f"OpenCV cannot write {self._size[0]} × {self._size[1]} px at {self.rate:g} frames/s"
-            raise OSError(errno.EINVAL, reason, str(self.path))
-        return writer
 
 
 class OutputFolder:

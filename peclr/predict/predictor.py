@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -11,16 +12,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.images import read_image
-from peclr.inference.crop_search import CropSearch
-from peclr.inference.hands import HandPrediction, Scene, Side, predict_hands
+from peclr.inference.crop_search import SEARCH, CropSearch
+from peclr.inference.hands import HandPrediction, Result, Side, predict_hands
 from peclr.inference.network import TrainedNetwork, load_network
 from peclr.predict.annotations import Annotations, annotate
 from peclr.predict.inputs import Frame, Input
 
 _NOTHING = Annotations()
-Result = tuple[Frame, Scene | ValueError, tuple[HandPrediction, ...]]
 
 
+@dataclass(frozen=True)
 class HandPredictor:
     """Predict the hands of images.
 
@@ -29,9 +30,8 @@ class HandPredictor:
     hands[0].keypoints_2d  # (21, 2), pixels of the image
     """
 
-    def __init__(self, trained: TrainedNetwork, search: CropSearch | None = None) -> None:
-        self.trained = trained
-        self.search = search or CropSearch()
+    trained: TrainedNetwork
+    search: CropSearch = SEARCH
 
     @classmethod
     def load(
@@ -39,7 +39,7 @@ class HandPredictor:
         run: Path | str,
         view_size: int | None = None,
         device: str | torch.device | None = None,
-        search: CropSearch | None = None,
+        search: CropSearch = SEARCH,
     ) -> Self:
         """Load a fine-tuning run or a checkpoint; arguments and errors as `load_network`."""
         return cls(load_network(run, view_size, device), search)
@@ -69,7 +69,7 @@ class HandPredictor:
 
     def stream(
         self, frames: Iterable[Frame], annotations: Annotations = _NOTHING, batch_size: int = 8
-    ) -> Iterator[Result]:
+    ) -> Iterator[Result[Frame]]:
         """Predict many images, such as `peclr.predict.inputs.frames_of` gives, in order, as `predict_hands`.
 
         A result is the frame, its image with what is known about it, or why it cannot be read, and its hands. By

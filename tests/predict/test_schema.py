@@ -11,7 +11,7 @@ from peclr.geometry.joints import JOINT_NAMES
 from peclr.inference.hands import BoxOrigin, HandPrediction, Scene, Side
 from peclr.inference.network import TrainedNetwork
 from peclr.predict.inputs import Frame, Input
-from peclr.predict.schema import SCHEMA, to_text
+from peclr.predict.outputs import SCHEMA, to_text
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)
 K = np.array([[500.1234567891, 0, 100], [0, 510, 90], [0, 0, 1]])
