@@ -16,13 +16,6 @@ _FARTHEST: Final = 2**14
 _OUTLINE = (20, 20, 20)
 _PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
 
-# Title and the axes of the camera frame that point right and toward the reader: x is right, y down, z forward.
-# All are orthographic, with y pointing down. Seen from the camera's right, what is far away is on the right.
-_SIDES: Final = (
-    ("seen by the camera", (1, 0, 0), (0, 0, -1)),
-    ("seen from the right (far: right)", (0, 0, 1), (1, 0, 0)),
-)
-
 
 def draw_skeleton(
     image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enlarge: int = 1, thickness: int | None = None
@@ -65,19 +58,21 @@ def draw_skeleton_3d(
     if not np.isfinite(joints_3d).all():
         raise ValueError("a joint is not finite; a hand in 3-D needs all of them")
     low, high = joints_3d.min(axis=0), joints_3d.max(axis=0)
-    centered = joints_3d - (low + high) / 2
     pixels_per_unit = 0.72 * size / max(float((high - low).max()), 1e-9)
+    x, y, z = (joints_3d - (low + high) / 2).T  # right, down, forward
     sides = []
-    for title, right, to_reader in _SIDES:
+    for title, right, nearness in ("seen by the camera", x, -z), ("seen from the right (far: right)", z, x):
         canvas = np.full((size, size, 3), _PAPER, np.uint8)
-        across = np.stack((centered @ np.array(right, float), centered[:, 1]), axis=1)
-        points = across * pixels_per_unit + (size - 1) / 2
-        nearness = centered @ np.array(to_reader, float)
+        points = np.stack((right, y), axis=1) * pixels_per_unit + (size - 1) / 2
         order = sorted(range(len(BONES)), key=lambda bone: float(nearness[list(BONES[bone])].sum()))
         _draw_bones(canvas, points, max(1, round(size / 90)), order, bone_by_bone=True)
         _write(canvas, title, (size // 40, size // 16))
         sides.append(canvas)
-    _draw_scale_bar(sides[0], pixels_per_unit, unit)
+    length, label = (0.02, "2 cm") if unit == "m" else (1.0, "1 middle MCP-PIP bone")
+    left, bottom = size // 40, size - size // 40 - 1
+    end = left + round(length * pixels_per_unit), bottom
+    cv2.line(sides[0], (left, bottom), end, _TEXT, max(1, size // 160), cv2.LINE_AA)
+    _write(sides[0], label, (left, bottom - left))
     sides[1][:, 0] = _LINE
     return np.concatenate(sides, axis=1)
 
@@ -94,9 +89,9 @@ def _draw_bones(
     seen = np.isfinite(points).all(axis=1) & (np.abs(points) < _FARTHEST).all(axis=1)
     fixed = np.rint(np.where(seen[:, None], points, 0) * 2**_FRACTION_BITS).astype(int)
     drawn = [bone for bone in order if seen[list(BONES[bone])].all()]
-    strokes = [(bone, outline) for outline in (True, False) for bone in drawn]
-    if bone_by_bone:
-        strokes = [(bone, outline) for bone in drawn for outline in (True, False)]
+    strokes = [(bone, outline) for bone in drawn for outline in (True, False)]
+    if not bone_by_bone:
+        strokes.sort(key=lambda stroke: not stroke[1])  # all outlines first
     for bone, outline in strokes:
         ink = _OUTLINE if outline else BONE_COLORS[bone]
         width = thickness + 2 if outline else thickness
@@ -104,16 +99,6 @@ def _draw_bones(
         cv2.line(canvas, start, end, ink, width, cv2.LINE_AA, _FRACTION_BITS)
         radius = (width + 1) << (_FRACTION_BITS - 1)
         cv2.circle(canvas, end, radius, ink, -1, cv2.LINE_AA, _FRACTION_BITS)
-
-
-def _draw_scale_bar(canvas: NDArray[np.uint8], pixels_per_unit: float, unit: str) -> None:
-    """Two centimetres or one bone length, at the lower left."""
-    length, label = (0.02, "2 cm") if unit == "m" else (1.0, "1 middle MCP-PIP bone")
-    size = len(canvas)
-    left, y = size // 40, size - size // 40 - 1
-    right = left + round(length * pixels_per_unit)
-    cv2.line(canvas, (left, y), (right, y), _TEXT, max(1, size // 160), cv2.LINE_AA)
-    _write(canvas, label, (left, y - size // 40))
 
 
 def _write(canvas: NDArray[np.uint8], text: str, place: tuple[int, int]) -> None:

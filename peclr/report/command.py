@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from peclr.evaluate.command import CROPS
 from peclr.options import check_writable, write_whole
@@ -32,10 +32,9 @@ def report_main(arguments: list[str]) -> int:
 
     findings = find_all(options.runs)
     # not even --force lets a report take the place of what it reports on
-    replaced = {row.table.resolve(): row.table for row in findings.rows if row.table is not None}
-    for target in targets:
-        if target.resolve() in replaced:
-            raise ValueError(f"--out {options.out}: {target} would replace {replaced[target.resolve()]}, its subject")
+    tables = {row.table.resolve() for row in findings.rows if row.table is not None}
+    if replaced := [target for target in targets if target.resolve() in tables]:
+        raise ValueError(f"--out {options.out}: it would replace {replaced[0]}, its subject")
     if options.evaluate and _evaluate(findings.runs, options.evaluate, options.data):
         findings = find_all(options.runs)
     groups = group_rows(findings.rows)
@@ -78,7 +77,7 @@ def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
 
     missing = [run for run in runs if run.kind == FINETUNING and not any((run.folder / _EVALUATION).glob("*"))]
     for run in missing:
-        root = data or run.setting("data", "init_args", "root")
+        root = data or run.data
         if root is None:
             raise ValueError(f"{run.folder}: its config names no data to evaluate on; give --data")
         print(f"evaluating {run.name} on {root}", flush=True)
@@ -98,20 +97,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Folders are searched: `peclr report runs/rendered/demo` takes everything that `make demo` wrote. "
         "A result table sums up the runs below its folder.",
     )
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, of an evaluation, of many; or result JSON"
-    )
+    help_runs = "folder of a run, of an evaluation, of many; or result JSON"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=help_runs)
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: %(default)s)")
     parser.add_argument("--title", help="of the page (default: from the names of what it reports on)")
     parser.add_argument("--data", type=Path, help="where the evaluated data set is now (default: where it was)")
     parser.add_argument("--hands", type=int, default=4, metavar="N", help="best and worst shown (default: %(default)s)")
-    parser.add_argument(
-        "--evaluate",
-        nargs="?",
-        const=CROPS[0],
-        choices=CROPS,
-        metavar="CROP",
-        help="first run `peclr evaluate --crop CROP` where it has not been (CROP: %(choices)s; default: %(const)s)",
-    )
+    help_evaluate = "first run `peclr evaluate --crop CROP` where it has not been (%(choices)s; default: %(const)s)"
+    crops: dict[str, Any] = {"nargs": "?", "const": CROPS[0], "choices": CROPS, "metavar": "CROP"}
+    parser.add_argument("--evaluate", **crops, help=help_evaluate)
     parser.add_argument("--force", action="store_true", help="replace an earlier report")
     return parser

@@ -72,7 +72,11 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
         if evaluated and is_new:
             evaluation = read_evaluation(folder, _name(folder, root, prefix, hidden="evaluation"))
             findings.evaluations.append(evaluation)
-            rows = [_row_of_evaluation(evaluation)]
+            of, scores = folder.parent, evaluation.scores
+            crop = f", crop: {scores.crop}" if scores.crop else ""
+            protocol = f"scored on {Path(scores.data).resolve().name}, {scores.hands:,} hands{crop}"
+            run = read_run(of, evaluation.name) if is_run(of) else None
+            rows = [_row(protocol, evaluation.name, run, evaluation.metrics)]
         elif ran and is_new:
             run = read_run(folder, _name(folder, root, prefix, hidden="test"))
             if run.stage == "fit":
@@ -112,14 +116,6 @@ def _name(folder: Path, root: Path, prefix: str, hidden: str) -> str:
     elif not parts and root.resolve().name == hidden:
         return root.resolve().parent.name
     return "/".join(part for part in (prefix, *parts) if part) or root.resolve().name
-
-
-def _row_of_evaluation(evaluation: Evaluation) -> Row:
-    folder, scores = evaluation.folder.parent, evaluation.scores
-    run = read_run(folder, evaluation.name) if is_run(folder) else None
-    crop = f", crop: {scores.crop}" if scores.crop else ""
-    protocol = f"scored on {Path(scores.data).resolve().name}, {scores.hands:,} hands{crop}"
-    return _row(protocol, evaluation.name, run, evaluation.metrics)
 
 
 def _row(protocol: str, name: str, run: TrainingRun | None, metrics: dict[str, float]) -> Row:

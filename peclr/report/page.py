@@ -131,23 +131,20 @@ def _turning(hands: Sequence[tuple[str, Figure]]) -> str:
     if not hands:
         return ""
     options = "".join(f'<option value="{index}">{escape(title)}</option>' for index, (title, _) in enumerate(hands))
-    figure = hands[0][1].to_html(
-        full_html=False, include_plotlyjs=False, config={**_PLOTLY, "responsive": True}, div_id="turn"
-    )
-    return (
-        f'{_TURNING}<div class="choice"><label>Hand: <select id="hand">{options}</select></label>'
-        f'<button type="button" id="upright">as the camera saw it</button></div>{figure}'
-    )
+    config = {**_PLOTLY, "responsive": True}
+    figure = hands[0][1].to_html(full_html=False, include_plotlyjs=False, config=config, div_id="turn")
+    choice = f'<label>Hand: <select id="hand">{options}</select></label>'
+    button = '<button type="button" id="upright">as the camera saw it</button>'
+    return f'{_TURNING}<div class="choice">{choice}{button}</div>{figure}'
 
 
 def _details(run: TrainingRun) -> str:
     """A run's last metrics and config, folded."""
-    rows = "".join(
-        f'<tr><td class="word">{escape(name)}</td><td>{value:.6g}</td></tr>' for name, value in run.metrics.items()
-    )
+    cells = {escape(name): f"{value:.6g}" for name, value in run.metrics.items()}
+    rows = "".join(f'<tr><td class="word">{name}</td><td>{value}</td></tr>' for name, value in cells.items())
     path = run.folder / CONFIG
     config = escape(path.read_text(encoding="utf-8")) if path.is_file() else ""
-    about = " · ".join(text for text in (run.kind, str(run.folder)) if text)
+    about = f"{run.kind} · {run.folder}" if run.kind else str(run.folder)
     return _folded(run.name, about, f"<table>{rows}</table><pre>{config}</pre>")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from peclr.untrusted.text import read_json
+from peclr.untrusted.text import as_type, read_json
 
 _SEED_IN_NAME: Final = re.compile(r"[-_.]?seed[-_=]?\d+", re.IGNORECASE)
 
@@ -29,10 +29,6 @@ class Metric:
     def heading(self) -> str:
         """Title and unit."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
-
-    def badness(self, mean: float) -> float:
-        """A number that is least for the best."""
-        return -mean if self.higher_is_better else mean
 
 
 # "EPE" alone is that of joints in the camera frame
@@ -97,10 +93,7 @@ class Group:
 
 
 def group_rows(rows: Iterable[Row]) -> list[Group]:
-    """Rows gathered over seeds, in the order in which protocols, label counts and weights appear.
-
-    A row that occurs twice, because a table and a copy of it are given, counts once.
-    """
+    """Rows gathered over seeds, in the order in which protocols and weights appear; a copy of a row does not count."""
     gathered: dict[tuple[str, float | None, str], list[Row]] = {}
     for row in rows:
         same = gathered.setdefault((row.protocol, row.labels, row.weights), [])
@@ -120,7 +113,7 @@ def metrics_of(groups: Iterable[Group]) -> list[Metric]:
 def ranked(groups: Iterable[Group], metric: Metric) -> list[tuple[Group, Spread]]:
     """Groups that have the metric, with its spread, best first."""
     found = [(group, spread) for group in groups if (spread := group.spread(metric)) is not None]
-    return sorted(found, key=lambda pair: metric.badness(pair[1].mean))
+    return sorted(found, key=lambda pair: -pair[1].mean if metric.higher_is_better else pair[1].mean)
 
 
 def best_groups(groups: Sequence[Group], metric: Metric) -> set[int]:
@@ -210,23 +203,16 @@ _Entry = msgspec.defstruct(
 
 
 def read_table(path: Path) -> list[Row]:
-    """Read a result table: {"rows": […]}, or {"seeds": [{"seed": …, "rows": […]}, …]}, and "size" where it is known.
-
-    Raises:
-        ValueError: it is not such a table; the message names the file, the row and what was expected.
-    """
+    """Read a result table: {"rows": […]}, or {"seeds": [{"seed": …, "rows": […]}, …]}, and "size" where it is known."""
     content = read_json(path)
     entries = entries_of(content)
     if entries is None:
         raise ValueError(f'{path}: expected a result table, JSON with a list of "rows", or of "seeds" with "rows" each')
     rows = []
     for number, entry in enumerate(entries):
-        try:
-            read: Any = msgspec.convert(entry, _Entry)
-            if read.labels is not None and not 0 <= read.labels < math.inf:
-                raise ValueError(f"labels {read.labels} must be a number of labeled hands")
-        except ValueError as error:
-            raise ValueError(f"{path}, row {number}: {error}") from error
+        read: Any = as_type(entry, _Entry, f"{path}, row {number}")
+        if read.labels is not None and not 0 <= read.labels < math.inf:
+            raise ValueError(f"{path}, row {number}: labels {read.labels} must be a number of labeled hands")
         if metrics := known_metrics(msgspec.structs.asdict(read)):  # a failed run of a sweep has none
             # a sweep over seeds or labels alone has nothing else to distinguish its rows by
             weights = read.weights or read.protocol
@@ -250,7 +236,6 @@ def entries_of(content: Any) -> list[Any] | None:
 def keep_apart(rows: Sequence[Row]) -> list[Row]:
     """The rows, with names of tables in protocols that tables of different experiments share.
 
-    Neither means over both nor the better of both would say anything. Tables that differ in the seed alone go together.
     Experiments differ if their tables say so by "size", or if the same seed came to other numbers.
     """
     tables = list(dict.fromkeys(row.table for row in rows if row.table is not None))

@@ -16,21 +16,19 @@ FINETUNING: Final = "FinetuneModule"  # kind of a run
 _CURVES: Final = ("val/", "probe/")  # besides the loss
 # what Lightning calls a metric that is logged by step, and probes called an error relative to the wrist before 0.2
 _NOW: Final = {"train/loss_step": "train/loss", "probe/epe_mm": "probe/root_relative_epe_mm"}
+# names of scores.txt and of its neighbors; means (mean3d) are in cm there
+_SCORES: Final = {
+    "epe_mm": "xyz_mean3d",
+    "root_relative_epe_mm": "xyz_rel_mean3d",
+    "pa_epe_mm": "xyz_al_mean3d",
+    "mesh_epe_mm": "mesh_mean3d",
+    "pa_mesh_epe_mm": "mesh_al_mean3d",
+    "auc": "xyz_auc3d",
+    "pa_auc": "xyz_al_auc3d",
+    "f_score_5": "f_al_score_5",
+    "f_score_15": "f_al_score_15",
+}
 _MM_PER_CM: Final = 10.0
-# names of scores.txt and of its neighbors; means are in cm there
-_MEANS: Final = {
-    "xyz_mean3d": "epe_mm",
-    "xyz_rel_mean3d": "root_relative_epe_mm",
-    "xyz_al_mean3d": "pa_epe_mm",
-    "mesh_mean3d": "mesh_epe_mm",
-    "mesh_al_mean3d": "pa_mesh_epe_mm",
-}
-_SHARES: Final = {
-    "xyz_auc3d": "auc",
-    "xyz_al_auc3d": "pa_auc",
-    "f_al_score_5": "f_score_5",
-    "f_al_score_15": "f_score_15",
-}
 
 
 @dataclass(frozen=True)
@@ -43,38 +41,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """All that is known about one run."""
+    """All that is known about one run; None and "" are what its config does not say."""
 
     name: str  # unique in the report
     folder: Path
-    config: dict[str, Any]  # as it was saved; empty if it was not
+    kind: str  # the class that was trained, "PretrainModule" for example
+    seed: int | None
+    labels: int | None  # number of labeled hands
+    data: str | None  # folder of the data set
     stage: str  # "fit", "validate" or "test"
     metrics: dict[str, float]  # the last ones, by name
     curves: dict[str, Curve]  # by metric
-
-    def setting(self, *keys: str) -> Any:
-        """What the config says there, "data", "init_args", "root" for example; None if it says nothing."""
-        value: Any = self.config
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
-
-    @property
-    def kind(self) -> str:
-        """The class that was trained, "PretrainModule" for example; "" if the config does not say."""
-        return str(self.setting("model", "class_path") or "").rpartition(".")[2]
-
-    @property
-    def seed(self) -> int | None:
-        """The seed in the config."""
-        seed = self.setting("seed_everything")
-        return seed if type(seed) is int else None
-
-    @property
-    def labels(self) -> int | None:
-        """The number of labeled hands in the config."""
-        labels = self.setting("data", "init_args", "num_labels")
-        return labels if type(labels) is int else None
 
 
 def is_run(folder: Path) -> bool:
@@ -90,7 +67,18 @@ def read_run(folder: Path, name: str) -> TrainingRun:
         raise ValueError(f'{path}: expected an object with "stage" and "metrics"')
     metrics = {key: float(value) for key, value in results.get("metrics", {}).items() if isinstance(value, int | float)}
     config = read_run_config(last_checkpoint(folder))  # asked for by the place of a checkpoint
-    return TrainingRun(name, folder, config, str(results.get("stage", "fit")), metrics, read_curves(folder))
+
+    def said(*keys: str) -> Any:
+        value: Any = config
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    kind = str(said("model", "class_path") or "").rpartition(".")[2]
+    counts = said("seed_everything"), said("data", "init_args", "num_labels")
+    seed, labels = (count if type(count) is int else None for count in counts)
+    data, stage = said("data", "init_args", "root"), str(results.get("stage", "fit"))
+    return TrainingRun(name, folder, kind, seed, labels, data, stage, metrics, read_curves(folder))
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -149,8 +137,8 @@ class Evaluation:
     def metrics(self) -> dict[str, float]:
         """Scores by names and units of `peclr.report.results.METRICS`."""
         found = self.scores.scores | self.scores.further
-        means = {new: found[old] * _MM_PER_CM for old, new in _MEANS.items() if old in found}
-        return known_metrics(means | {new: found[old] for old, new in _SHARES.items() if old in found})
+        units = {name: _MM_PER_CM if name.endswith("_mm") else 1.0 for name in _SCORES}
+        return known_metrics({name: units[name] * found[old] for name, old in _SCORES.items() if old in found})
 
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:

@@ -65,7 +65,7 @@ def test_kind_seed_and_data_come_from_the_config(tmp_path: Path) -> None:
     run = read_run(tmp_path, "a")
     assert (run.kind, run.seed, run.labels) == ("FinetuneModule", 3, 80)
     assert (run.stage, run.metrics) == ("test", {"test/pa_epe_mm": 9.5})
-    assert run.setting("data", "init_args", "root") is None
+    assert run.data is None
 
 
 @pytest.mark.parametrize(
