@@ -123,46 +123,31 @@ class PairedViewDataModule(pl.LightningDataModule):
             raise ValueError(f"batch_size {self.batch_size} leaves nothing to contrast with; expected at least 2")
         if self.val_set is not None and len(self.val_set) < 2:
             raise ValueError(f"val_fraction {self.val_fraction} holds out 1 pair; a contrast needs at least 2, or none")
-        sources = self.train_set.sources if self._unique_hands else ()
-        weights = self.weights or [1.0] * len(sources)
-        for source, weight in zip(sources, weights, strict=self._unique_hands):
-            pairs = self.batch_size * weight / sum(weights)
-            if pairs > source.num_hands:
-                raise ValueError(
-                    f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from {source.name}, "
-                    f"which has {source.num_hands} hands"
-                )
+        if self._unique_hands:
+            weights = self.weights or [1.0] * len(self.train_set.sources)
+            for source, weight in zip(self.train_set.sources, weights, strict=True):
+                pairs = self.batch_size * weight / sum(weights)
+                if pairs > source.num_hands:
+                    raise ValueError(
+                        f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from "
+                        f"{source.name}, which has {source.num_hands} hands"
+                    )
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled; full batches only, as the loss depends on their size."""
-        shuffle = shuffles(self.trainer)
-        sampler = EpochSampler(
-            self.train_set.sizes,
-            self.seed,
-            shuffle=shuffle,
-            length=self.epoch_length if shuffle else None,
-            process=process_of(self.trainer),
-            drop_last=True,
-            weights=self.weights,
-            unique=self._unique(self.train_set),
+        unique = self._unique(self.train_set)
+        return _loader(
+            self, self.train_set, training=True, length=self.epoch_length, weights=self.weights, unique=unique
         )
-        return _loader(self, self.train_set, sampler, drop_last=True, training=True)
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands, the same views at every validation; full batches only, if there is one."""
         if self.val_set is None:
             return []
-        process, drop_last = process_of(self.trainer), len(self.val_set) >= self.batch_size
-        sampler = EpochSampler(
-            self.val_set.sizes,
-            self.seed,
-            shuffle=False,
-            process=process,
-            # processes meet in every batch, so have as many; in a single one, one more pair than others may be
-            drop_last=drop_last or len(self.val_set) < process[1],
-            unique=self._unique(self.val_set),
-        )
-        return _loader(self, self.val_set, sampler, drop_last=drop_last)
+        length = len(self.val_set)
+        # processes meet in every batch: all of them have as many; in one batch, one more pair than others
+        even = length >= self.batch_size or length < process_of(self.trainer)[1]
+        return _loader(self, self.val_set, even=even, unique=self._unique(self.val_set))
 
     def _unique(self, dataset: PairedViewDataset) -> tuple[NDArray[np.int64], int] | None:
         return (dataset.hands(), self.batch_size) if self._unique_hands else None
@@ -267,26 +252,19 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled images of the labeled hands, every version an image of its own."""
-        process, shuffle = process_of(self.trainer), shuffles(self.trainer)
-        sampler = EpochSampler([len(self.train_set)], self.seed, shuffle=shuffle, process=process, drop_last=True)
-        # a last batch of one image would stop batch normalization; fewer images than a batch make one batch
-        return _loader(self, self.train_set, sampler, drop_last=sampler.total >= self.batch_size, training=True)
+        return _loader(self, self.train_set, training=True)  # a last batch of one image would stop batch normalization
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands of the training split."""
-        return [] if self.val_set is None else self._in_order(self.val_set)
+        return [] if self.val_set is None else _loader(self, self.val_set, even=False, full=False)
 
     def test_dataloader(self) -> ResumableLoader:
         """The evaluation split."""
-        return self._in_order(self.test_set)
+        return _loader(self, self.test_set, even=False, full=False)
 
     def predict_dataloader(self) -> ResumableLoader:
         """The evaluation split, which may lack labels."""
         return self.test_dataloader()
-
-    def _in_order(self, dataset: LabeledHandDataset) -> ResumableLoader:
-        sampler = EpochSampler([len(dataset)], self.seed, shuffle=False, process=process_of(self.trainer))
-        return _loader(self, dataset, sampler, drop_last=False)
 
     def teardown(self, stage: str) -> None:
         """Say how many images were skipped."""
@@ -308,19 +286,23 @@ def _ranges(option: str, chosen: Ranges | Published | None, published: Ranges) -
 def _loader(
     module: PairedViewDataModule | LabeledHandDataModule,
     dataset: PairedViewDataset | LabeledHandDataset,
-    sampler: EpochSampler,
     *,
-    drop_last: bool,
     training: bool = False,
+    even: bool = True,
+    full: bool = True,
+    **order: Any,
 ) -> ResumableLoader:
-    trainer = module.trainer
+    """Load `even` shares for all processes, in `full` batches only if there is one, by options of `EpochSampler`."""
+    trainer, shuffle = module.trainer, training and shuffles(module.trainer)
     if trainer is not None:
         dataset.skipped.write_to(Path(trainer.default_root_dir))
+    process = process_of(trainer)
+    sampler = EpochSampler(dataset.sizes, module.seed, shuffle=shuffle, process=process, drop_last=even, **order)
     return make_loader(
         dataset,
         sampler,
         batch_size=module.batch_size,
         num_workers=workers_of(module.num_workers, trainer),
-        drop_last=drop_last,
+        drop_last=full and sampler.total >= module.batch_size,
         trainer=trainer if training else None,
     )

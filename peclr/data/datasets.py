@@ -4,10 +4,10 @@ Keys are (epoch, index), or an index alone for epoch 0. What a key returns depen
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final
 
 import cv2
@@ -87,7 +87,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         """Make two views; `index` is another one's where an image had to be skipped."""
         epoch, index = _epoch_and_index(key, len(self))
         number = bisect_right(self._ends, index)
-        candidates = _from(index, self._ends[number] - self.sizes[number], self.sizes[number])
+        end = self._ends[number]
+        candidates = chain(range(index, end), range(end - self.sizes[number], index))
         return self.skipped.first_readable(partial(self._make, epoch), candidates)
 
     def _make(self, epoch: int, index: int) -> PairedViewItem:
@@ -133,7 +134,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
     def _choose(self, index: int, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
         """Draw the images of an item: the number of its source, and indices into it."""
         number = bisect_right(self._ends, index)
-        return number, self._pairs[number].draw(index - (self._ends[number] - self.sizes[number]), rng)
+        return number, self._pairs[number].draw(index - self._ends[number] + self.sizes[number], rng)
 
 
 class LabeledHandDataset(Dataset[LabeledItem]):
@@ -152,7 +153,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         if augmentation.background is not None:
             raise ValueError("labeled views keep their background; expected an augmentation without one")
         self.source, self.view_size, self.augmentation = source, view_size, augmentation
-        self.skipped = SkipList(on_bad_image)
+        self.sizes, self.skipped = [len(source)], SkipList(on_bad_image)
         self._recolor, self._rng = Recolor(augmentation.photometric), KeyedRng("view", seed)
 
     def __len__(self) -> int:
@@ -161,7 +162,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
     def __getitem__(self, key: Key) -> LabeledItem:
         """Make one view; labels that the source does not have are NaN."""
         epoch, index = _epoch_and_index(key, len(self))
-        return self.skipped.first_readable(partial(self._make, epoch), _from(index, 0, len(self)))
+        return self.skipped.first_readable(partial(self._make, epoch), chain(range(index, len(self)), range(index)))
 
     def _make(self, epoch: int, index: int) -> LabeledItem:
         rng = self._rng.at(epoch, index)
@@ -196,11 +197,6 @@ def _epoch_and_index(key: Key, length: int) -> tuple[int, int]:
     if not 0 <= index < length:
         raise IndexError(f"index {index} is outside 0 … {length - 1}")
     return epoch, int(index)
-
-
-def _from(index: int, start: int, size: int) -> Iterator[int]:
-    """Count the indices of a source, from one on, round to the one before it."""
-    return (start + (index - start + step) % size for step in range(size))
 
 
 def _joints_in_view(sample: HandSample, view_from_image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,13 +1,13 @@
-"""Which two images the views of a pair are of: one, two versions of a hand, or two similar hands.
+"""Which two images of a source the views of a pair are of.
 
-The published loader takes both views from one image, whose background can then identify it. Versions of a hand share
-the hand only. Similar hands (SiMHand, Lin et al., ICLR 2025) share the pose only. Pairs never leave their source.
+One image, as published, has a background that can identify it. Versions of a hand share the hand only; similar hands
+(SiMHand, Lin et al., ICLR 2025) the pose only.
 """
 
 import logging
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,20 +22,22 @@ PairingName = Literal["same_image", "across_versions"]
 _log = logging.getLogger(__name__)
 
 
-class SourcePairs(Protocol):
-    """The pairs of one source."""
+class SourcePairs:
+    """The pairs of one source: every image is an item, and both views are of it."""
+
+    def __init__(self, source: HandSource) -> None:
+        self._source = source
 
     def __len__(self) -> int:
-        """Number of items: pairs in an epoch that goes once through the source."""
+        return len(self._source)
 
     def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
         """Draw the images of an item's two views, which may be one and the same: indices into the source."""
+        return item, item
 
     def hands(self) -> NDArray[np.int64]:
-        """(items,), the hand that the first view of each item shows.
-
-        The second view shows it, too, except with `Similar`, whose second hand is drawn each epoch.
-        """
+        """(items,), the hand that the first view of each item shows."""
+        return np.array([self._source.hand_of(index) for index in range(len(self))], np.int64)
 
 
 class Pairing(ABC):
@@ -51,7 +53,7 @@ class SameImage(Pairing):
 
     def within(self, source: HandSource) -> SourcePairs:
         """Pair every image with itself."""
-        return _ImagePairs(source)
+        return SourcePairs(source)
 
 
 class AcrossVersions(Pairing):
@@ -65,9 +67,8 @@ class AcrossVersions(Pairing):
 class Similar(Pairing):
     """Every hand is an item; the first view is of one of its versions, the second one of a similar hand's.
 
-    A hand without a similar one among those that are trained on, because that one is held out, is paired across its
-    own versions. A batch's `hand` is the first view's. Where the second view shows a hand that another pair of the
-    batch shows as well, the two are each other's negatives: neither `unique_hands_in_batch` prevents nor
+    A hand whose similar ones are all held out is paired across its own versions. Two pairs of a batch are false
+    negatives where the second view of one shows a hand of the other: neither `unique_hands_in_batch` prevents nor
     `train/false_negatives` counts that.
     """
 
@@ -98,8 +99,8 @@ class Similar(Pairing):
         nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
         partners = np.take_along_axis(partners, nearest_first, axis=1)
         if alone := int((partners[:, 0] == NOBODY).sum()):
-            found = f"{source.name}: {alone} of {len(selected)} hands have no similar one here"
-            _log.info("%s; they are paired across versions", found)
+            found = f"{alone} of {len(selected)} hands have no similar one here"
+            _log.info("%s: %s; they are paired across versions", source.name, found)
         return _HandPairs(source, partners)
 
     def _of(self, source: HandSource) -> MinedPairs:
@@ -109,7 +110,7 @@ class Similar(Pairing):
                 return pairs
         listed = ", ".join(f"{len(pairs.neighbors)} hands of {pairs.source}" for pairs in self._mined)
         raise ValueError(
-            f"{self.path} lists similar hands of others than these {source.num_hands} of {source.name}, namely of "
+            f"{self.path} lists similar hands of others than these {source.num_hands} hands of {source.name}: "
             f"{listed or 'none'}; mine this source as it is now, with `peclr mine`"
         )
 
@@ -123,28 +124,11 @@ def pairing_of(choice: Pairing | PairingName) -> Pairing:
     return SameImage() if choice == "same_image" else AcrossVersions()
 
 
-class _ImagePairs:
-    def __init__(self, source: HandSource) -> None:
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
-        return item, item
-
-    def hands(self) -> NDArray[np.int64]:
-        hands = np.empty(len(self), np.int64)
-        for hand in range(self._source.num_hands):
-            hands[self._source.versions_of(hand)] = hand
-        return hands
-
-
-class _HandPairs:
+class _HandPairs(SourcePairs):
     """Pairs of versions of a hand, or of two hands where `partners` (hands, K) lists others."""
 
     def __init__(self, source: HandSource, partners: NDArray[np.integer] | None = None) -> None:
-        self._source = source
+        super().__init__(source)
         self._partners = np.empty((source.num_hands, 0), np.int64) if partners is None else partners
         self._count = (self._partners != NOBODY).sum(axis=1)
 

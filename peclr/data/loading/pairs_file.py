@@ -22,29 +22,16 @@ NOBODY: Final = -1  # where a hand has fewer neighbors than others
 
 
 class MinedPairs(NamedTuple):
-    """The neighbors of each hand of one source.
+    """The neighbors of each hand of one source."""
 
-    Attributes:
-        source: Its name.
-        identity: See `HandSource.identity`.
-        neighbors: (hands, K), int32, numbers of hands, nearest first; NOBODY behind the last.
-        distances: (hands, K), float32, in the units of the descriptors; NaN behind the last.
-    """
-
-    source: str
-    identity: str
-    neighbors: NDArray[np.int32]
-    distances: NDArray[np.float32]
+    source: str  # its name
+    identity: str  # see `HandSource.identity`
+    neighbors: NDArray[np.int32]  # (hands, K), numbers of hands, nearest first; NOBODY behind the last
+    distances: NDArray[np.float32]  # (hands, K), in the units of the descriptors; NaN behind the last
 
 
 def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any]) -> None:
-    """Write a new file of pairs, .npz, whole or not at all.
-
-    Args:
-        path: FileExistsError if there is one.
-        mined: One for each source.
-        facts: How they were mined, for people: anything that can be written as JSON.
-    """
+    """Write a new file of the pairs of sources, and how they were mined, in JSON for people; FileExistsError."""
     if path.exists():
         raise FileExistsError(f"{path} exists; pairs are written to a new file")
     sources = [{"name": pairs.source, "identity": pairs.identity, "hands": len(pairs.neighbors)} for pairs in mined]
@@ -59,21 +46,16 @@ def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any
 
 
 def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
-    """Read and check a file of pairs: those of each source, and how they were mined.
-
-    Raises:
-        ValueError: If it is missing, or not what `write_pairs` writes; the message names it.
-    """
+    """Read and check a file of pairs: those of each source, and how they were mined; ValueError names it."""
     try:
         arrays = read_arrays(path)
         header = parse_json(arrays["header"].tobytes(), f"{path}, header")
     except OSError as error:
-        reason = error.strerror or error
-        raise ValueError(f"{path} cannot be read ({reason}); expected a file of `peclr mine`") from error
+        raise ValueError(f"{path} cannot be read ({error}); expected a file of `peclr mine`") from error
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a pairs file of `peclr mine`: {error}") from error
-    found = header.get("format") if isinstance(header, dict) else header
-    if not isinstance(header, dict) or found != FORMAT:
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else header
         raise ValueError(f"{path}: format {found!r}, but this peclr {__version__} reads {FORMAT}")
     try:
         mined = [

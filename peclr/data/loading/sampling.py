@@ -1,8 +1,6 @@
-"""The order of an epoch, a pure function of (seed, epoch, position).
+"""The order of an epoch, a pure function of (seed, epoch, position), whatever the number of workers and processes.
 
-Loaders are given keys (epoch, index), not indices: workers that outlive an epoch, as persistent ones do, then learn the
-epoch together with the index, and a view is the same whatever the number of workers and processes. Two integers, epoch
-and position, say what a loader has delivered, whatever these numbers are.
+Loaders are given keys (epoch, index), not indices: so persistent workers learn the epoch.
 """
 
 import math
@@ -64,24 +62,20 @@ def without_repeats(
     `hands` (items,) are what items show. An item whose hand its batch shows already goes to the next one. What is left
     over at the end changes places with an item of another batch.
     """
-    room = [min(batch, len(order) - start) for start in range(0, len(order), batch)]
-    batches: list[list[int]] = [[] for _ in room]
+    room = [min(batch, len(order) - start) for start in range(0, len(order), batch)] + [len(order) + 1]
+    batches: list[list[int]] = [[] for _ in room]  # the last is for what fits into no other
     first, after = 0, dict[int, int]()  # the first batch with room, and the one after a hand's last
-    left = []
     for item, hand in zip(order.tolist(), hands[order].tolist(), strict=True):
-        while first < len(room) and len(batches[first]) == room[first]:
+        while len(batches[first]) == room[first]:
             first += 1
         number = max(first, after.get(hand, 0))
-        while number < len(room) and len(batches[number]) == room[number]:
+        while len(batches[number]) == room[number]:
             number += 1
-        if number == len(room):
-            left.append(item)
-        else:
-            batches[number].append(item)
-            after[hand] = number + 1
+        batches[number].append(item)
+        after[hand] = min(number + 1, len(room) - 1)
     failed = 0
-    for item in left:
-        own = next(items for items, size in zip(batches, room, strict=True) if len(items) < size)
+    for item in batches.pop():
+        own = next(items for items, size in zip(batches, room, strict=False) if len(items) < size)
         own.append(item)
         if failed <= _GIVE_UP:
             failed += not _swap(batches, own, hands, rng)
@@ -140,7 +134,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         if weights is not None:
             check_weights(weights, len(sizes))
         self.sizes, self.length, self.weights, self._unique = tuple(sizes), length, weights, unique
-        self._count, self.position = sum(sizes) if length is None else length, 0
+        self._count, self.position = length if shuffle and length is not None else sum(sizes), 0
         rank, world_size = process
         # of a Dataset, DistributedSampler only takes the length
         super().__init__(range(self._count), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]

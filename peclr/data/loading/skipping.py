@@ -1,7 +1,6 @@
 """What to do with images that cannot be read: stop, or take another one and keep a list."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
@@ -59,15 +58,11 @@ class SkipList:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         line = " ".join(problem.split()) + "\n"
-        # one write at the end of a file: lines of several processes do not mix
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, line.encode("utf-8", "backslashreplace"))
-        finally:
-            os.close(descriptor)
+        with self._path.open("ab", buffering=0) as file:  # one write at its end: lines of several processes do not mix
+            file.write(line.encode("utf-8", "backslashreplace"))
 
     def problems(self) -> list[str]:
-        """List what was noted, by all processes if there is a file: each once, in order of the alphabet."""
+        """List what was noted, by all processes if there is a file: each once, sorted."""
         if self._path is None or not self._path.exists():
             return sorted(self._seen)
         return sorted(set(self._path.read_text(encoding="utf-8").splitlines()))
