@@ -31,10 +31,8 @@ def joints_of(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np
     """(hands, 21, 2), pixels of each hand's first version; NaN for joints that labels do not know.
 
     The detector finds them in the source's crop boxes; None takes the labels. Where the source knows no camera, one is
-    assumed: only the wrist depends on it, as the network regresses the palm in its place.
-
-    Raises:
-        ValueError: If a hand has no label, an image cannot be read, or the network predicts what is not finite.
+    assumed: only the wrist depends on it, as the network regresses the palm in its place. ValueError if a hand has no
+    label, an image cannot be read, or the network predicts what is not finite.
     """
     if detector is not None:
         print(f"{source.name}: joints of {detector.checkpoint}, views of {detector.view_size} px")

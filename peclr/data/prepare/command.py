@@ -1,8 +1,4 @@
-"""`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if asked to.
-
-Heavy modules are imported where they are needed: `--help` does without them, and the labels of YouTube3DHands are
-packed without torch.
-"""
+"""`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if asked to."""
 
 import argparse
 import os
@@ -28,13 +24,9 @@ if TYPE_CHECKING:
 
 
 def prepare_main(arguments: list[str]) -> int:
-    """Run `peclr prepare` with the words that follow it on the command line.
+    """Run `peclr prepare` with the words that follow it on the command line; 1 if images cannot be read, otherwise 0.
 
-    Returns:
-        0, or 1 if there are images that cannot be read.
-
-    Raises:
-        ValueError: If labels are missing or wrong; nothing is written then.
+    ValueError if labels are missing or wrong; nothing is written then.
     """
     options = _parser().parse_args(arguments)
     layout, splits = LAYOUTS[options.dataset], options.split or present_splits(options.dataset, options.root)

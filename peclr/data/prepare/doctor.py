@@ -1,7 +1,4 @@
-"""`peclr doctor`: what is below a folder, what of it is missing or wrong, and the command that fixes it.
-
-`peclr prepare` makes the same checks, of the labels that it has packed.
-"""
+"""`peclr doctor`: what is below a folder, what of it is missing or wrong, and the command that fixes it."""
 
 import argparse
 import os

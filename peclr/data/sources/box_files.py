@@ -50,15 +50,11 @@ class _Coco(msgspec.Struct):
 
 
 def read_boxes(path: Path) -> dict[str, list[HandBox]]:
-    """Read boxes by image; several of one image are several hands.
+    """Read boxes by image, of which one may have several; ValueError names the entry that is no box.
 
-    Args:
-        path: A CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, separated by
-            commas, semicolons or tabs; a JSON list of objects with these keys; or a COCO file, with images (id,
-            file_name) and annotations (image_id, bbox: x, y, width, height), of which crowds are left out.
-
-    Raises:
-        ValueError: If an entry is not a box; the message names the file and the entry.
+    From a CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, separated by
+    commas, semicolons or tabs; a JSON list of objects with these keys; or a COCO file, with images (id, file_name) and
+    annotations (image_id, bbox: x, y, width, height), of which crowds are left out.
     """
     if path.suffix.lower() == ".json":
         content = read_json(path)

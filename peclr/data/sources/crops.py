@@ -102,19 +102,19 @@ def write_crops(
     *,
     progress: bool = False,
 ) -> dict[str, str]:
-    """Cut out the hands of a source, by threads.
+    """Cut out the hands of a source into a new folder, which `PreparedCrops` reads, by threads.
 
     Args:
         source: Any reader.
-        folder: A new folder; `PreparedCrops` reads it.
+        folder: A new one.
         size: Side of a crop, px.
         context: Side of the square that a crop shows over the side of the crop box.
         quality: Of the JPEGs, 1 to 100.
         workers: Number of threads.
-        progress: Whether to show a bar with the rate.
+        progress: Whether to show a bar.
 
     Returns:
-        Images that were left out because they cannot be read, and why; by their index in the source.
+        Reasons why images were left out, as they cannot be read, by their index in the source.
     """
     if size < 1 or not context > 0 or not 1 <= quality <= 100:
         raise ValueError(f"size {size}, context {context}, quality {quality}: expected ≥ 1, > 0 and 1 … 100")

@@ -1,7 +1,6 @@
 """FreiHAND, and any data set written in its layout: images, cameras and 3-D joints of right hands.
 
-Zimmermann et al., "FreiHAND: A Dataset for Markerless Capture of Hand Pose and Shape", ICCV 2019. Below its
-root are
+Zimmermann et al., "FreiHAND: A Dataset for Markerless Capture of Hand Pose and Shape", ICCV 2019. Below its root:
 
     training/rgb/00000000.jpg …      file number = hand + number of hands × version
     training/mask/00000000.jpg …     where the hand is, in all of its versions: one for each hand
@@ -54,10 +53,7 @@ _log = logging.getLogger(__name__)
 class FreiHAND(HandSource):
     """One split of a data set in FreiHAND's layout: any number of hands, any number of versions.
 
-    Everything is checked when the reader is made; the images are only counted, and read one at a time.
-
-    Attributes:
-        labels: K (hands, 3, 3), scale (hands,) and, where `has_labels`, xyz (hands, 21, 3).
+    `labels` are K (hands, 3, 3), scale (hands,) and, where `has_labels`, xyz (hands, 21, 3).
     """
 
     name = "freihand"
@@ -71,7 +67,7 @@ class FreiHAND(HandSource):
         *,
         use_prepared: bool = True,
     ) -> None:
-        """Read and check the labels; ValueError names the file and the value that is missing or wrong.
+        """Check labels and count images, read one at a time; ValueError names the file and value that is wrong.
 
         Args:
             root: The folder that holds `training`, `training_K.json` and so on.

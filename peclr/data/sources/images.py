@@ -123,10 +123,7 @@ def read_reduced(
 
 
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
-    """Read a mask: (H, W), 1 where it is brighter than middle gray or, in a mask of 0 and 1, than black; else 0.
-
-    BadImageError as for `read_image`, or if the mask shows nothing.
-    """
+    """Read a mask: (H, W), 1 where it is brighter than middle gray or, in a mask of 0 and 1, than black; else 0."""
     gray = _decode(path, _read_bytes(path), 0)
     brightest = int(gray.max())
     mask = gray > (0 if brightest == 1 else 127)
@@ -230,11 +227,8 @@ def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, prog
 def in_threads(
     work: Callable[[Item], Result], items: Sequence[Item], workers: int, name: str, *, progress: bool
 ) -> Iterator[tuple[Item, Result]]:
-    """Yield items with their results in order, of which few wait in memory, perhaps with a bar.
-
-    By threads, as neither reading nor decoding nor encoding holds the interpreter's lock.
-    """
-    at_once = 64 * workers
+    """Yield items with their results in order, of which few wait in memory, perhaps with a bar."""
+    at_once = 64 * workers  # neither reading nor decoding nor encoding holds the interpreter's lock
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(desc=name, total=len(items), unit=f" {name}", disable=not progress, mininterval=0.5) as bar,

@@ -39,11 +39,7 @@ class Listing(NamedTuple):
 def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: bool = True) -> Listing:
     """List the files of a kind below a folder, or those that a pattern matches; ValueError if there are none.
 
-    Args:
-        root: A folder, or a pattern as of a shell, with ** for any folders.
-        suffixes: In small letters, with the dot.
-        what: The kind of files, for messages.
-        warns: Whether to log what was left out.
+    A pattern is as of a shell, with ** for any folders. Suffixes are in small letters; `what` names the kind.
     """
     folder = Path(root)
     pattern: tuple[str, ...] = ("**", "*")

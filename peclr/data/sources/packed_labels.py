@@ -80,7 +80,7 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     packed = PackedArrays(folder)
     stamps, files = packed.manifest.sources, {path.name: path for path in label_files(dataset, root, split)}
     for name in sorted(stamps.keys() | files.keys()):
-        if not (name in stamps and name in files and files[name].is_file() and _is_same(files[name], stamps[name])):
+        if not _is_same(files.get(name), stamps.get(name)):
             raise ValueError(f"{folder} is stale: {root / name} is missing, new or has changed")
     return packed
 
@@ -105,10 +105,10 @@ def stamp_of(path: Path) -> Stamp:
         return Stamp(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _is_same(path: Path, stamp: Stamp) -> bool:
-    status = path.stat()
-    same_time = status.st_mtime_ns == stamp.mtime_ns
-    return status.st_size == stamp.bytes and (same_time or stamp_of(path).sha256 == stamp.sha256)
+def _is_same(file: Path | None, stamp: Stamp | None) -> bool:
+    if file is None or stamp is None or not file.is_file() or file.stat().st_size != stamp.bytes:
+        return False
+    return file.stat().st_mtime_ns == stamp.mtime_ns or stamp_of(file).sha256 == stamp.sha256
 
 
 def write_packed(

@@ -47,10 +47,7 @@ class Doubts(NamedTuple):
 def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str], object]) -> Doubts:
     """Compare labels with one another and with what hands measure; ValueError if no camera can see one.
 
-    Args:
-        joints_3d: (N, 21, 3), metres, camera frame; None where they are not known.
-        scale: (N,), metres from middle MCP to middle PIP.
-        file_of: Names the file of "xyz" or "scale", for messages.
+    Joints are (N, 21, 3), metres, camera frame; scale (N,), metres; `file_of` names the file of "xyz" or "scale".
     """
     found, xyz, scales = Doubts([], []), file_of("xyz"), file_of("scale")
     _check_positive(scales, scale, "has scale {} m")
@@ -85,13 +82,9 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
 
 
 def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -> Doubts:
-    """Compare the places of joints (N, 21, 2), px, with the images that show them.
+    """Compare the places of joints (N, 21, 2), px, of every `step`-th hand, with the images that show them.
 
-    Args:
-        joints_2d: Of every `step`-th hand of the data set.
-        sizes: (N, 2), width and height of their images, px; NaN where they are not known.
-        where: Names the images, for messages.
-        step: See there.
+    Sizes (N, 2) are their images' width and height, px, NaN where they are not known; `where` names the images.
     """
     found, known = Doubts([], []), np.flatnonzero(np.isfinite(sizes).all(axis=1))
     if not len(known):

@@ -10,17 +10,12 @@ from peclr.data.samples import HandSample, HandSource, require_masks
 
 
 def hand_count(amount: float, num_hands: int, what: str) -> int:
-    """Number of hands that an amount means: a float is a fraction in (0, 1] and at least one hand, an int a number.
-
-    ValueError if it is not within what there is; the message names it as `what`.
-    """
-    if isinstance(amount, int):
-        if not 1 <= amount <= num_hands:
-            raise ValueError(f"{what} {amount} is outside 1 … {num_hands}, the number of hands")
-        return amount
-    if not 0 < amount <= 1:
-        raise ValueError(f"{what} {amount} is outside (0, 1]")
-    return max(1, round(amount * num_hands))
+    """Number of hands that an amount means: an int is a number, a float a fraction in (0, 1] and at least one hand."""
+    is_number = isinstance(amount, int)
+    if not 0 < amount <= (num_hands if is_number else 1):
+        bounds = f"1 … {num_hands}, the number of hands" if is_number else "(0, 1]"
+        raise ValueError(f"{what} {amount} is outside {bounds}")
+    return int(amount) if is_number else max(1, round(amount * num_hands))
 
 
 def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[int]]:

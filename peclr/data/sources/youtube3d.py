@@ -45,11 +45,8 @@ class YouTube3DHands(HandSource):
     """One split: every hand is one image, a frame that may show others, too.
 
     Labels are rescaled to frames of another resolution than annotated, which are common. Large JPEGs are decoded at the
-    reduced scale that a view needs. Left hands are mirrored. There are no cameras and no metric labels.
-
-    Attributes:
-        num_missing: Number of annotated hands whose frame is not on disk.
-        num_stretched: Number of annotated hands that are left out as their frame has another aspect than annotated.
+    reduced scale that a view needs. Left hands are mirrored. There are no cameras and no metric labels. Of annotated
+    hands, `num_missing` have no frame on disk, and `num_stretched` one of another aspect: both are left out.
     """
 
     name = "youtube3d"

@@ -1,8 +1,7 @@
 """The label files of YouTube3DHands as arrays, and which of their frames are on disk. Does not import torch.
 
 youtube_train.json holds 110 million numbers in 2 GB. One pass of msgspec over the mapped file finds where annotations
-begin and end and copies nothing; they are then decoded one by one, straight into a float32 array. Types, lengths and
-names of keys are checked by the same pass.
+begin and end and copies nothing; they are then decoded one by one, straight into a float32 array.
 """
 
 import mmap
@@ -57,20 +56,14 @@ class _Labels(msgspec.Struct):
 def read_labels(
     path: Path, allocate: Callable[..., NDArray[np.float32]] = np.empty, *, progress: bool = False
 ) -> Arrays:
-    """Read and check a label file.
+    """Read and check a label file; ValueError names the file, the place and the value that is wrong.
 
-    Args:
-        path: youtube_{train,val,test}.json.
-        allocate: Makes the array of the vertices from its shape and type, on disk for example.
-        progress: Whether to show a bar.
+    The array of the vertices is allocated by its shape and type, on disk for example.
 
     Returns:
         Of N hands, `vertices` (N, 778, 3), x and y px of the frame as annotated, order MANO; `is_left` (N,) bool;
         `image` (N,), which frame; `annotation_id` (N,). Of M frames, `image_name` (M,), UTF-8; `image_size` (M, 2),
         width and height px as annotated.
-
-    Raises:
-        ValueError: If anything is missing or wrong; the message names the file, the place and the value.
     """
     try:
         with path.open("rb") as file:
