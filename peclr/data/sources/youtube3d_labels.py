@@ -72,7 +72,7 @@ def read_labels(
         raise ValueError(f"{path} cannot be read ({error}); expected a label file") from error
     try:
         labels = msgspec.json.decode(memoryview(mapped), type=_Labels)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}; expected {{images: […], annotations: […]}}") from None
     if not labels.annotations:
         raise ValueError(f"{path}: no annotations; expected one per hand")
@@ -90,7 +90,7 @@ def read_labels(
             vertices[hand] = _check_vertices(annotation)
         except KeyError:
             raise ValueError(f"{path}: annotation {hand} is of image {annotation.image_id}, not one of them") from None
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"{path}: annotation {hand}: {error}") from None
         if hand % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)  # what has been read need not stay resident

@@ -83,7 +83,21 @@ def test_wrong_labels_are_refused_and_named(youtube: YouTube, damage: str) -> No
     assert str(youtube.labels) in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"images": [], "annotations": [\xff]}', b"\xff\xd8\xff"])
+DEEP = b'{"images": ' + b"[" * 5000 + b"]" * 5000 + b', "annotations": []}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        DEEP,
+        DEEP.replace(b"images", b"other"),
+        b'{"images": [], "annotations": [\xff]}',
+        b"\xff\xd8\xff",
+    ],
+)
 def test_files_that_are_no_labels_are_refused_and_named(youtube: YouTube, content: bytes) -> None:
     youtube.labels.write_bytes(content)
     with pytest.raises(ValueError, match=r"youtube_train\.json"):
