@@ -7,7 +7,7 @@ torch, so that light commands can use it.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 if TYPE_CHECKING:  # annotations only
     import numpy as np
@@ -73,25 +73,23 @@ BONES: Final = tuple(bone for finger in FINGERS for bone in _finger_bones(finger
 BONE_COLORS: Final = tuple(FINGER_COLORS[finger] for finger in FINGERS for _ in _finger_bones(finger))
 
 
-def check_order(name: str) -> JointOrder:
-    """Return `name` if it is a known joint order; ValueError names those that are."""
-    for order in get_args(JointOrder):
-        if name == order:
-            return order  # type: ignore[no-any-return]  # get_args is untyped
-    raise ValueError(f"unknown joint order {name!r}; expected one of {', '.join(get_args(JointOrder))}")
+def _names(order: JointOrder) -> tuple[str, ...]:
+    if order not in _ORDERS:
+        raise ValueError(f"unknown joint order {order!r}; expected one of {', '.join(_ORDERS)}")
+    return _ORDERS[order]
 
 
 def joint_index(name: str, order: JointOrder = "freihand") -> int:
     """The index of joint `name`, one of JOINT_NAMES, in `order`."""
     if name not in JOINT_NAMES:
         raise ValueError(f"unknown joint {name!r}; expected one of {', '.join(JOINT_NAMES)}")
-    return _ORDERS[check_order(order)].index(name)
+    return _names(order).index(name)
 
 
 def permutation(src: JointOrder, dst: JointOrder) -> tuple[int, ...]:
     """Indices such that `joints_dst = joints_src[permutation]`."""
-    names = _ORDERS[check_order(src)]
-    return tuple(names.index(name) for name in _ORDERS[check_order(dst)])
+    names = _names(src)
+    return tuple(names.index(name) for name in _names(dst))
 
 
 def convert(joints: Array, src: JointOrder, dst: JointOrder) -> Array:

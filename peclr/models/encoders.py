@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,42 +52,38 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
     Args:
         name: the architecture.
         width: multiplies the channels of the stem and of every stage, for small runs. The stem is rounded to
-            whole channels, at least 8; the stages are its exact multiples: shapes give the width.
+            whole channels, at least 8; the stages are its exact multiples.
         weights: torchvision's name for pretrained weights of this architecture, "IMAGENET1K_V1" or
             "ResNet50_Weights.IMAGENET1K_V2" or "DEFAULT" for example; None starts from random ones.
-
-    Attributes:
-        width: the multiplier after rounding.
     """
 
-    if (
-        TYPE_CHECKING
-    ):  # torchvision's layers are untyped; `fc` is there in a pose network alone, which puts its head here
+    if TYPE_CHECKING:  # torchvision's layers are untyped; a pose network puts its head here, `fc`
 
         def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, name: ResNetName = "resnet50", width: float = 1.0, weights: str | None = None) -> None:
-        check_resnet_name(name)
+        if name not in ARCHITECTURES:
+            raise ValueError(f"unknown ResNet {name!r}; expected one of {', '.join(ARCHITECTURES)}")
+        if not 0 < width < math.inf:
+            raise ValueError(f"width of a ResNet must be a positive number, got {width}")
         pretrained = None if weights is None else _find_weights(name, weights)
         if pretrained is not None and width != 1:
-            raise ValueError(
-                f"weights {weights!r} fit {name} of width 1 only, got width {width}; leave one of the two out"
-            )
-        stem = stem_channels(width)
+            raise ValueError(f"weights {weights!r} fit {name} of width 1 only, got width {width}; leave one out")
+        stem = max(_MIN_STEM_CHANNELS, round(STEM_CHANNELS * width))
         block, blocks_per_stage = ARCHITECTURES[name]
         super().__init__(block, list(blocks_per_stage))
         if stem != STEM_CHANNELS:
             self._rebuild(block, blocks_per_stage, stem)
         del self.fc
         self.name: ResNetName = name
-        self.width = stem / STEM_CHANNELS
+        self.width = stem / STEM_CHANNELS  # after rounding
         self.feature_dim = 8 * stem * block.expansion
         if pretrained is not None:
             state = pretrained.get_state_dict(progress=False, check_hash=True, weights_only=True)
             self.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode images (B, 3, H, W), from `normalize_images`, as (B, feature_dim), averaged over the image."""
+        """Encode normalized images (B, 3, H, W) as (B, feature_dim), averaged over the image."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
@@ -110,35 +106,18 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def check_resnet_name(name: str) -> ResNetName:
-    """Return `name` if there is such a ResNet; ValueError names those there are."""
-    for known in get_args(ResNetName):
-        if name == known:
-            return known  # type: ignore[no-any-return]  # get_args is untyped
-    raise ValueError(f"unknown ResNet {name!r}; expected one of {', '.join(get_args(ResNetName))}")
-
-
-def stem_channels(width: float) -> int:
-    """Channels of the first convolution of a ResNet of that width; ValueError if it is no positive number."""
-    if not 0 < width < math.inf:
-        raise ValueError(f"width of a ResNet must be a positive number, got {width}")
-    return max(_MIN_STEM_CHANNELS, round(STEM_CHANNELS * width))
-
-
 def normalize_images(
     images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
 ) -> Tensor:
     """Take uint8 RGB images (…, 3, H, W) to the float32 of an encoder, on their device and in their memory format."""
     if images.dtype != torch.uint8 or images.ndim < 3 or images.shape[-3] != 3:
         raise ValueError(f"expected uint8 images (…, 3, H, W), got {images.dtype} {tuple(images.shape)}")
-    center, spread = (_per_channel(values, images.device) for values in (mean, std))
+    # filled on the device: the host would wait to copy a tensor there
+    center, spread = (
+        torch.stack([torch.full((1, 1), value, device=images.device) for value in values]) for values in (mean, std)
+    )
     # (x / 255 − mean) / std as one multiplication and one addition, in place on the float copy
     return images.float().mul_(1 / (255 * spread)).sub_(center / spread)
-
-
-def _per_channel(values: Sequence[float], device: torch.device) -> Tensor:
-    """(C, 1, 1), filled on the device: the host would wait to copy a tensor there."""
-    return torch.stack([torch.full((1, 1), value, device=device) for value in values])
 
 
 def _find_weights(name: ResNetName, weights: str) -> WeightsEnum:
@@ -146,6 +125,5 @@ def _find_weights(name: ResNetName, weights: str) -> WeightsEnum:
     available = get_model_weights(name)
     prefix, _, member = weights.rpartition(".")
     if prefix not in ("", available.__name__) or member not in available.__members__:
-        allowed = ", ".join(available.__members__)
-        raise ValueError(f"unknown weights {weights!r} for {name}; expected one of {allowed}")
+        raise ValueError(f"unknown weights {weights!r} for {name}; expected one of {', '.join(available.__members__)}")
     return available[member]

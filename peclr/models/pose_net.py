@@ -1,9 +1,8 @@
 """The 2.5-D pose network: an image and its camera to 21 joints in 3-D, up to the hand's scale.
 
-The published fine-tuning network of PeCLR (Spurr et al., "Self-Supervised 3D Hand Pose Estimation from
-monocular RGB via Contrastive Learning", ICCV 2021). It regresses the 2.5-D pose of Iqbal et al., "Hand Pose
-Estimation via Latent 2.5D Heatmap Regression", ECCV 2018, and refines the root's depth as Spurr et al.,
-"Weakly Supervised 3D Hand Pose Estimation via Biomechanical Constraints", ECCV 2020. Published weights load.
+The published fine-tuning network of PeCLR (Spurr et al., ICCV 2021), whose weights load. It regresses the 2.5-D pose of
+Iqbal et al., "Hand Pose Estimation via Latent 2.5D Heatmap Regression", ECCV 2018, and refines the root's depth as
+Spurr et al., "Weakly Supervised 3D Hand Pose Estimation via Biomechanical Constraints", ECCV 2020.
 """
 
 from typing import Final, Self, TypedDict
@@ -55,7 +54,7 @@ class PoseOutput(TypedDict):
     keypoints_2d: Tensor  # (B, 21, 2), pixels of the view
     depth_rel: Tensor  # (B, 21), depth relative to the palm's, bone lengths
     root_depth: Tensor  # (B,), depth of the palm, refined, bone lengths
-    root_depth_closed_form: Tensor  # (B,), the same before refinement
+    root_depth_closed_form: Tensor  # (B,), before refinement
     joints_3d: Tensor  # (B, 21, 3), bone lengths, camera frame
 
 
@@ -85,11 +84,8 @@ class RootDepthRefinement(nn.Module):
 class PoseNet25D(nn.Module):
     """From an image and its camera to 2-D keypoints, relative depth, root depth and 3-D joints.
 
-    Pixels are those of the views it was trained on: a network trained at 224 px gives pixels of a 224 px view
-    and wants the K of that view. Nothing ties it to one camera.
-
-    The last layer and all geometry run in float32 under autocast: bfloat16 has steps of half a pixel at
-    100 px, and the quadratic cancels.
+    Pixels are those of the views it was trained on, and K is the camera of such a view. The last layer and all geometry
+    run in float32 under autocast: bfloat16 has steps of half a pixel at 100 px, and the quadratic cancels.
 
     Args:
         encoder: becomes part of the network, which gives it a last layer `fc`.
@@ -103,12 +99,7 @@ class PoseNet25D(nn.Module):
         self._encoder_frozen = False
 
     def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
-        """Predict hands.
-
-        Args:
-            image: (B, 3, S, S), from `normalize_images`, RGB, right hands.
-            K: (B, 3, 3), camera of these views, pixels; `default_intrinsics` if it is not known.
-        """
+        """Predict right hands of normalized images (B, 3, S, S), seen by cameras (B, 3, 3), pixels of these views."""
         features = self.backend_model(image)
         with torch.autocast(features.device.type, enabled=False):
             outputs: Tensor = self.backend_model.fc(at_least_float32(features))
@@ -140,10 +131,7 @@ class PoseNet25D(nn.Module):
 
     @torch.no_grad()
     def init_for(self, view_size: int) -> Self:
-        """Start training with all joints at the middle of a view and the root depth not yet refined.
-
-        PyTorch's own initialization puts joints on pixel (0, 0), far from any hand. For untrained heads.
-        """
+        """Start an untrained head with all joints at the middle of a view, not on pixel (0, 0), and no refinement."""
         center = (view_size - 1) / 2
         bias = self.backend_model.fc.bias
         bias.copy_(torch.cat((bias.new_tensor([center, center, 0.0]).repeat(NUM_JOINTS), bias.new_zeros(1))))
@@ -152,7 +140,7 @@ class PoseNet25D(nn.Module):
         return self
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Parameters of the last layer and of the refinement of the root's depth: all that are not the encoder's."""
+        """All parameters that are not the encoder's."""
         return [*self.backend_model.fc.parameters(), *self.zroot_ref.parameters()]
 
     def freeze_encoder(self) -> Self:

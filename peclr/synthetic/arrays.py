@@ -17,10 +17,8 @@ def fractal_noise(
 ) -> Floats32:
     """Noise (height, width) around zero with unit-order amplitude.
 
-    Args:
-        cells: bumps across the width in the coarsest octave.
-        octaves: each next one has half the size and 0.6 of the amplitude.
-        stretch: how much longer bumps are along x than along y.
+    `cells` bumps cross the width in the coarsest octave, `stretch` times longer than high; each next octave has half
+    the size and 0.6 of the amplitude.
     """
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):

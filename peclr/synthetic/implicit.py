@@ -144,11 +144,9 @@ def _smooth_minimum(a: Floats, b: Floats, reach: float) -> Floats:
 
 
 def surface_nets(distance: Callable[[Floats], Floats], axes: tuple[Floats, Floats, Floats]) -> tuple[Floats, Indices]:
-    """Polygonize the zero set of `distance` by naive surface nets (Gibson 1998) on a rectilinear grid.
+    """Polygonize the zero set of `distance`, negative inside, by naive surface nets (Gibson 1998).
 
-    Args:
-        distance: maps points (3, …) to values (…), negative inside.
-        axes: ascending grid lines along x, y and z; spacings may vary. The surface must not leave the grid.
+    It must not leave the grid, whose ascending lines along x, y and z are `axes`; spacings may vary.
 
     Returns:
         Vertices (3, V), close to the surface but not on it, and triangles (3, F), counter-clockwise from outside.

@@ -29,7 +29,7 @@ def _pose(thumb: tuple[float, float, float, float], *fingers: tuple[float, float
     return Pose(np.array(bends), np.array(abduction), opposition, np.zeros(2))
 
 
-_STRAIGHT, _CURLED = (0, 0, 6), (0, 78, 100)
+_CURLED = (0, 78, 100)
 NAMED_POSES: Final = {
     "flat": _pose((28, 8, 4, 5), (1, 2, 5), (0, 2, 5), (0, 2, 5), (1, 2, 6)),
     "spread": _pose((50, 12, 0, -5), (13, -4, 4), (2, -4, 4), (-8, -4, 4), (-16, -4, 5)),

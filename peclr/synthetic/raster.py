@@ -25,12 +25,9 @@ class Fragments:
 
     def interpolate(self, attributes: Floats32) -> Floats32:
         """Vertex attributes (A, V) at every fragment: (A, N)."""
-        value: Floats32 = attributes.take(self.corners[0], axis=1)
-        value *= self.weights[0]
+        value: Floats32 = attributes.take(self.corners[0], axis=1) * self.weights[0]
         for corner, weight in zip(self.corners[1:], self.weights[1:], strict=True):
-            term = attributes.take(corner, axis=1)
-            term *= weight
-            value += term
+            value += attributes.take(corner, axis=1) * weight
         return value
 
 
@@ -41,7 +38,6 @@ def rasterize(points: Floats32, inverse_depth: Floats32, faces: Indices, size: i
         points: (2, V), px, pixel centers at integers.
         inverse_depth: (V,), 1/m; where it is not positive (behind the camera) triangles are left out.
         faces: (3, F); counter-clockwise seen from outside, so that front faces have a negative area in pixels.
-        size: width and height of the image.
     """
     x, y = points[0].take(faces), points[1].take(faces)
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])

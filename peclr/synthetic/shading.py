@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from peclr.synthetic.anatomy import Skeleton, Subject
 from peclr.synthetic.arrays import Floats32
@@ -76,22 +75,17 @@ def sample_tone(rng: np.random.Generator) -> SkinTone:
     inner = 0.6 * melanin - 0.04
     palm = _LIGHTEST ** (1 - inner) * _DARKEST**inner * np.array([1.03, 0.95, 0.94])
     nail = 0.5 * palm + 0.5 * np.array([0.74, 0.50, 0.44])
-    return SkinTone(
-        back.astype(np.float32),
-        palm.astype(np.float32),
-        nail.astype(np.float32),
-        relief=rng.uniform(0.45, 1.0),
-        gloss=rng.uniform(0.04, 0.16),
-    )
+    relief, gloss = rng.uniform(0.45, 1.0), rng.uniform(0.04, 0.16)
+    return SkinTone(back.astype(np.float32), palm.astype(np.float32), nail.astype(np.float32), relief, gloss)
 
 
 def openness(
     vertices: Floats32, normals: Floats32, skeleton: Skeleton, subject: Subject, towards_lamp: Floats32
 ) -> Floats32:
-    """Openness of vertices to the sky and to the lamp, with the hand made of balls: (2, V) in [0, 1].
+    """Openness of vertices to the sky and to the lamp, with the hand made of balls: (2, V) in [0, 1]; hand frame.
 
-    All in the hand frame, channel-first. A ball hides the share cos θ · (r/d)² of a surface element's sky (Quílez,
-    "sphere ambient occlusion"), and the lamp as far as it reaches into the line of sight.
+    A ball hides the share cos θ · (r/d)² of a surface element's sky (Quílez, "sphere ambient occlusion"), and the lamp
+    as far as it reaches into the line of sight.
     """
     centers, radii = _balls(skeleton, subject)
     x, y, z = (centers[i][:, None] - vertices[i] for i in range(3))
@@ -122,20 +116,17 @@ def _balls(skeleton: Skeleton, subject: Subject) -> tuple[Floats32, Floats32]:
 def shade_hand(
     normals: Floats32, coordinates: Floats32, openness: Floats32, light: Light, tone: SkinTone, sleeve: Sleeve
 ) -> Floats32:
-    """Colors (3, N), gamma-encoded in [0, 1], of skin and sleeve.
-
-    Args:
-        normals: (3, N), camera frame, unit.
-        coordinates: (3, N), of the texture.
-        openness: (2, N), to the sky and to the lamp.
-    """
+    """Colors (3, N), gamma-encoded in [0, 1], of skin and sleeve, by unit normals (3, N) in the camera frame."""
     crease, redness, nail, mottle = look_up(coordinates).astype(np.float32) * np.float32(1 / 255)
     palmar = np.clip(0.5 + 1.6 * coordinates[2], 0, 1)
     relief = (1 + 0.3 * tone.relief * (mottle - 0.5)) * (1 - 0.6 * tone.relief * crease)
     bloodless = 1 - 0.24 * redness
     plate = np.minimum(nail * np.float32(255 / NAIL_PLATE), 1)
     free_edge = np.float32(0.5) * np.maximum(nail - np.float32(NAIL_PLATE / 255), 0)
-    wears = _covers(sleeve, coordinates[1])
+    along = coordinates[1]
+    wears = along < sleeve.cuff
+    if sleeve.band:
+        wears &= along > sleeve.cuff - sleeve.band
     albedo = np.empty_like(normals)
     for channel in range(3):
         value = tone.back[channel] + palmar * (tone.palm[channel] - tone.back[channel])
@@ -148,14 +139,6 @@ def shade_hand(
         albedo[channel] = value
     gloss = np.where(wears, np.float32(0), np.float32(tone.gloss) + np.float32(0.25) * plate)
     return shade(normals, albedo, openness, gloss, light)
-
-
-def _covers(sleeve: Sleeve, along: Floats32) -> NDArray[np.bool_]:
-    """Whether skin `along` metres from the wrist toward the fingers, (N,), is under cloth."""
-    covered = along < sleeve.cuff
-    if sleeve.band:
-        covered &= along > sleeve.cuff - sleeve.band
-    return covered
 
 
 def shade(normals: Floats32, albedo: Floats32, openness: Floats32, gloss: Floats32, light: Light) -> Floats32:

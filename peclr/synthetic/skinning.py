@@ -13,14 +13,7 @@ import numpy as np
 from peclr.geometry.joints import FINGERS
 from peclr.synthetic.anatomy import FIRST_SEGMENT, FOREARM, MEAN_SUBJECT, NUM_BONES, PALM, Skeleton, articulate
 from peclr.synthetic.arrays import Floats, Floats32, Indices
-from peclr.synthetic.implicit import (
-    FOREARM_LENGTH,
-    REST_POSE,
-    digit_distance,
-    gradient,
-    hand_distance,
-    surface_nets,
-)
+from peclr.synthetic.implicit import FOREARM_LENGTH, REST_POSE, digit_distance, gradient, hand_distance, surface_nets
 
 # Half widths, mm, over which skin turns with a joint: each digit's three, and the wrist.
 _BLEND_MM: Final = ((16.0, 10.0, 9.0), *((11.0, 8.5, 7.5),) * 4)

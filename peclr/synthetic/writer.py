@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from peclr.geometry.joints import SCALE_BONE
-from peclr.options import check_new_folder, naming, usable_cores
+from peclr.options import check_new_folder, naming, usable_cores, write_whole
 from peclr.synthetic.arrays import Bytes
 from peclr.synthetic.renderer import VERSION_KINDS, VersionKind, compose, draw_hand
 from peclr.synthetic.scene import make_scene, paint_backdrop, sample_hand
@@ -84,9 +84,6 @@ class _Task(NamedTuple):
     start: int
     stop: int
 
-    def images(self) -> int:
-        return (self.stop - self.start) * len(self.plan.kinds(self.split))
-
 
 class _Label(NamedTuple):
     K: list[list[float]]
@@ -106,47 +103,42 @@ def write_freihand_layout(
     *,
     progress: bool = True,
 ) -> SynthSummary:
-    """Write `train` and `evaluation` unique hands into a new folder, as FreiHAND's files are laid out.
+    """Write `train` and `evaluation` unique hands into a new or empty folder, as FreiHAND's files are laid out.
+
+    It appears when everything is written, not before.
 
     Args:
-        out: a folder that does not exist yet, or is empty. It appears when everything is written, not before.
-        train: unique training hands; version v of hand i is training/rgb/{i + train · v:08d}.jpg.
-        evaluation: unique evaluation hands, one image each.
+        train: version v of hand i is training/rgb/{i + train · v:08d}.jpg.
+        evaluation: one image each.
         seed: hand i of a split depends on it and on i, not on how many there are or who draws them.
         size: width and height of the images, px.
         versions: 4: green screen, homogenized, and two places, as in FreiHAND; 2: the two places; 1: one place.
         workers: processes; as many as there are cores if None.
         scenes: places, lights and people per split, shared by its hands; the splits have none in common.
-
-    Raises:
-        ValueError: an argument is out of its range.
-        FileExistsError: `out` holds something.
     """
     plan = _checked(_Plan(train, evaluation, seed, size, versions, scenes), workers)
     out = Path(out).absolute()
     check_new_folder(out)
     started = time.perf_counter()
-    tasks = [
-        _Task(plan, Path(), split, start, min(start + _HANDS_PER_TASK, plan.hands(split)))
-        for split in _SPLITS
-        for start in range(0, plan.hands(split), _HANDS_PER_TASK)
-    ]
+    total = train * versions + evaluation
     with _appears_whole(out) as root:
-        (root / "training" / "mask").mkdir(parents=True)
-        for split in _SPLITS:
-            (root / split / "rgb").mkdir(parents=True)
+        for folder in ("training/mask", "training/rgb", "evaluation/rgb"):
+            (root / folder).mkdir(parents=True)
+        tasks = [
+            _Task(plan, root, split, start, min(start + _HANDS_PER_TASK, plan.hands(split)))
+            for split in _SPLITS
+            for start in range(0, plan.hands(split), _HANDS_PER_TASK)
+        ]
         labels: dict[Split, list[_Label]] = {split: [] for split in _SPLITS}
-        total = sum(task.images() for task in tasks)
         bar = tqdm(total=total, desc="rendered hands", unit="img", disable=not progress)
         # Closed even if this process is interrupted: nobody may still be writing when the folder is moved or removed.
-        results = closing(_run([task._replace(root=root) for task in tasks], workers or usable_cores()))
-        with bar, results as running:
+        with bar, closing(_run(tasks, workers or usable_cores())) as running:
             for task, drawn in zip(tasks, running, strict=True):
                 labels[task.split] += drawn
-                bar.update(task.images())
+                bar.update(len(drawn) * len(plan.kinds(task.split)))
         for split in _SPLITS:
             _write_labels(root, split, labels[split])
-        _write_json(root / MANIFEST, plan.manifest())
+        write_whole(root / MANIFEST, json.dumps(plan.manifest()) + "\n")
     return SynthSummary(out, train, evaluation, total, time.perf_counter() - started)
 
 
@@ -162,7 +154,7 @@ def is_complete(
 
 
 def _checked(plan: _Plan, workers: int | None) -> _Plan:
-    """The plan, if it can be carried out."""
+    """The plan, if its numbers are in their ranges; ValueError."""
     ranges = {
         "train": (plan.train, 0, 10**8 // 4),
         "evaluation": (plan.evaluation, 0, 10**8),
@@ -259,9 +251,4 @@ def _write_jpeg(path: Path, image: Bytes) -> None:
 
 def _write_labels(root: Path, split: Split, labels: list[_Label]) -> None:
     for key in _Label._fields:
-        _write_json(root / f"{split}_{key}.json", [getattr(label, key) for label in labels])
-
-
-def _write_json(path: Path, content: object) -> None:
-    with naming(path):
-        path.write_text(json.dumps(content) + "\n")
+        write_whole(root / f"{split}_{key}.json", json.dumps([getattr(label, key) for label in labels]) + "\n")
