@@ -17,16 +17,13 @@ _OUTLINE = (20, 20, 20)
 _PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
 
 
-def draw_skeleton(
-    image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enlarge: int = 1, thickness: int | None = None
-) -> NDArray[np.uint8]:
+def draw_skeleton(image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enlarge: int = 1) -> NDArray[np.uint8]:
     """Draw a hand's bones and joints over a copy of an image.
 
     Args:
         image: (H, W, 3) RGB.
         joints_2d: (21, 2), pixels of `image`, order freihand; bones to joints that are not finite are left out.
         enlarge: draw on the image enlarged by this factor, so that lines stay thin on small views.
-        thickness: of the bones, in pixels of the result; None chooses by the sizes of image and hand.
 
     Returns:
         (enlarge · H, enlarge · W, 3) RGB.
@@ -37,9 +34,8 @@ def draw_skeleton(
     canvas = cv2.resize(image, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
     # pixel centers are integers: the center of pixel 0 moves to (enlarge − 1) / 2
     points = (joints_2d + 0.5) * enlarge - 0.5
-    if thickness is None:
-        extent = np.nan_to_num(np.ptp(points, axis=0).max(), nan=np.inf)
-        thickness = max(1, round(min(min(canvas.shape[:2]) / 110, extent / 40)))
+    extent = np.nan_to_num(np.ptp(points, axis=0).max(), nan=np.inf)
+    thickness = max(1, round(min(min(canvas.shape[:2]) / 110, extent / 40)))
     _draw_bones(canvas, points, thickness, range(len(BONES)))
     return canvas.astype(np.uint8, copy=False)
 

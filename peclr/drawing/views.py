@@ -1,9 +1,7 @@
 """`peclr inspect`: the views that a config trains on, their keypoints, and both views brought back to the crop.
 
-One row for each pair: the image with the outlines of crop box and views, view 1, view 2, both brought back to the
-crop by `crop_from_view`, and both on top of each other, the first in red and the second in cyan. Where matrices and
-pixels agree, hand and skeleton lie on themselves and the last tile has no colored edges; from two versions of a hand,
-that holds for the hand alone.
+Where matrices and pixels agree, hand and skeleton lie on themselves, and both views on top of each other, the first in
+red and the second in cyan, have no colored edges; from two versions of a hand, that holds for the hand alone.
 """
 
 import argparse
@@ -49,9 +47,8 @@ def inspect_main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("inspect.png"), help="image to write (default: %(default)s)")
     parser.add_argument("--count", type=int, default=6, metavar="N", help="rows (default: %(default)s)")
     parser.add_argument("--epoch", type=int, default=0, help="whose views and order (default: %(default)s)")
-    parser.add_argument(
-        "--trust", action="append", default=["peclr"], metavar="PACKAGE", help="whose classes a config may name, too"
-    )
+    trust = "whose classes a config may name, too"
+    parser.add_argument("--trust", action="append", default=["peclr"], metavar="PACKAGE", help=trust)
     options, overrides = parser.parse_known_args(arguments)
     if options.count < 1 or options.epoch < 0:
         raise ValueError(f"--count {options.count} --epoch {options.epoch}: expected at least 1 and at least 0")
@@ -114,7 +111,7 @@ def draw_items(dataset: "PairedViewDataset | LabeledHandDataset", keys: Sequence
 
 
 def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image]:
-    """Draw the row of a pair: the image, both views, both brought back to the crop, and these on top of each other."""
+    """Draw a pair: the image with crop box and views, both views, both back in the crop, these on top of each other."""
     item = dataset[key]
     source, images = dataset.images_of((key[0], item["index"]))
     samples = [source[image] for image in images]
@@ -128,7 +125,9 @@ def pair_tiles(dataset: "PairedViewDataset", key: tuple[int, int]) -> list[Image
     view_tiles = list(view_from_box(whole_image(size, size), _TILE) @ from_image)
     matrices = [*view_tiles, *(a @ b for a, b in zip(back_from_view, view_tiles, strict=True))]
     drawn = [_with_joints(*row) for row in zip([*views, *back], samples * 2, matrices, strict=True)]
-    return [_whole_image(samples[0], from_image, size), *drawn, _anaglyph(*back)]
+    # on top of each other, gray levels equalized
+    gray = [cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in back]
+    return [_whole_image(samples[0], from_image, size), *drawn, np.stack([gray[0], gray[1], gray[1]], axis=-1)]
 
 
 def _labeled_row(dataset: "LabeledHandDataset", key: tuple[int, int]) -> list[Image]:
@@ -162,12 +161,6 @@ def _whole_image(sample: "HandSample", views_from_image: Matrix, size: int) -> I
         corners_16 = np.rint(outline * 16).astype(np.int32)
         cv2.polylines(tile, [corners_16], isClosed=True, color=color, lineType=cv2.LINE_AA, shift=4)
     return tile
-
-
-def _anaglyph(first: Image, second: Image) -> Image:
-    """Lay two images on top of each other, gray levels equalized: the first in red, the second in green and blue."""
-    gray = [cv2.equalizeHist(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)) for image in (first, second)]
-    return cv2.merge([gray[0], gray[1], gray[1]]).astype(np.uint8, copy=False)
 
 
 def _with_joints(tile: Image, sample: "HandSample", tile_from_image: Matrix) -> Image:

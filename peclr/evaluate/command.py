@@ -37,7 +37,7 @@ def evaluate_main(arguments: list[str]) -> int:
 
 
 def evaluate_run(options: argparse.Namespace, out: Path) -> None:
-    """Predict the evaluation split, and score it if it has labels; everything goes into the new folder `out`."""
+    """Predict the evaluation split, and score it if it has labels, into the new folder `out`."""
     from peclr.data.sources.freihand import FreiHAND
     from peclr.evaluate.predictions import write_predictions
     from peclr.inference.network import load_network
@@ -120,23 +120,16 @@ def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="peclr evaluate",
-        description="Score on the evaluation split of data in FreiHAND's layout, as the leaderboard does.",
-    )
+    description = "Score on the evaluation split of data in FreiHAND's layout, as the leaderboard does."
+    parser = argparse.ArgumentParser(prog="peclr evaluate", description=description)
     parser.add_argument("run", nargs="?", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
     parser.add_argument("--data", type=Path, required=True, help="folder in FreiHAND's layout")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
     parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")
-    parser.add_argument(
-        "--crop",
-        choices=CROPS,
-        default=CROPS[0],
-        help="where the network looks: twice, as published; around the true keypoints; at the whole image",
-    )
-    parser.add_argument(
-        "--turn", type=float, default=0.0, help="degrees: average with views turned by this to either side (default: 0)"
-    )
+    crop = "where the network looks: twice, as published; around the true keypoints; at the whole image"
+    parser.add_argument("--crop", choices=CROPS, default=CROPS[0], help=crop)
+    turn = "degrees: average with views turned by this to either side (default: 0)"
+    parser.add_argument("--turn", type=float, default=0.0, help=turn)
     parser.add_argument("--batch-size", type=int, default=64, help="does not change results (default: %(default)s)")
     parser.add_argument("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: cuda where there is one)")

@@ -1,8 +1,4 @@
-"""The report's figures, each a grid of plots with one legend: who is best, label efficiency, PCK, joints, training.
-
-Colors of paper, ink and grid are those of plotly's templates, which the page's script sets: it knows whether the page
-is dark, and how many plots stand side by side.
-"""
+"""The report's figures, each a grid of plots with one legend; the page's script sets plotly's template and columns."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +8,9 @@ from typing import Any, Final
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]  # plotly ships no types
 
-from peclr.drawing.series import Style, pck_curves, styles
+from peclr.drawing.series import pck_curves, styles
 from peclr.geometry.joints import FINGERS, JOINT_NAMES
-from peclr.report.results import METRICS, Contest, Group, label_count, shown
+from peclr.report.results import Contest, Group, label_count, metrics_of, shown
 from peclr.report.runs import Evaluation, TrainingRun
 
 _MOST_POINTS: Final = 600  # of a curve: a figure has no more columns
@@ -81,17 +77,14 @@ def figure(
         for name, properties in plot.series.items():
             label = escape(name)  # plotly reads some HTML in names, and these are somebody's folders
             group = {"legendgroup": label, "showlegend": name not in in_legend, "xaxis": x, "yaxis": y}
-            look = _look(looks[name], mode, properties.get("type", "scatter"))
+            style = looks[name]
+            look: dict[str, Any] = {"marker": {"color": style.color}}
+            if properties.get("type") != "bar":
+                line = {"color": style.color, "dash": style.dash, "width": 2.2}
+                look = {"mode": mode, "line": line, "marker": {"color": style.color, "symbol": style.mark, "size": 8}}
             drawn.add_trace({"name": label, **group, **look, **properties})
             in_legend.add(name)
     return drawn
-
-
-def _look(style: Style, mode: str, kind: str) -> dict[str, Any]:
-    if kind == "bar":
-        return {"marker": {"color": style.color}}
-    line = {"color": style.color, "dash": style.dash, "width": 2.2}
-    return {"mode": mode, "line": line, "marker": {"color": style.color, "symbol": style.mark, "size": 8}}
 
 
 def who_is_best(contest: Contest, names: Iterable[str]) -> go.Figure | None:
@@ -126,19 +119,19 @@ def label_efficiency(groups: Sequence[Group]) -> dict[str, go.Figure]:
         written = {"tickvals": ticks, "ticktext": [*map(label_count, ticks)]}
         x = {"title": {"text": "labeled hands, log scale"}, "type": "log", **written}
         plots = []
-        for metric in METRICS:
+        for metric in (metric for metric in metrics_of(same) if metric.name in _EFFICIENCY):
             plot = Plot(metric.title, x, {"title": {"text": metric.heading}})
             for group in same:
-                if metric.name in _EFFICIENCY and (spread := group.spread(metric)) is not None:
+                if (spread := group.spread(metric)) is not None:
                     start: dict[str, Any] = {"x": [], "y": [], "error_y": {"array": [], "thickness": 1.5, "width": 5}}
                     points = plot.series.setdefault(group.weights, start)
                     points["x"].append(group.labels)
                     points["y"].append(spread.mean)
                     points["error_y"]["array"].append(spread.deviation)
-            plots += [plot] if plot.series else []
-        if len(counts) > 1:
-            figures[protocol] = figure(plots, [group.weights for group in counted], "lines+markers")
-    return {protocol: drawn for protocol, drawn in figures.items() if drawn is not None}
+            plots.append(plot)
+        if len(counts) > 1 and (drawn := figure(plots, [group.weights for group in counted], "lines+markers")):
+            figures[protocol] = drawn
+    return figures
 
 
 def _with_room(counts: Sequence[float]) -> list[float]:
@@ -152,13 +145,13 @@ def _with_room(counts: Sequence[float]) -> list[float]:
 
 def pck(evaluations: Sequence[Evaluation]) -> go.Figure | None:
     """Share of points within 0 to 50 mm, one plot for each kind of points and alignment."""
-    # tick labels stand apart from the other axis' 0
-    x = {"title": {"text": "error threshold, mm"}, "ticklabelstandoff": 8}
-    y = {"title": {"text": "share of points within it"}, "ticklabelstandoff": 8}
+    apart = {"ticklabelstandoff": 8}  # from the other axis' 0
+    x = {"title": {"text": "error threshold, mm"}, **apart}
+    y = {"title": {"text": "share of points within it"}, "range": [0, 1.02], "tickformat": ".0%", **apart}
     plots: dict[str, Plot] = {}
     for evaluation in evaluations:
         for curve in pck_curves(evaluation.scores.pck):
-            plot = plots.setdefault(curve.title, Plot(curve.title, x, {**y, "range": [0, 1.02], "tickformat": ".0%"}))
+            plot = plots.setdefault(curve.title, Plot(curve.title, x, y))
             hover = f"%{{y:.1%}} within %{{x:.1f}} mm, AUC {curve.auc:.3f}"
             plot.series[evaluation.name] = {"x": curve.thresholds_mm, "y": curve.shares, "hovertemplate": hover}
     return figure([*plots.values()], [evaluation.name for evaluation in evaluations])

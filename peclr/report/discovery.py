@@ -64,8 +64,7 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
         evaluated, ran = (folder / SCORES_NAME).is_file(), is_run(folder)
         tables = [] if evaluated or ran else _tables(folder)
         found |= evaluated or ran or bool(tables)
-        if tables:
-            summed_up.add(folder)
+        summed_up |= {folder} if tables else set()
         is_new = folder.resolve() not in seen
         seen.add(folder.resolve())
         rows: list[Row] = []

@@ -39,10 +39,7 @@ _HOW_TO_EVALUATE: Final = (
 _OBJECTIVES_DIFFER: Final = (
     '<p class="quiet">Contrastive losses of different objectives or batch sizes cannot be compared; probes can.</p>'
 )
-_TURNING: Final = (
-    "<p>The prediction has thick bones, a color for each finger; the label's are thin and light. Both wrists lie at "
-    "the origin. Drag to turn.</p>"
-)
+_TURNING: Final = "<p>Prediction: thick bones, colored by finger; label: thin and light; wrists at 0. Drag to turn.</p>"
 
 
 def report_page(title: str, findings: Findings, data: Path | None, count: int) -> str:

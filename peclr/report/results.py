@@ -167,10 +167,10 @@ def contests(groups: Sequence[Group]) -> list[Contest]:
     return list(found.values())
 
 
-def shown(spread: Spread, metric: Metric, plus_minus: str = " ± ") -> str:
+def shown(spread: Spread, metric: Metric) -> str:
     """Mean and deviation for people."""
     numbers = [spread.mean] if spread.deviation is None else [spread.mean, spread.deviation]
-    return plus_minus.join(f"{number:.{metric.decimals}f}" for number in numbers)
+    return " ± ".join(f"{number:.{metric.decimals}f}" for number in numbers)
 
 
 def label_count(labels: float | None) -> str:
@@ -190,16 +190,9 @@ def known_metrics(values: Mapping[str, object]) -> dict[str, float]:
     return {name: float(v) for name, v in found.items() if isinstance(v, int | float) and math.isfinite(v)}
 
 
-_Entry = msgspec.defstruct(
-    "_Entry",
-    [
-        ("weights", str),
-        ("protocol", str, "result"),
-        ("labels", int | float | None, None),
-        ("seed", int | None, None),
-        *((metric.name, float | None, None) for metric in METRICS),
-    ],
-)
+_WORDS: Final[list[Any]] = [("weights", str), ("protocol", str, "result"), ("labels", int | float | None, None)]
+_NUMBERS: Final[list[Any]] = [(metric.name, float | None, None) for metric in METRICS]
+_Entry = msgspec.defstruct("_Entry", [*_WORDS, ("seed", int | None, None), *_NUMBERS])
 
 
 def read_table(path: Path) -> list[Row]:

@@ -4,19 +4,14 @@ import csv
 import io
 from collections.abc import Sequence
 from html import escape
+from itertools import chain
 from typing import Any, Final
 
 from peclr.report.results import Group, Metric, best_groups, label_count, metrics_of, shown
 from peclr.untrusted.text import printable, quoted
 
-_LATEX: Final = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-    }
-)
+_SPELLED: Final = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX: Final = str.maketrans(_SPELLED | {character: f"\\{character}" for character in "&%$#_{}"})
 _WORDS: Final = ("protocol", "labels", "weights")
 _MISSING: Final = "—"
 
@@ -43,9 +38,8 @@ def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     writer.writerow([*_WORDS, *(f"{metric.name}_{part}" for metric in metrics for part in ("mean", "sd", "n"))])
     for group in groups:
         spreads = [group.spread(metric) for metric in metrics]
-        cells = [["", "", 0] if spread is None else [spread.mean, spread.deviation, spread.count] for spread in spreads]
-        words = [quoted(word) for word in (group.protocol, group.labels, group.weights)]
-        writer.writerow([*words, *(number for three in cells for number in three)])
+        cells = [("", "", 0) if spread is None else (spread.mean, spread.deviation, spread.count) for spread in spreads]
+        writer.writerow([*map(quoted, (group.protocol, group.labels, group.weights)), *chain.from_iterable(cells)])
     return file.getvalue()
 
 
@@ -60,10 +54,11 @@ def latex_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
         " & ".join([*_WORDS, "$n$", *heads]) + r" \\",
         r"\midrule",
     ]
-    for index, (group, cells) in enumerate(zip(groups, _cells(groups, metrics, r" \pm "), strict=True)):
+    for index, (group, cells) in enumerate(zip(groups, _cells(groups, metrics), strict=True)):
         if index and group.block != groups[index - 1].block:
             lines.append(r"\addlinespace")
-        numbers = ["--" if cell == _MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in cells]
+        maths = [(cell.replace("±", r"\pm"), best) for cell, best in cells]
+        numbers = ["--" if cell == _MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in maths]
         lines.append(" & ".join([*(word.translate(_LATEX) for word in _words(group)), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -119,17 +114,14 @@ def _words(group: Group) -> list[str]:
     return [printable(group.protocol), label_count(group.labels), printable(group.weights), str(len(group.rows))]
 
 
-def _cells(groups: Sequence[Group], metrics: Sequence[Metric], plus_minus: str = " ± ") -> list[list[tuple[str, bool]]]:
+def _cells(groups: Sequence[Group], metrics: Sequence[Metric]) -> list[list[tuple[str, bool]]]:
     """Mean and deviation by group and metric, and whether the mean is the best of its block."""
     best = [(metric, best_groups(groups, metric)) for metric in metrics]
-    return [
-        [(_cell(group, metric, plus_minus), index in winners) for metric, winners in best]
-        for index, group in enumerate(groups)
-    ]
+    return [[(_cell(group, metric), n in winners) for metric, winners in best] for n, group in enumerate(groups)]
 
 
-def _cell(group: Group, metric: Metric, plus_minus: str) -> str:
+def _cell(group: Group, metric: Metric) -> str:
     spread = group.spread(metric)
     if spread is None:
         return _MISSING
-    return shown(spread, metric, plus_minus) + ("" if spread.count == len(group.rows) else f" (n={spread.count})")
+    return shown(spread, metric) + ("" if spread.count == len(group.rows) else f" (n={spread.count})")

@@ -35,12 +35,11 @@ class EpochCallback(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prepare; look at the network as it starts, unless it is resumed."""
-        if not _wants(trainer):
-            return
-        with undisturbed(trainer, pl_module):
-            self.prepare(trainer, pl_module)
-            if trainer.global_step == 0:
-                self.look(trainer, pl_module)
+        if _wants(trainer):
+            with undisturbed(trainer, pl_module):
+                self.prepare(trainer, pl_module)
+                if trainer.global_step == 0:
+                    self.look(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look, if it is time."""

@@ -1,8 +1,4 @@
-"""Images of a run: what it trains on, what its projections do, what it predicts; for any logger.
-
-Each is drawn once in n epochs from the same few samples, between two steps; see `EpochCallback`. They lie in
-`RUN/pictures`, and W&B and TensorBoard show them as well.
-"""
+"""Images of a run, in `RUN/pictures`, W&B and TensorBoard: what it trains on, projects to and predicts."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple

@@ -76,8 +76,7 @@ def _in_folder(logger: Logger, config: Any, folder: Path) -> Logger:
     options |= {"save_dir": str(folder), "log_model": False, "name": options.get("name") or folder.name}
     if options.get("project") in (None, _LIGHTNINGS_PROJECT):
         options["project"] = os.environ.get("WANDB_PROJECT", PROJECT)
-    mode = "offline" if options.pop("offline", False) else options.get("mode")
-    options["mode"] = mode or _wandb_mode()
+    options["mode"] = "offline" if options.pop("offline", False) else options.get("mode") or _wandb_mode()
     folder.mkdir(parents=True, exist_ok=True)  # otherwise W&B writes to a temporary one
     return WandbLogger(**options)
 
@@ -117,7 +116,7 @@ def reachable(url: str, seconds: float = 3.0) -> bool:
 
 
 def send_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
-    """Give trackers the whole nested config, which Lightning does not (PL #20571); it is in CSV runs' config.yaml."""
+    """Give trackers the whole nested config, which Lightning does not (PL #20571); CSV runs have a config.yaml."""
     for logger in loggers:
         if not isinstance(logger, CSVLogger):
             logger.log_hyperparams(config)

@@ -27,15 +27,12 @@ from peclr.tracking.epochs import EpochCallback, pairs_of
 from peclr.training import PretrainModule
 
 # Near the ends of the published ranges: rotation ±45°, translation 15 of about 180 px, scale 0.72 to 1.2.
-_ROTATION, _TRANSLATION, _SCALES = np.deg2rad(30.0), 15 / 180, (0.8, 1.2)
+_TURN, _SHIFT, _SCALES = np.deg2rad(30.0), 15 / 180, (0.8, 1.2)
 
 # What is done to a view to see how its projection moves. Every other hand is moved the other way.
 MOVES: Final[dict[str, tuple[ViewGeometry, ViewGeometry]]] = {
-    "rotation": (ViewGeometry(angle=_ROTATION), ViewGeometry(angle=-_ROTATION)),
-    "translation": (
-        ViewGeometry(translation=(_TRANSLATION, _TRANSLATION)),
-        ViewGeometry(translation=(-_TRANSLATION, _TRANSLATION)),
-    ),
+    "rotation": (ViewGeometry(angle=_TURN), ViewGeometry(angle=-_TURN)),
+    "translation": (ViewGeometry(translation=(_SHIFT, _SHIFT)), ViewGeometry(translation=(-_SHIFT, _SHIFT))),
     "scale": (ViewGeometry(scale=_SCALES[0]), ViewGeometry(scale=_SCALES[1])),
 }
 COLOR: Final = "color"
@@ -48,14 +45,12 @@ class OnlineProbe(EpochCallback):
 
     - `probe/error_2d_px`, `probe/root_relative_epe_mm`, `probe/pa_epe_mm`: a ridge regression from frozen features,
       fitted to one half of the hands, its strength chosen on a quarter, scored on the last quarter.
-    - `probe/retrieval_pa_mm`: how far the pose of the nearest neighbor in feature space is, among the scored hands;
+    - `probe/retrieval_pa_mm`: distance of the pose of the nearest neighbor by features, among the scored hands;
       `probe/retrieval_best_pa_mm` and `…_random_pa_mm` are what it could be at best, and by chance.
-    - `probe/invariance_CHANGE`, `probe/equivariance_MOVE`: how much nearer a projection is to that of the same hand,
-      changed, than to others', see `agreement`; as it is, and after the objective's inversion (PeCLR's published one
-      if it has none). MOVE is rotation, translation or scale; CHANGE one of them, or color.
+    - `probe/invariance_CHANGE`, `probe/equivariance_MOVE`: `agreement` of projections with those of the same hands,
+      changed; as they are, and after the objective's inversion (PeCLR's published one if it has none). MOVE is
+      rotation, translation or scale; CHANGE one of them, or color.
     - `probe/seconds`: what all of this took.
-
-    Views are as large as the run's, and not augmented.
 
     Args:
         root: folder of labeled hands in FreiHAND's layout; null takes the validation hands of the run's first source,
@@ -105,11 +100,11 @@ class OnlineProbe(EpochCallback):
         started = time.perf_counter()
         metrics = measure(pl_module, self._hands, self._distances)
         metrics["probe/seconds"] = time.perf_counter() - started
-        if trainer.global_step == 0:  # nothing can be logged through the module yet
+        if trainer.global_step:
+            pl_module.log_dict(metrics, rank_zero_only=True)
+        else:  # nothing can be logged through the module yet
             for logger in trainer.loggers:
                 logger.log_metrics(metrics, step=0)
-        else:
-            pl_module.log_dict(metrics, rank_zero_only=True)
 
 
 @dataclass(frozen=True)
@@ -137,14 +132,10 @@ def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: i
         matrices[name] = torch.tensor(np.stack([turn.view_from_crop(1.0) for turn in turns]), dtype=torch.float32)
     recolor, rng = Recolor(Photometric()), np.random.default_rng(0)
     changed[COLOR] = _stack([recolor(view, rng) for view, _ in plain[:num_moved]])
+    joints_2d = torch.tensor(np.stack([joints for _, joints in plain]), dtype=torch.float32)
     joints_3d = torch.tensor(np.array([sample["joints_3d"] for sample in samples]))
-    return ProbeHands(
-        _stack([view for view, _ in plain]),
-        torch.tensor(np.stack([joints for _, joints in plain]), dtype=torch.float32),
-        joints_3d - joints_3d[:, WRIST, None],
-        changed,
-        matrices,
-    )
+    joints_3d = joints_3d - joints_3d[:, WRIST, None]
+    return ProbeHands(_stack([view for view, _ in plain]), joints_2d, joints_3d, changed, matrices)
 
 
 def _read(source: HandSource, hand: int) -> HandSample:

@@ -42,7 +42,7 @@ def test_bones_to_unknown_joints_are_left_out() -> None:
     points = grid_hand()
     points[TIPS["index"]] = np.nan
     points[TIPS["thumb"]] = 1e9
-    drawn = draw_skeleton(np.full((100, 100, 3), 255, np.uint8), points, thickness=2)
+    drawn = draw_skeleton(np.full((100, 100, 3), 255, np.uint8), points)
     for finger in ("index", "thumb"):
         x, y = grid_hand()[TIPS[finger]].astype(int)
         np.testing.assert_array_equal(drawn[y, x], 255)
