@@ -82,6 +82,8 @@ def pack() -> None:
 def run(options: Sequence[str]) -> int:
     """Install the wheels beside what the machine has, and run `python -m tests.gpu`."""
     wheels = sorted(map(str, WHEELS.glob("*.whl")))
+    if not wheels:
+        raise FileNotFoundError(f"{WHEELS} has no wheels: `python -m tests.gpu.carry pack` where there is a network")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "--no-deps"]
     subprocess.run([*pip, "--no-compile", "--upgrade", f"--target={SITE}", *wheels], check=True)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}

@@ -46,6 +46,7 @@ def run(results: Results, deadline: float, *, dry: bool) -> None:
     """Go on with the comparison until it is complete, or until SIGTERM, on which runs save."""
     if results.done(SUITE):
         return
+    results.put(SUITE, {**results.rows.get(SUITE, {}), "left_out": "stopped: no time was left"})  # if it comes to that
     out, size, suite = results.path.parent, size_of(dry=dry), read_suite(SUITE)
     folder = out / "science"
     unpack(CARRIED / "science.tar", folder)

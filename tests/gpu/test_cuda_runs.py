@@ -52,7 +52,7 @@ def test_one_process_over_nccl_is_none(device: str, tmp_path: Path) -> None:
         dist.all_reduce(torch.ones(1), group=collectives._host_group(dist.group.WORLD))  # NCCL has no hosts
     finally:
         dist.destroy_process_group()
-    assert_close(found, expected, 1e-6)
+    assert_close(found, expected, 1e-5)  # a GPU adds up in any order
 
 
 def test_two_processes_on_one_gpu_are_one(device: str, tmp_path: Path) -> None:
