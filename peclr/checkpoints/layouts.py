@@ -28,6 +28,15 @@ class Layout:
     renamed: Mapping[str, str] = field(default_factory=dict)  # children of the encoder, and torchvision's names
     view_size: int | None = None  # px, of the views of all such networks of width 1; None where runs differ
 
+    def encoder_sources(self, state: StateDict) -> dict[str, str]:
+        """Torchvision's key → the checkpoint's key, for every tensor of the encoder."""
+        sources = {}
+        for key in state:
+            if key.startswith(self.encoder) and not key.startswith(self.others):
+                child, dot, rest = key.removeprefix(self.encoder).partition(".")
+                sources[self.renamed.get(child, child) + dot + rest] = key
+        return sources
+
 
 LAYOUTS = (
     Layout(
@@ -79,16 +88,6 @@ def recognize_layout(state: StateDict, path: Path) -> Layout:
             return layout
     kinds = ", ".join(layout.kind for layout in LAYOUTS)
     raise ValueError(f"{path}: expected one of: {kinds}; found tensors {listed(state)}")
-
-
-def encoder_sources(state: StateDict, layout: Layout) -> dict[str, str]:
-    """Torchvision's key → the checkpoint's key, for every tensor of the encoder."""
-    sources = {}
-    for key in state:
-        if key.startswith(layout.encoder) and not key.startswith(layout.others):
-            child, dot, rest = key.removeprefix(layout.encoder).partition(".")
-            sources[layout.renamed.get(child, child) + dot + rest] = key
-    return sources
 
 
 def recognize_resnet(weights: StateDict, path: Path) -> tuple[ResNetName, float]:

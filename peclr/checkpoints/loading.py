@@ -7,14 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from peclr.checkpoints.layouts import (
-    CoverageReport,
-    Layout,
-    StateDict,
-    encoder_sources,
-    recognize_layout,
-    recognize_resnet,
-)
+from peclr.checkpoints.layouts import CoverageReport, Layout, StateDict, recognize_layout, recognize_resnet
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.runs.about import KEY, About
@@ -74,9 +67,7 @@ def load_pose_net(path: Path | str) -> PoseNet25D:
 
 
 def load_weights(
-    path: Path | str,
-    part: Literal["encoder", "pose_net"] | None = None,
-    expect: ResNetEncoder | None = None,
+    path: Path | str, part: Literal["encoder", "pose_net"] | None = None, expect: ResNetEncoder | None = None
 ) -> Loaded:
     """Read weights into a network; kind, architecture and width are recognized from keys and shapes.
 
@@ -97,7 +88,7 @@ def load_weights(
     if part == "pose_net" and layout.pose_net is None:
         found = f"a {layout.kind}, which has no pose head; load_encoder reads it"
         raise ValueError(f"{path}: expected a fine-tuned pose network, found {found}")
-    sources = encoder_sources(state, layout)
+    sources = layout.encoder_sources(state)
     name, width = recognize_resnet({new: state[old] for new, old in sources.items()}, path)
     if expect is not None and (name, width) != (expect.name, expect.width):
         wanted = described(expect.name, expect.width)

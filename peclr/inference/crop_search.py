@@ -4,9 +4,8 @@ A regression that is unsure of a hand shrinks it toward the mean pose. Taken for
 second pass, its box is too small, and every further pass makes it smaller. The same shrinking shows which crop fits:
 the network is surest where the hand that it predicts fills most of the crop's box.
 
-Mean 2-D error over the side of the hand's box, on 200 rendered hands (ResNet-18 of half width, 48 px views, 300
-labels): near the middle, as in FreiHAND, published 0.33, search 0.22, true box 0.18; anywhere, 0.3 to 0.95 of the image
-large, published 0.44, search 0.31, true box 0.19.
+Mean 2-D error over the side of the hand's box, on 200 rendered hands (ResNet-18 of half width, 300 labels): near the
+middle, as in FreiHAND, published 0.33, search 0.22, true box 0.18; anywhere, published 0.44, search 0.31, true 0.19.
 """
 
 import math

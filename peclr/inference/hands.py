@@ -27,9 +27,7 @@ from peclr.inference.network import Seen, TrainedNetwork
 
 Side = Literal["right", "left"]
 BoxOrigin = Literal["given", "search", "two_pass"]
-CameraOrigin = Literal["given", "focal", "default"]
 Item = TypeVar("Item")
-Prepared = TypeVar("Prepared")
 Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
 
 _THREADS = 4  # decoding 12 megapixels takes a network's time on a GPU
@@ -70,7 +68,7 @@ class Scene:
         return centered_camera(focal, *self.size)
 
     @property
-    def camera_origin(self) -> CameraOrigin:
+    def camera_origin(self) -> Literal["given", "focal", "default"]:
         """Whether the camera was given, its focal length, or neither."""
         return "given" if self.K is not None else "default" if self.focal is None else "focal"
 
@@ -191,7 +189,6 @@ class _Stream:
     search: CropSearch
 
     def predict(self, items: Iterable[Item], read: Callable[[Item], Scene]) -> Iterator[Result[Item]]:
-
         def prepare(item: Item) -> _Work[Item]:
             try:
                 scene = read(item)
@@ -288,15 +285,15 @@ def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Ite
 
 
 def _read_ahead(
-    items: Iterable[Item], prepare: Callable[[Item], Prepared], pool: ThreadPoolExecutor, depth: int
-) -> Generator[Prepared, None, None]:
+    items: Iterable[Item], prepare: Callable[[Item], _Work[Item]], pool: ThreadPoolExecutor, depth: int
+) -> Generator[_Work[Item], None, None]:
     """Yield what the pool makes of each item, in order, at most `depth` items ahead; errors come where results would.
 
     The iterator is advanced in a thread of its own: a video is decoded while it is.
     """
     iterator = iter(items)
 
-    def advance() -> Future[Prepared] | None:
+    def advance() -> Future[_Work[Item]] | None:
         for item in iterator:
             return pool.submit(prepare, item)
         return None

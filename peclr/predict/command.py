@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,10 @@ from typing import TYPE_CHECKING
 from peclr.options import check_new_folder, check_writable, positive
 
 if TYPE_CHECKING:
+    from peclr.inference.hands import Result
     from peclr.predict.annotations import Annotations
-    from peclr.predict.inputs import Input
-    from peclr.predict.outputs import OutputFolder, VideoFile
-    from peclr.predict.predictor import HandPredictor
+    from peclr.predict.inputs import Frame, Input
+    from peclr.predict.outputs import OutputFolder
 
 _FROM_BOX_FILE = "both-from-box-file"
 _STILLS_PER_SECOND = 10.0  # in a video of still images
@@ -40,7 +41,7 @@ def predict_main(arguments: list[str]) -> int:
 
     from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
-    from peclr.predict.inputs import find_inputs, frame_rate
+    from peclr.predict.inputs import count_frames, find_inputs, frame_rate, frames_of
     from peclr.predict.outputs import OutputFolder, VideoFile
     from peclr.predict.predictor import HandPredictor
 
@@ -48,7 +49,7 @@ def predict_main(arguments: list[str]) -> int:
     check_new_folder(folder)
     inputs = find_inputs(options.inputs)
     annotations, notes = _annotations(options, inputs)
-    video: VideoFile | None = None
+    video = None
     if options.video is not None:
         default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
         check_writable(options.video.parent)
@@ -57,33 +58,25 @@ def predict_main(arguments: list[str]) -> int:
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
     with OutputFolder(folder, trained, overlay=options.overlay, sides=options.sides, video=video) as outputs:
-        status = _predict_all(HandPredictor(trained, search), inputs, annotations, outputs, options)
+        frames, total = frames_of(inputs, options.max_frames), count_frames(inputs, options.max_frames)
+        predictor = HandPredictor(trained, search)
+        status = _write_all(predictor.stream(frames, annotations, options.batch_size), total, outputs)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
     return status
 
 
-def _predict_all(
-    predictor: HandPredictor,
-    inputs: list[Input],
-    annotations: Annotations,
-    outputs: OutputFolder,
-    options: argparse.Namespace,
-) -> int:
+def _write_all(results: Iterable[Result[Frame]], total: int | None, outputs: OutputFolder) -> int:
     import cv2
     from tqdm import tqdm
-
-    from peclr.predict.inputs import count_frames, frames_of
 
     cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
     images = hands = unreadable = 0
     interrupted, reason = False, ""
     # a file or a pipe gets a line now and then
     every = 0.2 if sys.stderr.isatty() else 10.0
-    total = count_frames(inputs, options.max_frames)
     with tqdm(total=total, unit=" images", mininterval=every, maxinterval=every) as progress:
         try:
-            frames = frames_of(inputs, options.max_frames)
-            for frame, scene, found in predictor.stream(frames, annotations, options.batch_size):
+            for frame, scene, found in results:
                 if isinstance(scene, ValueError):
                     unreadable += 1
                     if str(scene) != reason:  # a video's frames may all have the same
