@@ -25,19 +25,10 @@ SUBCOMMANDS = {
     "fit": ("pre-train or fine-tune with a config: fit --config pretrain_peclr", "peclr.cli:run_lightning"),
     "validate": ("score a checkpoint on the validation split", "peclr.cli:run_lightning"),
     "test": ("score a checkpoint on the evaluation split", "peclr.cli:run_lightning"),
-    "evaluate": (
-        "score a run, or anybody's predictions, as FreiHAND's server does",
-        "peclr.evaluate.command:evaluate_main",
-    ),
-    "predict": (
-        "find hands on your own images, videos or camera: JSON and overlays",
-        "peclr.predict.command:predict_main",
-    ),
+    "evaluate": ("score a run, or predictions, as FreiHAND's server does", "peclr.evaluate.command:evaluate_main"),
+    "predict": ("find hands on images, videos or camera: JSON and overlays", "peclr.predict.command:predict_main"),
     "export": ("write weights for others: torchvision, safetensors, ONNX", "peclr.checkpoints.command:export_main"),
-    "sweep": (
-        "run a search written for W&B, on one machine or several, without an account",
-        "peclr.sweeps.command:sweep_main",
-    ),
+    "sweep": ("run a search written for W&B, on any machines, without an account", "peclr.sweeps.command:sweep_main"),
     "configs": ("list the configs that come with peclr, or copy one for editing", "peclr.shipped:configs_main"),
     "synth": ("render hands with exact labels in FreiHAND's layout", "peclr.synthetic.command:synth_main"),
     "inspect": (
@@ -45,7 +36,7 @@ SUBCOMMANDS = {
         "peclr.drawing.views:inspect_main",
     ),
     "report": (
-        "make one page of runs, evaluations and result tables: tables, curves, hands to turn",
+        "make one page of runs, evaluations and tables: curves, hands to turn",
         "peclr.report.command:report_main",
     ),
     "mine": ("find the hands of a data set that are most alike, for pairs", "peclr.mining.command:mine_main"),
@@ -107,14 +98,7 @@ def _reason(error: Exception) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand.
-
-    Args:
-        arguments: what follows `peclr` on the command line; None reads sys.argv.
-
-    Returns:
-        The exit status: 0 on success, 2 for input that the user can fix, 130 after Ctrl-C, 143 after SIGTERM.
-    """
+    """Run one subcommand; its exit status: 0, 2 for input that users can fix, 130 after Ctrl-C, 143 after SIGTERM."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes

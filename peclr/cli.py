@@ -108,10 +108,7 @@ class PeclrCLI(LightningCLI):
         parser.add_class_arguments(RunCheckpoints, "checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and look at the checkpoint, before Lightning's CLI reads it.
-
-        Unlike in the parent, calls from Python while sys.argv holds something else are meant.
-        """
+        """Parse; the parent would warn of arguments from Python while sys.argv holds something else."""
         self._words = sys.argv[1:] if args is None else args
         self.config = expand_values(parser.parse_args(self._words))
         config = self.config[self.config.subcommand]
@@ -119,10 +116,7 @@ class PeclrCLI(LightningCLI):
             check_checkpoint(Path(config.ckpt_path))
 
     def _parse_ckpt_path(self) -> None:
-        """Do nothing: Lightning's would run as config what a checkpoint, a stranger's perhaps, says of its model.
-
-        Our checkpoints hold no hyper-parameters, and the user's options are not theirs to replace.
-        """
+        """Do nothing: Lightning's would run as config what a checkpoint, a stranger's perhaps, says of its model."""
 
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
@@ -139,12 +133,11 @@ class PeclrCLI(LightningCLI):
         name = Path(str(sources[0])).stem if sources else "run"
         resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
         given = Path(config.run_dir) if config.run_dir else None
-        folder = choose_run_folder(
-            given,
-            name if fits else f"{name}-{self.subcommand}",
-            resumed,
-            lambda folder: not changed_values(read_run_config(last_checkpoint(folder)), self._values()),
-        )
+
+        def is_ours(folder: Path) -> bool:
+            return not changed_values(read_run_config(last_checkpoint(folder)), self._values())
+
+        folder = choose_run_folder(given, name if fits else f"{name}-{self.subcommand}", resumed, is_ours)
         self.claim = folder.claim
         if fits and folder.resume_from is not None:
             check_checkpoint(folder.resume_from)
@@ -211,15 +204,8 @@ def _data_seed(seed_everything: int, ckpt_path: str | None) -> int:
 
 
 def run_lightning(arguments: list[str]) -> int:
-    """Run `fit`, `validate` or `test` with a config.
-
-    Args:
-        arguments: the subcommand and its options.
-
-    Returns:
-        0; whatever fails raises or exits. A run that SIGTERM or Ctrl-C stops exits with 143 or 130.
-    """
-    # Lightning 2.6 asks torch 2.11's pytree in a way that a later torch will not answer; users cannot mend it
+    """Run `fit`, `validate` or `test` with its options; 0. Whatever fails or is stopped raises or exits."""
+    # Lightning 2.6 asks torch 2.11's pytree in a way that a later torch will not answer; users cannot fix it
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")

@@ -99,11 +99,7 @@ def open_lock(path: Path) -> int:
 
 @contextmanager
 def own_errors(parser: Any) -> Iterator[None]:
-    """Raise the error of a constructor as it is: jsonargparse buries it among those of all the types that it tried.
-
-    Args:
-        parser: of jsonargparse, which constructs inside the `with`.
-    """
+    """Raise a constructor's error as it is: jsonargparse, whose `parser` constructs inside, buries it among others."""
     raised: list[Exception] = []
 
     def construct(made: type, *args: Any, **kwargs: Any) -> Any:

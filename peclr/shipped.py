@@ -42,11 +42,9 @@ def find_configs(words: Sequence[str]) -> list[str]:
 
 def configs_main(arguments: Sequence[str]) -> int:
     """List the shipped configs, or show or copy one: `peclr configs`."""
-    parser = argparse.ArgumentParser(
-        prog="peclr configs",
-        description="List the configs that come with peclr, print one, or copy it out for editing.",
-        epilog="`peclr fit --config NAME` and `peclr sweep NAME` find them by name.",
-    )
+    description = "List the configs that come with peclr, print one, or copy it out for editing."
+    epilog = "`peclr fit --config NAME` and `peclr sweep NAME` find them by name."
+    parser = argparse.ArgumentParser(prog="peclr configs", description=description, epilog=epilog)
     parser.add_argument("name", nargs="?", help="one of those listed without it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a new file for the copy")
     options = parser.parse_args(arguments)

@@ -17,29 +17,17 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """Description of weights: what they are, and how to use them.
-
-    Attributes:
-        kind: the training that they are from.
-        encoder: its class and arguments: class_path and init_args, as in a run's config.
-        objective: the same of what was minimized; None where nothing says it.
-        view_size: side of the views, pixels; None where nothing says it.
-        mean: of the network's input, RGB in 0…1, to be subtracted.
-        std: to divide it by afterward.
-        joints: the order in which the network gives joints.
-        version: of peclr, which wrote the file.
-        format: of this description.
-    """
+    """Description of weights: what they are, and how to use them; None where nothing says it."""
 
     kind: Literal["pretrain", "finetune"]
-    encoder: Mapping[str, Any]
-    objective: Mapping[str, Any] | None = None
-    view_size: int | None = None
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
-    joints: str = "freihand"
-    version: str = __version__
-    format: int = FORMAT
+    encoder: Mapping[str, Any]  # class_path and init_args, as in a run's config
+    objective: Mapping[str, Any] | None = None  # the same
+    view_size: int | None = None  # side, pixels
+    mean: tuple[float, ...] = IMAGENET_MEAN  # of the network's input, RGB in 0…1, to be subtracted
+    std: tuple[float, ...] = IMAGENET_STD  # to divide by afterward
+    joints: str = "freihand"  # the order in which the network gives joints
+    version: str = __version__  # of peclr
+    format: int = FORMAT  # of this description
 
     def as_dict(self) -> dict[str, Any]:
         """Primitives, which weights_only and JSON let through."""
@@ -47,19 +35,13 @@ class About:
 
     @classmethod
     def read(cls, content: Any, path: Path) -> Self:
-        """Check what a file, named in messages, says of itself.
-
-        Raises:
-            ValueError: it is of a later version, incomplete, or asks for what this version cannot do.
-        """
+        """Check what a file says of itself; ValueError if that is of a later version, incomplete, or out of reach."""
         said = content if isinstance(content, dict) else {}
         if type(number := said.get("format")) is not int or number < 1:
             raise ValueError(f"{path}: its {KEY!r} has format {number!r}, expected a number from 1")
         if number > FORMAT:
-            raise ValueError(
-                f"{path}: peclr {said.get('version')} wrote it, in format {number}; "
-                f"peclr {__version__} reads formats up to {FORMAT}: update it"
-            )
+            ours = f"peclr {__version__} reads formats up to {FORMAT}: update it"
+            raise ValueError(f"{path}: peclr {said.get('version')} wrote it, in format {number}; {ours}")
         if missing := [field.name for field in fields(cls) if field.name not in said]:
             raise ValueError(f"{path}: its {KEY!r} lacks {', '.join(missing)}")
         if said["view_size"] is not None or said["kind"] == "finetune":
@@ -67,16 +49,12 @@ class About:
         for name, ours in (("mean", list(IMAGENET_MEAN)), ("std", list(IMAGENET_STD)), ("joints", "freihand")):
             if said[name] != ours:
                 raise ValueError(f"{path}: its {KEY!r} has {name} {said[name]!r}, expected {ours!r}")
-        known = {field.name: said[field.name] for field in fields(cls)}
-        known |= {name: tuple(said[name]) for name in ("mean", "std")}
+        known = {field.name: said[field.name] for field in fields(cls)} | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
         return cls(**known | {name: renewed(said[name]) for name in ("encoder", "objective")})
 
 
 def config_of(built: Any) -> dict[str, Any]:
-    """Class path and arguments that build an object again, as in a run's config.
-
-    They are its `config()`, or else the attributes that are called like the constructor's arguments.
-    """
+    """Class path and arguments of an object: its `config()`, or attributes that are called like arguments."""
     if hasattr(built, "config"):
         config: dict[str, Any] = built.config()
         return config

@@ -20,7 +20,6 @@ from peclr.runs.layout import LAST, last_checkpoint
 from peclr.runs.resuming import reschedule, settle
 from peclr.untrusted.binary import damage_of_zip
 
-_SECONDS = 60.0
 # What processes agree upon after a step: nothing, a checkpoint, or a signal, by its number; the greatest wins.
 _NOTHING, _SAVE = 0, 1
 # What ends a run, and the signals that schedulers send before they end one.
@@ -30,14 +29,10 @@ _STDERR = 2
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically and checks them when it reads them.
-
-    Lightning's own goes through a temporary file that may lie on another file system, holds the checkpoint in memory
-    once more, and does not wait for the disk.
-    """
+    """Writes checkpoints atomically and checks them when it reads them; Lightning's own does not wait for the disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write; errors as `write_checkpoint`. As in Lightning's own, there are no storage options."""
+        """Write; errors as `write_checkpoint`."""
         if storage_options is not None:
             raise TypeError(f"{type(self).__name__} takes no storage_options, got {storage_options}")
         write_checkpoint(checkpoint, Path(path))
@@ -55,11 +50,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
 class RunCheckpoints(Checkpoint):
     """Keeps `RUN/checkpoints/last.ckpt`, and as `previous.ckpt` what it was before.
 
-    It is written at the end of every epoch; within epochs every few minutes or steps, against what gives no warning:
-    kill -9, power, a full memory; and after the step in which Ctrl-C or SIGTERM comes, which then ends the run with
-    status 130 or 143, as shells report these signals. Signals with a handler, as Lightning's for SLURM's requeueing,
-    are passed on after the step, too. A run that resumes ends with the weights of one that was never interrupted: it
-    is saved between two optimizer steps only, never between the batches that one step accumulates.
+    It is written at the end of every epoch; within epochs every few minutes or steps, against what gives no warning;
+    and after the step in which Ctrl-C or SIGTERM comes, which then ends the run with status 130 or 143. Signals with a
+    handler, as Lightning's for SLURM's requeueing, are passed on after the step, too. A run that resumes ends with the
+    weights of one that was never interrupted: it is saved between two optimizer steps only.
 
     Args:
         every_minutes: longest time without a checkpoint within an epoch; 0 turns this off.
@@ -67,10 +61,9 @@ class RunCheckpoints(Checkpoint):
     """
 
     def __init__(self, every_minutes: float = 10.0, every_n_steps: int = 0) -> None:
-        if every_minutes < 0 or every_n_steps < 0:
-            raise ValueError(
-                f"expected every_minutes ≥ 0 and every_n_steps ≥ 0, got {every_minutes} and {every_n_steps}"
-            )
+        if min(every_minutes, every_n_steps) < 0:
+            got = f"{every_minutes} and {every_n_steps}"
+            raise ValueError(f"expected every_minutes ≥ 0 and every_n_steps ≥ 0, got {got}")
         super().__init__()
         self.every_minutes = every_minutes
         self.every_n_steps = every_n_steps
@@ -138,7 +131,7 @@ class RunCheckpoints(Checkpoint):
 
     def _is_time(self, trainer: pl.Trainer) -> bool:
         by_step = self.every_n_steps > 0 and trainer.global_step % self.every_n_steps == 0
-        by_clock = self.every_minutes > 0 and time.monotonic() - self._saved_at >= self.every_minutes * _SECONDS
+        by_clock = self.every_minutes > 0 and time.monotonic() - self._saved_at >= self.every_minutes * 60
         return by_step or by_clock or trainer.global_step == trainer.max_steps
 
     def _act(self, trainer: pl.Trainer, wish: int) -> None:
@@ -165,26 +158,17 @@ def _last(trainer: pl.Trainer) -> Path:
 def _stop(trainer: pl.Trainer, number: int) -> None:
     if not trainer.is_global_zero:
         raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
-    print(
-        f"peclr: stopped by {signal.Signals(number).name} after step {trainer.global_step}; the same command with "
-        f"--ckpt_path {_last(trainer)} --run_dir {trainer.default_root_dir} goes on",
-        file=sys.stderr,
-    )
+    what = f"stopped by {signal.Signals(number).name} after step {trainer.global_step}"
+    options = f"--ckpt_path {_last(trainer)} --run_dir {trainer.default_root_dir}"
+    print(f"peclr: {what}; the same command with {options} goes on", file=sys.stderr)
     raise SystemExit(128 + number)
 
 
 class _Interruptions:
-    """Notes Ctrl-C and SIGTERM, and holds back the signals that others handle, such as Lightning's SLURM requeueing.
-
-    In the middle of a step weights and counters do not belong together: a checkpoint from there would not lead to the
-    weights of the uninterrupted run.
-
-    Attributes:
-        received: the signal to act upon next; 0 if there is none.
-    """
+    """Notes Ctrl-C and SIGTERM, and holds back what others handle: in a step, weights and counters disagree."""
 
     def __init__(self) -> None:
-        self.received = 0
+        self.received = 0  # the signal to act upon next
         self._before: dict[signal.Signals, Any] = {}
         self._verbose = False
 

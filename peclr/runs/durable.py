@@ -11,8 +11,6 @@ import torch
 from peclr.runs.layout import LAST, PREVIOUS
 from peclr.untrusted.binary import damage_of_zip, read_torch
 
-_MEGABYTE = 1e6
-
 
 class CheckpointWriteError(OSError):
     """A checkpoint could not be written; those that were there before still are."""
@@ -21,12 +19,7 @@ class CheckpointWriteError(OSError):
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """Save with torch.save so that `path` is at any time the old file or the new one, also after a power cut.
 
-    What `last.ckpt` was before is kept beside it as `previous.ckpt`.
-
-    `content` is what weights_only lets through: tensors, numbers, strings, and containers of them.
-
-    Raises:
-        CheckpointWriteError: the disk is full, say; names the file and the space that is left.
+    What `last.ckpt` was before is kept beside it as `previous.ckpt`. Raises CheckpointWriteError, on a full disk say.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # in the same folder, as only renaming within a file system is atomic; the next one overwrites what a kill left
@@ -46,20 +39,13 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
         if cause is None:
             raise
         partial.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free / _MEGABYTE
-        raise CheckpointWriteError(
-            f"{path}: could not be written: {cause.strerror or cause}; {free:,.0f} MB are free there; "
-            "earlier checkpoints are as they were"
-        ) from error
+        free = f"{shutil.disk_usage(path.parent).free / 1e6:,.0f} MB are free there"
+        reason = f"could not be written: {cause.strerror or cause}; {free}; earlier checkpoints are as they were"
+        raise CheckpointWriteError(f"{path}: {reason}") from error
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A whole checkpoint, of `write_checkpoint` or torch.save, read with weights_only.
-
-    Raises:
-        FileNotFoundError: it is not there; names the newest good one in its folder.
-        ValueError: it is damaged; names the newest good one in its folder.
-    """
+    """A whole checkpoint, read with weights_only; errors as `check_checkpoint`."""
     check_checkpoint(path)
     try:
         content: dict[str, Any] = read_torch(path, map_location=map_location)
@@ -69,7 +55,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def check_checkpoint(path: Path) -> None:
-    """Refuse a checkpoint that is missing or damaged; errors as `read_checkpoint`."""
+    """Refuse a checkpoint that is missing (FileNotFoundError) or damaged; names the newest good one in its folder."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such checkpoint; {_alternative(path)}")
     if reason := damage_of_zip(path):

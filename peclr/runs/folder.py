@@ -33,13 +33,7 @@ class Claim:
     """The hold of a process on a run's folder, until it lets go or dies: the lock is the system's, and left by no kill.
 
     What a new run has written before its first step is cleared away: when it fails, or, if it was killed, by the next.
-
-    Args:
-        folder: made if it is not there.
-        resumes: whether a run's files may be there.
-
-    Raises:
-        FileExistsError: another process holds the folder, or another run's files are there.
+    FileExistsError if another process holds the folder, or a run's files are there and it does not resume.
     """
 
     def __init__(self, folder: Path, *, resumes: bool) -> None:
@@ -94,17 +88,11 @@ class FirstStep(pl.Callback):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run's files.
-
-    Attributes:
-        path: the folder.
-        resume_from: the checkpoint that a restarted job goes on from; None if it has none, or is not restarted.
-        claim: what the first of the run's processes holds it by; None in the others.
-    """
+    """The folder of a run's files."""
 
     path: Path
-    resume_from: Path | None = None
-    claim: Claim | None = field(default=None, compare=False)
+    resume_from: Path | None = None  # the checkpoint that a restarted job goes on from
+    claim: Claim | None = field(default=None, compare=False)  # what the first of the run's processes holds it by
 
 
 def choose_run_folder(
@@ -116,15 +104,10 @@ def choose_run_folder(
     in the same second or the same job, a number is added.
 
     Args:
-        given: the folder asked for.
+        given: the folder asked for; ValueError if it is a file, FileExistsError as `Claim`.
         name: of the config.
         ckpt_path: what is resumed; None for a new run, and for scoring a checkpoint.
         is_ours: whether a folder's run had the config of this one: which of a restarted job's runs this is.
-
-    Raises:
-        ValueError: `given` is a file, or processes on several nodes were started without a scheduler that could
-            give the others what the first one chose.
-        FileExistsError: another run's files are there, or another process is at work there.
     """
     restarted, claims = _is_restarted(), list[Claim]()
 

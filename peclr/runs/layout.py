@@ -30,22 +30,14 @@ def metrics_files(run: Path) -> list[Path]:
 
 
 def newest_checkpoint(run: Path) -> Path | None:
-    """The last that a run saved: by itself, or by Lightning when SLURM announced that it would take the node away.
-
-    Without hard links there is none but `previous.ckpt` for a moment, see `write_checkpoint`.
-    """
+    """The last that a run saved: by itself, or by Lightning for SLURM. Without hard links it may be the previous."""
     own = (run / CHECKPOINTS / name for name in (LAST, PREVIOUS))
     found = [path for path in (*own, *run.glob("hpc_ckpt_*.ckpt")) if path.is_file()]
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def find_checkpoint(run: Path | str) -> Path:
-    """The file that `run` means: itself, or of a run's folder the last checkpoint.
-
-    Raises:
-        FileNotFoundError: there is no checkpoint.
-        ValueError: there are several, and none is called last or best.
-    """
+    """The file that `run` means: itself, or of a folder the last, best or only checkpoint (else ValueError)."""
     run = Path(run)
     if not run.is_dir():
         return run
@@ -68,11 +60,7 @@ def run_folder(checkpoint: Path) -> Path | None:
 
 
 def read_run_config(checkpoint: Path) -> dict[str, Any]:
-    """The config that the run of a checkpoint was started with; empty for a checkpoint that stands alone.
-
-    Raises:
-        ValueError: the config is not a YAML mapping.
-    """
+    """The config that the run of a checkpoint was started with; empty for a checkpoint that stands alone."""
     folder = run_folder(checkpoint)
     if folder is None:
         return {}

@@ -29,15 +29,7 @@ def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
 
 def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Refuse a checkpoint that the model, made with `config`, cannot go on from.
-
-    Returns:
-        What the config says differently than that of the checkpoint's run, as `changed_values`.
-
-    Raises:
-        ValueError: other classes, or weights of other shapes or names; names the differing values, too.
-        FileNotFoundError: there is no such checkpoint.
-    """
+    """Refuse a checkpoint of other classes or weights than the model made with `config`; else `changed_values`."""
     content = read_checkpoint(checkpoint)
     before = read_run_config(checkpoint)
     changed = changed_values(before, config) if before else _contradicted(content, checkpoint, config)
@@ -68,23 +60,19 @@ def has_ended(checkpoint: Path, trainer: pl.Trainer) -> bool:
 def reschedule(trainer: pl.Trainer) -> None:
     """Follow this run's own schedule from the step it goes on from, and say so where the saved one was at another rate.
 
-    A run that is to end later has a higher rate from here on: from 0, where it had ended, to half the peak where it is
-    to be twice as long.
+    A run that is to end later has a higher rate from here on.
     """
     for config in trainer.lr_scheduler_configs:
         if not isinstance(config.scheduler, LambdaLR):
             continue
         schedule, groups = config.scheduler, config.scheduler.optimizer.param_groups
-        rates = [
-            base * rate(schedule.last_epoch) for base, rate in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
-        ]
+        factors = [factor(schedule.last_epoch) for factor in schedule.lr_lambdas]
+        rates = [base * factor for base, factor in zip(schedule.base_lrs, factors, strict=True)]
         before, now = max(group["lr"] for group in groups), max(rates)
         if trainer.is_global_zero and not math.isclose(before, now, rel_tol=1e-6, abs_tol=1e-12):
-            print(
-                f"peclr: the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}: "
-                "the run is to end at another step than when the checkpoint was saved",
-                file=sys.stderr,
-            )
+            change = f"the learning rate goes from {before:.3g} to {now:.3g} at step {trainer.global_step}"
+            reason = "the run is to end at another step than when the checkpoint was saved"
+            print(f"peclr: {change}: {reason}", file=sys.stderr)
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
 
@@ -101,10 +89,9 @@ def _contradicted(content: Mapping[str, Any], checkpoint: Path, now: Mapping[str
 
 
 def settle(fit_loop: dict[str, Any]) -> None:
-    """Bring a checkpoint's progress to a place from which Lightning 2.6 goes on exactly.
+    """Bring a checkpoint's progress, in place, to where Lightning 2.6 goes on exactly.
 
-    Between an epoch's last batch and its end, it would leave out the validation there, or enter the next epoch without
-    counting it. `fit_loop`, of the checkpoint, is changed.
+    Between an epoch's last batch and its end, it would skip validation, or enter the next epoch without counting it.
     """
     epochs, batches = fit_loop["epoch_progress"], fit_loop["epoch_loop.batch_progress"]
     if epochs["current"]["processed"] == epochs["current"]["started"]:

@@ -1,6 +1,5 @@
 """Read files that are not ours: JSON, YAML, tables, arrays, zips and weights, as plain data or not at all.
 
 Every function returns checked plain data, or raises one ValueError that names the file and the reason (OSError where
-the file cannot be opened). Nothing in a file runs, and a small file cannot take the memory of a large one: what it
-declares and what it unpacks to have limits far above honest use, which an environment variable raises.
+the file cannot be opened). Nothing in a file runs, and what it declares and unpacks to has limits.
 """

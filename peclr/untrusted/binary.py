@@ -23,10 +23,7 @@ _MAX_DIMENSIONS: Final = 8
 
 
 def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.float64]":
-    """Convert nested lists of JSON, an entry per hand, to numbers (hands, *shape), finite in single precision.
-
-    `true` and "1.5" are no numbers. A ValueError names the first hand whose entry is wrong.
-    """
+    """Convert nested lists of JSON, an entry per hand, to numbers (hands, *shape), finite in single precision."""
     import numpy as np
 
     if not isinstance(entries, list) or not entries:
@@ -43,9 +40,8 @@ def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.
     if not regular or not set(map(type, values)) <= {int, float}:
         number, found = next((n, found) for n, entry in enumerate(entries) if (found := _shape_of(entry)) != shape)
         reason = "is not numbers of one shape" if found is None else f"has shape {found}"
-        raise ValueError(
-            f"{where}: hand {number} {reason}; expected numbers of shape {shape}, found {shown(entries[number])}"
-        )
+        wanted = f"expected numbers of shape {shape}, found {shown(entries[number])}"
+        raise ValueError(f"{where}: hand {number} {reason}; {wanted}")
     with np.errstate(over="ignore"):
         try:
             array = np.fromiter(values, np.float64, len(values)).reshape(len(entries), *shape)
@@ -54,9 +50,8 @@ def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.
         finite = np.isfinite(array.astype(np.float32)).reshape(len(array), -1).all(axis=1)
     if not finite.all():
         number = int(np.argmin(finite))
-        raise ValueError(
-            f"{where}: hand {number} has NaN or infinity ({(~finite).sum()} such hands): {shown(entries[number])}"
-        )
+        reason = f"has NaN or infinity ({(~finite).sum()} such hands): {shown(entries[number])}"
+        raise ValueError(f"{where}: hand {number} {reason}")
     return array
 
 
@@ -173,10 +168,9 @@ def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
             raise ValueError(f"{where}: {shown(name)} is not a plain tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise ValueError(
-                f"{where}: {shown(name)} declares {tensor.numel():,} numbers {tuple(tensor.shape)}, and "
-                f"{tensor.untyped_storage().nbytes():,} bytes are stored"
-            )
+            declared = f"{tensor.numel():,} numbers {tuple(tensor.shape)}"
+            stored = tensor.untyped_storage().nbytes()
+            raise ValueError(f"{where}: {shown(name)} declares {declared}, and {stored:,} bytes are stored")
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise ValueError(f"{where}: {shown(name)} is not finite: training diverged, or it is damaged")
 
@@ -184,10 +178,7 @@ def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
 def read_torch(path: Path, inert: Sequence[str] = (), map_location: Any = "cpu") -> Any:
     """Read a file of torch.save with weights_only, whose sums hold.
 
-    Args:
-        path: Of the file.
-        inert: Classes, or beginnings of their names, in place of which a mapping is read: nothing of theirs runs.
-        map_location: As of torch.load.
+    Classes whose names begin as those of `inert` are read as mappings: nothing of theirs runs.
     """
     import torch
 

@@ -40,10 +40,8 @@ def check_megapixels(width: int, height: int, where: object) -> None:
     """Refuse an image whose header declares more pixels than any camera has."""
     most = limit(MAX_MEGAPIXELS_VARIABLE, _MAX_MEGAPIXELS)
     if width * height > most * 1e6:
-        raise ValueError(
-            f"{where}: {width} × {height} px are more than {most:g} megapixels; "
-            f"{MAX_MEGAPIXELS_VARIABLE} raises the limit"
-        )
+        more = f"{width} × {height} px are more than {most:g} megapixels"
+        raise ValueError(f"{where}: {more}; {MAX_MEGAPIXELS_VARIABLE} raises the limit")
 
 
 def check_size(size: float, where: object, most_mb: float | None = None) -> None:
@@ -131,10 +129,7 @@ def quoted(value: Any) -> Any:
 
 
 def check_imports(value: Any, trusted: Sequence[str], where: object) -> None:
-    """Refuse plain data in which a text, as class paths do, names something to import outside of `trusted` packages.
-
-    The same holds for the contents of files that it names, as a parser of configs may read these.
-    """
+    """Refuse plain data, and files that it names, in which a text is an import outside of `trusted` packages."""
     waiting, seen = [value], set[str]()
     while waiting:
         one = waiting.pop()
@@ -145,9 +140,8 @@ def check_imports(value: Any, trusted: Sequence[str], where: object) -> None:
             package = one.partition(".")[0]
             names_module = "." in one and all(word.isidentifier() for word in one.split("."))
             if names_module and package not in trusted and importlib.util.find_spec(package) is not None:
-                raise ValueError(
-                    f"{where}: {one} would be imported, which can run anything; --trust {package} allows it"
-                )
+                allowed = f"--trust {package} allows it"
+                raise ValueError(f"{where}: {one} would be imported, which can run anything; {allowed}")
             if len(one) < 1000 and "\0" not in one and Path(one).is_file():
                 with suppress(ValueError):  # an image, for example
                     waiting.append(read_yaml(Path(one)))
@@ -192,12 +186,11 @@ def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
     """Count a YAML node and all below it as often as aliases repeat them; ValueError names the line of a fault."""
     import yaml
 
-    known = sizes.get(id(node))
     line = node.start_mark.line + 1
+    if known := sizes.get(id(node)):
+        return known
     if known == 0:
         raise ValueError(f"line {line}: an alias within what it stands for")
-    if known is not None:
-        return known
     sizes[id(node)] = 0  # being counted
     inside: list[Any] = []
     if isinstance(node, yaml.SequenceNode):
@@ -206,11 +199,10 @@ def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
         lines: dict[Hashable, int] = {}
         for key, value in node.value:
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            here = key.start_mark.line + 1
             if name in lines:
-                raise ValueError(
-                    f"line {key.start_mark.line + 1}: the key {name!r} is there already, on line {lines[name]}"
-                )
-            lines[name] = key.start_mark.line + 1
+                raise ValueError(f"line {here}: the key {name!r} is there already, on line {lines[name]}")
+            lines[name] = here
             inside += [key, value]
     total = 1 + sum(_check_nodes(one, sizes) for one in inside)
     if total > _MAX_YAML_NODES:
@@ -222,13 +214,8 @@ def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
 def read_table(path: Path, *, unfinished: bool = False) -> list[dict[str, str]]:
     """Read the rows of a CSV file as spreadsheets write them: any separator, a byte order mark, UTF-16 or Latin-1.
 
-    Args:
-        path: A file whose first line names the columns.
-        unfinished: Whether a last line without its end, which a writer that was killed leaves, is passed over.
-
-    Raises:
-        ValueError: If there is no header, a column's name comes twice, a row is longer or shorter than the header, or
-            a quote is not closed on its line; the message names the line.
+    The first line names the columns; ValueError if a name comes twice, a row is longer or shorter, or a quote is not
+    closed on its line. `unfinished` passes over a last line without its end, which a writer that was killed leaves.
     """
     text = _decode(read_bytes(path), path)
     if unfinished and not text.endswith("\n"):
