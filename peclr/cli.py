@@ -99,12 +99,8 @@ class PeclrCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
-        parser.add_argument(
-            "--run_dir",
-            type=Path | None,
-            default=None,
-            help="the run's folder, new or empty, or resumed from by --ckpt_path (default: runs/CONFIG/TIME)",
-        )
+        text = "the run's folder, new or empty, or resumed from by --ckpt_path (default: runs/CONFIG/TIME)"
+        parser.add_argument("--run_dir", type=Path | None, default=None, help=text)
         parser.add_class_arguments(RunCheckpoints, "checkpoint")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:

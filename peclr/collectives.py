@@ -49,14 +49,9 @@ def _host_group(world: Any) -> Any:
 
 
 def gather(rows: Tensor, counts: list[int]) -> Tensor:
-    """Concatenate the rows of all processes in the order of their ranks; differentiable.
+    """Concatenate the rows (B, …) of all processes, of which `counts` has each B, in the order of their ranks.
 
-    Args:
-        rows: (B, …), of this process; B may differ between processes.
-        counts: B of each process, from `pairs_per_process`.
-
-    Returns:
-        (N, …), the same on all processes; its gradient is the sum over processes.
+    The gradient of a row is the sum of those on all processes.
     """
     if len(counts) == 1:
         return rows

@@ -40,8 +40,8 @@ class About:
         if type(number := said.get("format")) is not int or number < 1:
             raise ValueError(f"{path}: its {KEY!r} has format {number!r}, expected a number from 1")
         if number > FORMAT:
-            ours = f"peclr {__version__} reads formats up to {FORMAT}: update it"
-            raise ValueError(f"{path}: peclr {said.get('version')} wrote it, in format {number}; {ours}")
+            update = f"peclr {__version__} reads formats up to {FORMAT}: update it"
+            raise ValueError(f"{path}: peclr {said.get('version')} wrote it, in format {number}; {update}")
         if missing := [field.name for field in fields(cls) if field.name not in said]:
             raise ValueError(f"{path}: its {KEY!r} lacks {', '.join(missing)}")
         if said["view_size"] is not None or said["kind"] == "finetune":

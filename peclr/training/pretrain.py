@@ -60,14 +60,7 @@ class PretrainModule(RecipeModule):
         self.val_loss = mean_loss()
 
     def forward(self, views: Tensor) -> Tensor:
-        """Project views.
-
-        Args:
-            views: (B, 2, 3, S, S), uint8 RGB.
-
-        Returns:
-            (B, 2, D) raw projections.
-        """
+        """Raw projections (B, 2, D) of views (B, 2, 3, S, S), uint8 RGB."""
         return self._project(views)[0]
 
     def _project(self, views: Tensor) -> tuple[Tensor, Tensor]:
