@@ -90,14 +90,9 @@ def show(bar: "tqdm[Any]", left: float, running: str) -> None:
     """Let a bar from 0 to 1 show the part of the time that is gone, what is left, and what is being done."""
     gone = bar.format_dict["elapsed"]
     end = datetime.now() + timedelta(seconds=left)
-    said = f"{minutes(gone)} gone, {minutes(left)} left, until {end:%H:%M}  {running}"
-    bar.set_description_str(said, refresh=False)
+    times = f"{tqdm.format_interval(gone)} gone, {tqdm.format_interval(left)} left, until {end:%H:%M}"
+    bar.set_description_str(f"{times}  {running}", refresh=False)
     bar.update(gone / max(gone + left, 1e-9) - bar.n)
-
-
-def minutes(seconds: float) -> str:
-    """Such as 3:07."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int) -> list[Row]:

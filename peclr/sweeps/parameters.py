@@ -48,9 +48,9 @@ class Parameter(Struct, frozen=True):
 
     def value(self, suggested: Any) -> Value:
         """The value that a suggestion, or a number drawn from the range, stands for; of a constant, none is needed."""
-        if self.choices is not None and len(self.choices) == 1:
-            return self.choices[0]
         if self.choices is not None:
+            if len(self.choices) == 1:
+                return self.choices[0]
             return json.loads(suggested) if isinstance(suggested, str) else suggested
         if self.step is None:
             return suggested

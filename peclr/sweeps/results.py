@@ -1,7 +1,5 @@
 """What came out of a sweep: a table for people, JSON and CSV for programs."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -78,9 +78,8 @@ def _signals() -> Iterator[list[int]]:
 
 def _at_work(runs: Sequence[_Run], signals: Sequence[int]) -> list[bool]:
     """Whether each has not ended yet; after a signal all are asked to, after a second one they are killed."""
-    for run in runs:
-        if signals:
-            run.stop(kill=len(signals) > 1)
+    for run in runs if signals else ():
+        run.stop(kill=len(signals) > 1)
     return [run.is_at_work for run in runs]
 
 
@@ -167,8 +166,7 @@ def _metrics(folder: Path) -> dict[str, float | None] | None:
     metrics = read_results(folder).get("metrics")
     if not isinstance(metrics, dict):
         return None
-    finite = {name for name, value in metrics.items() if isinstance(value, int | float) and math.isfinite(value)}
-    return {name: float(value) if name in finite else None for name, value in metrics.items()}
+    return {n: float(v) if isinstance(v, int | float) and math.isfinite(v) else None for n, v in metrics.items()}
 
 
 def _last_line(log: Path) -> str | None:
