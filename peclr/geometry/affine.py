@@ -54,12 +54,10 @@ def rotation_angle(matrix: Tensor) -> Tensor:
     return torch.atan2(matrix[..., 0, 1] - matrix[..., 1, 0], matrix[..., 0, 0] + matrix[..., 1, 1])
 
 
-def compose(*matrices: Tensor) -> Tensor:
+def compose(matrix: Tensor, *others: Tensor) -> Tensor:
     """Product of (…, 3, 3) matrices, applied right to left: `compose(c_from_b, b_from_a)` is `c_from_a`."""
-    if not matrices:
-        raise ValueError("compose needs at least one matrix, got none")
-    product = at_least_float32(matrices[0])
-    for matrix in matrices[1:]:
+    product = at_least_float32(matrix)
+    for matrix in others:
         product = exact_matmul(product, matrix)
     return product
 

@@ -27,11 +27,6 @@ _ROOT_DEPTH_RANGE = (4.0, 50.0)
 _REFINEMENT_HIDDEN = 128
 _FC_OUTPUTS = 3 * NUM_JOINTS + 1  # the last one is not used, but it is in the published weights
 
-# Pixels of a 224 × 224 view: the camera which the published network falls back to. Least squares on what it
-# predicts (`kp3d_default_K` of its reference vectors) give these digits.
-_DEFAULT_FOCAL = (388.9018, 388.7123)
-_DEFAULT_CENTER = (112.0, 112.0)
-
 
 class PalmPose(TypedDict):
     """The regressed pose, which a loss compares: joints in order ait, the palm at index 0."""
@@ -169,9 +164,3 @@ def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PoseTargets:
         root_depth=palm_3d[..., _PALM, 2] / scale,
         scale=scale,
     )
-
-
-def default_intrinsics() -> Tensor:
-    """The camera (3, 3) that the published network assumes for 224 × 224 views of unknown cameras, pixels."""
-    (fx, fy), (cx, cy) = _DEFAULT_FOCAL, _DEFAULT_CENTER
-    return torch.tensor([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])

@@ -85,8 +85,7 @@ def articulate(subject: Subject, pose: Pose) -> Skeleton:
     # The palm stays put and the forearm turns the other way, so that labels do not depend on the wrist.
     rotations[FOREARM] = (about_z(-deviation) @ about_x(flexion)).T
     rotations[PALM] = np.eye(3)
-    scales[PALM] = subject.palm_scale
-    scales[FOREARM] = subject.palm_scale
+    scales[PALM] = scales[FOREARM] = subject.palm_scale
     for digit in range(len(FINGERS)):
         rotation = _thumb_base(pose) if digit == 0 else _finger_base(digit, pose)
         position = subject.roots[digit]

@@ -1,6 +1,5 @@
 """Painted clutter: rooms, desks, outdoors, cloth, shelves, and FreiHAND's green screen."""
 
-from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import cv2
@@ -8,13 +7,12 @@ import numpy as np
 
 from peclr.synthetic.arrays import Bytes, Floats, Floats32, fractal_noise
 
-Painter: TypeAlias = Callable[[np.random.Generator, int], Floats32]
 Color: TypeAlias = Floats
 
 
 def paint_clutter(rng: np.random.Generator, size: int) -> Bytes:
     """A random place (size, size, 3), RGB, a little out of focus."""
-    painter = PAINTERS[int(rng.integers(len(PAINTERS)))]
+    painter = _PAINTERS[int(rng.integers(len(_PAINTERS)))]
     return _finish(rng, painter(rng, size))
 
 
@@ -146,7 +144,7 @@ def _shelf(rng: np.random.Generator, size: int) -> Floats32:
     return image
 
 
-PAINTERS: Final[tuple[Painter, ...]] = (_room, _desk, _outdoors, _cloth, _shelf)
+_PAINTERS: Final = (_room, _desk, _outdoors, _cloth, _shelf)
 
 
 def _slope(rng: np.random.Generator, size: int, start: Color, end: Color, *, vertical: bool = False) -> Floats32:

@@ -5,15 +5,15 @@ Palm, forearm, webs and digits melt together, so that fingers grow out of the pa
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from peclr.geometry.joints import FINGERS
 from peclr.synthetic.anatomy import FIRST_SEGMENT, MEAN_SUBJECT, Pose, Skeleton, articulate
-from peclr.synthetic.arrays import Floats, Indices
+from peclr.synthetic.arrays import Floats, Indices, Mask
 
 # The pose in which the surface is made: straight fingers, far enough apart not to melt together.
 _SPREAD: Final = np.array([42.0, 10.0, 1.0, -8.0, -17.0])
@@ -35,14 +35,20 @@ class _Part:
     reach_outside: float  # mm, how widely they melt into the parts before
 
 
+@cache
+def rest_skeleton() -> Skeleton:
+    """The mean hand in REST_POSE."""
+    return articulate(MEAN_SUBJECT, REST_POSE)
+
+
 def hand_distance(points: Floats) -> Floats:
     """Distance from points (3, …), m, to the skin of the mean hand in REST_POSE: m, negative inside."""
-    return _signed_distance(_hand_parts(articulate(MEAN_SUBJECT, REST_POSE)), points)
+    return _signed_distance(_hand_parts(rest_skeleton()), points)
 
 
 def digit_distance(digit: int, points: Floats) -> Floats:
     """Distance from points (3, …), m, to one digit and its metacarpal, in REST_POSE: m."""
-    rest = articulate(MEAN_SUBJECT, REST_POSE)
+    rest = rest_skeleton()
     root = rest.joints[1 + 4 * digit] * 1000
     start = root * [0.9, 0.9, 0.9] if digit == 0 else root * [0.5, 0.1, 1.0]
     radius = 12.0 if digit == 0 else 10.0
@@ -185,7 +191,7 @@ def _parallel_edges(axis: int, corner: tuple[int, ...], shape: tuple[int, ...]) 
     return tuple(slice(None) if i == axis else slice(offset[i], shape[i] - 1 + offset[i]) for i in range(3))
 
 
-def _triangles(inside: NDArray[np.bool_], index: Indices) -> Indices:
+def _triangles(inside: Mask, index: Indices) -> Indices:
     """Two triangles through the four cells around every grid edge that the surface crosses."""
     triangles = []
     for axis in range(3):

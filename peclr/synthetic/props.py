@@ -86,10 +86,7 @@ def _prop(rng: np.random.Generator, near: Floats, far: Floats, radius: float) ->
 
 def draw_prop(prop: Prop, K: Floats, size: int, light: Light) -> tuple[Indices, Floats32, Floats32]:
     """Trace a prop: the pixels it covers (N,), their inverse depth (N,), 1/m, and colors (3, N) in [0, 1]."""
-    box = _bounds(prop, K, size)
-    if box is None:
-        return np.empty(0, np.int64), np.empty(0, np.float32), np.empty((3, 0), np.float32)
-    left, top, right, bottom = box
+    left, top, right, bottom = _bounds(prop, K, size)
     y, x = (np.asarray(steps.ravel(), np.int64) for steps in np.mgrid[top:bottom, left:right])
     rays: Floats32 = np.stack([(x - K[0, 2]) / K[0, 0], (y - K[1, 2]) / K[1, 1], np.ones(x.size)]).astype(np.float32)
     depth, along = _hit(rays, prop)
@@ -106,17 +103,17 @@ def draw_prop(prop: Prop, K: Floats, size: int, light: Light) -> tuple[Indices, 
     return pixels, np.reciprocal(depth), colors
 
 
-def _bounds(prop: Prop, K: Floats, size: int) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of the pixels that a prop may cover (ends excluded); None: it is not in the image."""
+def _bounds(prop: Prop, K: Floats, size: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the pixels that a prop may cover (ends excluded)."""
     ends = np.stack([prop.near, prop.far])
     nearest = ends[:, 2].min() - prop.radius
     if nearest < _NEAREST:
-        return None
+        return 0, 0, 0, 0
     centers = ends[:, :2] / ends[:, 2:] * K[0, 0] + K[:2, 2]
     margin = 1.5 * prop.radius / nearest * K[0, 0] + 1
     left, top = np.clip(np.floor(centers.min(axis=0) - margin), 0, size).astype(int)
     right, bottom = np.clip(np.ceil(centers.max(axis=0) + margin), 0, size).astype(int)
-    return (left, top, right, bottom) if left < right and top < bottom else None
+    return left, top, right, bottom
 
 
 def _hit(rays: Floats32, prop: Prop) -> tuple[Floats32, Floats32]:

@@ -11,7 +11,7 @@ from peclr.synthetic.arrays import Bytes, Floats, Floats32
 from peclr.synthetic.props import draw_prop
 from peclr.synthetic.raster import Fragments, rasterize
 from peclr.synthetic.scene import Hand, Scene
-from peclr.synthetic.shading import Sleeve, openness, shade_hand
+from peclr.synthetic.shading import openness, shade_hand
 from peclr.synthetic.skinning import Skin, deform, hand_skin
 from peclr.synthetic.texture import texture_coordinates
 
@@ -40,10 +40,15 @@ class Layer:
 def draw_hand(hand: Hand, scene: Scene, size: int) -> Layer:
     """Draw a hand, its sleeve and its props in a scene's light, size × size pixels."""
     fine = round(size * _SUPERSAMPLING)
-    K = _enlarged_camera(hand.K, fine / size)
+    K = hand.K * (fine / size)
+    K[:2, 2] = (hand.K[:2, 2] + 0.5) * (fine / size) - 0.5  # pixel centers are integers in both
+    K[2, 2] = 1
     seen, values = _visible_skin(hand, scene, K, fine)
-    sleeve = Sleeve(hand.cuff, hand.band, scene.cloth)
-    colors = shade_hand(values[:3], values[3:6], values[6:], scene.light, scene.tone, sleeve)
+    along = values[4]
+    wears = along < hand.cuff
+    if hand.band:
+        wears &= along > hand.cuff - hand.band
+    colors = shade_hand(values, scene.light, scene.tone, scene.cloth, wears)
 
     image = np.zeros((4, fine * fine), np.float32)  # R, G, B, mask
     image[:3, seen.pixels] = colors
@@ -57,10 +62,7 @@ def draw_hand(hand: Hand, scene: Scene, size: int) -> Layer:
         image[:3, pixels[front]] = paint[:, front]
         image[3, pixels[front]] = 0
     covered = (nearest > 0).astype(np.float32)
-    planes = [
-        cv2.resize(plane.reshape(fine, fine), (size, size), interpolation=cv2.INTER_LINEAR)
-        for plane in (*image, covered)
-    ]
+    planes = [cv2.resize(plane.reshape(fine, fine), (size, size)) for plane in (*image, covered)]  # linear
     return Layer(cv2.merge(planes[:3]), planes[4], planes[3])
 
 
@@ -108,14 +110,6 @@ def compose(layer: Layer, backdrop: Bytes, kind: VersionKind, rng: np.random.Gen
 def _model(cell_mm: float) -> tuple[Skin, Floats32]:
     skin = hand_skin(cell_mm)
     return skin, texture_coordinates(skin)
-
-
-def _enlarged_camera(K: Floats, factor: float) -> Floats:
-    """The camera of an image enlarged by a factor; pixel centers are integers in both."""
-    enlarged = K * factor
-    enlarged[:2, 2] = (K[:2, 2] + 0.5) * factor - 0.5
-    enlarged[2, 2] = 1
-    return enlarged
 
 
 def _dressed(skin: Skin, hand: Hand) -> Floats32:

@@ -67,7 +67,8 @@ def sample_hand(rng: np.random.Generator, size: int) -> Hand:
     subject = sample_subject(rng)
     _, skeleton = sample_pose(rng, subject)
     rotation = _sample_rotation(rng)
-    while _arm_depth(skeleton, rotation) < _ARM_TOWARDS_CAMERA:
+    wrist_from_elbow = skeleton.rotations[FOREARM, :, 1]
+    while -rotation[2] @ wrist_from_elbow < _ARM_TOWARDS_CAMERA:
         rotation = _sample_rotation(rng)
     focal = float(np.exp(rng.uniform(np.log(400), np.log(1000)))) * size / _REFERENCE_SIZE
     fill = rng.uniform(0.42, 0.74)
@@ -93,12 +94,6 @@ def _sample_rotation(rng: np.random.Generator) -> Floats:
         turn += np.pi  # the back
     upright = np.diag([1.0, -1.0, -1.0])  # fingers up, palm to the camera
     return about_z(roll) @ about_x(tilt) @ upright @ about_y(turn)
-
-
-def _arm_depth(skeleton: Skeleton, rotation: Floats) -> float:
-    """The part of the forearm's direction, from wrist to elbow, that leads away from the camera."""
-    elbow = -skeleton.rotations[FOREARM, :, 1]
-    return float(rotation[2] @ elbow)
 
 
 def _fit(points: Floats, K: Floats, extent: float, target: Floats) -> Floats:

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from peclr.synthetic.anatomy import Skeleton, Subject
-from peclr.synthetic.arrays import Floats32
+from peclr.synthetic.arrays import Floats32, Mask
 from peclr.synthetic.implicit import DIGIT_GIRTHS
 from peclr.synthetic.texture import NAIL_PLATE, look_up
 
@@ -40,15 +40,6 @@ class SkinTone:
     nail: Floats32
     relief: float
     gloss: float
-
-
-@dataclass(frozen=True)
-class Sleeve:
-    """Cloth over the forearm up to `cuff`, metres along the hand's y axis (the wrist is 0); a band if `band` > 0."""
-
-    cuff: float
-    band: float
-    color: Floats32
 
 
 def sample_light(rng: np.random.Generator) -> Light:
@@ -113,20 +104,18 @@ def _balls(skeleton: Skeleton, subject: Subject) -> tuple[Floats32, Floats32]:
     return np.concatenate([along.reshape(-1, 3), palm]).T.astype(np.float32), radii.astype(np.float32)
 
 
-def shade_hand(
-    normals: Floats32, coordinates: Floats32, openness: Floats32, light: Light, tone: SkinTone, sleeve: Sleeve
-) -> Floats32:
-    """Colors (3, N), gamma-encoded in [0, 1], of skin and sleeve, by unit normals (3, N) in the camera frame."""
+def shade_hand(values: Floats32, light: Light, tone: SkinTone, cloth: Floats32, wears: Mask) -> Floats32:
+    """Colors (3, N), gamma-encoded in [0, 1], of skin and, where it `wears` any (N,), cloth.
+
+    `values` (8, N) are unit normals in the camera frame, texture coordinates, and openness to the sky and the lamp.
+    """
+    normals, coordinates, openness = values[:3], values[3:6], values[6:]
     crease, redness, nail, mottle = look_up(coordinates).astype(np.float32) * np.float32(1 / 255)
     palmar = np.clip(0.5 + 1.6 * coordinates[2], 0, 1)
     relief = (1 + 0.3 * tone.relief * (mottle - 0.5)) * (1 - 0.6 * tone.relief * crease)
     bloodless = 1 - 0.24 * redness
     plate = np.minimum(nail * np.float32(255 / NAIL_PLATE), 1)
     free_edge = np.float32(0.5) * np.maximum(nail - np.float32(NAIL_PLATE / 255), 0)
-    along = coordinates[1]
-    wears = along < sleeve.cuff
-    if sleeve.band:
-        wears &= along > sleeve.cuff - sleeve.band
     albedo = np.empty_like(normals)
     for channel in range(3):
         value = tone.back[channel] + palmar * (tone.palm[channel] - tone.back[channel])
@@ -135,7 +124,7 @@ def shade_hand(
         value += plate * (tone.nail[channel] - value)
         value += free_edge
         value *= relief
-        value[wears] = sleeve.color[channel]
+        value[wears] = cloth[channel]
         albedo[channel] = value
     gloss = np.where(wears, np.float32(0), np.float32(tone.gloss) + np.float32(0.25) * plate)
     return shade(normals, albedo, openness, gloss, light)

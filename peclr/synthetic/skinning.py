@@ -11,9 +11,16 @@ from typing import Final
 import numpy as np
 
 from peclr.geometry.joints import FINGERS
-from peclr.synthetic.anatomy import FIRST_SEGMENT, FOREARM, MEAN_SUBJECT, NUM_BONES, PALM, Skeleton, articulate
+from peclr.synthetic.anatomy import FIRST_SEGMENT, FOREARM, NUM_BONES, PALM, Skeleton
 from peclr.synthetic.arrays import Floats, Floats32, Indices
-from peclr.synthetic.implicit import FOREARM_LENGTH, REST_POSE, digit_distance, gradient, hand_distance, surface_nets
+from peclr.synthetic.implicit import (
+    FOREARM_LENGTH,
+    digit_distance,
+    gradient,
+    hand_distance,
+    rest_skeleton,
+    surface_nets,
+)
 
 # Half widths, mm, over which skin turns with a joint: each digit's three, and the wrist.
 _BLEND_MM: Final = ((16.0, 10.0, 9.0), *((11.0, 8.5, 7.5),) * 4)
@@ -69,14 +76,9 @@ def deform(skin: Skin, vertices: Floats32, skeleton: Skeleton) -> tuple[Floats32
     return moved, turned
 
 
-@cache
-def _rest() -> Skeleton:
-    return articulate(MEAN_SUBJECT, REST_POSE)
-
-
 def _skin_weights(vertices: Floats) -> tuple[Indices, Floats]:
     """Movers of each vertex: along each digit hat functions over its joints; across digits, the nearest one."""
-    rest = _rest()
+    rest = rest_skeleton()
     dense = np.zeros((NUM_BONES + len(_CHILDREN), vertices.shape[1]))
     distance = np.stack([digit_distance(digit, vertices) for digit in range(len(FINGERS))])
     share = np.exp((distance.min(axis=0) - distance) / _SHARE_WIDTH)
@@ -108,7 +110,7 @@ def _skin_weights(vertices: Floats) -> tuple[Indices, Floats]:
 
 def _moves(skeleton: Skeleton) -> tuple[Floats, Floats]:
     """Affine maps from rest to the posed hand, of bones and then helpers: (N, 3, 3) and (N, 3)."""
-    rest = _rest()
+    rest = rest_skeleton()
     children, parents = list(_CHILDREN), list(_PARENTS)
     turns = skeleton.rotations @ rest.rotations.transpose(0, 2, 1)
     halves = turns[parents] @ _half_rotation(turns[parents].transpose(0, 2, 1) @ turns[children])

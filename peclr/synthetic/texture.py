@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from peclr.geometry.joints import FINGERS
 from peclr.synthetic.anatomy import FIRST_SEGMENT, MEAN_SUBJECT, about_y, articulate, thumb_pronation
 from peclr.synthetic.arrays import Bytes, Floats, Floats32, fractal_noise
-from peclr.synthetic.implicit import DIGIT_GIRTHS, REST_POSE
+from peclr.synthetic.implicit import DIGIT_GIRTHS, REST_POSE, rest_skeleton
 from peclr.synthetic.skinning import Skin, deform
 
 # The atlas shows the flat hand at this scale; the palm stands right of the back.
@@ -45,7 +45,7 @@ def look_up(coordinates: Floats32) -> Bytes:
 @cache
 def skin_atlas() -> Bytes:
     """(H, 2 W, 4): back and palm side by side; channels CREASE, REDNESS, NAIL, MOTTLE."""
-    joints = articulate(MEAN_SUBJECT, REST_POSE).joints[:, :2]
+    joints = rest_skeleton().joints[:, :2]
     sides = np.zeros((2, 4, _HEIGHT, _WIDTH), np.uint8)
     back, palm = sides
     _paint_palm_lines(palm)
@@ -67,9 +67,7 @@ def _texel(points_mm: Floats) -> NDArray[np.int32]:
 
 
 def _line(image: Bytes, points_mm: Floats, strength: int, width: int = 2) -> None:
-    cv2.polylines(
-        image, [_texel(points_mm)], isClosed=False, color=strength, thickness=width, lineType=cv2.LINE_AA, shift=4
-    )
+    cv2.polylines(image, [_texel(points_mm)], False, strength, width, cv2.LINE_AA, 4)  # noqa: FBT003 (OpenCV's)
 
 
 def _paint_palm_lines(palm: Bytes) -> None:
@@ -104,10 +102,8 @@ def _paint_digit(back: Bytes, palm: Bytes, joints: Floats, digit: int) -> None:
         for offset in offsets:
             _line(palm[CREASE], _across(joint + offset * axis, axis, aside, half, 0.5), 125, 3)
         for offset in (-3.2, -1.6, 0.0, 1.6, 3.2):
-            bow = 0.35 * offset
-            _line(
-                back[CREASE], _across(joint + offset * axis, axis, aside, 0.62 * half, bow), 95 - 14 * int(abs(offset))
-            )
+            wrinkle = _across(joint + offset * axis, axis, aside, 0.62 * half, 0.35 * offset)
+            _line(back[CREASE], wrinkle, 95 - 14 * int(abs(offset)))
         cv2.circle(back[REDNESS], _texel(joint).tolist(), int(6 * 16 / 0.4), 130, -1, cv2.LINE_AA, 4)
     if digit:
         _line(palm[CREASE], _across(first + 19 * axis, axis, aside, half, 0.8), 130, 3)
