@@ -18,15 +18,12 @@ _PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
 
 
 def draw_skeleton(image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enlarge: int = 1) -> NDArray[np.uint8]:
-    """Draw a hand's bones and joints over a copy of an image.
+    """Draw a hand's bones and joints over a copy of an image: (enlarge · H, enlarge · W, 3), RGB.
 
     Args:
-        image: (H, W, 3) RGB.
+        image: (H, W, 3), RGB.
         joints_2d: (21, 2), pixels of `image`, order freihand; bones to joints that are not finite are left out.
         enlarge: draw on the image enlarged by this factor, so that lines stay thin on small views.
-
-    Returns:
-        (enlarge · H, enlarge · W, 3) RGB.
     """
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an RGB image (H, W, 3); got shape {image.shape}")
@@ -43,12 +40,9 @@ def draw_skeleton(image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enl
 def draw_skeleton_3d(
     joints_3d: NDArray[np.floating], unit: Literal["m", "bone"] = "m", size: int = 320
 ) -> NDArray[np.uint8]:
-    """Draw a hand in 3-D twice, side by side: as the camera sees it, and from the camera's right, at one scale.
+    """Draw a hand in 3-D as the camera sees it, and beside it from the camera's right: (size, 2 · size, 3), RGB.
 
-    Args:
-        joints_3d: (21, 3), camera frame, order freihand.
-        unit: of `joints_3d`: metres, or lengths of the bone from middle MCP to middle PIP.
-        size: side of each of the two images, pixels: (size, 2 · size, 3) RGB.
+    Joints (21, 3), camera frame, order freihand, in metres or in bones from middle MCP to middle PIP.
     """
     _check_joints(joints_3d, 3)
     if not np.isfinite(joints_3d).all():

@@ -61,12 +61,7 @@ def predict_split(
 ) -> Predictions:
     """Predict every hand of a split on its first image, in metres by the split's own scales.
 
-    Args:
-        crop: one of CROPS; "keypoints" takes the reader's boxes, which come from the labels.
-        turn: degrees; the last views are also seen turned by this to either side, and averaged.
-
-    Raises:
-        ValueError: the crop needs labels, and there are none; or the network predicts numbers that are not finite.
+    `turn` is in degrees: the last views are also seen turned by this to either side, and averaged.
     """
     import numpy as np
 

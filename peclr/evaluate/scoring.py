@@ -32,15 +32,11 @@ _COLUMNS, _ROWS = 2, 4  # pairs of the worst hands' tiles side by side, and belo
 class Evaluation:
     """Scores of predictions, by names of scores.txt: means in cm, AUC and F-scores 0…1."""
 
+    hands: int
     official: dict[str, float]
     further: dict[str, float]  # "xyz_rel" with both wrists at the origin, "xyz_al_proper" aligned without mirroring
     joints_mm: dict[str, Array]  # (N, 21): "epe_mm", "pa_epe_mm" (official alignment), "pa_epe_proper_mm"
     pck: dict[str, Array]  # share of points within each of the official thresholds
-
-    @property
-    def hands(self) -> int:
-        """Their number."""
-        return len(self.joints_mm["epe_mm"])
 
     def per_joint(self) -> dict[str, dict[str, float]]:
         """Mean errors of each joint, by its name."""
@@ -71,6 +67,7 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     distances = {"epe_mm": pred - xyz, "pa_epe_mm": aligned - xyz}
     joints_mm = {name: _MM_PER_M * np.linalg.norm(offset, axis=-1) for name, offset in distances.items()}
     return Evaluation(
+        hands=len(pred),
         official=freihand_scores(pred, xyz, pred_verts, verts),
         further=further,
         joints_mm={**joints_mm, "pa_epe_proper_mm": proper_mm},

@@ -41,7 +41,6 @@ def figure(
     """Plots side by side; a click in the legend hides a series in all of them. None if there are no plots.
 
     Args:
-        plots: with series among `names`.
         names: of everything that looks apart, in this figure and its neighbors.
         mode: plotly's, of lines that do not say their own.
         columns: plots side by side, at most.

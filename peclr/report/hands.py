@@ -41,14 +41,7 @@ class ShownHand:
 def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[ShownHand]:
     """Draw the best hands of an evaluation, best first, then the worst, worst first, after alignment without mirroring.
 
-    Args:
-        evaluation: of which the predictions are read.
-        data: where the data set is now; None takes the place that the evaluation knew.
-        count: of the best, and as many of the worst, if there are so many hands.
-
-    Raises:
-        FileNotFoundError: predictions or images are not there.
-        ValueError: they are damaged, or do not fit each other.
+    `count` of each, if there are so many hands; `data` is where the data set is now, None where the evaluation knew it.
     """
     root = data or Path(evaluation.scores.data)
     if not (root / "evaluation" / "rgb").is_dir():

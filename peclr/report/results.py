@@ -218,9 +218,10 @@ def entries_of(content: Any) -> list[Any] | None:
     if not isinstance(content, dict):
         return None
     tables = content.get("seeds") if "rows" not in content else [content]
-    if not tables or not isinstance(tables, list):
-        return None
-    if not all(isinstance(table, dict) and isinstance(table.get("rows"), list) for table in tables):
+    good = isinstance(tables, list) and all(
+        isinstance(one, dict) and isinstance(one.get("rows"), list) for one in tables
+    )
+    if not tables or not good:
         return None
     seeds = [({"seed": table["seed"]} if "seed" in table else {}, table["rows"]) for table in tables]
     return [seed | entry if isinstance(entry, dict) else entry for seed, rows in seeds for entry in rows]

@@ -41,12 +41,8 @@ def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
 
     W&B's own files, among them a `config.yaml`, go to `RUN/wandb`. Its runs are called like their folder and have ids
     of their own, so that none continues another by accident. Where its server cannot be reached, the run is offline:
-    Lightning would wait for 90 seconds, and then stop.
-
-    Args:
-        asked: `trainer.logger` as configured: None, a bool, or one or more of {class_path, init_args, dict_kwargs}.
-        made: the same as objects.
-        folder: of the run.
+    Lightning would wait for 90 seconds, and then stop. What is `asked` is `trainer.logger` as configured: None, a bool,
+    or one or more of {class_path, init_args, dict_kwargs}; `made` are the same as objects.
     """
     if asked is False:
         return False

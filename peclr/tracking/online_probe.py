@@ -126,8 +126,7 @@ def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: i
     changed, matrices = {}, {}
     for name, ways in MOVES.items():
         turns = [ways[number % 2] for number in range(len(moved))]
-        views = [_view(sample, turn, size, border)[0] for sample, turn in zip(moved, turns, strict=True)]
-        changed[name] = _stack(views)
+        changed[name] = _stack([_view(*pair, size, border)[0] for pair in zip(moved, turns, strict=True)])
         # translations are fractions of the crop box: its side does not matter
         matrices[name] = torch.tensor(np.stack([turn.view_from_crop(1.0) for turn in turns]), dtype=torch.float32)
     recolor, rng = Recolor(Photometric()), np.random.default_rng(0)
@@ -196,11 +195,9 @@ def _follow(module: PretrainModule, features: Tensor, hands: ProbeHands) -> dict
 
 def _encode(module: PretrainModule, views: Tensor) -> Tensor:
     """Features (N, F), float32, on the CPU, of views (N, 3, S, S), uint8."""
-    batches = []
-    for part in torch.split(views, _BATCH):
-        images = module.encoder.normalize(part.to(module.device)).contiguous(memory_format=torch.channels_last)
-        batches.append(module.encoder(images))
-    return torch.cat(batches).float().cpu()
+    parts = (module.encoder.normalize(part.to(module.device)) for part in torch.split(views, _BATCH))
+    features = [module.encoder(images.contiguous(memory_format=torch.channels_last)) for images in parts]
+    return torch.cat(features).float().cpu()
 
 
 def _project(module: PretrainModule, features: Tensor) -> Tensor:
