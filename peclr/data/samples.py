@@ -16,30 +16,18 @@ if TYPE_CHECKING:  # preparing a data set needs no torch
 
 
 class HandSample(TypedDict):
-    """One image of one right hand, as a reader hands it over; px are of the upright image at full size, always.
+    """One image of one right hand, as a reader hands it over; px are of the upright image at full size, always."""
 
-    Attributes:
-        image: (H, W, 3), uint8, RGB.
-        K: (3, 3), camera, px; None where nobody calibrated it.
-        joints_3d: (21, 3), metres, camera frame, order freihand; None without label.
-        joints_2d: (21, 2), px, order freihand; NaN for joints that the source does not know, None without label.
-        crop_box: (4,), left, top, right, bottom, px: the square that an un-augmented view shows, margin included; it
-            may reach beyond the image.
-        scale_m: metres from middle MCP to middle PIP; None without label.
-        hand: the side in the original image; "left" means that image, K and joints have been mirrored.
-        id: names the image within its source.
-        image_from_decoded: (3, 3), px ← pixels of `image`, where `HandSource.read` decoded it at a reduced scale.
-    """
-
-    image: NDArray[np.uint8]
-    K: NDArray[np.float32] | None
-    joints_3d: NDArray[np.float32] | None
-    joints_2d: NDArray[np.float32] | None
+    image: NDArray[np.uint8]  # (H, W, 3), RGB
+    K: NDArray[np.float32] | None  # (3, 3), camera, px; None where nobody calibrated it
+    joints_3d: NDArray[np.float32] | None  # (21, 3), metres, camera frame, order freihand; None without label
+    joints_2d: NDArray[np.float32] | None  # (21, 2), px, order freihand, NaN where unknown; None without label
+    # (4,), left, top, right, bottom, px: a square, also beyond the image, that an un-augmented view shows, with margin
     crop_box: NDArray[np.float64]
-    scale_m: float | None
-    hand: Literal["right", "left", "unknown"]
-    id: str
-    image_from_decoded: NotRequired[NDArray[np.float64]]
+    scale_m: float | None  # metres from middle MCP to middle PIP; None without label
+    hand: Literal["right", "left", "unknown"]  # in the original image: where "left", image, K and joints are mirrored
+    id: str  # names the image within its source
+    image_from_decoded: NotRequired[NDArray[np.float64]]  # (3, 3), px ← `image`, where decoded at a reduced scale
 
 
 def hand_sample(
@@ -117,7 +105,7 @@ class HasFiles(Protocol):
 
 @runtime_checkable
 class HasMasks(Protocol):
-    """A source that knows where its hands are in their images; the same place in all versions of a hand."""
+    """A source that knows where its hands are in their images: in all versions of a hand alike."""
 
     def check_masks(self) -> None:
         """Look whether there is a mask of every hand; ValueError says what is missing."""
@@ -143,7 +131,7 @@ class HasVideos(Protocol):
 
 
 def require_masks(source: HandSource) -> HasMasks:
-    """Return the source, as one that has masks; ValueError where it has none."""
+    """Return the source as one that has masks; ValueError where it has none."""
     if not isinstance(source, HasMasks):
         raise ValueError(f"{source.name} has no masks of its hands, without which backgrounds cannot be replaced")
     return source
@@ -162,45 +150,27 @@ Number = TypeVar("Number")
 
 
 class _PairedViews(TypedDict, Generic[Number]):
-    """Two augmented views of each of B hands: from one image, two versions of the hand, or two similar hands.
+    """Two augmented views of each of B hands: from one image, two versions of the hand, or two similar hands."""
 
-    Attributes:
-        views: (B, 2, 3, S, S), uint8, RGB.
-        view_from_image: (B, 2, 3, 3), view pixels ← pixels of the image that the view is of.
-        view_from_crop: (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box.
-        index: (B,), position in the data set.
-        hand: (B,), int64, in the first view, numbered over all sources: pairs that share one are false negatives.
-        joints_2d: (B, 2, 21, 2), float32, pixels of the view, order freihand, NaN where unknown; only `with_joints`.
-    """
-
-    views: Tensor
-    view_from_image: Tensor
-    view_from_crop: Tensor
-    index: Number
-    hand: Number
+    views: Tensor  # (B, 2, 3, S, S), uint8, RGB
+    view_from_image: Tensor  # (B, 2, 3, 3), view pixels ← pixels of the image that the view is of
+    view_from_crop: Tensor  # (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box
+    index: Number  # (B,), position in the data set
+    hand: Number  # (B,), int64, in the first view, numbered over all sources: pairs that share one are false negatives
+    # (B, 2, 21, 2), float32, pixels of the view, order freihand, NaN where unknown; only `with_joints`
     joints_2d: NotRequired[Tensor]
 
 
 class _LabeledViews(TypedDict, Generic[Number]):
-    """Views of B hands with their labels; what a source does not know is NaN.
+    """Views of B hands with their labels; what a source does not know is NaN. Joints are in order freihand."""
 
-    Attributes:
-        image: (B, 3, S, S), uint8, RGB.
-        K: (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, labels need not move.
-        joints_25d: (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`; order freihand.
-        joints_3d: (B, 21, 3), metres, camera frame of the image, order freihand.
-        scale_m: (B,), metres from middle MCP to middle PIP.
-        image_from_view: (B, 3, 3), pixels of the image ← view pixels.
-        index: (B,), position in the data set.
-    """
-
-    image: Tensor
-    K: Tensor
-    joints_25d: Tensor
-    joints_3d: Tensor
-    scale_m: Tensor
-    image_from_view: Tensor
-    index: Number
+    image: Tensor  # (B, 3, S, S), uint8, RGB
+    K: Tensor  # (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, not the labels
+    joints_25d: Tensor  # (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`
+    joints_3d: Tensor  # (B, 21, 3), metres, camera frame of the image
+    scale_m: Tensor  # (B,), metres from middle MCP to middle PIP
+    image_from_view: Tensor  # (B, 3, 3), pixels of the image ← view pixels
+    index: Number  # (B,), position in the data set
 
 
 PairedViewBatch = _PairedViews["Tensor"]

@@ -21,8 +21,8 @@ _GRACE_SECONDS = 20  # that workers outlive SIGTERM: schedulers give a job 30 s 
 class ResumableLoader(DataLoader[Any]):
     """A loader whose state is two integers, epoch and position, which Lightning saves and restores.
 
-    Workers load ahead, so the loader does not know what was used: the trainer does. A position counts items of all
-    processes together, whatever their number; Lightning counts steps, whose size must stay in the middle of an epoch.
+    Workers load ahead, so the loader does not know what was used: the trainer does. It counts steps, which must stay of
+    one size in the middle of an epoch; positions count items of all processes together.
     """
 
     sampler: EpochSampler

@@ -54,8 +54,8 @@ def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
         raise ValueError(f"{path} cannot be read ({error}); expected a file of `peclr mine`") from error
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a pairs file of `peclr mine`: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        found = header.get("format") if isinstance(header, dict) else header
+    found = header.get("format") if isinstance(header, dict) else header
+    if not isinstance(header, dict) or found != FORMAT:
         raise ValueError(f"{path}: format {found!r}, but this peclr {__version__} reads {FORMAT}")
     try:
         mined = [
@@ -80,7 +80,5 @@ def _check(path: Path, pairs: MinedPairs) -> None:
     wrong = (neighbors < NOBODY) | (neighbors >= hands) | (neighbors == np.arange(hands)[:, None])
     if wrong.any():
         hand, place = (int(at[0]) for at in np.nonzero(wrong))
-        raise ValueError(
-            f"{path}: hand {hand} of {pairs.source} has neighbor {neighbors[hand, place]}; expected others of the "
-            f"{hands} hands"
-        )
+        wrong_one = f"hand {hand} of {pairs.source} has neighbor {neighbors[hand, place]}"
+        raise ValueError(f"{path}: {wrong_one}; expected others of the {hands} hands")

@@ -21,17 +21,11 @@ _GIVE_UP: Final = 64  # items: most hands come more often than there are batches
 def epoch_order(
     sizes: Sequence[int], seed: int, epoch: int, length: int | None = None, weights: Sequence[float] | None = None
 ) -> NDArray[np.int64]:
-    """Draw indices into the concatenation of sources, in the order of an epoch.
+    """Draw indices into the concatenation of sources with so many items, in the order of an epoch.
 
-    One source is permuted: each item comes once. Several are drawn from with replacement and, unless weights are
-    given, equal mass, however large each is, as in the published pre-training on FreiHAND and YouTube3DHands.
-
-    Args:
-        sizes: Number of items of each source.
-        seed: Of the order.
-        epoch: From 0.
-        length: Number of draws, with replacement from a single source, too; by default as many as there are items.
-        weights: Mass of each source, in any unit; see `check_weights`.
+    One source is permuted: each item comes once. Several, or one of which a `length` is drawn, are drawn from with
+    replacement and, unless weights are given, equal mass, however large each is, as in the published pre-training on
+    FreiHAND and YouTube3DHands.
     """
     rng = KeyedRng("order", seed).at(epoch)
     if len(sizes) == 1 and length is None:
@@ -101,11 +95,8 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
     """Gives keys (epoch, index), each to exactly one of the processes.
 
     A DistributedSampler, as Lightning would wrap any other and divide the epoch twice; a SequentialSampler, as it
-    replaces any other when a few batches are to be overfitted.
-
-    Attributes:
-        epoch: That the next iteration goes through.
-        position: Where in it: how many items all processes together have had before.
+    replaces any other when a few batches are to be overfitted. The next iteration goes through `epoch` from `position`
+    on, the number of items that all processes together have had.
     """
 
     def __init__(
@@ -120,15 +111,11 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         weights: Sequence[float] | None = None,
         unique: tuple[NDArray[np.int64], int] | None = None,
     ) -> None:
-        """Plan epochs over a concatenation of sources.
+        """Plan epochs by `epoch_order`, or without `shuffle` in order, always as epoch 0: for validation.
 
         Args:
-            sizes: As of `epoch_order`.
-            shuffle: False goes through the items in order, always as epoch 0: for validation.
-            length: As of `epoch_order`; only with `shuffle`.
             process: Rank of this process, and number of processes.
             drop_last: Leave out the few items that would give some processes one more than others.
-            weights: As of `epoch_order`; only with `shuffle`.
             unique: The hand that each item shows (items,), and the size of batches that shall show none twice.
         """
         if weights is not None:

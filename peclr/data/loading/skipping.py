@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
 
@@ -32,13 +33,9 @@ class SkipList:
         self._path = folder / SKIPPED_NAME
 
     def first_readable(self, make: Callable[[int], Item], candidates: Iterable[int]) -> Item:
-        """Make the item of the first index, or if images may be skipped, the first that can be read.
-
-        Raises:
-            BadImageError: As `make`; or if too many in a row cannot be read.
-        """
+        """Make the first candidate, or the first readable one; BadImageError if that is none, or too far."""
         problem = None
-        for _, index in zip(range(_MOST_IN_A_ROW), candidates, strict=False):
+        for index in islice(candidates, _MOST_IN_A_ROW):
             try:
                 return make(index)
             except BadImageError as error:

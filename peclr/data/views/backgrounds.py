@@ -1,9 +1,6 @@
-"""Another background for a view, in which the hand stays as it is.
+"""Other backgrounds than a network could recognize views of one image by: they do not turn and shift with the view."""
 
-Views of one image share what is behind the hand, and a network can recognize them by that alone. A new background does
-not turn and shift with the view.
-"""
-
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Self
@@ -44,12 +41,10 @@ class ReplaceBackground:
             feather: Pixels of the view over which a hand fades, inwards: half of its outline is of the old background.
             bank: Number of backgrounds of an epoch, some of which the next exchanges; 256 of 128 px are 20 MB.
         """
-        if not 0 <= probability <= 1:
-            raise ValueError(f"probability {probability} is not a probability")
-        if not 0 <= feather <= 16:
-            raise ValueError(f"feather {feather} is outside 0 … 16 px")
-        if bank < 1:
-            raise ValueError(f"bank {bank}: expected at least 1 background")
+        limits = (("probability", probability, 0, 1), ("feather", feather, 0, 16), ("bank", bank, 1, math.inf))
+        for name, value, low, high in limits:
+            if not low <= value <= high:
+                raise ValueError(f"{name} {value} is outside {low} … {high}")
         self.probability, self.folder, self.feather, self.bank = probability, folder, feather, bank
 
 
