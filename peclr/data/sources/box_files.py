@@ -81,7 +81,7 @@ def _coco_rows(path: Path, content: dict[str, Any]) -> list[_Row]:
     rows = []
     for number, hand in enumerate(coco.annotations):
         if hand.image_id not in names:
-            raise ValueError(f"{path}: annotation {number} is of image {hand.image_id}, which is not among the images")
+            raise ValueError(f"{path}: annotation {number} is of image {hand.image_id}, which is not listed")
         if not hand.iscrowd:
             left, top, width, height = hand.bbox
             rows.append(_Row(names[hand.image_id], left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5))

@@ -89,7 +89,7 @@ def read_labels(
             is_left[hand], image[hand], ids[hand] = annotation.is_left, numbers[annotation.image_id], annotation.id
             vertices[hand] = _check_vertices(annotation)
         except KeyError:
-            raise ValueError(f"{path}: annotation {hand} is of image {annotation.image_id}, not one of them") from None
+            raise ValueError(f"{path}: annotation {hand} is of image {annotation.image_id}, not listed") from None
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"{path}: annotation {hand}: {error}") from None
         if hand % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
