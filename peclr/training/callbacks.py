@@ -78,15 +78,12 @@ class SparingProgressBar(TQDMProgressBar):
 
 
 class FiniteLoss(Callback):
-    """Stops a run whose loss is no longer a number, before its weights replace a good checkpoint.
-
-    Looks as often as the logger writes, when the loss is on its way to the host anyway.
-    """
+    """Stops a run whose loss is no longer a number, before its weights replace a good checkpoint."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look every `log_every_n_steps` optimizer steps; with 0, which logs nothing in between, at epochs' ends."""
+        """Look as often as the logger writes, when the loss is on its way to the host anyway, or with 0 never."""
         every = trainer.log_every_n_steps * trainer.accumulate_grad_batches  # type: ignore[attr-defined]  # set at run time
         if every and (batch_idx + 1) % every == 0:
             self._check(trainer)

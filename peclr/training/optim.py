@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import nn
@@ -36,13 +36,7 @@ class LARS(Optimizer):
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self._share()
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Run `closure`, which computes gradients, if there is one; scale gradients; step."""
         loss = None
         if closure is not None:  # before scaling: the gradients are its result

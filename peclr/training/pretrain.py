@@ -89,10 +89,8 @@ class PretrainModule(RecipeModule):
         known: dict[str, Tensor] = {"features": features}
         known |= {name: batch[name] for name in ("joints_2d", "hand") if name in batch}
         if missing := self.objective.needs - known.keys():
-            raise ValueError(
-                f"{type(self.objective).__name__} needs {', '.join(sorted(missing))} of the batch, which has none: "
-                "set with_joints: true in the data module, or choose another objective"
-            )
+            lacking = f"{type(self.objective).__name__} needs {', '.join(sorted(missing))} of the batch, which has none"
+            raise ValueError(f"{lacking}: set with_joints: true in the data module, or choose another objective")
         return {name: known[name] for name in self.objective.needs}
 
     def training_step(self, batch: PairedViewBatch) -> Tensor:

@@ -105,9 +105,9 @@ def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
         for member in archive.infolist():
             with archive.open(member) as file:
                 _check_declared(file, member.file_size)
-            with archive.open(member) as file:
-                name = member.filename.removesuffix(".npy")
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                file.seek(0)
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            arrays[member.filename.removesuffix(".npy")] = array
     return arrays
 
 
