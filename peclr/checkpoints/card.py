@@ -16,7 +16,6 @@ from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 
 # Sections of a run's config that say how weights came about; the rest is about folders and progress bars.
 _CONFIG_SECTIONS = ("seed_everything", "model", "data", "trainer")
-_MEGABYTE = 1e6
 
 # How files are loaded, by suffix
 _USES = {
@@ -101,7 +100,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _file(path: Path, purpose: str) -> tuple[str, str, str, str]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"`{path.name}`", purpose, f"{path.stat().st_size / _MEGABYTE:.1f} MB", f"`{digest}`"
+    return f"`{path.name}`", purpose, f"{path.stat().st_size / 1e6:.1f} MB", f"`{digest}`"
 
 
 def _without_none(config: Any) -> Any:

@@ -78,8 +78,7 @@ def load_weights(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, is of no known kind, lacks the pose network, has tensors too many or too few, or
-            holds another ResNet than expected.
+        ValueError: it cannot be read, is of no known kind, or does not hold exactly what is needed or expected.
     """
     path = find_checkpoint(path)
     content = read_content(path)
@@ -150,8 +149,7 @@ def _read_safetensors(path: Path) -> Content:
     said = parse_json(metadata.get(KEY, "null"), f"{path}, {KEY!r}")
     if said is not None:
         return Content(state, About.read(said, path))
-    size = metadata.get("view_size")  # of what version 0.1 exported
-    if size is None:
+    if (size := metadata.get("view_size")) is None:  # of what version 0.1 exported
         return Content(state)
     return Content(state, None, check_view_size(int(size) if size.isdecimal() else size, path))
 

@@ -23,9 +23,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 INPUTS = ("image", "K")
 OUTPUTS = ("keypoints_2d", "depth_rel", "root_depth", "joints_3d")
 
-# What the exported network may differ by from PyTorch.
-TOLERANCE_PX = 1e-4
-TOLERANCE_M = 1e-4
+TOLERANCE_PX, TOLERANCE_M = 1e-4, 1e-4  # what the exported network may differ by from PyTorch
 # Metres from middle MCP to middle PIP of a usual hand: joints_3d has no unit, the tolerance has.
 _USUAL_SCALE_M = 0.03
 # Bone lengths. Where a network that knows no hands puts the wrist beside the camera, its pixels mean nothing.

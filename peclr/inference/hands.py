@@ -103,17 +103,14 @@ def predict_hands(
     batch_size: int,
     search: CropSearch = SEARCH,
 ) -> Iterator[Result[Item]]:
-    """Predict the hands of many images, in order.
+    """Predict the hands of many images, in order: each item, its scene, and a hand for each of the scene's queries.
 
     Args:
         trained: the network.
         items: whatever `read` understands; an iterator is advanced from another thread, some batches ahead.
-        read: gives the scene of an item, in one of several threads; a ValueError says why it cannot be read.
+        read: gives the scene of an item, in one of several threads; a ValueError comes in the scene's place.
         batch_size: views that the network looks at together, or ValueError; predictions do not depend on it.
         search: where and how often the network looks.
-
-    Yields:
-        The item, its scene, and a hand for each of the scene's queries; no scene but the error if `read` raised one.
     """
     if batch_size < 1:
         raise ValueError(f"batch size must be at least 1, got {batch_size}")
@@ -214,8 +211,8 @@ class _Stream:
             if hand.query.box is not None:
                 hand.last = self._look(hand, hand.mirrored(hand.query.box), self.search.angles)
             else:
-                boxes = self.search.first_boxes(*scene.size)
-                hand.first = [view for box in boxes for view in self._look(hand, box, (0.0,))]
+                for box in self.search.first_boxes(*scene.size):
+                    hand.first += self._look(hand, box, (0.0,))
         return hands
 
     def _look(self, hand: _Hand, box: Box, angles: Sequence[float]) -> list[View]:

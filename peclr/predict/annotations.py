@@ -35,12 +35,11 @@ class Annotations:
         """Read an image, with what is known about it; no hands in a file that a list of boxes leaves out."""
         image = frame.load()
         height, width = image.shape[:2]
-        hands = _lookup(self.hands, frame.input) or ()
+        hands, found = _lookup(self.hands, frame.input) or (), frame.input
         for query in hands:
             if query.box is not None:
-                check_within(query.box, width, height, frame.input.source)
-        K, scale_m = _lookup(self.cameras, frame.input), _lookup(self.scales, frame.input)
-        return Scene(image, hands, K, scale_m, focal=self.focal)
+                check_within(query.box, width, height, found.source)
+        return Scene(image, hands, _lookup(self.cameras, found), _lookup(self.scales, found), focal=self.focal)
 
 
 def annotate(
