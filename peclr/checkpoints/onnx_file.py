@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from peclr.checkpoints.loading import require_extra
 from peclr.checkpoints.saving import check_new
 from peclr.geometry.affine import compose, rotation, scaling, translation
-from peclr.geometry.camera import crop_camera
 from peclr.models.pose_net import PoseNet25D
 from peclr.options import naming
 
@@ -129,4 +128,4 @@ def _random_views(count: int, size: int, generator: torch.Generator) -> tuple[Te
         scaling(0.7 + 0.6 * zoom),
         translation(-center),
     )
-    return image, crop_camera(crop, camera)
+    return image, compose(crop, camera)

@@ -23,7 +23,7 @@ from peclr.data.samples import HandSample, HandSource, LabeledItem, PairedViewIt
 from peclr.data.views.backgrounds import Backgrounds, ReplaceBackground
 from peclr.data.views.geometric import Border, GeometryRange, ViewGeometry, pixels_to_keep, render_view
 from peclr.data.views.photometric import Photometric, Recolor
-from peclr.geometry.camera import crop_camera
+from peclr.geometry.affine import compose
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE, WRIST
 from peclr.geometry.planar import move
 from peclr.geometry.pose25d import to_25d
@@ -174,7 +174,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         image = np.empty((3, self.view_size, self.view_size), np.uint8)
         cv2.split(self._recolor(view, rng), list(image))
 
-        K = crop_camera(torch.from_numpy(matrix), torch.tensor(sample["K"]).double())
+        K = compose(torch.from_numpy(matrix), torch.tensor(sample["K"]).double())
         if sample["joints_3d"] is None:
             joints_3d = joints_25d = torch.full((NUM_JOINTS, 3), torch.nan)
         else:

@@ -1,13 +1,14 @@
 """Pinhole camera: projection, back-projection, and the camera of a crop.
 
 A camera matrix K takes metres in the camera frame (x right, y down, z forward) to homogeneous pixels. Its last row is
-(0, 0, 1); its left 2×2 part may be full, as views rotate.
+(0, 0, 1). The camera of a view is `view_from_image @ K`, whose left 2×2 part may be full: 3-D labels stay in the frame
+of the original camera.
 """
 
 from torch import Tensor
 from torch.nn.functional import pad
 
-from peclr.geometry.affine import apply_affine, at_least_float32, compose, exact_matmul, invert, is_singular
+from peclr.geometry.affine import apply_affine, at_least_float32, exact_matmul, invert, is_singular
 
 
 def project(joints_3d: Tensor, K: Tensor) -> Tensor:
@@ -23,11 +24,6 @@ def back_project(points_2d: Tensor, depth: Tensor, K: Tensor) -> Tensor:
     """
     rays = pad(apply_affine(invert(K), points_2d), (0, 1), value=1.0)
     return at_least_float32(depth)[..., None] * rays
-
-
-def crop_camera(view_from_image: Tensor, K: Tensor) -> Tensor:
-    """The camera (…, 3, 3) of a view: 3-D labels stay in the frame of the original camera."""
-    return compose(view_from_image, K)
 
 
 def check_intrinsics(K: Tensor, source: str = "K") -> None:

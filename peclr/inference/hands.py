@@ -222,7 +222,7 @@ class _Stream:
         # mirroring flips both pixels and the camera's x axis: the camera of a right hand
         K = hand.right_from_image @ scene.camera * hand.flip
         right_from_decoded = hand.right_from_image @ scene.image_from_decoded
-        # a view's camera as of peclr.geometry.camera.crop_camera: 3-D stays in the frame of the image's camera
+        # a view's camera, see peclr.geometry.camera: 3-D stays in the frame of the image's camera
         return [
             View(box, matrix, matrix @ K, warp(scene.image, matrix @ right_from_decoded, size))
             for matrix in (turned(straight, size, angle) for angle in angles)

@@ -83,7 +83,7 @@ def articulate(subject: Subject, pose: Pose) -> Skeleton:
 
     flexion, deviation = np.radians(pose.wrist)
     # The palm stays put and the forearm turns the other way, so that labels do not depend on the wrist.
-    rotations[FOREARM] = (about_z(-deviation) @ about_x(flexion)).T
+    rotations[FOREARM] = (about("z", -deviation) @ about("x", flexion)).T
     rotations[PALM] = np.eye(3)
     scales[PALM] = scales[FOREARM] = subject.palm_scale
     for digit in range(len(FINGERS)):
@@ -91,7 +91,7 @@ def articulate(subject: Subject, pose: Pose) -> Skeleton:
         position = subject.roots[digit]
         for segment in range(3):
             bone = FIRST_SEGMENT + 3 * digit + segment
-            rotation = rotation @ about_x(np.radians(pose.flexion[digit, segment]))
+            rotation = rotation @ about("x", np.radians(pose.flexion[digit, segment]))
             rotations[bone], origins[bone] = rotation, position
             joints[1 + 4 * digit + segment] = position
             length = subject.lengths[digit, segment]
@@ -109,7 +109,7 @@ def _finger_base(digit: int, pose: Pose) -> Floats:
     angle = _SPLAY_DEG[digit] + pose.abduction[digit] * (0.25 + 0.75 * freedom)
     # The metacarpal arch rolls the outer fingers toward the middle one.
     roll = {1: -4.0, 2: 0.0, 3: 4.0, 4: 9.0}[digit]
-    return about_z(-np.radians(angle)) @ about_y(np.radians(roll))
+    return about("z", -np.radians(angle)) @ about("y", np.radians(roll))
 
 
 def _thumb_base(pose: Pose) -> Floats:
@@ -119,7 +119,7 @@ def _thumb_base(pose: Pose) -> Floats:
     out = np.array([0.0, 0.0, 1.0]) - np.sin(palmar) * distal
     out /= np.linalg.norm(out)
     frame = np.stack([np.cross(distal, out), distal, out], axis=1)
-    return frame @ about_y(-thumb_pronation(pose.opposition))
+    return frame @ about("y", -thumb_pronation(pose.opposition))
 
 
 def thumb_pronation(opposition: float) -> float:
@@ -127,19 +127,10 @@ def thumb_pronation(opposition: float) -> float:
     return float(np.radians(46.0 + 1.1 * opposition))
 
 
-def about_x(angle: float) -> Floats:
-    """Rotation by an angle in radians about x: (3, 3); positive angles bend fingers toward the palm."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-
-
-def about_y(angle: float) -> Floats:
-    """Rotation about y: (3, 3)."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-
-
-def about_z(angle: float) -> Floats:
-    """Rotation about z: (3, 3)."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+def about(axis: str, angle: float) -> Floats:
+    """Rotation (3, 3) by an angle in radians about "x", "y" or "z"; about x, positive ones bend fingers to the palm."""
+    first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    turn = np.eye(3)
+    turn[first, first] = turn[second, second] = np.cos(angle)
+    turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
+    return turn

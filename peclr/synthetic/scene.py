@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from peclr.synthetic.anatomy import FOREARM, Skeleton, Subject, about_x, about_y, about_z, sample_subject
+from peclr.synthetic.anatomy import FOREARM, Skeleton, Subject, about, sample_subject
 from peclr.synthetic.arrays import Bytes, Floats, Floats32
 from peclr.synthetic.backgrounds import paint_clutter, paint_green_screen
 from peclr.synthetic.poses import sample_pose
@@ -93,7 +93,7 @@ def _sample_rotation(rng: np.random.Generator) -> Floats:
     if rng.random() < 0.5:
         turn += np.pi  # the back
     upright = np.diag([1.0, -1.0, -1.0])  # fingers up, palm to the camera
-    return about_z(roll) @ about_x(tilt) @ upright @ about_y(turn)
+    return about("z", roll) @ about("x", tilt) @ upright @ about("y", turn)
 
 
 def _fit(points: Floats, K: Floats, extent: float, target: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.geometry.joints import FINGERS
-from peclr.synthetic.anatomy import FIRST_SEGMENT, MEAN_SUBJECT, about_y, articulate, thumb_pronation
+from peclr.synthetic.anatomy import FIRST_SEGMENT, MEAN_SUBJECT, about, articulate, thumb_pronation
 from peclr.synthetic.arrays import Bytes, Floats, Floats32, fractal_noise
 from peclr.synthetic.implicit import DIGIT_GIRTHS, REST_POSE, rest_skeleton
 from peclr.synthetic.skinning import Skin, deform
@@ -26,7 +26,7 @@ def texture_coordinates(skin: Skin) -> Floats32:
     """Places of vertices on the flat hand: (3, V), x and y in metres, and z of the normal (palm is positive)."""
     flat = articulate(MEAN_SUBJECT, REST_POSE)
     # Straighten the thumb's twist, so that its nail shows from the back like the others.
-    flat.rotations[FIRST_SEGMENT : FIRST_SEGMENT + 3] @= about_y(thumb_pronation(REST_POSE.opposition))
+    flat.rotations[FIRST_SEGMENT : FIRST_SEGMENT + 3] @= about("y", thumb_pronation(REST_POSE.opposition))
     vertices, normals = deform(skin, skin.vertices, flat)
     return np.concatenate([vertices[:2], normals[2:]])
 

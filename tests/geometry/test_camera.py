@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
-from peclr.geometry.camera import back_project, check_intrinsics, crop_camera, project
+from peclr.geometry.camera import back_project, check_intrinsics, project
 
 
 def cameras(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -45,7 +45,7 @@ def test_projection_divides_by_depth() -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_back_projection_undoes_projection_in_any_crop(dtype: torch.dtype, tolerance: float) -> None:
     xyz = points_3d(30, dtype)
-    rotated = crop_camera(views(30, dtype), cameras(30, dtype))
+    rotated = compose(views(30, dtype), cameras(30, dtype))
     assert rotated[:, 1, 0].abs().min() > 0
     for K in (cameras(30, dtype), rotated):
         recovered = back_project(project(xyz, K), xyz[..., 2], K)
@@ -56,7 +56,7 @@ def test_back_projection_undoes_projection_in_any_crop(dtype: torch.dtype, toler
 def test_the_camera_of_a_crop_sees_the_moved_pixels() -> None:
     xyz, K, view_from_image = points_3d(10), cameras(10), views(10)
     moved = apply_affine(view_from_image, project(xyz, K))
-    torch.testing.assert_close(project(xyz, crop_camera(view_from_image, K)), moved)
+    torch.testing.assert_close(project(xyz, compose(view_from_image, K)), moved)
 
 
 def test_leading_dimensions_broadcast() -> None:
@@ -101,7 +101,7 @@ def test_back_projection_can_be_exported() -> None:
 
 def test_usable_intrinsics_pass() -> None:
     check_intrinsics(cameras(3))
-    check_intrinsics(crop_camera(views(1), cameras(1))[0])
+    check_intrinsics(compose(views(1), cameras(1))[0])
 
 
 @pytest.mark.parametrize(("row", "column", "value"), [(0, 0, 0.0), (1, 1, math.nan), (2, 2, 0.0), (1, 2, math.inf)])

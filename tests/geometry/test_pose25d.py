@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
-from peclr.geometry.camera import crop_camera
 from peclr.geometry.joints import MIDDLE_MCP, SCALE_BONE, WRIST, joint_index
 from peclr.geometry.pose25d import from_25d, solve_root_depth, to_25d
 
@@ -85,7 +84,7 @@ def test_a_rotated_crop_leaves_the_hand_in_the_original_camera_frame() -> None:
     joints_25d, scale = to_25d(xyz, camera(), WRIST, SCALE_BONE)
     in_view = joints_25d.clone()
     in_view[..., :2] = apply_affine(view_from_image, joints_25d[..., :2])
-    K = crop_camera(view_from_image, camera())
+    K = compose(view_from_image, camera())
     torch.testing.assert_close(to_25d(xyz, K, WRIST, SCALE_BONE)[0], in_view)
     torch.testing.assert_close(from_25d(in_view, scale, K, WRIST, SCALE_BONE), xyz)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from peclr.geometry.joints import JOINT_NAMES, TIPS
-from peclr.synthetic.anatomy import MEAN_SUBJECT, about_y, articulate
+from peclr.synthetic.anatomy import MEAN_SUBJECT, about, articulate
 from peclr.synthetic.arrays import Floats, Floats32
 from peclr.synthetic.poses import NAMED_POSES
 from peclr.synthetic.renderer import VERSION_KINDS, Layer, compose, draw_hand
@@ -97,7 +97,7 @@ def posed(name: str, rotation: Floats, size: int = SIZE) -> Hand:
 def test_a_right_hand_with_its_fingers_up_has_its_thumb_where_it_belongs(
     side: str, turn: float, *, thumb_is_right: bool
 ) -> None:
-    hand = posed("spread", np.diag([1.0, -1.0, -1.0]) @ about_y(turn))
+    hand = posed("spread", np.diag([1.0, -1.0, -1.0]) @ about("y", turn))
     mask = draw_hand(hand, SCENE, SIZE).mask
     x = project(hand)[:, 0]
     thumb = JOINT_NAMES.index("thumb_tip")
