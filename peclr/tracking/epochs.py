@@ -54,11 +54,6 @@ def _wants(trainer: pl.Trainer) -> bool:
     return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]  # set at run time
 
 
-def epochs_done(trainer: pl.Trainer) -> int:
-    """Number of epochs that are complete when an `EpochCallback` looks."""
-    return trainer.current_epoch + 1 if trainer.global_step else 0
-
-
 @contextmanager
 def undisturbed(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
     """Evaluation mode, no gradients, the run's precision; layers' modes and torch's random state are put back."""

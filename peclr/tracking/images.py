@@ -22,7 +22,7 @@ from peclr.drawing.views import draw_items
 from peclr.geometry.planar import move, view_from_box, whole_image
 from peclr.losses.objectives import as_points
 from peclr.metrics.pose import aligned_errors
-from peclr.tracking.epochs import EpochCallback, epochs_done, evenly, pairs_of
+from peclr.tracking.epochs import EpochCallback, evenly, pairs_of
 from peclr.tracking.loggers import send_image
 from peclr.training import FinetuneModule, PretrainModule
 
@@ -49,7 +49,7 @@ class ViewImages(EpochCallback):
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw."""
         keys = [(trainer.current_epoch, index) for index in self._indices]
-        send_image(trainer, "views/pairs", draw_items(pairs_of(trainer, self).train_set, keys), epochs_done(trainer))
+        send_image(trainer, "views/pairs", draw_items(pairs_of(trainer, self).train_set, keys))
 
 
 class ProjectionImages(EpochCallback):
@@ -77,7 +77,7 @@ class ProjectionImages(EpochCallback):
         undone = pl_module.objective.undo(projections, self._batch["view_from_crop"])
         before, after = (as_points(normalize(part, dim=-1)).numpy() for part in (projections, undone))
         views = self._batch["views"].permute(0, 1, 3, 4, 2).numpy()
-        send_image(trainer, "projections/pairs", draw_projections(views, before, after), epochs_done(trainer))
+        send_image(trainer, "projections/pairs", draw_projections(views, before, after))
 
 
 class PoseImages(EpochCallback):
@@ -105,8 +105,8 @@ class PoseImages(EpochCallback):
         hands = self._predict(pl_module)
         worst = sorted(hands, key=lambda hand: -hand.error_mm)[: self.count]
         fixed = [hands[index] for index in evenly(len(hands), self.count)]
-        for name, drawn in (("poses/samples", fixed), ("poses/worst", worst)):
-            send_image(trainer, name, draw_hands(drawn), epochs_done(trainer))
+        send_image(trainer, "poses/samples", draw_hands(fixed))
+        send_image(trainer, "poses/worst", draw_hands(worst))
 
     def _predict(self, pl_module: pl.LightningModule) -> "list[DrawnHand]":
         batch, device = self._batch, pl_module.device

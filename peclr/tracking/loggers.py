@@ -118,9 +118,10 @@ def send_config(loggers: Sequence[Logger], config: dict[str, Any]) -> None:
             logger.log_hyperparams(config)
 
 
-def send_image(trainer: pl.Trainer, name: str, image: NDArray[np.uint8], epoch: int) -> None:
+def send_image(trainer: pl.Trainer, name: str, image: NDArray[np.uint8]) -> None:
     """Write an image (H, W, 3), RGB, to `RUN/pictures/NAME/epoch-NNNN.png`, and show it in the trackers that can."""
-    path = Path(trainer.default_root_dir) / "pictures" / name / f"epoch-{epoch:04d}.png"
+    done = trainer.current_epoch + 1 if trainer.global_step else 0  # epochs, when an `EpochCallback` looks
+    path = Path(trainer.default_root_dir) / "pictures" / name / f"epoch-{done:04d}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_image(path, image)
     step = max(trainer.global_step - 1, 0)  # as Lightning numbers the metrics of an epoch's end
