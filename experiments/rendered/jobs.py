@@ -3,7 +3,10 @@
 import json
 import logging
 import shutil
+import tempfile
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, Arm, Size, Suite
-from experiments.rendered.progress import COUNTED, Row, Task
+from experiments.rendered.progress import COUNTED, Row, Task, steps_of
 from peclr.__main__ import main as peclr
 from peclr.checkpoints import load_encoder
 from peclr.data.datamodules import LabeledHandDataModule
@@ -27,6 +30,7 @@ from peclr.runs.layout import RESULTS, newest_checkpoint
 
 LAST: Final = Path(layout.CHECKPOINTS, layout.LAST)
 _PAIRS: Final = "{pairs}"  # in an arm's overrides: the file of similar hands
+_TIMED: Final = 8  # steps
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,30 @@ def stages_of(suite: Suite, jobs: Sequence[Job]) -> list[list[Task]]:
                     work = partial(finetune, job, labels, schedule, suite.score)
                     then.append(Task(title, "finetune", steps, run, run.with_suffix(".json"), work))
     return [list(pretraining.values()), then]
+
+
+def timed(pool: Executor, jobs: Sequence[Job], suite: Suite, todo: Sequence[Task]) -> dict[str, float]:
+    """Seconds of a step by kind, of kinds that are much of the work, and of a run's start: timed as they will run."""
+    long = {kind for kind in ("pretrain", "finetune") if sum(t.steps for t in todo if t.kind == kind) > 20 * _TIMED}
+    job = next((job for job in jobs if job.weights is not None), jobs[0])
+    options = {"pretrain": job.pretraining()}
+    if suite.finetune_labels:
+        options["finetune"] = job.finetuning(suite.finetune_labels[0], next(iter(job.size.finetune_steps)))
+    running = {kind: pool.submit(_seconds, options[kind]) for kind in sorted(long)}
+    pace = {}
+    for kind, future in running.items():
+        pace["start"], pace[kind] = future.result()
+    return pace
+
+
+def _seconds(options: Sequence[str]) -> tuple[float, float]:
+    """Of all that is no step, and of a step, in a short run."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder, "run")
+        run_peclr(["fit", *options, f"--trainer.max_steps={_TIMED}", f"--run_dir={run}", COUNTED])
+        step = steps_of(run)[1] or 0.0
+    return time.perf_counter() - started - _TIMED * step, step
 
 
 def run_peclr(arguments: Sequence[str]) -> None:

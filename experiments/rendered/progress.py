@@ -1,4 +1,4 @@
-"""The tasks of an experiment, and when they will be done: from what runs do."""
+"""The tasks of an experiment, and when they will be done: from a few steps timed before, then from what runs do."""
 
 import heapq
 import json
@@ -86,23 +86,25 @@ def remaining(tasks: Sequence[Task], processes: int, pace: dict[str, float]) -> 
     return max(free)
 
 
+def until(left: float) -> str:
+    """The seconds that are left, and the time of day of the end."""
+    return f"{tqdm.format_interval(left)} left, until {datetime.now() + timedelta(seconds=left):%H:%M}"
+
+
 def show(bar: "tqdm[Any]", left: float, running: str) -> None:
     """Let a bar from 0 to 1 show the part of the time that is gone, what is left, and what is being done."""
     gone = bar.format_dict["elapsed"]
-    end = datetime.now() + timedelta(seconds=left)
-    times = f"{tqdm.format_interval(gone)} gone, {tqdm.format_interval(left)} left, until {end:%H:%M}"
-    bar.set_description_str(f"{times}  {running}", refresh=False)
+    bar.set_description_str(f"{tqdm.format_interval(gone)} gone, {until(left)}  {running}", refresh=False)
     bar.update(gone / max(gone + left, 1e-9) - bar.n)
 
 
-def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int) -> list[Row]:
+def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int, pace: dict[str, float]) -> list[Row]:
     """Do what is not done, stage after stage; after the first failure nothing is begun any more.
 
     Returns:
         The rows of all tasks, in their order.
     """
     found = {task: task.rows() for stage in stages for task in stage}
-    pace: dict[str, float] = {}
     look: dict[str, Any] = {"bar_format": "{percentage:3.0f} % {bar:20} {desc}", "leave": False, "dynamic_ncols": True}
     often = 1 if sys.stderr.isatty() else 20  # a file or a pipe gets lines, but few
     with tqdm(total=1.0, mininterval=often, maxinterval=often, miniters=0, **look) as bar:

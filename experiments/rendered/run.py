@@ -103,14 +103,20 @@ def workers(processes: int) -> Iterator[Executor]:
 def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], processes: int) -> list[dict[str, Any]]:
     """Do what is not done yet; returns the rows of all seeds."""
     hands = make_hands(size)
-    from experiments.rendered.jobs import Job, mine, stages_of
-    from experiments.rendered.progress import run_stages
+    from experiments.rendered.jobs import Job, mine, stages_of, timed
+    from experiments.rendered.progress import remaining, run_stages, until
 
     mine(suite.arms, hands)
     jobs = [[Job(arm, seed, size, hands, out) for arm in suite.arms] for seed in seeds]
     stages = [stage for of_seed in jobs for stage in stages_of(suite, of_seed)]
+    todo = [[task for task in stage if task.rows() is None] for stage in stages]
     with workers(processes) as pool:
-        return run_stages(stages, pool, processes)
+        # where a GPU steps, starting a run to time it takes longer than to learn from the first one
+        on_cpu = size.trainer["accelerator"] == "cpu"
+        pace = timed(pool, jobs[0], suite, [task for stage in todo for task in stage]) if on_cpu else {}
+        if any(todo):
+            print(until(sum(remaining(stage, processes, pace) for stage in todo)), flush=True)
+        return run_stages(stages, pool, processes, pace)
 
 
 def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], out: Path, **session: Any) -> None:

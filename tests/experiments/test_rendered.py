@@ -20,8 +20,9 @@ import yaml
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
-from experiments.rendered.jobs import Job, probe, stages_of
+from experiments.rendered.jobs import Job, probe, stages_of, timed
 from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Task, remaining, show, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
@@ -201,6 +202,20 @@ def test_the_bar_says_how_long_it_takes_within_a_run(capsys: pytest.CaptureFixtu
         show(bar, 125.0, "PeCLR 40/100")
     assert "2:05 left, until" in (shown := capsys.readouterr().err)
     assert "PeCLR 40/100" in shown
+
+
+def test_steps_are_timed_before_long_work_only(
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rendered_jobs, "_TIMED", 2)
+    suite, pool = Suite("small", "A title", (Arm("PeCLR", ()),), ()), Here()
+    for steps, kinds in ((40, set()), (41, {"pretrain", "start"})):
+        size = replace(SIZES["walk"], train=24, pretrain_steps=steps)
+        jobs = [Job(arm, 0, size, rendered_hands, tmp_path) for arm in suite.arms]
+        pace = timed(pool, jobs, suite, [task for stage in stages_of(suite, jobs) for task in stage])
+        assert set(pace) == kinds
+        assert all(0 < seconds < 600 for seconds in pace.values())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(rendered_hands: Path, tmp_path: Path) -> None:
