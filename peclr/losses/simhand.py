@@ -61,9 +61,7 @@ def positive_weights(joints: Tensor) -> Tensor:
     """Weights (N,) of positive pairs, in [0, 1], of joints (2N, 21, 2): all first views, then all second views."""
     first, second = joints.chunk(2)
     distances = torch.linalg.vector_norm(first - second, dim=-1).nanmean(dim=-1)
-    known = distances.isfinite()
-    nearest = distances.masked_fill(~known, torch.inf).amin()
-    farthest = distances.masked_fill(~known, -torch.inf).amax()
+    nearest, farthest = distances.nan_to_num(nan=torch.inf).amin(), distances.nan_to_num(nan=-torch.inf).amax()
     return _linear(distances, nearest, farthest)
 
 

@@ -24,7 +24,6 @@ _BONE = (joint_index("middle_mcp", _ORDER), joint_index("middle_pip", _ORDER))
 
 # Bone lengths; the published network's. Its reference vectors exercise the lower bound, not the upper.
 _ROOT_DEPTH_RANGE = (4.0, 50.0)
-_REFINEMENT_HIDDEN = 128
 _FC_OUTPUTS = 3 * NUM_JOINTS + 1  # the last one is not used, but it is in the published weights
 
 
@@ -58,7 +57,7 @@ class RootDepthRefinement(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        hidden = _REFINEMENT_HIDDEN
+        hidden = 128  # the published width
         self.zroot_ref = nn.Sequential(  # the key of the published weights
             nn.Linear(3 * NUM_JOINTS + 1, hidden),
             nn.BatchNorm1d(hidden),

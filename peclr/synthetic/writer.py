@@ -30,14 +30,8 @@ Split: TypeAlias = Literal["training", "evaluation"]
 GENERATOR_VERSION: Final = 2
 MANIFEST: Final = "synth.json"
 _SPLITS: Final[tuple[Split, Split]] = ("training", "evaluation")
-# Which of FreiHAND's four kinds a number of versions gives. Fewer than four keep the clutter, which looks like
-# real images, and drop the green screen first.
-_KINDS_OF: Final[dict[int, tuple[VersionKind, ...]]] = {
-    1: ("sample",),
-    2: ("sample", "auto"),
-    3: ("hom", "sample", "auto"),
-    4: VERSION_KINDS,
-}
+# Fewer than FreiHAND's four kinds keep the clutter, which looks like real images, and drop the green screen first.
+_KEPT: Final[tuple[VersionKind, ...]] = ("sample", "auto", "hom", "gs")
 # A hand draws three scenes: the first lights it, and each kind shows one of the three places.
 _SCENE_OF: Final[dict[VersionKind, int]] = {"gs": 0, "sample": 0, "auto": 1, "hom": 2}
 _JPEG_QUALITY: Final = 92
@@ -74,7 +68,8 @@ class _Plan:
         return self.train if split == "training" else self.evaluation
 
     def kinds(self, split: Split) -> tuple[VersionKind, ...]:
-        return _KINDS_OF[self.versions] if split == "training" else ("sample",)
+        kept = _KEPT[: self.versions if split == "training" else 1]
+        return tuple(kind for kind in VERSION_KINDS if kind in kept)
 
 
 class _Task(NamedTuple):
