@@ -211,11 +211,12 @@ def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
     return total
 
 
-def read_table(path: Path, *, unfinished: bool = False) -> list[dict[str, str]]:
+def read_table(path: Path, *, unfinished: bool = False, numbers: Sequence[str] = ()) -> list[dict[str, str]]:
     """Read the rows of a CSV file as spreadsheets write them: any separator, a byte order mark, UTF-16 or Latin-1.
 
     The first line names the columns; ValueError if a name comes twice, a row is longer or shorter, or a quote is not
     closed on its line. `unfinished` passes over a last line without its end, which a writer that was killed leaves.
+    In the columns `numbers`, a decimal comma becomes a point, unless commas separate.
     """
     text = _decode(read_bytes(path), path)
     if unfinished and not text.endswith("\n"):
@@ -223,7 +224,8 @@ def read_table(path: Path, *, unfinished: bool = False) -> list[dict[str, str]]:
         if not text:
             return []
     header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_SEPARATORS, key=header.count), strict=True)
+    separator = max(_SEPARATORS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
@@ -237,7 +239,9 @@ def read_table(path: Path, *, unfinished: bool = False) -> list[dict[str, str]]:
                 raise ValueError(f"line {reader.line_num} has {len(row)} columns, the first line {len(names)}")
             if any("\n" in cell for cell in row):
                 raise ValueError(f"line {reader.line_num} ends a cell that began on an earlier line")
-            rows.append(dict(zip(names, row, strict=True)))
+            cells = dict(zip(names, row, strict=True))
+            commas = () if separator == "," else [name for name in names if name.lower() in numbers]
+            rows.append(cells | {name: cells[name].replace(",", ".") for name in commas})
     except (csv.Error, ValueError) as error:
         raise ValueError(f"{path}: not a table: {error}") from error
     return rows

@@ -60,12 +60,11 @@ def read_boxes(path: Path) -> dict[str, list[HandBox]]:
         content = read_json(path)
         rows = _coco_rows(path, content) if isinstance(content, dict) else as_type(content, list[_Row], path)
     else:
-        table = [{name.lower(): cell.strip() for name, cell in row.items()} for row in read_table(path)]
-        for cells in table:  # some spreadsheets write decimal commas
-            cells.update(
-                {edge: cells[edge].replace(",", ".") for edge in cells.keys() & {"left", "top", "right", "bottom"}}
-            )
-        rows = as_type(table, list[_Row], path, strict=False)
+        table = read_table(path, numbers=("left", "top", "right", "bottom"))
+        cells = [{name.lower(): cell.strip() for name, cell in row.items()} for row in table]
+        rows = as_type(cells, list[_Row], path, strict=False)
+    if not rows:
+        raise ValueError(f"{path}: no boxes; expected at least one")
     boxes: dict[str, list[HandBox]] = {}
     for number, row in enumerate(rows):
         edges = check_box((row.left, row.top, row.right, row.bottom), f"{path}: entry {number}, {row.file}")

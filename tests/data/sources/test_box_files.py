@@ -162,3 +162,28 @@ def test_what_is_no_number_in_json_is_none_in_a_box(tmp_path: Path, value: objec
         ValueError, match=r"boxes\.json: (.* - at `\$\.annotations\[0\]\.bbox|not valid JSON: number is infinity)"
     ):
         read_boxes(write(tmp_path, {**COCO, "annotations": [annotation]}))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("boxes.csv", ""),
+        ("boxes.csv", "file,left,top,right,bottom\n"),
+        ("boxes.json", "[]"),
+        ("boxes.json", '{"images": [], "annotations": []}'),
+    ],
+)
+def test_a_file_without_a_box_is_refused(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"{name}.*(no boxes|names of columns)"):
+        read_boxes(path)
+
+
+def test_a_comma_is_a_decimal_point_only_where_commas_do_not_separate(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("file;left;top;right;bottom\na.jpg;1,5;2;30;40\n")
+    assert read_boxes(path)["a.jpg"][0].edges.tolist() == [1.5, 2, 30, 40]
+    path.write_text('file,left,top,right,bottom\na.jpg,"1,234",2,3000,40\n')
+    with pytest.raises(ValueError, match=r"boxes\.csv"):
+        read_boxes(path)
