@@ -83,13 +83,7 @@ class SimCLR(Objective):
 
 
 class PeCLR(Objective):
-    """NT-Xent of the projections after each view's translation and rotation are undone on them.
-
-    Args:
-        temperature: Of NT-Xent.
-        translation: Whether to undo translation.
-        rotation: Whether to undo rotation.
-    """
+    """NT-Xent of the projections after each view's translation and rotation, or one of them, are undone on them."""
 
     def __init__(self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True) -> None:
         super().__init__()

@@ -22,9 +22,6 @@ class SiMHand(PeCLR):
     weights to all of its denominator, where they are among all pairs of views.
 
     Args:
-        temperature: Of NT-Xent.
-        translation: Whether to undo translation.
-        rotation: Whether to undo rotation.
         positive: Whether to weigh positive pairs.
         negative: Whether to weigh negative pairs.
     """

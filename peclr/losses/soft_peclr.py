@@ -21,9 +21,6 @@ class SoftPeCLR(PeCLR):
     pose of the anchor is no negative at all, one that is `radius` away or of which a joint is not known is a full one.
 
     Args:
-        temperature: Of NT-Xent.
-        translation: Whether to undo translation.
-        rotation: Whether to undo rotation.
         radius: Root mean square over joints, in units of a hand's own spread about its mean. Of the rendered hands, 1 %
             of all pairs are within 0.4.
     """

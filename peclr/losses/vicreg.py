@@ -23,8 +23,6 @@ class VICReg(Objective):
         invariance: Weight of the two views' mean square difference.
         variance: Weight of the hinge that keeps each feature's deviation above 1.
         covariance: Weight of the squared covariances between features.
-        translation: Whether to undo translation.
-        rotation: Whether to undo rotation.
     """
 
     def __init__(

@@ -55,14 +55,14 @@ def align(pred: Array, true: Array) -> Array:
 def f_scores(pred: Array, true: Array) -> dict[str, float]:
     """Mean over samples (N, P, 3), metres, of the harmonic mean of precision and recall, by name of the threshold."""
     limits = np.array(list(F_SCORE_THRESHOLDS.values()))[:, None]
-    scores = np.zeros((len(pred), len(limits)))
-    for row, predicted, label in zip(scores, pred, true, strict=True):
+    scores = []
+    for predicted, label in zip(pred, true, strict=True):
         # nothing within reach comes back as infinity
         to_pred = cKDTree(predicted).query(label, distance_upper_bound=limits.max())[0]
         to_true = cKDTree(label).query(predicted, distance_upper_bound=limits.max())[0]
         precision, recall = (to_pred < limits).mean(axis=1), (to_true < limits).mean(axis=1)
-        row[:] = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
-    return dict(zip(F_SCORE_THRESHOLDS, scores.mean(axis=0).tolist(), strict=True))
+        scores.append(2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny))
+    return dict(zip(F_SCORE_THRESHOLDS, np.mean(scores, axis=0).tolist(), strict=True))
 
 
 def mean_over_joints(values: ArrayLike, known: Mask) -> float:

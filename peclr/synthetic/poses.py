@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from peclr.synthetic.anatomy import Pose, Skeleton, Subject, articulate
-from peclr.synthetic.arrays import Floats
 
 # Degrees, (low, high) per angle of a Pose.
 FLEXION_LIMITS: Final = np.array(
@@ -18,6 +17,7 @@ FLEXION_LIMITS: Final = np.array(
 ABDUCTION_LIMITS: Final = np.array([[-5, 60], [-12, 18], [-12, 12], [-14, 12], [-20, 14]], dtype=np.float64)
 OPPOSITION_LIMITS: Final = (-5.0, 60.0)
 WRIST_LIMITS: Final = np.array([[-55, 60], [-25, 18]], dtype=np.float64)
+_WRIST: Final = ([0, -3], [16, 8])  # mean and deviation
 DIP_PER_PIP: Final = 2 / 3
 
 
@@ -99,7 +99,7 @@ def _sample_named(rng: np.random.Generator) -> Pose:
     flexion[0, 1:] += rng.normal(0, 6, 2)
     abduction = (1 - weight) * first.abduction + weight * second.abduction + rng.normal(0, [5, 2, 1.5, 2, 3])
     opposition = (1 - weight) * first.opposition + weight * second.opposition + rng.normal(0, 4)
-    return Pose(flexion, abduction, opposition, _sample_wrist(rng))
+    return Pose(flexion, abduction, opposition, rng.normal(*_WRIST))
 
 
 def _sample_free(rng: np.random.Generator) -> Pose:
@@ -115,11 +115,7 @@ def _sample_free(rng: np.random.Generator) -> Pose:
     thumb = [0.0, rng.normal(10 + 15 * closing, 12), rng.normal(10 + 20 * closing, 18)]
     opposition = rng.normal(15 + 28 * closing, 12)
     flexion = np.vstack([thumb, np.stack([mcp, pip, dip], axis=1)])
-    return Pose(flexion, np.concatenate([[radial], fingers]), opposition, _sample_wrist(rng))
-
-
-def _sample_wrist(rng: np.random.Generator) -> Floats:
-    return rng.normal([0, -3], [16, 8])
+    return Pose(flexion, np.concatenate([[radial], fingers]), opposition, rng.normal(*_WRIST))
 
 
 def digit_overlap(skeleton: Skeleton, subject: Subject) -> float:
