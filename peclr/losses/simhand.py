@@ -20,10 +20,6 @@ class SiMHand(PeCLR):
     processes' batches to 0 for the farthest; it is 1 where no joint is known of both. As published, `positive` weights
     apply in the softmax's numerator alone, where closest and farthest are among the positive pairs, and `negative`
     weights to all of its denominator, where they are among all pairs of views.
-
-    Args:
-        positive: Whether to weigh positive pairs.
-        negative: Whether to weigh negative pairs.
     """
 
     needs: frozenset[Known] = frozenset({"joints_2d"})
