@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 VIEW_SIZE = 32  # px, of the fixture `trained`
 
 torch.set_num_threads(1)  # two test processes share two cores
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what is in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # CI sees the same examples each time; `--hypothesis-profile=search` looks for new ones, which then become @example.
 # A shared machine takes as long as it takes, and what failed belongs into the test, not into a folder.
