@@ -19,7 +19,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from peclr.data import datamodules
 from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
-from peclr.options import expand_values, own_errors
+from peclr.options import expand_values, own_errors, write_whole
 from peclr.runs import aliases
 from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import check_checkpoint
@@ -50,7 +50,7 @@ class SaveRunConfig(SaveConfigCallback):
         config = self.config.clone()
         config.run_dir = config.trainer.default_root_dir = None  # whoever repeats the run gives it a folder of its own
         text = self.parser.dump(config, skip_none=False, skip_validation=True)
-        target.write_text(text, encoding="utf-8")
+        write_whole(target, text)
         loggers.send_config(trainer.loggers, yaml.safe_load(text))
 
 

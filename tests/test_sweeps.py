@@ -4,6 +4,7 @@ import csv
 import datetime
 import errno
 import json
+import math
 import os
 import shutil
 import signal
@@ -155,6 +156,17 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
         ({"parameters": {"x": {"distribution": "q_uniform", "min": 1, "max": 2, "q": 0}}}, "q > 0"),
         ({"parameters": {"x": {"values": [datetime.date(2020, 1, 2)]}}}, "quotes"),
         ({"parameters": {"--x": {"value": 1}}}, "without dashes"),
+        ({"parameters": {"x": {"min": 1, "max": 10**400}}}, "expected {value"),
+        (
+            {"parameters": {"x": {"distribution": "q_uniform", "min": 1.0, "max": 1e308, "q": 1e-308}}},
+            "expected {value",
+        ),
+        (
+            {"parameters": {"x": {"distribution": "q_uniform", "min": 1.0, "max": 2.0, "q": math.inf}}},
+            "expected {value",
+        ),
+        ({"method": "random", "run_cap": 10**9}, "1,000,000,000 runs"),
+        ({"parameters": {"x": {"min": 0, "max": 10**9}}, "run_cap": 10**8}, "100,000,000 runs"),
         ({"paramters": {}}, "paramters"),
     ],
 )

@@ -98,6 +98,8 @@ BILLION_LAUGHS = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("a: &a [*a]", "an alias within what it stands for"),
         ("a: 1\nb:\n  c: 1\n  c: 2", "line 4: the key 'c' is there already, on line 3"),
         ("[" * 100_000, "nested deeper"),
+        ("".join(f"- &a{n} {'[' * 50}{f'*a{n - 1}' if n else 1}{']' * 50}\n" for n in range(60)), "nested deeper"),
+        ("i: 1" + ":59" * 300_000, "more than 1,000 digits"),
         ("- " * 5_000, "nested deeper"),
         ("d: 2001-13-45", "month"),
         ("!!python/object/apply:os.system ['true']", "could not determine a constructor"),
@@ -287,6 +289,26 @@ def test_tensors_that_declare_more_than_they_store_or_are_not_finite_are_refused
         binary.check_tensors({"v": torch.ones(1), "w": torch.tensor([1, math.inf])}, "x")
     with pytest.raises(ValueError, match="x: 'w' is not a plain tensor"):
         binary.check_tensors({"w": torch.ones(2, 2).to_sparse()}, "x")
+    with pytest.raises(ValueError, match="x: 'w' is not a plain tensor"):
+        binary.check_tensors({"w": torch.ones(2, 2).to(torch.float8_e4m3fn)}, "x")
+
+
+@pytest.mark.parametrize("pickled", [b".", b"a.", b"K\x01K\x02s.", b"h\x05.", b"ctorch\nSize\nK\x01\x85R."])
+def test_pickles_that_are_none_are_refused_though_the_sums_of_their_zip_hold(tmp_path: Path, pickled: bytes) -> None:
+    file = tmp_path / "a.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + pickled)
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(ValueError, match=r"a\.pt: damaged or no file of torch\.save"):
+        binary.read_torch(file)
+
+
+def test_weights_that_unpack_to_more_than_their_file_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.pt"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1_000_000))
+    with pytest.raises(ValueError, match=r"a\.pt: damaged: its parts declare 1,000,000 bytes"):
+        binary.read_torch(file)
 
 
 def test_flipped_bits_in_weights_are_found(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
 from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
 from peclr.options import check_writable, expand_values, own_errors
-from peclr.untrusted.text import check_imports, parse_yaml, read_yaml
+from peclr.untrusted.text import check_imports, read_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ def read_data_module(
         raise ValueError(f"{config}: expected a config with `data`")
     check_imports(contents["data"], trusted, config)
     for word in overrides:
-        check_imports(parse_yaml(word.partition("=")[2] or word, word), trusted, word)
+        check_imports([word, word.partition("=")[2]], trusted, word)
     parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode())
     parser.add_subclass_arguments(pl.LightningDataModule, "data", required=True)
     words = [f"--data={json.dumps(contents['data'])}", *map(renewed_argument, overrides)]

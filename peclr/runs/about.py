@@ -1,6 +1,7 @@
 """What a checkpoint or an exported file says of itself under the key `peclr`: all that its use takes, in primitives."""
 
 import inspect
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from peclr import __version__
 from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from peclr.runs.aliases import renewed
 from peclr.runs.layout import check_view_size
+from peclr.untrusted.text import parse_json
 
 KEY: Final = "peclr"
 FORMAT: Final = 1
@@ -36,7 +38,11 @@ class About:
     @classmethod
     def read(cls, content: Any, path: Path) -> Self:
         """Check what a file says of itself; ValueError if that is of a later version, incomplete, or out of reach."""
-        said = content if isinstance(content, dict) else {}
+        try:  # tensors and the like, which printing, comparing or writing it would stumble over
+            said = parse_json(json.dumps(content), f"{path}, {KEY!r}")
+        except (TypeError, RecursionError) as error:
+            raise ValueError(f"{path}: its {KEY!r} is not plain data: {error}") from error
+        said = said if isinstance(said, dict) else {}
         if type(number := said.get("format")) is not int or number < 1:
             raise ValueError(f"{path}: its {KEY!r} has format {number!r}, expected a number from 1")
         if number > FORMAT:

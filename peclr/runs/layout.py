@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from peclr.runs.aliases import renewed
-from peclr.untrusted.text import read_json, read_yaml
+from peclr.untrusted.text import read_json, read_yaml, shown
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last.ckpt"
@@ -16,6 +16,7 @@ METRICS: Final = "metrics.csv"
 RESULTS: Final = "results.json"
 RESUMED: Final = "resumed-"  # and a time: the folder of what a run measured since it went on
 _KEYS_SHOWN = 6
+_LARGEST_VIEW: Final = 4096  # a batch of larger ones takes all memory
 
 
 def last_checkpoint(run: Path) -> Path:
@@ -93,8 +94,9 @@ def view_size_of_run(checkpoint: Path) -> int | None:
 
 def check_view_size(value: Any, where: Path | str) -> int:
     """Return a number of pixels that something says a view has; ValueError if that is none."""
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{where}: view_size {value!r}, expected a whole number of pixels, at least 1")
+    if type(value) is not int or not 1 <= value <= _LARGEST_VIEW:
+        wanted = f"expected a whole number of pixels, at least 1 and at most {_LARGEST_VIEW}"
+        raise ValueError(f"{where}: view_size {shown(value)}, {wanted}")
     return value
 
 

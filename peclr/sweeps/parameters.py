@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # `--help` does not import it
 Value = Any  # what YAML can say, but null
 
 _RANGES: Final = ("uniform", "q_uniform", "log_uniform_values", "q_log_uniform_values")
+_LARGEST: Final = 1e18  # beyond, counting and rounding overflow
 _EXPECTED: Final = (
     "expected {value: ...}; {values: [...]}, perhaps with probabilities, which sum to 1; or {min: ..., max: ...}, "
     f"min ≤ max, with distribution int_uniform (both whole), {', '.join(_RANGES)} (0 < min for logarithms, q > 0 for "
@@ -79,13 +80,13 @@ def read_parameter(name: str, given: object) -> Parameter:
             kind = kind or ("uniform" if type(low) is type(high) is float else "")
             log, rounds, step = "log_" in kind, kind.startswith("q_"), fields.get("q", 1)
             fit = kind in _RANGES and len(fields) == 2 + (rounds and "q" in fields) and _are_numbers(low, high, step)
-            if fit and -math.inf < low <= high < math.inf and step > 0 and (low > 0 or not log):
+            if fit and low <= high and step > 1 / _LARGEST and (low > 0 or not log):
                 return Parameter(low=float(low), high=float(high), log=log, step=step if rounds else None)
     raise ValueError(f"parameter {name}: {_EXPECTED}; got {given}")
 
 
-def _are_numbers(*given: object) -> bool:
-    return all(type(number) in (int, float) for number in given)
+def _are_numbers(*given: Any) -> bool:
+    return all(type(number) in (int, float) and abs(number) <= _LARGEST for number in given)
 
 
 def _choices(name: str, values: list[Any], weights: list[float] | None = None) -> Parameter:

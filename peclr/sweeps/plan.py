@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -25,7 +26,7 @@ _OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ARGS: Final = "${args}"
 _PLACEHOLDERS: Final = ("${env}", "${interpreter}", "${program}", _ARGS)
-_LARGEST_GRID: Final = 100_000  # runs that are planned without a cap
+_MOST_RUNS: Final = 100_000
 _LONGEST_NAME: Final = 100
 # What every run's checkpoint is called: its folder says more.
 _SAID_BY_ALL: Final = {"checkpoints", "last.ckpt", "config.yaml"}
@@ -86,6 +87,8 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         cap = self.run_cap if most is None else most
         if cap is None:
             raise ValueError(f"{self.name}: {self.method} search has no end; give run_cap in the file, or --max-runs")
+        if cap > _MOST_RUNS:
+            raise ValueError(f"{self.name}: a search of {cap:,} runs; expected at most {_MOST_RUNS:,}")
         return cap
 
     def runs(self, most: int | None = None, seed: int = 0) -> dict[str, Values]:
@@ -106,8 +109,8 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if None in choices:
             raise ValueError(f"parameter {[*self.parameters][choices.index(None)]}: a grid needs values, not a range")
         distinct = [one if isinstance(one, range) else _without_repeats(one) for one in choices if one]
-        total = prod(map(len, distinct))
-        if most is None and total > _LARGEST_GRID:
+        total = min(prod(map(len, distinct)), math.inf if most is None else most)
+        if total > _MOST_RUNS:
             raise ValueError(f"{self.name}: a grid of {total:,} runs; give run_cap in the file, or --max-runs")
         combinations = product(*(islice(one, most) for one in distinct))  # the last varies fastest
         return [dict(zip(self.parameters, chosen, strict=True)) for chosen in islice(combinations, most)]
@@ -116,15 +119,14 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         from numpy.random import default_rng
 
         rng = default_rng(seed)
-        found: list[Values] = []
+        found: dict[str, Values] = {}
         repeats = 0
         while len(found) < count and repeats < 1000:
             drawn = {name: parameter.draw(rng) for name, parameter in self.parameters.items()}
-            if drawn in found:
+            if (noted := json.dumps(drawn)) in found:
                 repeats += 1
-            else:
-                found.append(drawn)
-        return found
+            found[noted] = drawn
+        return [*found.values()]
 
     def names(self, runs: Sequence[Values], first: int = 0) -> list[str]:
         """A name for each run and its folder, by what runs differ in: `objective=SimCLR,temperature=0.5`.

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _MAX_DIMENSIONS: Final = 8
+_DAMAGE: Final = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError,
+    ArithmeticError, SyntaxError, AssertionError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error,
+    tokenize.TokenError, pickle.UnpicklingError, OSError, struct.error,
+)  # fmt: skip  # what libraries raise about damaged files
 
 
 def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.float64]":
@@ -71,11 +77,7 @@ def naming_damage(path: Path, what: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except (
-        ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError,
-        ArithmeticError, SyntaxError, AssertionError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error,
-        tokenize.TokenError, pickle.UnpicklingError, OSError,
-    ) as error:  # fmt: skip
+    except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path}: damaged or no {what}: {reason}") from error
 
@@ -153,6 +155,9 @@ def damage_of_zip(path: Path) -> str | None:
     """Compare a zip, such as torch.save writes, with its sums; None if it is whole, else what is wrong."""
     try:
         with zipfile.ZipFile(path) as archive:
+            declared, size = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+            if declared > size:  # torch.save compresses nothing, and shares no bytes between parts
+                return f"its parts declare {declared:,} bytes, and it has {size:,}"
             part = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
         # flipped bits make names that are no text, or ask for a password or a compression
@@ -165,7 +170,8 @@ def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
     import torch
 
     for name, tensor in state.items():
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        is_8_bit = tensor.is_floating_point() and tensor.element_size() < 2  # what is finite is not known of all
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta or is_8_bit:
             raise ValueError(f"{where}: {shown(name)} is not a plain tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             declared = f"{tensor.numel():,} numbers {tuple(tensor.shape)}"
@@ -187,7 +193,7 @@ def read_torch(path: Path, inert: Sequence[str] = (), map_location: Any = "cpu")
         raise ValueError(f"{path}: damaged: {reason}")
     needed: list[str] = []
     # damaged, or not in torch.save's present format: loading says which
-    with suppress(ValueError, RuntimeError, EOFError, OSError, pickle.UnpicklingError):
+    with suppress(Exception):
         needed = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     replaced = [name for name in needed if name.startswith(tuple(inert))]
     try:
@@ -198,5 +204,5 @@ def read_torch(path: Path, inert: Sequence[str] = (), map_location: Any = "cpu")
         refused = [name for name in needed if name not in replaced]
         reason = f"it needs {shown(refused)} to be unpickled" if refused else "it is no file of torch.save"
         raise ValueError(f"{path}: cannot be read with weights_only: {reason}") from error
-    except (ValueError, RuntimeError, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path}: damaged or no file of torch.save ({error})") from error

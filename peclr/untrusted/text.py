@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+from codecs import getincrementaldecoder
 from collections.abc import Hashable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,8 @@ _MAX_MB: Final = 1_000.0  # pred.json of FreiHAND has 200, its training_xyz.json
 _MAX_MEGAPIXELS: Final = 500.0  # 1.5 GB as RGB; the largest cameras have 400
 _MAX_YAML_MB: Final = 10.0  # PyYAML needs 100 times the text
 _MAX_YAML_NODES: Final = 200_000  # aliases followed
-_MAX_YAML_DEPTH: Final = 64
+_MAX_YAML_DEPTH: Final = 64  # aliases followed
+_MAX_YAML_DIGITS: Final = 1_000
 _SEPARATORS: Final = ",;\t"
 
 
@@ -129,22 +131,40 @@ def quoted(value: Any) -> Any:
 
 
 def check_imports(value: Any, trusted: Sequence[str], where: object) -> None:
-    """Refuse plain data, and files that it names, in which a text is an import outside of `trusted` packages."""
-    waiting, seen = [value], set[str]()
+    """Refuse plain data, and files that it names, in which a text is an import outside of `trusted` packages.
+
+    As in configs, a text may itself be YAML, and a file names others relative to its own folder.
+    """
+    import yaml
+
+    waiting, seen = [(value, Path())], set[tuple[str, Path]]()
     while waiting:
-        one = waiting.pop()
+        one, folder = waiting.pop()
         if isinstance(one, dict | list):
-            waiting += [*one, *one.values()] if isinstance(one, dict) else one
-        elif isinstance(one, str) and one not in seen:
-            seen.add(one)
+            waiting += [(inside, folder) for inside in ([*one, *one.values()] if isinstance(one, dict) else one)]
+        elif isinstance(one, str) and (one, folder) not in seen:
+            seen.add((one, folder))
             package = one.partition(".")[0]
             names_module = "." in one and all(word.isidentifier() for word in one.split("."))
             if names_module and package not in trusted and importlib.util.find_spec(package) is not None:
                 allowed = f"--trust {package} allows it"
                 raise ValueError(f"{where}: {one} would be imported, which can run anything; {allowed}")
-            if len(one) < 1000 and "\0" not in one and Path(one).is_file():
-                with suppress(ValueError):  # an image, for example
-                    waiting.append(read_yaml(Path(one)))
+            with suppress(yaml.YAMLError):  # what parsers of configs construct may differ, its scalars do not
+                for event in yaml.parse(one, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+                    if isinstance(event, yaml.ScalarEvent):
+                        waiting.append((event.value, folder))
+            file = folder / os.path.expanduser(one)  # noqa: PTH111 (pathlib's fails where there is no such user)
+            if len(one) < 1000 and "\0" not in one and file.is_file():
+                with suppress(UnicodeDecodeError):  # an image, for example
+                    waiting.append((_beginning(file), file.parent))
+
+
+def _beginning(path: Path) -> str:
+    """The text of a file that may be a config; ValueError if a text is too large for one."""
+    with path.open("rb") as file:
+        text = getincrementaldecoder("utf-8")().decode(file.read(int(_MAX_YAML_MB * 1e6)))
+    check_size(path.stat().st_size, path, _MAX_YAML_MB)
+    return text
 
 
 def read_yaml(path: Path) -> Any:
@@ -177,21 +197,24 @@ def check_yaml(text: str) -> None:
         if depth > _MAX_YAML_DEPTH:
             line = event.start_mark.line + 1 if event.start_mark else "?"
             raise ValueError(f"line {line}: nested deeper than {_MAX_YAML_DEPTH}")
+        plain = event.value if isinstance(event, yaml.ScalarEvent) and event.implicit[0] else ""
+        if len(plain) > _MAX_YAML_DIGITS and plain[0] in "+-.0123456789":  # of 1:00:00…, reading takes a square of it
+            raise ValueError(f"a number of more than {_MAX_YAML_DIGITS:,} digits")
     node = yaml.compose(text, yaml.SafeLoader)
     if node is not None:
         _check_nodes(node, {})
 
 
-def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
-    """Count a YAML node and all below it as often as aliases repeat them; ValueError names the line of a fault."""
+def _check_nodes(node: Any, sizes: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Size and depth of a YAML node, with all below it as often as aliases repeat them; ValueError names a line."""
     import yaml
 
     line = node.start_mark.line + 1
     if known := sizes.get(id(node)):
         return known
-    if known == 0:
+    if id(node) in sizes:
         raise ValueError(f"line {line}: an alias within what it stands for")
-    sizes[id(node)] = 0  # being counted
+    sizes[id(node)] = None  # being counted
     inside: list[Any] = []
     if isinstance(node, yaml.SequenceNode):
         inside = node.value
@@ -204,11 +227,14 @@ def _check_nodes(node: Any, sizes: dict[int, int]) -> int:
                 raise ValueError(f"line {here}: the key {name!r} is there already, on line {lines[name]}")
             lines[name] = here
             inside += [key, value]
-    total = 1 + sum(_check_nodes(one, sizes) for one in inside)
+    below = [_check_nodes(one, sizes) for one in inside]
+    total, depth = 1 + sum(size for size, _ in below), 1 + max((depth for _, depth in below), default=0)
     if total > _MAX_YAML_NODES:
         raise ValueError(f"line {line}: with its aliases it has more than {_MAX_YAML_NODES:,} entries")
-    sizes[id(node)] = total
-    return total
+    if depth > _MAX_YAML_DEPTH + 1:
+        raise ValueError(f"line {line}: with its aliases it is nested deeper than {_MAX_YAML_DEPTH}")
+    sizes[id(node)] = total, depth
+    return total, depth
 
 
 def read_table(path: Path, *, unfinished: bool = False, numbers: Sequence[str] = ()) -> list[dict[str, str]]:

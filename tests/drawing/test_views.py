@@ -120,6 +120,8 @@ def test_configs_without_views_are_refused(tmp_path: Path) -> None:
         "evil.Source",
         "{class_path: evil.Source}",
         "{class_path: PairedViewDataModule, init_args: {sources: evil.Source}}",
+        "{class_path: PairedViewDataModule, init_args: {sources: '{class_path: evil.Source, x: 2001-13-45}'}}",
+        "{class_path: PairedViewDataModule, init_args: {sources: sub/outer.yaml}}",
         "{class_path: PairedViewDataModule, init_args: {sources: {class_path: evil.Source, init_args: {root: .}}}}",
     ],
 )
@@ -135,6 +137,9 @@ def test_a_strangers_config_imports_nothing(
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "given.yaml").write_text(f"data: {data}\n" if given == "config" else data)
     (tmp_path / "outer.yaml").write_text("data: given.yaml\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "outer.yaml").write_text("inner.yaml")
+    (tmp_path / "sub" / "inner.yaml").write_text("{class_path: evil.Source, init_args: {root: .}}")
     words = {
         "config": ["--config=given.yaml"],
         "option": [f"--config={config}", f"--data={data}"],

@@ -16,6 +16,7 @@ from peclr.data.loading.pairs_file import MinedPairs, read_pairs, write_pairs
 from peclr.data.prepare.command import prepare_main
 from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.mano import load_joint_regressor
@@ -63,6 +64,12 @@ def _prepared(folder: Path) -> list[Path]:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         assert prepare_main(["freihand", str(folder / "hands")]) == 0
     return sorted((folder / "hands").glob("prepared/**/*"))
+
+
+def _crops(folder: Path) -> list[Path]:
+    _freihand(folder)
+    write_crops(FreiHAND(folder / "hands"), folder / "crops" / "training", size=24)
+    return sorted(path for path in (folder / "crops").rglob("*") if path.is_file())
 
 
 def _youtube(folder: Path) -> list[Path]:
@@ -205,6 +212,7 @@ def _video(folder: Path) -> list[Path]:
 READERS = {
     "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "prepared labels": Reader(_prepared, lambda folder: _samples(FreiHAND(folder / "hands"))),
+    "crops": Reader(_crops, lambda folder: _samples(PreparedCrops(folder / "crops", "training"))),
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "packed YouTube3D": Reader(_prepared_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import cv2
+import msgspec
 import numpy as np
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
@@ -21,6 +22,7 @@ from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, Vie
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import Matrix, mirror, move
 from peclr.options import naming
+from peclr.untrusted.text import as_type
 
 # What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
 # widened by the largest scale, and the shift, which is twice the fraction in these units.
@@ -35,8 +37,24 @@ _TYPES: Final = {
     "hand": np.int64,
 }
 _FOLDER_SIZE: Final = 1000  # crops in one folder
+# kind and shape of each array, but for its first dimension
+_KINDS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
+    **dict.fromkeys(("image_from_crop", "K"), ("f", (3, 3))),
+    **dict.fromkeys(("hand", "version", "hand_of_version"), ("i", ())),
+    "joints_3d": ("f", (NUM_JOINTS, 3)),
+    "joints_2d": ("f", (NUM_JOINTS, 2)),
+    "crop_box": ("f", (4,)),
+    "scale_m": ("f", ()),
+    "side": ("u", ()),
+    "id": ("S", ()),
+}
 
 Row = dict[str, Any]
+
+
+class _Facts(msgspec.Struct):
+    source: str
+    skipped: dict[str, str]
 
 
 class PreparedCrops(HandSource):
@@ -48,9 +66,25 @@ class PreparedCrops(HandSource):
         self._labels = PackedArrays(self._folder)
         if self._labels.manifest.kind != KIND:
             raise ValueError(f"{self._folder / MANIFEST}: kind is {self._labels.manifest.kind!r}, expected {KIND!r}")
-        self._facts, self._hand = self._labels.manifest.facts, self._labels["hand"]
-        self.name = f"crops of {self._facts['source']}"
+        self._facts = as_type(self._labels.manifest.facts, _Facts, f"{self._folder / MANIFEST}, facts")
+        self._check_labels()
+        self._hand = self._labels["hand"]
+        self.name = f"crops of {self._facts.source}"
         self.num_hands = int(self._hand.max()) + 1
+
+    def _check_labels(self) -> None:
+        count = len(hand) if (hand := self._labels.get("hand")) is not None and hand.ndim else 0
+        for name, (kind, shape) in _KINDS.items():
+            array = self._labels.get(name)
+            if array is None or array.dtype.kind != kind or array.shape != (count, *shape) or not count:
+                found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+                raise ValueError(f"{self._folder}: {name} is {found}, expected kind {kind!r} {(count or 'N', *shape)}")
+        hand, version, of_version, side = (self._labels[n] for n in ("hand", "version", "hand_of_version", "side"))
+        numbers = np.unique(hand, return_inverse=True)[1]
+        order = np.argsort(numbers, kind="stable")
+        expected = [(hand, numbers), (version, order), (of_version, numbers[order]), (side, np.minimum(side, 2))]
+        if not all(np.array_equal(*pair) for pair in expected):
+            raise ValueError(f"{self._folder}: hand, version, hand_of_version and side contradict each other")
 
     def __len__(self) -> int:
         return len(self._hand)
@@ -75,7 +109,7 @@ class PreparedCrops(HandSource):
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
-        skipped = list(self._facts["skipped"].values())
+        skipped = list(self._facts.skipped.values())
         return [f"{len(skipped):,} images could not be cut out: {some(skipped)}"] if skipped else []
 
     def image_from_crop(self, index: int) -> Matrix:

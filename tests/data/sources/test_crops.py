@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -163,3 +164,40 @@ def test_nothing_is_left_if_no_image_can_be_read(youtube: YouTube, tmp_path: Pat
     with pytest.raises(ValueError, match="none of the 4 images of youtube3d can be read"):
         write_crops(source, tmp_path / "c" / "train")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"facts": {}}, "source"),
+        ({"facts": {"source": "x", "skipped": 3}}, "skipped"),
+        ({"K": None}, "K is nothing, expected kind 'f'"),
+        ({"K": np.zeros((2, 3, 3), np.float32)}, "K is float32"),
+        ({"id": np.array(["a"])}, "id is <U1"),
+        ({"hand": np.zeros(0, np.int64)}, "is .*expected"),
+        ({"hand": 10**15}, "contradict each other"),
+        ({"hand": -5}, "contradict each other"),
+        ({"version": 10**6}, "contradict each other"),
+        ({"side": 9}, "contradict each other"),
+    ],
+)
+def test_labels_that_are_not_those_of_crops_are_refused(
+    layout: Layout, tmp_path: Path, changed: dict[str, Any], reason: str
+) -> None:
+    folder = tmp_path / "c" / "training"
+    write_crops(FreiHAND(layout.root), folder, size=8)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, value in changed.items():
+        if name == "facts":
+            manifest["facts"] = value
+            continue
+        manifest["arrays"].pop(name)
+        if value is not None:
+            array = np.load(folder / f"{name}.npy")
+            if isinstance(value, int):
+                array[-1] = value
+            np.save(folder / f"{name}.npy", array if isinstance(value, int) else value)
+            manifest["arrays"][name] = None
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=reason):
+        PreparedCrops(tmp_path / "c", "training")
