@@ -1,11 +1,12 @@
 """`python -m peclr`: chooses the subcommand; heavy imports happen only in the one that needs them."""
 
 import os
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
@@ -78,13 +79,13 @@ def _stoppable() -> Iterator[None]:
 
 
 class _Printable:
-    """Standard output on which names of files, runs and tensors cannot move the cursor or set the title."""
+    """An output on which names of files, runs and tensors cannot set the title, or move the cursor but by `allowed`."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, out: TextIO, allowed: str) -> None:
+        self._out, self._others = out, re.compile(f"[^{allowed}]+")
 
     def write(self, text: str) -> int:
-        return self._out.write("\n".join(map(printable, text.split("\n"))))
+        return self._out.write(self._others.sub(lambda found: printable(found[0]), text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._out, name)
@@ -118,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run: Callable[[list[str]], int] = getattr(import_module(module), function)
             if name in TRAINERS:  # their bars move the cursor
                 return run([name, *words])
-            with redirect_stdout(cast("TextIO", _Printable(sys.stdout))):
+            out, log = _Printable(sys.stdout, "\n"), _Printable(sys.stderr, "\n\r")  # bars begin their line again
+            with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", log)):
                 return run(words)
     except (ValueError, OSError) as error:
         # what the user can fix, in one line; anything else is a bug and keeps its traceback

@@ -177,6 +177,9 @@ def test_names_do_not_reach_the_terminal_as_they_are(
     assert main(["synth", f"{name}/hands", "--train=1", "--eval=1", "--size=32", "--versions=1"]) == 0
     assert main(["doctor", f"{name}/hands"]) == 0
     assert main(["report", f"{name}/gone"]) == 2
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / f"{name}.json").write_text('{"rows": [{"weights": "a"}, {}]}')  # logged as left out
+    assert main(["report", "runs"]) == 2
     out, err = capsys.readouterr()
     assert "\\x1b[2J" in out
     assert "\\x1b[2J" in err

@@ -544,6 +544,15 @@ def test_a_folder_of_version_0_1_is_read_and_gone_on_with(write: Write) -> None:
         assert again or after[name] == row
 
 
+def test_a_link_in_a_sweeps_folder_is_not_written_through(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write(parameters={"x": {"values": [1]}}))
+    Path("out").mkdir()
+    Path("out/study.journal").symlink_to(Path("outside").absolute())
+    assert main(["sweep", path, "--out=out"]) == 2
+    assert "study.journal is a link" in capsys.readouterr().err
+    assert not Path("outside").exists()
+
+
 def test_a_damaged_journal_is_named_and_can_be_done_without(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write(parameters={"x": {"values": [1, 3]}}))
     assert main(["sweep", path, "--out=out"]) == 0

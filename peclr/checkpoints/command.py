@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peclr.options import check_new_folder, write_whole
-from peclr.untrusted.text import read_json
+from peclr.untrusted.text import as_type, read_json
 
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.checkpoints.loading import Loaded
@@ -117,8 +117,5 @@ def _read_scores(path: Path | None, folder: Path | None) -> dict[str, float]:
         if folder is None or not (folder / _OWN_SCORES).is_file():
             return {}
         path = folder / _OWN_SCORES
-    content = read_json(path)
-    scores = content.get("scores") if isinstance(content, dict) else None
-    if not isinstance(scores, dict):
-        raise ValueError(f"{path}: expected the scores.json of `peclr evaluate`, with 'scores'")
-    return {str(name): float(value) for name, value in scores.items()}
+    where = f"{path}: expected the scores.json of `peclr evaluate`, with 'scores'"
+    return as_type(as_type(read_json(path), dict[str, Any], where).get("scores"), dict[str, float], where)

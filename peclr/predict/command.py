@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclr.options import check_new_folder, check_writable, positive
+from peclr.untrusted.text import printable
 
 if TYPE_CHECKING:
     from peclr.inference.hands import Result
@@ -80,7 +81,7 @@ def _write_all(results: Iterable[Result[Frame]], total: int | None, outputs: Out
                 if isinstance(scene, ValueError):
                     unreadable += 1
                     if str(scene) != reason:  # a video's frames may all have the same
-                        progress.write(f"skipped: {scene}", file=sys.stderr)
+                        progress.write(f"skipped: {printable(str(scene))}", file=sys.stderr)
                     reason = str(scene)
                 else:
                     images += 1

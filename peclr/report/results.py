@@ -186,8 +186,8 @@ def without_seed(name: str) -> str:
 
 def known_metrics(values: Mapping[str, object]) -> dict[str, float]:
     """The finite numbers among `values` that are columns of the comparison."""
-    found = {metric.name: values.get(metric.name) for metric in METRICS}
-    return {name: float(v) for name, v in found.items() if isinstance(v, int | float) and math.isfinite(v)}
+    found: dict[str, Any] = {metric.name: values.get(metric.name) for metric in METRICS}
+    return {name: float(v) for name, v in found.items() if type(v) in (int, float) and math.isfinite(v)}
 
 
 _WORDS: Final[list[Any]] = [("weights", str), ("protocol", str, "result"), ("labels", int | float | None, None)]

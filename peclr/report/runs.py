@@ -9,7 +9,7 @@ import msgspec
 
 from peclr.report.results import known_metrics
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
-from peclr.untrusted.text import as_type, read_json, read_table
+from peclr.untrusted.text import as_type, read_json, read_table, shown
 
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
@@ -65,7 +65,7 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict) or not isinstance(results.get("metrics", {}), dict):
         raise ValueError(f'{path}: expected an object with "stage" and "metrics"')
-    metrics = {key: float(value) for key, value in results.get("metrics", {}).items() if isinstance(value, int | float)}
+    metrics = {key: float(value) for key, value in results.get("metrics", {}).items() if type(value) in (int, float)}
     config = read_run_config(last_checkpoint(folder))  # asked for by the place of a checkpoint
 
     def said(*keys: str) -> Any:
@@ -76,7 +76,7 @@ def read_run(folder: Path, name: str) -> TrainingRun:
 
     kind = str(said("model", "class_path") or "").rpartition(".")[2]
     counts = said("seed_everything"), said("data", "init_args", "num_labels")
-    seed, labels = (count if type(count) is int else None for count in counts)
+    seed, labels = (count if type(count) is int and abs(count) < 2**63 else None for count in counts)
     data, stage = said("data", "init_args", "root"), str(results.get("stage", "fit"))
     return TrainingRun(name, folder, kind, seed, labels, data, stage, metrics, read_curves(folder))
 
@@ -101,7 +101,8 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
         if "step" not in row:
             raise ValueError(f"{path}: expected a column `step`, found {list(row)}")
         try:
-            step = int(row["step"])
+            if (step := int(row["step"])) >= 2**63:
+                raise ValueError(f"step {shown(row['step'])}")
             for column, text in row.items():
                 name = _NOW.get(column, column)
                 wanted = text and (name == "train/loss" or name.startswith(_CURVES))

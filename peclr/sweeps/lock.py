@@ -39,7 +39,8 @@ def is_held(path: Path) -> bool:
         if locked is False or (locked and file.read() == _MACHINE):
             return not locked
         clock = path.with_name(".clock")
-        clock.touch()
+        os.utime(clock_file := open_lock(clock))
+        os.close(clock_file)
         return clock.stat().st_mtime - os.fstat(file.fileno()).st_mtime < STALE_SECONDS
 
 

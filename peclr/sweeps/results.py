@@ -56,7 +56,7 @@ def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
     lines = [{**{name: row[name] for name in of_run}, **row["values"], **row["metrics"]} for row in rows]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, dict.fromkeys(name for line in lines for name in line))
-    writer.writeheader()
+    writer.writerow({name: quoted(name) for name in writer.fieldnames})
     writer.writerows({name: quoted(value) for name, value in line.items()} for line in lines)
     write_whole(folder / CSV_NAME, text.getvalue())
 

@@ -166,7 +166,7 @@ def _metrics(folder: Path) -> dict[str, float | None] | None:
     metrics = read_results(folder).get("metrics")
     if not isinstance(metrics, dict):
         return None
-    return {n: float(v) if isinstance(v, int | float) and math.isfinite(v) else None for n, v in metrics.items()}
+    return {n: float(v) if type(v) in (int, float) and math.isfinite(v) else None for n, v in metrics.items()}
 
 
 def _last_line(log: Path) -> str | None:

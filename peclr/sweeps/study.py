@@ -16,6 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from peclr.options import open_lock
 from peclr.runs.layout import metrics_files
 from peclr.sweeps.lock import hold, is_held
 from peclr.sweeps.parameters import Parameter
@@ -60,6 +61,7 @@ class Study:
         with self._alone():
             noted = read_results(out, sweep)
             journal, early = str(out / "study.journal"), sweep.early_terminate
+            os.close(open_lock(Path(journal)))  # Optuna would write through a link
             try:
                 self._study = optuna.create_study(
                     study_name=sweep.name,

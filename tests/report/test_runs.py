@@ -84,3 +84,14 @@ def test_damaged_files_are_named(name: str, content: str, complaint: str, tmp_pa
     with pytest.raises(ValueError, match=name) as caught:
         read_run(tmp_path, "a")
     assert complaint in str(caught.value)
+
+
+def test_what_is_no_number_of_labels_or_no_metric_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"data: {{init_args: {{num_labels: 1{'0' * 400}}}}}\n")
+    (tmp_path / "results.json").write_text('{"stage": "test", "metrics": {"test/epe_mm": true, "test/pa_epe_mm": 2}}')
+    run = read_run(tmp_path, "a")
+    assert run.labels is None
+    assert run.metrics == {"test/pa_epe_mm": 2.0}
+    write(tmp_path, f"step,train/loss\n{'9' * 400},5\n")
+    with pytest.raises(ValueError, match=r"metrics\.csv, line 2: expected numbers"):
+        read_curves(tmp_path)
