@@ -4,12 +4,19 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
-from peclr.runs.layout import LAST, PREVIOUS
-from peclr.untrusted.binary import damage_of_zip, read_torch
+from peclr.runs.layout import LAST, PREVIOUS, listed
+from peclr.untrusted.binary import check_tensors, damage_of_zip, read_torch
+from peclr.untrusted.text import shown
+
+_SECTIONS: Final[dict[str, type]] = {
+    **dict.fromkeys(("loops", "callbacks"), dict),
+    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
+    **dict.fromkeys(("global_step", "epoch"), int),
+}
 
 
 class CheckpointWriteError(OSError):
@@ -51,6 +58,14 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         content: dict[str, Any] = read_torch(path, map_location=map_location)
     except ValueError as error:  # its reader is stricter than Python's about the archive's directory
         raise ValueError(f"{error}; {_alternative(path)}") from error
+    said: Any = content if isinstance(content, dict) else {}
+    state = said.get("state_dict")
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path}: expected a checkpoint of a run, found {listed(said) if said else shown(content)}")
+    for key, expected in _SECTIONS.items():
+        if not isinstance(said.get(key, expected()), expected):
+            raise ValueError(f"{path}: {key} is {shown(said[key])}, expected {expected.__name__}")
+    check_tensors(state, path)
     return content
 
 

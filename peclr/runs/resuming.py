@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from peclr.runs.about import KEY, About
 from peclr.runs.durable import read_checkpoint
 from peclr.runs.layout import listed, read_results, read_run_config
+from peclr.untrusted.binary import naming_damage
 
 # What decides the weights of a run …
 _SECTIONS = ("seed_everything", "model", "data")
@@ -51,7 +52,8 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
 def has_ended(checkpoint: Path, trainer: pl.Trainer) -> bool:
     """Whether a run whose results are written ended with this checkpoint, and is to be no longer now."""
     content, written = read_checkpoint(checkpoint), read_results(Path(trainer.default_root_dir))
-    epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    with naming_damage(checkpoint, "checkpoint of a run"):
+        epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     ends = ((content["global_step"], trainer.max_steps), (epochs, trainer.max_epochs))
     same = (written.get("stage"), written.get("step")) == ("fit", content["global_step"])
     return same and any(end is not None and 0 <= end <= now for now, end in ends)

@@ -138,3 +138,23 @@ def test_code_is_never_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "callback": print}, tmp_path / "last.ckpt")
     with pytest.raises(Exception, match=r"weights_only|Weights only"):
         read_checkpoint(tmp_path / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (5, "found 5"),
+        ([1], r"found \[1\]"),
+        ({"epoch": 1}, "found epoch"),
+        ({"state_dict": {"weight": 5}}, "found state_dict"),
+        ({"state_dict": {"weight": torch.tensor([torch.nan])}}, "'weight' is not finite"),
+        ({"state_dict": {}, "loops": 5}, "loops is 5, expected dict"),
+        ({"state_dict": {}, "optimizer_states": 5}, "optimizer_states is 5, expected list"),
+        ({"state_dict": {}, "callbacks": 5}, "callbacks is 5, expected dict"),
+        ({"state_dict": {}, "global_step": "x"}, "global_step is 'x', expected int"),
+    ],
+)
+def test_a_whole_file_that_is_no_checkpoint_is_refused(content: Any, reason: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=rf"last\.ckpt: .*{reason}"):
+        read_checkpoint(tmp_path / "last.ckpt")

@@ -115,7 +115,7 @@ def test_a_run_has_ended_where_its_results_are_and_it_is_to_end(
 ) -> None:
     trainer = quiet_trainer(tmp_path, max_epochs=ends[0], max_steps=ends[1])
     loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 2}}}}
-    write_checkpoint({"global_step": 8, "loops": loops}, tmp_path / "last.ckpt")
+    write_checkpoint({"state_dict": {}, "global_step": 8, "loops": loops}, tmp_path / "last.ckpt")
     assert not has_ended(tmp_path / "last.ckpt", trainer)
     for results in ('{"stage": "fi', '{"stage": "fit", "step": 4}', '{"stage": "test", "step": 8}'):
         (tmp_path / "results.json").write_text(results)
