@@ -41,7 +41,7 @@ class _CocoImage(msgspec.Struct):
 class _CocoHand(msgspec.Struct):
     image_id: int | str
     bbox: tuple[float, float, float, float]  # x, y, width, height
-    iscrowd: Any = 0
+    iscrowd: bool | int | None = 0
 
 
 class _Coco(msgspec.Struct):

@@ -187,3 +187,12 @@ def test_a_comma_is_a_decimal_point_only_where_commas_do_not_separate(tmp_path: 
     path.write_text('file,left,top,right,bottom\na.jpg,"1,234",2,3000,40\n')
     with pytest.raises(ValueError, match=r"boxes\.csv"):
         read_boxes(path)
+
+
+def test_a_crowd_that_is_a_text_does_not_swallow_its_box(tmp_path: Path) -> None:
+    hand = {"image_id": 1, "bbox": [1, 2, 30, 40], "iscrowd": "0"}
+    (tmp_path / "coco.json").write_text(
+        json.dumps({"images": [{"id": 1, "file_name": "a"}], "annotations": [hand, hand | {"iscrowd": 0}]})
+    )
+    with pytest.raises(ValueError, match=r"coco\.json: .*iscrowd"):
+        read_boxes(tmp_path / "coco.json")
