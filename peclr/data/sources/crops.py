@@ -29,24 +29,18 @@ from peclr.untrusted.text import as_type
 DEFAULT_CONTEXT: Final = round(math.sqrt(2) * (GeometryRange().scale[1] + 2 * PUBLISHED_TRANSLATION), 2)
 KIND: Final = "crops"
 _SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
-_TYPES: Final = {
-    "image_from_crop": np.float64,
-    "crop_box": np.float64,
-    "side": np.uint8,
-    "id": np.bytes_,
-    "hand": np.int64,
-}
 _FOLDER_SIZE: Final = 1000  # crops in one folder
-# kind and shape of each array, but for its first dimension
-_KINDS: Final[dict[str, tuple[str, tuple[int, ...]]]] = {
-    **dict.fromkeys(("image_from_crop", "K"), ("f", (3, 3))),
-    **dict.fromkeys(("hand", "version", "hand_of_version"), ("i", ())),
-    "joints_3d": ("f", (NUM_JOINTS, 3)),
-    "joints_2d": ("f", (NUM_JOINTS, 2)),
-    "crop_box": ("f", (4,)),
-    "scale_m": ("f", ()),
-    "side": ("u", ()),
-    "id": ("S", ()),
+# type and shape of each array, but for its first dimension
+_ARRAYS: Final[dict[str, tuple[type[np.generic], tuple[int, ...]]]] = {
+    **dict.fromkeys(("hand", "version", "hand_of_version"), (np.int64, ())),
+    "image_from_crop": (np.float64, (3, 3)),
+    "crop_box": (np.float64, (4,)),
+    "K": (np.float32, (3, 3)),
+    "joints_3d": (np.float32, (NUM_JOINTS, 3)),
+    "joints_2d": (np.float32, (NUM_JOINTS, 2)),
+    "scale_m": (np.float32, ()),
+    "side": (np.uint8, ()),
+    "id": (np.bytes_, ()),
 }
 
 Row = dict[str, Any]
@@ -74,11 +68,13 @@ class PreparedCrops(HandSource):
 
     def _check_labels(self) -> None:
         count = len(hand) if (hand := self._labels.get("hand")) is not None and hand.ndim else 0
-        for name, (kind, shape) in _KINDS.items():
+        for name, (kind, shape) in _ARRAYS.items():
             array = self._labels.get(name)
-            if array is None or array.dtype.kind != kind or array.shape != (count, *shape) or not count:
+            if array is None or array.dtype.kind != np.dtype(kind).kind or array.shape != (count, *shape) or not count:
                 found = "nothing" if array is None else f"{array.dtype} {array.shape}"
-                raise ValueError(f"{self._folder}: {name} is {found}, expected kind {kind!r} {(count or 'N', *shape)}")
+                raise ValueError(
+                    f"{self._folder}: {name} is {found}, expected {kind.__name__} {(count or 'N', *shape)}"
+                )
         hand, version, of_version, side = (self._labels[n] for n in ("hand", "version", "hand_of_version", "side"))
         numbers = np.unique(hand, return_inverse=True)[1]
         order = np.argsort(numbers, kind="stable")
@@ -174,7 +170,7 @@ def write_crops(
             rows.append(result[1] | {"hand": source.hand_of(index)})
         if not rows:
             raise ValueError(f"none of the {len(source)} images of {source.name} can be read: {skipped['0']}")
-        columns = {name: np.array([row[name] for row in rows], _TYPES.get(name, np.float32)) for name in rows[0]}
+        columns = {name: np.array([row[name] for row in rows], _ARRAYS[name][0]) for name in rows[0]}
         # hands that lost all their images are numbered away
         columns["hand"] = np.unique(columns["hand"], return_inverse=True)[1]
         columns["version"] = np.argsort(columns["hand"], kind="stable")

@@ -171,7 +171,7 @@ def test_nothing_is_left_if_no_image_can_be_read(youtube: YouTube, tmp_path: Pat
     [
         ({"facts": {}}, "source"),
         ({"facts": {"source": "x", "skipped": 3}}, "skipped"),
-        ({"K": None}, "K is nothing, expected kind 'f'"),
+        ({"K": None}, "K is nothing, expected float32"),
         ({"K": np.zeros((2, 3, 3), np.float32)}, "K is float32"),
         ({"id": np.array(["a"])}, "id is <U1"),
         ({"hand": np.zeros(0, np.int64)}, "is .*expected"),
