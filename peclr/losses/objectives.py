@@ -6,7 +6,7 @@ this one, can be imported from here all the same.
 
 from abc import ABC, abstractmethod
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +16,20 @@ from peclr.geometry.joints import NUM_JOINTS
 from peclr.losses.equivariance import undo_translation_rotation
 from peclr.losses.nt_xent import contrast, l2_normalize
 
-if TYPE_CHECKING:
-    from peclr.losses.geometry_head import GeometryHead as GeometryHead
-    from peclr.losses.simhand import SiMHand as SiMHand
-    from peclr.losses.soft_peclr import SoftPeCLR as SoftPeCLR
-    from peclr.losses.split import SplitObjective as SplitObjective
-    from peclr.losses.vicreg import VICReg as VICReg
-else:
-    _FILES = {
-        "GeometryHead": "geometry_head",
-        "SiMHand": "simhand",
-        "SoftPeCLR": "soft_peclr",
-        "SplitObjective": "split",
-        "VICReg": "vicreg",
-    }
+_FILES = {
+    "GeometryHead": "geometry_head",
+    "SiMHand": "simhand",
+    "SoftPeCLR": "soft_peclr",
+    "SplitObjective": "split",
+    "VICReg": "vicreg",
+}
 
-    def __getattr__(name: str) -> Any:
-        """Import an objective with a file of its own when it is asked for."""
-        if name not in _FILES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"peclr.losses.{_FILES[name]}"), name)
+
+def __getattr__(name: str) -> Any:
+    """Import an objective with a file of its own when it is asked for."""
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"peclr.losses.{_FILES[name]}"), name)
 
 
 Known = Literal["features", "joints_2d", "hand"]
