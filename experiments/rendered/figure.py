@@ -31,10 +31,8 @@ def view_pairs(hands: Path, seed: int) -> dict[str, list[Image]]:
     still: dict[str, Any] = {"val_fraction": 0.0, "seed": seed, "border": "reflect", "batch_size": PAIRS}
     data = PairedViewDataModule(FreiHAND(hands), pairing="across_versions", view_size=VIEW, **still)
     tiles = [pair_tiles(data.train_set, (0, hand)) for hand in range(PAIRS)]
-    return {
-        "views": [view for row in tiles for view in row[1:3]],
-        "undone": [view for row in tiles for view in row[3:5]],
-    }
+    columns = {"views": slice(1, 3), "undone": slice(3, 5)}
+    return {name: [view for row in tiles for view in row[of_kind]] for name, of_kind in columns.items()}
 
 
 def _strip(panel: SubFigure, title: str, rows: dict[str, list[Image]], top: float) -> None:

@@ -171,8 +171,7 @@ def run_peclr(arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they say of each run would bury the comparison
         logging.getLogger(name).setLevel(logging.ERROR)
-    status = peclr(arguments)
-    if status:
+    if status := peclr(arguments):
         raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
 
 
@@ -217,12 +216,9 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     splits = (data.train_set, data.val_set, data.test_set)
     train, val, test = (encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
     hands = len(train.features) // job.size.versions  # the images of a hand are one after the other
-    rows = []
-    for count in (hands if labels is None else labels for labels in label_counts):
-        if count <= hands:
-            scores = asdict(ridge_probe(train.first(count * job.size.versions), val, test))
-            rows.append(job.row("frozen probe", count, scores))
-    return rows
+    counts = [hands if labels is None else labels for labels in label_counts]
+    subsets = ((count, train.first(count * job.size.versions)) for count in counts if count <= hands)
+    return [job.row("frozen probe", count, asdict(ridge_probe(subset, val, test))) for count, subset in subsets]
 
 
 @torch.no_grad()

@@ -74,11 +74,7 @@ class Suite(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_suite(name: str) -> Suite:
-    """Read `suites/NAME.yaml`.
-
-    Raises:
-        ValueError: there is no such suite, or it is not one, or it names an arm that it does not have.
-    """
+    """Read `suites/NAME.yaml`; ValueError if there is none, it is no suite, or it names arms that it does not have."""
     path = SUITES / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))

@@ -99,11 +99,7 @@ def show(bar: "tqdm[Any]", left: float, running: str) -> None:
 
 
 def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int, pace: dict[str, float]) -> list[Row]:
-    """Do what is not done, stage after stage; after the first failure nothing is begun any more.
-
-    Returns:
-        The rows of all tasks, in their order.
-    """
+    """Do what is not done, stage after stage, until one fails; returns the rows of all tasks, in their order."""
     found = {task: task.rows() for stage in stages for task in stage}
     look: dict[str, Any] = {"bar_format": "{percentage:3.0f} % {bar:20} {desc}", "leave": False, "dynamic_ncols": True}
     often = 1 if sys.stderr.isatty() else 20  # a file or a pipe gets lines, but few

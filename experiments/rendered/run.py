@@ -49,11 +49,7 @@ def settled(out: Path, size: Size, given: str | None) -> Size:
 
 
 def check_plan(out: Path, suite: Suite, size: Size) -> None:
-    """Note what the folder is for, so that another experiment is not mixed into it.
-
-    Raises:
-        ValueError: the folder holds another experiment.
-    """
+    """Note what the folder is for; ValueError if it holds another experiment."""
     configs = {path.stem: yaml.safe_load(path.read_text()) for path in (PRETRAIN, FINETUNE)}
     arms = {arm.name: arm.overrides for arm in suite.arms}
     # as JSON has it

@@ -10,7 +10,16 @@ def mine_main(arguments: list[str]) -> int:
     """Run `peclr mine` with the arguments that follow it; returns 0, and raises what the user can fix."""
     options = _parser().parse_args(arguments)
     drawing = options.picture or options.out.with_suffix(".png")
-    _check(options, drawing)
+    for path, suffix in ((options.out, ".npz"), (drawing, ".png")):
+        if path.suffix != suffix or not path.parent.is_dir():
+            raise ValueError(f"{path}: expected an {suffix} file in a folder that exists")
+        if path.exists():
+            raise FileExistsError(f"{path} exists; nothing is overwritten")
+        check_writable(path.parent)
+    if options.neighbors < 1 or options.components < 1:
+        raise ValueError(f"--neighbors {options.neighbors} --components {options.components}: expected at least 1")
+    if options.ignore_labels and options.detector is None:
+        raise ValueError("--ignore-labels needs --detector RUN, which finds the joints instead")
 
     import cv2
 
@@ -25,9 +34,7 @@ def mine_main(arguments: list[str]) -> int:
     trained, labeled = options.detector and load_network(options.detector), list(map(has_labels, sources))
     if trained is None and not all(labeled):
         unlabeled = options.data[labeled.index(False)]
-        raise ValueError(
-            f"{unlabeled}: without labels; give --detector RUN, a fine-tuned network that finds 2-D joints"
-        )
+        raise ValueError(f"{unlabeled}: without labels; give --detector RUN, a fine-tuned network that finds joints")
     detectors = [trained if options.ignore_labels or not known else None for known in labeled]
     videos = [video_of_hands(source) if options.other_video else None for source in sources]
     mined = []
@@ -42,20 +49,6 @@ def mine_main(arguments: list[str]) -> int:
     write_image(drawing, drawn)
     print(f"{options.out} and {drawing}")
     return 0
-
-
-def _check(options: argparse.Namespace, drawing: Path) -> None:
-    """Refuse what is not possible while nothing has been computed."""
-    for path, suffix in ((options.out, ".npz"), (drawing, ".png")):
-        if path.suffix != suffix or not path.parent.is_dir():
-            raise ValueError(f"{path}: expected an {suffix} file in a folder that exists")
-        if path.exists():
-            raise FileExistsError(f"{path} exists; nothing is overwritten")
-        check_writable(path.parent)
-    if options.neighbors < 1 or options.components < 1:
-        raise ValueError(f"--neighbors {options.neighbors} --components {options.components}: expected at least 1")
-    if options.ignore_labels and options.detector is None:
-        raise ValueError("--ignore-labels needs --detector RUN, which finds the joints instead")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -36,8 +36,7 @@ def normalize_joints(joints: NDArray[np.floating]) -> NDArray[np.float32]:
 def principal_components(poses: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], float]:
     """Project poses (N, D) onto the first principal components; also the share of the variance that they explain."""
     centered = poses - poses.mean(axis=0)
-    covariance = centered.T.astype(np.float64) @ centered / len(poses)
-    variance, axes = np.linalg.eigh(covariance)  # ascending
+    variance, axes = np.linalg.eigh(centered.T.astype(np.float64) @ centered / len(poses))  # ascending
     first = axes[:, ::-1][:, :count]
     share = float(variance[::-1][:count].sum() / variance.sum()) if variance.sum() > 0 else 1.0
     return np.ascontiguousarray(centered @ first, np.float32), share
@@ -48,8 +47,7 @@ def nearest(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The nearest other hands of each hand, by descriptors (N, D), not of its group (N,), a video for example.
 
-    Returns:
-        (N, count) numbers, NOBODY where there are not so many; (N, count) Euclidean distances, NaN there.
+    (N, count) numbers, NOBODY where there are not so many; (N, count) Euclidean distances, NaN there.
     """
     total = len(descriptors)
     group = np.arange(total) if groups is None else np.asarray(groups)

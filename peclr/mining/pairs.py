@@ -61,8 +61,7 @@ def mine(
 ) -> MinedPairs:
     """Find the nearest hands of each hand by its joints (21, 2), px, and print how well that went.
 
-    Hands of one video are not each other's neighbors where videos (hands,) are given. ValueError if hands cannot be
-    compared by these joints.
+    Where videos (hands,) are given, only hands of other ones. ValueError if these joints cannot be compared.
     """
     started = time.perf_counter()
     try:

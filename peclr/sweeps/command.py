@@ -5,8 +5,8 @@ import shlex
 from pathlib import Path
 
 from peclr.shipped import find_config
-from peclr.sweeps.plan import Sweep, folder_options, read_sweep
-from peclr.sweeps.results import CSV_NAME, JSON_NAME, Outcome, table
+from peclr.sweeps.plan import folder_options, read_sweep
+from peclr.sweeps.results import CSV_NAME, JSON_NAME, table
 
 
 def sweep_main(arguments: list[str]) -> int:
@@ -36,10 +36,7 @@ def sweep_main(arguments: list[str]) -> int:
         raise ValueError("sweeps need Optuna: pip install 'peclr[sweeps]'") from error
     study = Study(sweep, out, known.max_runs, known.seed)
     run_sweep(study, jobs, gpus)
-    return _summarize(sweep, out, study.outcomes)
-
-
-def _summarize(sweep: Sweep, out: Path, outcomes: list[Outcome]) -> int:
+    outcomes = study.outcomes
     print(f"\n{table(outcomes, sweep)}\n\n{out / JSON_NAME}\n{out / CSV_NAME}")
     logged = [outcome.metrics for outcome in outcomes if outcome.status == "finished"]
     without = [metrics for metrics in logged if sweep.metric.name not in metrics]

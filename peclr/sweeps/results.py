@@ -52,8 +52,9 @@ def write_results(folder: Path, sweep: Sweep, outcomes: list[Outcome]) -> None:
     rows = [_compared(sweep, outcome) | msgspec.to_builtins(outcome) for outcome in best_first]
     noted = _identity(sweep) | {"metric": msgspec.to_builtins(sweep.metric), "varying": sweep.varying, "rows": rows}
     write_whole(folder / JSON_NAME, json.dumps(noted, indent=2, allow_nan=False) + "\n")
-    of_run = ("run", "status", "seconds")
-    lines = [{**{name: row[name] for name in of_run}, **row["values"], **row["metrics"]} for row in rows]
+    lines = [
+        {name: row[name] for name in ("run", "status", "seconds")} | row["values"] | row["metrics"] for row in rows
+    ]
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, dict.fromkeys(name for line in lines for name in line))
     writer.writerow({name: quoted(name) for name in writer.fieldnames})

@@ -191,12 +191,8 @@ class FreiHAND(HandSource):
 
     def _read_labels(self) -> dict[str, NDArray[np.float32]]:
         """The label files as arrays, whose memory workers share, unlike a list's."""
-        labels = {
-            kind: numbers(read_json(path), shape, path).astype(np.float32)
-            for path, (kind, shape) in zip(
-                label_files("freihand", self.root, self.split), _LABEL_SHAPES.items(), strict=False
-            )
-        }
+        files = zip(label_files("freihand", self.root, self.split), _LABEL_SHAPES.items(), strict=False)
+        labels = {kind: numbers(read_json(path), shape, path).astype(np.float32) for path, (kind, shape) in files}
         if len({len(array) for array in labels.values()}) > 1:
             listed = ", ".join(f"{self._label_file(kind)} has {len(array)}" for kind, array in labels.items())
             raise ValueError(f"label files must list the same hands, but {listed}")

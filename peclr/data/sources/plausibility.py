@@ -64,12 +64,8 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
     found.add(xyz, _outside(bone, _BONE_M), lambda hand: f"{hand} has {words} = {bone[hand]:.4g}", _METERS)
     deep = _outside(depth, _DEPTH_M)
     found.add(xyz, deep, lambda hand: f"{hand} has its wrist at depth {depth[hand]:.4g}", "metres from the camera")
-    found.add(
-        scales,
-        np.abs(scale - bone) > _SCALE_ERROR * bone,
-        lambda hand: f"{hand} has scale {scale[hand]:.4g} where that is {bone[hand]:.4g}",
-        f"{xyz} has {words}, which it must be",
-    )
+    apart, same = np.abs(scale - bone) > _SCALE_ERROR * bone, f"{xyz} has {words}, which it must be"
+    found.add(scales, apart, lambda hand: f"{hand} has scale {scale[hand]:.4g} where that is {bone[hand]:.4g}", same)
     few = joints[:: -(-len(joints) // _SAMPLED)]
     lengths = {name: _length(few[:, order]) / _length(few).clip(1e-12) for name, order in _OTHER_ORDERS.items()}
     shorter, name = min((float(np.median(length)), name) for name, length in lengths.items())

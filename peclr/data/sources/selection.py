@@ -32,16 +32,13 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
 
 
 class SelectedHands(HandSource):
-    """Some hands of a source, at least one, renumbered in the order given, each with all of its versions.
-
-    `hands` (num_hands,) are their numbers in `source`.
-    """
+    """Some hands of a source, at least one, renumbered in the order given, each with all of its versions."""
 
     def __init__(self, source: HandSource, hands: Sequence[int]) -> None:
         if not len(hands):
             raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
         self.source, self.name, self.num_hands = source, source.name, len(hands)
-        self.hands = np.asarray(hands, np.int64)
+        self.hands = np.asarray(hands, np.int64)  # (num_hands,), their numbers in `source`
         versions = [np.asarray(source.versions_of(hand), np.int64) for hand in hands]
         self._images, self._start = np.concatenate(versions), np.cumsum([0, *map(len, versions)])
 

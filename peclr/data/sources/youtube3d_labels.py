@@ -60,10 +60,9 @@ def read_labels(
 
     The array of the vertices is allocated by its shape and type, on disk for example.
 
-    Returns:
-        Of N hands, `vertices` (N, 778, 3), x and y px of the frame as annotated, order MANO; `is_left` (N,) bool;
-        `image` (N,), which frame; `annotation_id` (N,). Of M frames, `image_name` (M,), UTF-8; `image_size` (M, 2),
-        width and height px as annotated.
+    Of N hands, `vertices` (N, 778, 3), x and y px of the frame as annotated, order MANO; `is_left` (N,) bool;
+    `image` (N,), which frame; `annotation_id` (N,). Of M frames, `image_name` (M,), UTF-8; `image_size` (M, 2), width
+    and height px as annotated.
     """
     try:
         with path.open("rb") as file:
