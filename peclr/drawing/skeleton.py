@@ -20,10 +20,8 @@ _PAPER, _TEXT, _LINE = 255, (60, 60, 60), (190, 190, 190)
 def draw_skeleton(image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enlarge: int = 1) -> NDArray[np.uint8]:
     """Draw a hand's bones and joints over a copy of an image: (enlarge · H, enlarge · W, 3), RGB.
 
-    Args:
-        image: (H, W, 3), RGB.
-        joints_2d: (21, 2), pixels of `image`, order freihand; bones to joints that are not finite are left out.
-        enlarge: draw on the image enlarged by this factor, so that lines stay thin on small views.
+    Joints (21, 2), pixels of the image (H, W, 3), order freihand; bones to those that are not finite are left out. The
+    image is enlarged first, so that lines stay thin on small views.
     """
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an RGB image (H, W, 3); got shape {image.shape}")

@@ -57,5 +57,4 @@ def overlays(image: Image, K: Matrix, predicted: Matrix, label: Matrix) -> tuple
 
 def _project(joints: Matrix, K: Matrix) -> Matrix:
     """(21, 3) to (21, 2) px; NaN for what is not in front of the camera."""
-    points: Matrix = (joints / np.where(joints[:, 2:] > 0, joints[:, 2:], np.nan) @ K.T)[:, :2]
-    return points
+    return (joints / np.where(joints[:, 2:] > 0, joints[:, 2:], np.nan) @ K.T)[:, :2]

@@ -47,19 +47,17 @@ class GeometryHead(Objective):
         if not self.layers:
             raise ValueError(f"GeometryHead has no layers yet: call build({features.shape[-1]})")
         contrast: Tensor = self.contrast(projections, view_from_crop, features=features, **known)
-        return contrast + self.weight * self._error(at_least_float32(features), view_from_crop)
+        # the square error of `relative_geometry`, mean over both directions of all pairs
+        features, counts = at_least_float32(features), pairs_per_process(len(features))
+        there_and_back = torch.cat((features, features.flip(1)))
+        predicted = at_least_float32(self.layers(there_and_back.flatten(1)))
+        between = relative_geometry(torch.cat((view_from_crop, view_from_crop.flip(1)))).to(predicted.dtype)
+        error = sum_over_processes(mse_loss(predicted, between, reduction="sum") / (2 * sum(counts)))
+        return contrast + self.weight * error
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Undo what the contrast undoes."""
         return self.contrast.undo(projections, view_from_crop)
-
-    def _error(self, features: Tensor, view_from_crop: Tensor) -> Tensor:
-        """Square error of `relative_geometry`, mean over both directions of all pairs."""
-        counts = pairs_per_process(len(features))
-        there_and_back = torch.cat((features, features.flip(1)))
-        predicted = at_least_float32(self.layers(there_and_back.flatten(1)))
-        known = relative_geometry(torch.cat((view_from_crop, view_from_crop.flip(1)))).to(predicted.dtype)
-        return sum_over_processes(mse_loss(predicted, known, reduction="sum") / (2 * sum(counts)))
 
 
 def relative_geometry(view_from_crop: Tensor) -> Tensor:

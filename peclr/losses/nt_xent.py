@@ -29,9 +29,7 @@ def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
     """NT-Xent between the L2-normalized views (N, D) of this process alone: mean over both directions of all pairs.
 
     It is computed in float32 or better even under autocast. The temperature divides the cosines; 0.5 in PeCLR.
-
-    Raises:
-        ValueError: Shapes differ, there are no negatives (N < 2), or the temperature is not above 0.
+    ValueError if shapes differ, there are no negatives (N < 2), or the temperature is not above 0.
     """
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"expected two (N, D) embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")
@@ -56,8 +54,7 @@ def l2_normalize(projections: Tensor) -> Tensor:
 def gather_views(views: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
     """Gather views (B, 2, …) from all processes, with B of each from `pairs_per_process`; differentiable.
 
-    Returns:
-        (2N, …), all first views, then all second views in the same order; and (2B,) int64, the rows of this process.
+    (2N, …), all first views, then all second views in the same order; and (2B,) int64, the rows of this process.
     """
     gathered = gather(views, counts)
     start = sum(counts[: rank()])

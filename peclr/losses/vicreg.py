@@ -58,8 +58,7 @@ def vicreg_loss(
 ) -> Tensor:
     """VICReg between the views (N, D) of this process alone, in float32 or better even under autocast.
 
-    Raises:
-        ValueError: Shapes differ, or there is no variance (N < 2).
+    ValueError if shapes differ, or there is no variance (N < 2).
     """
     if z1.ndim != 2 or z1.shape != z2.shape:
         raise ValueError(f"expected two (N, D) embeddings, got {tuple(z1.shape)} and {tuple(z2.shape)}")

@@ -14,14 +14,13 @@ _NO_HAND = -1  # every coordinate of a frame's label
 
 
 def dexycb_scores(pred: ArrayLike, joints_3d: ArrayLike) -> dict[str, float]:
-    """Score predictions as the benchmark does.
+    """Score predictions as the benchmark does: `absolute_`, `root_relative_` and `procrustes_`, each `mpjpe` and `auc`.
+
+    Means are in mm, areas are of 0 to 50 mm, 0…1.
 
     Args:
         pred: (N, 21, 3), metres, camera frame, order freihand.
         joints_3d: (N, 21, 3), the labels. Frames of −1 hold no hand and do not count.
-
-    Returns:
-        `absolute_`, `root_relative_` and `procrustes_`, each `mpjpe` (mm) and `auc` (0 to 50 mm, 0…1).
     """
     predicted, true = checked_pair(NUM_JOINTS, pred=pred, joints_3d=joints_3d)
     has_hand = (true != _NO_HAND).any(axis=(1, 2))

@@ -15,15 +15,13 @@ _CM_PER_M = 100.0
 def freihand_scores(
     pred_xyz: ArrayLike, xyz: ArrayLike, pred_verts: ArrayLike | None = None, verts: ArrayLike | None = None
 ) -> dict[str, float]:
-    """Score predictions as the leaderboard does.
+    """Score predictions as the leaderboard does, with the keys, order and units of the official scores.txt.
+
+    Means are in cm, AUC and F-scores 0…1; keys that begin with `mesh_` and `f_` only with vertices.
 
     Args:
         pred_xyz: (N, 21, 3), metres, camera frame, order freihand, as the labels.
         pred_verts: (N, 778, 3), metres, camera frame, order of MANO's mesh, as the labels.
-
-    Returns:
-        Keys, order and units of the official scores.txt: means in cm, AUC and F-scores 0…1. Keys that begin
-        with `mesh_` and `f_` only with vertices.
     """
     if (pred_verts is None) != (verts is None):
         missing = "pred_verts" if pred_verts is None else "verts"

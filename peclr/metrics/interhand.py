@@ -18,15 +18,14 @@ _WRIST = joint_index("wrist", "interhand")
 def interhand_scores(pred: ArrayLike, joints: ArrayLike, valid: ArrayLike, hand_type: ArrayLike) -> dict[str, float]:
     """Score frames of one or two hands as the benchmark does, each hand relative to its own wrist.
 
+    In mm: `mpjpe_all`, `mpjpe_single` and `mpjpe_interacting`, frames of either kind, and `mrrpe`, the error of the
+    left wrist relative to the right one where hands interact. NaN where nothing of a kind has a label.
+
     Args:
         pred: (N, 42, 3), mm, camera frame; the right hand, then the left one, each in order interhand.
         joints: (N, 42, 3), the labels.
         valid: (N, 42), true or 1 for joints with a label. A hand whose wrist has none does not count.
         hand_type: (N,), "right", "left" or "interacting".
-
-    Returns:
-        mm: `mpjpe_all`, `mpjpe_single` and `mpjpe_interacting`, frames of either kind, and `mrrpe`, the error of
-        the left wrist relative to the right one where hands interact. NaN where nothing of a kind has a label.
     """
     kinds, labeled = np.asarray(hand_type), np.asarray(valid).astype(bool)
     if unknown := set(kinds.ravel().tolist()) - set(_HAND_TYPES):

@@ -48,8 +48,7 @@ def summarize_errors(pred: Array, true: Array) -> ErrorSummary:
 
 def align(pred: Array, true: Array) -> Array:
     """Predictions (N, P, 3) by a similarity transform each onto its label, mirroring allowed, as officially."""
-    aligned: Array = similarity_align(torch.tensor(pred), torch.tensor(true), allow_reflection=True).numpy()
-    return aligned
+    return similarity_align(torch.tensor(pred), torch.tensor(true), allow_reflection=True).numpy()
 
 
 def f_scores(pred: Array, true: Array) -> dict[str, float]:
@@ -104,8 +103,6 @@ def _array(name: str, values: Any, points: int | None, dims: int) -> Array:  # n
 
 
 def _finite(name: str, array: Array) -> Array:
-    finite = np.isfinite(array).all(axis=(1, 2))
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
+    if (bad := np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))).size:
         raise ValueError(f"{name}: sample {bad[0]} has a number that is not finite ({len(bad)} such samples)")
     return array

@@ -79,10 +79,8 @@ class PoseNet25D(nn.Module):
     """From an image and its camera to 2-D keypoints, relative depth, root depth and 3-D joints.
 
     Pixels are those of the views it was trained on, and K is the camera of such a view. The last layer and all geometry
-    run in float32 under autocast: bfloat16 has steps of half a pixel at 100 px, and the quadratic cancels.
-
-    Args:
-        encoder: becomes part of the network, which gives it a last layer `fc`.
+    run in float32 under autocast: bfloat16 has steps of half a pixel at 100 px, and the quadratic cancels. The encoder
+    becomes part of the network, which gives it a last layer `fc`.
     """
 
     def __init__(self, encoder: ResNetEncoder) -> None:
@@ -100,28 +98,24 @@ class PoseNet25D(nn.Module):
             regressed = outputs[:, : 3 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 3)
             # the palm's own relative depth is 0, whatever its output says
             is_palm = torch.arange(NUM_JOINTS, device=regressed.device) == _PALM
-            depth_rel = regressed[..., 2].masked_fill(is_palm, 0.0)
-            return self._locate(regressed[..., :2], depth_rel, K)
-
-    def _locate(self, keypoints_2d: Tensor, depth_rel: Tensor, K: Tensor) -> PoseOutput:
-        """Add root depth and 3-D to (B, 21, 2) and (B, 21) in order ait."""
-        joints_25d = torch.cat((keypoints_2d, depth_rel[..., None]), dim=-1)
-        # detached: its gradient explodes where the bone points at the camera
-        closed_form = solve_root_depth(joints_25d, K, _BONE).clamp(*_ROOT_DEPTH_RANGE).detach()
-        rays = back_project(keypoints_2d, torch.ones_like(depth_rel), K)
-        refined = self.zroot_ref(depth_rel, rays[..., :2], closed_form)
-        palm_3d = rays * (depth_rel + refined[:, None])[..., None]
-        joints_3d = convert(wrist_from_palm(palm_3d, _ORDER), _ORDER, "freihand")
-        # joint 0 is the wrist in both orders; the other joints keep the pixels that were regressed
-        wrist_2d = project(joints_3d[:, :1], K)
-        return PoseOutput(
-            raw=PalmPose(keypoints_2d=keypoints_2d, depth_rel=depth_rel, root_depth=refined),
-            keypoints_2d=torch.cat((wrist_2d, convert(keypoints_2d, _ORDER, "freihand")[:, 1:]), dim=1),
-            depth_rel=joints_3d[..., 2] - refined[:, None],
-            root_depth=refined,
-            root_depth_closed_form=closed_form,
-            joints_3d=joints_3d,
-        )
+            keypoints_2d, depth_rel = regressed[..., :2], regressed[..., 2].masked_fill(is_palm, 0.0)
+            joints_25d = torch.cat((keypoints_2d, depth_rel[..., None]), dim=-1)
+            # detached: its gradient explodes where the bone points at the camera
+            closed_form = solve_root_depth(joints_25d, K, _BONE).clamp(*_ROOT_DEPTH_RANGE).detach()
+            rays = back_project(keypoints_2d, torch.ones_like(depth_rel), K)
+            refined = self.zroot_ref(depth_rel, rays[..., :2], closed_form)
+            palm_3d = rays * (depth_rel + refined[:, None])[..., None]
+            joints_3d = convert(wrist_from_palm(palm_3d, _ORDER), _ORDER, "freihand")
+            # joint 0 is the wrist in both orders; the other joints keep the pixels that were regressed
+            wrist_2d = project(joints_3d[:, :1], K)
+            return PoseOutput(
+                raw=PalmPose(keypoints_2d=keypoints_2d, depth_rel=depth_rel, root_depth=refined),
+                keypoints_2d=torch.cat((wrist_2d, convert(keypoints_2d, _ORDER, "freihand")[:, 1:]), dim=1),
+                depth_rel=joints_3d[..., 2] - refined[:, None],
+                root_depth=refined,
+                root_depth_closed_form=closed_form,
+                joints_3d=joints_3d,
+            )
 
     @torch.no_grad()
     def init_for(self, view_size: int) -> Self:

@@ -43,30 +43,7 @@ def rest_skeleton() -> Skeleton:
 
 def hand_distance(points: Floats) -> Floats:
     """Distance from points (3, …), m, to the skin of the mean hand in REST_POSE: m, negative inside."""
-    return _signed_distance(_hand_parts(rest_skeleton()), points)
-
-
-def digit_distance(digit: int, points: Floats) -> Floats:
-    """Distance from points (3, …), m, to one digit and its metacarpal, in REST_POSE: m."""
     rest = rest_skeleton()
-    root = rest.joints[1 + 4 * digit] * 1000
-    start = root * [0.9, 0.9, 0.9] if digit == 0 else root * [0.5, 0.1, 1.0]
-    radius = 12.0 if digit == 0 else 10.0
-    capsules = np.vstack([[*start, *root, radius, radius], _digit_capsules(rest, digit)])
-    return _signed_distance([_Part(capsules, 0.1, 0.1)], points)
-
-
-def gradient(distance: Callable[[Floats], Floats], points: Floats) -> Floats:
-    """Unit gradient (3, N) of an implicit surface by central differences."""
-    step = 2e-4
-    shifts = step * np.eye(3)[:, :, None]
-    slopes = np.stack([distance(points + shift) - distance(points - shift) for shift in shifts])
-    unit: Floats = slopes / np.maximum(np.sqrt((slopes**2).sum(axis=0)), 1e-12)
-    return unit
-
-
-def _hand_parts(rest: Skeleton) -> list[_Part]:
-    """Palm, forearm, webs between the fingers, and the digits."""
     joints = rest.joints * 1000
     thumb_mcp = joints[2]
     index, middle, ring, little = (joints[1 + 4 * digit] for digit in range(1, 5))
@@ -98,7 +75,27 @@ def _hand_parts(rest: Skeleton) -> list[_Part]:
     commissures = joints[1::4] + 13 * rest.rotations[FIRST_SEGMENT::3, :, 1] + [0, 0, 1.5]
     webs = [[*commissures[digit], *commissures[digit + 1], 7.5, 7.5] for digit in (1, 2, 3)]
     body = [_Part(np.array(palm), 10, 0), _Part(np.array(forearm), 10, 14), _Part(np.array(webs), 3, 6)]
-    return body + [_Part(_digit_capsules(rest, digit), 0.8, 4) for digit in range(len(FINGERS))]
+    digits = [_Part(_digit_capsules(rest, digit), 0.8, 4) for digit in range(len(FINGERS))]
+    return _signed_distance(body + digits, points)
+
+
+def digit_distance(digit: int, points: Floats) -> Floats:
+    """Distance from points (3, …), m, to one digit and its metacarpal, in REST_POSE: m."""
+    rest = rest_skeleton()
+    root = rest.joints[1 + 4 * digit] * 1000
+    start = root * [0.9, 0.9, 0.9] if digit == 0 else root * [0.5, 0.1, 1.0]
+    radius = 12.0 if digit == 0 else 10.0
+    capsules = np.vstack([[*start, *root, radius, radius], _digit_capsules(rest, digit)])
+    return _signed_distance([_Part(capsules, 0.1, 0.1)], points)
+
+
+def gradient(distance: Callable[[Floats], Floats], points: Floats) -> Floats:
+    """Unit gradient (3, N) of an implicit surface by central differences."""
+    step = 2e-4
+    shifts = step * np.eye(3)[:, :, None]
+    slopes = np.stack([distance(points + shift) - distance(points - shift) for shift in shifts])
+    unit: Floats = slopes / np.maximum(np.sqrt((slopes**2).sum(axis=0)), 1e-12)
+    return unit
 
 
 def _digit_capsules(rest: Skeleton, digit: int) -> Floats:
@@ -152,10 +149,8 @@ def _smooth_minimum(a: Floats, b: Floats, reach: float) -> Floats:
 def surface_nets(distance: Callable[[Floats], Floats], axes: tuple[Floats, Floats, Floats]) -> tuple[Floats, Indices]:
     """Polygonize the zero set of `distance`, negative inside, by naive surface nets (Gibson 1998).
 
-    It must not leave the grid, whose ascending lines along x, y and z are `axes`; spacings may vary.
-
-    Returns:
-        Vertices (3, V), close to the surface but not on it, and triangles (3, F), counter-clockwise from outside.
+    It must not leave the grid, whose ascending lines along x, y and z are `axes`; spacings may vary. Out come vertices
+    (3, V), close to the surface but not on it, and triangles (3, F), counter-clockwise from outside.
     """
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))
     values = distance(grid)
@@ -171,7 +166,8 @@ def surface_nets(distance: Callable[[Floats], Floats], axes: tuple[Floats, Float
         points = grid[(slice(None), *low)] + fraction * (grid[(slice(None), *high)] - grid[(slice(None), *low)])
         points *= crossing
         for corner in product((0, 1), repeat=2):
-            edges = _parallel_edges(axis, corner, values.shape)
+            starts = np.insert(corner, axis, 0)  # of one of every cell's four edges along the axis
+            edges = tuple(slice(start, start + cells) for start, cells in zip(starts, count.shape, strict=True))
             total += points[(slice(None), *edges)]
             count += crossing[edges]
     occupied = count > 0
@@ -182,13 +178,6 @@ def surface_nets(distance: Callable[[Floats], Floats], axes: tuple[Floats, Float
 
 def _slab(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
     return tuple(slice(start, stop) if i == axis else slice(None) for i in range(3))
-
-
-def _parallel_edges(axis: int, corner: tuple[int, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """One of every cell's four edges along `axis`."""
-    offset = list(corner)
-    offset.insert(axis, 0)
-    return tuple(slice(None) if i == axis else slice(offset[i], shape[i] - 1 + offset[i]) for i in range(3))
 
 
 def _triangles(inside: Mask, index: Indices) -> Indices:

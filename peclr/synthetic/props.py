@@ -72,9 +72,8 @@ def _before(rng: np.random.Generator, skeleton: Skeleton, rotation: Floats, tran
         away = point[:2] - joints[:, :2].mean(axis=0) * depth / joints[:, 2].mean()
         point[:2] += away * 0.6
         return _prop(rng, point, point, float(rng.uniform(0.008, 0.017)))
-    length = rng.uniform(0.12, 0.4)
     start = point - axis * 0.01
-    return _prop(rng, start, start + axis * length, float(rng.uniform(0.003, 0.011)))
+    return _prop(rng, start, start + axis * rng.uniform(0.12, 0.4), float(rng.uniform(0.003, 0.011)))
 
 
 def _prop(rng: np.random.Generator, near: Floats, far: Floats, radius: float) -> Prop:

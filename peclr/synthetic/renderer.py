@@ -102,7 +102,8 @@ def compose(layer: Layer, backdrop: Bytes, kind: VersionKind, rng: np.random.Gen
     tint = 255 * np.clip(tint, 0.6, 1.3)
     image: Floats32 = layer.color * tint.astype(np.float32)
     image += background * (1 - layer.alpha)[..., None]
-    image += _grain(size, rng)
+    x, y = rng.integers(0, 64, 2)
+    image += np.float32(rng.uniform(0.5, 3.0)) * _grain_sheet(size + 64)[y : y + size, x : x + size]
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -141,9 +142,3 @@ def _window(canvas: Bytes, size: int, rng: np.random.Generator) -> Bytes:
 def _grain_sheet(side: int) -> Floats32:
     """A sheet of sensor noise to cut pieces from."""
     return np.random.default_rng(11).normal(0, 1, (side, side, 3)).astype(np.float32)
-
-
-def _grain(size: int, rng: np.random.Generator) -> Floats32:
-    x, y = rng.integers(0, 64, 2)
-    strength = np.float32(rng.uniform(0.5, 3.0))
-    return strength * _grain_sheet(size + 64)[y : y + size, x : x + size]

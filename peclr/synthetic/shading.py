@@ -44,9 +44,9 @@ class SkinTone:
 
 def sample_light(rng: np.random.Generator) -> Light:
     """A lamp from above or the side, in front of the hand, of some color, and a sky to go with it."""
-    azimuth, elevation = rng.uniform(-75, 75), rng.uniform(-10, 70)
-    a, e = np.radians(azimuth), np.radians(elevation)
-    direction = np.array([np.sin(a) * np.cos(e), -np.sin(e), -np.cos(a) * np.cos(e)], np.float32)
+    azimuth, elevation = np.radians(rng.uniform(-75, 75)), np.radians(rng.uniform(-10, 70))
+    level = np.cos(elevation)
+    direction = np.array([np.sin(azimuth) * level, -np.sin(elevation), -np.cos(azimuth) * level], np.float32)
     warmth = rng.normal(0, 0.10)
     cast = np.array([1 + warmth, 1 + rng.normal(0, 0.025), 1 - warmth])
     shift = rng.normal(0, 0.06)

@@ -46,8 +46,7 @@ def look_up(coordinates: Floats32) -> Bytes:
 def skin_atlas() -> Bytes:
     """(H, 2 W, 4): back and palm side by side; channels CREASE, REDNESS, NAIL, MOTTLE."""
     joints = rest_skeleton().joints[:, :2]
-    sides = np.zeros((2, 4, _HEIGHT, _WIDTH), np.uint8)
-    back, palm = sides
+    back, palm = sides = np.zeros((2, 4, _HEIGHT, _WIDTH), np.uint8)
     _paint_palm_lines(palm)
     for digit in range(len(FINGERS)):
         _paint_digit(back, palm, joints[1 + 4 * digit : 5 + 4 * digit], digit)
@@ -62,8 +61,7 @@ def skin_atlas() -> Bytes:
 
 def _texel(points_mm: Floats) -> NDArray[np.int32]:
     """Millimetres to texels with 4 fractional bits, as OpenCV draws them."""
-    texels = (np.asarray(points_mm) / 1000 - [_LEFT, _BOTTOM]) / _TEXEL
-    return np.round(texels * 16).astype(np.int32)
+    return np.round((np.asarray(points_mm) / 1000 - [_LEFT, _BOTTOM]) / _TEXEL * 16).astype(np.int32)
 
 
 def _line(image: Bytes, points_mm: Floats, strength: int, width: int = 2) -> None:

@@ -229,8 +229,7 @@ def _draw_hand_files(plan: _Plan, root: Path, split: Split, index: int) -> _Labe
         file = index + plan.hands(split) * version
         _write_jpeg(root / split / "rgb" / f"{file:08d}.jpg", np.ascontiguousarray(image[..., ::-1]))
     if split == "training":
-        mask = np.round(255 * layer.mask).astype(np.uint8)
-        _write_jpeg(root / split / "mask" / f"{index:08d}.jpg", mask)
+        _write_jpeg(root / split / "mask" / f"{index:08d}.jpg", np.round(255 * layer.mask).astype(np.uint8))
     xyz = np.round(hand.joints, 7)
     scale = float(np.linalg.norm(xyz[SCALE_BONE[0]] - xyz[SCALE_BONE[1]]))
     return _Label(hand.K.tolist(), xyz.tolist(), scale)
