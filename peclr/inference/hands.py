@@ -105,12 +105,9 @@ def predict_hands(
 ) -> Iterator[Result[Item]]:
     """Predict the hands of many images, in order: each item, its scene, and a hand for each of the scene's queries.
 
-    Args:
-        trained: the network.
-        items: whatever `read` understands; an iterator is advanced from another thread, some batches ahead.
-        read: gives the scene of an item, in one of several threads; a ValueError comes in the scene's place.
-        batch_size: views that the network looks at together, or ValueError; predictions do not depend on it.
-        search: where and how often the network looks.
+    An iterator of items is advanced from another thread, some batches ahead. `read` gives the scene of an item, in one
+    of several threads; a ValueError comes in the scene's place. `batch_size` is the number of views that the network
+    looks at together, or ValueError; predictions do not depend on it.
     """
     if batch_size < 1:
         raise ValueError(f"batch size must be at least 1, got {batch_size}")
@@ -268,17 +265,16 @@ class _Stream:
 
 
 def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Item]]]:
-    """Group images until they show `size` hands; one without hands counts as well, as it takes memory."""
+    """Group images until they show `size` hands; one without hands counts too. The last group may be empty."""
     batch: list[_Work[Item]] = []
     room = size
     for work in works:
         batch.append(work)
-        room -= max(1, len(work[2]))
+        room -= max(1, len(work[2]))  # without hands, it takes memory as well
         if room <= 0:
             yield batch
             batch, room = [], size
-    if batch:
-        yield batch
+    yield batch
 
 
 def _read_ahead(

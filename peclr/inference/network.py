@@ -50,10 +50,8 @@ def load_network(
 ) -> TrainedNetwork:
     """Load the network of a fine-tuning run, or of any fine-tuned checkpoint; errors as `load_weights`.
 
-    Args:
-        run: a run's folder, of which the last checkpoint is taken, or a checkpoint.
-        view_size: side of the views, pixels; None takes that of those it was trained on, ValueError if unknown.
-        device: None takes CUDA where there is one.
+    Of a run's folder, the last checkpoint is taken. Without a `view_size`, pixels, views are as large as those that it
+    was trained on, ValueError if unknown; without a `device`, CUDA is taken where there is one.
     """
     loaded = load_weights(run, "pose_net")
     size = loaded.check_view_size(view_size)
@@ -69,6 +67,5 @@ def _usable(device: str | torch.device | None) -> torch.device:
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # AssertionError: a torch without CUDA
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {device}: there is no such device here: {reason}") from error
+        raise ValueError(f"--device {device}: there is no such device here: {str(error).splitlines()[0]}") from error
     return torch.device(device)

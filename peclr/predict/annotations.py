@@ -18,7 +18,6 @@ from peclr.predict.inputs import Frame, Input
 from peclr.untrusted.text import read_json, shown
 
 _ALL = ""  # the key of what holds for every file
-
 Value = TypeVar("Value")
 
 
@@ -71,7 +70,11 @@ def annotate(
     if focal is not None and not 0 < focal < math.inf:
         raise ValueError(f"a focal length is a positive number of pixels, got {focal}")
     if isinstance(box, Path):
-        hands = _read_hands(box, side, needs_side=needs_side)
+        hands = {}
+        for file, boxes in read_boxes(box).items():
+            if needs_side and (sideless := [number for number, one in enumerate(boxes) if one.side is None]):
+                raise ValueError(f"{box}: box {sideless[0]} of {file} has no hand; expected left or right")
+            hands[file] = tuple(HandQuery(side or one.side or "right", one.edges) for one in boxes)
     else:
         edges = None if box is None else check_box(_numbers(box, (4,), "box"), "box")
         hands = {_ALL: (HandQuery(side or "right", edges),)}
@@ -94,15 +97,6 @@ def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -
 
 def _lookup(values: Mapping[str, Value], found: Input) -> Value | None:
     return next((values[name] for name in (*found.names, _ALL) if name in values), None)
-
-
-def _read_hands(path: Path, side: Side | None, *, needs_side: bool) -> dict[str, tuple[HandQuery, ...]]:
-    queries: dict[str, tuple[HandQuery, ...]] = {}
-    for file, boxes in read_boxes(path).items():
-        if needs_side and (number := next((n for n, box in enumerate(boxes) if box.side is None), None)) is not None:
-            raise ValueError(f"{path}: box {number} of {file} has no hand; expected left or right")
-        queries[file] = tuple(HandQuery(side or box.side or "right", box.edges) for box in boxes)
-    return queries
 
 
 def _by_image(given: Any, key: str, depth: int, check: Callable[[Any, str], Value]) -> dict[str, Value]:

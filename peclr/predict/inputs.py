@@ -14,15 +14,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from peclr.data.sources.images import is_utf8, read_image
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files, natural_order
 from peclr.data.sources.videos import read_frames
+from peclr.inference.crop_search import Image
 
 _log = logging.getLogger(__name__)
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -40,11 +40,8 @@ def figure(
 ) -> go.Figure | None:
     """Plots side by side; a click in the legend hides a series in all of them. None if there are no plots.
 
-    Args:
-        names: of everything that looks apart, in this figure and its neighbors.
-        mode: plotly's, of lines that do not say their own.
-        columns: plots side by side, at most.
-        height: of a plot, px.
+    `names` are of everything that looks apart, in this figure and its neighbors; `mode` is plotly's, of lines that do
+    not say their own; there are at most `columns` plots side by side, of a `height` in px.
     """
     if not plots:
         return None
@@ -90,11 +87,10 @@ def who_is_best(contest: Contest, names: Iterable[str]) -> go.Figure | None:
     """Means and deviations of what is compared, best first; `names` as in `figure`."""
     plot = Plot("", {"title": {"text": contest.metric.heading}, "nticks": 6}, {"autorange": "reversed"})
     for group, spread in contest.ranking[:_MOST_BARS]:
-        lines = wrap(group.weights, _NAME)
         plot.series[group.weights] = {
             "type": "bar",
             "orientation": "h",
-            "y": ["<br>".join(f"{escape(line)} " for line in lines)],
+            "y": ["<br>".join(f"{escape(line)} " for line in wrap(group.weights, _NAME))],
             "x": [spread.mean],
             "error_x": {"array": [spread.deviation or 0], "thickness": 1.5, "width": 5},
             "text": [shown(spread, contest.metric)],
@@ -114,7 +110,10 @@ def label_efficiency(groups: Sequence[Group]) -> dict[str, go.Figure]:
     for protocol in dict.fromkeys(group.protocol for group in counted):
         same = [group for group in counted if group.protocol == protocol]
         counts = sorted({group.labels for group in same if group.labels})
-        ticks = _with_room(counts)
+        ticks = counts[:1]  # those that can be written below a logarithmic axis
+        for count in counts[1:]:
+            if count / ticks[-1] >= (counts[-1] / counts[0]) ** _CLOSEST_TICKS:
+                ticks.append(count)
         written = {"tickvals": ticks, "ticktext": [*map(label_count, ticks)]}
         x = {"title": {"text": "labeled hands, log scale"}, "type": "log", **written}
         plots = []
@@ -131,15 +130,6 @@ def label_efficiency(groups: Sequence[Group]) -> dict[str, go.Figure]:
         if len(counts) > 1 and (drawn := figure(plots, [group.weights for group in counted], "lines+markers")):
             figures[protocol] = drawn
     return figures
-
-
-def _with_room(counts: Sequence[float]) -> list[float]:
-    """Of increasing counts, those that can be written below a logarithmic axis."""
-    written = [counts[0]]
-    for count in counts[1:]:
-        if count / written[-1] >= (counts[-1] / counts[0]) ** _CLOSEST_TICKS:
-            written.append(count)
-    return written
 
 
 def pck(evaluations: Sequence[Evaluation]) -> go.Figure | None:

@@ -77,8 +77,7 @@ def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
 
     missing = [run for run in runs if run.kind == FINETUNING and not any((run.folder / _EVALUATION).glob("*"))]
     for run in missing:
-        root = data or run.data
-        if root is None:
+        if (root := data or run.data) is None:
             raise ValueError(f"{run.folder}: its config names no data to evaluate on; give --data")
         print(f"evaluating {run.name} on {root}", flush=True)
         with contextlib.redirect_stdout(io.StringIO()):  # its scores are in the report

@@ -15,10 +15,8 @@ from peclr.untrusted.text import read_json
 
 _log = logging.getLogger(__name__)
 
-# Folders below which no run lies.
-_PRUNED: Final = {CHECKPOINTS, "wandb", "rgb"}
-# Larger files are labels or predictions, not tables.
-_LARGEST_TABLE: Final = 32 * 2**20  # bytes
+_PRUNED: Final = {CHECKPOINTS, "wandb", "rgb"}  # folders below which no run lies
+_LARGEST_TABLE: Final = 32 * 2**20  # bytes; larger files are labels or predictions
 _EXPECTED: Final = (
     "expected a run (config.yaml with metrics.csv or results.json), the output of `peclr evaluate` (scores.json), "
     'a result table (JSON with "rows"), or a folder with some of these'

@@ -85,8 +85,7 @@ def _figure_3d(predicted: Array, label: Array) -> go.Figure:
     """
     everything = [joint for chain in _CHAINS.values() for joint in [*chain, None]]
     traces = [_trace(label, everything, "label", _LABEL_COLOR, 3)]
-    for finger, chain in _CHAINS.items():
-        traces.append(_trace(predicted, chain, finger, f"rgb{FINGER_COLORS[finger]}", 8))
+    traces += [_trace(predicted, _CHAINS[name], name, f"rgb{FINGER_COLORS[name]}", 8) for name in FINGERS]
     layout = {
         "template": "plotly_dark",  # yellow and sky blue vanish on paper
         "height": 560,

@@ -24,6 +24,7 @@ from peclr.runs.layout import CONFIG
 
 _HERE: Final = Path(__file__).parent
 Section = tuple[str, str, str]  # anchor, title, HTML
+Turnable = tuple[str, Figure]  # title of a hand, and it in 3-D
 # a wheel scrolls the page; the page's script says how large figures are
 _PLOTLY: Final = {"responsive": False, "displayModeBar": False, "scrollZoom": False}
 _MOST_SENTENCES: Final = 4
@@ -90,11 +91,9 @@ def _plotted(heading: str, figure: Figure | None) -> str:
     return (f"<h3>{escape(heading)}</h3>" if heading else "") + f'<div class="chart">{html}</div>'
 
 
-def _galleries(
-    evaluations: Sequence[Evaluation], data: Path | None, count: int
-) -> tuple[str, list[tuple[str, Figure]]]:
+def _galleries(evaluations: Sequence[Evaluation], data: Path | None, count: int) -> tuple[str, list[Turnable]]:
     """Overlays of all evaluations, or why there are none; and titles and figures of their hands in 3-D."""
-    parts, figures = [], list[tuple[str, Figure]]()
+    parts, figures = [], list[Turnable]()
     for evaluation in evaluations:
         try:
             hands = shown_hands(evaluation, data, count)
@@ -123,7 +122,7 @@ def _card(hand: ShownHand, index: int) -> str:
     )
 
 
-def _turning(hands: Sequence[tuple[str, Figure]]) -> str:
+def _turning(hands: Sequence[Turnable]) -> str:
     """The first hand in 3-D and the choice of others; "" if there is none."""
     if not hands:
         return ""
@@ -150,7 +149,7 @@ def _folded(name: str, about: str, html: str, *, is_open: bool = False) -> str:
     return f"<details{' open' * is_open}>{summary}{html}</details>"
 
 
-def _html(title: str, summary: str, sections: Sequence[Section], hands: Sequence[tuple[str, Figure]]) -> str:
+def _html(title: str, summary: str, sections: Sequence[Section], hands: Sequence[Turnable]) -> str:
     themes = {"light": templates["plotly_white"].to_plotly_json(), "dark": templates["plotly_dark"].to_plotly_json()}
     content = {"hands": [figure.to_plotly_json()["data"] for _, figure in hands], "themes": themes}
     files = {suffix: (_HERE / f"page.{suffix}").read_text(encoding="utf-8") for suffix in ("html", "css", "js")}

@@ -218,10 +218,9 @@ def entries_of(content: Any) -> list[Any] | None:
     if not isinstance(content, dict):
         return None
     tables = content.get("seeds") if "rows" not in content else [content]
-    good = isinstance(tables, list) and all(
-        isinstance(one, dict) and isinstance(one.get("rows"), list) for one in tables
-    )
-    if not tables or not good:
+    if not tables or not isinstance(tables, list):
+        return None
+    if not all(isinstance(one, dict) and isinstance(one.get("rows"), list) for one in tables):
         return None
     seeds = [({"seed": table["seed"]} if "seed" in table else {}, table["rows"]) for table in tables]
     return [seed | entry if isinstance(entry, dict) else entry for seed, rows in seeds for entry in rows]
@@ -239,11 +238,10 @@ def keep_apart(rows: Sequence[Row]) -> list[Row]:
         experiments: list[list[Row]] = []
         for table in tables:
             if found := [row for row in rows if (row.table, row.protocol) == (table, protocol)]:
-                same = next((known for known in experiments if _is_one([*known, *found])), None)
-                if same is None:
-                    experiments.append(found)
-                else:
-                    same += found
+                same = next((known for known in experiments if _is_one([*known, *found])), [])
+                if not same:
+                    experiments.append(same)
+                same += found
         if len(experiments) > 1:
             for experiment in experiments:
                 name = f"{protocol} ({names[Path(experiment[0].table or '').resolve()]})"

@@ -45,8 +45,7 @@ def csv_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
 
 def latex_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     """A `tabular` for the package booktabs, the best means in bold."""
-    arrows = {True: r"$\uparrow$", False: r"$\downarrow$"}
-    heads = [f"{metric.heading} {arrows[metric.higher_is_better]}" for metric in metrics]
+    heads = [metric.heading + (r" $\uparrow$" if metric.higher_is_better else r" $\downarrow$") for metric in metrics]
     lines = [
         r"% needs \usepackage{booktabs}; mean and sample standard deviation over n seeds, the best mean in bold",
         rf"\begin{{tabular}}{{lrlr{'r' * len(metrics)}}}",

@@ -102,13 +102,6 @@ class PoseImages(EpochCallback):
 
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict, and draw."""
-        hands = self._predict(pl_module)
-        worst = sorted(hands, key=lambda hand: -hand.error_mm)[: self.count]
-        fixed = [hands[index] for index in evenly(len(hands), self.count)]
-        send_image(trainer, "poses/samples", draw_hands(fixed))
-        send_image(trainer, "poses/worst", draw_hands(worst))
-
-    def _predict(self, pl_module: pl.LightningModule) -> "list[DrawnHand]":
         batch, device = self._batch, pl_module.device
         parts = zip(torch.split(batch["image"], _BATCH), torch.split(batch["K"], _BATCH), strict=True)
         outputs = [pl_module(images.to(device), K.to(device)) for images, K in parts]
@@ -124,7 +117,10 @@ class PoseImages(EpochCallback):
             errors.mean(dim=-1).tolist(),
             strict=True,
         )
-        return [DrawnHand(*row) for row in rows]
+        hands = [DrawnHand(*row) for row in rows]
+        worst = sorted(hands, key=lambda hand: -hand.error_mm)[: self.count]
+        send_image(trainer, "poses/samples", draw_hands([hands[index] for index in evenly(len(hands), self.count)]))
+        send_image(trainer, "poses/worst", draw_hands(worst))
 
 
 class DrawnHand(NamedTuple):
