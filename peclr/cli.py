@@ -89,13 +89,11 @@ class PeclrCLI(LightningCLI):
     claim: Claim | None = None
 
     def __init__(self, arguments: list[str], **options: Any) -> None:
-        failed = True
         try:
             super().__init__(args=arguments, **options)
-            failed = False
         finally:
             if self.claim is not None:
-                self.claim.release(failed=failed)
+                self.claim.release(failed=sys.exc_info()[0] is not None)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
@@ -173,10 +171,9 @@ class PeclrCLI(LightningCLI):
         """Compare a checkpoint to be resumed from with the run that resumes it; say what makes the run slow."""
         say_if_bf16_is_slow(self.trainer)
         config = self.config[str(self.subcommand)]
-        if not config.get("ckpt_path"):
-            return
-        for key, (before, after) in check_fit(Path(config.ckpt_path), self.model, self._values()).items():
-            rank_zero_warn(f"resumed with another value of {key}: {before} before, {after} now")
+        if config.get("ckpt_path"):
+            for key, (before, after) in check_fit(Path(config.ckpt_path), self.model, self._values()).items():
+                rank_zero_warn(f"resumed with another value of {key}: {before} before, {after} now")
 
     def fit(self, **options: Any) -> None:
         """Train; a run that has ended already stays as it is."""

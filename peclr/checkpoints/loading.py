@@ -96,11 +96,10 @@ def load_weights(
     with torch.device("meta"):  # what is drawn at random is replaced
         encoder = ResNetEncoder(name, width)
         network = None if prefix is None else PoseNet25D(encoder)
-    if prefix is None:
-        report = _fill(encoder, state, sources, layout, layout.others, path)
-    else:
+    if prefix is not None:
         sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
-        report = _fill(network or encoder, state, sources, layout, (), path)
+    ignorable = layout.others if prefix is None else ()
+    report = _fill(network or encoder, state, sources, layout, ignorable, path)
     view_size = content.about.view_size if content.about else content.view_size
     if content.about is None and view_size is None:  # that of all of their kind, or of their run's config
         view_size = (layout.view_size if width == 1 else None) or view_size_of_run(path)

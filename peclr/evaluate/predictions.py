@@ -49,9 +49,7 @@ def read_labels(path: Path, points: int) -> Array:
 
 def write_predictions(folder: Path, predictions: Predictions) -> tuple[Path, Path]:
     """Write `pred.json` and its zip, which is what one uploads, and return both; missing vertices are zero."""
-    verts = predictions.verts
-    if verts is None:
-        verts = np.zeros((len(predictions.xyz), NUM_VERTICES, 3))
+    verts = np.zeros((len(predictions.xyz), NUM_VERTICES, 3)) if predictions.verts is None else predictions.verts
     # float32 has as many digits as predictions, and half of float64's characters
     content = [predictions.xyz.astype(np.float32), verts.astype(np.float32)]
     plain, zipped = folder / PREDICTIONS_NAME, (folder / PREDICTIONS_NAME).with_suffix(".zip")

@@ -62,8 +62,7 @@ class About:
 def config_of(built: Any) -> dict[str, Any]:
     """Class path and arguments of an object: its `config()`, or attributes that are called like arguments."""
     if hasattr(built, "config"):
-        config: dict[str, Any] = built.config()
-        return config
+        return dict(built.config())
     names = [name for name in inspect.signature(type(built)).parameters if hasattr(built, name)]
     return {
         "class_path": f"{type(built).__module__}.{type(built).__qualname__}",

@@ -54,9 +54,7 @@ def renewed(config: Any) -> Any:
         return None if config == "None" else renamed(config)
     if isinstance(config, list):
         return [renewed(part) for part in config]
-    if not isinstance(config, dict):
-        return config
-    return {key: renewed(part) for key, part in config.items()}
+    return {key: renewed(part) for key, part in config.items()} if isinstance(config, dict) else config
 
 
 def renewed_argument(word: str) -> str:

@@ -25,7 +25,6 @@ _NOTHING, _SAVE = 0, 1
 # What ends a run, and the signals that schedulers send before they end one.
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _DEFERRABLE = (signal.SIGUSR1, signal.SIGUSR2)
-_STDERR = 2
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -141,7 +140,12 @@ class RunCheckpoints(Checkpoint):
             self._save(trainer)
         elif wish in _STOPPING:
             self._save(trainer)
-            _stop(trainer, wish)
+            if not trainer.is_global_zero:
+                raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
+            what = f"stopped by {signal.Signals(wish).name} after step {trainer.global_step}"
+            options = f"--ckpt_path {_last(trainer)} --run_dir {trainer.default_root_dir}"
+            print(f"peclr: {what}; the same command with {options} goes on", file=sys.stderr)
+            raise SystemExit(128 + wish)
         elif wish != _NOTHING:
             self._interruptions.handle(wish)
 
@@ -153,15 +157,6 @@ class RunCheckpoints(Checkpoint):
 
 def _last(trainer: pl.Trainer) -> Path:
     return last_checkpoint(Path(trainer.default_root_dir))
-
-
-def _stop(trainer: pl.Trainer, number: int) -> None:
-    if not trainer.is_global_zero:
-        raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
-    what = f"stopped by {signal.Signals(number).name} after step {trainer.global_step}"
-    options = f"--ckpt_path {_last(trainer)} --run_dir {trainer.default_root_dir}"
-    print(f"peclr: {what}; the same command with {options} goes on", file=sys.stderr)
-    raise SystemExit(128 + number)
 
 
 class _Interruptions:
@@ -198,8 +193,8 @@ class _Interruptions:
             self.restore()
             raise KeyboardInterrupt
         if number in _STOPPING and self._verbose:
-            # a handler must not print: it may have interrupted a print
-            os.write(_STDERR, b"\npeclr: stopping after this step; Ctrl-C again stops at once, without a checkpoint\n")
+            # to stderr; a handler must not print: it may have interrupted a print
+            os.write(2, b"\npeclr: stopping after this step; Ctrl-C again stops at once, without a checkpoint\n")
         # a request to stop outranks one to requeue
         if number in _STOPPING or self.received not in _STOPPING:
             self.received = number

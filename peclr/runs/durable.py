@@ -4,19 +4,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
 from peclr.runs.layout import LAST, PREVIOUS, listed
 from peclr.untrusted.binary import check_tensors, damage_of_zip, read_torch
 from peclr.untrusted.text import shown
-
-_SECTIONS: Final[dict[str, type]] = {
-    **dict.fromkeys(("loops", "callbacks"), dict),
-    **dict.fromkeys(("optimizer_states", "lr_schedulers"), list),
-    **dict.fromkeys(("global_step", "epoch"), int),
-}
 
 
 class CheckpointWriteError(OSError):
@@ -40,9 +34,15 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
         if path.name == LAST and path.exists():
             _keep_previous(path)
         partial.replace(path)
-        _sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # makes the renaming last
+        finally:
+            os.close(folder)
     except (OSError, RuntimeError) as error:
-        cause = _system_error(error)
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):  # PyTorch's own, on top of it, is about positions
+            cause = cause.__context__
         if cause is None:
             raise
         partial.unlink(missing_ok=True)
@@ -62,7 +62,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     state = said.get("state_dict")
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path}: expected a checkpoint of a run, found {listed(said) if said else shown(content)}")
-    for key, expected in _SECTIONS.items():
+    sections: dict[str, type] = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}
+    for key, expected in (sections | {"global_step": int, "epoch": int}).items():
         if not isinstance(said.get(key, expected()), expected):
             raise ValueError(f"{path}: {key} is {shown(said[key])}, expected {expected.__name__}")
     check_tensors(state, path)
@@ -98,19 +99,3 @@ def _keep_previous(last: Path) -> None:
         return
     link.replace(previous)
     link.unlink(missing_ok=True)  # renaming one name of a file to another of its names does nothing
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a renaming last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _system_error(error: BaseException | None) -> OSError | None:
-    """The system's own error, on top of which PyTorch's archive writer raises one about positions."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error

@@ -25,8 +25,6 @@ RUN_DIR_VARIABLE = "PECLR_RUN_DIR"
 _LOCK_NAME, _STARTING_NAME = ".lock", ".starting"
 _ASIDE_NAME = f"{CONFIG}.before"
 _NEW, _RESUMED = "new", "resumed"
-_STORE_KEY = "peclr/run_dir"
-_PATIENCE = timedelta(minutes=5)
 
 
 class Claim:
@@ -109,7 +107,9 @@ def choose_run_folder(
         ckpt_path: what is resumed; None for a new run, and for scoring a checkpoint.
         is_ours: whether a folder's run had the config of this one: which of a restarted job's runs this is.
     """
-    restarted, claims = _is_restarted(), list[Claim]()
+    restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")  # by a scheduler, of this very command
+    restarted = any(int(os.environ.get(name) or 0) > 0 for name in restarts)
+    claims: list[Claim] = []
 
     def take(path: Path) -> Path:
         resumes = ckpt_path is not None and ckpt_path.resolve().is_relative_to(path.resolve())
@@ -172,9 +172,7 @@ def _default(name: str) -> Path:
 def _agreed(given: Path | None, name: str, take: Callable[[Path], Path], take_next: Callable[[Path], Path]) -> Path:
     """The folder that the first process takes, in all of them."""
     if TorchElasticEnvironment.detect() and (given is None or _restarts_share_a_store()):
-        return _shared_by_torchrun(
-            lambda before: take(path) if (path := given or before) else take_next(_default(name))
-        )
+        return _shared_by_torchrun(lambda old: take(path) if (path := given or old) else take_next(_default(name)))
     if given is None and _under_slurm() and int(os.environ.get("SLURM_NTASKS") or 1) > 1:
         given = _default(name)  # all processes know the job's number
     if given is not None:
@@ -191,9 +189,9 @@ def _shared_by_torchrun(choose: Callable[[Path | None], Path]) -> Path:
     if not _restarts_share_a_store():
         raise ValueError("this rendezvous of torchrun keeps no store before training starts: give --run_dir")
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = TCPStore(host, port, is_master=False, timeout=_PATIENCE)
+    store = TCPStore(host, port, is_master=False, timeout=timedelta(minutes=5))
     restarts = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-    keys = [f"{_STORE_KEY}/{number}" for number in range(restarts + 1)]
+    keys = [f"peclr/run_dir/{number}" for number in range(restarts + 1)]
     if _rank() == 0:
         # the store outlives restarts, and torch 2.11 would look for the killed processes (pytorch #167288)
         for key in store.list_keys():
@@ -207,11 +205,6 @@ def _shared_by_torchrun(choose: Callable[[Path | None], Path]) -> Path:
 def _restarts_share_a_store() -> bool:
     """Whether torchrun keeps a store from before training starts to its own end."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-
-
-def _is_restarted() -> bool:
-    """Whether a scheduler started this very command before."""
-    return any(int(os.environ.get(name) or 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
 
 
 def _under_slurm() -> bool:

@@ -62,11 +62,9 @@ def run_folder(checkpoint: Path) -> Path | None:
 
 def read_run_config(checkpoint: Path) -> dict[str, Any]:
     """The config that the run of a checkpoint was started with; empty for a checkpoint that stands alone."""
-    folder = run_folder(checkpoint)
-    if folder is None:
+    if (folder := run_folder(checkpoint)) is None:
         return {}
-    path = folder / CONFIG
-    config = read_yaml(path)
+    config = read_yaml(path := folder / CONFIG)
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected the mapping of a run's config, found a {type(config).__name__}")
     return cast("dict[str, Any]", renewed(config))

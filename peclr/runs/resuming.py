@@ -36,10 +36,9 @@ def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> 
     changed = changed_values(before, config) if before else _contradicted(content, checkpoint, config)
     differs = "".join(f"\n  {key}: {before} there, {now} here" for key, (before, now) in changed.items())
     differs = f"; its run's config differs:{differs}" if differs else ""
-    state = content.get("state_dict")
-    if not isinstance(state, dict) or "loops" not in content:
+    if "loops" not in content:
         raise ValueError(f"{checkpoint}: expected a checkpoint of a run, found {listed(content)}")
-    expected = model.state_dict()
+    state, expected = content["state_dict"], model.state_dict()
     strange = sorted(state.keys() ^ expected.keys())
     strange += [key for key in expected.keys() & state.keys() if state[key].shape != expected[key].shape]
     if strange:

@@ -85,14 +85,8 @@ class FinetuneModule(RecipeModule):
     def _shared_step(self, batch: LabeledBatch, split: str) -> tuple[Tensor, PoseOutput]:
         output = self(batch["image"], batch["K"])
         target = targets_from_joints(batch["joints_3d"], batch["K"])
-        raw = output["raw"]
-        terms = self.loss(
-            raw["keypoints_2d"],
-            raw["depth_rel"],
-            raw["root_depth"],
-            torch.cat((target["keypoints_2d"], target["depth_rel"][..., None]), dim=-1),
-            target["root_depth"],
-        )
+        joints_25d, raw = torch.cat((target["keypoints_2d"], target["depth_rel"][..., None]), dim=-1), output["raw"]
+        terms = self.loss(raw["keypoints_2d"], raw["depth_rel"], raw["root_depth"], joints_25d, target["root_depth"])
         self._log_loss(terms, len(batch["image"]), split)
         return terms.total, output
 
@@ -112,13 +106,9 @@ class FinetuneModule(RecipeModule):
     def _score(self, batch: LabeledBatch, split: str) -> None:
         _, output = self._shared_step(batch, split)
         scores = self.val_scores if split == "val" else self.test_scores
-        scores.update(
-            # the hand's true scale, which FreiHAND gives, turns bone lengths into metres
-            output["joints_3d"] * batch["scale_m"][:, None, None],
-            batch["joints_3d"],
-            output["keypoints_2d"],
-            batch["joints_25d"][..., :2],
-        )
+        # the hand's true scale, which FreiHAND gives, turns bone lengths into metres
+        joints_3d = output["joints_3d"] * batch["scale_m"][:, None, None]
+        scores.update(joints_3d, batch["joints_3d"], output["keypoints_2d"], batch["joints_25d"][..., :2])
         self.log_dict(scores, batch_size=len(batch["image"]))
 
     def training_step(self, batch: LabeledBatch) -> Tensor:

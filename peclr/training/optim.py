@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+_EPS = 1e-8  # keeps the ratio of LARS finite
+
 
 class LARS(Optimizer):
     """Scales each tensor's gradient by its trust ratio, then lets another optimizer step.
@@ -21,18 +23,14 @@ class LARS(Optimizer):
         optimizer: takes the step, with its own learning rate; its weight decay is applied here instead.
         trust_coefficient: η of eq. 6.
         clip: cap ratio / lr at 1, so that no step is longer than the wrapped optimizer's own.
-        eps: keeps the ratio finite.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, trust_coefficient: float = 0.001, *, clip: bool = True, eps: float = 1e-8
-    ) -> None:
-        if trust_coefficient <= 0 or eps < 0:
-            raise ValueError(f"expected trust_coefficient > 0 and eps ≥ 0, got {trust_coefficient} and {eps}")
+    def __init__(self, optimizer: Optimizer, trust_coefficient: float = 0.001, *, clip: bool = True) -> None:
+        if trust_coefficient <= 0:
+            raise ValueError(f"expected trust_coefficient > 0, got {trust_coefficient}")
         self.optimizer = optimizer
         self.trust_coefficient = trust_coefficient
         self.clip = clip
-        self.eps = eps
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self._share()
 
@@ -73,7 +71,7 @@ class LARS(Optimizer):
             return
         gradients, decay = [weight.grad for weight in weights], group.get("weight_decay", 0.0)
         weight_norms, gradient_norms = (torch.stack(torch._foreach_norm(part)) for part in (weights, gradients))
-        ratios = self.trust_coefficient * weight_norms / (gradient_norms + decay * weight_norms + self.eps)
+        ratios = self.trust_coefficient * weight_norms / (gradient_norms + decay * weight_norms + _EPS)
         if self.clip:
             ratios = (ratios / group["lr"]).clamp_max(1.0)
         ratios = torch.where(weight_norms > 0, ratios, 1.0)

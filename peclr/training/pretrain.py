@@ -120,8 +120,7 @@ class PretrainModule(RecipeModule):
         """Let the checkpoint say what it is."""
         view_size = getattr(getattr(self.trainer, "datamodule", None), "view_size", None)
         encoder, objective = config_of(self.encoder), config_of(self.objective)
-        about = About(kind="pretrain", encoder=encoder, objective=objective, view_size=view_size)
-        checkpoint[KEY] = about.as_dict()
+        checkpoint[KEY] = About(kind="pretrain", encoder=encoder, objective=objective, view_size=view_size).as_dict()
 
 
 def false_negatives(hands: Tensor) -> Tensor:
