@@ -21,7 +21,7 @@ def draw_skeleton(image: NDArray[np.uint8], joints_2d: NDArray[np.floating], enl
     """Draw a hand's bones and joints over a copy of an image: (enlarge · H, enlarge · W, 3), RGB.
 
     Joints (21, 2), pixels of the image (H, W, 3), order freihand; bones to those that are not finite are left out. The
-    image is enlarged first, so that lines stay thin on small views.
+    image is enlarged first, by the factor `enlarge`, so that lines stay thin on small views.
     """
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an RGB image (H, W, 3); got shape {image.shape}")

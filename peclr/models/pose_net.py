@@ -79,8 +79,10 @@ class PoseNet25D(nn.Module):
     """From an image and its camera to 2-D keypoints, relative depth, root depth and 3-D joints.
 
     Pixels are those of the views it was trained on, and K is the camera of such a view. The last layer and all geometry
-    run in float32 under autocast: bfloat16 has steps of half a pixel at 100 px, and the quadratic cancels. The encoder
-    becomes part of the network, which gives it a last layer `fc`.
+    run in float32 under autocast: bfloat16 has steps of half a pixel at 100 px, and the quadratic cancels.
+
+    Args:
+        encoder: becomes part of the network, which gives it a last layer `fc`.
     """
 
     def __init__(self, encoder: ResNetEncoder) -> None:
