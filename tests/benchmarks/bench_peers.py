@@ -7,8 +7,6 @@ lightly is measured where it is installed (`pip install --no-deps lightly`).
 
 import importlib
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
 from torchvision.transforms import functional  # type: ignore[import-untyped]
 
 from peclr.data.sources.freihand import FreiHAND
 from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
-from tests.benchmarks.bench_views import HANDS, augmented, freihand_files, write_freihand
+from tests.benchmarks.bench_views import HANDS, augmented, freihand_files, medians, one_thread_each, write_freihand
 
 VIEW, ROUNDS = 128, 2000
 _HUE_STEPS = 255  # the published code clips hue there, where OpenCV's ends at 180
@@ -80,28 +77,14 @@ def pairs_per_cpu_second(root: Path) -> dict[str, float]:
     }
     if (transform := lightly_transform()) is not None:
         works["lightly"] = lambda number: transform(Image.open(files[number % HANDS]).convert("RGB"))
-    taken: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(ROUNDS):
-        for name, work in works.items():
-            start = time.process_time()
-            work(number)
-            taken[name].append(time.process_time() - start)
-    return {name: 1 / float(np.median(times)) for name, times in taken.items()}
+    return {name: 1 / seconds for name, seconds in medians(works, ROUNDS, time.process_time).items()}
 
 
 def run() -> list[dict[str, Any]]:
     """Measure all that are there, one thread each."""
-    threads = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with one_thread_each() as folder:
         write_freihand(folder, HANDS, 1, freihand_files())
         rates = pairs_per_cpu_second(folder)
-    finally:
-        shutil.rmtree(folder)
-        cv2.setNumThreads(threads[0])
-        torch.set_num_threads(threads[1])
     return [
         {"name": f"pairs_{name}", "value": round(rate, 1), "unit": "pairs per CPU second", "target": None}
         for name, rate in rates.items()

@@ -13,8 +13,9 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,31 @@ def freihand_files() -> list[bytes]:
     return [jpeg_of_size(natural_image(*size, rng, 0.7), FREIHAND_BYTES) for _ in range(HANDS)]
 
 
-def medians(works: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+@contextmanager
+def one_thread_each() -> Iterator[Path]:
+    """A folder that goes again, while OpenCV and PyTorch work on one thread."""
+    threads = cv2.getNumThreads(), torch.get_num_threads()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+        cv2.setNumThreads(threads[0])
+        torch.set_num_threads(threads[1])
+
+
+def medians(
+    works: dict[str, Callable[[int], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of several pieces of work, done in turns; each is given the round."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = clock()
             work(number)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
@@ -237,11 +255,7 @@ def _proportional_set_mb(processes: list[int]) -> float:
 
 def run() -> list[dict[str, Any]]:
     """Measure everything, one thread each."""
-    threads = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    folder = Path(tempfile.mkdtemp())
-    try:
+    with one_thread_each() as folder:
         write_freihand(folder / "small", HANDS, 1, freihand_files())
         write_masks(folder / "small")
         write_freihand(folder / "full", FREIHAND_HANDS, FREIHAND_VERSIONS, freihand_files())
@@ -264,10 +278,6 @@ def run() -> list[dict[str, Any]]:
             ),
             ("four_workers_memory_mb", four_workers_memory_mb(folder / "full"), "MB over no workers", "≤ 400"),
         ]
-    finally:
-        shutil.rmtree(folder)
-        cv2.setNumThreads(threads[0])
-        torch.set_num_threads(threads[1])
     return [
         {"name": name, "value": round(value, 3), "unit": unit, "target": target} for name, value, unit, target in rows
     ]

@@ -59,11 +59,15 @@ def _freihand(folder: Path) -> list[Path]:
     return sorted(root.glob("*.json"))
 
 
-def _prepared(folder: Path) -> list[Path]:
-    _freihand(folder)
+def _packed(dataset: str, root: Path) -> list[Path]:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        assert prepare_main(["freihand", str(folder / "hands")]) == 0
-    return sorted((folder / "hands").glob("prepared/**/*"))
+        assert prepare_main([dataset, str(root)]) == 0
+    return sorted(root.glob("prepared/**/*"))
+
+
+def _packed_freihand(folder: Path) -> list[Path]:
+    _freihand(folder)
+    return _packed("freihand", folder / "hands")
 
 
 def _crops(folder: Path) -> list[Path]:
@@ -88,11 +92,9 @@ def _youtube(folder: Path) -> list[Path]:
     return [labels]
 
 
-def _prepared_youtube(folder: Path) -> list[Path]:
+def _packed_youtube(folder: Path) -> list[Path]:
     _youtube(folder)
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        assert prepare_main(["youtube3d", str(folder / "youtube")]) == 0
-    return sorted((folder / "youtube").glob("prepared/**/*"))
+    return _packed("youtube3d", folder / "youtube")
 
 
 def _box_files(folder: Path) -> list[Path]:
@@ -211,10 +213,10 @@ def _video(folder: Path) -> list[Path]:
 
 READERS = {
     "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
-    "prepared labels": Reader(_prepared, lambda folder: _samples(FreiHAND(folder / "hands"))),
+    "prepared labels": Reader(_packed_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "crops": Reader(_crops, lambda folder: _samples(PreparedCrops(folder / "crops", "training"))),
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
-    "packed YouTube3D": Reader(_prepared_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
+    "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),

@@ -84,8 +84,8 @@ def run(options: Sequence[str]) -> int:
     wheels = sorted(map(str, WHEELS.glob("*.whl")))
     if not wheels:
         raise FileNotFoundError(f"{WHEELS} has no wheels: `python -m tests.gpu.carry pack` where there is a network")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", f"--find-links={WHEELS}", "--no-deps"]
-    subprocess.run([*pip, "--no-compile", "--upgrade", f"--target={SITE}", *wheels], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
+    subprocess.run([*pip, "--upgrade", f"--target={SITE}", *wheels], check=True)
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
     return subprocess.run(
         [sys.executable, "-m", "tests.gpu", *options], env=environment, cwd=ROOT, check=False
