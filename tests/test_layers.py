@@ -15,7 +15,7 @@ LAYERS = (
     ("data", "synthetic", "losses", "metrics", "models"),
     ("runs",),
     ("checkpoints",),
-    ("training", "drawing"),
+    ("training", "drawing", "detection"),
     ("inference",),
     ("evaluate", "predict", "mining", "tracking"),
     ("report", "sweeps"),

@@ -1,0 +1,76 @@
+"""What a detector of hands returns, and which of its finds are one hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+# MediaPipe's rule, mediapipe/tasks/cc/vision/hand_landmarker/calculators/hand_landmarks_deduplication_calculator.cc
+_SAME_JOINTS = 10  # of 21
+_SAME_PLACE = 0.2  # of the palm's size
+_SAME_BOX = 0.2  # intersection over union
+_PALM = (0, 5, 17)  # wrist and the outer knuckles, order freihand
+
+
+@dataclass(frozen=True)
+class DetectedHand:
+    """A hand in an image that is not mirrored.
+
+    Attributes:
+        side: of the person, not of the image.
+        score: that there is a hand, 0 to 1.
+        box: (4,), left, top, right, bottom, px, around the joints.
+        joints_2d: (21, 2), px, order freihand.
+        joints_3d: (21, 3), metres about the hand's center, axes as the camera's, order freihand; size assumed.
+    """
+
+    side: Literal["left", "right"]
+    score: float
+    box: Array
+    joints_2d: Array
+    joints_3d: Array
+
+    def moved(self, x: float, y: float) -> "DetectedHand":
+        """Shift by pixels, as from a tile to its image."""
+        offset = np.array([x, y])
+        return DetectedHand(
+            self.side, self.score, self.box + np.tile(offset, 2), self.joints_2d + offset, self.joints_3d
+        )
+
+
+class HandDetector(Protocol):
+    """Anything that finds hands: called with (H, W, 3) uint8 RGB, upright and not mirrored; the surest hand first."""
+
+    def __call__(self, image: Image) -> list[DetectedHand]:
+        """Find hands."""
+
+
+def without_duplicates(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
+    """Keep the first of finds that are one hand: boxes that overlap, or joints at the same places."""
+    kept: list[DetectedHand] = []
+    for hand in hands:
+        if not any(_is_same(hand, other) for other in kept):
+            kept.append(hand)
+    return kept
+
+
+def _is_same(a: DetectedHand, b: DetectedHand) -> bool:
+    distances = np.linalg.norm(a.joints_2d - b.joints_2d, axis=-1)
+    near = _SAME_PLACE * max(_palm_size(a), _palm_size(b))
+    return int((distances < near).sum()) >= _SAME_JOINTS or overlap(a.box, b.box) > _SAME_BOX
+
+
+def _palm_size(hand: DetectedHand) -> float:
+    corners = hand.joints_2d[list(_PALM)]
+    return float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=-1).max())
+
+
+def overlap(a: Array, b: Array) -> float:
+    """Intersection over union of two boxes, left, top, right, bottom."""
+    shared = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0).prod()
+    return float(shared / max((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared, np.finfo(float).tiny))

@@ -1,0 +1,233 @@
+"""MediaPipe's two hand networks, palms in a whole image and joints in a crop, run by LiteRT.
+
+Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020 (arXiv 2006.10214). Google's networks are
+under Apache-2.0; constants are those of google-ai-edge/mediapipe at 85c0cdc. Everything between the networks is
+computed here: no other part of MediaPipe is used.
+"""
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.detection.detector import Array, DetectedHand, Image, overlap, without_duplicates
+from peclr.untrusted import naming_damage
+
+PALM_FILE: Final = "hand_detector.tflite"
+JOINT_FILE: Final = "hand_landmarks_detector.tflite"
+SHA256: Final = {  # of hand_landmarker/float16/1
+    PALM_FILE: "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+    JOINT_FILE: "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+}
+URL: Final = (
+    "https://storage.googleapis.com/mediapipe-models/hand_landmarker/hand_landmarker/float16/1/hand_landmarker.task"
+)
+
+_PALM_SIDE: Final = 192  # px, of the palm network's input
+_JOINT_SIDE: Final = 224  # px, of the joint network's input
+_GRIDS: Final = ((24, 2), (12, 6))  # cells a side and anchors a cell, at strides 8 and 16
+_NMS_OVERLAP: Final = 0.3
+_WRIST, _MIDDLE_MCP = 0, 2  # of a palm's seven points
+# That fingers point up was meant, 90 degrees: the graph of MediaPipe's tasks passes them as radians, so that hands come
+# to the joint network turned by another 26.6 degrees. Its results are matched only with the same.
+_TARGET: Final = 90.0
+_REGION_SCALE: Final = 2.6  # of a palm's box, for the joint network
+_REGION_SHIFT: Final = -0.5  # of the box's height, towards the fingers
+_MARGIN: Final = 0.5  # of an image's longer side, around one that a hand may fill
+_TILE_SHARE: Final = 0.6  # of the image's sides; two by two tiles overlap by a third
+
+
+class Region(NamedTuple):
+    """A turned square in an image.
+
+    Attributes:
+        x: of its center, px, half integers at pixel centers as MediaPipe counts.
+        y: the same.
+        side: px.
+        angle: by which it is turned, radians, from x to y.
+    """
+
+    x: float
+    y: float
+    side: float
+    angle: float
+
+    def image_from_unit(self) -> Array:
+        """(2, 3): from (0, 0) to (1, 1) in the region to pixels of the image."""
+        cos, sin = math.cos(self.angle) * self.side, math.sin(self.angle) * self.side
+        return np.array(
+            [
+                [cos, -sin, self.x - (cos - sin) / 2],
+                [sin, cos, self.y - (sin + cos) / 2],
+            ]
+        )
+
+    def crop(self, image: Image, size: int) -> NDArray[np.float32]:
+        """(1, size, size, 3) in 0 to 1, black beyond the image."""
+        matrix = self.image_from_unit()
+        matrix[:, :2] /= size
+        # corner to corner without a shift by half a pixel, as MediaPipe's converter does
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        crop = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT)
+        return np.divide(crop[None], 255, dtype=np.float32)
+
+
+class MediaPipeHands:
+    """Hands in an image, by Google's palm and hand landmark networks.
+
+    Args:
+        task_file: `hand_landmarker.task`, or a folder with the two networks that are in it.
+        min_score: of a palm and of a hand, 0 to 1.
+        max_hands: that are returned, the surest palms.
+        tiles: look again at four overlapping tiles, in which small hands are larger.
+        margin: where nothing is found, look again with a margin around the image, as a hand may fill it.
+    """
+
+    def __init__(
+        self,
+        task_file: str | Path,
+        *,
+        min_score: float = 0.5,
+        max_hands: int = 8,
+        tiles: bool = False,
+        margin: bool = True,
+    ) -> None:
+        if not 0 < min_score < 1 or max_hands < 1:
+            raise ValueError(f"expected 0 < min_score < 1 and max_hands ≥ 1, got {min_score} and {max_hands}")
+        palms, joints = _read_networks(Path(task_file))
+        self._palms, self._joints = _Network(palms), _Network(joints)
+        self.min_score, self.max_hands, self.tiles, self.margin = min_score, max_hands, tiles, margin
+
+    def __call__(self, image: Image) -> list[DetectedHand]:
+        """Find hands in (H, W, 3) uint8 RGB, upright and not mirrored; the surest palm's hand first."""
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        hands = self._look(image)
+        if self.tiles:
+            hands += [hand for x, y, tile in _tiles(image) for hand in (h.moved(x, y) for h in self._look(tile))]
+        hands = without_duplicates(hands)
+        if self.margin and not hands:
+            border = round(_MARGIN * max(image.shape[:2]))
+            padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
+            hands = [hand.moved(-border, -border) for hand in self._look(padded.astype(np.uint8, copy=False))]
+        return hands[: self.max_hands]
+
+    def _look(self, image: Image) -> list[DetectedHand]:
+        """Hands by palms in the image as a whole."""
+        found = (self.hand_in(image, region) for region in self.regions(image)[: self.max_hands])
+        return without_duplicates([hand for hand in found if hand is not None])
+
+    def regions(self, image: Image) -> list[Region]:
+        """Where hands are, by palms; the surest first."""
+        height, width = image.shape[:2]
+        whole = Region(width / 2, height / 2, max(width, height), 0.0)
+        raw, logits = self._palms(whole.crop(image, _PALM_SIDE))
+        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -100, 100)))
+        sure = scores >= self.min_score
+        points = raw[0, sure].astype(np.float64).reshape(-1, 9, 2) / _PALM_SIDE
+        points[:, [0, *range(2, 9)]] += _ANCHORS[sure, None]
+        palms = _merge(points, scores[sure])
+        unit = whole.image_from_unit()
+        return [_region_of(palm @ unit[:, :2].T + unit[:, 2], palm[1] * whole.side) for palm in palms]
+
+    def hand_in(self, image: Image, region: Region) -> DetectedHand | None:
+        """The hand that a region shows; None if the network sees none."""
+        points, presence, right, world = self._joints(region.crop(image, _JOINT_SIDE))
+        score = float(presence[0, 0])
+        if score < self.min_score:
+            return None
+        unit = region.image_from_unit()
+        in_region = points.reshape(21, 3)[:, :2].astype(np.float64) / _JOINT_SIDE
+        joints_2d = in_region @ unit[:, :2].T + unit[:, 2] - 0.5  # pixel centers are integers here
+        turn = unit[:, :2] / region.side
+        joints_3d = world.reshape(21, 3).astype(np.float64)
+        joints_3d[:, :2] = joints_3d[:, :2] @ turn.T
+        box = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
+        return DetectedHand("right" if right[0, 0] > 0.5 else "left", score, box, joints_2d, joints_3d)
+
+
+def _region_of(palm: Array, size: Array) -> Region:
+    """The hand's region from a palm's center and seven points (9, 2), px, and its width and height (2,), px."""
+    center, points = palm[0], palm[2:]
+    x, y = points[_MIDDLE_MCP] - points[_WRIST]
+    angle = _TARGET - math.atan2(-y, x)
+    angle -= 2 * math.pi * math.floor((angle + math.pi) / (2 * math.pi))
+    shift = _REGION_SHIFT * size[1] * np.array([-math.sin(angle), math.cos(angle)])
+    return Region(float(center[0] + shift[0]), float(center[1] + shift[1]), _REGION_SCALE * float(size.max()), angle)
+
+
+def _merge(palms: Array, scores: Array) -> list[Array]:
+    """Weighted non-maximum suppression: palms (N, 9, 2) that overlap a surer one are averaged with it by score."""
+    boxes = np.concatenate([palms[:, 0] - palms[:, 1] / 2, palms[:, 0] + palms[:, 1] / 2], axis=-1)
+    left = list(np.argsort(-scores, kind="stable"))
+    merged = []
+    while left:
+        same = [one for one in left if one == left[0] or overlap(boxes[left[0]], boxes[one]) > _NMS_OVERLAP]
+        merged.append(np.average(palms[same], axis=0, weights=scores[same]))
+        left = [one for one in left if one not in same]
+    return merged
+
+
+def _anchors() -> Array:
+    """(2016, 2): centers of the palm network's anchors, in 0 to 1."""
+    grids = []
+    for cells, repeats in _GRIDS:
+        y, x = np.mgrid[:cells, :cells].reshape(2, -1)
+        grids.append(np.repeat(np.stack([x, y], axis=-1) + 0.5, repeats, axis=0) / cells)
+    return np.concatenate(grids)
+
+
+_ANCHORS: Final = _anchors()
+
+
+def _tiles(image: Image) -> Iterator[tuple[int, int, Image]]:
+    """Four overlapping parts of an image, each with its left and upper edge."""
+    height, width = image.shape[:2]
+    high, wide = math.ceil(height * _TILE_SHARE), math.ceil(width * _TILE_SHARE)
+    for y in (0, height - high):
+        for x in (0, width - wide):
+            yield x, y, image[y : y + high, x : x + wide]
+
+
+class _Network:
+    """A .tflite network on one thread."""
+
+    def __init__(self, content: bytes) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # type: ignore[import-untyped]  # ships no types
+        except ImportError as error:
+            raise ValueError("ai-edge-litert is not installed; pip install 'peclr[hands]' brings it") from error
+        self._content = content  # LiteRT does not copy it
+        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = [one["index"] for one in self._interpreter.get_output_details()]
+
+    def __call__(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        self._interpreter.set_tensor(self._input, image)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(output) for output in self._outputs]
+
+
+def _read_networks(path: Path) -> list[bytes]:
+    """The palm and the joint network, checked by their hashes."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file; fetch {URL} (Apache-2.0, 8 MB) and give its path")
+    contents = []
+    for name, expected in SHA256.items():
+        with naming_damage(path, "task file of the hand landmarker"):
+            if path.is_dir():
+                content = (path / name).read_bytes()
+            else:
+                with zipfile.ZipFile(path) as archive:
+                    content = archive.read(name)
+        if (found := hashlib.sha256(content).hexdigest()) != expected:
+            raise ValueError(f"{path}: {name} has SHA-256 {found}, expected {expected}, that of {URL}")
+        contents.append(content)
+    return contents
