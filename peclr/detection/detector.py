@@ -54,12 +54,13 @@ def without_duplicates(hands: Sequence[DetectedHand]) -> list[DetectedHand]:
     """Keep the first of finds that are one hand: boxes that overlap, or joints at the same places."""
     kept: list[DetectedHand] = []
     for hand in hands:
-        if not any(_is_same(hand, other) for other in kept):
+        if not any(is_same(hand, other) for other in kept):
             kept.append(hand)
     return kept
 
 
-def _is_same(a: DetectedHand, b: DetectedHand) -> bool:
+def is_same(a: DetectedHand, b: DetectedHand) -> bool:
+    """Whether two finds are one hand: half of the joints are at the same places, or the boxes overlap."""
     distances = np.linalg.norm(a.joints_2d - b.joints_2d, axis=-1)
     near = _SAME_PLACE * max(_palm_size(a), _palm_size(b))
     return int((distances < near).sum()) >= _SAME_JOINTS or overlap(a.box, b.box) > _SAME_BOX
