@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.detection.detector import Array, DetectedHand, Image, overlap, without_duplicates
-from peclr.untrusted import naming_damage
+from peclr.untrusted.binary import naming_damage
 
 PALM_FILE: Final = "hand_detector.tflite"
 JOINT_FILE: Final = "hand_landmarks_detector.tflite"
