@@ -13,11 +13,11 @@ import pytest
 
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.inputs import find_inputs, frames_of
 from peclr.inference.network import TrainedNetwork
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.predict import HandPredictor
-from peclr.predict.inputs import find_inputs, frames_of
 from peclr.training import PretrainModule
 
 TEXT = (Path(__file__).parents[1] / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.box_files import check_box, check_within, read_boxes
+from peclr.data.sources.inputs import Frame, Input
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import Matrix
 from peclr.inference.hands import HandQuery, Scene, Side
-from peclr.predict.inputs import Frame, Input
 from peclr.untrusted.text import read_json, shown
 
 _ALL = ""  # the key of what holds for every file

@@ -13,9 +13,9 @@ from peclr.options import check_new_folder, check_writable, positive
 from peclr.untrusted.text import printable
 
 if TYPE_CHECKING:
+    from peclr.data.sources.inputs import Frame, Input
     from peclr.inference.hands import Result
     from peclr.predict.annotations import Annotations
-    from peclr.predict.inputs import Frame, Input
     from peclr.predict.outputs import OutputFolder
 
 _FROM_BOX_FILE = "both-from-box-file"
@@ -40,9 +40,9 @@ def predict_main(arguments: list[str]) -> int:
     """Run `peclr predict`; returns 0, or 1 if an image could not be read, or 130 if interrupted."""
     options = _parser().parse_args(arguments)
 
+    from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
     from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
-    from peclr.predict.inputs import count_frames, find_inputs, frame_rate, frames_of
     from peclr.predict.outputs import OutputFolder, VideoFile
     from peclr.predict.predictor import HandPredictor
 

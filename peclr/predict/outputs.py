@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 
 from peclr.data.sources.images import is_utf8, write_image
+from peclr.data.sources.inputs import Frame, Input
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE, WRIST
 from peclr.inference.crop_search import Image
 from peclr.inference.hands import HandPrediction, Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.options import check_new_folder, naming, write_whole
-from peclr.predict.inputs import Frame, Input
 
 SCHEMA: Final = "peclr.prediction/1"  # of the JSON; the number grows when a key changes its meaning or goes away
 _PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres

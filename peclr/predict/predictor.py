@@ -12,11 +12,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.images import read_image
+from peclr.data.sources.inputs import Frame, Input
 from peclr.inference.crop_search import SEARCH, CropSearch
 from peclr.inference.hands import HandPrediction, Result, Side, predict_hands
 from peclr.inference.network import TrainedNetwork, load_network
 from peclr.predict.annotations import Annotations, annotate
-from peclr.predict.inputs import Frame, Input
 
 _NOTHING = Annotations()
 
@@ -70,7 +70,7 @@ class HandPredictor:
     def stream(
         self, frames: Iterable[Frame], annotations: Annotations = _NOTHING, batch_size: int = 8
     ) -> Iterator[Result[Frame]]:
-        """Predict many images, such as `peclr.predict.inputs.frames_of` gives, in order, as `predict_hands`.
+        """Predict many images, such as `peclr.data.sources.inputs.frames_of` gives, in order, as `predict_hands`.
 
         A result is the frame, its image with what is known about it, or why it cannot be read, and its hands. By
         default, all that is known is that there is one right hand in each.

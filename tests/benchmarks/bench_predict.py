@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import torch
 
+from peclr.data.sources.inputs import find_inputs, frames_of
 from peclr.inference.crop_search import SEARCH_FRACTIONS, CropSearch
 from peclr.inference.network import TrainedNetwork
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.predict.inputs import find_inputs, frames_of
 from peclr.predict.outputs import OutputFolder
 from peclr.predict.predictor import HandPredictor
 

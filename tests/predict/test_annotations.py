@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from peclr.data.sources.inputs import Frame, Input
 from peclr.inference.hands import Scene
 from peclr.predict.annotations import Annotations, annotate, check_names
-from peclr.predict.inputs import Frame, Input
 
 IMAGE = Input("images/left/a.jpg", "left/a.jpg", "image")
 K = [[500.0, 0.0, 100.0], [0.0, 510.0, 90.0], [0.0, 0.0, 1.0]]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from peclr.data.sources.inputs import Frame, Input
 from peclr.geometry.joints import BONE_COLORS, BONES
 from peclr.inference.hands import HandPrediction, Scene, Side
 from peclr.inference.network import TrainedNetwork
-from peclr.predict.inputs import Frame, Input
 from peclr.predict.outputs import OutputFolder, VideoFile, draw_hands
 
 MakeImage = Callable[..., NDArray[np.uint8]]

@@ -9,13 +9,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from peclr.data.sources.inputs import Frame, Input
 from peclr.data.views.geometric import warp
 from peclr.inference.crop_search import CropSearch, box_of_keypoints, central_box, view_from_box
 from peclr.inference.hands import Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import annotate
-from peclr.predict.inputs import Frame, Input
 from tests.fake_net import FakeNet
 
 MakeImage = Callable[..., NDArray[np.uint8]]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from peclr.data.sources.inputs import Frame, Input
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.inference.hands import BoxOrigin, HandPrediction, Scene, Side
 from peclr.inference.network import TrainedNetwork
-from peclr.predict.inputs import Frame, Input
 from peclr.predict.outputs import SCHEMA, to_text
 
 IMAGE = np.zeros((480, 640, 3), np.uint8)

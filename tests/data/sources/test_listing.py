@@ -10,8 +10,8 @@ import pytest
 
 from peclr.data.prepare.doctor import Look, examine
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.inputs import find_inputs
 from peclr.data.sources.listing import IMAGES, list_files, natural_order
-from peclr.predict.inputs import find_inputs
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 

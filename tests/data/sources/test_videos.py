@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.loaders import make_loader
 from peclr.data.loading.sampling import EpochSampler
+from peclr.data.sources.inputs import find_inputs, frames_of
 from peclr.data.sources.videos import Videos
-from peclr.predict.inputs import find_inputs, frames_of
 
 if TYPE_CHECKING:
     import av  # type: ignore[import-not-found, unused-ignore]  # an extra

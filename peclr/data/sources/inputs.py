@@ -1,4 +1,4 @@
-"""What to predict on: images, folders, patterns, videos and cameras become frames, in order."""
+"""What to look at: images, folders, patterns, videos and cameras become frames, in order."""
 
 import glob
 import logging
@@ -14,11 +14,13 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from peclr.data.sources.images import is_utf8, read_image
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files, natural_order
 from peclr.data.sources.videos import read_frames
-from peclr.inference.crop_search import Image
+
+Image = NDArray[np.uint8]
 
 _log = logging.getLogger(__name__)
 

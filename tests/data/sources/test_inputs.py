@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from peclr.predict.inputs import count_frames, find_inputs, frame_rate, frames_of
+from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
 
 MakeImage = Callable[..., NDArray[np.uint8]]
 
@@ -88,7 +88,7 @@ def test_videos_give_rgb_frames_with_numbers_and_times(video: Path) -> None:
 def test_without_pyav_a_line_names_the_extra(
     video: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("peclr.predict.inputs.find_spec", lambda name: None)
+    monkeypatch.setattr("peclr.data.sources.inputs.find_spec", lambda name: None)
     assert len(list(frames_of(find_inputs([str(video)])))) == 7
     assert "clip.avi: read by OpenCV, which shows mirrored videos wrongly; pip install 'peclr[video]'" in caplog.text
 
