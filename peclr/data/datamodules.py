@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 
 from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset, PairedViewDataset
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, process_of, shuffles, workers_of
-from peclr.data.loading.pairing import AcrossVersions, Pairing, PairingName, SameImage, Similar  # noqa: F401 (for configs)
+from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
+    AcrossVersions,
+    NearbyFrames,
+    Pairing,
+    PairingName,
+    SameImage,
+    Similar,
+)
 from peclr.data.loading.sampling import EpochSampler, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
 from peclr.data.sources.crops import PreparedCrops  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import Crop, FreiHAND, Split
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
-from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
+from peclr.data.sources.selection import SelectedHands, hand_count, split_source, tracks_of
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
 from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)
 from peclr.data.views.backgrounds import ReplaceBackground
@@ -63,8 +70,8 @@ class PairedViewDataModule(pl.LightningDataModule):
 
         Args:
             sources: Where the images are from, one or several; several are drawn from with replacement.
-            pairing: Which two images the views of a pair are of: "same_image", as published, "across_versions", or
-                `Similar` with a file of `peclr mine`.
+            pairing: Which two images the views of a pair are of: "same_image", as published, "across_versions",
+                `NearbyFrames` of videos, or `Similar` with a file of `peclr mine`.
             view_size: Side of a view, px.
             geometry: Geometric augmentation; null turns it off, "published" draws as the published code did.
             photometric: Photometric augmentation; null turns it off, "published" draws as the published code did.
@@ -78,7 +85,7 @@ class PairedViewDataModule(pl.LightningDataModule):
             on_bad_image: "error" stops at an image that cannot be read; "skip" takes another one, and lists what was
                 skipped in the run's folder.
             with_joints: Whether batches have `joints_2d`, which objectives that weigh pairs by their pose need.
-            unique_hands_in_batch: Keeps two versions of a hand, false negatives, out of one batch.
+            unique_hands_in_batch: Keeps two versions or frames of a hand, false negatives, out of one batch.
             background: Replaces what is around the hands, see `ReplaceBackground`; needs a mask of every hand.
         """
         super().__init__()
@@ -90,7 +97,7 @@ class PairedViewDataModule(pl.LightningDataModule):
         if on_bad_image == "error":
             for source in sources:
                 source.check_images()
-        splits = [split_hands(source.num_hands, float(val_fraction), seed) for source in sources]
+        splits = [split_source(source, float(val_fraction), seed) for source in sources]
         augmentation = Augmentation(
             _ranges("geometry", geometry, GeometryRange.published()),
             _ranges("photometric", photometric, Photometric.published()),
@@ -127,10 +134,12 @@ class PairedViewDataModule(pl.LightningDataModule):
             weights = self.weights or [1.0] * len(self.train_set.sources)
             for source, weight in zip(self.train_set.sources, weights, strict=True):
                 pairs = self.batch_size * weight / sum(weights)
-                if pairs > source.num_hands:
+                tracks = tracks_of(source)
+                hands = source.num_hands if tracks is None else len(np.unique(tracks.first_hand()))
+                if pairs > hands:
                     raise ValueError(
                         f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from "
-                        f"{source.name}, which has {source.num_hands} hands"
+                        f"{source.name}, which has {hands} hands" + ("" if tracks is None else " (tracks)")
                     )
 
     def train_dataloader(self) -> ResumableLoader:
@@ -223,7 +232,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         """Read and check the labels of the splits that `stage` needs."""
         if stage in ("fit", "validate") and not hasattr(self, "train_set"):
             training = self._read("training")
-            train_hands, val_hands = split_hands(training.num_hands, self.val_fraction, self.seed)
+            train_hands, val_hands = split_source(training, self.val_fraction, self.seed)
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
             labeled = train_hands[: hand_count(self.labels, len(train_hands), what)]
             self.train_set = LabeledHandDataset(

@@ -113,7 +113,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             "view_from_image": torch.from_numpy(matrices[0]),
             "view_from_crop": torch.from_numpy(matrices[1]),
             "index": index,
-            "hand": self._first_hand[number] + source.hand_of(images[0]),
+            "hand": self._first_hand[number] + self._pairs[number].hand_shown(images[0]),
         }
         if self._with_joints:
             joints = [_joints_in_view(sample, matrix) for sample, matrix in zip(samples, matrices[0], strict=True)]

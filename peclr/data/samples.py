@@ -130,6 +130,25 @@ class HasVideos(Protocol):
         """(num_hands,), the number of the video that each hand is from."""
 
 
+@runtime_checkable
+class HasTracks(HasVideos, Protocol):
+    """A source whose hands were followed through videos."""
+
+    def track_of_hands(self) -> NDArray[np.int64]:
+        """(num_hands,), the number of the track, one hand in one take of one video, that each is of; −1 for none."""
+
+    def time_of_hands(self) -> NDArray[np.float64]:
+        """(num_hands,), seconds from the beginning of its video; unknown times are NaN, and of no track."""
+
+
+@runtime_checkable
+class HasGroups(Protocol):
+    """A source whose hands belong together by person or recording, which no split should separate."""
+
+    def group_of_hands(self) -> NDArray[np.int64]:
+        """(num_hands,), the number of the group that each hand belongs to."""
+
+
 def require_masks(source: HandSource) -> HasMasks:
     """Return the source as one that has masks; ValueError where it has none."""
     if not isinstance(source, HasMasks):

@@ -27,7 +27,7 @@ def mine_main(arguments: list[str]) -> int:
     from peclr.data.sources import open_source
     from peclr.data.sources.images import write_image
     from peclr.inference.network import load_network
-    from peclr.mining.pairs import draw_pairs, has_labels, joints_of, mine, video_of_hands
+    from peclr.mining.pairs import draw_pairs, has_labels, joints_of, mine, track_of_hands, video_of_hands
 
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
     sources = [open_source(root, options.split) for root in options.data]
@@ -36,11 +36,11 @@ def mine_main(arguments: list[str]) -> int:
         unlabeled = options.data[labeled.index(False)]
         raise ValueError(f"{unlabeled}: without labels; give --detector RUN, a fine-tuned network that finds joints")
     detectors = [trained if options.ignore_labels or not known else None for known in labeled]
-    videos = [video_of_hands(source) if options.other_video else None for source in sources]
+    apart = [video_of_hands(source) if options.other_video else track_of_hands(source) for source in sources]
     mined = []
-    for source, detector, video in zip(sources, detectors, videos, strict=True):
+    for source, detector, groups in zip(sources, detectors, apart, strict=True):
         joints = joints_of(source, detector)
-        mined.append(mine(source, joints, video, options.neighbors, options.components))
+        mined.append(mine(source, joints, groups, options.neighbors, options.components))
         if len(mined) == 1:
             drawn = draw_pairs(source, joints, mined[0])
     facts = {name: getattr(options, name) for name in ("neighbors", "components", "other_video")}
@@ -65,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--components", type=int, default=14, metavar="D", help="of the PCA (default: %(default)s)")
     add("--detector", type=Path, metavar="RUN", help="fine-tuned network that finds the joints of data without labels")
     add("--ignore-labels", action="store_true", help="use --detector for all data")
-    add("--other-video", "--other-film", action="store_true", help="never pair hands of one video")
+    add(
+        "--other-video",
+        "--other-film",
+        action="store_true",
+        help="never pair hands of one video (default: of one track)",
+    )
     add("--picture", type=Path, help="of a few pairs (default: FILE.png beside --out)")
     return parser

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs
 from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasVideos
+from peclr.data.sources.selection import tracks_of
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet
@@ -56,12 +57,18 @@ def video_of_hands(source: HandSource) -> NDArray[np.int64]:
     return source.video_of_hands()
 
 
+def track_of_hands(source: HandSource) -> NDArray[np.int64] | None:
+    """(hands,), a number that hands of one track share; None where hands are not followed."""
+    tracks = tracks_of(source)
+    return None if tracks is None else tracks.first_hand()
+
+
 def mine(
-    source: HandSource, joints: NDArray[np.float32], videos: NDArray[np.int64] | None, neighbors: int, components: int
+    source: HandSource, joints: NDArray[np.float32], groups: NDArray[np.int64] | None, neighbors: int, components: int
 ) -> MinedPairs:
     """Find the nearest hands of each hand by its joints (21, 2), px, and print how well that went.
 
-    Where videos (hands,) are given, only hands of other ones. ValueError if these joints cannot be compared.
+    Where groups (hands,) are given, only hands of other ones. ValueError if these joints cannot be compared.
     """
     started = time.perf_counter()
     try:
@@ -69,7 +76,7 @@ def mine(
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
     descriptors, share = principal_components(poses, components)
-    found, distances = nearest(descriptors, neighbors, videos, progress=True)
+    found, distances = nearest(descriptors, neighbors, groups, progress=True)
     seconds = time.perf_counter() - started
     alone = int((found[:, 0] == NOBODY).sum())
     print(

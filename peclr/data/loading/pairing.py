@@ -1,23 +1,26 @@
 """Which two images of a source the views of a pair are of.
 
-One image, as published, has a background that can identify it. Versions of a hand share the hand only; similar hands
-(SiMHand, Lin et al., ICLR 2025) the pose only.
+One image, as published, has a background that can identify it. Versions of a hand share the hand only; nearby frames
+(TempCLR, Ziani et al., 3DV 2022) the hand and nearly the pose; similar hands (SiMHand, Lin et al., ICLR 2025) the pose.
 """
 
 import logging
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs, read_pairs
 from peclr.data.samples import HandSource
-from peclr.data.sources.selection import SelectedHands
+from peclr.data.sources.selection import SelectedHands, Tracks, tracks_of
 
 # By name, where there is nothing to set.
 PairingName = Literal["same_image", "across_versions"]
+
+_ROUNDING: Final = 1e-6  # s, of frames that are exactly as far apart as asked for
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ class SourcePairs:
 
     def __init__(self, source: HandSource) -> None:
         self._source = source
+        tracks = tracks_of(source)
+        self._first_of_track = None if tracks is None else tracks.first_hand()
 
     def __len__(self) -> int:
         return len(self._source)
@@ -35,9 +40,14 @@ class SourcePairs:
         """Draw the images of an item's two views, which may be one and the same: indices into the source."""
         return item, item
 
+    def hand_shown(self, image: int) -> int:
+        """The hand that an image shows, the first one of its track: others of it are no negatives."""
+        hand = self._source.hand_of(image)
+        return hand if self._first_of_track is None else int(self._first_of_track[hand])
+
     def hands(self) -> NDArray[np.int64]:
         """(items,), the hand that the first view of each item shows."""
-        return np.array([self._source.hand_of(index) for index in range(len(self))], np.int64)
+        return np.array([self.hand_shown(image) for image in range(len(self))], np.int64)
 
 
 class Pairing(ABC):
@@ -64,12 +74,39 @@ class AcrossVersions(Pairing):
         return _HandPairs(source)
 
 
+class NearbyFrames(Pairing):
+    """Every hand is an item; the second view is of another frame of its track, not far from the first in time.
+
+    A hand without such a frame is paired across its own versions, which may be a single image.
+    """
+
+    def __init__(self, seconds: float = 0.5) -> None:
+        """Set how far apart the frames may be.
+
+        Args:
+            seconds: The most time between the two frames, which are drawn anew each epoch.
+        """
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"seconds {seconds}: expected a time between the frames of a pair, above 0")
+        self.seconds = float(seconds)
+
+    def within(self, source: HandSource) -> SourcePairs:
+        """Pair the frames of a source that knows tracks."""
+        tracks = tracks_of(source)
+        if tracks is None:
+            raise ValueError(
+                f"pairing NearbyFrames: {source.name} does not know which hands are of one track; "
+                "collect hands from videos with `peclr collect`"
+            )
+        return _FramePairs(source, tracks, self.seconds)
+
+
 class Similar(Pairing):
     """Every hand is an item; the first view is of one of its versions, the second one of a similar hand's.
 
-    A hand whose similar ones are all held out is paired across its own versions. Two pairs of a batch are false
-    negatives where the second view of one shows a hand of the other: neither `unique_hands_in_batch` prevents nor
-    `train/false_negatives` counts that.
+    Hands of its own track are no similar ones: NearbyFrames pairs those. A hand whose similar ones are all held out is
+    paired across its own versions. Two pairs of a batch are false negatives where the second view of one shows a hand
+    of the other: neither `unique_hands_in_batch` prevents nor `train/false_negatives` counts that.
     """
 
     def __init__(self, pairs: str | Path, nearest: int = 1) -> None:
@@ -96,6 +133,9 @@ class Similar(Pairing):
         number = np.full(whole.num_hands + 1, NOBODY)  # among the selected ones; the last is NOBODY's
         number[selected] = np.arange(len(selected))
         partners = number[neighbors[selected]]
+        if tracks := tracks_of(source):
+            first = tracks.first_hand()
+            partners[first[partners] == first[:, None]] = NOBODY
         nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
         partners = np.take_along_axis(partners, nearest_first, axis=1)
         if alone := int((partners[:, 0] == NOBODY).sum()):
@@ -136,15 +176,46 @@ class _HandPairs(SourcePairs):
         return self._source.num_hands
 
     def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
-        versions = self._source.versions_of(item)
-        if self._count[item]:
-            partner = self._source.versions_of(int(self._partners[item, rng.integers(self._count[item])]))
-            return versions[int(rng.integers(len(versions)))], partner[int(rng.integers(len(partner)))]
+        versions, partner = self._source.versions_of(item), self._partner(item, rng)
+        if partner != NOBODY:
+            others = self._source.versions_of(partner)
+            return versions[int(rng.integers(len(versions)))], others[int(rng.integers(len(others)))]
         if len(versions) == 1:
             return versions[0], versions[0]
         first = int(rng.integers(len(versions)))
         second = (first + 1 + int(rng.integers(len(versions) - 1))) % len(versions)  # any but the first
         return versions[first], versions[second]
 
+    def _partner(self, item: int, rng: np.random.Generator) -> int:
+        """Draw the hand of the second view; NOBODY for its own."""
+        return int(self._partners[item, rng.integers(self._count[item])]) if self._count[item] else NOBODY
+
     def hands(self) -> NDArray[np.int64]:
-        return np.arange(len(self))
+        return np.arange(len(self)) if self._first_of_track is None else self._first_of_track
+
+
+class _FramePairs(_HandPairs):
+    """Pairs of frames of a track that are at most `seconds` apart."""
+
+    def __init__(self, source: HandSource, tracks: Tracks, seconds: float) -> None:
+        super().__init__(source)
+        self._seconds = seconds + _ROUNDING
+        in_time = np.lexsort((tracks.time, tracks.track))  # hands, track by track
+        self._hand, self._place = in_time, np.empty_like(in_time)
+        self._place[in_time] = np.arange(len(in_time))
+        self._time, self._track = tracks.time[in_time], tracks.track[in_time]
+        near = (np.diff(self._time) <= self._seconds) & (np.diff(self._track) == 0) & (self._track[1:] >= 0)
+        self._has_partner = np.concatenate((near, [False])) | np.concatenate(([False], near))
+        if alone := int((~self._has_partner).sum()):
+            found = f"{alone} of {source.num_hands} hands have no other frame of their track within {seconds} s"
+            _log.info("%s: %s; they are paired across versions", source.name, found)
+
+    def _partner(self, item: int, rng: np.random.Generator) -> int:
+        place = int(self._place[item])
+        if not self._has_partner[place]:
+            return NOBODY
+        begin, end = np.searchsorted(self._track, self._track[place] + np.array([0, 1]))
+        time = self._time[place] + np.array([-self._seconds, self._seconds])
+        first, last = begin + np.searchsorted(self._time[begin:end], time)
+        drawn = int(rng.integers(first, last - 1))
+        return int(self._hand[drawn + (drawn >= place)])  # any but itself

@@ -1,12 +1,16 @@
 """Which hands: splits that keep a hand's versions together, and a source cut down to some hands."""
 
+import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
-from peclr.data.samples import HandSample, HandSource, require_masks
+from peclr.data.samples import HandSample, HandSource, HasGroups, HasTracks, require_masks
+
+_log = logging.getLogger(__name__)
 
 
 def hand_count(amount: float, num_hands: int, what: str) -> int:
@@ -29,6 +33,62 @@ def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[
         raise ValueError(f"val_fraction {val} holds out all {num_hands} hands; none is left to train on")
     order = KeyedRng("split", seed).at().permutation(num_hands).tolist()
     return order[count:], order[:count]
+
+
+def split_source(source: HandSource, val: float, seed: int) -> tuple[list[int], list[int]]:
+    """Divide the hands of a source as `split_hands`, and never those of one group, or at least of one track.
+
+    Whole groups are held out as long as there is room for them in `val`, so that a little less may be held out. Where
+    all groups are larger, as of a single video, tracks are, or single hands.
+    """
+    training, held_out = split_hands(source.num_hands, val, seed)
+    budget, order = len(held_out), np.array(held_out + training)
+    tracks = tracks_of(source)
+    kinds = {"group": groups_of(source), "track": None if tracks is None else tracks.first_hand()}
+    for kind, numbers in kinds.items():
+        if not budget or numbers is None:
+            continue
+        of_hand = np.unique(numbers, return_inverse=True)[1]
+        sizes, left = np.bincount(of_hand), budget
+        held = np.zeros(len(sizes), np.bool_)
+        for number in dict.fromkeys(of_hand[order].tolist()):
+            held[number] = sizes[number] <= left
+            if held[number]:
+                left -= sizes[number]
+        if held.any():
+            chosen = held[of_hand[order]]
+            return order[~chosen].tolist(), order[chosen].tolist()
+        _log.warning("%s: each %s has more than the %d hands to hold out; it is divided", source.name, kind, budget)
+    return training, held_out
+
+
+class Tracks(NamedTuple):
+    """What is known of hands that were followed through videos."""
+
+    track: NDArray[np.int64]  # (num_hands,), −1 for none
+    time: NDArray[np.float64]  # (num_hands,), seconds
+
+    def first_hand(self) -> NDArray[np.int64]:
+        """(num_hands,), the lowest number of a hand of the same track; its own where there is none."""
+        hand = np.arange(len(self.track))
+        _, first, inverse = np.unique(self.track, return_index=True, return_inverse=True)
+        return np.where(self.track < 0, hand, first[inverse])
+
+
+def tracks_of(source: HandSource) -> Tracks | None:
+    """Return the tracks of a source, or of some hands of one; None where it has none."""
+    if isinstance(source, SelectedHands):
+        whole = tracks_of(source.source)
+        return whole and Tracks(whole.track[source.hands], whole.time[source.hands])
+    return Tracks(source.track_of_hands(), source.time_of_hands()) if isinstance(source, HasTracks) else None
+
+
+def groups_of(source: HandSource) -> NDArray[np.int64] | None:
+    """(num_hands,), the groups of a source, or of some hands of one; None where it has none."""
+    if isinstance(source, SelectedHands):
+        whole = groups_of(source.source)
+        return None if whole is None else whole[source.hands]
+    return source.group_of_hands() if isinstance(source, HasGroups) else None
 
 
 class SelectedHands(HandSource):
