@@ -7,7 +7,7 @@ computed here: no other part of MediaPipe is used.
 
 import hashlib
 import math
-import zipfile
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,17 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.detection.detector import Array, DetectedHand, Image, overlap, without_duplicates
-from peclr.untrusted.binary import naming_damage
+from peclr.untrusted.binary import read_zip_member
+from peclr.weights.catalog import catalog
 
 PALM_FILE: Final = "hand_detector.tflite"
 JOINT_FILE: Final = "hand_landmarks_detector.tflite"
-SHA256: Final = {  # of hand_landmarker/float16/1
-    PALM_FILE: "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
-    JOINT_FILE: "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
-}
-URL: Final = (
-    "https://storage.googleapis.com/mediapipe-models/hand_landmarker/hand_landmarker/float16/1/hand_landmarker.task"
-)
+TASK_FILE: Final = "hand-landmarker"  # its published name
+TASK_FILE_VARIABLE: Final = "PECLR_HAND_LANDMARKER"
 
 _PALM_SIDE: Final = 192  # px, of the palm network's input
 _JOINT_SIDE: Final = 224  # px, of the joint network's input
@@ -100,7 +96,7 @@ class MediaPipeHands:
     ) -> None:
         if not 0 < min_score < 1 or max_hands < 1:
             raise ValueError(f"expected 0 < min_score < 1 and max_hands ≥ 1, got {min_score} and {max_hands}")
-        palms, joints = _read_networks(Path(task_file))
+        palms, joints = _read_networks(find_task_file(task_file))
         self._palms, self._joints = _Network(palms), _Network(joints)
         self.min_score, self.max_hands, self.tiles, self.margin = min_score, max_hands, tiles, margin
 
@@ -215,19 +211,37 @@ class _Network:
         return [self._interpreter.get_tensor(output) for output in self._outputs]
 
 
+def find_task_file(path: Path | str | None = None) -> Path:
+    """The task file to use: the given one, or else as `known_task_file`; FileNotFoundError says how to get it."""
+    found = known_task_file() if path is None else Path(path)
+    if found is None:
+        advice = f"or name it by {TASK_FILE_VARIABLE}"
+        raise FileNotFoundError(f"the hand landmarker's task file: {catalog()[TASK_FILE].missing()}, {advice}")
+    if not found.exists():
+        raise FileNotFoundError(f"{found}: no such file; {catalog()[TASK_FILE].missing()}")
+    return found
+
+
+def known_task_file() -> Path | None:
+    """The task file that PECLR_HAND_LANDMARKER names (FileNotFoundError if it is not there), or the one in the cache.
+
+    None where there is neither.
+    """
+    if named := os.environ.get(TASK_FILE_VARIABLE):
+        if not Path(named).exists():
+            raise FileNotFoundError(f"{named}: no such file; {TASK_FILE_VARIABLE} names it")
+        return Path(named)
+    cached = catalog()[TASK_FILE].path
+    return cached if cached.is_file() else None
+
+
 def _read_networks(path: Path) -> list[bytes]:
     """The palm and the joint network, checked by their hashes."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; fetch {URL} (Apache-2.0, 8 MB) and give its path")
+    published = catalog()[TASK_FILE]
     contents = []
-    for name, expected in SHA256.items():
-        with naming_damage(path, "task file of the hand landmarker"):
-            if path.is_dir():
-                content = (path / name).read_bytes()
-            else:
-                with zipfile.ZipFile(path) as archive:
-                    content = archive.read(name)
-        if (found := hashlib.sha256(content).hexdigest()) != expected:
-            raise ValueError(f"{path}: {name} has SHA-256 {found}, expected {expected}, that of {URL}")
+    for name in (PALM_FILE, JOINT_FILE):
+        content = (path / name).read_bytes() if path.is_dir() else read_zip_member(path, name, name)
+        if (found := hashlib.sha256(content).hexdigest()) != (expected := published.sha256_inside[name]):
+            raise ValueError(f"{path}: {name} has SHA-256 {found}, expected {expected}, that of {published.url}")
         contents.append(content)
     return contents

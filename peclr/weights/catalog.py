@@ -1,0 +1,85 @@
+"""Published files by name: what there is, where it is kept, and what to do where it is not there yet."""
+
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+CACHE_VARIABLE: Final = "PECLR_CACHE"
+_LIST: Final = "published.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A file that others have published, as `published.toml` describes it."""
+
+    name: str
+    what: str
+    use: Literal["encoder", "pose_net", "detector"]
+    license: str
+    terms: str  # in a sentence or two, for whoever has to accept them
+    homepage: str
+    url: str
+    file: str  # its name once unpacked
+    architecture: str | None = None
+    size: int | None = None  # bytes of the download, about; None where its host does not say
+    sha256: str | None = None  # of the download, or its beginning; None where none is published
+    sha256_inside: Mapping[str, str] = field(default_factory=dict)  # of files in it
+
+    @property
+    def folder(self) -> Path:
+        """Where it is kept, or will be."""
+        return cache_folder() / self.name
+
+    @property
+    def path(self) -> Path:
+        """Its file in the cache, there or not."""
+        return self.folder / self.file
+
+    def missing(self) -> str:
+        """The advice for whoever has not got it."""
+        get = f"peclr weights get {self.name}"
+        by_hand = f"without network, fetch {self.url} elsewhere, then `{get} --file FILE`"
+        return f"{self.name} is not in the cache {cache_folder()}: `{get} --accept` downloads it; {by_hand}"
+
+
+@cache
+def catalog() -> Mapping[str, Published]:
+    """All published files that are known, by name."""
+    entries = tomllib.loads(Path(__file__).with_name(_LIST).read_text(encoding="utf-8"))
+    return {name: Published(name=name, **entry) for name, entry in entries.items()}
+
+
+def cache_folder() -> Path:
+    """The user's folder for published files: `PECLR_CACHE`, or else in the platform's for caches."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("peclr", appauthor=False)
+
+
+def find_weights(given: Path | str) -> Path:
+    """The path given, or where nothing is there, the cached file of that published name.
+
+    What is no published name comes back as it is. FileNotFoundError says how to get what is not in the cache, or which
+    name is near.
+    """
+    path = Path(given)
+    published = catalog().get(str(given))
+    if path.exists():
+        if published is not None:
+            print(f"peclr: took {path} of this folder, not the published weights of that name", file=sys.stderr)
+        return path
+    if published is not None:
+        if not published.path.is_file():
+            raise FileNotFoundError(published.missing())
+        return published.path
+    if near := get_close_matches(str(given), catalog(), n=1):
+        raise FileNotFoundError(f"{given}: no such file; of published weights, {near[0]} has the nearest name")
+    return path
