@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,9 @@ def predict_main(arguments: list[str]) -> int:
     from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
     from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
-    from peclr.predict.outputs import OutputFolder, VideoFile
+    from peclr.predict.outputs import OutputFolder
     from peclr.predict.predictor import HandPredictor
+    from peclr.predict.video_file import VideoFile
 
     folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
     check_new_folder(folder)
@@ -55,6 +57,8 @@ def predict_main(arguments: list[str]) -> int:
         default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
         check_writable(options.video.parent)
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
+    if options.overlay and any(found.kind != "image" for found in inputs) and find_spec("av") is None:
+        notes.append("overlays of videos: left out, they need PyAV; `pip install peclr[video]` brings it")
     search = CropSearch(options.find, options.turn)
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
@@ -145,10 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--view-size", type=positive, metavar="PX", help="of the network (default: as it was trained)")
     add("--batch-size", type=positive, default=8, help="views at a time (default: %(default)s)")
     add("--device", help="cpu, cuda, … (default: CUDA where there is one)")
-    overlay = "skeletons over still images (default: yes)"
+    overlay = "skeletons over images and videos, small ones enlarged (default: yes; videos need the extra `video`)"
     add("--overlay", action=argparse.BooleanOptionalAction, default=True, help=overlay)
     add("--sides", action="store_true", help="also the hands of still images in 3-D, from two sides")
-    add("--video", type=Path, metavar="OUT", help="skeletons over all frames: a new .mp4 or .avi")
+    add("--video", type=Path, metavar="OUT", help="skeletons over all inputs in one video: a new .mp4 or .avi")
     add("--max-frames", type=positive, metavar="N", help="of each video and camera")
     return parser
 

@@ -1,31 +1,36 @@
 """What a prediction leaves behind: JSON, images with skeletons, a video; in a folder of its own."""
 
-import errno
 import json
 import os
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final, Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from peclr.data.sources.images import is_utf8, write_image
-from peclr.data.sources.inputs import Frame, Input
+from peclr.data.sources.inputs import Frame, Input, frame_rate
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
 from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE, WRIST
+from peclr.geometry.planar import from_reduced, move
 from peclr.inference.crop_search import Image
 from peclr.inference.hands import HandPrediction, Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.options import check_new_folder, naming, write_whole
+from peclr.predict.video_file import VideoFile
 
 SCHEMA: Final = "peclr.prediction/1"  # of the JSON; the number grows when a key changes its meaning or goes away
 _PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
-_VIDEO_CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # what OpenCV's wheels can write
+_READABLE = 512  # px, of an overlay's longer side: smaller images are enlarged by whole factors to about this
+_CAMERA_RATE = 30.0  # frames per second of a video of what a camera sees
+_WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
 _BACKLOG = 16  # images that wait to be written: their memory is bounded
 
 
@@ -67,64 +72,13 @@ def _hand_to_json(hand: HandPrediction) -> dict[str, Any]:
     }
 
 
-class VideoFile:
-    """A video that opens with its first image; images of another size are fitted into the first one's.
-
-    Its path, new and ending in .mp4 or .avi, or FileExistsError or ValueError, is there when the video is whole. OpenCV
-    says nothing when a disk is full: the last frame is read back.
-    """
-
-    def __init__(self, path: Path, rate: float) -> None:
-        if path.suffix.lower() not in _VIDEO_CODECS:
-            raise ValueError(f"{path}: expected a video ending in {' or '.join(_VIDEO_CODECS)}")
-        if path.exists():
-            raise FileExistsError(f"{path} exists already; give another path or remove it")
-        if not is_utf8(path):
-            raise ValueError(f"{str(path)!r}: OpenCV writes videos of names in UTF-8 only")
-        self.path, self.rate = path, rate
-        self._partial = path.with_name(f".partial-{path.name}")  # OpenCV goes by the suffix
-        self._writer: cv2.VideoWriter | None = None
-        self._size, self._frames = (0, 0), 0
-
-    def write(self, image: Image) -> None:
-        """Append an image (H, W, 3) RGB; OSError if the video cannot be begun."""
-        if self._writer is None:
-            self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)  # codecs of 4:2:0 color want even sides
-            with naming(self.path):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._partial.touch()  # OpenCV would not say why it cannot
-            codec = cv2.VideoWriter.fourcc(*_VIDEO_CODECS[self.path.suffix.lower()])
-            writer = cv2.VideoWriter(str(self._partial), codec, self.rate, self._size)
-            if not writer.isOpened():
-                self._partial.unlink()
-                reason = f"OpenCV cannot write {self._size[0]} × {self._size[1]} px at {self.rate:g} frames/s"
-                raise OSError(errno.EINVAL, reason, str(self.path))
-            self._writer = writer
-        self._writer.write(cv2.cvtColor(_fitted(image, self._size), cv2.COLOR_RGB2BGR))
-        self._frames += 1
-
-    def close(self) -> None:
-        """Finish the file; OSError if not all of its frames could be written."""
-        if self._writer is None:
-            return
-        self._writer.release()
-        written = cv2.VideoCapture(str(self._partial))
-        written.set(cv2.CAP_PROP_POS_FRAMES, self._frames - 1)
-        last_is_there, _ = written.read()
-        written.release()
-        if not last_is_there:
-            self._partial.unlink(missing_ok=True)
-            reason = f"not all of its {self._frames} frames could be written, the disk may be full"
-            raise OSError(errno.EIO, reason, str(self.path))
-        self._partial.replace(self.path)
-
-
 class OutputFolder:
     """Writes predictions in order, in a thread of its own, while the network computes.
 
-    A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`. An image's overlay is
-    `NAME.overlay.jpg`, its hands in 3-D from two sides `NAME.sides.png`; overlays of all frames go to the video. On a
-    full disk there are whole files and whole lines only. FileExistsError if there is something in the folder.
+    A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`. Overlays are
+    `NAME.overlay.jpg`, or `NAME.overlay.mp4` where PyAV is installed; an image's hands in 3-D from two sides are
+    `NAME.sides.png`. Overlays of all inputs together go to `video`. On a full disk there are whole files and whole
+    lines only. FileExistsError if there is something in the folder.
     """
 
     def __init__(
@@ -136,12 +90,15 @@ class OutputFolder:
         self._trained, self._overlay, self._sides, self._video = trained, overlay, sides, video
         self._names: dict[Input, Path] = {}
         self._taken: set[Path] = set()
+        self._can_write_videos = find_spec("av") is not None
+        self._overlay_video: VideoFile | None = None  # of the last video that had a frame
         self._thread = ThreadPoolExecutor(1, "peclr-writer")
         self._waiting: deque[Future[None]] = deque()
         self._end = ExitStack()  # in the order from last to first
         self._end.callback(self._remove_if_empty)
         if video is not None:
             self._end.callback(video.close)
+        self._end.callback(self._close_overlay)
         self._end.callback(self._thread.shutdown)
 
     def __enter__(self) -> Self:
@@ -169,15 +126,28 @@ class OutputFolder:
             write_whole(Path(f"{name}.json"), line)
         else:
             _append_whole(Path(f"{name}.jsonl"), line)
-        if (self._overlay and still) or self._video is not None:
+        overlay = self._overlay and (still or self._can_write_videos)
+        if overlay or self._video is not None:
             drawn = draw_hands(scene.image, hands)
-            if self._overlay and still:
+            if overlay and still:
                 write_image(Path(f"{name}.overlay.jpg"), drawn)
+            elif overlay:
+                self._overlay_of(frame.input, Path(f"{name}.overlay.mp4")).write(drawn)
             if self._video is not None:
                 self._video.write(drawn)
         if self._sides and still and hands:
             sides = [draw_skeleton_3d(hand.joints_3d, hand.unit_3d) for hand in hands]
             write_image(Path(f"{name}.sides.png"), np.concatenate(sides))
+
+    def _overlay_of(self, found: Input, path: Path) -> VideoFile:
+        if self._overlay_video is None or self._overlay_video.path != path:
+            self._close_overlay()
+            self._overlay_video = VideoFile(path, frame_rate(found) or _CAMERA_RATE)
+        return self._overlay_video
+
+    def _close_overlay(self) -> None:
+        if self._overlay_video is not None:
+            self._overlay_video.close()
 
     def _name(self, found: Input) -> Path:
         """A path without suffix that no other input has."""
@@ -191,10 +161,29 @@ class OutputFolder:
 
 
 def draw_hands(image: Image, hands: Iterable[HandPrediction]) -> Image:
-    """Draw the skeletons of hands over a copy of their image (H, W, 3) RGB."""
+    """Draw hands, each with its side, over a copy of their image: (n · H, n · W, 3) RGB, enlarged n times if small."""
+    factor = max(1, round(_READABLE / max(image.shape[:2])))
+    enlarged_from_image = from_reduced(factor, factor)
+    drawn = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
     for hand in hands:
-        image = draw_skeleton(image, hand.keypoints_2d)
-    return image
+        points = move(enlarged_from_image, hand.keypoints_2d)
+        drawn = draw_skeleton(drawn, points)
+        _write_side(drawn, hand.hand, points)
+    return drawn
+
+
+def _write_side(image: Image, text: str, points: NDArray[np.float64]) -> None:
+    """Write a hand's side beyond its wrist, where no bone is, in the image."""
+    height, width = image.shape[:2]
+    scale = max(height, width) / 1000
+    thickness = max(1, round(2 * scale))
+    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    away = points[WRIST] - points.mean(axis=0)
+    x, y = points[WRIST] + away / max(float(np.linalg.norm(away)), 1.0) * (wide + high) / 2
+    x, y = np.clip((x - wide / 2, y + high / 2), (0, high), (max(0, width - wide), height - below)).round()
+    for ink, wider in ((_BLACK, 2 * thickness), (_WHITE, 0)):
+        place = (int(x), int(y))
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness + wider, cv2.LINE_AA)
 
 
 def _append_whole(path: Path, line: bytes) -> None:
@@ -209,16 +198,3 @@ def _append_whole(path: Path, line: bytes) -> None:
         else:
             path.unlink(missing_ok=True)
         raise
-
-
-def _fitted(image: Image, size: tuple[int, int]) -> Image:
-    """Scale an image into width × height, centered on black."""
-    height, width = image.shape[:2]
-    if width - size[0] in (0, 1) and height - size[1] in (0, 1):  # an odd side
-        return np.ascontiguousarray(image[: size[1], : size[0]])
-    scale = min(size[0] / width, size[1] / height)
-    fitted = (max(1, round(width * scale)), max(1, round(height * scale)))
-    inside = cv2.resize(image, fitted, interpolation=cv2.INTER_AREA)
-    across, down = size[0] - fitted[0], size[1] - fitted[1]
-    edges = (down // 2, down - down // 2, across // 2, across - across // 2)
-    return cv2.copyMakeBorder(inside, *edges, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False)

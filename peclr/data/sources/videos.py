@@ -109,7 +109,7 @@ class FrameTimes(NamedTuple):
 
 def index_frames(path: str | Path) -> FrameTimes:
     """Read through a video without decoding it; ValueError if it is none."""
-    av, times, keys, end = _import_av(), set[int](), set[int](), 0
+    av, times, keys, end = import_av(), set[int](), set[int](), 0
     try:
         with _opened(path) as container:
             stream = container.streams.video[0]
@@ -146,7 +146,7 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, NDArray[np.uint8
             damaged |= packet.is_corrupt
             try:
                 frames = packet.decode()
-            except _import_av().FFmpegError:  # the next may be whole
+            except import_av().FFmpegError:  # the next may be whole
                 damaged = True
                 continue
             for frame in frames:
@@ -181,7 +181,7 @@ class _Decoder:
         try:
             if (frame := self._find(self.times.times[number])) is not None:
                 return self.upright(frame)
-        except _import_av().FFmpegError as error:
+        except import_av().FFmpegError as error:
             self._last, reason = None, f": {error}"
         raise BadImageError(f"{self.path}: frame {number} of {len(self.times.times)} cannot be decoded{reason}")
 
@@ -217,14 +217,15 @@ class _Decoder:
 
 def _opened(path: str | Path) -> Any:
     """A container with a video stream; absolute, as FFmpeg takes a path that begins with `http:` for an address."""
-    container = _import_av().open(str(Path(path).absolute()), metadata_errors="replace")  # of any encoding
+    container = import_av().open(str(Path(path).absolute()), metadata_errors="replace")  # of any encoding
     if not container.streams.video:
         container.close()
         raise ValueError(f"{path} has no images")
     return container
 
 
-def _import_av() -> Any:
+def import_av() -> Any:
+    """PyAV's module; ValueError says what brings it."""
     try:
         import av  # type: ignore[import-not-found, unused-ignore]  # an extra
     except ImportError as error:
