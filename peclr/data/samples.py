@@ -145,8 +145,8 @@ class HasTracks(HasVideos, Protocol):
 class HasGroups(Protocol):
     """A source whose hands belong together by person or recording, which no split should separate."""
 
-    def group_of_hands(self) -> NDArray[np.int64]:
-        """(num_hands,), the number of the group that each hand belongs to."""
+    def group_of_hands(self) -> NDArray[np.int64] | None:
+        """(num_hands,), the number of the group that each hand belongs to; None where nobody said."""
 
 
 def require_masks(source: HandSource) -> HasMasks:

@@ -7,7 +7,9 @@ Zimmermann et al., "FreiHAND: A Dataset for Markerless Capture of Hand Pose and 
     evaluation/rgb/00000000.jpg …    one version
     {training,evaluation}_K.json, …_xyz.json, …_scale.json      one entry per hand
 
-A hand's versions differ in background. Older downloads have no evaluation_xyz.json.
+A hand's versions differ in background. Older downloads have no evaluation_xyz.json. Layouts of others may also have
+
+    {training,evaluation}_group.json, …_class.json      one name per hand: of its person or recording, of what it shows
 """
 
 import logging
@@ -135,6 +137,23 @@ class FreiHAND(HandSource):
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HasJoints2D`."""
         return self._joints_2d
+
+    def group_of_hands(self) -> NDArray[np.int64] | None:
+        """See `HasGroups`."""
+        names = self.names_of_hands("group")
+        return None if names is None else np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+    def names_of_hands(self, kind: Literal["group", "class"]) -> list[str] | None:
+        """Each hand's group or class; None without a file of them, ValueError if it does not fit."""
+        path = self._label_file(kind)
+        if not path.exists():
+            return None
+        names = read_json(path)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{path}: expected a list of names, one per hand")
+        if len(names) != self.num_hands:
+            raise ValueError(f"{path} has {len(names)} names; expected one for each of {self.num_hands} hands")
+        return names
 
     def identity(self) -> str:
         """See `HandSource`: of the cameras and scales, which every split has."""

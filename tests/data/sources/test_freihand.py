@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.selection import split_source
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -225,3 +226,25 @@ def test_anything_in_place_of_a_label_is_refused_or_read(
             assert (known(sample["joints_3d"])[:, 2] > 0).all()
     finally:
         path.write_text(original)
+
+
+def test_groups_and_classes_come_with_a_layout_that_names_them(layout: Layout) -> None:
+    assert FreiHAND(layout.root).group_of_hands() is None
+    (layout.root / "training_group.json").write_text('["b", "a", "b", "c", "a", "b"]')
+    hands = FreiHAND(layout.root)
+    groups = hands.group_of_hands()
+    assert groups is not None
+    assert groups.tolist() == [1, 0, 1, 2, 0, 1]
+    assert hands.names_of_hands("class") is None
+    training, held_out = split_source(hands, 2, seed=0)
+    assert len(held_out) in (1, 2)
+    assert not set(groups[training].tolist()) & set(groups[held_out].tolist())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [('["a"]', "has 1 names; expected one for each of 6"), ("[1]", "names")]
+)
+def test_groups_that_do_not_fit_are_refused(layout: Layout, content: str, message: str) -> None:
+    (layout.root / "training_group.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"training_group\.json.*{message}"):
+        FreiHAND(layout.root).group_of_hands()
