@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from peclr.__main__ import main
+from peclr.runs import aliases
 from peclr.sweeps.lock import STALE_SECONDS, hold, is_held
 from peclr.sweeps.plan import Sweep, read_sweep
 from peclr.sweeps.study import Claim, Study
@@ -176,6 +177,26 @@ def test_what_is_no_sweep_is_refused_with_its_reason(
     assert main(["sweep", str(write(**changes))]) == 2
     assert said in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_metric_by_its_old_name_is_that_of_present_runs_and_of_those_that_logged_it_so(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aliases._report.cache_clear()
+    old, now = "probe/epe_mm", "probe/root_relative_epe_mm"
+    path = str(write(metric={"name": old}, parameters={"x": {"values": [3, 1]}}))
+    for name in (old, now):
+        Path("program.py").write_text(PROGRAM.replace("val/score", name))
+        noted = Path(name.partition("/")[2], "sweep.json")
+        for _ in range(2):
+            assert main(["sweep", path, f"--out={noted.parent}"]) == 0
+            content = json.loads(noted.read_text())
+            assert content["metric"] == {"name": now, "goal": "minimize"}
+            assert [(row["run"], row["root_relative_epe_mm"]) for row in content["rows"]] == [("x=1", 1), ("x=3", 3)]
+            # again from what version 0.1 would have noted
+            noted.write_text(noted.read_text().replace(now, old))
+            noted.with_name("study.journal").unlink()
+    assert capsys.readouterr().err.count(f"uses the old name {old}: now {now}") == 1
 
 
 def test_no_such_sweep(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from peclr.drawing.series import styles
 
 METRICS: Final = {
     "error_2d_px": "2-D error, px",
-    "root_relative_epe_mm": "wrist-relative EPE, mm",
+    "root_relative_epe_mm": "root-relative EPE, mm",
     "pa_epe_mm": "PA-EPE, mm",
 }
 PROTOCOLS: Final = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")

@@ -15,7 +15,7 @@ _COLORS: Final = (BLUE, ORANGE, GREEN, PINK, VERMILLION, SKY)
 # light enough for a dark page, and apart from green and pink under deuteranopia, which a lighter gray is not
 GRAY: Final = "#727272"
 # The methods have the same colors in each figure of the project.
-_KNOWN: Final[Mapping[str, str]] = {"peclr": BLUE, "simclr": ORANGE, "random": GRAY, "scratch": GRAY}
+_KNOWN: Final[Mapping[str, str]] = {"peclr": BLUE, "simclr": ORANGE, "scratch": GRAY}
 _MARKS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "star", "triangle-down")
 _DASHES: Final = ("solid", "dash", "dot", "dashdot")
 _PCK_TITLES: Final = {

@@ -46,7 +46,8 @@ class View:
 class CropSearch:
     """The way in which the network looks at a hand.
 
-    A turn of 30 made EPE 3 to 4 % smaller on rendered hands (`averages` in `experiments/results/finetune_recipe.json`).
+    A turn of 30 made root-relative EPE 3 to 4 % smaller on rendered hands (`averages` in
+    `experiments/results/finetune_recipe.json`).
     """
 
     find: Finding = "search"  # a hand without a box: tries central ones of four sizes; "published" takes `central_box`

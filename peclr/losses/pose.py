@@ -32,7 +32,8 @@ class PoseLoss(nn.Module):
 
     Args:
         keypoints_2d_weight: Of the error in px of the view; by default pixels count as if views were 224 px, for which
-            the weights are published (1 for 48 px cost 3 to 4 mm of EPE: experiments/results/finetune_recipe.json).
+            the weights are published (1 for 48 px cost 3 to 4 mm of root-relative EPE:
+            experiments/results/finetune_recipe.json).
         depth_weight: Of the error in relative depth.
         root_weight: Of the error in root depth; 0 leaves the root to its closed form.
     """

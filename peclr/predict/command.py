@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--scale", type=_scale, metavar="METRES|FILE|none", help=scale)
     find = "how hands without a box are found (default: %(default)s)"
     add("--find", choices=["search", "published"], default="search", help=find)
-    turn = "average with views turned by this to either side: 30 makes EPE 3 to 4 %% smaller, and takes longer"
+    turn = "average with views turned by this to either side: 30 makes root-relative EPE 3 to 4 %% smaller"
     add("--turn", type=float, default=0.0, metavar="DEGREES", help=turn)
     add("--view-size", type=positive, metavar="PX", help="of the network (default: as it was trained)")
     add("--batch-size", type=positive, default=8, help="views at a time (default: %(default)s)")

@@ -62,7 +62,7 @@ def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[S
         sample = source[hand]
         joints = predicted[hand], labels[hand]
         images = tiles.overlays(sample["image"], np.asarray(sample["K"], np.float64), *joints)
-        errors = f"PA-EPE {aligned_mm[hand]:.1f} mm, wrist-relative EPE {relative_mm[hand]:.1f} mm"
+        errors = f"PA-EPE {aligned_mm[hand]:.1f} mm, root-relative EPE {relative_mm[hand]:.1f} mm"
         rank = "best" if place < count else "worst"
         figure = _figure_3d(*map(_from_wrist_mm, joints))
         shown.append(ShownHand(sample["id"], rank, errors, _jpeg(images[0]), _jpeg(images[1]), figure))

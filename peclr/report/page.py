@@ -30,8 +30,8 @@ _PLOTLY: Final = {"responsive": False, "displayModeBar": False, "scrollZoom": Fa
 _MOST_SENTENCES: Final = 4
 _REMARK: Final = (
     "Mean ± sample standard deviation of n measurements, which differ in the seed. The best mean of a protocol and "
-    "number of labeled hands is marked, where there is a choice. EPE is that of joints in the camera frame, unless it "
-    "says wrist-relative; PA is after a similarity alignment."
+    "number of labeled hands is marked, where there is a choice. EPE is that of joints in the camera frame; "
+    "root-relative is with both wrists at the origin; PA is after a similarity alignment. Scratch is no pre-training."
 )
 _HOW_TO_EVALUATE: Final = (
     '<p class="quiet"><code>peclr evaluate RUN --data DATA</code> makes accuracy curves, errors of each joint and a '

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from peclr.runs.aliases import ARMS
 from peclr.untrusted.text import as_type, read_json
 
 _SEED_IN_NAME: Final = re.compile(r"[-_.]?seed[-_=]?\d+", re.IGNORECASE)
@@ -34,7 +35,7 @@ class Metric:
 # "EPE" alone is that of joints in the camera frame
 METRICS: Final = (
     Metric("epe_mm", "EPE", "mm", 1),
-    Metric("root_relative_epe_mm", "wrist-relative EPE", "mm", 1),
+    Metric("root_relative_epe_mm", "root-relative EPE", "mm", 1),
     Metric("pa_epe_mm", "PA-EPE", "mm", 1),
     Metric("error_2d_px", "2-D error", "px", 2),
     Metric("mesh_epe_mm", "mesh EPE", "mm", 1),
@@ -208,7 +209,7 @@ def read_table(path: Path) -> list[Row]:
             raise ValueError(f"{path}, row {number}: labels {read.labels} must be a number of labeled hands")
         if metrics := known_metrics(msgspec.structs.asdict(read)):  # a failed run of a sweep has none
             # a sweep over seeds or labels alone has nothing else to distinguish its rows by
-            weights = read.weights or read.protocol
+            weights = ARMS.get(read.weights, read.weights) or read.protocol
             rows.append(Row(read.protocol, weights, read.labels, read.seed, metrics, path, content.get("size")))
     return rows
 

@@ -8,14 +8,14 @@ from typing import Any, Final
 import msgspec
 
 from peclr.report.results import known_metrics
+from peclr.runs.aliases import renewed_metrics
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
 from peclr.untrusted.text import as_type, read_json, read_table, shown
 
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
 _CURVES: Final = ("val/", "probe/")  # besides the loss
-# what Lightning calls a metric that is logged by step, and probes called an error relative to the wrist before 0.2
-_NOW: Final = {"train/loss_step": "train/loss", "probe/epe_mm": "probe/root_relative_epe_mm"}
+_BY_STEP: Final = {"train/loss_step": "train/loss"}  # what Lightning calls a metric that is logged by step
 # names of scores.txt and of its neighbors; means (mean3d) are in cm there
 _SCORES: Final = {
     "epe_mm": "xyz_mean3d",
@@ -65,7 +65,8 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     results = read_json(path) if path.is_file() else {}
     if not isinstance(results, dict) or not isinstance(results.get("metrics", {}), dict):
         raise ValueError(f'{path}: expected an object with "stage" and "metrics"')
-    metrics = {key: float(value) for key, value in results.get("metrics", {}).items() if type(value) in (int, float)}
+    logged = renewed_metrics(results.get("metrics", {}))
+    metrics = {key: float(value) for key, value in logged.items() if type(value) in (int, float)}
     config = read_run_config(last_checkpoint(folder))  # asked for by the place of a checkpoint
 
     def said(*keys: str) -> Any:
@@ -103,8 +104,8 @@ def _read_metrics(path: Path) -> dict[str, dict[int, float]]:
         try:
             if (step := int(row["step"])) >= 2**63:
                 raise ValueError(f"step {shown(row['step'])}")
-            for column, text in row.items():
-                name = _NOW.get(column, column)
+            for column, text in renewed_metrics(row).items():
+                name = _BY_STEP.get(column, column)
                 wanted = text and (name == "train/loss" or name.startswith(_CURVES))
                 if wanted and math.isfinite(value := float(text)):
                     points.setdefault(name, {})[step] = value

@@ -2,13 +2,15 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from peclr.untrusted.text import check_yaml
 
 _MAKES_YAML: Final = re.compile(r"[\n\[{&*]")  # more than one plain value
 _DATA: Final = "peclr.data"
+Value = TypeVar("Value")
 # old class path, or old short name of a class → class path now
 CLASSES: Final[dict[str, str]] = {
     f"{_DATA}.backgrounds.ReplaceBackground": f"{_DATA}.views.backgrounds.ReplaceBackground",
@@ -35,6 +37,8 @@ CLASSES: Final[dict[str, str]] = {
 }
 # old name of a logged metric, which a config may monitor → name now
 METRICS: Final[dict[str, str]] = {"probe/epe_mm": "probe/root_relative_epe_mm"}
+# old name of what a result table compares → name now: without pre-training
+ARMS: Final[dict[str, str]] = {"random": "scratch"}
 
 
 def renamed(class_path: str) -> str:
@@ -61,6 +65,11 @@ def renewed_argument(word: str) -> str:
     """A word of the command line whose value, after the last =, may be an old class path."""
     option, equals, value = word.rpartition("=")
     return f"{option}{equals}{renamed(value)}" if "." in value or option.endswith("class_path") else word
+
+
+def renewed_metrics(values: Mapping[str, Value]) -> dict[str, Value]:
+    """What an older run has logged, under the present names."""
+    return {METRICS.get(name, name): value for name, value in values.items()}
 
 
 def config_mode() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, cast
 
-from peclr.runs.aliases import renewed
+from peclr.runs.aliases import renewed, renewed_metrics
 from peclr.untrusted.text import read_json, read_yaml, shown
 
 CHECKPOINTS: Final = "checkpoints"
@@ -76,7 +76,10 @@ def read_results(run: Path) -> dict[str, Any]:
         results = read_json(run / RESULTS)
     except (FileNotFoundError, ValueError):  # a kill leaves half of it
         return {}
-    return results if isinstance(results, dict) else {}
+    if not isinstance(results, dict):
+        return {}
+    metrics = results.get("metrics")
+    return results | {"metrics": renewed_metrics(metrics)} if isinstance(metrics, dict) else results
 
 
 def view_size_of_run(checkpoint: Path) -> int | None:

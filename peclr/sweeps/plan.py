@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, convert
 from msgspec.structs import replace
 
+from peclr.runs.aliases import renamed
 from peclr.runs.layout import last_checkpoint
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
 from peclr.untrusted.text import read_yaml
@@ -40,6 +41,10 @@ class Metric(Struct, frozen=True):
 
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
+
+    def renewed(self) -> Metric:
+        """The same under its present name."""
+        return replace(self, name=renamed(self.name))
 
 
 class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
@@ -214,6 +219,7 @@ def read_sweep(path: Path) -> Sweep:
         command = given.get("command")
         words = [str(word) for word in command] if isinstance(command, list) else command
         sweep = convert({**given, "name": path.stem, "parameters": {}, "command": words}, Sweep)
+        sweep = replace(sweep, metric=sweep.metric.renewed())
         if _ARGS not in sweep.command:
             raise ValueError(f"command is {list(sweep.command)}; one of its words has to be {_ARGS}")
         for word in sweep.command:

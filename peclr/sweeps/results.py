@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from peclr.options import write_whole
+from peclr.runs.aliases import renewed_metrics
 from peclr.sweeps.plan import Metric, Sweep, Values, short_labels, shown
 from peclr.untrusted.text import quoted, read_json
 
@@ -82,6 +83,8 @@ def read_results(folder: Path, sweep: Sweep) -> list[Outcome]:
     for key, wanted in _identity(sweep).items():
         if noted.get(key) != wanted:
             raise ValueError(f"{folder} was begun with {key} {noted.get(key)}, not {wanted}; choose another --out")
+    for outcome in outcomes:
+        outcome.metrics = renewed_metrics(outcome.metrics)
     return [outcome for outcome in outcomes if outcome.status != "waiting"]
 
 

@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from peclr.options import open_lock
+from peclr.runs.aliases import renewed_metrics
 from peclr.runs.layout import metrics_files
 from peclr.sweeps.lock import hold, is_held
 from peclr.sweeps.parameters import Parameter
@@ -200,7 +201,8 @@ def _history(folder: Path, metric: str) -> list[float]:
     """The values of a metric that a run has logged so far, those of a run that went on in order of their steps."""
     values: dict[float, float] = {}
     for path in metrics_files(folder):
-        for number, row in enumerate(read_table(path, unfinished=True)):  # half a number is another number
+        rows = map(renewed_metrics, read_table(path, unfinished=True))  # half a number is another number
+        for number, row in enumerate(rows):
             with suppress(ValueError):  # of another program, perhaps: nothing to stop all runs for
                 if row.get(metric):
                     values[float(row.get("step") or number)] = float(row[metric])

@@ -31,7 +31,7 @@ def lab(color: str, sight: str) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_the_first_seven_colors_can_be_told_apart(sight: str) -> None:
-    colors = {style.color for style in styles(["random", "SimCLR", "PeCLR", "a", "b", "c", "d"]).values()}
+    colors = {style.color for style in styles(["scratch", "SimCLR", "PeCLR", "a", "b", "c", "d"]).values()}
     assert len(colors) == 7
     closest = min(np.linalg.norm(lab(a, sight) - lab(b, sight)) for a, b in combinations(colors, 2))
     assert closest > CLEAR_DIFFERENCE

@@ -270,7 +270,7 @@ def test_numbers_are_means_with_the_sample_standard_deviation() -> None:
     assert over_seeds(ROWS, "frozen probe", 100, "PeCLR", "pa_epe_mm") == pytest.approx((20.6, 0.5**0.5))
     assert over_seeds(ROWS[:1], "frozen probe", 100, "PeCLR", "pa_epe_mm") == pytest.approx((20.1, 0.0))
     lines = table(ROWS).splitlines()
-    assert lines[0] == "| wrist-relative EPE, mm | frozen probe, 100 | frozen probe, 1,000 |"
+    assert lines[0] == "| root-relative EPE, mm | frozen probe, 100 | frozen probe, 1,000 |"
     assert lines[2] == "| PeCLR | **20.6 ± 0.7** | **21.5 ± 0.7** |"
     assert lines[3] == "| scratch | 30.6 ± 0.7 | 31.5 ± 0.7 |"
 

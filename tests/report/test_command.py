@@ -85,7 +85,7 @@ def test_figures_have_units_and_every_series_in_the_legend_once(figures: list[go
 
 
 def test_curves_are_those_of_the_data(figures: list[go.Figure]) -> None:
-    efficiency = figure(figures, "wrist-relative EPE")
+    efficiency = figure(figures, "root-relative EPE")
     simclr, peclr = (trace for trace in efficiency.data if trace.xaxis == "x")
     assert (simclr.name, peclr.name) == ("SimCLR", "PeCLR")
     assert (peclr.x, peclr.y) == ((100, 1000), (55.0, 46.0))  # 60 − 5 − labels / 100, plus the mean seed
@@ -99,7 +99,7 @@ def test_curves_are_those_of_the_data(figures: list[go.Figure]) -> None:
 
 def test_the_page_opens_with_who_has_won_and_a_figure_of_it(report: Path, figures: list[go.Figure]) -> None:
     opening = report.read_text().partition("<body>")[2].partition("<nav>")[0]
-    assert "<b>frozen probe, 1,000 labels:</b> PeCLR is best with 46.0 ± 1.0 mm wrist-relative EPE over 3 " in opening
+    assert "<b>frozen probe, 1,000 labels:</b> PeCLR is best with 46.0 ± 1.0 mm root-relative EPE over 3 " in opening
     assert "seeds, 5.0 mm (10%) less than SimCLR.</p>" in opening
     assert "Plotly.newPlot(" in opening
     (bars,) = [[(b.y, b.x, b.error_x.array) for b in one.data] for one in figures if "PeCLR" in one.data[0].name]

@@ -98,6 +98,13 @@ def test_both_outlines_of_tables_are_read(tmp_path: Path) -> None:
     assert [metric.name for metric in metrics_of(group_rows(read_table(flat)))] == ["pa_epe_mm"]
 
 
+def test_no_pretraining_goes_by_one_word(tmp_path: Path) -> None:
+    path = tmp_path / "old.json"
+    rows = [{"weights": weights, "seed": n, "pa_epe_mm": 1.0} for n, weights in enumerate(("random", "scratch"))]
+    path.write_text(json.dumps({"rows": rows}))
+    assert [(group.weights, len(group.rows)) for group in group_rows(read_table(path))] == [("scratch", 2)]
+
+
 def test_what_is_not_finite_or_has_failed_is_not_averaged(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     rows: list[dict[str, Any]] = [
@@ -200,5 +207,5 @@ def test_a_lead_within_the_seeds_spread_and_one_seed_are_said_to_be_so() -> None
     level = contest(*(row(name, 0, pa_epe_mm=5.0) for name in ("a", "b")))
     assert level.sentence() == "a and b are level with 5.0 mm PA-EPE over one seed."
     alone = contest(row("a", 0, pa_epe_mm=1.0, root_relative_epe_mm=9.0), row("b", 0, root_relative_epe_mm=8.0))
-    assert alone.sentence() == "b is best with 8.0 mm wrist-relative EPE over one seed, 1.0 mm (11%) less than a."
+    assert alone.sentence() == "b is best with 8.0 mm root-relative EPE over one seed, 1.0 mm (11%) less than a."
     assert contests(group_rows([row("a", 0, pa_epe_mm=1.0)])) == []
