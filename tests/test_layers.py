@@ -11,7 +11,7 @@ PACKAGE = Path(peclr.__file__).parent
 # The table of DESIGN, lowest first: units of one row stand side by side and do not import one another
 LAYERS = (
     ("geometry", "collectives", "options", "untrusted"),
-    ("shipped", "weights"),
+    ("parallel", "shipped", "weights"),
     ("data", "synthetic", "losses", "metrics", "models"),
     ("runs",),
     ("checkpoints",),

@@ -93,7 +93,12 @@ class DecodedImage(NamedTuple):
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a JPEG, PNG or whatever else OpenCV decodes, upright: (H, W, 3), uint8, RGB; BadImageError if none is."""
-    return _decode(path, _read_bytes(path), 1)
+    return decode_image(_read_bytes(path), path)
+
+
+def decode_image(encoded: bytes, where: object) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file as `read_image` does; BadImageError names `where` they are from."""
+    return _decode(where, encoded, 1)
 
 
 def read_reduced(
@@ -167,7 +172,7 @@ def _read_bytes(path: str | Path) -> bytes:
         raise BadImageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _decode(path: str | Path, encoded: bytes, reduction: int) -> NDArray[np.uint8]:
+def _decode(path: object, encoded: bytes, reduction: int) -> NDArray[np.uint8]:
     if len(encoded) > _PLAIN_BYTES and (header := read_header(io.BytesIO(encoded))) is not None:
         try:
             check_megapixels(header.width, header.height, path)

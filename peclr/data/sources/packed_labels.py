@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from peclr import __version__
 from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
-from peclr.options import naming
+from peclr.options import naming, write_whole
 from peclr.untrusted.binary import read_array
 from peclr.untrusted.text import as_type, read_json
 
@@ -126,7 +126,7 @@ def write_packed(
     sums = {name: _sum_of(folder / f"{name}.npy") for name in arrays}
     manifest = Manifest(kind, dict(sources), sums, dict(facts), 2)
     with naming(folder / MANIFEST):
-        (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        write_whole(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
 @contextmanager

@@ -1,0 +1,176 @@
+"""Writes the crops of one task: its shards, and an index of them that appears last, when the task is done.
+
+A task's shards, and the keys in them, have its number in their names, so that tasks need to know nothing of each other.
+The same crops make the same bytes.
+"""
+
+import hashlib
+import io
+import os
+import secrets
+import tarfile
+import zlib
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import numpy as np
+import orjson
+
+from peclr.data.prepare.cutting import Crop, Row
+from peclr.data.sources.packed_text import pack_texts
+from peclr.data.sources.shards import COLUMNS, FOLDER, SIDES, TEXTS, About, Shard, key_of
+from peclr.options import naming, write_whole
+from peclr.untrusted.text import printable
+
+INDEXES: Final = "tasks"  # folder of the indexes, until they are merged
+DEFAULT_SHARD_BYTES: Final = 500_000_000
+
+_BLOCK: Final = tarfile.BLOCKSIZE
+
+
+class IndexFacts(msgspec.Struct):
+    """What an index says beside its arrays: the task's shards; counts and problems are the task's to choose."""
+
+    task: int
+    shards: list[Shard]
+    counts: dict[str, int]
+    problems: list[str]
+
+
+def index_file(folder: Path, task: int) -> Path:
+    """The index of a task's crops; the task is done if it is there."""
+    return folder / INDEXES / f"{task:06d}.npz"
+
+
+class ShardWriter:
+    """Takes the crops of one task, as a context; its shards and index appear at the end, and nothing after an error.
+
+    Whatever a killed try has left is removed. Any number of writers, also of one task, may be at work in a folder.
+
+    Attributes:
+        counts: of anything, "images" or "too small" for example; sums over all tasks are in the manifest.
+        problems: messages of what could not be read, for the manifest.
+    """
+
+    def __init__(self, folder: Path, task: int, shard_bytes: int = DEFAULT_SHARD_BYTES) -> None:
+        """Begin to write a task's crops below `folder`, in a new shard whenever one has reached `shard_bytes`."""
+        self.folder, self.task, self._shard_bytes = folder, task, shard_bytes
+        self.counts, self.problems = Counter[str](), list[str]()
+        self._rows: list[Row] = []
+        self._texts: dict[str, list[str]] = {name: [] for name in TEXTS}
+        self._shards: list[Shard] = []
+        self._tar: _Tar | None = None
+
+    def __enter__(self) -> Self:
+        for folder in (FOLDER, INDEXES):
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
+        for left in (self.folder / FOLDER).glob(f".{self.task:06d}-*"):
+            left.unlink(missing_ok=True)
+        return self
+
+    def add(self, crop: Crop, about: About) -> None:
+        """Append a crop with all that is known of it."""
+        if self._tar is None:
+            self._tar = _Tar(self.folder / FOLDER / f"{self.task:06d}-{len(self._shards):02d}.tar")
+        row = {name: crop.labels.get(name, column.unknown) for name, column in COLUMNS.items()}
+        row |= {name: getattr(about, name) for name in ("score", "frame", "time", "track", "video", "hand")}
+        texts = {"id": crop.labels["id"], "file": about.file, "group": about.group, "class": about.class_name}
+        key = key_of(self.task, len(self._rows))
+        row |= {"length": len(crop.encoded), "crc": zlib.crc32(crop.encoded)}
+        row["offset"] = self._tar.append(f"{key}.jpg", crop.encoded)
+        self._tar.append(f"{key}.json", _as_json(row, texts, self.task))
+        self._tar.crops += 1
+        self._rows.append(row)
+        for name, text in texts.items():
+            self._texts[name].append(text)
+        if self._tar.size >= self._shard_bytes:
+            self._end_shard()
+
+    def _end_shard(self) -> None:
+        if self._tar is not None:
+            self._shards.append(self._tar.finish())
+            self._tar = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            if self._tar is not None:
+                self._tar.abandon()
+            return
+        self._end_shard()
+        arrays: dict[str, Any] = {}
+        for name, column in COLUMNS.items():
+            rows = [row[name] for row in self._rows]
+            array = np.full((len(rows), *column.shape), 0 if column.unknown is None else column.unknown, column.kind)
+            for number, value in enumerate(rows):
+                array[number] = value
+            arrays[name] = array
+        for name, texts in self._texts.items():
+            packed = pack_texts(texts)
+            arrays |= {f"{name}_text": packed.text, f"{name}_ends": packed.ends}
+        facts = IndexFacts(self.task, self._shards, dict(sorted(self.counts.items())), self.problems)
+        arrays["facts"] = np.frombuffer(msgspec.json.encode(facts), np.uint8)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        write_whole(index_file(self.folder, self.task), content.getvalue())
+
+
+class _Tar:
+    """A tar file that is being written, under another name until it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.crops, self.size, self._path, self._sum = 0, 0, path, hashlib.sha256()
+        self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        with naming(self._partial):
+            self._file = self._partial.open("xb")
+
+    def append(self, name: str, content: bytes) -> int:
+        """Write a member; returns the offset of its content."""
+        member = tarfile.TarInfo(name)  # of no time and nobody: the same crops make the same bytes
+        member.size = len(content)
+        self._write(member.tobuf(tarfile.USTAR_FORMAT))
+        offset = self.size
+        self._write(content + bytes(-len(content) % _BLOCK))
+        return offset
+
+    def finish(self) -> Shard:
+        """Give the file its name."""
+        end = self.size + 2 * _BLOCK
+        self._write(bytes(2 * _BLOCK + -end % tarfile.RECORDSIZE))
+        with naming(self._partial):
+            self._file.flush()
+            os.fsync(self._file.fileno())  # the index, which says that it is whole, must not survive it
+            self._file.close()
+        self._partial.replace(self._path)
+        return Shard(self._path.name, self.size, self._sum.hexdigest(), self.crops)
+
+    def abandon(self) -> None:
+        """Remove the file."""
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _write(self, content: bytes) -> None:
+        with naming(self._partial):
+            self._file.write(content)
+        self._sum.update(content)
+        self.size += len(content)
+
+
+def _as_json(row: Row, texts: dict[str, str], task: int) -> bytes:
+    """Labels of a crop for other programs; what is unknown is left out, or null for a joint."""
+    known: dict[str, Any] = {name: printable(text) for name, text in texts.items() if text}
+    for name, column in COLUMNS.items():
+        if name in ("offset", "length", "crc"):
+            continue
+        value = np.asarray(row[name], column.kind)
+        if column.unknown is not None and (np.isnan(value) if np.isnan(column.unknown) else value < 0).all():
+            continue
+        known[name] = value if value.ndim else value.item()
+    known["side"] = SIDES[row["side"]]
+    if "track" in known:
+        known["track"] = key_of(task, row["track"])  # numbered within a task
+    return orjson.dumps(known, option=orjson.OPT_SERIALIZE_NUMPY)

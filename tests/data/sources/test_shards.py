@@ -1,0 +1,284 @@
+"""Shards: the hands of a source, as tar and WebDataset read them, by whatever processes they were made and are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from peclr.data.datasets import PairedViewDataset
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.merging import merge
+from peclr.data.prepare.shard_writer import ShardWriter
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.samples import HandSource
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.images import BadImageError
+from peclr.data.sources.shards import About, Shards
+from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.parallel import Part
+
+if TYPE_CHECKING:
+    from tests.data.conftest import Layout, YouTube
+
+CUTTING = Cutting(size=48, quality=98)
+
+
+def content(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(params=["freihand", "youtube3d"])
+def source(request: pytest.FixtureRequest, layout: Layout, youtube: YouTube, regressor: Path) -> HandSource:
+    if request.param == "freihand":
+        return FreiHAND(layout.root)
+    return YouTube3DHands(youtube.root, mano=regressor)
+
+
+def test_samples_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
+    shard_source(source, tmp_path / "s", CUTTING, per_task=2)
+    shards = Shards(tmp_path / "s")
+    assert (len(shards), shards.num_hands) == (len(source), source.num_hands)
+    for index in range(len(source)):
+        assert shards.hand_of(index) == source.hand_of(index)
+        expected, sample = CUTTING(source[index]), shards[index]
+        assert shards.encoded(index) == expected.encoded
+        assert sample["id"] == source[index]["id"]
+        assert sample["hand"] == source[index]["hand"]
+        for name in ("crop_box", "K", "joints_3d", "joints_2d", "scale_m"):
+            found, wanted = dict(sample)[name], expected.labels.get(name)
+            assert (found is None) == (wanted is None)
+            if wanted is not None:
+                np.testing.assert_allclose(np.array(found), wanted, rtol=1e-6, atol=1e-5)
+    for hand in range(source.num_hands):
+        assert list(shards.versions_of(hand)) == list(source.versions_of(hand))
+
+
+def test_tar_and_webdataset_read_them(source: HandSource, tmp_path: Path) -> None:
+    shard_source(source, tmp_path / "s", CUTTING, per_task=3)
+    shards = Shards(tmp_path / "s")
+    index = 0
+    for path in sorted((tmp_path / "s" / "shards").iterdir()):
+        names = subprocess.run(["tar", "-tf", path], check=True, capture_output=True, text=True).stdout.split()  # noqa: S607
+        with tarfile.open(path) as tar:
+            assert tar.getnames() == names
+            for image, labels in zip(names[::2], names[1::2], strict=True):
+                key = shards.key(index)
+                assert (image, labels) == (f"{key}.jpg", f"{key}.json")
+                assert tar.extractfile(image).read() == shards.encoded(index)  # type: ignore[union-attr]
+                about = json.loads(tar.extractfile(labels).read())  # type: ignore[union-attr]
+                sample = shards[index]
+                assert (about["id"], about["side"]) == (sample["id"], sample["hand"])
+                assert sample["joints_2d"] is not None
+                np.testing.assert_array_equal(np.float32(about["joints_2d"]), sample["joints_2d"])
+                index += 1
+    assert index == len(shards)
+
+
+def test_parts_and_processes_make_the_same_bytes(layout: Layout, tmp_path: Path) -> None:
+    (layout.root / "training/rgb/00000008.jpg").write_bytes(b"")
+    source = ImageFiles(layout.root / "training" / "rgb")
+    shard_source(source, tmp_path / "one", CUTTING, per_task=5)
+    shard_source(source, tmp_path / "two", CUTTING, per_task=5, workers=2)
+    for number in (2, 1):
+        assert shard_source(source, tmp_path / "parts", CUTTING, per_task=5, part=Part(number, 2)) is None
+    assert not (tmp_path / "parts" / "manifest.json").exists()
+    shard_source(source, tmp_path / "parts", CUTTING, per_task=5)
+    assert content(tmp_path / "one") == content(tmp_path / "two") == content(tmp_path / "parts")
+    facts = Shards(tmp_path / "one").facts
+    assert [shard.crops for shard in facts.shards] == [5, 4, 5, 3]
+    assert "00000008.jpg" in facts.problems[0]
+    # again, all is there already
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "one").rglob("*")}
+    shard_source(source, tmp_path / "one", CUTTING, per_task=5)
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "one").rglob("*")}
+
+
+def collected(folder: Path, rng: np.random.Generator, shard_bytes: int = 10**9) -> Shards:
+    """Two tasks, of a video with two tracks and of single images."""
+    for task in range(2):
+        with ShardWriter(folder, task, shard_bytes) as writer:
+            for number in range(4):
+                image = rng.integers(256, size=(64, 64, 3), dtype=np.uint8)
+                joints = rng.uniform(8, 56, (21, 2)).astype(np.float32)
+                box = np.array([8.0, 8.0, 56.0, 56.0])
+                sample: Any = {"image": image, "crop_box": box, "hand": "right", "id": f"{task}#{number}"}
+                sample |= {"K": None, "joints_3d": None, "joints_2d": joints, "scale_m": None}
+                of_video = {"frame": number // 2, "time": number // 2 / 30, "track": number % 2} if task == 0 else {}
+                writer.add(
+                    CUTTING(sample),
+                    About(
+                        score=0.5 + number / 10,
+                        file="a\udcff.mp4" if task == 0 else f"{number}.jpg",
+                        video=0 if task == 0 else 1 + number,
+                        group=f"person {number % 2}",
+                        class_name="fist" if task else "",
+                        **of_video,  # type: ignore[arg-type]
+                    ),
+                )
+            writer.counts["images"] += 7
+    merge(folder, 2, name="collected hands", labels="pseudo", settings={"every": 1})
+    return Shards(folder)
+
+
+def test_what_was_found_is_kept(tmp_path: Path) -> None:
+    shards = collected(tmp_path / "s", np.random.default_rng(0))
+    assert (shards.name, shards.labels, shards.facts.counts) == ("collected hands", "pseudo", {"images": 14})
+    assert shards.track_of_hands().tolist() == [0, 1, 0, 1, -1, -1, -1, -1]
+    np.testing.assert_allclose(shards.time_of_hands(), [0, 0, 1 / 30, 1 / 30, *[np.nan] * 4])
+    assert shards.video_of_hands().tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
+    assert shards.joints_2d_of_hands() is not None
+    numbers, names = shards.group_of_hands()
+    assert [names[number] for number in numbers] == ["person 0", "person 1"] * 4
+    numbers, names = shards.class_of_hands()
+    assert [names[number] for number in numbers] == [""] * 4 + ["fist"] * 4
+    score = float(np.float32(0.6))
+    of_video = {"frame": 0, "time": 0.0, "track": 1, "video": 0}
+    assert shards.about(1) == About(score=score, file="a\udcff.mp4", hand=1, group="person 1", **of_video)  # type: ignore[arg-type]
+    assert shards[0]["K"] is None
+
+
+def test_shards_are_ended_when_they_are_full(tmp_path: Path) -> None:
+    shards = collected(tmp_path / "s", np.random.default_rng(0), shard_bytes=10_000)
+    assert len(shards.facts.shards) > 3
+    assert [shards.key(index) for index in range(8)] == [f"00000{task}-00000{n}" for task in range(2) for n in range(4)]
+    for index in range(8):
+        assert shards[index]["id"] == f"{index // 4}#{index % 4}"
+    whole = collected(tmp_path / "whole", np.random.default_rng(0))
+    assert [shards.encoded(index) for index in range(8)] == [whole.encoded(index) for index in range(8)]
+
+
+def test_an_error_leaves_nothing_of_a_task(tmp_path: Path) -> None:
+    shards = collected(tmp_path / "s", np.random.default_rng(0))
+    crop, about = CUTTING(shards[0]), About()
+
+    def interrupted() -> None:
+        with ShardWriter(tmp_path / "t", 0) as writer:
+            writer.add(crop, about)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert content(tmp_path / "t") == {}
+
+
+def test_a_broken_shard_costs_its_own_crops(tmp_path: Path) -> None:
+    collected(tmp_path / "s", np.random.default_rng(0))
+    for damage in ("cut", "changed", "gone"):
+        folder = tmp_path / damage
+        shutil.copytree(tmp_path / "s", folder)
+        path = folder / "shards" / "000001-00.tar"
+        raw = bytearray(path.read_bytes())
+        if damage == "cut":
+            path.write_bytes(raw[:3000])
+        elif damage == "gone":
+            path.unlink()
+        else:
+            raw[1000] ^= 1  # in the JPEG of its first crop
+            path.write_bytes(raw)
+        shards = Shards(folder)
+        assert shards[3]["id"] == "0#3"
+        with pytest.raises(
+            BadImageError, match=r"000001-00\.tar, 000001-000000\.jpg: .*(expected a shard|No such file)"
+        ):
+            shards[4]
+        views = PairedViewDataset([shards], view_size=16, on_bad_image="skip")
+        assert views[4]["index"] == (5 if damage == "changed" else 0)
+        if damage == "changed":
+            shards.check_images()  # only as much as an epoch costs would find that
+        else:
+            with pytest.raises(ValueError, match=r"000001-00\.tar (has|is missing).* expected [\d,]+ bytes"):
+                shards.check_images()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_what_the_process_reads(tmp_path: Path, method: str) -> None:
+    shards = collected(tmp_path / "s", np.random.default_rng(0))
+    expected = [shards.encoded(index) for index in range(8)]
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(shards.encoded, range(8), chunksize=1) == expected
+    assert len(pickle.dumps(shards)) < 1000
+
+
+def test_few_files_stay_open(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peclr.data.sources.shards._MOST_OPEN", 3)
+    shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING, per_task=1)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    shards = Shards(tmp_path / "s")
+    mapped = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    assert len([shards[index] for index in range(len(shards))]) == 18
+    assert len(os.listdir("/proc/self/fd")) == mapped + 3  # noqa: PTH208
+    del shards
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "tasks/000001.npz").unlink(), "1 of 2 tasks are not done: 1"),
+        (lambda folder: (folder / "shards/000001-00.tar").unlink(), r"000001-00\.tar is missing"),
+        (lambda folder: (folder / "shards/000002-00.tar").touch(), r"000002-00\.tar belong to no task"),
+        (lambda folder: (folder / "shards/000000-00.tar").write_bytes(b"0" * 20480), "SHA-256|not of"),
+        (
+            lambda folder: shutil.copy(folder / "tasks/000000.npz", folder / "tasks/000001.npz"),
+            "is of task 0; expected 1",
+        ),
+    ],
+)
+def test_a_merge_refuses_what_is_not_whole(tmp_path: Path, damage: Any, reason: str, layout: Layout) -> None:
+    source = FreiHAND(layout.root)
+    folder = tmp_path / "s"
+    for number in (1, 2):
+        shard_source(source, folder, CUTTING, per_task=9, part=Part(number, 2))
+    damage(folder)
+    with pytest.raises(ValueError, match=reason):
+        merge(folder, 2, name="x", labels="true", settings={})
+    assert not (folder / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("offset", -1, "offset and length of crop 7"),
+        ("length", 10**9, "offset and length of crop 7"),
+        ("side", 3, "side of crop 7"),
+        ("group", 2, "group of crop 7"),
+        ("file", -1, "file of crop 7"),
+        ("crop_box", None, "crop_box is nothing, expected float64"),
+        ("id_ends", None, "id_ends is missing"),
+        ("id_ends", 5, "do not fit"),
+    ],
+)
+def test_labels_that_are_not_possible_are_refused(tmp_path: Path, name: str, value: int | None, reason: str) -> None:
+    collected(tmp_path, np.random.default_rng(0))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    if value is None:
+        del manifest["arrays"][name]
+    else:
+        array = np.load(tmp_path / f"{name}.npy")
+        array[-1] = value
+        np.save(tmp_path / f"{name}.npy", array)
+        manifest["arrays"][name] = None
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=reason):
+        Shards(tmp_path)
+
+
+def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    collected(tmp_path, np.random.default_rng(0))
+    text = (tmp_path / "manifest.json").read_text()
+    (tmp_path / "manifest.json").write_text(text.replace("000000-00.tar", "../../x.tar"))
+    with pytest.raises(ValueError, match=r"manifest\.json, facts: .*regex"):
+        Shards(tmp_path)
