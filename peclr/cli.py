@@ -25,6 +25,7 @@ from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import CONFIG, last_checkpoint, read_run_config
+from peclr.runs.next_commands import next_commands
 from peclr.runs.resuming import changed_values, check_fit, has_ended
 from peclr.tracking import images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
@@ -94,6 +95,7 @@ class PeclrCLI(LightningCLI):
         finally:
             if self.claim is not None:
                 self.claim.release(failed=sys.exc_info()[0] is not None)
+                self._say_where()
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
@@ -111,6 +113,17 @@ class PeclrCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: Lightning's would run as config what a checkpoint, a stranger's perhaps, says of its model."""
+
+    def _set_seed(self) -> None:
+        """Seed without Lightning's line about it: the first line is that of the run's folder."""
+        config = self.config[str(self.subcommand)]
+        if (given := config.seed_everything) is not False:
+            config.seed_everything = pl.seed_everything(None if given is True else given, workers=True, verbose=False)
+
+    def _say_where(self) -> None:
+        """Print where the run is, as its first line and its last; nothing if it failed to start."""
+        if (folder := Path(self.config[str(self.subcommand)].run_dir)).is_dir():
+            print(f"run: {folder}", flush=True)
 
     def before_instantiate_classes(self) -> None:
         """Choose and check the run's folder, before anything is read or computed."""
@@ -139,6 +152,8 @@ class PeclrCLI(LightningCLI):
         config.run_dir = folder.path
         config.trainer.default_root_dir = str(folder.path.absolute())  # Lightning would take some names for addresses
         os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
+        if self.claim is not None:
+            self._say_where()
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer."""
@@ -183,6 +198,12 @@ class PeclrCLI(LightningCLI):
         elif self.trainer.is_global_zero:
             print("peclr fit: the run has ended; a greater trainer.max_epochs or max_steps goes on", file=sys.stderr)
 
+    def after_fit(self) -> None:
+        """Say what comes next; Lightning gets here only if nothing failed."""
+        run = Path(self.config[str(self.subcommand)].run_dir)
+        if self.trainer.is_global_zero and last_checkpoint(run).is_file():
+            print("next:", *next_commands(run, self._values()), sep="\n  ")
+
     def _values(self) -> dict[str, Any]:
         """The config as it would be saved."""
         config, parser = self.config[str(self.subcommand)], self._parser(self.subcommand)
@@ -202,8 +223,6 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
-    # a run's folder holds its lock; what was there before is never written over, see `run_loggers`
-    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")
     torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
     try:
         PeclrCLI(

@@ -1,5 +1,7 @@
 """The work of an experiment on rendered hands: pre-training, probes and fine-tuning of each arm."""
 
+import contextlib
+import io
 import json
 import logging
 import shutil
@@ -171,7 +173,9 @@ def run_peclr(arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they say of each run would bury the comparison
         logging.getLogger(name).setLevel(logging.ERROR)
-    if status := peclr(arguments):
+    with contextlib.redirect_stdout(io.StringIO()):
+        status = peclr(arguments)
+    if status:
         raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
 
 

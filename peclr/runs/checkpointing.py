@@ -140,6 +140,7 @@ class RunCheckpoints(Checkpoint):
             self._save(trainer)
         elif wish in _STOPPING:
             self._save(trainer)
+            _log_row(trainer)
             if not trainer.is_global_zero:
                 raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
             what = f"stopped by {signal.Signals(wish).name} after step {trainer.global_step}"
@@ -153,6 +154,18 @@ class RunCheckpoints(Checkpoint):
         self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
             trainer.save_checkpoint(_last(trainer), weights_only=False)
+
+
+def _log_row(trainer: pl.Trainer) -> None:
+    """Log what Lightning would log after this step or epoch, which the run that goes on does not take again."""
+    loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
+    if trainer.validating:  # it has logged the step, and validates again
+        return
+    if connector._first_loop_iter is not None:
+        connector.update_train_step_metrics()
+        return
+    loop._batches_that_stepped -= 1  # as Lightning numbers what it logs of an epoch
+    connector.update_train_epoch_metrics()
 
 
 def _last(trainer: pl.Trainer) -> Path:

@@ -14,7 +14,7 @@ BEST: Final = "best.ckpt"
 CONFIG: Final = "config.yaml"
 METRICS: Final = "metrics.csv"
 RESULTS: Final = "results.json"
-RESUMED: Final = "resumed-"  # and a time: the folder of what a run measured since it went on
+RESUMED: Final = "resumed-"  # and a time: where older versions put what a run measured since it went on
 _KEYS_SHOWN = 6
 _LARGEST_VIEW: Final = 4096  # a batch of larger ones takes all memory
 

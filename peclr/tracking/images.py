@@ -10,6 +10,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pytorch_lightning.utilities import rank_zero_warn
 from torch.nn.functional import normalize
 from torch.utils.data import default_collate
 
@@ -95,14 +96,18 @@ class PoseImages(EpochCallback):
         module = getattr(trainer, "datamodule", None)
         if not isinstance(module, LabeledHandDataModule) or not isinstance(pl_module, FinetuneModule):
             raise ValueError("PoseImages draws the predictions of a FinetuneModule on a LabeledHandDataModule")
+        self._batch: LabeledBatch | None = None
         if module.val_set is None:
-            raise ValueError("PoseImages draws validation hands, and val_fraction is 0: hold some out")
+            rank_zero_warn("PoseImages draws validation hands: with a val_fraction of 0 it draws none")
+            return
         indices = evenly(len(module.val_set), max(self.num_hands, self.count))
-        self._batch: LabeledBatch = default_collate([module.val_set[index] for index in indices])
+        self._batch = default_collate([module.val_set[index] for index in indices])
 
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Predict, and draw."""
-        batch, device = self._batch, pl_module.device
+        if (batch := self._batch) is None:
+            return
+        device = pl_module.device
         parts = zip(torch.split(batch["image"], _BATCH), torch.split(batch["K"], _BATCH), strict=True)
         outputs = [pl_module(images.to(device), K.to(device)) for images, K in parts]
         flat, deep = (torch.cat([out[key].double().cpu() for out in outputs]) for key in ("keypoints_2d", "joints_3d"))

@@ -8,7 +8,6 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +20,8 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from pytorch_lightning.utilities import rank_zero_warn
 
 from peclr.data.sources.images import write_image
-from peclr.runs.layout import RESUMED, last_checkpoint
+from peclr.runs.layout import last_checkpoint
+from peclr.runs.metrics_file import MetricsFile
 
 PROJECT = "peclr"
 _WANDB_SERVER = "https://api.wandb.ai"
@@ -52,13 +52,7 @@ def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
         chosen = [_in_folder(logger, config, folder) for logger, config in zip(loggers, configs, strict=True)]
     if any(isinstance(logger, CSVLogger) for logger in chosen):
         return chosen
-    # on resuming, the CSV logger would delete the metrics that are there, or warn that it would where a kill left none
-    resumes = folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
-    version = f"{RESUMED}{datetime.now():%Y%m%d-%H%M%S}" if resumes else ""
-    metrics = CSVLogger(save_dir=str(folder), name="", version=version)
-    if chosen:
-        _ = metrics.experiment  # now, as it warns of other trackers' files when these come first
-    return [metrics, *chosen]
+    return [MetricsFile(folder), *chosen]
 
 
 def _in_folder(logger: Logger, config: Any, folder: Path) -> Logger:

@@ -109,7 +109,8 @@ class FinetuneModule(RecipeModule):
         # the hand's true scale, which FreiHAND gives, turns bone lengths into metres
         joints_3d = output["joints_3d"] * batch["scale_m"][:, None, None]
         scores.update(joints_3d, batch["joints_3d"], output["keypoints_2d"], batch["joints_25d"][..., :2])
-        self.log_dict(scores, batch_size=len(batch["image"]))
+        for name, score in scores.items(keep_base=False):
+            self.log(name, score, prog_bar=name.endswith("pa_epe_mm"), batch_size=len(batch["image"]))
 
     def training_step(self, batch: LabeledBatch) -> Tensor:
         """One step on labeled hands."""

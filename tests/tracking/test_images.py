@@ -85,20 +85,19 @@ def test_samples_are_spread_over_the_data(length: int, count: int, expected: lis
 
 
 @pytest.mark.parametrize(
-    ("callback", "pre_trains", "val_fraction", "message"),
+    ("callback", "pre_trains", "message"),
     [
-        (ViewImages(), False, 0.1, "PairedViewDataModule"),
-        (ProjectionImages(), False, 0.1, "PretrainModule"),
-        (PoseImages(), True, 0.1, "FinetuneModule"),
-        (PoseImages(), False, 0.0, "val_fraction is 0"),
+        (ViewImages(), False, "PairedViewDataModule"),
+        (ProjectionImages(), False, "PretrainModule"),
+        (PoseImages(), True, "FinetuneModule"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_before_training(
-    rendered_hands: Path, callback: EpochCallback, *, pre_trains: bool, val_fraction: float, message: str
+    rendered_hands: Path, callback: EpochCallback, *, pre_trains: bool, message: str
 ) -> None:
     encoder = ResNetEncoder("resnet18", width=0.125)
     module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)
-    data: pl.LightningDataModule = LabeledHandDataModule(rendered_hands, batch_size=8, val_fraction=val_fraction)
+    data: pl.LightningDataModule = LabeledHandDataModule(rendered_hands, batch_size=8)
     if pre_trains:
         data = PairedViewDataModule(FreiHAND(rendered_hands), batch_size=8)
     data.setup("fit")
@@ -109,3 +108,12 @@ def test_what_cannot_be_drawn_is_refused_before_training(
 def test_no_images_is_no_count() -> None:
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         ViewImages(count=0)
+
+
+def test_without_validation_hands_there_are_no_poses_to_draw(rendered_hands: Path, tmp_path: Path) -> None:
+    module = FinetuneModule(ResNetEncoder("resnet18", width=0.125), view_size=32, warmup_epochs=0)
+    data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=8, val_fraction=0)
+    trainer = quiet_trainer(tmp_path, max_steps=1, callbacks=[PoseImages()])
+    with pytest.warns(UserWarning, match="with a val_fraction of 0 it draws none"):
+        trainer.fit(module, datamodule=data)
+    assert not (tmp_path / "pictures").exists()
