@@ -119,13 +119,27 @@ def rendered_hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def _named(variable: str, what: str) -> Path:
+    path = os.environ.get(variable)
+    if path is None:
+        pytest.skip(f"{variable} is not set: it names {what}")
+    return Path(path)
+
+
 @pytest.fixture(scope="session")
 def real_hands() -> Path:
-    """Real images in FreiHAND's layout, where PECLR_REAL_HANDS names them."""
-    folder = os.environ.get("PECLR_REAL_HANDS")
-    if folder is None:
-        pytest.skip("PECLR_REAL_HANDS is not set: their licenses forbid shipping them")
-    return Path(folder)
+    return _named("PECLR_REAL_HANDS", "real images in FreiHAND's layout, whose licenses forbid shipping them")
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Path:
+    """A folder with wild/ and real_hands/photos/."""
+    return _named("PECLR_PHOTOGRAPHS", "a folder of photographs whose licenses forbid shipping them")
+
+
+@pytest.fixture(scope="session")
+def task_file() -> Path:
+    return _named("PECLR_HAND_LANDMARKER", "hand_landmarker.task, which is fetched by hand")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,11 @@ Finding = Literal["search", "published"]
 CENTRAL_FRACTION: Final = 0.33  # of the image's sides: where the first pass takes the hand to be
 FILL: Final = 0.7  # of the view's side: what the longer side of a box takes up
 
+# Degrees, and shifts as fractions of the view's side, of the views whose joints are held against the last view's
+_CHECKS: Final = ((15.0, (0.05, -0.05)), (-15.0, (-0.05, 0.05)))
+# Of a hand's size: views whose joints spread by this agree by 0.61
+_SPREAD: Final = 0.05
+
 # Sides of the square boxes in the middle that the search tries, over the image's longer side. The published one is
 # the first; neighbors are a factor of 1.4 to 1.5 apart, and views of training show hands 0.83 to 1.39 as large as a
 # crop that fits.
@@ -52,6 +57,7 @@ class CropSearch:
 
     find: Finding = "search"  # a hand without a box: tries central ones of four sizes; "published" takes `central_box`
     turn: float = 0.0  # degrees, by which the last view is also seen turned to either side, to average the three
+    scored: bool = False  # joints get scores: without a `turn`, from two more views, which predictions do not depend on
 
     def __post_init__(self) -> None:
         """Refuse what is not possible with a ValueError."""
@@ -62,8 +68,17 @@ class CropSearch:
 
     @property
     def angles(self) -> tuple[float, ...]:
-        """Degrees of the last views."""
+        """Degrees of the last views, whose mean is the prediction."""
         return (0.0, self.turn, -self.turn) if self.turn else (0.0,)
+
+    def last_views(self, view_from_image: Matrix, view_size: int) -> list[Matrix]:
+        """The last views (3, 3) by the straight one: those of `angles`, then those that are for scores alone."""
+        matrices = [turned(view_from_image, view_size, angle) for angle in self.angles]
+        if self.scored and not self.turn:
+            for angle, (x, y) in _CHECKS:
+                shift = similarity(shift=(x * view_size, y * view_size))
+                matrices.append(shift @ turned(view_from_image, view_size, angle))
+        return matrices
 
     def first_boxes(self, width: int, height: int) -> list[Box]:
         """Boxes that the first pass looks at in an image."""
@@ -138,6 +153,19 @@ def average(
     depth = joints_3d[..., 2:].astype(np.float64)
     weights = depth / depth.sum(axis=0)
     return (weights * in_image).sum(axis=0), joints_3d.astype(np.float64).mean(axis=0)
+
+
+def agreement(keypoints_2d: NDArray[np.floating], view_from_image: Sequence[Matrix]) -> NDArray[np.float64]:
+    """Score a hand's joints, 0 to 1, by how little their pixels (V, 21, 2) in V ≥ 2 views spread in the image: (21,).
+
+    A joint's spread is its standard deviation over the hand's size, at least a pixel. It becomes a score as distances
+    do in COCO's keypoint similarity, by a Gaussian.
+    """
+    in_image = move(np.linalg.inv(np.stack(view_from_image)), keypoints_2d.astype(np.float64))
+    size = np.ptp(in_image.mean(axis=0), axis=0).max()
+    spread = np.sqrt(in_image.var(axis=0, ddof=1).sum(axis=-1)) / max(float(size), 1.0)
+    scores: NDArray[np.float64] = np.exp(-0.5 * (spread / _SPREAD) ** 2)
+    return scores
 
 
 def _square(middle: NDArray[np.float64], side: float) -> Box:

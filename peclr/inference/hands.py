@@ -19,14 +19,16 @@ from tqdm import tqdm
 
 from peclr.data.samples import HandSource
 from peclr.data.views.geometric import pixels_to_keep, warp
+from peclr.detection.detector import DetectedHand
 from peclr.geometry import planar
 from peclr.geometry.joints import WRIST
 from peclr.geometry.planar import DEFAULT_FOCAL_RATIO, Matrix, centered_camera, mirror, move
-from peclr.inference.crop_search import SEARCH, Box, CropSearch, Image, View, average, turned, view_from_box
+from peclr.inference.crop_search import SEARCH, Box, CropSearch, Image, View, agreement, average, view_from_box
 from peclr.inference.network import Seen, TrainedNetwork
 
 Side = Literal["right", "left"]
-BoxOrigin = Literal["given", "search", "two_pass"]
+BoxOrigin = Literal["given", "detector", "search", "two_pass"]
+SideOrigin = Literal["given", "detector", "assumed"]
 Item = TypeVar("Item")
 Result = tuple[Item, "Scene | ValueError", tuple["HandPrediction", ...]]
 
@@ -40,6 +42,9 @@ class HandQuery:
     side: Side = "right"
     box: Box | None = None  # (4,), left, top, right, bottom, px, tight around the hand; None looks for it
     whole: bool = False  # the box is a square that the view shows whole, as crops of training
+    side_origin: SideOrigin = "assumed"
+    detected: DetectedHand | None = None  # what the box is from, where it was not given
+    track: int | None = None  # of a hand that was followed through a video
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class HandPrediction:
     keypoints_2d: NDArray[np.float64]  # (21, 2), pixels of the image
     joints_3d: NDArray[np.float64]  # (21, 3), camera frame, in `unit_3d`
     scale_m: float | None  # from middle MCP to middle PIP; None where it was not given
+    hand_origin: SideOrigin = "assumed"
+    score: float | None = None  # 0 to 1: the detector's, or the mean of the joints'; None without either
+    joint_scores: NDArray[np.float64] | None = None  # (21,), 0 to 1, as `agreement`; None if not asked for
+    track: int | None = None  # the same for one hand from frame to frame of a video; None if it was not followed
 
     @property
     def unit_3d(self) -> Literal["m", "bone"]:
@@ -206,14 +215,14 @@ class _Stream:
         hands = [_Hand(scene, query) for query in scene.hands]
         for hand in hands:
             if hand.query.box is not None:
-                hand.last = self._look(hand, hand.mirrored(hand.query.box), self.search.angles)
+                hand.last = self._look(hand, hand.mirrored(hand.query.box), self.search.last_views)
             else:
                 for box in self.search.first_boxes(*scene.size):
-                    hand.first += self._look(hand, box, (0.0,))
+                    hand.first += self._look(hand, box, _straight)
         return hands
 
-    def _look(self, hand: _Hand, box: Box, angles: Sequence[float]) -> list[View]:
-        """Cut out views of a box, turned by angles in degrees."""
+    def _look(self, hand: _Hand, box: Box, views: Callable[[Matrix, int], list[Matrix]]) -> list[View]:
+        """Cut out the views of a box that `views` makes of the one that shows it straight."""
         size, scene = self.trained.view_size, hand.scene
         straight = planar.view_from_box(box, size) if hand.query.whole else view_from_box(box, size)
         # mirroring flips both pixels and the camera's x axis: the camera of a right hand
@@ -222,7 +231,7 @@ class _Stream:
         # a view's camera, see peclr.geometry.camera: 3-D stays in the frame of the image's camera
         return [
             View(box, matrix, matrix @ K, warp(scene.image, matrix @ right_from_decoded, size))
-            for matrix in (turned(straight, size, angle) for angle in angles)
+            for matrix in views(straight, size)
         ]
 
     def _find_hands(self, batch: Sequence[_Work[Item]], pool: ThreadPoolExecutor) -> None:
@@ -230,7 +239,7 @@ class _Stream:
         hands = [hand for _, _, own in batch for hand in own if hand.first]
         for hand, seen in zip(hands, self._see([hand.first for hand in hands]), strict=True):
             box = self.search.second_box(hand.first, seen.regressed_2d)
-            hand.cutting = pool.submit(self._look, hand, box, self.search.angles)
+            hand.cutting = pool.submit(self._look, hand, box, self.search.last_views)
 
     def _finish(self, batch: Sequence[_Work[Item]]) -> Iterator[Result[Item]]:
         """Make the last pass, in which every hand is seen in its own box."""
@@ -255,13 +264,28 @@ class _Stream:
 
     def _in_image(self, hand: _Hand, seen: Seen) -> HandPrediction:
         """Take a right hand in its views back to the image that it is from."""
+        query, search = hand.query, self.search
         matrices = [view.view_from_image @ hand.right_from_image for view in hand.last]
-        keypoints_2d, joints_3d = average(seen.keypoints_2d, seen.joints_3d, matrices)
-        looked: BoxOrigin = "two_pass" if self.search.find == "published" else "search"
-        origin = looked if hand.query.box is None else "given"
-        box, scale_m = hand.mirrored(hand.last[0].box), hand.scene.scale_m
+        joint_scores = agreement(seen.keypoints_2d, matrices) if search.scored else None
+        count = len(search.angles)
+        keypoints_2d, joints_3d = average(seen.keypoints_2d[:count], seen.joints_3d[:count], matrices[:count])
+        scale_m = hand.scene.scale_m
         joints_3d = joints_3d * hand.flip * (1.0 if scale_m is None else scale_m)
-        return HandPrediction(hand.query.side, box, origin, keypoints_2d, joints_3d, scale_m)
+        if query.box is None:
+            origin: BoxOrigin = "two_pass" if search.find == "published" else "search"
+        else:
+            origin = "given" if query.detected is None else "detector"
+        score = None if joint_scores is None else float(joint_scores.mean())
+        if query.detected is not None:
+            score = query.detected.score
+        return HandPrediction(
+            *(query.side, hand.mirrored(hand.last[0].box), origin, keypoints_2d, joints_3d, scale_m),
+            *(query.side_origin, score, joint_scores, query.track),
+        )
+
+
+def _straight(view_from_image: Matrix, view_size: int) -> list[Matrix]:
+    return [view_from_image]
 
 
 def _batches(works: Iterable[_Work[Item]], size: int) -> Iterator[list[_Work[Item]]]:

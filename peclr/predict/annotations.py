@@ -30,6 +30,16 @@ class Annotations:
     focal: float | None = None  # px, where K is not known
     scales: Mapping[str, float] = field(default_factory=dict)  # metres from middle MCP to middle PIP
 
+    @property
+    def have_boxes(self) -> bool:
+        """Whether all hands that may be asked for have boxes."""
+        return all(query.box is not None for queries in self.hands.values() for query in queries)
+
+    @property
+    def assume_sides(self) -> bool:
+        """Whether a hand may be asked for whose side nobody knows."""
+        return any(query.side_origin == "assumed" for queries in self.hands.values() for query in queries)
+
     def read(self, frame: Frame) -> Scene:
         """Read an image, with what is known about it; no hands in a file that a list of boxes leaves out."""
         image = frame.load()
@@ -74,12 +84,17 @@ def annotate(
         for file, boxes in read_boxes(box).items():
             if needs_side and (sideless := [number for number, one in enumerate(boxes) if one.side is None]):
                 raise ValueError(f"{box}: box {sideless[0]} of {file} has no hand; expected left or right")
-            hands[file] = tuple(HandQuery(side or one.side or "right", one.edges) for one in boxes)
+            hands[file] = tuple(_query(side or one.side, one.edges) for one in boxes)
     else:
         edges = None if box is None else check_box(_numbers(box, (4,), "box"), "box")
-        hands = {_ALL: (HandQuery(side or "right", edges),)}
+        hands = {_ALL: (_query(side, edges),)}
     scales = _by_image(scale_m, "scale", 0, _checked_scale)
     return Annotations(hands, _by_image(K, "K", 2, _checked_camera), focal, scales)
+
+
+def _query(side: Side | None, box: NDArray[np.float64] | None) -> HandQuery:
+    """A hand of that side, or a right one, as the network knows no other."""
+    return HandQuery(box=box) if side is None else HandQuery(side, box, side_origin="given")
 
 
 def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -> list[str]:

@@ -24,10 +24,16 @@ _STILLS_PER_SECOND = 10.0  # in a video of still images
 _CAMERA_RATE = 30.0
 
 _EPILOG = """\
-A box is tight around the hand, in pixels of the upright image; it fills 0.7 of the network's view. Without a
-box, the network looks at four central squares, and again around the hand that it found where it was surest.
---find published looks as FreiHAND's evaluation does: at the central third, then at the box of the joints it found
-there. A hand far from the middle, or smaller than a fifth of the image, needs a box.
+A box is tight around the hand, in pixels of the upright image; it fills 0.7 of the network's view. Without one,
+--find detector has all hands of an image, with their sides, and follows them through videos: MediaPipe's networks,
+by the extra `hands` and `peclr weights get hand-landmarker --accept`; --find auto takes it where both are there.
+--find search has one hand, a right one unless --hand says else: the network looks at four central squares, and again
+around the hand that it found where it was surest; --find published looks as FreiHAND's evaluation does, at the
+central third, then at the box of the joints it found there. With these, a hand far from the middle, or smaller than
+a fifth of the image, needs a box.
+
+Scores are 0 to 1: a joint's by how little it spreads over turned and shifted views, a hand's by the detector, or the
+mean of its joints'. The JSON says which, and how hands were found.
 
 Without --K and --focal, the focal length is taken as 28/36 of the image's longer side: 2-D hardly depends on
 it, the distance to the camera is proportional to it. Without --scale, 3-D is in lengths of the bone from middle
@@ -44,6 +50,7 @@ def predict_main(arguments: list[str]) -> int:
     from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
     from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
+    from peclr.predict.finding import choose_finder
     from peclr.predict.outputs import OutputFolder
     from peclr.predict.predictor import HandPredictor
     from peclr.predict.video_file import VideoFile
@@ -59,12 +66,21 @@ def predict_main(arguments: list[str]) -> int:
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
     if options.overlay and any(found.kind != "image" for found in inputs) and find_spec("av") is None:
         notes.append("overlays of videos: left out, they need PyAV; `pip install peclr[video]` brings it")
-    search = CropSearch(options.find, options.turn)
+    finder = None
+    if annotations.have_boxes:
+        search = CropSearch(turn=options.turn, scored=options.scores)
+    else:
+        finder, finding, said = choose_finder(options.find, options.hand_landmarker)
+        search = CropSearch(finding, options.turn, options.scores)
+        notes.append(said)
+    if finder is None and annotations.assume_sides:
+        notes.append("sides: every hand is taken for a right one; a left one needs --hand, or a box file with sides")
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
-    with OutputFolder(folder, trained, overlay=options.overlay, sides=options.sides, video=video) as outputs:
+    predictor = HandPredictor(trained, search, finder)
+    method = predictor.method(annotations)
+    with OutputFolder(folder, method, overlay=options.overlay, sides=options.sides, video=video) as outputs:
         frames, total = frames_of(inputs, options.max_frames), count_frames(inputs, options.max_frames)
-        predictor = HandPredictor(trained, search)
         status = _write_all(predictor.stream(frames, annotations, options.batch_size), total, outputs)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
     return status
@@ -137,15 +153,19 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--box", type=_four_numbers, metavar="L,T,R,B", help="where the hand is, in every image")
     where.add_argument("--boxes", type=Path, metavar="FILE", help="CSV or JSON: file, left, top, right, bottom[, hand]")
     sides = ["right", "left", _FROM_BOX_FILE]
-    add("--hand", choices=sides, help="which hands they are (default: as --boxes says, or right)")
+    add("--hand", choices=sides, help="which hands they are (default: as --boxes or the detector says, or right)")
     add("--K", type=_camera, metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")
     add("--focal", type=float, metavar="PX", help="focal length where K is not known")
     scale = "length of the bone from middle MCP to middle PIP, about 0.03; JSON: by file (default: none)"
     add("--scale", type=_scale, metavar="METRES|FILE|none", help=scale)
-    find = "how hands without a box are found (default: %(default)s)"
-    add("--find", choices=["search", "published"], default="search", help=find)
+    find = "how hands without a box are found (default: the detector where it is installed, search elsewhere)"
+    add("--find", choices=["auto", "detector", "search", "published"], default="auto", help=find)
+    task_file = "of the detector (default: PECLR_HAND_LANDMARKER, or as `peclr weights` puts it)"
+    add("--hand-landmarker", "--hand_landmarker", type=Path, metavar="FILE", help=task_file)
     turn = "average with views turned by this to either side: 30 makes root-relative EPE 3 to 4 %% smaller"
     add("--turn", type=float, default=0.0, metavar="DEGREES", help=turn)
+    scores = "a score per joint, by two more looks at each hand (default: yes)"
+    add("--scores", action=argparse.BooleanOptionalAction, default=True, help=scores)
     add("--view-size", type=positive, metavar="PX", help="of the network (default: as it was trained)")
     add("--batch-size", type=positive, default=8, help="views at a time (default: %(default)s)")
     add("--device", help="cpu, cuda, … (default: CUDA where there is one)")

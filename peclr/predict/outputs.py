@@ -1,6 +1,5 @@
 """What a prediction leaves behind: JSON, images with skeletons, a video; in a folder of its own."""
 
-import json
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -9,67 +8,27 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.sources.images import is_utf8, write_image
+from peclr.data.sources.images import write_image
 from peclr.data.sources.inputs import Frame, Input, frame_rate
 from peclr.drawing.skeleton import draw_skeleton, draw_skeleton_3d
-from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE, WRIST
+from peclr.geometry.joints import WRIST
 from peclr.geometry.planar import from_reduced, move
 from peclr.inference.crop_search import Image
 from peclr.inference.hands import HandPrediction, Scene
-from peclr.inference.network import TrainedNetwork
 from peclr.options import check_new_folder, naming, write_whole
+from peclr.predict.document import Method, to_document, to_line
 from peclr.predict.video_file import VideoFile
 
-SCHEMA: Final = "peclr.prediction/1"  # of the JSON; the number grows when a key changes its meaning or goes away
-_PIXEL_DIGITS, _DEPTH_DIGITS = 3, 6  # thousandths of a pixel, micrometres
 _READABLE = 512  # px, of an overlay's longer side: smaller images are enlarged by whole factors to about this
 _CAMERA_RATE = 30.0  # frames per second of a video of what a camera sees
 _WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
 _BACKLOG = 16  # images that wait to be written: their memory is bounded
-
-
-def to_text(frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...], trained: TrainedNetwork) -> str:
-    """Every hand of an image, in the order in which they were asked for, as one line of JSON.
-
-    It is readable where UTF-8 has the names of files; others are escaped.
-    """
-    width, height = scene.size
-    content = {
-        "schema": SCHEMA,
-        "source": frame.input.source,
-        "frame": frame.number,
-        "time_s": None if frame.time_s is None else round(frame.time_s, 6),
-        "image": {"width": width, "height": height},
-        "network": {"checkpoint": str(trained.checkpoint), "view_size": trained.view_size},
-        "joints": {"order": "freihand", "names": list(JOINT_NAMES), "root": JOINT_NAMES[WRIST]},
-        "frames": {
-            "2d": "pixels of the upright image; the center of its first pixel is (0, 0), y points down",
-            "3d": "camera: x right, y down, z forward; in unit_3d",
-        },
-        "camera": {"K": scene.camera.tolist(), "origin": scene.camera_origin},
-        "hands": [_hand_to_json(hand) for hand in hands],
-    }
-    ascii_only = not (is_utf8(frame.input.source) and is_utf8(trained.checkpoint))
-    return json.dumps(content, ensure_ascii=ascii_only) + "\n"
-
-
-def _hand_to_json(hand: HandPrediction) -> dict[str, Any]:
-    return {
-        "hand": hand.hand,
-        "box": hand.box.round(_PIXEL_DIGITS).tolist(),
-        "box_origin": hand.box_origin,
-        "scale": {"bone": [JOINT_NAMES[joint] for joint in SCALE_BONE], "metres": hand.scale_m},
-        "unit_3d": hand.unit_3d,
-        "keypoints_2d": hand.keypoints_2d.round(_PIXEL_DIGITS).tolist(),
-        "joints_3d_camera": hand.joints_3d.round(_DEPTH_DIGITS).tolist(),
-        "joints_3d_root_relative": hand.joints_3d_relative.round(_DEPTH_DIGITS).tolist(),
-    }
 
 
 class OutputFolder:
@@ -81,13 +40,11 @@ class OutputFolder:
     lines only. FileExistsError if there is something in the folder.
     """
 
-    def __init__(
-        self, folder: Path, trained: TrainedNetwork, *, overlay: bool, sides: bool, video: VideoFile | None
-    ) -> None:
+    def __init__(self, folder: Path, method: Method, *, overlay: bool, sides: bool, video: VideoFile | None) -> None:
         check_new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._trained, self._overlay, self._sides, self._video = trained, overlay, sides, video
+        self._method, self._overlay, self._sides, self._video = method, overlay, sides, video
         self._names: dict[Input, Path] = {}
         self._taken: set[Path] = set()
         self._can_write_videos = find_spec("av") is not None
@@ -121,7 +78,7 @@ class OutputFolder:
 
     def _write(self, frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...]) -> None:
         name, still = self._name(frame.input), frame.number is None
-        line = to_text(frame, scene, hands, self._trained).encode()
+        line = to_line(to_document(frame, scene, hands, self._method)).encode()
         if still:
             write_whole(Path(f"{name}.json"), line)
         else:

@@ -15,6 +15,7 @@ from peclr.inference.crop_search import SEARCH_FRACTIONS, CropSearch
 from peclr.inference.network import TrainedNetwork
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.predict.document import Method
 from peclr.predict.outputs import OutputFolder
 from peclr.predict.predictor import HandPredictor
 
@@ -48,9 +49,9 @@ def bare_seconds(trained: TrainedNetwork, passes: int) -> float:
 def predict_seconds(trained: TrainedNetwork, images: Path, out: Path) -> float:
     """Time of the command's work, without importing PyTorch and loading weights."""
     start = time.perf_counter()
-    with OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs:
+    with OutputFolder(out, Method(trained), overlay=True, sides=False, video=None) as outputs:
         frames = frames_of(find_inputs([str(images)]))
-        for frame, scene, hands in HandPredictor(trained).stream(frames, batch_size=BATCH_SIZE):
+        for frame, scene, hands in HandPredictor(trained, CropSearch()).stream(frames, batch_size=BATCH_SIZE):
             assert not isinstance(scene, ValueError)
             outputs.write(frame, scene, hands)
     return time.perf_counter() - start

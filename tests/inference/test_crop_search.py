@@ -13,6 +13,7 @@ from peclr.inference.crop_search import (
     Box,
     CropSearch,
     View,
+    agreement,
     average,
     box_of_keypoints,
     central_box,
@@ -95,6 +96,42 @@ def test_averaging_turned_views_asks_the_network_thrice_and_changes_what_it_says
         monkeypatch.setattr(CropSearch, "angles", (angle,))
         singles.append(HandPredictor(trained)(make_image(), box=box)[0].joints_3d)
     np.testing.assert_allclose(np.mean(singles, axis=0), three.joints_3d, rtol=1e-5)
+
+
+def test_scores_are_those_of_a_loop_over_joints_and_fall_with_what_views_disagree_on() -> None:
+    rng = np.random.default_rng(2)
+    straight = view_from_box([10, 20, 50, 60], 64)
+    matrices = CropSearch(scored=True).last_views(straight, 64)
+    assert len(matrices) == 3
+    np.testing.assert_array_equal(matrices[0], straight)
+    hand = 30 + 15 * HAND
+    seen = np.stack([apply_affine(torch.from_numpy(matrix), torch.from_numpy(hand)).numpy() for matrix in matrices])
+    np.testing.assert_allclose(agreement(seen, matrices), 1)
+    noise = rng.normal(0, np.linspace(0, 3, 21)[:, None], (3, 21, 2))
+    scores = agreement(seen + noise, matrices)
+    in_image = [
+        apply_affine(torch.from_numpy(np.linalg.inv(matrix)), torch.from_numpy(points)).numpy()
+        for matrix, points in zip(matrices, seen + noise, strict=True)
+    ]
+    mean = np.mean(in_image, axis=0)
+    size = max(mean[:, 0].max() - mean[:, 0].min(), mean[:, 1].max() - mean[:, 1].min())
+    for joint in range(21):
+        variance = sum(((points[joint] - mean[joint]) ** 2).sum() for points in in_image) / 2
+        assert scores[joint] == pytest.approx(np.exp(-variance / (2 * (0.05 * size) ** 2)))
+    assert scores[0] == 1
+    assert scores[:7].mean() > scores[-7:].mean()
+
+
+@pytest.mark.parametrize("turn", [0, 30])
+def test_predictions_do_not_depend_on_scores(trained: TrainedNetwork, make_image: MakeImage, turn: float) -> None:
+    box = (20.0, 10.0, 60.0, 40.0)
+    (plain,) = HandPredictor(trained, CropSearch(turn=turn))(make_image(), box=box)
+    (scored,) = HandPredictor(trained, CropSearch(turn=turn, scored=True))(make_image(), box=box)
+    np.testing.assert_allclose(scored.joints_3d, plain.joints_3d, rtol=1e-5, atol=1e-5)
+    assert (plain.score, plain.joint_scores) == (None, None)
+    assert scored.joint_scores is not None
+    assert scored.joint_scores.shape == (21,)
+    assert scored.score == pytest.approx(scored.joint_scores.mean())
 
 
 def test_a_search_does_not_shrink_onto_a_prediction_that_is_unsure() -> None:

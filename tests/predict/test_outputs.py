@@ -16,6 +16,7 @@ from peclr.data.sources.inputs import Frame, Input
 from peclr.geometry.joints import BONE_COLORS, BONES
 from peclr.inference.hands import HandPrediction, Scene, Side
 from peclr.inference.network import TrainedNetwork
+from peclr.predict.document import Method
 from peclr.predict.outputs import OutputFolder, draw_hands
 from peclr.predict.video_file import VideoFile
 
@@ -78,7 +79,7 @@ def test_the_side_is_written_in_the_image_wherever_the_wrist_is() -> None:
 
 def test_every_image_gets_files_of_its_own(trained: TrainedNetwork, make_image: MakeImage, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with OutputFolder(out, trained, overlay=True, sides=True, video=None) as outputs:
+    with OutputFolder(out, Method(trained), overlay=True, sides=True, video=None) as outputs:
         for file in ("a.jpg", "a.png", "手/a.b.jpg"):
             outputs.write(*predicted(make_image(61, 81), file))
         for number in range(3):
@@ -108,7 +109,7 @@ def test_every_image_gets_files_of_its_own(trained: TrainedNetwork, make_image: 
 def test_nothing_is_overwritten(trained: TrainedNetwork, tmp_path: Path) -> None:
     (tmp_path / "old.json").touch()
     with pytest.raises(FileExistsError, match="not an empty folder"):
-        OutputFolder(tmp_path, trained, overlay=True, sides=False, video=None)
+        OutputFolder(tmp_path, Method(trained), overlay=True, sides=False, video=None)
     (tmp_path / "old.mp4").touch()
     with pytest.raises(FileExistsError, match=r"old\.mp4 exists"):
         VideoFile(tmp_path / "old.mp4", 10)
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_whole_files_and_whole_lines(
     with (  # noqa: PT012 (both the writing and the end may say it)
         full_disk(limit),
         pytest.raises(OSError, match=r"File too large: '.*a\.(json|jsonl|overlay\.jpg|overlay\.mp4)'"),
-        OutputFolder(out, trained, overlay=True, sides=False, video=None) as outputs,
+        OutputFolder(out, Method(trained), overlay=True, sides=False, video=None) as outputs,
     ):
         for number in range(4):
             still = kind == "image"

@@ -46,7 +46,7 @@ def test_what_is_seen_in_the_view_comes_back_to_the_picture(
         in_view[:, 0] = 32 - in_view[:, 0]
     points = np.concatenate([in_view, np.full((19, 2), 16.0)])
     network, predictor = fake(points)
-    (result,) = predictor(make_image(), hand=hand, box=box, K=K, scale_m=0.03)  # type: ignore[arg-type]
+    (result,) = predictor(make_image(), hand=hand, box=box, K=K, scale_m=0.03)  # type: ignore[call-overload]
     np.testing.assert_allclose(result.keypoints_2d[:2], corners, atol=1e-4)
     np.testing.assert_allclose(result.keypoints_2d[2:], np.tile(center, (19, 1)), atol=1e-4)
     np.testing.assert_array_equal(result.box, box)
@@ -144,7 +144,7 @@ def test_3d_projects_onto_2d_in_the_picture(
     trained: TrainedNetwork, make_image: MakeImage, hand: str, turn: float
 ) -> None:
     predictor = HandPredictor(trained, CropSearch(turn=turn))
-    (result,) = predictor(make_image(), hand=hand, K=K, scale_m=0.03)  # type: ignore[arg-type]
+    (result,) = predictor(make_image(), hand=hand, K=K, scale_m=0.03)  # type: ignore[call-overload]
     homogeneous = result.joints_3d @ K.T
     np.testing.assert_allclose(homogeneous[:, :2] / homogeneous[:, 2:], result.keypoints_2d, atol=1e-3)
 
