@@ -52,10 +52,10 @@ gpu: setup  ## Prove and measure what only a GPU can (DRY=1: pack it for a GPU e
 	$(if $(DRY),$(BIN)/python -m tests.gpu.carry pack && $(BIN)/python -m tests.gpu.carry dry --python=$(GPU_PYTHON),$(BIN)/python -m tests.gpu)
 
 pretrain: setup  ## Pre-train PeCLR on FreiHAND (DATA=path)
-	$(BIN)/python -m peclr fit --config experiments/pretrain_peclr.yaml --data.sources.init_args.root=$(DATA)
+	$(BIN)/python -m peclr fit --config experiments/pretrain_peclr.yaml --data.root=$(DATA)
 
 finetune: setup  ## Fine-tune on labeled FreiHAND (DATA=path WEIGHTS=pre-training checkpoint)
-	$(BIN)/python -m peclr fit --config experiments/finetune.yaml --data.root=$(DATA) $(if $(WEIGHTS),--model.weights=$(WEIGHTS) --model.encoder.init_args.weights=null)
+	$(BIN)/python -m peclr fit --config experiments/finetune.yaml --data.root=$(DATA) $(if $(WEIGHTS),--model.weights=$(WEIGHTS))
 
 evaluate: setup  ## Score a fine-tuned run as the FreiHAND leaderboard does (DATA=path RUN=folder or checkpoint)
 	$(BIN)/python -m peclr evaluate $(RUN) --data $(DATA)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pre-training on two nodes with four GPUs each; any config and its options, as after `peclr fit`:
-#   sbatch experiments/slurm.sh --config experiments/pretrain_peclr.yaml --data.sources.init_args.root=/path/to/freihand
+#   sbatch experiments/slurm.sh --config experiments/pretrain_peclr.yaml --data.root=/path/to/freihand
 # batch_size and num_workers of a config are of all GPUs together: the run takes the same course on any number of them.
 #SBATCH --job-name=peclr
 #SBATCH --nodes=2

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -29,6 +30,7 @@ from peclr.runs.next_commands import next_commands
 from peclr.runs.resuming import changed_values, check_fit, has_ended
 from peclr.tracking import images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
+from peclr.training.finetune import encoder_config
 from peclr.training.precision import say_if_bf16_is_slow
 
 # a config may name the classes of modules that are loaded without their modules
@@ -50,6 +52,8 @@ class SaveRunConfig(SaveConfigCallback):
         folder.mkdir(parents=True, exist_ok=True)
         config = self.config.clone()
         config.run_dir = config.trainer.default_root_dir = None  # whoever repeats the run gives it a folder of its own
+        if "view_size" in config.model.init_args:  # the data state it
+            config.model.init_args.view_size = None
         text = self.parser.dump(config, skip_none=False, skip_validation=True)
         write_whole(target, text)
         loggers.send_config(trainer.loggers, yaml.safe_load(text))
@@ -136,6 +140,7 @@ class PeclrCLI(LightningCLI):
             raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path {last_checkpoint(Path('RUN'))}")
         if str(config.trainer.precision) in {"16-true", "bf16-true", "64-true", "64"}:  # images are made float32
             raise ValueError(f"trainer.precision {config.trainer.precision}: expected 32-true, 16-mixed or bf16-mixed")
+        self._complete_model(config)
         sources = config.get("config") or []
         name = Path(str(sources[0])).stem if sources else "run"
         resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
@@ -154,6 +159,17 @@ class PeclrCLI(LightningCLI):
         os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
         if self.claim is not None:
             self._say_where()
+
+    def _complete_model(self, config: Namespace) -> None:
+        """Give the model what its arguments leave to data and weights: the size of views, and the encoder."""
+        model, data = config.model.init_args, config.data.init_args
+        if model.get("view_size", 0) is None:
+            model.view_size = data.get("view_size")
+        if model.get("encoder", 0) is None:
+            found = encoder_config(config.get("ckpt_path") or model.get("weights"))
+            # jsonargparse types its namespaces in part
+            arguments = Namespace(found["init_args"])  # type: ignore[no-untyped-call]
+            model.encoder = Namespace(class_path=found["class_path"], init_args=arguments)  # type: ignore[no-untyped-call]
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer."""
@@ -242,7 +258,7 @@ def run_lightning(arguments: list[str]) -> int:
                 "prog": "peclr",
                 arguments[0]: {"description": "Configs name classes to run: treat one from others as a program."},
             },
-            arguments=[aliases.renewed_argument(word) for word in arguments],
+            arguments=aliases.renewed_arguments(arguments),
         )
     except MisconfigurationException as error:
         raise ValueError(str(error)) from error

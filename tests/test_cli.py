@@ -30,7 +30,7 @@ CONF = Path(__file__).parent / "conf"
 
 
 def pretrain(hands: Path, run: Path, *more: str) -> int:
-    root = f"--data.sources.init_args.root={hands}"
+    root = f"--data.root={hands}"
     return main(["fit", f"--config={CONF / 'pretrain.yaml'}", root, f"--run_dir={run}", *more])
 
 
@@ -246,7 +246,7 @@ def test_nothing_that_a_checkpoint_says_of_its_classes_is_run(
         "init_args": {"objective": traced, "weight_decay": 0.5},
     }
     torch.save(content, tmp_path / "last.ckpt")
-    root = f"--data.sources.init_args.root={rendered_hands}"
+    root = f"--data.root={rendered_hands}"
     run = (f"--run_dir={tmp_path / 'run'}", f"--ckpt_path={tmp_path / 'last.ckpt'}")
     main([subcommand, f"--config={CONF / 'pretrain.yaml'}", root, *run])
     assert not written.exists()
@@ -391,9 +391,42 @@ def test_pretrain_then_finetune_then_test(pretrained: Path, rendered_hands: Path
     assert finetune("validate", rendered_hands, tmp_path / "validated", checkpoint) == 0
 
 
+def test_fine_tuning_takes_the_size_of_views_from_its_data_and_the_encoder_from_its_weights(
+    pretrained: Path, rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf, last = tmp_path / "conf.yaml", pretrained / "checkpoints" / "last.ckpt"
+    config = yaml.safe_load((CONF / "finetune.yaml").read_text())
+    del config["model"]["init_args"]["encoder"]
+    assert "view_size" not in config["model"]["init_args"]
+    conf.write_text(yaml.safe_dump(config))
+    words = ["fit", f"--config={conf}", f"--data.root={rendered_hands}", "--data.view_size=48", "--data.num_labels=8"]
+    words += [f"--model.weights={last}", f"--run_dir={tmp_path / 'run'}"]
+    assert main(words) == 0
+    tuned = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    about = torch.load(tuned, weights_only=True)["peclr"]
+    assert about["view_size"] == 48
+    assert about["encoder"]["init_args"] == {"name": "resnet18", "width": 0.125}
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["model"]["init_args"]
+    assert saved["encoder"]["init_args"] == {"name": "resnet18", "weights": None, "width": 0.125}
+    assert saved["view_size"] is None, "the data state it"
+    capsys.readouterr()
+    # the same command goes on, and without the weights a checkpoint says what it is
+    assert main([*words, f"--ckpt_path={tuned}", "--trainer.max_epochs=2"]) == 0
+    assert "another value" not in capsys.readouterr().err
+    scored = [f"--config={conf}", f"--data.root={rendered_hands}", "--data.view_size=48", f"--ckpt_path={tuned}"]
+    assert main(["test", *scored, f"--run_dir={tmp_path / 'scored'}"]) == 0
+    assert main(["fit", f"--config={tmp_path / 'run' / 'config.yaml'}", f"--run_dir={tmp_path / 'again'}"]) == 0
+    # both are named where they contradict each other
+    wrong = ["--model.encoder=ResNetEncoder", "--model.encoder.name=resnet34"]
+    assert main([*words, *wrong, f"--run_dir={tmp_path / 'wrong'}"]) == 2
+    assert f"{last}: expected a resnet34, found a resnet18 of width 0.125" in capsys.readouterr().err
+    assert main([*words, "--model.view_size=32", f"--run_dir={tmp_path / 'wrong'}"]) == 2
+    assert "model.view_size is 32 and data.view_size 48: expected the same" in capsys.readouterr().err
+
+
 def test_plain_photographs_are_enough_to_pretrain(rendered_hands: Path, tmp_path: Path) -> None:
     folder = rendered_hands / "training" / "rgb"
-    source = f"--data.sources={{class_path: ImageFiles, init_args: {{root: {folder}}}}}"
+    source = f"--data.root={folder}"
     config = f"--config={CONF / 'pretrain.yaml'}"
     assert main(["fit", config, source, "--data.pairing=same_image", f"--run_dir={tmp_path / 'run'}"]) == 0
 
@@ -404,6 +437,8 @@ def test_plain_photographs_are_enough_to_pretrain(rendered_hands: Path, tmp_path
         ("--data.root=/nowhere/hands", "/nowhere/hands"),
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
         ("--model.view_size=64", "model.view_size is 64 and data.view_size 32"),
+        ("--data.root=null", "neither data.root nor data.sources"),
+        ("--data.sources={class_path: FreiHAND, init_args: {root: /nowhere}}", "/nowhere"),
     ],
 )
 def test_values_that_cannot_work_are_named_before_training(

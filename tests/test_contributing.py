@@ -80,7 +80,7 @@ def unnamed(files: set[str], paragraph: int) -> set[str]:
 
 
 def test_an_image_passes_the_files_to_the_loss_that_are_named(rendered_hands: Path) -> None:
-    data = PairedViewDataModule(FreiHAND(rendered_hands), view_size=32, batch_size=8, num_workers=0)
+    data = PairedViewDataModule(sources=FreiHAND(rendered_hands), view_size=32, batch_size=8, num_workers=0)
     module = PretrainModule(ResNetEncoder("resnet18", 0.125), PeCLR())
     module.log_dict = module.log = lambda *_, **__: None  # type: ignore[assignment, method-assign]  # no trainer
     batches = iter(data.train_dataloader())

@@ -19,12 +19,13 @@ RUNNABLE = [path for path in CONFIGS if not {"sweeps", "suites", "paper"} & set(
 
 def small(config: dict[str, Any], root: Path) -> list[str]:
     """Overrides that keep a config's structure and shrink its work."""
-    encoder = config["model"]["init_args"]["encoder"]["init_args"]
-    name = encoder["name"] if encoder["name"] in {"resnet18", "resnet50"} else "resnet50"
+    encoder = config["model"]["init_args"].get("encoder", {"init_args": {"name": "resnet18"}})["init_args"]
     overrides = [
-        f"--model.encoder.init_args.name={name}",
+        "--model.encoder=ResNetEncoder",
+        f"--model.encoder.init_args.name={encoder['name']}",
         "--model.encoder.init_args.width=0.125",
         "--model.encoder.init_args.weights=null",  # nothing can be downloaded in a test
+        f"--data.root={root}",
         "--data.batch_size=4",
         "--data.view_size=32",
         "--data.num_workers=0",
@@ -34,14 +35,7 @@ def small(config: dict[str, Any], root: Path) -> list[str]:
         "--trainer.enable_progress_bar=false",
         "--trainer.enable_model_summary=false",
     ]
-    if "sources" in config["data"]["init_args"]:
-        sources = config["data"]["init_args"]["sources"]
-        sources = sources if isinstance(sources, list) else [sources]
-        for source in sources:
-            source["init_args"]["root"] = str(root if source["class_path"] == "FreiHAND" else root / "training" / "rgb")
-        given = sources if isinstance(config["data"]["init_args"]["sources"], list) else sources[0]
-        return [*overrides, f"--data.sources={yaml.safe_dump(given, default_flow_style=True).strip()}"]
-    return [*overrides, f"--data.root={root}", "--model.view_size=32", "--data.num_labels=8"]
+    return [*overrides, *(["--data.num_labels=8"] if "Labeled" in config["data"]["class_path"] else [])]
 
 
 @pytest.mark.parametrize("path", RUNNABLE, ids=lambda path: str(path.relative_to(ROOT)))

@@ -21,7 +21,7 @@ PATIENCE = 120.0
 
 
 def pretrain(hands: Path, *more: str) -> list[str]:
-    source = f"--data.sources.init_args.root={hands}"
+    source = f"--data.root={hands}"
     few = ("--data.pairing=same_image", "--data.batch_size=4", "--trainer.max_epochs=4", "--trainer.max_steps=30")
     return ["fit", f"--config={CONF / 'pretrain.yaml'}", source, *few, "--checkpoint.every_n_steps=1", *more]
 

@@ -43,9 +43,9 @@ def images(tmp_path: Path) -> Path:
 
 
 COMMANDS = {
-    "fit": "fit --config={conf}/pretrain.yaml --data.sources.init_args.root={hands} --data.pairing=same_image "
+    "fit": "fit --config={conf}/pretrain.yaml --data.root={hands} --data.pairing=same_image "
     "--data.batch_size=8 --trainer.max_steps=1 --run_dir=new",
-    "fit, images": "fit --config={conf}/pretrain.yaml --data.sources=ImageFiles --data.sources.init_args.root=http: "
+    "fit, images": "fit --config={conf}/pretrain.yaml --data.root=http: "
     "--data.pairing=same_image --data.batch_size=4 --trainer.max_steps=1 --run_dir=new",
     "predict": "predict {run} http: --out=hands",
     "export": "export {run} --out=weights",
@@ -55,7 +55,7 @@ COMMANDS = {
     "doctor": "doctor {hands}",
     "prepare": "prepare freihand {hands}",
     "mine": "mine {hands} --out=pairs.npz",
-    "inspect": "inspect --config={conf}/pretrain.yaml --data.sources.init_args.root={hands} --out=views.png",
+    "inspect": "inspect --config={conf}/pretrain.yaml --data.root={hands} --out=views.png",
     "synth": "synth hands --train=2 --eval=1 --size=48",
 }
 

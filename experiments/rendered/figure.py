@@ -29,7 +29,7 @@ METRIC = "root_relative_epe_mm"
 def view_pairs(hands: Path, seed: int) -> dict[str, list[Image]]:
     """Views of some training hands with their skeletons, and the same brought back to the crop: 2 · PAIRS of each."""
     still: dict[str, Any] = {"val_fraction": 0.0, "seed": seed, "border": "reflect", "batch_size": PAIRS}
-    data = PairedViewDataModule(FreiHAND(hands), pairing="across_versions", view_size=VIEW, **still)
+    data = PairedViewDataModule(sources=FreiHAND(hands), pairing="across_versions", view_size=VIEW, **still)
     tiles = [pair_tiles(data.train_set, (0, hand)) for hand in range(PAIRS)]
     columns = {"views": slice(1, 3), "undone": slice(3, 5)}
     return {name: [view for row in tiles for view in row[of_kind]] for name, of_kind in columns.items()}

@@ -76,14 +76,14 @@ class Job:
         pairs = str(pairs_of(self.hands))
         return [word.replace(_PAIRS, pairs) for word in self.arm.overrides if self.arm.stage == stage]
 
-    def _options(self, config: Path, *with_view: str) -> list[str]:
+    def _options(self, config: Path) -> list[str]:
         """Options of `peclr fit` that pre-training and fine-tuning share."""
         size, encoder = self.size, "--model.init_args.encoder.init_args"
         return [
             f"--config={config}",
             f"--seed_everything={self.seed}",
             f"--data.seed={self.seed}",
-            *(f"--{part}.view_size={size.view_px}" for part in with_view),
+            f"--data.view_size={size.view_px}",
             f"--data.num_workers={size.workers}",
             f"{encoder}.name={size.encoder}",
             f"{encoder}.width={size.width}",
@@ -95,8 +95,8 @@ class Job:
         size = self.size
         images = size.versions if "--data.pairing=same_image" in self.overrides("pretrain") else 1
         return [
-            *self._options(PRETRAIN, "data"),
-            f"--data.sources.init_args.root={self.hands}",
+            *self._options(PRETRAIN),
+            f"--data.root={self.hands}",
             f"--data.batch_size={size.pretrain_batch}",
             f"--model.init_args.warmup_epochs={size.warmup_steps / (size.train * images // size.pretrain_batch)}",
             f"--trainer.max_steps={size.pretrain_steps}",
@@ -106,7 +106,7 @@ class Job:
     def finetuning(self, labels: int, schedule: str) -> list[str]:
         """Options of fine-tuning and of scoring it, but for the weights."""
         return [
-            *self._options(FINETUNE, "data", "model"),
+            *self._options(FINETUNE),
             f"--data.root={self.hands}",
             f"--data.batch_size={self.size.finetune_batch}",
             f"--data.num_labels={labels}",

@@ -1,6 +1,7 @@
 """Lightning data modules: paired views for pre-training, labeled hands for fine-tuning and evaluation.
 
-Configs may name the classes that are imported here without their modules.
+Both take hands from a `root`, the path of anything that `open_source` recognizes, or from `sources`, readers with
+options of their own; exactly one of the two. Configs may name the classes that are imported here without their modules.
 """
 
 from dataclasses import replace
@@ -24,10 +25,12 @@ from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
 from peclr.data.loading.sampling import EpochSampler, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
+from peclr.data.sources import open_source
 from peclr.data.sources.crops import PreparedCrops  # noqa: F401 (for configs)
-from peclr.data.sources.freihand import Crop, FreiHAND, Split
+from peclr.data.sources.freihand import Crop, FreiHAND
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
-from peclr.data.sources.selection import SelectedHands, hand_count, split_source, tracks_of
+from peclr.data.sources.layouts import present_splits
+from peclr.data.sources.selection import JoinedHands, SelectedHands, hand_count, split_source, tracks_of
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
 from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)
 from peclr.data.views.backgrounds import ReplaceBackground
@@ -48,9 +51,10 @@ class PairedViewDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        sources: HandSource | list[HandSource],
+        root: str | Path | None = None,
         pairing: Pairing | PairingName = "same_image",
         *,
+        sources: HandSource | list[HandSource] | None = None,
         view_size: int = 128,
         geometry: GeometryRange | Published | None = _GEOMETRY,
         photometric: Photometric | Published | None = _PHOTOMETRIC,
@@ -69,7 +73,8 @@ class PairedViewDataModule(pl.LightningDataModule):
         """Hold out validation hands and make the data sets.
 
         Args:
-            sources: Where the images are from, one or several; several are drawn from with replacement.
+            root: Path of the images: a data set's folder, crops, a folder of images or of videos, or a pattern of them.
+            sources: One reader or several instead; several are drawn from with replacement.
             pairing: Which two images the views of a pair are of: "same_image", as published, "across_versions",
                 `NearbyFrames` of videos, or `Similar` with a file of `peclr mine`.
             view_size: Side of a view, px.
@@ -89,10 +94,11 @@ class PairedViewDataModule(pl.LightningDataModule):
             background: Replaces what is around the hands, see `ReplaceBackground`; needs a mask of every hand.
         """
         super().__init__()
-        sources = sources if isinstance(sources, list) else [sources]
+        root, given = _one_of(root, sources)
+        sources = given or [open_source(root)]
         if weights is not None:
             check_weights(weights, len(sources))
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.view_size, self.batch_size, self.num_workers, self.seed = view_size, batch_size, num_workers, seed
         self.epoch_length, self.weights, self.val_fraction = epoch_length, weights, val_fraction
         if on_bad_image == "error":
             for source in sources:
@@ -168,7 +174,7 @@ class PairedViewDataModule(pl.LightningDataModule):
 
 
 class LabeledHandDataModule(pl.LightningDataModule):
-    """Labeled hands in FreiHAND's layout, batches of `LabeledBatch`.
+    """Labeled hands, batches of `LabeledBatch`.
 
     Training and validation hands are from the training split, test and prediction from the evaluation split.
     Validation hands depend on the seed alone, and fewer labels are a subset of more.
@@ -181,9 +187,11 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | Path | None = None,
         view_size: int = 224,
         *,
+        sources: HandSource | list[HandSource] | None = None,
+        test_sources: HandSource | list[HandSource] | None = None,
         geometry: GeometryRange | None = _GEOMETRY,
         photometric: Photometric | None = _PHOTOMETRIC,
         batch_size: int = 128,
@@ -200,7 +208,9 @@ class LabeledHandDataModule(pl.LightningDataModule):
         """Check the options; `setup` reads the files.
 
         Args:
-            root: Folder in FreiHAND's layout.
+            root: Folder of a data set with both splits, for example in FreiHAND's layout.
+            sources: Readers of the hands to train on and to hold out instead; images of all are equally often.
+            test_sources: Beside `sources`, readers of the hands to test on, or to predict.
             view_size: Side of a view, px.
             geometry: Geometric augmentation in training; null turns it off.
             photometric: Photometric augmentation in training; null turns it off.
@@ -209,8 +219,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
             label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
             num_labels: Their number instead.
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
-            crop: "keypoints" crops around the true 2-D joints, in evaluation, too; "image" looks at no label.
-            crop_margin: Of crops around keypoints.
+            crop: Of a `root` in FreiHAND's layout, as of `FreiHAND`, in evaluation, too.
+            crop_margin: The same.
             seed: Of the split, the choice of labels, the order and the views.
             border: What views show beyond an image: "black", or "reflect", its mirror image.
             on_bad_image: As of `PairedViewDataModule`; validation and test always stop.
@@ -222,7 +232,18 @@ class LabeledHandDataModule(pl.LightningDataModule):
             raise ValueError(f"give label_fraction {label_fraction} or num_labels {num_labels}, not both")
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
-        self.root, self.crop, self.crop_margin, self.view_size = Path(root), crop, crop_margin, view_size
+        self.root, self._sources = _one_of(root, sources)
+        self._test_sources = _listed(test_sources)
+        if self._test_sources and not self._sources:
+            raise ValueError(
+                "data.test_sources go with data.sources; of a data.root, the evaluation split is tested on"
+            )
+        options = {"crop": crop, "crop_margin": crop_margin}
+        # readers that are given, or of other data sets, have no such options
+        self._options = {} if options == {"crop": "keypoints", "crop_margin": PUBLISHED_CROP_MARGIN} else options
+        if self._options and not (self.root and present_splits("freihand", Path(self.root))):
+            raise ValueError(f"crop {crop}, crop_margin {crop_margin}: these are of a data.root in FreiHAND's layout")
+        self.view_size = view_size
         self.augmentation, self.on_bad_image = Augmentation(geometry, photometric, border=border), on_bad_image
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.labels = float(label_fraction) if num_labels is None else num_labels
@@ -231,7 +252,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read and check the labels of the splits that `stage` needs."""
         if stage in ("fit", "validate") and not hasattr(self, "train_set"):
-            training = self._read("training")
+            training = self._read(self._sources)
             train_hands, val_hands = split_source(training, self.val_fraction, self.seed)
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
             labeled = train_hands[: hand_count(self.labels, len(train_hands), what)]
@@ -244,17 +265,20 @@ class LabeledHandDataModule(pl.LightningDataModule):
             )
             self.val_set = self._unaugmented(SelectedHands(training, val_hands)) if val_hands else None
         if stage in ("test", "predict"):
-            evaluation = self._read("evaluation")
-            if stage == "test" and not evaluation.has_labels:
-                raise ValueError(f"{self.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
+            if self._sources and not self._test_sources:
+                raise ValueError(f"{stage}: data.sources are for training; give data.test_sources, or a data.root")
+            evaluation = self._read(self._test_sources, "evaluation")
+            if stage == "test" and isinstance(evaluation, FreiHAND) and not evaluation.has_labels:
+                raise ValueError(f"{evaluation.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
             self.test_set = self._unaugmented(evaluation)
 
     def _unaugmented(self, source: HandSource) -> LabeledHandDataset:
         still = replace(NOTHING, border=self.augmentation.border)
         return LabeledHandDataset(source, self.view_size, augmentation=still)
 
-    def _read(self, split: Split) -> FreiHAND:
-        source = FreiHAND(self.root, split, self.crop_margin, self.crop)
+    def _read(self, given: list[HandSource], split: str | None = None) -> HandSource:
+        sources = given or [open_source(self.root, split, **self._options)]
+        source = sources[0] if len(sources) == 1 else JoinedHands(sources)
         if self.on_bad_image == "error":
             source.check_images()
         return source
@@ -282,6 +306,22 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
 
 LabelledHandDataModule = LabeledHandDataModule  # its name before 0.2
+
+
+def _one_of(root: Any, sources: HandSource | list[HandSource] | None) -> tuple[str | Path, list[HandSource]]:
+    """Return a path, or else readers; ValueError unless there is exactly one of the two."""
+    if isinstance(root, HandSource | list):  # in version 0.1, readers stood in its place
+        root, sources = None, root
+    listed = _listed(sources)
+    if bool(root) == bool(listed):
+        got = f"data.root {root} and data.sources" if listed else "neither data.root nor data.sources"
+        looks = "data.root is the path of a data set, of images or of videos; data.sources are readers with options"
+        raise ValueError(f"got {got}, expected one of the two: {looks}")
+    return root or "", listed
+
+
+def _listed(sources: HandSource | list[HandSource] | None) -> list[HandSource]:
+    return sources if isinstance(sources, list) else [] if sources is None else [sources]
 
 
 def _ranges(option: str, chosen: Ranges | Published | None, published: Ranges) -> Ranges | None:

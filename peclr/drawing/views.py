@@ -41,7 +41,7 @@ def inspect_main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="peclr inspect",
         description="Draw the views that a config trains on: misaligned geometry shows as colored edges.",
-        epilog="Other options override the config's, as in `peclr fit`: --data.sources.init_args.root=PATH",
+        epilog="Other options override the config's, as in `peclr fit`: --data.root=PATH",
     )
     parser.add_argument("--config", type=Path, required=True, help="a config of `peclr fit`")
     parser.add_argument("--out", type=Path, default=Path("inspect.png"), help="image to write (default: %(default)s)")
@@ -73,7 +73,7 @@ def read_data_module(
     from jsonargparse import ArgumentParser
 
     from peclr.data import datamodules
-    from peclr.runs.aliases import config_mode, renewed_argument
+    from peclr.runs.aliases import config_mode, renewed_arguments
 
     contents = read_yaml(config)
     if not isinstance(contents, dict) or "data" not in contents:
@@ -83,7 +83,7 @@ def read_data_module(
         check_imports([word, word.partition("=")[2]], trusted, word)
     parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode())
     parser.add_subclass_arguments(pl.LightningDataModule, "data", required=True)
-    words = [f"--data={json.dumps(contents['data'])}", *map(renewed_argument, overrides)]
+    words = [f"--data={json.dumps(contents['data'])}", *renewed_arguments(overrides, [contents])]
     parsed = expand_values(parser.parse_args(words))
     with own_errors(parser):
         module = parser.instantiate_classes(parsed).data

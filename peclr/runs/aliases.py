@@ -2,15 +2,20 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from peclr.untrusted.text import check_yaml
+from peclr.untrusted.text import check_yaml, read_yaml
 
 _MAKES_YAML: Final = re.compile(r"[\n\[{&*]")  # more than one plain value
 _DATA: Final = "peclr.data"
 Value = TypeVar("Value")
+# options that name the class of a source, and the option that gave its root
+_SOURCES: Final = tuple(f"--data{part}.sources{leaf}" for part in ("", ".init_args") for leaf in ("", ".class_path"))
+_OLD_ROOT: Final = re.compile(r"^--data(\.init_args)?\.sources(\.init_args)?\.root(?==|$)")
 # old class path, or old short name of a class → class path now
 CLASSES: Final[dict[str, str]] = {
     f"{_DATA}.backgrounds.ReplaceBackground": f"{_DATA}.views.backgrounds.ReplaceBackground",
@@ -61,8 +66,29 @@ def renewed(config: Any) -> Any:
     return {key: renewed(part) for key, part in config.items()} if isinstance(config, dict) else config
 
 
-def renewed_argument(word: str) -> str:
-    """A word of the command line whose value, after the last =, may be an old class path."""
+def renewed_arguments(words: Sequence[str], configs: Sequence[Any] = ()) -> list[str]:
+    """Words of a command line under present names; they override `configs`, and those that they name.
+
+    Values, after the last =, may be old class paths. The root of a source is `data.root` where nobody has named a
+    source: shipped configs of version 0.1 did.
+    """
+    if any(map(_OLD_ROOT.match, words)) and not any(word.partition("=")[0] in _SOURCES for word in words):
+        files = [word.partition("=")[2] for word in words if word.startswith(("--config=", "-c="))]
+        files += [value for option, value in pairwise(words) if option in ("--config", "-c")]
+        read = (read_yaml(Path(file)) for file in files if Path(file).is_file())
+        if not any(map(_names_sources, [*configs, *read])):
+            _report("--data.sources.init_args.root", "--data.root")
+            words = [_OLD_ROOT.sub("--data.root", word) for word in words]
+    return list(map(_renewed_argument, words))
+
+
+def _names_sources(config: Any) -> bool:
+    data = config.get("data") if isinstance(config, dict) else None
+    arguments = data.get("init_args") if isinstance(data, dict) else None
+    return isinstance(arguments, dict) and arguments.get("sources") is not None
+
+
+def _renewed_argument(word: str) -> str:
     option, equals, value = word.rpartition("=")
     return f"{option}{equals}{renamed(value)}" if "." in value or option.endswith("class_path") else word
 

@@ -18,8 +18,8 @@ from peclr.untrusted.binary import naming_damage
 # What decides the weights of a run …
 _SECTIONS = ("seed_everything", "model", "data")
 _TRAINER_KEYS = ("trainer.accumulate_grad_batches", "trainer.precision")
-# … but for: data that have moved, how many processes load them, and where the first weights were from
-_FREE = {"data": ("root", "num_workers"), "model": ("weights",)}
+# … but for: data that have moved, how many processes load them, where the first weights were from, and what data say
+_FREE = {"data": ("root", "num_workers"), "model": ("weights", "view_size")}
 
 
 def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -11,40 +11,52 @@ from torchmetrics import MetricCollection
 from peclr.checkpoints import load_encoder
 from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabeledBatch
-from peclr.losses.pose import PoseLoss, PoseLossTerms
+from peclr.losses.pose import PUBLISHED_VIEW_SIZE, PoseLoss, PoseLossTerms
 from peclr.metrics.pose import PoseMetrics, mean_loss
 from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
 from peclr.runs.about import KEY, About, config_of
 from peclr.training.recipe import RecipeModule
 
+# what the published encoders, of which this is the smaller one, were before pre-training
+PUBLISHED_START: Final[dict[str, Any]] = {"name": "resnet50", "width": 1.0, "weights": "IMAGENET1K_V1"}
 # what is logged of a split: the terms of `PoseLossTerms`
 _LOSSES = ("loss", "loss_keypoints_2d", "loss_depth", "loss_root")
+
+
+def encoder_config(weights: Path | str | None) -> dict[str, Any]:
+    """Class path and arguments of the encoder in a checkpoint, or of the published one before pre-training."""
+    if weights is not None:
+        found = load_encoder(weights).config()
+        return found | {"init_args": found["init_args"] | {"weights": None}}
+    return {"class_path": f"{ResNetEncoder.__module__}.{ResNetEncoder.__qualname__}", "init_args": PUBLISHED_START}
 
 
 class FinetuneModule(RecipeModule):
     """A pose network on a pre-trained encoder, trained with labels and scored as FreiHAND is.
 
     Args:
-        encoder: the ResNet; with torchvision's weights, or none to start from scratch.
-        weights: encoder weights instead: a pre-training run's checkpoint, a published one, or torchvision's.
+        encoder: the ResNet; with torchvision's weights, or none to start from scratch. None takes that of `weights` or,
+            without these, the published one.
+        weights: encoder weights: a pre-training run's checkpoint, a published one, or torchvision's.
         freeze_encoder: train the head alone, as in the paper's ablations.
         head_first: part of the run, from 0 to less than 1, in which the head alone learns: its first gradients would
             spoil what pre-training has taught (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR
             2022). BatchNorm statistics do not wait.
-        view_size: side of the views, pixels: where an untrained network expects the hand.
+        view_size: side of the views, pixels: where an untrained network expects the hand. None is the published side,
+            and in a config that of the data.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
         weight_decay: see `RecipeModule`, as the rest.
     """
 
     def __init__(
         self,
-        encoder: ResNetEncoder,
+        encoder: ResNetEncoder | None = None,
         weights: Path | None = None,
         *,
         freeze_encoder: bool = False,
         head_first: float = 0.0,
-        view_size: int = 224,
+        view_size: int | None = None,
         loss: PoseLoss | None = None,
         weight_decay: float = 2e-4,
         **recipe: Any,
@@ -53,7 +65,12 @@ class FinetuneModule(RecipeModule):
         if not 0 <= head_first < 1:
             raise ValueError(f"head_first {head_first}: expected a part of the run, from 0 to less than 1")
         if weights is not None:
-            encoder.load_state_dict(load_encoder(weights, expect=encoder).state_dict())
+            loaded = load_encoder(weights, expect=encoder)
+            encoder = loaded if encoder is None else encoder
+            encoder.load_state_dict(loaded.state_dict())
+        elif encoder is None:
+            encoder = ResNetEncoder(**PUBLISHED_START)
+        view_size = PUBLISHED_VIEW_SIZE if view_size is None else view_size
         self.pose_net = PoseNet25D(encoder).init_for(view_size)
         # convolutions run faster with channels last
         self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it

@@ -21,7 +21,6 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.profilers import SimpleProfiler
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.synthetic.writer import write_freihand_layout
@@ -73,7 +72,7 @@ def make(root: Path, num_workers: int) -> tuple[PretrainModule, PairedViewDataMo
     torch.manual_seed(0)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.5), PeCLR(), warmup_epochs=0)
     data = PairedViewDataModule(
-        FreiHAND(root),
+        root,
         view_size=VIEW_SIZE,
         batch_size=PAIRS,
         epoch_length=PAIRS * STEPS,

@@ -13,6 +13,7 @@ from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.selection import SelectedHands
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from tests.trainer import quiet_trainer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 def paired(root: Path, **options: Any) -> PairedViewDataModule:
     settings = {"view_size": 32, "batch_size": 4, "val_fraction": 0.34, **options}
-    return PairedViewDataModule([FreiHAND(root)], **settings)
+    return PairedViewDataModule(sources=[FreiHAND(root)], **settings)
 
 
 def labeled(root: Path, stage: str = "fit", **options: Any) -> LabeledHandDataModule:
@@ -84,7 +85,7 @@ def test_validation_can_be_left_out(layout: Layout) -> None:
 
 def test_several_sources_and_epoch_length(layout: Layout) -> None:
     sources: list[HandSource] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
-    module = PairedViewDataModule(sources, view_size=32, batch_size=4, val_fraction=0, epoch_length=40)
+    module = PairedViewDataModule(sources=sources, view_size=32, batch_size=4, val_fraction=0, epoch_length=40)
     indices = torch.cat([batch["index"] for batch in module.train_dataloader()])
     assert len(indices) == 40
     assert 8 <= (indices >= 18).sum() <= 32
@@ -100,14 +101,65 @@ def test_batches_tell_hands_and_if_asked_joints(layout: Layout) -> None:
     assert torch.equal(batch["hand"], batch["index"] // 3)
 
 
+@pytest.mark.parametrize("make", [PairedViewDataModule, LabeledHandDataModule])
+def test_hands_are_from_a_root_or_from_sources_and_not_from_both(layout: Layout, make: Any) -> None:
+    options: dict[str, Any] = {"batch_size": 2, "view_size": 32, "val_fraction": 0.34, "geometry": None}
+    modules = [make(layout.root, **options), make(sources=FreiHAND(layout.root), **options)]
+    for module in modules:
+        module.setup("fit")
+    first, second = ([item["index"] for item in module.train_set] for module in modules)
+    assert first == second
+    assert modules[0].train_set[0].keys() == modules[1].train_set[0].keys()
+    with pytest.raises(ValueError, match=rf"got data.root {layout.root} and data.sources, expected one of the two"):
+        make(layout.root, sources=FreiHAND(layout.root), **options)
+    with pytest.raises(ValueError, match=r"neither data\.root nor data.sources"):
+        make(**options)
+
+
+def test_a_root_is_whatever_is_there(layout: Layout) -> None:
+    images = PairedViewDataModule(layout.root / "training" / "rgb", batch_size=2, view_size=32, val_fraction=0)
+    assert type(images.train_set.sources[0]) is SelectedHands
+    assert images.train_set.sources[0].name == "photos"
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
+        PairedViewDataModule(layout.root / "nowhere")
+
+
+def test_a_reader_in_the_place_of_a_root_goes_on_working(layout: Layout) -> None:
+    """In version 0.1 the first argument was `sources`."""
+    source = FreiHAND(layout.root)
+    places: list[Any] = [source, [source]]
+    for place in places:
+        assert len(PairedViewDataModule(place, batch_size=2, val_fraction=0).train_set) == 18
+
+
+def test_labeled_hands_of_several_sources_are_joined(layout: Layout) -> None:
+    sources: list[HandSource] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
+    options: dict[str, Any] = {"view_size": 32, "batch_size": 4, "val_fraction": 0.25, "sources": sources}
+    module = LabeledHandDataModule(**options, test_sources=FreiHAND(layout.root, "evaluation"))
+    module.setup("fit")
+    assert module.val_set is not None
+    assert ids(module.train_set) | ids(module.val_set) == {
+        *(f"training/{number:08d}" for number in range(18)),
+        *(f"evaluation/{number:08d}" for number in range(2)),
+    }
+    module.setup("test")
+    assert ids(module.test_set) == {"evaluation/00000000", "evaluation/00000001"}
+    with pytest.raises(ValueError, match=r"test: data\.sources are for training; give data.test_sources"):
+        LabeledHandDataModule(**options).setup("test")
+    with pytest.raises(ValueError, match=r"data\.test_sources go with data\.sources"):
+        LabeledHandDataModule(layout.root, test_sources=sources[1])
+    with pytest.raises(ValueError, match=r"crop image, crop_margin .* in FreiHAND's layout"):
+        LabeledHandDataModule(**options, crop="image")
+
+
 def test_sources_may_have_weights(layout: Layout) -> None:
     sources: list[HandSource] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
     options: dict[str, Any] = {"view_size": 32, "batch_size": 4, "val_fraction": 0, "epoch_length": 80}
-    module = PairedViewDataModule(sources, weights=[1, 9], **options)
+    module = PairedViewDataModule(sources=sources, weights=[1, 9], **options)
     indices = torch.cat([batch["index"] for batch in module.train_dataloader()])
     assert (indices >= 18).sum() > 60
     with pytest.raises(ValueError, match="expected one for each of 2"):
-        PairedViewDataModule(sources, weights=[1], **options)
+        PairedViewDataModule(sources=sources, weights=[1], **options)
 
 
 @pytest.mark.parametrize("name", ["published", "reference"])  # the second is its name before 0.2

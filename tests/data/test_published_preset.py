@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.sources.image_files import ImageFiles
 
 SIDE, EPOCHS = 96, 350  # px of the image; two views each
 HUE, SATURATION, BRIGHT, DARK = 120, 200, 200, 100  # as OpenCV counts: hue of 180
@@ -23,7 +22,7 @@ def views(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float64]
     colors[SIDE // 2 :, :, 2] = DARK
     cv2.imwrite(str(folder / "a.png"), cv2.cvtColor(colors, cv2.COLOR_HSV2BGR))
     module = PairedViewDataModule(
-        ImageFiles(folder),
+        folder,
         view_size=16,
         batch_size=2,
         epoch_length=2,

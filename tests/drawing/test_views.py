@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import Key, PairedViewDataset
 from peclr.data.samples import PairedViewItem
-from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.images import read_image
 from peclr.drawing.views import draw_views, inspect_main
 
@@ -24,7 +23,7 @@ Image = NDArray[np.uint8]
 def config(rendered_hands: Path, tmp_path: Path) -> Path:
     """A config that pre-trains on the rendered hands."""
     contents = yaml.safe_load((ROOT / "tests" / "conf" / "pretrain.yaml").read_text())
-    contents["data"]["init_args"]["sources"]["init_args"]["root"] = str(rendered_hands)
+    contents["data"]["init_args"]["root"] = str(rendered_hands)
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(contents))
     return path
@@ -48,7 +47,7 @@ def test_the_command_draws_what_a_config_trains_on(
 
 def pairs(root: Path) -> PairedViewDataModule:
     return PairedViewDataModule(
-        FreiHAND(root), view_size=64, geometry="published", photometric=None, batch_size=4, val_fraction=0.0
+        root, view_size=64, geometry="published", photometric=None, batch_size=4, val_fraction=0.0
     )
 
 

@@ -150,7 +150,7 @@ class Fit:
             else:
                 # an epoch longer than the run, as workers run dry at the end of one; not by much: its order is a list
                 chosen |= {"data.view_size": self.size, "data.batch_size": pairs, "data.epoch_length": 20_000 * pairs}
-                chosen |= {"data.sources.init_args.root": hands} | ({"data.num_workers": 1} if dry else {})
+                chosen |= {"data.root": hands} | ({"data.num_workers": 1} if dry else {})
             words = [f"--{key}={value}" for key, value in chosen.items()]
             try:
                 status: Any = main(["fit", f"--config={CONFIG}", f"--run_dir={folder}/run", *words])

@@ -90,7 +90,7 @@ def train(folder: Path, hands: Path, device: str, resumed: Path | None = None, *
     """Weights after a few deterministic steps in the precision of the shipped configs."""
     pl.seed_everything(0)
     module = PretrainModule(ResNetEncoder("resnet18", 0.25), PeCLR(), warmup_epochs=0)
-    data = PairedViewDataModule(FreiHAND(hands), view_size=64, batch_size=8, val_fraction=0.0, num_workers=2)
+    data = PairedViewDataModule(sources=FreiHAND(hands), view_size=64, batch_size=8, val_fraction=0.0, num_workers=2)
     precision = "16-mixed" if device == "cuda" else "bf16-mixed"
     settings = {"precision": precision, "deterministic": True, "accelerator": device, "devices": 1}
     trainer = quiet_trainer(folder, max_steps=STEPS, **settings, **options)
@@ -138,7 +138,7 @@ def test_memory_returns_to_where_it_was(device: str, rendered_hands: Path, tmp_p
     taken = []
     shown = json.dumps([{"class_path": name} for name in ("OnlineProbe", "ViewImages", "ProjectionImages")])
     for number in range(3 if device == "cuda" else 2):  # the first one's libraries keep their workspaces
-        root = f"--data.sources.init_args.root={rendered_hands}"
+        root = f"--data.root={rendered_hands}"
         chosen = [root, "--data.val_fraction=0.5", "--trainer.max_epochs=1", f"--trainer.callbacks={shown}"]
         fit("pretrain.yaml", tmp_path / str(number), device, *chosen)
         gc.collect()

@@ -89,7 +89,7 @@ class Measure:
         shape, source, row = self.shape(), FreiHAND(hands_for(dry=self.dry)), dict[str, Any]()
         for workers in (1,) if self.dry else sorted({1, workers_of("auto", None) // 2, workers_of("auto", None)}):
             options: Row = {"view_size": shape.size, "batch_size": shape.pairs, "num_workers": workers}
-            data = PairedViewDataModule(source, val_fraction=0.0, epoch_length=10**6, **options)
+            data = PairedViewDataModule(sources=source, val_fraction=0.0, epoch_length=10**6, **options)
             batches = iter(data.train_dataloader())
             for _ in range(2 * workers + 1):  # what workers have made by now is not counted
                 next(batches)

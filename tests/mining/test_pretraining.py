@@ -22,7 +22,7 @@ def test_mined_pairs_weights_and_backgrounds_train_from_yaml(rendered_hands: Pat
     config = yaml.safe_load(CONFIG.read_text())
     config["model"]["init_args"]["objective"] = {"class_path": "SiMHand"}
     config["data"]["init_args"] |= {
-        "sources": {"class_path": "FreiHAND", "init_args": {"root": str(rendered_hands)}},
+        "root": str(rendered_hands),
         "pairing": {"class_path": "Similar", "init_args": {"pairs": str(pairs), "nearest": 2}},
         "background": {"class_path": "ReplaceBackground", "init_args": {"probability": 1.0, "bank": 4}},
         "with_joints": True,
@@ -44,7 +44,7 @@ def test_false_negatives_are_logged_for_every_pairing(
 ) -> None:
     options = {
         "run_dir": tmp_path / "run",
-        "data.sources.init_args.root": rendered_hands,
+        "data.root": rendered_hands,
         "data.pairing": pairing,
         "data.unique_hands_in_batch": str(unique).lower(),
         "trainer.max_epochs": 1,

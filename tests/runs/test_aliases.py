@@ -79,3 +79,23 @@ def test_the_change_log_lists_every_old_name() -> None:
         module, _, name = old.rpartition(".")
         names.add(name if name != now.rpartition(".")[2] else module.rpartition(".")[2])
     assert {name for name in names if name not in text} == set()
+
+
+OLD = "--data.sources.init_args.root"
+
+
+@pytest.mark.parametrize(
+    "words", [[f"{OLD}=hands"], [OLD, "hands"], ["--data.init_args.sources.init_args.root=hands"]], ids=" ".join
+)
+def test_the_root_of_a_source_that_nobody_has_named_is_that_of_the_data(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("data: {class_path: PairedViewDataModule, init_args: {seed: 1}}")
+    now = aliases.renewed_arguments([f"--config={config}", *words])
+    assert " ".join(now[1:]).replace(" ", "=") == "--data.root=hands"
+    assert aliases.renewed_arguments(["--config", str(config), *words])[2:] == now[1:]
+    assert capsys.readouterr().err == f"peclr: config uses the old name {OLD}: now --data.root\n"
+    config.write_text("data: {init_args: {sources: {class_path: FreiHAND}}}")
+    assert aliases.renewed_arguments([f"--config={config}", *words])[1:] == words
+    assert aliases.renewed_arguments(["--data.sources=FreiHAND", *words])[1:] == words

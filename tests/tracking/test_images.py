@@ -99,7 +99,7 @@ def test_what_cannot_be_drawn_is_refused_before_training(
     module = PretrainModule(encoder, PeCLR()) if pre_trains else FinetuneModule(encoder, view_size=32)
     data: pl.LightningDataModule = LabeledHandDataModule(rendered_hands, batch_size=8)
     if pre_trains:
-        data = PairedViewDataModule(FreiHAND(rendered_hands), batch_size=8)
+        data = PairedViewDataModule(sources=FreiHAND(rendered_hands), batch_size=8)
     data.setup("fit")
     with pytest.raises(ValueError, match=message):
         callback.prepare(cast(pl.Trainer, SimpleNamespace(datamodule=data)), module)

@@ -184,7 +184,7 @@ def _rotate(image: Tensor, view_from_crop: Tensor) -> Tensor:
 def fit(hands: Path, folder: Path, *callbacks: Callback, **options: Any) -> dict[str, Tensor]:
     """Pre-train two epochs; returns the weights."""
     torch.manual_seed(0)
-    data = PairedViewDataModule(FreiHAND(hands), view_size=32, batch_size=8, val_fraction=0.4)
+    data = PairedViewDataModule(sources=FreiHAND(hands), view_size=32, batch_size=8, val_fraction=0.4)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR(), warmup_epochs=0)
     logger = CSVLogger(str(folder), name="", version="")
     logged: dict[str, Any] = {"max_epochs": 2, "log_every_n_steps": 1, "logger": logger, "callbacks": list(callbacks)}
@@ -223,7 +223,7 @@ def test_training_is_bitwise_the_same_with_probe_and_images(rendered_hands: Path
 def test_a_probe_without_hands_says_why(
     rendered_hands: Path, probe: dict[str, Any], val_fraction: float, message: str
 ) -> None:
-    data = PairedViewDataModule(FreiHAND(rendered_hands), view_size=32, batch_size=8, val_fraction=val_fraction)
+    data = PairedViewDataModule(sources=FreiHAND(rendered_hands), view_size=32, batch_size=8, val_fraction=val_fraction)
     module = PretrainModule(ResNetEncoder("resnet18", width=0.125), PeCLR())
     trainer = cast(pl.Trainer, SimpleNamespace(datamodule=data))
     with pytest.raises((ValueError, FileNotFoundError), match=message):

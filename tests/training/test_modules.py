@@ -36,7 +36,7 @@ def training_loss(module: Any, batch: Any) -> torch.Tensor:
 @pytest.fixture
 def pairs(rendered_hands: Path) -> PairedViewDataModule:
     return PairedViewDataModule(
-        FreiHAND(rendered_hands), "across_versions", view_size=32, batch_size=6, val_fraction=0.25
+        sources=FreiHAND(rendered_hands), pairing="across_versions", view_size=32, batch_size=6, val_fraction=0.25
     )
 
 
@@ -129,7 +129,12 @@ def test_both_views_of_a_pair_stay_together(pairs: PairedViewDataModule) -> None
 
 def test_simclr_and_peclr_differ_by_geometry_alone(rendered_hands: Path) -> None:
     still = PairedViewDataModule(
-        FreiHAND(rendered_hands), "across_versions", view_size=32, batch_size=6, geometry=None, val_fraction=0.25
+        sources=FreiHAND(rendered_hands),
+        pairing="across_versions",
+        view_size=32,
+        batch_size=6,
+        geometry=None,
+        val_fraction=0.25,
     )
     batch = next(iter(still.train_dataloader()))
     simclr, peclr = (PretrainModule(tiny_encoder(), objective) for objective in (SimCLR(), PeCLR()))

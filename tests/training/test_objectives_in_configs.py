@@ -30,7 +30,7 @@ def test_an_objective_and_an_optimizer_train_in_micro_batches(rendered_hands: Pa
         "model.optimizer": "torch.optim.SGD",
         "model.micro_batch": 4,
         "data.with_joints": "true",
-        "data.sources.init_args.root": rendered_hands,
+        "data.root": rendered_hands,
         "trainer.max_epochs": 1,
     }
     assert main(["fit", f"--config={CONFIG}", *(f"--{name}={value}" for name, value in options.items())]) == 0
@@ -43,7 +43,7 @@ def test_an_objective_and_an_optimizer_train_in_micro_batches(rendered_hands: Pa
 def test_weights_need_joints_from_the_data_module(
     rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = [f"--run_dir={tmp_path / 'run'}", f"--data.sources.init_args.root={rendered_hands}"]
+    options = [f"--run_dir={tmp_path / 'run'}", f"--data.root={rendered_hands}"]
     assert main(["fit", f"--config={CONFIG}", "--model.objective=SiMHand", *options]) != 0
     assert "with_joints: true" in capsys.readouterr().err
 
@@ -56,7 +56,7 @@ def test_what_objectives_learn_is_trained_and_saved(rendered_hands: Path, tmp_pa
         "run_dir": tmp_path / "run",
         "model.objective": json.dumps(objective),
         "data.with_joints": "true",
-        "data.sources.init_args.root": rendered_hands,
+        "data.root": rendered_hands,
         "trainer.max_steps": 2,
         "trainer.limit_val_batches": 0,
     }

@@ -112,7 +112,7 @@ def test_the_weighted_objective_is_finite_whatever_is_projected(dtype: torch.dty
 @pytest.fixture(scope="module")
 def pairs(rendered_hands: Path) -> Any:
     source = FreiHAND(rendered_hands)
-    data = PairedViewDataModule(source, "across_versions", view_size=32, batch_size=16, val_fraction=0)
+    data = PairedViewDataModule(sources=source, pairing="across_versions", view_size=32, batch_size=16, val_fraction=0)
     return next(iter(data.train_dataloader()))
 
 

@@ -94,7 +94,7 @@ def test_finetuning_steps_never_wait_for_the_device() -> None:
 
 
 def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Trainer]:
-    data = PairedViewDataModule(FreiHAND(root), view_size=SIZE, batch_size=6, val_fraction=0.0)
+    data = PairedViewDataModule(sources=FreiHAND(root), view_size=SIZE, batch_size=6, val_fraction=0.0)
     module = PretrainModule(tiny(), SimCLR(), warmup_epochs=0)
     trainer = quiet_trainer(folder, **({"max_steps": 4} | options))
     trainer.fit(module, data)

@@ -90,7 +90,7 @@ def test_pre_training_takes_the_same_course(objective: type[Objective], rendered
     for processes in (1, 2):
         torch.manual_seed(0)
         module = FixedPretraining(ResNetEncoder("resnet18", width=0.125), objective(), optimizer=SGD, warmup_epochs=0)
-        data = PairedViewDataModule(FreiHAND(rendered_hands), view_size=32, batch_size=8, val_fraction=0.25)
+        data = PairedViewDataModule(sources=FreiHAND(rendered_hands), view_size=32, batch_size=8, val_fraction=0.25)
         results.append(train(module, data, processes, tmp_path))
     assert_same_course(results)
 
@@ -132,7 +132,7 @@ def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path)
         data: pl.LightningDataModule
         if kind == "pretrain":
             module = FixedPretraining(encoder, SimCLR(), optimizer=SGD, warmup_epochs=0)
-            data = PairedViewDataModule(FreiHAND(hands), view_size=32, batch_size=8, val_fraction=7 / 15)
+            data = PairedViewDataModule(sources=FreiHAND(hands), view_size=32, batch_size=8, val_fraction=7 / 15)
         else:
             module = FixedFinetuning(encoder, view_size=32, optimizer=partial(torch.optim.SGD, lr=0.0))
             data = LabeledHandDataModule(hands, view_size=32, batch_size=4, val_fraction=7 / 15)

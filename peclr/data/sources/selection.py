@@ -1,14 +1,16 @@
-"""Which hands: splits that keep a hand's versions together, and a source cut down to some hands."""
+"""Which hands: splits that keep a hand's versions together, a source cut down to some hands, several sources as one."""
 
 import logging
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
-from peclr.data.samples import HandSample, HandSource, HasGroups, HasTracks, require_masks
+from peclr.data.samples import HandSample, HandSource, HasGroups, HasTracks, hash_of, require_masks
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +82,13 @@ def tracks_of(source: HandSource) -> Tracks | None:
     if isinstance(source, SelectedHands):
         whole = tracks_of(source.source)
         return whole and Tracks(whole.track[source.hands], whole.time[source.hands])
+    if isinstance(source, JoinedHands):
+        known = [tracks_of(part) for part in source.sources]
+        if not any(known):
+            return None
+        none = (Tracks(np.full(part.num_hands, -1), np.full(part.num_hands, np.nan)) for part in source.sources)
+        tracks = [part or unknown for part, unknown in zip(known, none, strict=True)]
+        return Tracks(_joined([part.track for part in tracks]), np.concatenate([part.time for part in tracks]))
     return Tracks(source.track_of_hands(), source.time_of_hands()) if isinstance(source, HasTracks) else None
 
 
@@ -88,7 +97,21 @@ def groups_of(source: HandSource) -> NDArray[np.int64] | None:
     if isinstance(source, SelectedHands):
         whole = groups_of(source.source)
         return None if whole is None else whole[source.hands]
+    if isinstance(source, JoinedHands):
+        parts = [groups_of(part) for part in source.sources]
+        own = (np.arange(part.num_hands) for part in source.sources)
+        joined = _joined([alone if part is None else part for part, alone in zip(parts, own, strict=True)])
+        return None if all(part is None for part in parts) else joined
     return source.group_of_hands() if isinstance(source, HasGroups) else None
+
+
+def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """(num_hands,), the numbers that sources gave their hands, −1 for none, so that no two sources share one."""
+    joined, first = [], 0
+    for part in parts:
+        joined.append(np.where(part < 0, -1, part + first))
+        first = max(first, int(joined[-1].max()) + 1)
+    return np.concatenate(joined)
 
 
 class SelectedHands(HandSource):
@@ -131,3 +154,49 @@ class SelectedHands(HandSource):
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
         """Read the mask of one hand."""
         return require_masks(self.source).read_mask(int(self.hands[hand]))
+
+
+class JoinedHands(HandSource):
+    """Several sources, one after the other, as one."""
+
+    def __init__(self, sources: Sequence[HandSource]) -> None:
+        self.sources, self.name = tuple(sources), " + ".join(source.name for source in sources)
+        self._first_image = [0, *accumulate(len(source) for source in sources)]
+        self._first_hand = [0, *accumulate(source.num_hands for source in sources)]
+        self.num_hands = self._first_hand[-1]
+
+    def __len__(self) -> int:
+        return self._first_image[-1]
+
+    def __getitem__(self, index: int) -> HandSample:
+        source, first, _ = self._at(self._first_image, index)
+        return source[index - first]
+
+    def read(self, index: int, min_side: float) -> HandSample:
+        """Read one image for a view."""
+        source, first, _ = self._at(self._first_image, index)
+        return source.read(index - first, min_side)
+
+    def hand_of(self, index: int) -> int:
+        """The hand that image `index` shows."""
+        source, first, number = self._at(self._first_image, index)
+        return self._first_hand[number] + source.hand_of(index - first)
+
+    def versions_of(self, hand: int) -> Sequence[int]:
+        """The images that show `hand`."""
+        source, first, number = self._at(self._first_hand, hand)
+        return [self._first_image[number] + image for image in source.versions_of(hand - first)]
+
+    def check_images(self) -> None:
+        """Those of all."""
+        for source in self.sources:
+            source.check_images()
+
+    def identity(self) -> str:
+        """See `HandSource`: of all of theirs, in this order."""
+        return hash_of(" ".join(source.identity() for source in self.sources))
+
+    def _at(self, first: Sequence[int], number: int) -> tuple[HandSource, int, int]:
+        """The source that an image or hand is from, the number of its first one, and the source's own."""
+        found = bisect_right(first, number, hi=len(self.sources)) - 1
+        return self.sources[found], first[found], found

@@ -42,7 +42,7 @@ def data_module(root: Path, num_workers: int = 0) -> PairedViewDataModule:
     """Two sources of unequal weight, and every augmentation that draws anything."""
     sources: list[HandSource] = [FreiHAND(root), FreiHAND(root, "evaluation")]
     return PairedViewDataModule(
-        sources,
+        sources=sources,
         view_size=24,
         batch_size=BATCH,
         val_fraction=0.0,

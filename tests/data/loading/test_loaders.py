@@ -14,7 +14,6 @@ from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, workers_of
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import PairedViewBatch
-from peclr.data.sources.freihand import FreiHAND
 from tests.trainer import quiet_trainer
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class SaveAndStop(Callback):
 
 def train(root: Path, recorder: Recorder, num_workers: int = 0, callback: Callback | None = None, **fit: Any) -> None:
     module = PairedViewDataModule(
-        [FreiHAND(root)],
+        root,
         view_size=16,
         batch_size=4,
         val_fraction=fit.pop("val_fraction", 0.0),

@@ -80,7 +80,12 @@ def test_some_hands_of_a_source_are_paired_among_themselves() -> None:
 
 def test_hands_of_a_track_count_as_one_hand() -> None:
     module = PairedViewDataModule(
-        Followed(), NearbyFrames(0.3), view_size=16, batch_size=5, val_fraction=0.0, unique_hands_in_batch=True
+        sources=Followed(),
+        pairing=NearbyFrames(0.3),
+        view_size=16,
+        batch_size=5,
+        val_fraction=0.0,
+        unique_hands_in_batch=True,
     )
     batches = list(module.train_dataloader())
     hands = torch.stack([batch["hand"] for batch in batches])
@@ -94,7 +99,7 @@ def test_hands_of_a_track_count_as_one_hand() -> None:
 def test_batches_of_more_pairs_than_tracks_cannot_be_unique() -> None:
     source = Followed(untracked=0)
     with pytest.raises(ValueError, match=r"32 pairs 32 are from followed, which has 6 hands \(tracks\)"):
-        PairedViewDataModule(source, "same_image", batch_size=32, val_fraction=0.0, unique_hands_in_batch=True)
+        PairedViewDataModule(sources=source, batch_size=32, val_fraction=0.0, unique_hands_in_batch=True)
 
 
 def test_similar_hands_are_never_of_the_same_track(tmp_path: Path) -> None:

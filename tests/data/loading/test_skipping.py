@@ -109,7 +109,7 @@ def test_nothing_skipped_leaves_no_file(layout: Layout, tmp_path: Path, caplog: 
 
 
 def test_modules_pass_it_on_but_never_score_other_images(damaged: FreiHAND) -> None:
-    pairs = PairedViewDataModule([damaged], view_size=32, batch_size=2, on_bad_image="skip")
+    pairs = PairedViewDataModule(sources=[damaged], view_size=32, batch_size=2, on_bad_image="skip")
     assert pairs.train_set.skipped.on_bad_image == "skip"
     labeled = LabeledHandDataModule(damaged.root, 32, batch_size=2, val_fraction=0.34, on_bad_image="skip")
     labeled.setup("fit")

@@ -65,9 +65,7 @@ def test_processes_share_one_order_and_a_restart_carries_on_with_it() -> None:
 
 @pytest.mark.parametrize("unique", [False, True])
 def test_the_option_keeps_false_negatives_out_of_batches(layout: "Layout", *, unique: bool) -> None:
-    module = PairedViewDataModule(
-        FreiHAND(layout.root), view_size=16, batch_size=4, val_fraction=0, unique_hands_in_batch=unique
-    )
+    module = PairedViewDataModule(layout.root, view_size=16, batch_size=4, val_fraction=0, unique_hands_in_batch=unique)
     loader = module.train_dataloader()
     false_negatives = 0
     for epoch in range(3):
@@ -80,7 +78,7 @@ def test_the_option_keeps_false_negatives_out_of_batches(layout: "Layout", *, un
 
 def test_validation_batches_show_each_hand_once_too(layout: "Layout") -> None:
     options: dict[str, Any] = {"view_size": 16, "batch_size": 2, "val_fraction": 0.34, "unique_hands_in_batch": True}
-    module = PairedViewDataModule(FreiHAND(layout.root), **options)
+    module = PairedViewDataModule(sources=FreiHAND(layout.root), **options)
     batches = [batch["hand"] for batch in module.val_dataloader()]
     assert [sorted(hands.tolist()) for hands in batches] == [[0, 1]] * 3
 
@@ -88,15 +86,17 @@ def test_validation_batches_show_each_hand_once_too(layout: "Layout") -> None:
 def test_batches_larger_than_the_number_of_hands_are_refused(layout: "Layout") -> None:
     options: dict[str, Any] = {"view_size": 16, "val_fraction": 0, "unique_hands_in_batch": True}
     with pytest.raises(ValueError, match=r"batch of 8 pairs 8 are from freihand, which has 6 hands"):
-        PairedViewDataModule(FreiHAND(layout.root), batch_size=8, **options)
+        PairedViewDataModule(sources=FreiHAND(layout.root), batch_size=8, **options)
     sources: list[Any] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
     with pytest.raises(ValueError, match=r"3 are from freihand, which has 2 hands"):
-        PairedViewDataModule(sources, batch_size=6, **options)
-    PairedViewDataModule(sources, batch_size=6, weights=[2, 1], **options)
+        PairedViewDataModule(sources=sources, batch_size=6, **options)
+    PairedViewDataModule(sources=sources, batch_size=6, weights=[2, 1], **options)
 
 
 def test_sources_are_kept_apart_by_their_hands(layout: "Layout", tmp_path: Path) -> None:
     sources: list[Any] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
-    module = PairedViewDataModule(sources, view_size=16, val_fraction=0, batch_size=4, unique_hands_in_batch=True)
+    module = PairedViewDataModule(
+        sources=sources, view_size=16, val_fraction=0, batch_size=4, unique_hands_in_batch=True
+    )
     hands = module.train_set.hands()
     assert hands.tolist() == [module.train_set[index]["hand"] for index in range(len(module.train_set))]

@@ -4,10 +4,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from peclr.data.samples import HasJoints2D, HasMasks, HasVideos, require_masks
+from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasMasks, HasVideos, require_masks
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import SelectedHands, hand_count, split_hands
+from peclr.data.sources.selection import (
+    JoinedHands,
+    SelectedHands,
+    groups_of,
+    hand_count,
+    split_hands,
+    tracks_of,
+)
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
@@ -70,3 +78,56 @@ def test_what_only_some_sources_have_is_asked_of_them(layout: Layout, youtube: Y
     for source in (of_videos, SelectedHands(of_videos, [1])):
         with pytest.raises(ValueError, match="youtube3d has no masks of its hands"):
             require_masks(source).check_masks()
+
+
+def test_joined_hands_are_those_of_their_sources_in_turn(layout: Layout) -> None:
+    parts = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
+    joined = JoinedHands(parts)
+    assert (len(joined), joined.num_hands) == (20, 8)
+    assert [joined[index]["id"] for index in (0, 17, 18, 19)] == [
+        *("training/00000000", "training/00000017"),
+        *("evaluation/00000000", "evaluation/00000001"),
+    ]
+    assert joined.read(18, 8)["id"] == "evaluation/00000000"
+    for hand in range(joined.num_hands):
+        assert {joined.hand_of(image) for image in joined.versions_of(hand)} == {hand}
+    assert sorted(image for hand in range(8) for image in joined.versions_of(hand)) == list(range(20))
+    with pytest.raises(IndexError):
+        joined[20]
+    assert joined.identity() not in {JoinedHands(parts[::-1]).identity(), parts[0].identity()}
+
+
+class Followed(HandSource):
+    """Hands that may have been followed, and may belong together."""
+
+    name = "followed"
+
+    def __init__(self, tracks: list[int], groups: list[int] | None) -> None:
+        self.num_hands, self._tracks, self._groups = len(tracks), np.array(tracks), groups
+
+    def __getitem__(self, index: int) -> HandSample:
+        raise NotImplementedError
+
+    def track_of_hands(self) -> NDArray[np.int64]:
+        return self._tracks
+
+    def time_of_hands(self) -> NDArray[np.float64]:
+        return np.where(self._tracks < 0, np.nan, np.arange(self.num_hands))
+
+    def video_of_hands(self) -> NDArray[np.int64]:
+        return np.zeros(self.num_hands, np.int64)
+
+    def group_of_hands(self) -> NDArray[np.int64] | None:
+        return None if self._groups is None else np.array(self._groups)
+
+
+def test_tracks_and_groups_of_joined_hands_stay_apart(layout: Layout) -> None:
+    joined = JoinedHands([Followed([0, 0, -1], [4, 4, 4]), FreiHAND(layout.root), Followed([1, 1], None)])
+    tracks, groups = tracks_of(joined), groups_of(joined)
+    assert tracks is not None
+    assert tracks.track.tolist() == [0, 0, -1, *[-1] * 6, 2, 2]
+    assert np.isnan(tracks.time).tolist() == [False, False, True, *[True] * 6, False, False]
+    assert groups is not None
+    assert groups[:3].tolist() == [4, 4, 4]
+    assert len(set(groups.tolist())) == 1 + 6 + 2, "who is of no group is alone"
+    assert tracks_of(JoinedHands([FreiHAND(layout.root)])) is None

@@ -152,7 +152,7 @@ def test_backgrounds_may_be_photographs_of_a_folder(hands: FreiHAND, tmp_path: P
 
 def test_missing_masks_are_refused_early(layout: "Layout", tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"mask is not a folder"):
-        PairedViewDataModule(FreiHAND(layout.root), batch_size=4, background=ALWAYS)
+        PairedViewDataModule(sources=FreiHAND(layout.root), batch_size=4, background=ALWAYS)
     (layout.root / "training/mask").mkdir()
     for hand in (0, 1, 2, 4, 5):
         (layout.root / f"training/mask/{hand:08d}.jpg").touch()
