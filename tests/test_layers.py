@@ -17,7 +17,7 @@ LAYERS = (
     ("checkpoints",),
     ("training", "drawing", "detection"),
     ("inference",),
-    ("evaluate", "predict", "mining", "tracking"),
+    ("collect", "evaluate", "predict", "mining", "tracking"),
     ("report", "sweeps"),
     ("cli",),
     ("__main__",),

@@ -105,7 +105,7 @@ class MediaPipeHands:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
         hands = self._look(image)
-        if self.tiles:
+        if self.tiles and max(image.shape[:2]) > _PALM_SIDE:  # a smaller image has shown all of its pixels
             hands += [hand for x, y, tile in _tiles(image) for hand in (h.moved(x, y) for h in self._look(tile))]
         hands = without_duplicates(hands)
         if self.margin and not hands:

@@ -202,6 +202,14 @@ def read_header(file: BinaryIO | Path) -> Header | None:
         return None
 
 
+def read_focal_35mm(file: BinaryIO | Path) -> float | None:
+    """Focal length by Exif as on film of 36 × 24 mm, in mm; None where it is not said, or no image."""
+    with suppress(*_UNREADABLE, TypeError, KeyError, struct.error), Image.open(file) as image:
+        focal = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
+        return focal if 1 <= focal < 10_000 else None  # 0 is "unknown", Exif 2.32
+    return None
+
+
 def image_sizes(paths: Sequence[Path]) -> NDArray[np.float64]:
     """Width and height (N, 2) of the upright image in each file, px; NaN where there is none."""
     headers = in_threads(read_header, paths, _WORKERS, "images", progress=False)

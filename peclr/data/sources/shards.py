@@ -256,9 +256,9 @@ class Shards(HandSource):
             raise ValueError(f"{self.root}: which video a hand is from is not known")
         return self._of_hands("video")
 
-    def group_of_hands(self) -> tuple[NDArray[np.int32], PackedText]:
-        """(num_hands,), number of each hand's group, and the groups' names; "" is none."""
-        return self._of_hands("group"), self._texts["group"]
+    def group_of_hands(self) -> NDArray[np.int64] | None:
+        """See `HasGroups`."""
+        return self._of_hands("group").astype(np.int64) if any(self._texts["group"]) else None
 
     def class_of_hands(self) -> tuple[NDArray[np.int32], PackedText]:
         """(num_hands,), number of each hand's class, and the classes' names; "" is none."""

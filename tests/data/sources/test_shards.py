@@ -140,10 +140,12 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(shards.time_of_hands(), [0, 0, 1 / 30, 1 / 30, *[np.nan] * 4])
     assert shards.video_of_hands().tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
     assert shards.joints_2d_of_hands() is not None
-    numbers, names = shards.group_of_hands()
-    assert [names[number] for number in numbers] == ["person 0", "person 1"] * 4
-    numbers, names = shards.class_of_hands()
-    assert [names[number] for number in numbers] == [""] * 4 + ["fist"] * 4
+    numbers = shards.group_of_hands()
+    assert numbers is not None
+    assert numbers.tolist() == [0, 1] * 4
+    assert shards.about(1).group == "person 1"
+    classes, names = shards.class_of_hands()
+    assert [names[number] for number in classes] == [""] * 4 + ["fist"] * 4
     score = float(np.float32(0.6))
     of_video = {"frame": 0, "time": 0.0, "track": 1, "video": 0}
     assert shards.about(1) == About(score=score, file="a\udcff.mp4", hand=1, group="person 1", **of_video)  # type: ignore[arg-type]

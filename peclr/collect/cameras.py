@@ -1,0 +1,63 @@
+"""The camera of an image that nobody calibrated: as given, by Exif's focal length, or assumed."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from peclr.data.sources.images import read_focal_35mm
+from peclr.data.sources.inputs import Input
+from peclr.geometry.planar import Matrix, centered_camera
+from peclr.untrusted.binary import numbers
+from peclr.untrusted.text import read_json
+
+Origin = Literal["given", "exif", "assumed"]
+
+ASSUMED_FOCAL: Final = 1.2  # of an image's longer side, 45° wide: between phones and webcams
+_FILM_DIAGONAL: Final = math.hypot(36, 24)  # mm; equal diagonals make focal lengths equivalent, CIPA DCG-001
+_ALL: Final = ""
+
+
+class Cameras:
+    """Cameras of inputs by their names.
+
+    Args:
+        given: K, (3, 3), px of the upright image, by a name of the input's file; "" for all.
+    """
+
+    def __init__(self, given: Mapping[str, Matrix] | None = None) -> None:
+        self._given = given or {}
+
+    def of(self, found: Input, width: int, height: int) -> tuple[Matrix, Origin]:
+        """K (3, 3), px, of an image of that size, and where it is from."""
+        for name in (*found.names, _ALL):
+            if name in self._given:
+                return self._given[name], "given"
+        focal = read_focal_35mm(Path(found.source)) if found.kind == "image" else None
+        if focal is not None:
+            return centered_camera(focal * math.hypot(width, height) / _FILM_DIAGONAL, width, height), "exif"
+        return centered_camera(ASSUMED_FOCAL * max(width, height), width, height), "assumed"
+
+
+def read_cameras(given: str | None) -> dict[str, Matrix]:
+    """Cameras by file name, "" for all: FX,FY,CX,CY in px, or a JSON file that holds 3×3 numbers, or {file: 3×3}."""
+    if given is None:
+        return {}
+    words = given.split(",")
+    if len(words) == 4:
+        try:
+            fx, fy, cx, cy = map(float, words)
+        except ValueError:
+            raise ValueError(f"--K {given}: expected FX,FY,CX,CY in pixels, or a JSON file") from None
+        return {_ALL: _checked([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]], f"--K {given}")}
+    content = read_json(Path(given))
+    if not isinstance(content, dict):
+        content = {_ALL: content}
+    return {str(file): _checked(K, f"{given}{file and ': '}{file}") for file, K in content.items()}
+
+
+def _checked(K: Any, where: str) -> Matrix:
+    matrix: Matrix = numbers([K], (3, 3), where)[0]
+    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0 and matrix[2].tolist() == [0, 0, 1] and matrix[1, 0] == 0):
+        raise ValueError(f"{where}: expected [[fx, s, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0, got {K}")
+    return matrix

@@ -1,0 +1,187 @@
+"""`peclr collect`: a data set of hands out of images and videos that nobody labeled."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from peclr.collect.frames import every_of
+from peclr.options import check_new_folder, check_writable, positive
+from peclr.parallel import add_job_options
+from peclr.untrusted.text import printable
+
+if TYPE_CHECKING:
+    from peclr.collect.work import Collector
+    from peclr.data.sources.shards import Shards
+
+LAYOUTS: Final = ("shards", "freihand")
+
+_EPILOG = """\
+Hands are found by MediaPipe's networks, and small ones in parts of images, too. What they say of a hand becomes its
+label, a pseudo-label: joints in 2-D, and in 3-D, put where the camera sees them. The camera is --K, or has the focal
+length that Exif says, or else 1.2 × the longer side. A left hand is stored mirrored, as a right one.
+
+--out then is a data set: pre-train on it, mine it, inspect it, fine-tune on it. The layout freihand has FreiHAND's
+files in place of shards. Splits keep groups together: a row of --groups, or else a video or a folder.
+
+When it was stopped, the same command goes on. Without --part it does what is left, and puts all parts together.
+
+The exit status is 1 if an image or video could not be read; 2 if nothing could be done.
+"""
+
+
+def collect_main(arguments: list[str]) -> int:
+    """Run `peclr collect`; returns 0, or 1 if something could not be read."""
+    options = _parser().parse_args(arguments)
+
+    from peclr.collect.layouts.freihand import SIZE
+    from peclr.data.prepare.merging import is_done, is_merged, merge
+    from peclr.data.sources.shards import Shards
+    from peclr.parallel import Job, claim, run
+
+    folder = options.out if options.layout == "shards" else options.out.with_name(f"{options.out.name}.shards")
+    if options.layout == "freihand":
+        check_new_folder(options.out)
+        options.size = options.size or SIZE
+    elif options.evaluation:
+        raise ValueError("--evaluation divides what is written with --layout freihand; shards are divided when read")
+    check_writable(folder)
+    collector = _collector(options, folder)
+    settings = _settings(options)
+    claim(folder, {"inputs": _hash_of(collector), **settings})
+    if not is_merged(folder):
+        sizes = [task.images for task in collector.tasks]
+        job = Job(collector, sizes, lambda task: is_done(folder, task), "images")
+        problems = run(job, workers=options.workers, part=options.part)
+        if problems:
+            for task, problem in problems.items():
+                print(f"task {task}: {printable(problem)}", file=sys.stderr)
+            raise ValueError(f"{len(problems)} of {len(sizes)} tasks failed; the same command tries them again")
+        if options.part is not None:
+            print(f"{folder}: part {options.part.number} of {options.part.count} ; without --part all are put together")
+            return 0
+        merge(folder, len(sizes), name="collected", labels="pseudo", settings=settings, progress=True)
+    hands = Shards(folder)
+    _finish(hands, options)
+    return int(bool(hands.facts.problems))
+
+
+def _collector(options: argparse.Namespace, folder: Path) -> Collector:
+    """What does the work; everything that may be wrong with the options is found here."""
+    from peclr.collect.cameras import Cameras, read_cameras
+    from peclr.collect.groups import groups_of
+    from peclr.collect.hands import Thresholds
+    from peclr.collect.work import Collector, tasks_of
+    from peclr.data.prepare.cutting import Cutting
+    from peclr.data.sources.inputs import find_inputs
+    from peclr.detection import MediaPipeHands, find_task_file
+
+    task_file = find_task_file(options.hand_landmarker)
+    MediaPipeHands(task_file)  # not each process by itself is to find out that it cannot be used
+    inputs = find_inputs(options.sources)
+    if cameras := [one.source for one in inputs if one.kind == "camera"]:
+        raise ValueError(f"{cameras[0]}: a camera has no end; record a video, and give that")
+    cutting = Cutting(**{name: value for name in Cutting._fields if (value := getattr(options, name)) is not None})
+    cutting.check()
+    return Collector(
+        tasks_of(inputs, groups_of(inputs, options.groups), options.every),
+        folder,
+        task_file,
+        options.tiles,
+        Cameras(read_cameras(options.K)),
+        Thresholds(options.min_score, options.min_size, options.min_sharpness),
+        options.every,
+        cutting,
+    )
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the result depends on beside the inputs."""
+    names = ("min_score", "min_size", "min_sharpness", "tiles", "K", "size", "context", "quality")
+    return {"every": str(options.every), **{name: getattr(options, name) for name in names}}
+
+
+def _hash_of(collector: Collector) -> str:
+    """Hash the names and groups of all inputs, which other machines may see elsewhere, in order."""
+    digest = hashlib.sha256()
+    for task in collector.tasks:
+        for found, group in zip(task.inputs, task.groups, strict=True):
+            digest.update("\0".join((found.file, *group, "")).encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _finish(hands: Shards, options: argparse.Namespace) -> None:
+    """Write the layout, the summary and the sheet."""
+    from peclr.collect.layouts.freihand import write_freihand
+    from peclr.collect.summary import SHEET, SUMMARY, draw_sheet, summary, table
+    from peclr.data.sources.images import write_image
+    from peclr.data.sources.packed_labels import replacing
+    from peclr.data.sources.selection import split_source
+    from peclr.options import write_whole
+
+    with ExitStack() as stack:
+        folder = hands.root
+        if options.layout == "freihand":
+            folder = stack.enter_context(replacing(options.out))
+            training, evaluation = split_source(hands, options.evaluation, seed=0)
+            splits = {"training": sorted(training), "evaluation": sorted(evaluation)}
+            write_freihand(hands, folder, {split: chosen for split, chosen in splits.items() if chosen})
+        write_whole(folder / SUMMARY, summary(hands.facts))
+        write_image(folder / SHEET, draw_sheet(hands))
+    if hands.root != options.out:
+        shutil.rmtree(hands.root)
+    print(table(hands.facts), f"{options.out}: look at {SHEET}", sep="\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr collect",
+        description="Find the hands in images and videos, and make a data set of them with pseudo-labels.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, pattern")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="a new one, or one that was begun")
+    add("--layout", choices=LAYOUTS, default=LAYOUTS[0], help="of --out (default: %(default)s)")
+    groups = "CSV with the columns file, group (a person, for example) and, perhaps, class"
+    add("--groups", type=Path, metavar="FILE", help=groups)
+    evaluation = "share of the hands, whole groups, for the split evaluation of --layout freihand (default: 0)"
+    add("--evaluation", type=float, default=0.0, metavar="SHARE", help=evaluation)
+    every = "of videos, look at every N-th frame, or at one in so many seconds, such as 0.5s (default: 0.2s)"
+    add("--every", type=every_of, default="0.2s", metavar="N|SECONDS", help=every)
+    add("--K", metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")
+    task_file = "hand_landmarker.task (default: that of `peclr weights`, or PECLR_HAND_LANDMARKER)"
+    add("--hand-landmarker", "--hand_landmarker", type=Path, metavar="FILE", help=task_file)
+    tiles = "look for small hands in parts of the images, too (default: yes)"
+    add("--tiles", action=argparse.BooleanOptionalAction, default=True, help=tiles)
+    add = parser.add_argument_group("which hands are kept").add_argument
+    add(
+        "--min-score",
+        "--min_score",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="of the detector (default: %(default)s)",
+    )
+    add(
+        "--min-size",
+        "--min_size",
+        type=float,
+        default=32,
+        metavar="PX",
+        help="longer side of a hand (default: %(default)s)",
+    )
+    sharpness = "0 is blurred, about 0.5 a focused hand of many pixels (default: %(default)s, all)"
+    add("--min-sharpness", "--min_sharpness", type=float, default=0.0, metavar="S", help=sharpness)
+    add = parser.add_argument_group("crops").add_argument
+    add("--size", type=positive, metavar="PX", help="side (default: 256; 224 with --layout freihand)")
+    add("--context", type=float, help="side of a crop over that of the crop box (default: what augmentation can show)")
+    add("--quality", type=positive, help="of the JPEGs, to 100 (default: 95)")
+    add_job_options(parser)
+    return parser

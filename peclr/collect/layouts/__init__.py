@@ -1,0 +1,1 @@
+"""Collected hands in layouts of other programs."""

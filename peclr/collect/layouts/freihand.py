@@ -1,0 +1,65 @@
+"""Collected hands in FreiHAND's layout, with pseudo-labels in place of labels."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from peclr.data.sources.shards import Shards
+from peclr.options import naming
+from peclr.untrusted.text import quoted
+
+SIZE: Final = 224  # px, of FreiHAND's images
+TABLE: Final = "hands.csv"
+_COLUMNS: Final = ("file", "group", "class", "source", "frame", "time_s", "track", "hand", "score")
+
+
+def write_freihand(hands: Shards, root: Path, splits: Mapping[str, Sequence[int]]) -> None:
+    """Write images and labels into the folder `root`, hand after hand; `splits` has the hands of each.
+
+    Beside FreiHAND's files and the groups and classes, see `peclr.data.sources.freihand`, the table `hands.csv` says
+    where each image is from.
+    """
+    with ExitStack() as stack:
+        table = csv.writer(stack.enter_context(_text(root / TABLE)))
+        table.writerow(_COLUMNS)
+        for split, chosen in splits.items():
+            (root / split / "rgb").mkdir(parents=True)
+            kinds = ("K", "xyz", "scale", "group", *(["class"] if any(hands.class_of_hands()[1]) else []))
+            lists = [stack.enter_context(_List(root / f"{split}_{kind}.json")) for kind in kinds]
+            for number, hand in enumerate(chosen):
+                about, sample, file = hands.about(hand), hands[hand], f"{split}/rgb/{number:08d}.jpg"
+                with naming(root / file):
+                    (root / file).write_bytes(hands.encoded(hand))
+                labels: list[Any] = [sample["K"], sample["joints_3d"], sample["scale_m"]]
+                for each, label in zip(lists, [*labels, about.group, about.class_name], strict=False):
+                    each.append(label if isinstance(label, str | float) else label.tolist())
+                of_video = ("", "", "") if about.frame < 0 else (about.frame, round(about.time, 6), about.track)
+                row = (file, about.group, about.class_name, about.file, *of_video)
+                table.writerow(map(quoted, (*row, sample["hand"], round(about.score, 4))))
+
+
+class _List:
+    """A JSON file of a list that is written entry by entry, as it may be longer than memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._between = path, "["
+
+    def __enter__(self) -> "_List":
+        self._file: TextIO = _text(self._path)
+        return self
+
+    def append(self, entry: Any) -> None:
+        with naming(self._path):
+            self._file.write(self._between + json.dumps(entry))
+        self._between = ",\n"
+
+    def __exit__(self, *_: object) -> None:
+        with naming(self._path), self._file:
+            self._file.write("]\n")
+
+
+def _text(path: Path) -> TextIO:
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")

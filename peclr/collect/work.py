@@ -1,0 +1,150 @@
+"""The work of collecting, in tasks: some images, or one video; each leaves shards of its hands and an account."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import tee
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import cv2
+
+from peclr.collect.cameras import Cameras
+from peclr.collect.frames import Every
+from peclr.collect.groups import Group
+from peclr.collect.hands import LeftOut, Thresholds, labeled
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.shard_writer import ShardWriter
+from peclr.data.sources.inputs import Frame, Input, count_frames, frame_rate, frames_of
+from peclr.data.sources.shards import About
+from peclr.detection import DetectedHand, MediaPipeHands
+from peclr.detection.detector import Image
+from peclr.detection.tracking import HandTracker
+from peclr.parallel import Advance
+
+# of the account, beside the reasons why hands were left out
+IMAGES: Final = "images"
+EMPTY: Final = "images without hands"
+HANDS: Final = "hands"
+LEFT_OUT: Final = "left out: "
+CAMERA: Final = "camera: "
+
+_IMAGES: Final = 64  # of a task: some ten seconds
+_USUAL_RATE: Final = 30.0  # frames per second
+_SEEK_EVERY: Final = 1 / 3  # s, after which palms are sought in a video even where all hands are followed
+_MOST_HANDS: Final = 16  # of an image
+
+
+class Task(NamedTuple):
+    """Images, or one video."""
+
+    first: int  # the number of the first of them among all inputs
+    inputs: Sequence[Input]
+    groups: Sequence[Group]
+    images: int  # that will be looked at, as far as headers say
+
+
+@dataclass
+class Collector:
+    """Does tasks; pickled, it is as new.
+
+    Attributes:
+        tasks: what there is to do.
+        folder: of the shards.
+        task_file: of the detector.
+        tiles: whether small hands are sought in parts of the images.
+        cameras: of images.
+        thresholds: for hands.
+        every: frames of videos.
+        cutting: of the crops.
+    """
+
+    tasks: Sequence[Task]
+    folder: Path
+    task_file: Path
+    tiles: bool
+    cameras: Cameras
+    thresholds: Thresholds
+    every: Every
+    cutting: Cutting
+
+    @cached_property
+    def _detector(self) -> MediaPipeHands:
+        cv2.setNumThreads(1)
+        score = min(self.thresholds.score, Thresholds.score)  # so that it is known how many are below
+        return MediaPipeHands(self.task_file, min_score=score, max_hands=_MOST_HANDS, tiles=self.tiles)
+
+    def __call__(self, task: int, advance: Advance) -> None:
+        """Do a task."""
+        first, inputs, groups, _ = self.tasks[task]
+        with ShardWriter(self.folder, task) as out:
+            for video, (found, group) in enumerate(zip(inputs, groups, strict=True), first):
+                about = About(file=found.file, video=video, group=group.name, class_name=group.class_name)
+                for frame, image, hands in self._look(found):
+                    if isinstance(image, str):
+                        out.problems.append(image)
+                        advance()
+                        continue
+                    kept = [self._keep(frame, image, hand, replace(about, track=track), out) for track, hand in hands]
+                    out.counts[IMAGES] += 1
+                    out.counts[EMPTY] += not hands
+                    advance(1, hands=sum(kept))
+
+    def _look(self, found: Input) -> Iterator[tuple[Frame, Image | str, list[tuple[int, DetectedHand]]]]:
+        """Each frame of an input, its image or why there is none, and its hands with their tracks, −1 for none."""
+        if found.kind == "image":
+            for frame in frames_of([found]):
+                image = _load(frame)
+                yield frame, image, [] if isinstance(image, str) else [(-1, hand) for hand in self._detector(image)]
+            return
+        gap = self.every.gap(frame_rate(found) or _USUAL_RATE)
+        tracker = HandTracker(self._detector, every=min(max(round(_SEEK_EVERY / gap), 1), 10))
+        frames, again = tee((frame, _load(frame)) for frame in self.every.of(frames_of([found])))
+        tracked = tracker(image for _, image in again if not isinstance(image, str))  # follows, one frame behind
+        for frame, image in frames:
+            yield frame, image, [] if isinstance(image, str) else [(one.track, one.hand) for one in next(tracked)]
+
+    def _keep(self, frame: Frame, image: Image, hand: DetectedHand, about: About, out: ShardWriter) -> bool:
+        """Write a hand, or count the reason why not."""
+        try:
+            self.thresholds.check(hand, image)
+            K, origin = self.cameras.of(frame.input, image.shape[1], image.shape[0])
+            name = frame.input.file if frame.number is None else f"{frame.input.file}#{frame.number}"
+            sample = labeled(image, hand, K, name)
+        except LeftOut as reason:
+            out.counts[f"{LEFT_OUT}{reason}"] += 1
+            return False
+        if frame.number is not None and frame.time_s is not None:
+            about = replace(about, frame=frame.number, time=frame.time_s)
+        out.add(self.cutting(sample), replace(about, score=hand.score))
+        out.counts[HANDS] += 1
+        out.counts[f"{CAMERA}{origin}"] += 1
+        return True
+
+
+def tasks_of(inputs: Sequence[Input], groups: Sequence[Group], every: Every) -> list[Task]:
+    """Divide inputs, in order: images some at a time, each video alone."""
+    tasks, start = list[Task](), 0
+    while start < len(inputs):
+        stop = start + 1
+        if inputs[start].kind == "image":
+            while stop < min(start + _IMAGES, len(inputs)) and inputs[stop].kind == "image":
+                stop += 1
+        part = inputs[start:stop]
+        images = len(part) if part[0].kind == "image" else _frames_of(part[0], every)
+        tasks.append(Task(start, part, groups[start:stop], images))
+        start = stop
+    return tasks
+
+
+def _frames_of(video: Input, every: Every) -> int:
+    """How many frames will be looked at, as far as its header says."""
+    rate = frame_rate(video) or _USUAL_RATE
+    return max(1, round((count_frames([video]) or 0) / rate / every.gap(rate)))
+
+
+def _load(frame: Frame) -> Image | str:
+    try:
+        return frame.load()
+    except ValueError as error:
+        return str(error)
