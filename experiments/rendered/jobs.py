@@ -23,9 +23,12 @@ from experiments.rendered.progress import COUNTED, Row, Task, steps_of
 from peclr.__main__ import main as peclr
 from peclr.checkpoints import load_encoder
 from peclr.data.datamodules import LabeledHandDataModule
+from peclr.data.datasets import LabeledHandDataset
 from peclr.data.samples import LabeledBatch
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.selection import SelectedHands
 from peclr.geometry.joints import WRIST
-from peclr.metrics.probe import EncodedHands, ridge_probe
+from peclr.metrics.probe import EncodedHands, class_probe, ridge_probe
 from peclr.models.encoders import ResNetEncoder, normalize_images
 from peclr.runs import layout
 from peclr.runs.layout import RESULTS, newest_checkpoint
@@ -221,8 +224,27 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     train, val, test = (encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
     hands = len(train.features) // job.size.versions  # the images of a hand are one after the other
     counts = [hands if labels is None else labels for labels in label_counts]
-    subsets = ((count, train.first(count * job.size.versions)) for count in counts if count <= hands)
-    return [job.row("frozen probe", count, asdict(ridge_probe(subset, val, test))) for count, subset in subsets]
+    classes = [_classes(split) for split in splits]
+    rows = []
+    for count in counts:
+        if count <= hands:
+            labeled = train.first(count * job.size.versions)
+            scores = asdict(ridge_probe(labeled, val, test))
+            if all(classes):
+                known = (labeled.features, val.features, test.features)
+                scores["class_accuracy_percent"] = 100 * class_probe(known, classes)
+            rows.append(job.row("frozen probe", count, scores))
+    return rows
+
+
+def _classes(split: LabeledHandDataset) -> list[str]:
+    """What each image of a data set shows; empty where nobody said."""
+    source = split.source
+    of_hands = source.source if isinstance(source, SelectedHands) else source
+    names = of_hands.names_of_hands("class") if isinstance(of_hands, FreiHAND) else None
+    hands = (source.hand_of(image) for image in range(len(source)))
+    selected = (source.hands[hand] if isinstance(source, SelectedHands) else hand for hand in hands)
+    return [names[hand] for hand in selected] if names else []
 
 
 @torch.no_grad()

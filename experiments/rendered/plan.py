@@ -73,11 +73,12 @@ class Suite(Struct, frozen=True, forbid_unknown_fields=True):
     pictured: tuple[str, ...] = ()  # fine-tuned arms whose predictions are drawn
 
 
-def read_suite(name: str) -> Suite:
-    """Read `suites/NAME.yaml`; ValueError if there is none, it is no suite, or it names arms that it does not have."""
-    path = SUITES / f"{name}.yaml"
+def read_suite(name: str, folder: Path | None = None) -> Suite:
+    """Read `NAME.yaml`; ValueError if there is none, it is no suite, or it names arms that it does not have."""
+    folder = folder or SUITES
+    path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in SUITES.glob("*.yaml")))
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
         raise ValueError(f"no suite {name!r}; there are: {known}")
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     stage = content.pop("stage", "pretrain")

@@ -7,7 +7,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -96,9 +96,10 @@ def workers(processes: int) -> Iterator[Executor]:
             signal.signal(number, handler)
 
 
-def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], processes: int) -> list[dict[str, Any]]:
-    """Do what is not done yet; returns the rows of all seeds."""
-    hands = make_hands(size)
+def run_suite(
+    suite: Suite, size: Size, hands: Path, out: Path, seeds: Sequence[int], processes: int
+) -> list[dict[str, Any]]:
+    """Do what is not done yet on hands in FreiHAND's layout; returns the rows of all seeds."""
     from experiments.rendered.jobs import Job, mine, stages_of, timed
     from experiments.rendered.progress import remaining, run_stages, until
 
@@ -115,9 +116,11 @@ def run_suite(suite: Suite, size: Size, out: Path, seeds: Sequence[int], process
         return run_stages(stages, pool, processes, pace)
 
 
-def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], out: Path, **session: Any) -> None:
+def write_results(
+    suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], hands: Path, out: Path, **session: Any
+) -> None:
     """Write and print tables, and draw."""
-    from experiments.rendered.summary import METRICS, draw, table
+    from experiments.rendered.summary import draw, metrics_of, table
 
     cpuinfo = Path("/proc/cpuinfo")  # of Linux
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
@@ -125,54 +128,74 @@ def write_results(suite: Suite, size: Size, name: str, rows: list[dict[str, Any]
     results: dict[str, Any] = {"suite": suite.name, "title": suite.title, "size": {"name": name, **asdict(size)}}
     results |= {"machine": f"{processor}, {os.cpu_count()} cores", **session, "rows": rows}
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    tables = "\n".join(table(rows, metric, suite.baseline) for metric in METRICS)
+    tables = "\n".join(table(rows, metric, suite.baseline) for metric in metrics_of(rows))
     (out / "table.md").write_text(tables)
     draw(results, out / "figure.png")
     print(f"\n{tables}\n{out / 'results.json'}\n{out / 'figure.png'}")
     if suite.pictured:
         from experiments.rendered.figure import draw_figure
 
-        print(draw_figure(suite, size, make_hands(size), results, out))
+        print(draw_figure(suite, size, hands, results, out))
     print(f"As a page: make report RUN={out}")
+
+
+def add_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Add the options of every comparison; `out` says where its folder is by default."""
+    parser.add_argument("--size", choices=SIZES, default=None, help="how much work (default: the suite's own)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pre-training (default: 0 1 2)")
+    parser.add_argument("--out", type=Path, default=None, help=f"folder (default: {out})")
+    parser.add_argument("--processes", type=int, default=None, help="runs side by side (default: one per core; gpu: 1)")
+    parser.add_argument("--precision", default=None, help="of training (default: what pays on this CPU)")
+
+
+def compare(suite: Suite, size: Size, out: Path, options: argparse.Namespace, hands: Path | None = None) -> None:
+    """Do what is not done yet of a suite by `add_options`, and write its results; `hands` are rendered by default."""
+    started, name = time.perf_counter(), options.size or suite.size
+    on_cpu = size.trainer["accelerator"] == "cpu"
+    if on_cpu:
+        # Half of what experiments do is small matrices: more threads would only wait for one another.
+        os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # inherited by the processes that work
+    processes = options.processes or (usable_cores() if on_cpu else 1)
+    with hold(out / LOCK):
+        size = settled(out, size, options.precision)
+        check_plan(out, suite, size)
+        folder = hands or make_hands(size)
+        rows = run_suite(suite, size, folder, out, options.seeds, processes)
+    session = {
+        "seeds": options.seeds,
+        "seconds_of_this_session": round(time.perf_counter() - started),
+        "cpu_seconds_of_this_session": round(sum(os.times()[:4])),  # with its processes
+    }
+    write_results(suite, size, name, rows, folder, out, **session)
+
+
+def status_of(name: str, work: Callable[[], None]) -> int:
+    """Do the work of an experiment; the exit status, with a line where it ends early."""
+    try:
+        work()
+    except (ValueError, FileExistsError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as stop:
+        print(f"{name}: stopped; the same command goes on where it was", file=sys.stderr)
+        return int(stop.code or 0)
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the options and run."""
     parser = argparse.ArgumentParser(prog="python -m experiments.rendered.run", description=__doc__)
     parser.add_argument("suite", help="a file of experiments/rendered/suites, without .yaml")
-    parser.add_argument("--size", choices=SIZES, default=None, help="how much work (default: the suite's own)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pre-training (default: 0 1 2)")
-    parser.add_argument("--out", type=Path, default=None, help="folder (default: runs/rendered/SUITE-SIZE)")
-    parser.add_argument("--processes", type=int, default=None, help="runs side by side (default: one per core; gpu: 1)")
-    parser.add_argument("--precision", default=None, help="of training (default: what pays on this CPU)")
+    add_options(parser, "runs/rendered/SUITE-SIZE")
     options = parser.parse_args(arguments)
-    started = time.perf_counter()
-    try:
+
+    def work() -> None:
         suite = read_suite(options.suite)
         name = options.size or suite.size
         out = options.out or Path("runs", "rendered", name if suite.name == name else f"{suite.name}-{name}")
-        on_cpu = SIZES[name].trainer["accelerator"] == "cpu"
-        if on_cpu:
-            # Half of what experiments do is small matrices: more threads would only wait for one another.
-            os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # inherited by the processes that work
-        processes = options.processes or (usable_cores() if on_cpu else 1)
-        with hold(out / LOCK):
-            size = settled(out, SIZES[name], options.precision)
-            check_plan(out, suite, size)
-            rows = run_suite(suite, size, out, options.seeds, processes)
-    except (ValueError, FileExistsError) as error:
-        print(f"rendered: {error}", file=sys.stderr)
-        return 2
-    except SystemExit as stop:
-        print("rendered: stopped; the same command goes on where it was", file=sys.stderr)
-        return int(stop.code or 0)
-    session = {
-        "seeds": options.seeds,
-        "seconds_of_this_session": round(time.perf_counter() - started),
-        "cpu_seconds_of_this_session": round(sum(os.times()[:4])),  # with its processes
-    }
-    write_results(suite, size, name, rows, out, **session)
-    return 0
+        compare(suite, SIZES[name], out, options)
+
+    return status_of("rendered", work)
 
 
 if __name__ == "__main__":

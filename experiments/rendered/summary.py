@@ -1,7 +1,7 @@
 """An experiment's table and figure: means over seeds, with standard deviations."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
@@ -17,7 +17,9 @@ METRICS: Final = {
     "error_2d_px": "2-D error, px",
     "root_relative_epe_mm": "root-relative EPE, mm",
     "pa_epe_mm": "PA-EPE, mm",
+    "class_accuracy_percent": "accuracy of a linear probe of classes, %",
 }
+_HIGHER_IS_BETTER: Final = {"class_accuracy_percent"}
 PROTOCOLS: Final = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
 LOOK: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
@@ -44,18 +46,26 @@ def counts_of(rows: Iterable[Row]) -> list[int]:
     return sorted({row["labels"] for row in rows})
 
 
+def metrics_of(rows: Sequence[Row]) -> list[str]:
+    """What was measured, of `METRICS`."""
+    return [metric for metric in METRICS if any(metric in row for row in rows)]
+
+
 def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, metric: str) -> tuple[float, float]:
     """Mean and standard deviation (0 for one seed); NaN where nothing was measured."""
     wanted = (protocol, labels, weights)
-    values = [row[metric] for row in rows if (row["protocol"], row["labels"], row["weights"]) == wanted]
+    values = [
+        row[metric] for row in rows if metric in row and (row["protocol"], row["labels"], row["weights"]) == wanted
+    ]
     return (fmean(values), stdev(values) if len(values) > 1 else 0.0) if values else (math.nan, math.nan)
 
 
 def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str | None = None) -> str:
-    """Markdown: a row for each kind of weights, a column for each protocol and label count, its least mean in bold.
+    """Markdown: a row for each kind of weights, a column for each protocol and label count, its best mean in bold.
 
     With the name of a baseline, of the other arms the differences to it are shown, of the same seed.
     """
+    rows, best_of = [row for row in rows if metric in row], max if metric in _HIGHER_IS_BETTER else min
     columns = [(protocol, n) for protocol in PROTOCOLS for n in counts_of(r for r in rows if r["protocol"] == protocol)]
     names = names_of(rows)
     of_baseline = {(r["protocol"], r["labels"], r["seed"]): r[metric] for r in rows if r["weights"] == baseline}
@@ -69,10 +79,10 @@ def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str |
     cells: dict[str, list[str]] = {name: [name] for name in names}
     for column in columns:
         scores = {name: over_seeds(shown, *column, name, metric) for name in names}
-        least = min((scores[name][0] for name in others if not math.isnan(scores[name][0])), default=None)
+        best = best_of((scores[name][0] for name in others if not math.isnan(scores[name][0])), default=None)
         for name, (mean, deviation) in scores.items():
             text = f"{mean:{'' if baseline in (None, name) else '+'}.1f} ± {deviation:.1f}"
-            cells[name].append("" if math.isnan(mean) else f"**{text}**" if mean == least else text)
+            cells[name].append("" if math.isnan(mean) else f"**{text}**" if mean == best else text)
     head = [METRICS[metric], *(f"{protocol}, {labels:,}" for protocol, labels in columns)]
     lines = [f"| {' | '.join(line)} |" for line in (head, *cells.values())]
     return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:], ""])

@@ -1,5 +1,6 @@
 """Ridge probe: how much hand pose a frozen encoder's features hold, linearly readable from few labels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,3 +76,21 @@ def ridge_probe(train: EncodedHands, val: EncodedHands, test: EncodedHands) -> P
     ridge = _Ridge(train.features, torch.cat([train.joints_2d.flatten(1), train.joints_3d.flatten(1)], dim=1))
     best = min((_scores(ridge, val, strength) for strength in _STRENGTHS), key=lambda of: of.root_relative_epe_mm)
     return _scores(ridge, test, best.strength)
+
+
+def class_probe(features: Sequence[Tensor], classes: Sequence[Sequence[str]]) -> float:
+    """Share of right answers of a least-squares classifier, on hands that neither it nor the encoder has seen.
+
+    Args:
+        features: (N, F) of the hands to fit, those to choose the ridge's strength on, and those to score.
+        classes: What each of them shows; those to fit may be the first of their list.
+    """
+    names = sorted(set(classes[0][: len(features[0])]))
+    truth = [torch.tensor([[name == of_hand for name in names] for of_hand in known]).double() for known in classes]
+    ridge = _Ridge(features[0], truth[0][: len(features[0])])
+
+    def accuracy(split: int, strength: float) -> float:
+        right = truth[split].gather(1, ridge.predict(features[split], strength).argmax(dim=1, keepdim=True))
+        return float(right.mean())
+
+    return accuracy(2, max(_STRENGTHS, key=lambda strength: accuracy(1, strength)))

@@ -139,7 +139,7 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     monkeypatch.setattr(precision, "precision_that_pays", lambda: pytest.fail("the experiment has its precision"))
     (tmp_path / "out" / "seed0" / "scratch" / "probe.json").unlink()
     again: list[dict[str, Any]] = []
-    monkeypatch.setattr(rendered, "write_results", lambda suite, size, name, rows, out, **_: again.extend(rows))
+    monkeypatch.setattr(rendered, "write_results", lambda suite, size, name, rows, hands, out, **_: again.extend(rows))
     assert rendered.main(arguments) == 0
     assert again == results["rows"], "what is repeated must come out the same"
     shown = capfd.readouterr().out

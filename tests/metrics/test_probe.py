@@ -7,7 +7,7 @@ import torch
 
 from experiments.rendered.jobs import encode
 from peclr.data.samples import LabeledBatch
-from peclr.metrics.probe import EncodedHands, _Ridge, ridge_probe
+from peclr.metrics.probe import EncodedHands, _Ridge, class_probe, ridge_probe
 from peclr.models.encoders import ResNetEncoder
 
 
@@ -93,3 +93,16 @@ def test_encoding_leaves_the_encoder_as_it_was_and_joints_relative_to_the_wrist(
     assert encoded.features.shape == (8, encoder.feature_dim)
     assert (encoded.joints_3d[:, 0] == 0).all()
     torch.testing.assert_close(encoded.features[:4], encoded.features[4:])
+
+
+def test_classes_are_read_from_features_that_hold_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    names = [f"class {number % 3}" for number in range(60)]
+    means = torch.randn(3, 8, generator=generator)
+    features = means[torch.arange(60) % 3] + 0.1 * torch.randn(60, 8, generator=generator)
+    parts = torch.split(features, 20)
+    classes = [names[:20], names[20:40], names[40:]]
+    assert class_probe(parts, classes) == 1.0
+    noise = torch.randn(3, 20, 8, generator=generator)
+    assert 0.1 < class_probe(list(noise), classes) < 0.7
+    assert class_probe((parts[0][:6], *parts[1:]), classes) == 1.0, "the first of the list"
