@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "evaluate": ("score a run, or predictions, as FreiHAND's server does", "peclr.evaluate.command:evaluate_main"),
     "predict": ("find hands on images, videos or camera: JSON and overlays", "peclr.predict.command:predict_main"),
     "export": ("write weights for others: torchvision, safetensors, ONNX", "peclr.checkpoints.command:export_main"),
+    "weights": ("list weights that others have published, or get one", "peclr.weights.command:weights_main"),
     "sweep": ("run a search written for W&B, on any machines, without an account", "peclr.sweeps.command:sweep_main"),
     "configs": ("list the configs that come with peclr, or copy one for editing", "peclr.shipped:configs_main"),
     "synth": ("render hands with exact labels in FreiHAND's layout", "peclr.synthetic.command:synth_main"),

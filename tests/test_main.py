@@ -19,10 +19,10 @@ from peclr.models.encoders import ResNetEncoder
 HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy", "optuna"}
 
 
-LIGHT = ["synth", "prepare", "doctor", "predict", "collect", "evaluate", "export", "report", "sweep"]
+LIGHT = ["synth", "prepare", "doctor", "predict", "collect", "evaluate", "export", "report", "sweep", "weights"]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in LIGHT)])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in LIGHT), ["weights"]])
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom peclr.__main__ import main\n"

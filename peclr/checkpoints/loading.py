@@ -14,6 +14,7 @@ from peclr.runs.about import KEY, About
 from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_size_of_run
 from peclr.untrusted.binary import check_tensors, read_torch
 from peclr.untrusted.text import parse_json
+from peclr.weights.catalog import find_weights
 
 # Configs and callbacks that the published training code pickles beside its weights: PeCLR's and SiMHand's
 # hyper-parameters are EasyDicts, and early Lightning names a callback's state by its class.
@@ -72,15 +73,15 @@ def load_weights(
     """Read weights into a network; kind, architecture and width are recognized from keys and shapes.
 
     Args:
-        path: a file of torch.save, read with weights_only, or of safetensors; or a run's folder.
+        path: a file of torch.save, read with weights_only, or of safetensors; a run's folder; or a published name.
         part: what is needed; None takes the whole pose network if there is one, else the encoder.
         expect: the encoder that the weights are for; None takes any.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file; of a published name, it says how to get it.
         ValueError: it cannot be read, is of no known kind, or does not hold exactly what is needed or expected.
     """
-    path = find_checkpoint(path)
+    path = find_checkpoint(find_weights(path))
     content = read_content(path)
     state = content.state
     layout = recognize_layout(state, path)

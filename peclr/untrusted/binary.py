@@ -3,6 +3,7 @@
 import math
 import pickle
 import struct
+import tarfile
 import tokenize
 import zipfile
 import zlib
@@ -24,7 +25,7 @@ _MAX_DIMENSIONS: Final = 8
 _DAMAGE: Final = (
     ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError,
     ArithmeticError, SyntaxError, AssertionError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error,
-    tokenize.TokenError, pickle.UnpicklingError, OSError, struct.error,
+    tarfile.TarError, tokenize.TokenError, pickle.UnpicklingError, OSError, struct.error,
 )  # fmt: skip  # what libraries raise about damaged files
 
 

@@ -32,6 +32,11 @@ class Published:
     sha256_inside: Mapping[str, str] = field(default_factory=dict)  # of files in it
 
     @property
+    def packed(self) -> bool:
+        """Whether the download is an archive that the file is taken from."""
+        return self.url.endswith((".tar.gz", ".zip"))
+
+    @property
     def folder(self) -> Path:
         """Where it is kept, or will be."""
         return cache_folder() / self.name
@@ -68,7 +73,7 @@ def find_weights(given: Path | str) -> Path:
     """The path given, or where nothing is there, the cached file of that published name.
 
     What is no published name comes back as it is. FileNotFoundError says how to get what is not in the cache, or which
-    name is near.
+    name is near; ValueError, that the name is no network's.
     """
     path = Path(given)
     published = catalog().get(str(given))
@@ -77,6 +82,8 @@ def find_weights(given: Path | str) -> Path:
             print(f"peclr: took {path} of this folder, not the published weights of that name", file=sys.stderr)
         return path
     if published is not None:
+        if published.use == "detector":
+            raise ValueError(f"{given} finds hands in images; it has no weights of an encoder or a pose network")
         if not published.path.is_file():
             raise FileNotFoundError(published.missing())
         return published.path

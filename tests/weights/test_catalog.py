@@ -10,13 +10,6 @@ from peclr.models.encoders import ARCHITECTURES
 from peclr.weights.catalog import CACHE_VARIABLE, cache_folder, catalog, find_weights
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "cache"
-
-
 def test_torchvisions_weights_are_as_torchvision_has_them() -> None:
     theirs = {
         weights.url: round(weights.meta["_file_size"] * 2**20, -3)

@@ -1,0 +1,110 @@
+"""`peclr weights`: list what others have published, and fetch it on request. Imports nothing heavy."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from peclr.weights.catalog import CACHE_VARIABLE, Published, cache_folder, catalog
+from peclr.weights.store import get, read_record
+
+_USES: Final = {
+    "pose_net": "Pose networks, ready to use: peclr predict NAME IMAGE, peclr evaluate NAME, peclr export NAME",
+    "encoder": "Encoders, to fine-tune: peclr fit --config finetune --model.weights=NAME; peclr export NAME",
+    "detector": "Detectors, for hands in whole images: taken by themselves once they are here",
+}
+_EPILOG: Final = f"""\
+Without anything else, it lists what there is. Nothing is ever downloaded but by `peclr weights get NAME --accept`;
+a cut download goes on where it ended. Files are kept in the user's folder for caches, or where {CACHE_VARIABLE} says.
+Where there is no network, fetch the address of the file elsewhere, and give what came:
+peclr weights get NAME --file FILE
+"""
+
+
+def weights_main(arguments: Sequence[str]) -> int:
+    """Run `peclr weights`; returns 0, or 1 where terms were stated and nothing was done."""
+    options = _parser().parse_args(arguments)
+    if options.action is None:
+        print(
+            json.dumps([_described(one) for one in catalog().values()], indent=2)
+            if options.format == "json"
+            else _table()
+        )
+        return 0
+    published = catalog().get(options.name)
+    if published is None:
+        raise ValueError(f"no published weights are called {options.name!r}; there are {', '.join(catalog())}")
+    if options.file is None and published.path.is_file():
+        print(published.path)
+        return 0
+    print(_terms(published))
+    if options.file is None and not options.accept:
+        print(f"\nNothing was downloaded. Who accepts these terms: peclr weights get {published.name} --accept")
+        return 1
+    try:
+        path = get(published, options.file)
+    except (ValueError, ConnectionError) as error:
+        by_hand = f"fetch it elsewhere, and: peclr weights get {published.name} --file FILE"
+        raise type(error)(f"{error}; see {published.homepage}, or {by_hand}") from error
+    record = read_record(published)
+    assert record is not None
+    agrees = "as published" if record.is_checked else "none is published to compare it with"
+    print(f"\nSHA-256 {record.sha256}, {agrees}\n{path}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="peclr weights",
+        description="List weights that others have published, with their licenses, or get one.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    how = "of the list: for people, or for programs (default: text)"
+    parser.add_argument("--format", choices=["text", "json"], default="text", help=how)
+    actions = parser.add_subparsers(dest="action", metavar="get", help="get one by its name")
+    add = actions.add_parser(
+        "get", description="State the terms of published weights; with --accept, get them."
+    ).add_argument
+    add("name", metavar="NAME", help="one of those that `peclr weights` lists")
+    add("--accept", action="store_true", help="the terms: download it into the cache")
+    add("--file", type=Path, metavar="FILE", help="take it from here, where it was fetched otherwise")
+    return parser
+
+
+def _table() -> str:
+    lines = []
+    for use, heading in _USES.items():
+        lines.append(f"{heading}\n")
+        for one in catalog().values():
+            if one.use == use:
+                size, here = _size(one), "here" if one.path.is_file() else ""
+                lines.append(f"  {one.name:<22} {one.license:<12} {size:>7}  {here:<4}  {one.what}")
+        lines.append("")
+    lines.append(f"?: its host does not say. Kept in {cache_folder()}; `peclr weights get NAME` states the terms.")
+    return "\n".join(lines)
+
+
+def _size(published: Published) -> str:
+    return "?" if published.size is None else f"{published.size / 1e6:,.0f} MB"
+
+
+def _terms(published: Published) -> str:
+    size = "of a size that its host does not say" if published.size is None else f"about {_size(published)}"
+    return (
+        f"{published.name}: {published.what}\n"
+        f"license  {published.license}\n"
+        f"terms    {published.terms}\n"
+        f"from     {published.url}, {size}\n"
+        f"see      {published.homepage}\n"
+        f"to       {published.path}"
+    )
+
+
+def _described(published: Published) -> dict[str, Any]:
+    """An entry of the list, for programs."""
+    record = read_record(published) if (is_here := published.path.is_file()) else None
+    here = {"path": str(published.path) if is_here else None, "record": record and asdict(record)}
+    return asdict(published) | here
