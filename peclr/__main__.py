@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from types import FrameType
 from typing import Any, TextIO, cast
 
 from peclr import __version__
-from peclr.options import expand_words
+from peclr.options import UsageError, did_you_mean, expand_words
 from peclr.shipped import find_configs
 from peclr.untrusted.text import printable
 
@@ -93,40 +94,64 @@ class _Printable:
         return getattr(self._out, name)
 
 
+# what others call a subcommand
+_OTHER_NAMES = {
+    **dict.fromkeys(("train", "pretrain", "pre-train", "finetune", "fine-tune", "run"), "fit"),
+    **dict.fromkeys(("eval", "score", "benchmark"), "evaluate"),
+    **dict.fromkeys(("infer", "inference", "detect", "demo"), "predict"),
+    **dict.fromkeys(("render", "generate"), "synth"),
+    **dict.fromkeys(("check", "verify"), "doctor"),
+}
+
+
 def _reason(error: Exception) -> str:
-    """The reason of an error, in one line."""
+    """The reason of an error: in one line, but for a `UsageError`, which has its own."""
+    if isinstance(error, UsageError):
+        return "\n".join(map(printable, str(error).split("\n")))
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return printable(f"{error.filename}: {error.strerror}")
     return printable(" ".join(str(error).split()))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; its exit status: 0, 2 for input that users can fix, 130 after Ctrl-C, 143 after SIGTERM."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
+def _run(name: str, words: list[str]) -> int:
+    """Run a subcommand that there is; its exit status."""
+    if name in TRAINERS:
+        from peclr.guide.help import help_text
+        from peclr.guide.words import check_words
+
+        if {"-h", "--help"} & set(words):
+            print(help_text(name))
+            return 0
+        check_words(name, words)
+        words = [name, *("--help" if word == "--help-all" else word for word in words)]
+    module, _, function = SUBCOMMANDS[name][1].partition(":")
+    run: Callable[[list[str]], int] = getattr(import_module(module), function)
+    if name in TRAINERS:  # their bars move the cursor
+        return run(words)
+    out, log = _Printable(sys.stdout, "\n"), _Printable(sys.stderr, "\n\r")  # bars begin their line again
+    with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", log)):
+        return run(words)
+
+
+def _main(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help", "help"}:
         print(_usage())
         return 0 if words else 2
     if words[0] == "--version":
         print(f"peclr {__version__}")
         return 0
-    if words[0] not in SUBCOMMANDS:
-        print(f"peclr: no subcommand {words[0]!r}; there are: {', '.join(SUBCOMMANDS)}", file=sys.stderr)
+    name = words[0]
+    if name not in SUBCOMMANDS:
+        meant = f"; did you mean {_OTHER_NAMES[name]}?" if name in _OTHER_NAMES else did_you_mean(name, SUBCOMMANDS)
+        print(printable(f"peclr: no subcommand {name!r}{meant}"), file=sys.stderr)
+        print(f"there are: {', '.join(SUBCOMMANDS)}", file=sys.stderr)
         return 2
-    name, words = words[0], find_configs(expand_words(words[1:]))
     try:
         with _stoppable():  # until training has handlers of its own, which save first
-            module, _, function = SUBCOMMANDS[name][1].partition(":")
-            run: Callable[[list[str]], int] = getattr(import_module(module), function)
-            if name in TRAINERS:  # their bars move the cursor
-                return run([name, *words])
-            out, log = _Printable(sys.stdout, "\n"), _Printable(sys.stderr, "\n\r")  # bars begin their line again
-            with redirect_stdout(cast("TextIO", out)), redirect_stderr(cast("TextIO", log)):
-                return run(words)
+            return _run(name, find_configs(expand_words(words[1:])))
     except (ValueError, OSError) as error:
         # what the user can fix, in one line; anything else is a bug and keeps its traceback
-        if os.environ.get(TRACEBACK_VARIABLE):
+        if os.environ.get(TRACEBACK_VARIABLE) or (isinstance(error, BrokenPipeError) and _reader_has_gone()):
             raise
         print(f"peclr {name}: {_reason(error)}", file=sys.stderr)
         return 2
@@ -136,6 +161,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Stopped:
         print(f"peclr {name}: stopped by SIGTERM", file=sys.stderr)
         return 128 + signal.SIGTERM
+
+
+def _reader_has_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads any longer."""
+    asked = select.poll()
+    asked.register(sys.stdout.fileno(), 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in asked.poll(0))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; its exit status: 0, 2 for input that users can fix, 130 after Ctrl-C, 143 after SIGTERM."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
+    try:
+        try:
+            return _main(words)
+        finally:
+            if isinstance(sys.stdout, TextIOWrapper):
+                sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`, which has read enough; Python would complain at its end
+        if not _reader_has_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 if __name__ == "__main__":

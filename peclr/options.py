@@ -1,13 +1,61 @@
-"""What every command does with its options before it works: user paths, outputs, YAML, errors of constructors."""
+"""What every command does with its options before it works: names and choices, user paths, outputs, YAML."""
 
 import argparse
+import difflib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+_MOST_CHOICES = 20  # that a message lists
+
+
+class UsageError(ValueError):
+    """What a user can fix, in a few lines: what is wrong and where, the nearest right name, the choices."""
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Options of one command, whose mistakes are raised as one `UsageError` with the nearest right name."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # overloaded in typeshed
+        """Parse; UsageError for what is no option."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            word = unknown[0].partition("=")[0]
+            what = f"no option {word}" if word.startswith("-") else f"one word too many, {word}"
+            self.error(f"{what}{did_you_mean(word, self._option_string_actions)}")
+        return options
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            there_is = f"{value!r} is not among {choices(action.choices)}{did_you_mean(str(value), action.choices)}"
+            raise argparse.ArgumentError(action, there_is)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake; argparse would print the usage, however long, and exit."""
+        raise UsageError(f"{message}\n`{self.prog} --help` lists what there is")
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that was most likely meant, whatever its case; None if none is near."""
+    by_lower = {str(name).lower(): str(name) for name in names}
+    found = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The end of a sentence that names the nearest of `names`; empty if none is near."""
+    found = nearest(word, names)
+    return "" if found is None else f"; did you mean {found}?"
+
+
+def choices(names: Iterable[object]) -> str:
+    """Names, with commas between them; only their number if there are many."""
+    listed = [str(name) for name in names]
+    return ", ".join(listed) if len(listed) <= _MOST_CHOICES else f"{len(listed)} names"
 
 
 def expand_words(words: Sequence[str]) -> list[str]:

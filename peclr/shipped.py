@@ -1,11 +1,10 @@
 """The configs that come with the package: found by name from any folder, listed and copied by `peclr configs`."""
 
-import argparse
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from peclr.options import naming
+from peclr.options import CommandParser, UsageError, did_you_mean, naming
 
 _PACKAGE = Path(__file__).parent
 _CLONE = _PACKAGE.parent / "experiments"  # their home; the build packs them into the wheel
@@ -44,7 +43,7 @@ def configs_main(arguments: Sequence[str]) -> int:
     """List the shipped configs, or show or copy one: `peclr configs`."""
     description = "List the configs that come with peclr, print one, or copy it out for editing."
     epilog = "`peclr fit --config NAME` and `peclr sweep NAME` find them by name."
-    parser = argparse.ArgumentParser(prog="peclr configs", description=description, epilog=epilog)
+    parser = CommandParser(prog="peclr configs", description=description, epilog=epilog)
     parser.add_argument("name", nargs="?", help="one of those listed without it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a new file for the copy")
     options = parser.parse_args(arguments)
@@ -57,7 +56,8 @@ def configs_main(arguments: Sequence[str]) -> int:
         return 0
     path = find_config(options.name)
     if path not in configs.values():
-        raise ValueError(f"no config {options.name!r} comes with peclr; `peclr configs` lists those that do")
+        meant = did_you_mean(options.name, configs)
+        raise UsageError(f"no config {options.name!r} comes with peclr{meant}\n`peclr configs` lists those that do")
     text = path.read_text(encoding="utf-8")
     if options.out is None:
         print(text, end="")

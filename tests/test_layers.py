@@ -18,7 +18,7 @@ LAYERS = (
     ("training", "drawing", "detection"),
     ("inference",),
     ("collect", "evaluate", "predict", "mining", "tracking"),
-    ("report", "sweeps"),
+    ("report", "sweeps", "guide"),
     ("cli",),
     ("__main__",),
 )

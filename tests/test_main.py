@@ -1,6 +1,7 @@
 """The dispatcher answers quickly and speaks plainly."""
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -19,19 +20,61 @@ from peclr.models.encoders import ResNetEncoder
 HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy", "optuna"}
 
 
-LIGHT = ["synth", "prepare", "doctor", "predict", "collect", "evaluate", "export", "report", "sweep", "weights"]
+# one of each kind of word, and what the answer names
+MISTAKES = [
+    ("predict run x.jpg --outt=o", "no option --outt; did you mean --out?"),
+    ("predict", "required: run, INPUT"),
+    ("evaluate run --data=d --crop=keypoint", "did you mean keypoints?"),
+    ("export run --out=o --formats onx", "did you mean onnx?"),
+    ("report --hands=many run", "--hands: invalid int value: 'many'"),
+    ("prepare freehand d", "'freehand' is not among freihand, youtube3d; did you mean freihand?"),
+    ("synth d --train=1 --eval=1 e", "one word too many, e"),
+    ("configs finetun", "did you mean finetune?"),
+    ("fit", "pretrain_peclr"),
+    ("fit --config", "pretrain_peclr"),
+    ("fit --config=pretrain_pecl", "did you mean pretrain_peclr?"),
+    ("fit pretrain_peclr", "did you mean --config pretrain_peclr?"),
+    ("fit --config=finetune --trainr.max_epochs=1", "no option --trainr.max_epochs=1; did you mean --trainer?"),
+    ("fit --config=sweeps/finetune", "`peclr sweep"),
+    ("test --config=finetune", "--ckpt_path RUN/checkpoints/last.ckpt"),
+]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in LIGHT), ["weights"]])
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+def imported_by(arguments: list[str]) -> tuple[set[str], str]:
+    """The heavy modules that a command imports, and what it shows."""
     program = (
         "import sys\nfrom peclr.__main__ import main\n"
         f"try:\n    main({arguments!r})\nexcept SystemExit as stop:\n    assert not stop.code\n"
         "print('IMPORTED', *sys.modules)"
     )
-    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    imported = set(shown.split("IMPORTED")[1].split())
-    assert imported & HEAVY == set()
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(ran.stdout.split("IMPORTED")[1].split()) & HEAVY, ran.stderr
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES)
+def test_a_mistake_is_named_in_a_few_lines_with_what_was_meant(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert len(shown.splitlines()) <= 6
+
+
+@pytest.mark.parametrize("words", ["fit", "fit --config=gone.yaml", "fit --config=finetune --trainr.x=1"])
+def test_what_needs_no_torch_is_known_without_it(words: str) -> None:
+    imported, shown = imported_by(words.split())
+    assert imported == set()
+    assert "peclr fit:" in shown
+
+
+LIGHT = ["fit", "test", "synth", "prepare", "doctor", "predict", "collect", "evaluate", "export", "report"]
+LIGHT += ["sweep", "weights"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in LIGHT), ["weights"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    assert imported_by(arguments)[0] == set()
 
 
 def test_help_and_the_readme_name_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,11 +90,24 @@ def test_help_and_the_readme_name_every_subcommand(capsys: pytest.CaptureFixture
     assert named == set(SUBCOMMANDS)
 
 
-def test_an_unknown_subcommand_is_named_and_the_known_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fitt"]) == 2
+@pytest.mark.parametrize(("word", "meant"), [("fitt", "fit"), ("train", "fit"), ("score", "evaluate")])
+def test_an_unknown_subcommand_is_named_and_the_known_are_listed(
+    word: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word]) == 2
     shown = capsys.readouterr().err
-    assert "'fitt'" in shown
+    assert f"{word!r}; did you mean {meant}?" in shown
     assert "validate" in shown
+
+
+@pytest.mark.parametrize("words", ["--help", "fit --help"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_read_enough_is_no_error(words: str, unbuffered: str) -> None:
+    # the pipe's other end is closed before anything is written
+    command = f"{{ sleep 1; exec {sys.executable} -m peclr {words}; }} | true"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, env=environment)
+    assert ran.stderr == ""
 
 
 def test_no_subcommand_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peclr.options import check_new_folder, write_whole
+from peclr.options import CommandParser, check_new_folder, write_whole
 from peclr.untrusted.text import as_type, read_json
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -46,8 +45,8 @@ def export_main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr export",
         description="Write weights for torchvision, as safetensors and as ONNX, with a card that explains them.",
     )

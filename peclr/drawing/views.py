@@ -4,7 +4,6 @@ Where matrices and pixels agree, hand and skeleton lie on themselves, and both v
 red and the second in cyan, have no colored edges; from two versions of a hand, that holds for the hand alone.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from peclr.data.views.geometric import ViewGeometry, render_view, warp
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
 from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
-from peclr.options import check_writable, expand_values, own_errors
+from peclr.options import CommandParser, check_writable, expand_values, own_errors
 from peclr.untrusted.text import check_imports, read_yaml
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ _LABELED_TITLES: Final = ("image: crop, view", "view", "view back to the crop", 
 
 def inspect_main(arguments: list[str]) -> int:
     """Draw what a config trains on, and return 0; ValueError says what the user can fix."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="peclr inspect",
         description="Draw the views that a config trains on: misaligned geometry shows as colored edges.",
         epilog="Other options override the config's, as in `peclr fit`: --data.root=PATH",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peclr.options import check_new_folder
+from peclr.options import CommandParser, check_new_folder
 
 if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.data.sources.freihand import FreiHAND
@@ -114,9 +114,9 @@ def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any
     print(f"\n{table(evaluation)}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> CommandParser:
     description = "Score on the evaluation split of data in FreiHAND's layout, as the leaderboard does."
-    parser = argparse.ArgumentParser(prog="peclr evaluate", description=description)
+    parser = CommandParser(prog="peclr evaluate", description=description)
     parser.add_argument("run", nargs="?", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
     parser.add_argument("--data", type=Path, required=True, help="folder in FreiHAND's layout")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")

@@ -1,9 +1,8 @@
 """`peclr mine`: which hands of a data set are most alike, for `pairing: Similar`."""
 
-import argparse
 from pathlib import Path
 
-from peclr.options import check_writable
+from peclr.options import CommandParser, check_writable
 
 
 def mine_main(arguments: list[str]) -> int:
@@ -51,8 +50,8 @@ def mine_main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr mine",
         description="Find the hands of a data set that are most alike: 2-D joints without their place and size, PCA, "
         "nearest neighbors by FAISS. Pre-train with them by pairing: {class_path: Similar, init_args: {pairs: FILE}}.",

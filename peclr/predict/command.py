@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclr.options import check_new_folder, check_writable, positive
+from peclr.options import CommandParser, check_new_folder, check_writable, positive
 from peclr.untrusted.text import printable
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _annotations(options: argparse.Namespace, inputs: list[Input]) -> tuple[Anno
     return known, notes
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr predict",
         description="Predict hands on images, videos or a camera: JSON, and images with skeletons.",
         epilog=_EPILOG,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from peclr.evaluate.command import CROPS
-from peclr.options import check_writable, write_whole
+from peclr.options import CommandParser, check_writable, write_whole
 
 if TYPE_CHECKING:  # `--help` must not import NumPy
     from peclr.report.runs import TrainingRun
@@ -89,8 +89,8 @@ def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
     return bool(missing)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr report",
         description="One self-contained HTML page from runs, evaluations and result tables.",
         epilog="Folders are searched: `peclr report runs/rendered/demo` takes everything that `make demo` wrote. "

@@ -1,9 +1,9 @@
 """`peclr sweep`: run a W&B sweep's file without an account."""
 
-import argparse
 import shlex
 from pathlib import Path
 
+from peclr.options import CommandParser
 from peclr.shipped import find_config
 from peclr.sweeps.plan import folder_options, read_sweep
 from peclr.sweeps.results import CSV_NAME, JSON_NAME, table
@@ -51,8 +51,8 @@ def sweep_main(arguments: list[str]) -> int:
     return 1 if left else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr sweep",
         allow_abbrev=False,
         usage="peclr sweep FILE [options] [--name=value ...]",

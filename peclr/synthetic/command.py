@@ -1,13 +1,14 @@
 """`peclr synth`: render a data set."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
+
+from peclr.options import CommandParser
 
 
 def synth_main(arguments: Sequence[str]) -> int:
     """Render hands into a new folder; errors as of `write_freihand_layout`."""
-    parser = argparse.ArgumentParser(prog="peclr synth", description="Render hands in the layout of FreiHAND.")
+    parser = CommandParser(prog="peclr synth", description="Render hands in the layout of FreiHAND.")
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--train", type=int, required=True, metavar="N", help="unique training hands")
     parser.add_argument("--eval", type=int, required=True, metavar="M", dest="evaluation", help="evaluation hands")

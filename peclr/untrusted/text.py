@@ -184,7 +184,38 @@ def parse_yaml(text: str, where: object) -> Any:
         check_yaml(text)
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError, KeyError) as error:
-        raise ValueError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{where}: not valid YAML{_line_and_reason(error)}") from error
+
+
+def yaml_lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """The line of every key and list item of valid YAML, by the keys and indices that lead there."""
+    import yaml
+
+    lines: dict[tuple[str | int, ...], int] = {}
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), yaml.compose(text, yaml.SafeLoader))]
+    while waiting:
+        path, node = waiting.pop()
+        inside: list[tuple[str | int, Any, Any]]
+        if isinstance(node, yaml.MappingNode):
+            inside = [(str(key.value), key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+        elif isinstance(node, yaml.SequenceNode):
+            inside = [(index, value, value) for index, value in enumerate(node.value)]
+        else:
+            continue
+        lines |= {(*path, name): marked.start_mark.line + 1 for name, marked, _ in inside}
+        waiting += [((*path, name), value) for name, _, value in inside]
+    return lines
+
+
+def _line_and_reason(error: Exception) -> str:
+    """Where reading YAML stopped, and why, in one line: the end of a sentence."""
+    import yaml
+
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return f": {' '.join(str(error).split())}"
+    begin = f" that begins in line {error.context_mark.line + 1}" if error.context_mark else ""
+    tabs = "; indent by spaces" if "'\\t'" in str(error.problem) else ""
+    return f", line {error.problem_mark.line + 1}: {error.problem} {error.context or ''}{begin}".rstrip() + tabs
 
 
 def check_yaml(text: str) -> None:

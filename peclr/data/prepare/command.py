@@ -16,7 +16,7 @@ from peclr.data.sources.layouts import (
     prepared_folder,
     present_splits,
 )
-from peclr.options import check_writable, naming, positive
+from peclr.options import CommandParser, check_writable, naming, positive
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,8 +97,8 @@ def _prepare(options: argparse.Namespace, split: str) -> int:
     return show(f"{root}, {split}", findings)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr prepare",
         description="Check a data set and pack its labels into ROOT/prepared, where its reader finds them and all "
         "workers share them. Labels that are wrong are an error; images that cannot be read are listed.",

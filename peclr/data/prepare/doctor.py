@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from peclr.data.sources import layouts
 from peclr.data.sources.layouts import DataSet, Depth
 from peclr.data.sources.listing import some
-from peclr.options import positive
+from peclr.options import CommandParser, positive
 
 if TYPE_CHECKING:
     from peclr.data.samples import HandSource
@@ -36,7 +36,7 @@ class Look(NamedTuple):
 
 def doctor_main(arguments: list[str]) -> int:
     """Run `peclr doctor` with the words that follow it on the command line; 1 if something is wrong, otherwise 0."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="peclr doctor",
         description="List what data sets are below folders, what is missing or wrong, and what fixes it. The exit "
         "status is 1 if something is wrong.",

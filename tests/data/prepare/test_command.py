@@ -139,7 +139,7 @@ def test_mistakes_are_named(layout: Layout, youtube: YouTube) -> None:
         run("youtube3d", youtube.root, "--split", "training")
     with pytest.raises(ValueError, match=r"youtube_val\.json is missing"):
         run("youtube3d", youtube.root, "--split", "val")
-    with pytest.raises(SystemExit):
+    with pytest.raises(ValueError, match="--size: 0 is not positive"):
         run("freihand", layout.root, "--size", 0)
 
 

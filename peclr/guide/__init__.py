@@ -1,0 +1,1 @@
+"""What the command line answers: help, and what is wrong with words and configs."""
