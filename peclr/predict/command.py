@@ -79,7 +79,9 @@ def predict_main(arguments: list[str]) -> int:
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
     predictor = HandPredictor(trained, search, finder)
     method = predictor.method(annotations)
-    with OutputFolder(folder, method, overlay=options.overlay, sides=options.sides, video=video) as outputs:
+    table = None if options.format == "json" else options.format
+    wanted = {"overlay": options.overlay, "sides": options.sides}
+    with OutputFolder(folder, method, **wanted, video=video, table=table) as outputs:
         frames, total = frames_of(inputs, options.max_frames), count_frames(inputs, options.max_frames)
         status = _write_all(predictor.stream(frames, annotations, options.batch_size), total, outputs)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
@@ -169,6 +171,8 @@ def _parser() -> CommandParser:
     add("--view-size", type=positive, metavar="PX", help="of the network (default: as it was trained)")
     add("--batch-size", type=positive, default=8, help="views at a time (default: %(default)s)")
     add("--device", help="cpu, cuda, … (default: CUDA where there is one)")
+    form = "one JSON for each image; or all hands in hands.csv, hands.coco.json or hands.npz (default: %(default)s)"
+    add("--format", choices=["json", "csv", "coco", "npz"], default="json", help=form)
     overlay = "skeletons over images and videos, small ones enlarged (default: yes; videos need the extra `video`)"
     add("--overlay", action=argparse.BooleanOptionalAction, default=True, help=overlay)
     add("--sides", action="store_true", help="also the hands of still images in 3-D, from two sides")

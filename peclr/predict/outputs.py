@@ -23,6 +23,7 @@ from peclr.inference.crop_search import Image
 from peclr.inference.hands import HandPrediction, Scene
 from peclr.options import check_new_folder, naming, write_whole
 from peclr.predict.document import Method, to_document, to_line
+from peclr.predict.tables import Format, TableFile
 from peclr.predict.video_file import VideoFile
 
 _READABLE = 512  # px, of an overlay's longer side: smaller images are enlarged by whole factors to about this
@@ -34,25 +35,39 @@ _BACKLOG = 16  # images that wait to be written: their memory is bounded
 class OutputFolder:
     """Writes predictions in order, in a thread of its own, while the network computes.
 
-    A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`. Overlays are
-    `NAME.overlay.jpg`, or `NAME.overlay.mp4` where PyAV is installed; an image's hands in 3-D from two sides are
-    `NAME.sides.png`. Overlays of all inputs together go to `video`. On a full disk there are whole files and whole
-    lines only. FileExistsError if there is something in the folder.
+    A still image gets `NAME.json`, a video or camera one line per frame in `NAME.jsonl`; with a `table`, all get one
+    file, as `TableFile` writes it, when they are done or interrupted. Overlays are `NAME.overlay.jpg`, or
+    `NAME.overlay.mp4` where PyAV is installed; an image's hands in 3-D from two sides are `NAME.sides.png`. Overlays of
+    all inputs together go to `video`. On a full disk there are whole files and whole lines only. FileExistsError if
+    there is something in the folder.
     """
 
-    def __init__(self, folder: Path, method: Method, *, overlay: bool, sides: bool, video: VideoFile | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        method: Method,
+        *,
+        overlay: bool,
+        sides: bool,
+        video: VideoFile | None = None,
+        table: Format | None = None,
+    ) -> None:
         check_new_folder(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._method, self._overlay, self._sides, self._video = method, overlay, sides, video
         self._names: dict[Input, Path] = {}
         self._taken: set[Path] = set()
+        self._called: dict[str, Input] = {}  # by what a table calls them
+        self._table = None if table is None else TableFile(folder, table, method)
         self._can_write_videos = find_spec("av") is not None
         self._overlay_video: VideoFile | None = None  # of the last video that had a frame
         self._thread = ThreadPoolExecutor(1, "peclr-writer")
         self._waiting: deque[Future[None]] = deque()
         self._end = ExitStack()  # in the order from last to first
         self._end.callback(self._remove_if_empty)
+        if self._table is not None:
+            self._end.callback(self._table.close)
         if video is not None:
             self._end.callback(video.close)
         self._end.callback(self._close_overlay)
@@ -78,11 +93,16 @@ class OutputFolder:
 
     def _write(self, frame: Frame, scene: Scene, hands: tuple[HandPrediction, ...]) -> None:
         name, still = self._name(frame.input), frame.number is None
-        line = to_line(to_document(frame, scene, hands, self._method)).encode()
-        if still:
-            write_whole(Path(f"{name}.json"), line)
+        if self._table is not None:
+            found = frame.input
+            unique = self._called.setdefault(found.file, found) == found
+            self._table.add(found.file if unique else found.source, frame, scene, hands)
         else:
-            _append_whole(Path(f"{name}.jsonl"), line)
+            line = to_line(to_document(frame, scene, hands, self._method)).encode()
+            if still:
+                write_whole(Path(f"{name}.json"), line)
+            else:
+                _append_whole(Path(f"{name}.jsonl"), line)
         overlay = self._overlay and (still or self._can_write_videos)
         if overlay or self._video is not None:
             drawn = draw_hands(scene.image, hands)

@@ -3,6 +3,7 @@
 Edges are in pixels of the upright image, whose top left corner is (−0.5, −0.5), and in COCO files (0, 0).
 """
 
+import re
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -42,11 +43,18 @@ class _CocoHand(msgspec.Struct):
     image_id: int | str
     bbox: tuple[float, float, float, float]  # x, y, width, height
     iscrowd: bool | int | None = 0
+    category_id: int | str | None = None
+
+
+class _CocoCategory(msgspec.Struct):
+    id: int | str
+    name: str
 
 
 class _Coco(msgspec.Struct):
     images: list[_CocoImage]
     annotations: list[_CocoHand]
+    categories: list[_CocoCategory] = []
 
 
 def read_boxes(path: Path) -> dict[str, list[HandBox]]:
@@ -54,7 +62,8 @@ def read_boxes(path: Path) -> dict[str, list[HandBox]]:
 
     From a CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, separated by
     commas, semicolons or tabs; a JSON list of objects with these keys; or a COCO file, with images (id, file_name) and
-    annotations (image_id, bbox: x, y, width, height), of which crowds are left out.
+    annotations (image_id, bbox: x, y, width, height), of which crowds are left out. There, a category of a name such as
+    left_hand says the side.
     """
     if path.suffix.lower() == ".json":
         content = read_json(path)
@@ -77,14 +86,22 @@ def _coco_rows(path: Path, content: dict[str, Any]) -> list[_Row]:
     for image in coco.images:
         if (earlier := names.setdefault(image.id, image.file_name)) != image.file_name:
             raise ValueError(f"{path}: image id {image.id} is both {earlier} and {image.file_name}")
+    sides = {category.id: _side_of(category.name) for category in coco.categories}
     rows = []
     for number, hand in enumerate(coco.annotations):
         if hand.image_id not in names:
             raise ValueError(f"{path}: annotation {number} is of image {hand.image_id}, which is not listed")
         if not hand.iscrowd:
             left, top, width, height = hand.bbox
-            rows.append(_Row(names[hand.image_id], left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5))
+            edges = (left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5)
+            side = None if hand.category_id is None else sides.get(hand.category_id)
+            rows.append(_Row(names[hand.image_id], *edges, side))
     return rows
+
+
+def _side_of(category: str) -> Literal["left", "right"] | None:
+    words = re.split(r"[^a-z]+", category.lower())
+    return "left" if "left" in words else "right" if "right" in words else None
 
 
 def check_box(edges: ArrayLike, where: str) -> NDArray[np.float64]:

@@ -41,6 +41,14 @@ def test_coco_counts_from_the_corner_of_the_image(tmp_path: Path) -> None:
     assert edges(boxes["b/c.png"]) == [[9.5, 19.5, 39.5, 59.5], [-0.5, -0.5, 1.5, 1.5]]
 
 
+def test_coco_categories_say_sides(tmp_path: Path) -> None:
+    names = ["left_hand", "Right hand", "hand", "bright_spot"]
+    categories = [{"id": number, "name": name, "keypoints": ["wrist"]} for number, name in enumerate(names)]
+    hands = [{"image_id": 7, "bbox": [0, 0, 8, 8], "category_id": number} for number in (0, 1, 2, 3, 9)]
+    boxes = read_boxes(write(tmp_path, COCO | {"annotations": hands, "categories": categories}))
+    assert [box.side for box in boxes["a.jpg"]] == ["left", "right", None, None, None]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
