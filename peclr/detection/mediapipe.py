@@ -8,7 +8,9 @@ computed here: no other part of MediaPipe is used.
 import hashlib
 import math
 import os
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -200,8 +202,9 @@ class _Network:
         except ImportError as error:
             raise ValueError("ai-edge-litert is not installed; pip install 'peclr[hands]' brings it") from error
         self._content = content  # LiteRT does not copy it
-        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _quiet():
+            self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [one["index"] for one in self._interpreter.get_output_details()]
 
@@ -209,6 +212,20 @@ class _Network:
         self._interpreter.set_tensor(self._input, image)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(output) for output in self._outputs]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pass over what LiteRT writes to the standard error of each process, by itself: that it uses the CPU."""
+    sys.stderr.flush()
+    with Path(os.devnull).open("wb") as nothing:
+        before = os.dup(2)
+        try:
+            os.dup2(nothing.fileno(), 2)
+            yield
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def find_task_file(path: Path | str | None = None) -> Path:

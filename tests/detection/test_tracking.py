@@ -1,63 +1,28 @@
 """Tracks in a video that the test makes: two hands cross over clutter, then a cut."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from peclr.data.samples import HandSample
-from peclr.data.sources.freihand import FreiHAND
 from peclr.detection import DetectedHand, MediaPipeHands
 from peclr.detection.tracking import HandTracker, region_from_joints
-from peclr.synthetic.writer import write_freihand_layout
-
-WIDTH, HEIGHT, FRAMES = 520, 300, 60
-Image = np.ndarray[Any, Any]
+from tests.hand_video import FRAMES, Hands, both_scenes, render_hands, scene
 
 
 @pytest.fixture(scope="module")
-def hands(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[HandSample, Image]]:
-    """Two rendered right hands with their masks."""
-    root = tmp_path_factory.mktemp("video") / "hands"
-    write_freihand_layout(root, train=5, evaluation=1, seed=0, size=224, versions=1, workers=1, progress=False)
-    source = FreiHAND(root)
-    return [(source[index], source.read_mask(index)) for index in (0, 4)]
-
-
-def scene(hands: list[tuple[HandSample, Image]], seed: int) -> Iterator[tuple[Image, list[Any]]]:
-    """Frames with the true joints (21, 2) px of the right and the left hand; None where it is hidden."""
-    rng = np.random.default_rng(seed)
-    clutter = cv2.resize(rng.integers(90, 170, (4, 6, 3), np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    for number in range(FRAMES):
-        frame, joints = clutter.copy(), []
-        way = number / (FRAMES - 1)
-        for mirrored, (sample, mask) in enumerate(hands):
-            x = round(296 * (1 - way if mirrored else way))
-            y = 10 + 50 * mirrored
-            image, shown = sample["image"], (mask > 0)[..., None]
-            points = np.asarray(sample["joints_2d"], np.float64)
-            if mirrored:
-                image, shown = image[:, ::-1], shown[:, ::-1]
-                points = points * [-1, 1] + np.array([223, 0])
-            part = frame[y : y + 224, x : x + 224]
-            part[:] = np.where(shown, image, part)
-            joints.append(points + np.array([x, y]))
-        overlaps = abs(joints[0].mean(axis=0)[0] - joints[1].mean(axis=0)[0]) < 110
-        yield frame, [None if overlaps else joints[0], joints[1]]  # the left hand is in front
+def hands(tmp_path_factory: pytest.TempPathFactory) -> Hands:
+    return render_hands(tmp_path_factory.mktemp("video") / "hands")
 
 
 def near(hand: DetectedHand, joints: Any) -> bool:
     return bool(np.linalg.norm(hand.joints_2d - joints, axis=-1).mean() < 0.15 * np.ptp(joints, axis=0).max())
 
 
-def test_tracks_keep_their_hands_through_a_crossing_and_end_at_a_cut(
-    task_file: Path, hands: list[tuple[HandSample, Image]]
-) -> None:
+def test_tracks_keep_their_hands_through_a_crossing_and_end_at_a_cut(task_file: Path, hands: Hands) -> None:
     tracker = HandTracker(MediaPipeHands(task_file))
-    frames = [*scene(hands, 0), *scene(hands[::-1], 1)]
+    frames = both_scenes(hands)
     found = list(tracker(frame for frame, _ in frames))
     tracks: list[set[int]] = []
     for begin in (0, FRAMES):
@@ -74,7 +39,7 @@ def test_tracks_keep_their_hands_through_a_crossing_and_end_at_a_cut(
     assert len(set.union(*tracks)) == 4  # none goes on after the cut
 
 
-def test_palms_are_sought_rarely(task_file: Path, hands: list[tuple[HandSample, Image]]) -> None:
+def test_palms_are_sought_rarely(task_file: Path, hands: Hands) -> None:
     class Counting(MediaPipeHands):
         calls = 0
 
