@@ -154,6 +154,8 @@ class PeclrCLI(LightningCLI):
         if fits and folder.resume_from is not None:
             check_checkpoint(folder.resume_from)
             config.ckpt_path = str(folder.resume_from)
+        if not fits:  # as `peclr evaluate` does, whatever the precision of training
+            config.trainer.precision = "32-true"
         config.run_dir = folder.path
         config.trainer.default_root_dir = str(folder.path.absolute())  # Lightning would take some names for addresses
         os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
@@ -239,7 +241,8 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
-    torch.set_float32_matmul_precision("high")  # TF32 where there is one; parity tests set their own
+    # training in TF32 where there is one, scoring as `peclr evaluate`; parity tests set their own
+    torch.set_float32_matmul_precision("high" if arguments[0] == "fit" else "highest")
     try:
         PeclrCLI(
             model_class=pl.LightningModule,

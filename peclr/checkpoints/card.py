@@ -11,6 +11,7 @@ import yaml
 
 from peclr.checkpoints.layouts import CoverageReport
 from peclr.checkpoints.onnx_file import OUTPUTS, OnnxDifference
+from peclr.data.views.geometric import Border
 from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE
 from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 
@@ -36,10 +37,11 @@ _ONNX = """\
 The ONNX file was run by onnxruntime on views of turned and scaled cameras, in batches of several sizes: it differs from
 PyTorch by at most {:.1g} px and {:.1g} mm."""
 _SCORES = """\
-The official FreiHAND scores: means in cm, AUC and F-scores from 0 to 1; `al` is after similarity alignment, which may
-mirror.
+On the evaluation split of data in FreiHAND's layout: `epe_mm` in the camera frame, `root_relative_epe_mm` with both
+wrists at the origin, `pa_epe_mm` after similarity alignment without mirroring; AUC and F-scores from 0 to 1.
 
 """
+_BORDERS = {"black": "Black", "reflect": "The image's mirror image"}
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class ModelCard:
     files: Mapping[Path, str]  # what was exported, by what each is for
     view_size: int | None  # px, of the views the network was trained on; None for an encoder alone
     config: Mapping[str, Any]  # of the training run; empty if unknown
-    scores: Mapping[str, float]  # the official ones of FreiHAND; empty if unknown
+    scores: Mapping[str, float]  # the metrics of `peclr evaluate`; empty if unknown
     onnx: OnnxDifference | None  # None if there is no ONNX file
+    border: Border = "black"  # what views show beyond the image
 
     def __str__(self) -> str:
         template = "card_encoder.md" if self.view_size is None else "card_pose_net.md"
@@ -68,6 +71,7 @@ class ModelCard:
             files=_table(("file", "for", "size", "SHA-256"), [_file(*file) for file in self.files.items()]),
             uses=self._uses(),
             side=self.view_size,
+            beyond=_BORDERS[self.border],
             mean=list(IMAGENET_MEAN),
             std=list(IMAGENET_STD),
             bone=" and ".join(JOINT_NAMES[joint] for joint in SCALE_BONE),

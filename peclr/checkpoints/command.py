@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peclr.options import CommandParser, check_new_folder, write_whole
+from peclr.runs.aliases import renewed_scores
 from peclr.untrusted.text import as_type, read_json
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -37,7 +38,7 @@ def export_main(arguments: list[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     files, onnx = _write(loaded, name, view_size, formats, out)
     architecture = described(encoder.name, encoder.width)
-    card = ModelCard(name, architecture, loaded.report, files, view_size, config, scores, onnx)
+    card = ModelCard(name, architecture, loaded.report, files, view_size, config, scores, onnx, loaded.border)
     write_whole(out / "README.md", str(card))
     print(loaded.report, *files, out / "README.md", sep="\n")
     if onnx is not None:
@@ -92,6 +93,8 @@ def _write(
     encoder, network = loaded.encoder, loaded.pose_net
     about = loaded.about or About(kind="finetune" if network else "pretrain", encoder=encoder.config())
     about = replace(about, version=__version__, format=FORMAT, view_size=view_size or about.view_size)
+    if network:
+        about = replace(about, border=loaded.border, crop_margin=loaded.crop_margin)
     metadata = file_metadata(name, about)
     files: dict[Path, str] = {}
     difference = None
@@ -111,10 +114,11 @@ def _write(
 
 
 def _read_scores(path: Path | None, folder: Path | None) -> dict[str, float]:
-    """The official scores from a scores.json: the given one, or that of the run's own evaluation if any."""
+    """The metrics in a scores.json: the given one, or that of the run's own evaluation if any."""
     if path is None:
         if folder is None or not (folder / _OWN_SCORES).is_file():
             return {}
         path = folder / _OWN_SCORES
-    where = f"{path}: expected the scores.json of `peclr evaluate`, with 'scores'"
-    return as_type(as_type(read_json(path), dict[str, Any], where).get("scores"), dict[str, float], where)
+    where = f"{path}: expected the scores.json of `peclr evaluate`, with 'metrics'"
+    content = renewed_scores(as_type(read_json(path), dict[str, Any], where))
+    return as_type(content.get("metrics"), dict[str, float], where)

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from peclr.checkpoints.layouts import CoverageReport, Layout, StateDict, recognize_layout, recognize_resnet
+from peclr.data.views.geometric import Border
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.runs.about import KEY, About
-from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_size_of_run
+from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_size_of_run, views_of_run
 from peclr.untrusted.binary import check_tensors, read_torch
 from peclr.untrusted.text import parse_json
 from peclr.weights.catalog import find_weights
@@ -42,6 +44,8 @@ class Loaded(NamedTuple):
     report: CoverageReport
     about: About | None  # None if the file is not ours, or older than that
     view_size: int | None  # px, of the views that it was trained on; None if nothing says it
+    border: Border = "black"  # what they showed beyond the image; as published if nothing says it
+    crop_margin: float = PUBLISHED_CROP_MARGIN  # of those around keypoints; the same
 
     def check_view_size(self, given: int | None) -> int:
         """The side of views to use, the given one or else its own; ValueError if it is no size, or none is known."""
@@ -104,7 +108,16 @@ def load_weights(
     view_size = content.about.view_size if content.about else content.view_size
     if content.about is None and view_size is None:  # that of all of their kind, or of their run's config
         view_size = (layout.view_size if width == 1 else None) or view_size_of_run(path)
-    return Loaded(encoder, network, report, content.about, view_size)
+    border, crop_margin = (None, None) if prefix is None else _views(content.about, layout, path)
+    border, crop_margin = border or "black", crop_margin or PUBLISHED_CROP_MARGIN
+    return Loaded(encoder, network, report, content.about, view_size, border, crop_margin)
+
+
+def _views(about: About | None, layout: Layout, path: Path) -> tuple[Border | None, float | None]:
+    """Border and margin of a pose network's views, as its file or its run's config says them."""
+    if about is not None and about.border is not None:
+        return about.border, about.crop_margin
+    return (None, None) if about is None and layout.view_size else views_of_run(path)
 
 
 def described(name: str, width: float) -> str:

@@ -244,6 +244,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
         if self._options and not (self.root and present_splits("freihand", Path(self.root))):
             raise ValueError(f"crop {crop}, crop_margin {crop_margin}: these are of a data.root in FreiHAND's layout")
         self.view_size = view_size
+        # checkpoints of fine-tuning note them; readers have margins of their own
+        self.border, self.crop_margin = border, crop_margin if self.root else None
         self.augmentation, self.on_bad_image = Augmentation(geometry, photometric, border=border), on_bad_image
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.labels = float(label_fraction) if num_labels is None else num_labels

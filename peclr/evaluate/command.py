@@ -43,9 +43,9 @@ def evaluate_run(options: argparse.Namespace, out: Path) -> None:
     from peclr.inference.network import load_network
 
     data, crop, turn = options.data, options.crop, options.turn
-    # the crop around keypoints is the reader's; the others do not look at labels
-    source = FreiHAND(data, "evaluation", crop="keypoints" if crop == "keypoints" else "image")
     trained = load_network(options.run, options.view_size, options.device)
+    # the crop around keypoints is the reader's, as in training; the others do not look at labels
+    source = FreiHAND(data, "evaluation", trained.crop_margin, "keypoints" if crop == "keypoints" else "image")
     predictions = predict_split(trained, source, crop, options.batch_size, turn=turn, progress=True)
     out.mkdir(parents=True, exist_ok=True)
     print(*write_predictions(out, predictions), sep="\n")
@@ -53,7 +53,8 @@ def evaluate_run(options: argparse.Namespace, out: Path) -> None:
         print(f"{data / 'evaluation_xyz.json'} is not there: predicted only, not scored")
         return
     about = {"checkpoint": str(trained.checkpoint), "data": str(data), "crop": crop, "turn": turn}
-    _score(predictions, data, out, {**about, "view_size": trained.view_size}, source)
+    views = {"view_size": trained.view_size, "border": trained.border}
+    _score(predictions, data, out, {**about, **views}, source)
 
 
 def predict_split(
@@ -71,6 +72,10 @@ def predict_split(
 
     if crop == "keypoints" and not source.has_labels:
         raise ValueError(f"{source.root}: the crop around keypoints needs evaluation_xyz.json, which is not there")
+    if len(source) != source.num_hands:
+        raise ValueError(
+            f"{source.root}: {len(source)} evaluation images of {source.num_hands} hands; expected one each"
+        )
     search, boxes = CropSearch("published", turn), crop != "two-pass"
     hands = predict_source(trained, source, batch_size, search, crop_boxes=boxes, progress=progress)
     return Predictions(np.stack([hand.joints_3d for hand in hands]))

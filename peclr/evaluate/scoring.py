@@ -1,4 +1,4 @@
-"""Scores of predictions: the official ones, per joint, and what they leave out; as text, as JSON, as images."""
+"""Scores of predictions: those that runs log, the leaderboard's, and each joint's; as text, as JSON, as images."""
 
 import json
 from dataclasses import dataclass
@@ -15,28 +15,30 @@ from peclr.data.sources.images import write_image
 from peclr.drawing.series import pck_curves, styles
 from peclr.drawing.tiles import Image, overlays, sheet
 from peclr.evaluate.predictions import Predictions
-from peclr.geometry.joints import JOINT_NAMES, WRIST
+from peclr.geometry.joints import JOINT_NAMES
+from peclr.geometry.procrustes import similarity_align
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.points import PCK_THRESHOLDS, align, summarize_errors
-from peclr.metrics.pose import aligned_errors
+from peclr.metrics.points import F_SCORE_THRESHOLDS, PCK_THRESHOLDS, summarize_errors
+from peclr.metrics.pose import ERRORS_MM, joint_scores
 from peclr.options import naming, write_whole
 
 Array = NDArray[np.float64]
 
 _MM_PER_M: Final = 1000.0
-_CM_PER_M: Final = 100.0
+_MM_PER_CM: Final = 10.0
+_HEADS: Final = {"epe_mm": "EPE", "root_relative_epe_mm": "root-relative", "pa_epe_mm": "PA-EPE"}
 _COLUMNS, _ROWS = 2, 4  # pairs of the worst hands' tiles side by side, and below one another
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of predictions, by names of scores.txt: means in cm, AUC and F-scores 0…1."""
+    """Scores of predictions."""
 
     hands: int
-    official: dict[str, float]
-    further: dict[str, float]  # "xyz_rel" with both wrists at the origin, "xyz_al_proper" aligned without mirroring
-    joints_mm: dict[str, Array]  # (N, 21): "epe_mm", "pa_epe_mm" (official alignment), "pa_epe_proper_mm"
-    pck: dict[str, Array]  # share of points within each of the official thresholds
+    leaderboard: dict[str, float]  # by names of scores.txt: means in cm, aligned by what may mirror
+    metrics: dict[str, float]  # by the names that runs log: mm, aligned without mirroring; AUC and F-scores 0…1
+    joints_mm: dict[str, Array]  # (N, 21), by names of `ERRORS_MM`
+    pck: dict[str, Array]  # share of points within each of the official thresholds, as aligned as `metrics`
 
     def per_joint(self) -> dict[str, dict[str, float]]:
         """Mean errors of each joint, by its name."""
@@ -54,24 +56,23 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     pred, pred_verts = predictions.xyz, predictions.verts
     if pred_verts is None or verts is None:
         pred_verts = verts = None
-    aligned = align(pred, xyz)
-    proper, proper_mm = (part.numpy() for part in aligned_errors(torch.from_numpy(pred), torch.from_numpy(xyz)))
-    curves = {"xyz": (pred, xyz), "xyz_al": (aligned, xyz)}
+    joints = torch.from_numpy(pred), torch.from_numpy(xyz)
+    leaderboard, metrics = freihand_scores(pred, xyz, pred_verts, verts), joint_scores(*joints)
+    curves = {"xyz": (pred, xyz), "xyz_al": (similarity_align(*joints).numpy(), xyz)}
     if pred_verts is not None and verts is not None:
-        curves |= {"mesh": (pred_verts, verts), "mesh_al": (align(pred_verts, verts), verts)}
-    pairs = {"xyz_rel": (pred - pred[:, [WRIST]], xyz - xyz[:, [WRIST]]), "xyz_al_proper": (proper, xyz)}
-    further: dict[str, float] = {}
-    for name, pair in pairs.items():
-        summary = summarize_errors(*pair)
-        further |= {f"{name}_mean3d": summary.mean_m * _CM_PER_M, f"{name}_auc3d": summary.auc}
-    distances = {"epe_mm": pred - xyz, "pa_epe_mm": aligned - xyz}
-    joints_mm = {name: _MM_PER_M * np.linalg.norm(offset, axis=-1) for name, offset in distances.items()}
+        aligned = similarity_align(torch.from_numpy(pred_verts), torch.from_numpy(verts)).numpy()
+        curves |= {"mesh": (pred_verts, verts), "mesh_al": (aligned, verts)}
+    summaries = {name: summarize_errors(*pair) for name, pair in curves.items()}
+    if "mesh" in summaries:
+        means = {"mesh_epe_mm": "mesh", "pa_mesh_epe_mm": "mesh_al"}
+        metrics |= {name: _MM_PER_M * summaries[curve].mean_m for name, curve in means.items()}
+        metrics |= {f"f_score_{limit}": leaderboard[f"f_al_score_{limit}"] for limit in F_SCORE_THRESHOLDS}
     return Evaluation(
         hands=len(pred),
-        official=freihand_scores(pred, xyz, pred_verts, verts),
-        further=further,
-        joints_mm={**joints_mm, "pa_epe_proper_mm": proper_mm},
-        pck={name: summarize_errors(*pair).pck for name, pair in curves.items()},
+        leaderboard=leaderboard,
+        metrics=metrics,
+        joints_mm={name: measure(*joints).numpy() for name, measure in ERRORS_MM.items()},
+        pck={name: summary.pck for name, summary in summaries.items()},
     )
 
 
@@ -80,45 +81,44 @@ def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) ->
     content = {
         **about,
         "hands": evaluation.hands,
-        "units": "means in cm, per joint in mm; AUC, PCK and F-scores 0 to 1",
-        "scores": evaluation.official,
-        "further": evaluation.further,
+        "units": "mm; AUC, PCK and F-scores 0 to 1; scores.txt has the leaderboard's, in cm",
+        "metrics": evaluation.metrics,
         "per_joint": evaluation.per_joint(),
         "pck": evaluation.pck_mm(),
     }
-    lines = "".join(f"{name}: {value:f}\n" for name, value in evaluation.official.items())
+    lines = "".join(f"{name}: {value:f}\n" for name, value in evaluation.leaderboard.items())
     for name, text in {"scores.txt": lines, "scores.json": json.dumps(content, indent=2) + "\n"}.items():
         write_whole(folder / name, text)
 
 
 def table(evaluation: Evaluation) -> str:
-    """The scores for a terminal: a block of means, then one line per joint."""
-    scores = evaluation.official | evaluation.further
+    """The scores for a terminal: a block of means, one line per joint, and how the leaderboard's differ."""
+    metrics, leaderboard = evaluation.metrics, evaluation.leaderboard
     rows = {
-        "keypoints": "xyz",
-        "  relative to the wrist": "xyz_rel",
-        "  aligned, official": "xyz_al",
-        "  aligned, no mirroring": "xyz_al_proper",
-        "mesh": "mesh",
-        "  mesh aligned": "mesh_al",
+        "EPE": ("epe_mm", "auc"),
+        "root-relative EPE": ("root_relative_epe_mm", None),
+        "PA-EPE": ("pa_epe_mm", "pa_auc"),
+        "mesh EPE": ("mesh_epe_mm", None),
+        "mesh PA-EPE": ("pa_mesh_epe_mm", None),
     }
-    lines = [f"{f'{evaluation.hands} hands':<26}{'mean cm':>9}{'AUC':>8}"]
+    lines = [f"{f'{evaluation.hands} hands':<26}{'mean, mm':>9}{'AUC':>8}"]
+    for title, (mean, area) in rows.items():
+        if mean in metrics:
+            lines.append(
+                f"{title:<26}{metrics[mean]:>9.2f}{'' if area is None else f'{metrics[area]:.3f}':>8}".rstrip()
+            )
     lines += [
-        f"{title:<26}{scores[f'{name}_mean3d']:>9.3f}{scores[f'{name}_auc3d']:>8.3f}"
-        for title, name in rows.items()
-        if f"{name}_mean3d" in scores
+        f"{f'F-score at {limit} mm, aligned':<26}{metrics[f'f_score_{limit}']:>17.3f}"
+        for limit in F_SCORE_THRESHOLDS
+        if f"f_score_{limit}" in metrics
     ]
-    lines += [
-        f"F-score at {limit:>2} mm, aligned   {scores[f'f_score_{limit}']:>8.3f}{scores[f'f_al_score_{limit}']:>8.3f}"
-        for limit in (5, 15)
-        if f"f_score_{limit}" in scores
-    ]
-    lines += ["", f"{'joint':<14}{'EPE mm':>9}{'PA-EPE mm':>12}"]
-    lines += [
-        f"{joint:<14}{errors['epe_mm']:>9.2f}{errors['pa_epe_mm']:>12.2f}"
-        for joint, errors in evaluation.per_joint().items()
-    ]
-    return "\n".join(lines)
+    heads = "".join(f"{_HEADS[name]:>15}" for name in evaluation.joints_mm)
+    lines += ["", f"{'mean of a joint, mm':<20}{heads}"]
+    for joint, errors in evaluation.per_joint().items():
+        lines.append(f"{joint:<20}" + "".join(f"{error:>15.2f}" for error in errors.values()))
+    mirrored = _MM_PER_CM * leaderboard["xyz_al_mean3d"]
+    note = f"scores.txt is the leaderboard's: cm, and aligned by what may mirror, for a PA-EPE of {mirrored:.2f} mm"
+    return "\n".join([*lines, "", note])
 
 
 def draw_pck(evaluation: Evaluation, path: Path) -> None:
@@ -139,8 +139,8 @@ def draw_pck(evaluation: Evaluation, path: Path) -> None:
 
 
 def draw_worst(evaluation: Evaluation, predictions: Predictions, source: FreiHAND, path: Path) -> None:
-    """Draw the hands with the largest errors after an alignment that may not mirror: prediction, label beside it."""
-    errors, epe = (evaluation.joints_mm[name].mean(axis=1) for name in ("pa_epe_proper_mm", "epe_mm"))
+    """Draw the hands with the largest PA-EPE: prediction, label beside it."""
+    errors, epe = (evaluation.joints_mm[name].mean(axis=1) for name in ("pa_epe_mm", "epe_mm"))
     tiles: list[Image] = []
     titles: list[str] = []
     for hand in np.argsort(errors)[::-1][: _COLUMNS * _ROWS].tolist():

@@ -230,7 +230,7 @@ class _Stream:
         right_from_decoded = hand.right_from_image @ scene.image_from_decoded
         # a view's camera, see peclr.geometry.camera: 3-D stays in the frame of the image's camera
         return [
-            View(box, matrix, matrix @ K, warp(scene.image, matrix @ right_from_decoded, size))
+            View(box, matrix, matrix @ K, warp(scene.image, matrix @ right_from_decoded, size, self.trained.border))
             for matrix in views(straight, size)
         ]
 

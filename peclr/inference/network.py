@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.checkpoints.loading import load_weights
+from peclr.data.views.geometric import Border
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 from peclr.models.encoders import normalize_images
 from peclr.models.pose_net import PoseNet25D
 
@@ -29,6 +31,8 @@ class TrainedNetwork:
     network: PoseNet25D  # in evaluation mode, channels_last, on its device
     view_size: int  # side of its views, px
     checkpoint: Path  # where its weights come from
+    border: Border = "black"  # what its views show beyond an image, as in training
+    crop_margin: float = PUBLISHED_CROP_MARGIN  # of its views around keypoints, as in training
 
     def see(self, views: Sequence[NDArray[np.uint8]], K: Sequence[NDArray[np.floating]]) -> Seen:
         """Look at V views (S, S, 3), RGB, of right hands with cameras K (3, 3), px; ValueError if it predicts NaN."""
@@ -58,7 +62,7 @@ def load_network(
     assert loaded.pose_net is not None
     network = loaded.pose_net.to(_usable(device)).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
-    return TrainedNetwork(network, size, loaded.report.path)
+    return TrainedNetwork(network, size, loaded.report.path, loaded.border, loaded.crop_margin)
 
 
 def _usable(device: str | torch.device | None) -> torch.device:

@@ -1,7 +1,8 @@
-"""Scores during training, as torchmetrics: sums over hands and joints, whatever the batches and processes."""
+"""Scores of 3-D joints, in training, tests and evaluations: sums over hands, whatever the batches and processes."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -88,18 +89,34 @@ class AUC(MeanDistance):
         return torch.trapezoid((errors[..., None] <= thresholds).double(), thresholds) / _AUC_RANGE_MM
 
 
+# Errors of 3-D joints by name, the same in logs, in scores.json and in reports: EPE alone is in the camera frame, PA is
+# after an alignment that does not mirror. The leaderboard's may (`peclr.metrics.freihand`).
+ERRORS_MM: Final[Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
+    "epe_mm": epe_mm,
+    "root_relative_epe_mm": root_relative_epe_mm,
+    "pa_epe_mm": pa_epe_mm,
+}
+
+
+def joint_metrics() -> dict[str, MeanDistance]:
+    """The metrics of 3-D joints, by the names of the logs."""
+    means = {name: MeanDistance(measure) for name, measure in ERRORS_MM.items()}
+    return {**means, "auc": AUC(epe_mm), "pa_auc": AUC(pa_epe_mm)}
+
+
+def joint_scores(joints_3d: Tensor, target_3d: Tensor) -> dict[str, float]:
+    """Score all hands of a set at once: (N, 21, 3), metres, camera frame, order freihand; names as of the logs."""
+    metrics = joint_metrics()
+    for metric in metrics.values():
+        metric.update(joints_3d, target_3d)
+    return {name: float(metric.compute()) for name, metric in metrics.items()}
+
+
 class PoseMetrics(MetricCollection):
     """All of them, under the names of the logs: the prefix "val/" gives `val/pa_epe_mm`."""
 
     def __init__(self, prefix: str | None = None) -> None:
-        metrics: dict[str, Metric | MetricCollection] = {
-            "error_2d_px": MeanDistance(distances),
-            "epe_mm": MeanDistance(epe_mm),
-            "root_relative_epe_mm": MeanDistance(root_relative_epe_mm),
-            "pa_epe_mm": MeanDistance(pa_epe_mm),
-            "auc": AUC(epe_mm),
-            "pa_auc": AUC(pa_epe_mm),
-        }
+        metrics: dict[str, Metric | MetricCollection] = {"error_2d_px": MeanDistance(distances), **joint_metrics()}
         # groups are formed by comparing states, and two kinds of error are equal while they are zero
         super().__init__(metrics, prefix=prefix, compute_groups=False)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from peclr.report.results import known_metrics
-from peclr.runs.aliases import renewed_metrics
+from peclr.runs.aliases import renewed_metrics, renewed_scores
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
 from peclr.untrusted.text import as_type, read_json, read_table, shown
 
@@ -16,19 +16,6 @@ SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
 _CURVES: Final = ("val/", "probe/")  # besides the loss
 _BY_STEP: Final = {"train/loss_step": "train/loss"}  # what Lightning calls a metric that is logged by step
-# names of scores.txt and of its neighbors; means (mean3d) are in cm there
-_SCORES: Final = {
-    "epe_mm": "xyz_mean3d",
-    "root_relative_epe_mm": "xyz_rel_mean3d",
-    "pa_epe_mm": "xyz_al_mean3d",
-    "mesh_epe_mm": "mesh_mean3d",
-    "pa_mesh_epe_mm": "mesh_al_mean3d",
-    "auc": "xyz_auc3d",
-    "pa_auc": "xyz_al_auc3d",
-    "f_score_5": "f_al_score_5",
-    "f_score_15": "f_al_score_15",
-}
-_MM_PER_CM: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -119,8 +106,7 @@ class Scores(msgspec.Struct, frozen=True):
 
     hands: int
     data: str  # the data set, as the evaluation knew its place
-    scores: dict[str, float]  # the official ones; means in cm
-    further: dict[str, float]  # the same
+    metrics: dict[str, float]  # by the names that runs log
     pck: dict[str, list[float]]  # share of points within each threshold, by name of the curve, and "thresholds_mm"
     per_joint: dict[str, dict[str, float]]  # errors in mm by their names, by joint
     crop: str = ""  # where the network looked; "" if a file of predictions was scored
@@ -137,17 +123,16 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Scores by names and units of `peclr.report.results.METRICS`."""
-        found = self.scores.scores | self.scores.further
-        units = {name: _MM_PER_CM if name.endswith("_mm") else 1.0 for name in _SCORES}
-        return known_metrics({name: units[name] * found[old] for name, old in _SCORES.items() if old in found})
+        """Those that reports compare."""
+        return known_metrics(self.scores.metrics)
 
 
 def read_evaluation(folder: Path, name: str) -> Evaluation:
     """Read the scores of a folder that `peclr evaluate` wrote; ValueError names a file that is damaged or another's."""
     path = folder / SCORES_NAME
     where = f"{path}: not the scores.json of `peclr evaluate`"
-    scores = as_type(read_json(path), Scores, where)
+    content = read_json(path)
+    scores = as_type(renewed_scores(content) if isinstance(content, dict) else content, Scores, where)
     lengths = {len(curve) for curve in scores.pck.values()}
     if "thresholds_mm" not in scores.pck or len(lengths) > 1 or min(lengths) < 2:
         raise ValueError(f"{where}: PCK curves of {sorted(lengths)} thresholds")

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from peclr import __version__
+from peclr.data.views.geometric import Border
 from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from peclr.runs.aliases import renewed
-from peclr.runs.layout import check_view_size
+from peclr.runs.layout import check_view_size, check_views
 from peclr.untrusted.text import parse_json
 
 KEY: Final = "peclr"
 FORMAT: Final = 1
+_ADDED: Final = ("border", "crop_margin")  # to format 1: readers that do not know them do as before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class About:
     view_size: int | None = None  # side, pixels
     mean: tuple[float, ...] = IMAGENET_MEAN  # of the network's input, RGB in 0…1, to be subtracted
     std: tuple[float, ...] = IMAGENET_STD  # to divide by afterward
+    border: Border | None = None  # what its views showed beyond the image
+    crop_margin: float | None = None  # of views around keypoints: half side over the distance of the farthest
     joints: str = "freihand"  # the order in which the network gives joints
     version: str = __version__  # of peclr
     format: int = FORMAT  # of this description
@@ -48,10 +52,12 @@ class About:
         if number > FORMAT:
             update = f"peclr {__version__} reads formats up to {FORMAT}: update it"
             raise ValueError(f"{path}: peclr {said.get('version')} wrote it, in format {number}; {update}")
+        said |= {name: said.get(name) for name in _ADDED}
         if missing := [field.name for field in fields(cls) if field.name not in said]:
             raise ValueError(f"{path}: its {KEY!r} lacks {', '.join(missing)}")
         if said["view_size"] is not None or said["kind"] == "finetune":
             check_view_size(said["view_size"], path)
+        check_views(said["border"], said["crop_margin"], f"{path}: its {KEY!r}")
         for name, ours in (("mean", list(IMAGENET_MEAN)), ("std", list(IMAGENET_STD)), ("joints", "freihand")):
             if said[name] != ours:
                 raise ValueError(f"{path}: its {KEY!r} has {name} {said[name]!r}, expected {ours!r}")

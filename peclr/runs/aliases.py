@@ -44,6 +44,18 @@ CLASSES: Final[dict[str, str]] = {
 METRICS: Final[dict[str, str]] = {"probe/epe_mm": "probe/root_relative_epe_mm"}
 # old name of what a result table compares → name now: without pre-training
 ARMS: Final[dict[str, str]] = {"random": "scratch"}
+# name of a metric → its name in the scores.json of version 0.1, and the unit there, of means cm
+_SCORES: Final[dict[str, tuple[str, float]]] = {
+    "epe_mm": ("xyz_mean3d", 10.0),
+    "root_relative_epe_mm": ("xyz_rel_mean3d", 10.0),
+    "pa_epe_mm": ("xyz_al_proper_mean3d", 10.0),
+    "auc": ("xyz_auc3d", 1.0),
+    "pa_auc": ("xyz_al_proper_auc3d", 1.0),
+    "mesh_epe_mm": ("mesh_mean3d", 10.0),
+    "pa_mesh_epe_mm": ("mesh_al_mean3d", 10.0),
+    "f_score_5": ("f_al_score_5", 1.0),
+    "f_score_15": ("f_al_score_15", 1.0),
+}
 
 
 def renamed(class_path: str) -> str:
@@ -96,6 +108,16 @@ def _renewed_argument(word: str) -> str:
 def renewed_metrics(values: Mapping[str, Value]) -> dict[str, Value]:
     """What an older run has logged, under the present names."""
     return {METRICS.get(name, name): value for name, value in values.items()}
+
+
+def renewed_scores(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a scores.json with its "metrics", which version 0.1 had as "scores" and "further"."""
+    parts = [content[name] for name in ("scores", "further") if isinstance(content.get(name), dict)]
+    old = {name: value for part in parts for name, value in part.items()}
+    known = {name: (old[there], unit) for name, (there, unit) in _SCORES.items() if there in old}
+    if "metrics" in content or not known:
+        return content
+    return content | {"metrics": {n: v * unit if type(v) in (int, float) else v for n, (v, unit) in known.items()}}
 
 
 def config_mode() -> str:

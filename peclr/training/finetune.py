@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -144,8 +146,22 @@ class FinetuneModule(RecipeModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say what it is, and how to use it."""
         encoder, objective = self.pose_net.backend_model.config(), config_of(self.loss)
-        about = About(kind="finetune", encoder=encoder, objective=objective, view_size=self.view_size)
+        about = About(kind="finetune", encoder=encoder, objective=objective, view_size=self.view_size, **self._views())
         checkpoint[KEY] = about.as_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Warn if a checkpoint is to be scored on other views than those it has learned from."""
+        trainer, said = self._trainer, checkpoint.get(KEY)
+        if trainer is None or trainer.state.fn is TrainerFn.FITTING or not isinstance(said, dict):
+            return  # who goes on training with other values is warned of all of them
+        for name, here in self._views().items():
+            if None not in (here, learned := said.get(name)) and here != learned:
+                rank_zero_warn(f"scored with data.{name} {here}, but the checkpoint has learned with {learned}")
+
+    def _views(self) -> dict[str, Any]:
+        """What the data module says of views beside their size; None where there is none, or it does not say."""
+        data = self._trainer and getattr(self._trainer, "datamodule", None)
+        return {name: getattr(data, name, None) for name in ("border", "crop_margin")}
 
     def waiting_parts(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         """The head, and the encoder, which may wait."""

@@ -44,7 +44,8 @@ def test_what_was_asked_for_and_cannot_be_is_refused(run: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
     with pytest.raises(FileExistsError, match=r"run is not an empty folder; choose another"):
         export_main([str(run), "--out", str(run)])
-    for scores in ("[1]", '{"scores": {"a": [1]}}', '{"scores": {"a": "1.5"}}', '{"scores": {"a": true}}'):
+    odd = ('{"metrics": {"a": [1]}}', '{"metrics": {"a": "1.5"}}', '{"metrics": {"a": true}}', '{"scores": {"a": 1}}')
+    for scores in ("[1]", *odd, '{"scores": {"xyz_mean3d": true}}', '{"scores": {"xyz_mean3d": "1.5"}}'):
         (tmp_path / "scores.json").write_text(scores)
         with pytest.raises(ValueError, match=r"scores\.json: expected the scores\.json of `peclr evaluate`"):
             export_main([str(run), "--out", str(tmp_path / "out"), "--scores", str(tmp_path / "scores.json")])

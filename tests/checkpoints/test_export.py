@@ -39,7 +39,7 @@ def finetuned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
     config = f"data: {{init_args: {{view_size: {SIZE}, root: null}}}}\ntrainer: {{max_epochs: 7}}\n"
     (folder / "config.yaml").write_text(config)
-    (folder / "evaluation" / "scores.json").write_text(json.dumps({"scores": {"xyz_al_mean3d": 1.25}}))
+    (folder / "evaluation" / "scores.json").write_text(json.dumps({"metrics": {"pa_epe_mm": 12.5}}))
     return folder
 
 
@@ -66,7 +66,7 @@ def test_the_card_says_all_that_a_stranger_needs(exported_run: Path) -> None:
     assert "138 tensors used" in card
     assert "(batch, 3, 48, 48)" in card
     assert "| 9 | middle_mcp |" in card
-    assert "| `xyz_al_mean3d` | 1.25 |" in card
+    assert "| `pa_epe_mm` | 12.5 |" in card
     assert "max_epochs: 7" in card
     assert "root" not in card.split("## Training")[1]  # options left at null are left out
     assert str(exported_run.parent) not in card

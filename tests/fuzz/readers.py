@@ -194,6 +194,10 @@ def _results(folder: Path) -> list[Path]:
     (run / "config.yaml").write_text("seed_everything: 0\nmodel: {class_path: peclr.training.FinetuneModule}\n")
     (run / "results.json").write_text(json.dumps({"stage": "fit", "metrics": {"val/pa_epe_mm": 20.0}}))
     (run / "metrics.csv").write_text("epoch,step,train/loss_step\n0,9,2.5\n0,19,2.25\n1,29,2.0\n")
+    (run / "evaluation").mkdir()
+    scores = {"hands": 8, "data": "hands", "crop": "image", "metrics": {"epe_mm": 90.5, "auc": 0.25}}
+    scores |= {"per_joint": {"wrist": {"epe_mm": 91.0}}, "pck": {"thresholds_mm": [0.0, 50.0], "xyz": [0.0, 0.5]}}
+    (run / "evaluation" / "scores.json").write_text(json.dumps(scores))
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

@@ -33,14 +33,22 @@ def test_an_evaluation_is_called_after_its_run(everything: Path) -> None:
     assert {evaluation.name for evaluation in find_all([everything]).evaluations} == {run.name, "worse"}
 
 
-def test_units_of_an_evaluation_become_millimetres(everything: Path) -> None:
-    folder = everything / "worse" / "evaluation"
-    scores = json.loads((folder / "scores.json").read_text())["scores"]
-    (evaluation,) = find_all([folder]).evaluations
-    assert evaluation.metrics["pa_epe_mm"] == pytest.approx(10 * scores["xyz_al_mean3d"])
-    assert evaluation.metrics["pa_auc"] == scores["xyz_al_auc3d"]
-    errors = [joint["pa_epe_mm"] for joint in evaluation.scores.per_joint.values()]
-    assert sum(errors) / 21 == pytest.approx(evaluation.metrics["pa_epe_mm"])
+def test_an_evaluation_of_version_0_1_is_read_in_millimetres(everything: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(everything / "worse" / "evaluation", tmp_path / "evaluation")
+    (now,) = find_all([folder]).evaluations
+    errors = [joint["pa_epe_mm"] for joint in now.scores.per_joint.values()]
+    assert sum(errors) / 21 == pytest.approx(now.metrics["pa_epe_mm"])
+    content = json.loads((folder / "scores.json").read_text())
+    metrics = content.pop("metrics")
+    content["scores"] = {"xyz_mean3d": metrics["epe_mm"] / 10, "xyz_auc3d": metrics["auc"], "xyz_al_mean3d": 0.1}
+    content["further"] = {
+        "xyz_rel_mean3d": metrics["root_relative_epe_mm"] / 10,
+        "xyz_al_proper_mean3d": metrics["pa_epe_mm"] / 10,
+        "xyz_al_proper_auc3d": metrics["pa_auc"],
+    }
+    (folder / "scores.json").write_text(json.dumps(content))
+    (old,) = find_all([folder]).evaluations
+    assert old.metrics == pytest.approx(now.metrics)
 
 
 def test_what_is_given_twice_is_read_once(everything: Path) -> None:

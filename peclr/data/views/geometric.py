@@ -26,6 +26,14 @@ if TYPE_CHECKING:  # light commands use this module, and samples are made of ten
 Border = Literal["black", "reflect"]
 _BORDER_MODES: Final[dict[Border, int]] = {"black": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
 
+
+def check_border(value: object, where: object) -> Border:
+    """Return a border that something says views have; ValueError if there is none of that name."""
+    if value not in _BORDER_MODES:
+        raise ValueError(f"{where}: border {value!r}, expected one of {', '.join(_BORDER_MODES)}")
+    return value
+
+
 PUBLISHED_TRANSLATION = 15 / 180  # at most 15 px of an image; crops of FreiHAND, margin 1.25, are 150 to 200 px wide
 
 Range = tuple[float, float]
