@@ -38,6 +38,7 @@ NAMED_IN_CONFIGS = (
     *(datamodules, geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg),
     *(callbacks, loggers, online_probe, images, FinetuneModule, PretrainModule),
 )
+_ENCODER_WEIGHTS = "model.init_args.encoder.init_args.weights"
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -174,9 +175,15 @@ class PeclrCLI(LightningCLI):
             model.encoder = Namespace(class_path=found["class_path"], init_args=arguments)  # type: ignore[no-untyped-call]
 
     def instantiate_classes(self) -> None:
-        """Make data, model and trainer."""
+        """Make data, model and trainer; an encoder's weights that others replace at once are not looked for."""
+        config = self.config[str(self.subcommand)]
+        weights = config.get(_ENCODER_WEIGHTS)
+        if weights is not None and (config.get("ckpt_path") or config.get("model.init_args.weights")):
+            config[_ENCODER_WEIGHTS] = None
         with own_errors(self.parser):
             super().instantiate_classes()
+        if weights is not None:
+            config[_ENCODER_WEIGHTS] = weights  # as it is saved
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the run's folder, for metrics, checkpoints and results, and a bar that does not slow it."""

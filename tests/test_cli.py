@@ -424,6 +424,31 @@ def test_fine_tuning_takes_the_size_of_views_from_its_data_and_the_encoder_from_
     assert "model.view_size is 32 and data.view_size 48: expected the same" in capsys.readouterr().err
 
 
+def test_imagenets_weights_are_asked_for_where_they_are_needed_and_nowhere_else(
+    pretrained: Path,
+    rendered_hands: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither to be replaced by a run's at once, nor to score a checkpoint."""
+    for variable in ("PECLR_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    imagenet = "--model.encoder.init_args.weights=IMAGENET1K_V1"
+    assert finetune("fit", rendered_hands, tmp_path / "run", imagenet, "--model.encoder.init_args.width=1") == 2
+    assert "`peclr weights get imagenet-resnet18 --accept` downloads it" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert finetune("fit", rendered_hands, tmp_path / "run", imagenet, f"--model.weights={pretrained}") == 0
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["model"]["init_args"]["encoder"]["init_args"]["weights"] == "IMAGENET1K_V1"
+    checkpoint = f"--ckpt_path={tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"
+    assert finetune("test", rendered_hands, tmp_path / "scored", imagenet, checkpoint) == 0
+    published = tmp_path / "PECLR_CACHE" / "simhand-rn50" / "resnet50_simhand.pth"
+    published.parent.mkdir(parents=True)
+    shutil.copy(pretrained / "checkpoints" / "last.ckpt", published)
+    assert finetune("fit", rendered_hands, tmp_path / "by_name", "--model.weights=simhand-rn50") == 0
+
+
 def test_plain_photographs_are_enough_to_pretrain(rendered_hands: Path, tmp_path: Path) -> None:
     folder = rendered_hands / "training" / "rgb"
     source = f"--data.root={folder}"

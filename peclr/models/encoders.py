@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 # torchvision ships no types
 from torchvision.models import WeightsEnum, get_model_weights  # type: ignore[import-untyped]
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # type: ignore[import-untyped]
+
+from peclr.untrusted.binary import read_torch
+from peclr.weights.catalog import catalog
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -54,7 +58,8 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         width: multiplies the channels of the stem and of every stage, for small runs. The stem is rounded to
             whole channels, at least 8; the stages are its exact multiples.
         weights: torchvision's name for pretrained weights of this architecture, "IMAGENET1K_V1" or
-            "ResNet50_Weights.IMAGENET1K_V2" or "DEFAULT" for example; None starts from random ones.
+            "ResNet50_Weights.IMAGENET1K_V2" or "DEFAULT" for example; None starts from random ones. They are read from
+            the cache of published weights, or from torchvision's; FileNotFoundError says how to get them.
     """
 
     if TYPE_CHECKING:  # torchvision's layers are untyped; a pose network puts its head here, `fc`
@@ -79,7 +84,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         self.width = stem / STEM_CHANNELS  # after rounding
         self.feature_dim = 8 * stem * block.expansion
         if pretrained is not None:
-            state = pretrained.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            state = _read_weights(name, pretrained)
             self.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,3 +132,14 @@ def _find_weights(name: ResNetName, weights: str) -> WeightsEnum:
     if prefix not in ("", available.__name__) or member not in available.__members__:
         raise ValueError(f"unknown weights {weights!r} for {name}; expected one of {', '.join(available.__members__)}")
     return available[member]
+
+
+def _read_weights(name: ResNetName, weights: WeightsEnum) -> dict[str, Tensor]:
+    """Torchvision's weights, from where `peclr weights get` or torchvision has put them; nothing is downloaded."""
+    published = catalog()[f"imagenet-{name}" + ("-v2" if weights.name.endswith("V2") else "")]
+    theirs = Path(torch.hub.get_dir(), "checkpoints", published.file)
+    path = next((path for path in (published.path, theirs) if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"weights {weights.name}: {published.missing()}; null starts from random weights")
+    state: dict[str, Tensor] = read_torch(path)
+    return state

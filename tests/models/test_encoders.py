@@ -2,12 +2,13 @@
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision  # type: ignore[import-untyped]
 
-from peclr.models.encoders import ResNetEncoder, ResNetName, _find_weights, normalize_images
+from peclr.models.encoders import ResNetEncoder, ResNetName, normalize_images
 
 NAMES: list[ResNetName] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -63,21 +64,37 @@ def test_narrow_convolutions_start_as_torchvisions_do() -> None:
     assert weight.std().item() == pytest.approx(math.sqrt(2 / (weight.shape[0] * 9)), rel=0.02)
 
 
-def test_weights_come_through_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for caches of this test's own, ours and torchvision's, where nothing can be downloaded to."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a download was begun")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setenv("PECLR_CACHE", str(tmp_path / "ours"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "theirs"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("place", ["ours/imagenet-resnet18", "theirs/hub/checkpoints"])
+def test_torchvisions_weights_are_read_where_either_keeps_them(place: str, no_weights: Path) -> None:
     published: dict[str, torch.Tensor] = torchvision.models.resnet18().state_dict()
-    asked: list[str] = []
+    (no_weights / place).mkdir(parents=True)
+    torch.save(published, no_weights / place / "resnet18-f37072fd.pth")
+    for weights in ("IMAGENET1K_V1", "DEFAULT", "ResNet18_Weights.IMAGENET1K_V1"):
+        encoder = ResNetEncoder("resnet18", weights=weights)
+        torch.testing.assert_close(encoder.layer4[1].conv2.weight.data, published["layer4.1.conv2.weight"])
 
-    def get_state_dict(weights: torchvision.models.WeightsEnum, **options: object) -> dict[str, torch.Tensor]:
-        assert options["weights_only"] is True
-        asked.append(str(weights))
-        return published
 
-    monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", get_state_dict)
-    encoder = ResNetEncoder("resnet18", weights="DEFAULT")
-    torch.testing.assert_close(encoder.layer4[1].conv2.weight.data, published["layer4.1.conv2.weight"])
-    assert asked == ["ResNet18_Weights.IMAGENET1K_V1"]
-    for name in ("IMAGENET1K_V1", "DEFAULT", "ResNet18_Weights.IMAGENET1K_V1"):
-        assert _find_weights("resnet18", name) is torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+@pytest.mark.parametrize(
+    ("weights", "name"), [("IMAGENET1K_V1", "imagenet-resnet50"), ("DEFAULT", "imagenet-resnet50-v2")]
+)
+@pytest.mark.usefixtures("no_weights")
+def test_weights_that_are_nowhere_are_asked_for_and_never_downloaded(weights: str, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"`peclr weights get {name} --accept` downloads it") as raised:
+        ResNetEncoder("resnet50", weights=weights)
+    assert "https://download.pytorch.org/models/resnet50-" in str(raised.value)
 
 
 @pytest.mark.parametrize("weights", ["IMAGENET", "IMAGENET1K_V2", "ResNet50_Weights.IMAGENET1K_V1", ""])
