@@ -1,7 +1,8 @@
 """Cut a hand out of its image: a small JPEG, with the labels in its pixels and the matrix back to the image file.
 
 Decoding a 1600×1200 frame costs 15 ms, a crop of 256×256 less than one. Crops show more than the crop box, by the
-factor `context`, as views are rotated, shifted and widened; anything beyond is black.
+factor `context`, as views are rotated, shifted and widened. They end where the image ends: what views show beyond it is
+for training to choose.
 """
 
 import math
@@ -9,15 +10,18 @@ from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample
 from peclr.data.sources.shards import SIDES
 from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, ViewGeometry, render_view
-from peclr.geometry.planar import mirror, move
+from peclr.geometry.planar import Matrix, mirror, move, similarity
 
 # What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
 # widened by the largest scale, and the shift, which is twice the fraction in these units.
 DEFAULT_CONTEXT: Final = round(math.sqrt(2) * (GeometryRange().scale[1] + 2 * PUBLISHED_TRANSLATION), 2)
+
+_ROUNDING: Final = 1e-6  # px
 
 Row = dict[str, Any]
 
@@ -33,7 +37,7 @@ class Cutting(NamedTuple):
     """How to cut.
 
     Attributes:
-        size: side of a crop, px.
+        size: side of a crop, px; what lies beyond its image is cut off.
         context: side of the square that a crop shows over the side of the crop box.
         quality: of the JPEGs, 1 to 100.
     """
@@ -50,7 +54,10 @@ class Cutting(NamedTuple):
 
     def __call__(self, sample: HandSample) -> Crop:
         """Cut out one hand; ValueError, with the sample's id, if that cannot be encoded."""
-        crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=self.context), self.size)
+        crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=self.context), self.size, "reflect")
+        height, width = sample["image"].shape[:2]
+        (left, top), (right, bottom) = _covered(crop_from_image, width, height, self.size)
+        crop, crop_from_image = crop[top:bottom, left:right], similarity(shift=(-left, -top)) @ crop_from_image
         ok, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
         if not ok:
             raise ValueError(f"{sample['id']}: a crop of {crop.shape} could not be encoded")
@@ -70,3 +77,11 @@ class Cutting(NamedTuple):
             "scale_m": sample["scale_m"],
         }
         return Crop(encoded.tobytes(), labels | {name: label for name, label in known.items() if label is not None})
+
+
+def _covered(crop_from_image: Matrix, width: int, height: int, size: int) -> NDArray[np.int64]:
+    """First pixels of a crop within the image, and those after the last ones, ((x, y), (x, y)); at least one."""
+    edges = move(crop_from_image, np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])) + 0.5
+    first = np.clip(np.ceil(edges[0] - _ROUNDING), 0, size - 1)
+    last = np.clip(np.floor(edges[1] + _ROUNDING), first + 1, size)
+    return np.array([first, last]).astype(np.int64)

@@ -184,11 +184,11 @@ def test_a_broken_shard_costs_its_own_crops(tmp_path: Path) -> None:
         path = folder / "shards" / "000001-00.tar"
         raw = bytearray(path.read_bytes())
         if damage == "cut":
-            path.write_bytes(raw[:3000])
+            path.write_bytes(raw[:700])
         elif damage == "gone":
             path.unlink()
         else:
-            raw[1000] ^= 1  # in the JPEG of its first crop
+            raw[600] ^= 1  # in the JPEG of its first crop
             path.write_bytes(raw)
         shards = Shards(folder)
         assert shards[3]["id"] == "0#3"
