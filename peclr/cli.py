@@ -25,7 +25,7 @@ from peclr.runs import aliases
 from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
-from peclr.runs.layout import CONFIG, last_checkpoint, read_run_config
+from peclr.runs.layout import BEST, CONFIG, last_checkpoint, read_run_config
 from peclr.runs.next_commands import next_commands
 from peclr.runs.resuming import changed_values, check_fit, has_ended
 from peclr.tracking import images, loggers, online_probe
@@ -227,6 +227,8 @@ class PeclrCLI(LightningCLI):
         """Say what comes next; Lightning gets here only if nothing failed."""
         run = Path(self.config[str(self.subcommand)].run_dir)
         if self.trainer.is_global_zero and last_checkpoint(run).is_file():
+            if best := self.config_init[str(self.subcommand)].checkpoint.best.found:
+                print(f"best: {last_checkpoint(run).with_name(BEST)}, {best}")
             print("next:", *next_commands(run, self._values()), sep="\n  ")
 
     def _values(self) -> dict[str, Any]:

@@ -76,9 +76,11 @@ def test_a_run_begins_and_ends_with_its_folder_and_says_what_comes_next(
     assert pretrain(rendered_hands, Path("runs/first"), "--trainer.max_epochs=1") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == lines[-1] == "run: runs/first"
+    assert lines[1].startswith("best: runs/first/checkpoints/best.ckpt, val/loss ")
     tune, export = (shlex.split(line) for line in lines[lines.index("next:") + 1 : -1])
     assert export == ["peclr", "export", "runs/first", "--out", "runs/first/weights"]
     assert main(export[1:]) == 0
+    assert main(["export", "runs/first/checkpoints/best.ckpt", "--out=weights"]) == 0
     quick = ("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.enable_model_summary=false")
     small = ("--data.batch_size=8", "--data.num_workers=0", "--data.view_size=32", "--model.view_size=32")
     capsys.readouterr()
@@ -90,6 +92,15 @@ def test_a_run_begins_and_ends_with_its_folder_and_says_what_comes_next(
     commands = [shlex.split(line) for line in lines[lines.index("next:") + 1 : -1]]
     assert [command[1] for command in commands] == ["evaluate", "predict", "report"]
     assert [main(command[1:]) for command in commands] == [0, 0, 0]
+    best = next(line for line in lines if line.startswith("best: "))
+    assert best.startswith(f"best: {run}/checkpoints/best.ckpt, val/pa_epe_mm ")
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["evaluate", best, "--data", str(rendered_hands)]) == 0
+    assert main(["predict", best, "photo.jpg", "--out=hands-best"]) == 0
+    again = [f"--data.root={rendered_hands}", f"--ckpt_path={best}", "--trainer.enable_progress_bar=false"]
+    assert main(["test", f"--config={run / 'config.yaml'}", *again]) == 0
+    longer = ["--trainer.max_epochs=2", f"--run_dir={run}"]
+    assert main(["fit", f"--config={run / 'config.yaml'}", *again, *longer]) == 0
 
 
 def test_a_run_that_does_not_start_says_no_folder_at_its_end(

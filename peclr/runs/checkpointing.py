@@ -1,4 +1,4 @@
-"""A run's own checkpoints: enough of them to lose little to a kill, and one before every orderly end."""
+"""A run's own checkpoints: enough of them to lose little to a kill, one before every orderly end, and the best."""
 
 import os
 import signal
@@ -8,15 +8,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import TorchCheckpointIO
+from pytorch_lightning.utilities import rank_zero_warn
 
 from peclr.collectives import max_over_hosts
+from peclr.runs.best import KEY, BestSoFar
 from peclr.runs.durable import read_checkpoint, write_checkpoint
-from peclr.runs.layout import LAST, last_checkpoint
+from peclr.runs.layout import BEST, LAST, last_checkpoint, listed
 from peclr.runs.resuming import reschedule, settle
 from peclr.untrusted.binary import damage_of_zip
 
@@ -34,7 +37,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """Write; errors as `write_checkpoint`."""
         if storage_options is not None:
             raise TypeError(f"{type(self).__name__} takes no storage_options, got {storage_options}")
-        write_checkpoint(checkpoint, Path(path))
+        is_best = checkpoint.get(KEY, {}).get("step") == checkpoint.get("global_step")
+        write_checkpoint(checkpoint, Path(path), best=is_best and Path(path).name == LAST)
 
     def load_checkpoint(
         self,
@@ -47,9 +51,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 class RunCheckpoints(Checkpoint):
-    """Keeps `RUN/checkpoints/last.ckpt`, and as `previous.ckpt` what it was before.
+    """Keeps a run's `last.ckpt`, as `previous.ckpt` what it was before, and as `best.ckpt` the best by a metric.
 
-    It is written at the end of every epoch; within epochs every few minutes or steps, against what gives no warning;
+    The last is written at every epoch's end; within epochs every few minutes or steps, against what gives no warning;
     and after the step in which Ctrl-C or SIGTERM comes, which then ends the run with status 130 or 143. Signals with a
     handler, as Lightning's for SLURM's requeueing, are passed on after the step, too. A run that resumes ends with the
     weights of one that was never interrupted: it is saved between two optimizer steps only.
@@ -57,25 +61,46 @@ class RunCheckpoints(Checkpoint):
     Args:
         every_minutes: longest time without a checkpoint within an epoch; 0 turns this off.
         every_n_steps: optimizer steps between two checkpoints within an epoch; 0 turns this off.
+        monitor: metric of the best; null takes the first that the run logs of val/pa_epe_mm, probe/pa_epe_mm, val/loss.
+        mode: whether its least or greatest value is the best; null takes the greatest of an AUC, the least of others.
     """
 
-    def __init__(self, every_minutes: float = 10.0, every_n_steps: int = 0) -> None:
+    def __init__(
+        self,
+        every_minutes: float = 10.0,
+        every_n_steps: int = 0,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+    ) -> None:
         if min(every_minutes, every_n_steps) < 0:
             got = f"{every_minutes} and {every_n_steps}"
             raise ValueError(f"expected every_minutes ≥ 0 and every_n_steps ≥ 0, got {got}")
         super().__init__()
         self.every_minutes = every_minutes
         self.every_n_steps = every_n_steps
+        self.best = BestSoFar(monitor, mode)
         self._interruptions = _Interruptions()
         self._step = self._saved_step = self._max_steps = -1
         self._between_steps = True
         self._saved_at = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Put a damaged `last.ckpt` aside: as the next one's predecessor it would take the place of a good one."""
-        last = _last(trainer)
-        if stage == "fit" and trainer.is_global_zero and last.exists() and damage_of_zip(last):
-            last.replace(last.with_name(f"{LAST}.damaged"))
+        """Put what is damaged aside, or it would displace a good `previous.ckpt`; see how good the best has been."""
+        if stage != "fit" or not trainer.is_global_zero:
+            return
+        best = _best(trainer)
+        for path in (_last(trainer), best):
+            if path.exists() and damage_of_zip(path):
+                path.replace(path.with_name(f"{path.name}.damaged"))
+        if best.exists() and not self.best.take_over(best):  # it is by another metric, or nobody knows by which
+            best.replace(best.with_name(f"{BEST}.before"))
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let the checkpoint say which was the best until then, perhaps itself."""
+        if self.best.found is not None:
+            checkpoint[KEY] = msgspec.to_builtins(self.best.found)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -100,9 +125,12 @@ class RunCheckpoints(Checkpoint):
         """Save if it is time; act upon signals; later, if validation or the epoch's end comes before another batch."""
         self._between_steps = trainer.global_step != self._step
         self._step, loop = trainer.global_step, trainer.fit_loop
-        last = batch_idx + 1 >= trainer.num_training_batches
         assert loop._data_fetcher is not None
-        if self._between_steps and not last and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):
+        if (
+            self._between_steps
+            and not _is_whole(trainer)
+            and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+        ):
             self._act(trainer, _SAVE if self._is_time(trainer) else _NOTHING)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,10 +143,26 @@ class RunCheckpoints(Checkpoint):
         if trainer.world_size == 1 and self._between_steps:
             self._act(trainer, _NOTHING)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save if it is the best; at the epoch's end, that is still to come."""
+        if (
+            trainer.state.fn == "fit"
+            and not trainer.sanity_checking
+            and not _is_whole(trainer)
+            and self._improves(trainer)
+        ):
+            self._save(trainer, _last(trainer) if self._between_steps else _best(trainer))
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save; not where `max_steps` ended the epoch early, as that step's checkpoint knows how to go on in it."""
-        whole = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
-        self._act(trainer, _SAVE if whole or self._saved_step != trainer.global_step else _NOTHING)
+        if (metric := self.best.monitor) is not None and metric not in trainer.callback_metrics:
+            logged = listed(sorted(trainer.callback_metrics))
+            rank_zero_warn(f"no {BEST} yet: the run has not logged checkpoint.monitor {metric}, but {logged}")
+        resumable = _is_whole(trainer) or self._saved_step != trainer.global_step
+        improves = self._improves(trainer)
+        self._act(trainer, _SAVE if resumable else _NOTHING)
+        if improves and not resumable:
+            self._save(trainer, _best(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Give the signals back."""
@@ -133,13 +177,18 @@ class RunCheckpoints(Checkpoint):
         by_clock = self.every_minutes > 0 and time.monotonic() - self._saved_at >= self.every_minutes * 60
         return by_step or by_clock or trainer.global_step == trainer.max_steps
 
+    def _improves(self, trainer: pl.Trainer) -> bool:
+        """Whether this is the best; the first process knows, as it alone has what probes measure."""
+        improves = self.best.improves(trainer.callback_metrics, trainer.global_step)
+        return bool(max_over_hosts(int(improves and trainer.is_global_zero)))
+
     def _act(self, trainer: pl.Trainer, wish: int) -> None:
         """Save, requeue or stop: what any process has to do, all do, after the same step; no device is waited for."""
         wish = max_over_hosts(max(wish, self._interruptions.received))
         if wish == _SAVE:
-            self._save(trainer)
+            self._save(trainer, _last(trainer))
         elif wish in _STOPPING:
-            self._save(trainer)
+            self._save(trainer, _last(trainer))
             _log_row(trainer)
             if not trainer.is_global_zero:
                 raise SystemExit(0)  # Lightning's launcher takes any other status of a child for a crash, and kills
@@ -150,10 +199,11 @@ class RunCheckpoints(Checkpoint):
         elif wish != _NOTHING:
             self._interruptions.handle(wish)
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
+    def _save(self, trainer: pl.Trainer, path: Path) -> None:
+        if path.name == LAST:
+            self._saved_at, self._saved_step = time.monotonic(), trainer.global_step
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set at run time
-            trainer.save_checkpoint(_last(trainer), weights_only=False)
+            trainer.save_checkpoint(path, weights_only=False)
 
 
 def _log_row(trainer: pl.Trainer) -> None:
@@ -170,6 +220,15 @@ def _log_row(trainer: pl.Trainer) -> None:
 
 def _last(trainer: pl.Trainer) -> Path:
     return last_checkpoint(Path(trainer.default_root_dir))
+
+
+def _best(trainer: pl.Trainer) -> Path:
+    return _last(trainer).with_name(BEST)
+
+
+def _is_whole(trainer: pl.Trainer) -> bool:
+    """Whether the epoch's last batch is the one at hand."""
+    return trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
 
 
 class _Interruptions:

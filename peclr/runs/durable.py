@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from peclr.runs.layout import LAST, PREVIOUS, listed
+from peclr.runs.layout import BEST, LAST, PREVIOUS, listed
 from peclr.untrusted.binary import check_tensors, damage_of_zip, read_torch
 from peclr.untrusted.text import shown
 
@@ -17,10 +17,11 @@ class CheckpointWriteError(OSError):
     """A checkpoint could not be written; those that were there before still are."""
 
 
-def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+def write_checkpoint(content: Mapping[str, Any], path: Path, *, best: bool = False) -> None:
     """Save with torch.save so that `path` is at any time the old file or the new one, also after a power cut.
 
-    What `last.ckpt` was before is kept beside it as `previous.ckpt`. Raises CheckpointWriteError, on a full disk say.
+    What `last.ckpt` was before is kept beside it as `previous.ckpt`. The `best` is called `best.ckpt`, too, and that
+    first: a run that is killed in between takes its steps again. Raises CheckpointWriteError, on a full disk say.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # in the same folder, as only renaming within a file system is atomic; the next one overwrites what a kill left
@@ -31,6 +32,8 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        if best:
+            _name_too(partial, path.with_name(BEST))
         if path.name == LAST and path.exists():
             _keep_previous(path)
         partial.replace(path)
@@ -85,6 +88,20 @@ def _alternative(path: Path) -> str:
         if damage_of_zip(other) is None:
             return f"the newest good one there is {other}"
     return f"{path.parent} holds no other good one"
+
+
+def _name_too(path: Path, name: Path) -> None:
+    """Give a file a second name, in place of the file that has it, or where names are single a second copy."""
+    partial = name.with_name(f".{name.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        partial.hardlink_to(path)
+    except OSError:
+        with path.open("rb") as source, partial.open("xb") as target:
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
+    partial.replace(name)
 
 
 def _keep_previous(last: Path) -> None:

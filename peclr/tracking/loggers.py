@@ -20,7 +20,8 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 from pytorch_lightning.utilities import rank_zero_warn
 
 from peclr.data.sources.images import write_image
-from peclr.runs.layout import last_checkpoint
+from peclr.runs.checkpointing import RunCheckpoints
+from peclr.runs.layout import BEST, last_checkpoint
 from peclr.runs.metrics_file import MetricsFile
 
 PROJECT = "peclr"
@@ -134,7 +135,7 @@ def close_wandb(*, failed: bool) -> None:
 
 
 class CheckpointArtifacts(Callback):
-    """When a run has succeeded, keeps its last checkpoint, and its best if one is monitored, in W&B.
+    """When a run has succeeded, keeps its last checkpoint and its best in W&B.
 
     Every run with a W&B logger gets one; `upload: false` keeps checkpoints out of W&B. Offline, `wandb sync` uploads.
     """
@@ -160,12 +161,14 @@ class CheckpointArtifacts(Callback):
 def _checkpoints(trainer: pl.Trainer) -> list[tuple[Path, str, dict[str, Any]]]:
     """File, alias and scores. The last checkpoint comes last, as W&B's `latest` is what was logged last."""
     found: list[tuple[Path, str, dict[str, Any]]] = []
+    last = last_checkpoint(Path(trainer.default_root_dir))
     for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, RunCheckpoints) and (known := callback.best.found) and last.with_name(BEST).is_file():
+            found.append((last.with_name(BEST), "best", {known.metric: known.value, "step": known.step}))
         if isinstance(callback, ModelCheckpoint) and callback.best_model_path and callback.monitor:
             score = callback.best_model_score
             best = {callback.monitor: None if score is None else float(score)}
             found.append((Path(callback.best_model_path), "best", best))
-    last = last_checkpoint(Path(trainer.default_root_dir))
     if last.is_file():
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         scores = {name: value if math.isfinite(value) else None for name, value in values.items()}

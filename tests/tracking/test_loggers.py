@@ -70,17 +70,18 @@ def test_wandb_has_the_metrics_of_the_csv_file_and_the_images(offline: list[Path
     assert all((files / name).read_bytes()[:4] == b"\x89PNG" for row in shown for name in row["filenames"])
 
 
-def test_wandb_has_the_last_checkpoint_with_its_scores(offline: list[Path]) -> None:
+def test_wandb_has_the_last_and_the_best_checkpoint_with_their_scores(offline: list[Path]) -> None:
     artifacts = [
         record.request.log_artifact.artifact if record.WhichOneof("record_type") == "request" else record.artifact
         for record in records(offline[0])
         if record.WhichOneof("record_type") == "artifact" or record.request.WhichOneof("request_type") == "log_artifact"
     ]
-    (model,) = [artifact for artifact in artifacts if artifact.type == "model"]
-    assert "last" in model.aliases
-    assert '"train/loss"' in model.metadata
-    assert [content.path for content in model.manifest.contents] == ["model.ckpt"]
-    assert model.manifest.contents[0].size == (offline[0] / "checkpoints" / "last.ckpt").stat().st_size
+    models = [artifact for artifact in artifacts if artifact.type == "model"]
+    for model, name, metric in zip(models, ("best", "last"), ("val/loss", "train/loss"), strict=True):
+        assert name in model.aliases
+        assert f'"{metric}"' in model.metadata
+        assert [content.path for content in model.manifest.contents] == ["model.ckpt"]
+        assert model.manifest.contents[0].size == (offline[0] / "checkpoints" / f"{name}.ckpt").stat().st_size
 
 
 def test_two_runs_of_one_process_do_not_clash(offline: list[Path]) -> None:
