@@ -5,28 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-# of the config `finetune`
-_ENCODER: Final[dict[str, Any]] = {"name": "resnet50", "width": 1.0}
-_DATA: Final = "data/freihand"
+_LABELED: Final = Path("data/freihand")  # stands for the labeled hands of somebody who pre-trained without
 
 
 def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
     """Commands for a run with this config: fine-tune and export after pre-training; score and use after fine-tuning."""
+    sources = _said(config, "data", "init_args", "sources")
+    source = sources[0] if isinstance(sources, list) and sources else sources
+    root = Path(_said(config, "data", "init_args", "root") or _said(source, "init_args", "root") or _LABELED)
     uses: tuple[tuple[object, ...], ...] = ()
     kind = str(_said(config, "model", "class_path")).rpartition(".")[2]
-    if kind == "FinetuneModule":
-        data = _said(config, "data", "init_args", "root") or _DATA
-        uses = (("evaluate", run, "--data", data), ("predict", run, "photo.jpg", "--out", "hands"), ("report", run))
-    elif kind == "PretrainModule":
-        source = _said(config, "data", "init_args", "sources")
-        source = source[0] if isinstance(source, list) and source else source
-        labeled = str(_said(source, "class_path")).rpartition(".")[2] == "FreiHAND"
-        data = (_said(source, "init_args", "root") if labeled else None) or _DATA
-        encoder = _said(config, "model", "init_args", "encoder", "init_args") or {}
-        other = [f"--model.encoder.{key}={encoder[key]}" for key in _ENCODER if encoder.get(key, "") != _ENCODER[key]]
-        weights = [f"--model.weights={run}", "--model.encoder.weights=null"]
-        tuned = ("fit", "--config", "finetune", f"--data.root={data}", *weights, *other)
-        uses = (tuned, ("export", run, "--out", run / "weights"))
+    if kind == "PretrainModule":
+        data = root if (root / "training_xyz.json").is_file() else _LABELED
+        tune = ("fit", "--config", "finetune", f"--data.root={data}", f"--model.weights={run}")
+        uses = (tune, ("export", run, "--out", run / "weights"))
+    elif kind == "FinetuneModule":
+        uses = (("evaluate", run, "--data", root), ("predict", run, "photo.jpg", "--out", "hands"), ("report", run))
     return [shlex.join(["peclr", *map(str, words)]) for words in uses]
 
 
