@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
 from peclr.checkpoints import load_encoder, load_pose_net
 from peclr.data.loading.pairs_file import MinedPairs, read_pairs, write_pairs
@@ -44,13 +45,17 @@ def _image(folder: Path, name: str, parameters: Iterable[int] = ()) -> Path:
 
 
 def _images(folder: Path) -> list[Path]:
-    names = ("a.jpg", "b.png", "c.webp", "d.bmp", "e.jpeg")
-    return [_image(folder, f"images/{name}") for name in names]
+    names = ("a.jpg", "b.png", "c.webp", "d.bmp", "e.jpeg", "f.tif")
+    written = [_image(folder, f"images/{name}") for name in names]
+    for name in ("g.avif", "h.heic"):  # OpenCV writes neither
+        written.append(written[0].with_name(name))
+        Image.open(written[0]).save(written[-1])
+    return written
 
 
 def _samples(source: HandSource) -> list[Any]:
     source.check_images()
-    return [source[index] for index in range(min(len(source), 6))]
+    return [source[index] for index in range(min(len(source), 8))]
 
 
 def _freihand(folder: Path) -> list[Path]:

@@ -141,7 +141,7 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
 def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:
     """What a source says of itself, and its images that are missing or broken."""
     from peclr.data.samples import HasFiles
-    from peclr.data.sources.images import find_problems
+    from peclr.data.sources.image_faults import find_problems
 
     yield Finding("ok", title)
     if isinstance(source, HasFiles):

@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import (
     BadImageError,
-    check_image_files,
     image_sizes,
     read_header,
     read_mask,

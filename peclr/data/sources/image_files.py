@@ -8,7 +8,8 @@ import numpy as np
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.box_files import check_within, read_boxes
-from peclr.data.sources.images import check_image_files, image_sizes, read_reduced
+from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
 from peclr.geometry.planar import enclosing_square, whole_image
 

@@ -1,8 +1,7 @@
-"""Image files: their headers and faults, and their pixels as RGB arrays, large JPEGs at the reduced scale needed.
+"""Image files: their headers, and their pixels as RGB arrays, large JPEGs at the reduced scale needed.
 
-Faults are looked for at three depths, as full certainty costs as much as an epoch: "present" only lists, "headers" also
-reads each file's beginning and end (about 0.1 ms), "decode" also decodes it (1 to 15 ms). Of the usual damage, empty
-files, pages of HTML saved as images and downloads cut short, "headers" finds all. What the decoder reads is fine.
+OpenCV decodes; HEIC, which it does not know, and AVIF, which it does not turn upright, are Pillow's, the former by the
+plug-in of the extra `images`.
 """
 
 import io
@@ -12,17 +11,16 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from peclr.data.sources.layouts import Depth
+from peclr.data.sources.listing import HAS_HEIF, HEIF_EXTRA
 from peclr.geometry.planar import Matrix, similarity
 from peclr.options import write_whole
 from peclr.untrusted.text import check_megapixels
@@ -30,14 +28,19 @@ from peclr.untrusted.text import check_megapixels
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3, ISO/IEC 15948 11.2.5
-_MANY: Final = 20_000  # takes seconds
-_WORKERS: Final = 4
-_TAIL: Final = 1024  # bytes; some writers put padding behind the end
-_DECODED: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "PPM", "TIFF", "GIF", "AVIF", "JPEG2000")
+WORKERS: Final = 4
+_TURNED: Final = ("JPEG", "MPO", "PNG", "WEBP", "AVIF")  # by their Exif tag; Pillow gives TIFF's size upright
+BOXES: Final = b"ftyp"  # the type of the first box of HEIC and AVIF files, ISO/IEC 14496-12
+_HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # ISO/IEC 23008-12
 _TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width and height
-_UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+# the last is of libavif
+UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, RuntimeError)
+_NONSENSE: Final = (*UNREADABLE, TypeError, KeyError, struct.error)  # raised by Exif
 
+if HAS_HEIF:
+    import pillow_heif  # type: ignore[import-not-found, unused-ignore]  # an extra
+
+    pillow_heif.register_heif_opener()
 # OpenCV decodes up to 2³⁰ px. Pillow, which reads headers only, refuses an image of 180 megapixels by default.
 Image.MAX_IMAGE_PIXELS = 1 << 30
 # Exif that cannot be followed is no one's concern: the image is taken as it is stored.
@@ -70,7 +73,7 @@ class BadImageError(ValueError):
 class Header(NamedTuple):
     """The header of an image file: Pillow's name of the format, and the upright image's size, px.
 
-    The orientation is that of Exif, 1 to 8; 1 is stored upright. It is read from JPEGs only.
+    The orientation is that of Exif, 1 to 8; 1 is stored upright.
     """
 
     format: str
@@ -92,7 +95,7 @@ class DecodedImage(NamedTuple):
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a JPEG, PNG or whatever else OpenCV decodes, upright: (H, W, 3), uint8, RGB; BadImageError if none is."""
+    """Read a JPEG, PNG or whatever else can be decoded, upright: (H, W, 3), uint8, RGB; BadImageError if none is."""
     return decode_image(_read_bytes(path), path)
 
 
@@ -173,6 +176,8 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def _decode(path: object, encoded: bytes, reduction: int) -> NDArray[np.uint8]:
+    if encoded[4:8] == BOXES:
+        return _decode_by_pillow(path, encoded, "RGB" if reduction else "L")
     if len(encoded) > _PLAIN_BYTES and (header := read_header(io.BytesIO(encoded))) is not None:
         try:
             check_megapixels(header.width, header.height, path)
@@ -187,24 +192,45 @@ def _decode(path: object, encoded: bytes, reduction: int) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
+def _decode_by_pillow(path: object, encoded: bytes, mode: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            check_megapixels(*image.size, path)
+            upright: Image.Image = image
+            with suppress(*_NONSENSE):  # is taken as it is stored
+                upright = ImageOps.exif_transpose(image)
+            return np.array(upright.convert(mode))
+    except UnidentifiedImageError:
+        raise BadImageError(f"{path}: {not_an_image(encoded[:12], len(encoded))}") from None
+    except (*UNREADABLE, EOFError) as error:  # some name the file
+        raise BadImageError(f"{path}: cannot be decoded ({str(error).removeprefix(f'{path}: ')})") from error
+
+
+def not_an_image(begin: bytes, length: int) -> str:
+    """Say what is wrong with a file that Pillow cannot identify, by its first bytes and its length."""
+    if begin[4:8] == BOXES and begin[8:12] in _HEIC_BRANDS:
+        return f"is HEIC, {'and damaged' if HAS_HEIF else f'which {HEIF_EXTRA} reads'}"
+    return f"is not an image ({length} bytes)" if length else "is empty"
+
+
 def read_header(file: BinaryIO | Path) -> Header | None:
     """Size and orientation of an image file; None if it is no image."""
     try:
         with Image.open(file) as image:
             size, orientation = image.size, 1
-            if image.format in ("JPEG", "MPO") and "exif" in image.info:
+            if image.format in _TURNED and "exif" in image.info:
                 # what is cut short, or nonsense, is taken as it is stored
-                with suppress(*_UNREADABLE, TypeError, KeyError, struct.error):
+                with suppress(*_NONSENSE):
                     orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
             size = size[::-1] if orientation in _TRANSPOSING else size
             return Header(image.format or "", *size, orientation if orientation in range(1, 9) else 1)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
 def read_focal_35mm(file: BinaryIO | Path) -> float | None:
     """Focal length by Exif as on film of 36 × 24 mm, in mm; None where it is not said, or no image."""
-    with suppress(*_UNREADABLE, TypeError, KeyError, struct.error), Image.open(file) as image:
+    with suppress(*_NONSENSE), Image.open(file) as image:
         focal = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
         return focal if 1 <= focal < 10_000 else None  # 0 is "unknown", Exif 2.32
     return None
@@ -212,29 +238,9 @@ def read_focal_35mm(file: BinaryIO | Path) -> float | None:
 
 def image_sizes(paths: Sequence[Path]) -> NDArray[np.float64]:
     """Width and height (N, 2) of the upright image in each file, px; NaN where there is none."""
-    headers = in_threads(read_header, paths, _WORKERS, "images", progress=False)
+    headers = in_threads(read_header, paths, WORKERS, "images", progress=False)
     sizes = [(header.width, header.height) if header else (np.nan, np.nan) for _, header in headers]
     return np.array(sizes, np.float64).reshape(-1, 2)
-
-
-def image_problem(path: Path, depth: Depth = "headers") -> str | None:
-    """The fault of an image file, without its name; None if there is none."""
-    if depth == "present":
-        return None if path.is_file() else "is missing"
-    suspicion = _suspicion(path)
-    if depth == "decode" or suspicion:
-        try:
-            read_image(path)
-        except ValueError as error:
-            return suspicion or str(error).removeprefix(f"{path}: ")
-    return None
-
-
-def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
-    """Faults of image files, in the files' order."""
-    progress = progress and depth != "present" and len(paths) > 0
-    looked_at = in_threads(partial(image_problem, depth=depth), paths, workers, "images", progress=progress)
-    return {path: problem for path, problem in looked_at if problem}
 
 
 def in_threads(
@@ -250,36 +256,3 @@ def in_threads(
             chunk = items[start : start + at_once]
             yield from zip(chunk, pool.map(work, chunk), strict=True)
             bar.update(len(chunk))
-
-
-def check_image_files(paths: Sequence[Path]) -> None:
-    """Look at the headers of image files, with a bar if they are many; ValueError names the first that is none."""
-    if problems := find_problems(paths, "headers", _WORKERS, progress=len(paths) > _MANY):
-        path, problem = next(iter(problems.items()))
-        more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
-        raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")
-
-
-def _suspicion(path: Path) -> str | None:
-    """The objection that the beginning and the end of a file raise."""
-    try:
-        with path.open("rb") as file:
-            with Image.open(file) as image:
-                if image.format not in _DECODED:
-                    return f"is of format {image.format}, which is not read"
-                end, begin = _END.get(image.format or ""), file.tell()
-            length = file.seek(0, 2)
-            # phones put a video behind an image's end, which may then be anywhere
-            for start in (max(0, length - _TAIL), begin):
-                file.seek(start)
-                if end is None or end in file.read():
-                    return None
-            return f"is cut short after {length} bytes"
-    except FileNotFoundError:
-        return "is missing"
-    except UnidentifiedImageError:
-        length = path.stat().st_size
-        return f"is not an image ({length} bytes)" if length else "is empty"
-    except _UNREADABLE as error:
-        reason = isinstance(error, OSError) and error.strerror  # without the path, which the message has already
-        return f"cannot be opened: {reason or error}"

@@ -2,7 +2,8 @@
 
 Images and videos count by the ends of their names, in small letters or capitals, in all folders below, those behind
 links included, each folder once. Hidden files and folders do not count, such as the ._photo.jpg of macOS and the
-.ipynb_checkpoints of Jupyter. What looks like an image or a video and does not count is counted with the reason.
+.ipynb_checkpoints of Jupyter; nor do masks, which are no images of hands: files below a folder that is called mask or
+masks, and 1_mask.png beside 1.jpg. What looks like an image or a video and does not count is counted with the reason.
 """
 
 import glob
@@ -12,16 +13,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
-IMAGES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+HAS_HEIF: Final = find_spec("pillow_heif") is not None
+HEIF_EXTRA: Final = "pip install 'peclr[images]'"
+_HEIF: Final = (".heic", ".heif")
+IMAGES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", *(_HEIF if HAS_HEIF else ()))
 VIDEOS: Final = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 _OTHERS: Final = (
-    *(".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".tif", ".tiff", ".gif", ".psd", ".svg"),
+    *(*_HEIF, ".jfif", ".jp2", ".jxl", ".gif", ".psd", ".svg"),
     *(".dng", ".raw", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".rw2"),
     *(".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".ogv"),
 )
+
+_MASKS, _MASK = re.compile(r"(^|/)masks?/", re.IGNORECASE), re.compile(r"(.+)[_.-]mask", re.IGNORECASE)
 
 _NAMED: Final = 5
 
@@ -55,10 +62,16 @@ def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: b
         if file.endswith("/"):
             left_out[reason or ""] += 1
         elif suffix in (*IMAGES, *VIDEOS, *_OTHERS) and _matches(file.split("/"), pattern):
-            if reason is None and suffix in suffixes:
+            reason = reason or ("masks" if _MASKS.search(file) else None if suffix in suffixes else suffix)
+            if reason is None:
                 found.append(file)
             else:
-                left_out[reason or suffix] += 1
+                left_out[f"{reason} ({HEIF_EXTRA} reads them)" if reason in _HEIF else reason] += 1
+    names = {os.path.splitext(file)[0] for file in found}  # noqa: PTH122 (the same)
+    if masks := {name for name in names if (mask := _MASK.fullmatch(name)) and mask[1] in names}:
+        left_out["masks"] += len(found)
+        found = [file for file in found if os.path.splitext(file)[0] not in masks]  # noqa: PTH122 (the same)
+        left_out["masks"] -= len(found)
     if not found:
         reasons = f"; {describe_left_out(left_out)}" if left_out else ""
         raise ValueError(f"{root}: no {what}; expected files ending in {', '.join(suffixes)}{reasons}")

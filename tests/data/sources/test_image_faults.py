@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from peclr.data.sources.images import find_problems, image_problem, image_sizes, in_threads, read_header
+from peclr.data.sources.image_faults import find_problems, image_problem
+from peclr.data.sources.images import image_sizes, in_threads, read_header
 
 
 @pytest.fixture(params=[".jpg", ".png", ".webp"])

@@ -37,8 +37,8 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-EXPECTED = ["10.jpg", "2.JPG", "deep/er/3.jpg", "linked/4.jpg", "one.jpg"]
-LEFT_OUT = {"hidden": 1, "links to nothing": 1, ".heic": 1, ".tiff": 1, ".gif": 1}
+EXPECTED = ["10.jpg", "2.JPG", "IMG.HEIC", "deep/er/3.jpg", "linked/4.jpg", "one.jpg", "scan.tiff"]
+LEFT_OUT = {"hidden": 1, "links to nothing": 1, ".gif": 1}
 
 
 @pytest.mark.parametrize("pattern", ["", "**/*", "**"])
@@ -62,16 +62,27 @@ def test_training_predicting_and_checking_take_the_same(folder: Path, caplog: py
         assert [found.file for found in find_inputs([f"{folder}/**/*"])] == [found.file for found in inputs]
     assert [images[index]["id"] for index in range(len(images))] == EXPECTED
     assert [found.file for found in inputs] == ["2.JPG", "10.jpg", *EXPECTED[2:]]  # frames by their numbers
-    reasons = "left out 1 .gif, 1 .heic, 1 .tiff, 1 hidden, 1 links to nothing"
+    reasons = "left out 1 .gif, 1 hidden, 1 links to nothing"
     assert caplog.text.count(reasons) == 3
     table = [finding.what for finding in examine(folder, Look())]
-    assert table == ["5 images", reasons]
+    assert table == ["7 images", reasons]
 
 
 def test_folders_without_images_say_what_was_left_out(tmp_path: Path) -> None:
-    (tmp_path / "IMG_1.HEIC").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"no images; expected files ending in \.jpg.*; left out 1 \.heic"):
+    (tmp_path / "IMG_1.DNG").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"no images; expected files ending in \.jpg.*; left out 1 \.dng"):
         list_files(tmp_path, IMAGES, "images")
+
+
+def test_masks_are_no_images_of_hands(tmp_path: Path) -> None:
+    names = ["rgb/1.jpg", "mask/1.jpg", "a/Masks/b/2.png", "3.jpg", "3_mask.png", "surgical_mask.jpg", "masked/4.jpg"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    listing = list_files(tmp_path, IMAGES, "images")
+    assert listing.files == ["3.jpg", "masked/4.jpg", "rgb/1.jpg", "surgical_mask.jpg"]
+    assert listing.left_out == {"masks": 3}
+    assert list_files(tmp_path / "mask", IMAGES, "images").files == ["1.jpg"], "asked for"
 
 
 def test_numbers_in_names_are_sorted_by_value() -> None:
