@@ -63,9 +63,9 @@ def _write(source: FreiHAND, hands: Sequence[int], out: Path, split: str, turn: 
         if turn:
             image = source[hand]["image"]
             angle = np.deg2rad(np.random.default_rng((seed, hand)).uniform(-turn, turn))
-            turned = about_center(angle, image.shape[1], image.shape[0])
-            size, border = (image.shape[1], image.shape[0]), cv2.BORDER_REPLICATE
-            write_image(file, np.asarray(cv2.warpAffine(image, turned[:2], size, borderMode=border), np.uint8))
+            side, turned = max(image.shape[:2]), about_center(angle, image.shape[1], image.shape[0])
+            options: dict[str, Any] = {"borderMode": cv2.BORDER_REPLICATE}
+            write_image(file, np.asarray(cv2.warpAffine(image, turned[:2], (side, side), **options), np.uint8))
             K, joints = turn_camera(turned, K), joints @ similarity(angle=angle).T
         else:
             shutil.copyfile(source.image_file(hand), file)
@@ -80,10 +80,10 @@ def _write(source: FreiHAND, hands: Sequence[int], out: Path, split: str, turn: 
 
 
 def about_center(angle: float, width: int, height: int) -> Matrix:
-    """Make the matrix (3, 3) that turns an image about its center: turned pixels ← pixels."""
-    center = np.array([(width - 1) / 2, (height - 1) / 2])
-    shift = center - similarity(angle=angle)[:2, :2] @ center
-    return similarity(angle=angle, shift=(float(shift[0]), float(shift[1])))
+    """Make the matrix (3, 3) that turns an image about its center: pixels of a square, as long as it, ← pixels."""
+    middle = similarity(angle=angle)[:2, :2] @ np.array([(width - 1) / 2, (height - 1) / 2])
+    x, y = ((max(width, height) - 1) / 2 - middle).tolist()
+    return similarity(angle=angle, shift=(x, y))
 
 
 def turn_camera(turned: Matrix, K: Matrix) -> Matrix:
