@@ -26,7 +26,9 @@ Finding = Literal["search", "published"]
 CENTRAL_FRACTION: Final = 0.33  # of the image's sides: where the first pass takes the hand to be
 FILL: Final = 0.7  # of the view's side: what the longer side of a box takes up
 
-# Degrees, and shifts as fractions of the view's side, of the views whose joints are held against the last view's
+# Degrees, and shifts as fractions of the view's side, of the views whose joints are held against the last view's. On
+# 239 hands of people that a small network had not seen, real and rendered, the spread's rank correlation with the error
+# was 0.53 by joint and 0.72 by hand; with turns alone 0.47 and 0.69, with shifts alone 0.48 and 0.64.
 _CHECKS: Final = ((15.0, (0.05, -0.05)), (-15.0, (-0.05, 0.05)))
 # Of a hand's size: views whose joints spread by this agree by 0.61
 _SPREAD: Final = 0.05

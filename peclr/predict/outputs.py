@@ -138,29 +138,39 @@ class OutputFolder:
 
 
 def draw_hands(image: Image, hands: Iterable[HandPrediction]) -> Image:
-    """Draw hands, each with its side, over a copy of their image: (n · H, n · W, 3) RGB, enlarged n times if small."""
+    """Draw hands, each with its side, over a copy of their image: (n · H, n · W, 3) RGB, enlarged n times if small.
+
+    Tracks of a video are numbered after the side.
+    """
     factor = max(1, round(_READABLE / max(image.shape[:2])))
     enlarged_from_image = from_reduced(factor, factor)
     drawn = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+    names = []
     for hand in hands:
         points = move(enlarged_from_image, hand.keypoints_2d)
         drawn = draw_skeleton(drawn, points)
-        _write_side(drawn, hand.hand, points)
+        names.append((hand.hand if hand.track is None else f"{hand.hand} {hand.track}", points))
+    _write_names(drawn, names)
     return drawn
 
 
-def _write_side(image: Image, text: str, points: NDArray[np.float64]) -> None:
-    """Write a hand's side beyond its wrist, where no bone is, in the image."""
+def _write_names(image: Image, names: Iterable[tuple[str, NDArray[np.float64]]]) -> None:
+    """Write each hand's name beyond its wrist, where no bone is, in the image, and not over an earlier one."""
     height, width = image.shape[:2]
     scale = max(height, width) / 1000
     thickness = max(1, round(2 * scale))
-    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    away = points[WRIST] - points.mean(axis=0)
-    x, y = points[WRIST] + away / max(float(np.linalg.norm(away)), 1.0) * (wide + high) / 2
-    x, y = np.clip((x - wide / 2, y + high / 2), (0, high), (max(0, width - wide), height - below)).round()
-    for ink, wider in ((_BLACK, 2 * thickness), (_WHITE, 0)):
-        place = (int(x), int(y))
-        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness + wider, cv2.LINE_AA)
+    taken: list[tuple[float, float, int]] = []
+    for name, points in names:
+        (wide, high), below = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+        away = points[WRIST] - points.mean(axis=0)
+        x, y = points[WRIST] + away / max(float(np.linalg.norm(away)), 1.0) * (wide + high) / 2
+        x, y = np.clip((x - wide / 2, y + high / 2), (0, high), (max(0, width - wide), height - below)).round()
+        while any(abs(x - left) < max(wide, other) and abs(y - line) < high for left, line, other in taken):
+            y += high + below if y < height / 2 else -high - below
+        taken.append((x, y, wide))
+        for ink, wider in ((_BLACK, 2 * thickness), (_WHITE, 0)):
+            place = (int(x), int(y))
+            cv2.putText(image, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness + wider, cv2.LINE_AA)
 
 
 def _append_whole(path: Path, line: bytes) -> None:

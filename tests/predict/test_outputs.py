@@ -77,6 +77,15 @@ def test_the_side_is_written_in_the_image_wherever_the_wrist_is() -> None:
         assert np.ptp(columns) > 15, origin
 
 
+@pytest.mark.parametrize("top", [10.0, 350.0])
+def test_names_of_hands_with_one_wrist_are_not_written_over_each_other(top: float) -> None:
+    image = np.full((400, 400, 3), 128, np.uint8)
+    hand = replace(spread_hand((150, top)), track=7)
+    white = [(draw_hands(image, [hand] * count) > 190).all(axis=-1).sum() for count in (1, 2, 3)]
+    assert white[0] > 50
+    np.testing.assert_allclose(white, white[0] * np.array([1, 2, 3]), rtol=0.1)
+
+
 def test_every_image_gets_files_of_its_own(trained: TrainedNetwork, make_image: MakeImage, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with OutputFolder(out, Method(trained), overlay=True, sides=True, video=None) as outputs:
