@@ -56,6 +56,7 @@ COMMANDS = {
     "prepare": "prepare freihand {hands}",
     "mine": "mine {hands} --out=pairs.npz",
     "inspect": "inspect --config={conf}/pretrain.yaml --data.root={hands} --out=views.png",
+    "weights": "weights",
     "synth": "synth hands --train=2 --eval=1 --size=48",
 }
 
@@ -80,6 +81,52 @@ def test_no_command_opens_a_connection(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert connections(log) == []
+
+
+NOT_HERE = {
+    "weights get simhand-rn50": 1,
+    "fit --config=pretrain_peclr --data.root={hands} --run_dir=new": 2,
+    "predict peclr-rn50-freihand http: --out=hands": 2,
+}
+
+
+@pytest.mark.parametrize("command", NOT_HERE)
+def test_weights_that_are_not_here_are_asked_for_without_a_connection(
+    command: str, tmp_path: Path, rendered_hands: Path, images: Path
+) -> None:
+    log = tmp_path / "strace.log"
+    done = subprocess.run(
+        [*STRACE, str(log), sys.executable, "-m", "peclr", *command.format(hands=rendered_hands).split(" ")],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "PECLR_CACHE": str(tmp_path), "TORCH_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == NOT_HERE[command]
+    assert "peclr weights get" in done.stdout + done.stderr
+    assert connections(log) == []
+
+
+@pytest.mark.parametrize("accept", [False, True])
+def test_a_download_that_was_accepted_opens_one(accept: bool, tmp_path: Path) -> None:  # noqa: FBT001  # a test's case
+    log = tmp_path / "strace.log"
+    program = (
+        "import sys\nfrom functools import partial\nfrom peclr.__main__ import main\n"
+        "from peclr.weights import command, fetching\nfrom tests.weights.server import described\n"
+        "command.catalog = lambda: {'net': described(url='http://192.0.2.1:9/net.pth')}\n"
+        "command.get = partial(command.get, patience=fetching.Patience(timeout=0.2, tries=1))\n"
+        "sys.exit(main(['weights', 'get', 'net', *sys.argv[1:]]))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    done = subprocess.run(
+        [*STRACE, str(log), sys.executable, "-c", program, *["--accept"] * accept],
+        cwd=Path(__file__).parents[1],
+        env={**environment, "PECLR_CACHE": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 1 + accept
+    assert bool(connections(log)) == accept
 
 
 def test_a_connection_would_be_seen(tmp_path: Path) -> None:

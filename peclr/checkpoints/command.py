@@ -52,7 +52,7 @@ def _parser() -> CommandParser:
         description="Write weights for torchvision, as safetensors and as ONNX, with a card that explains them.",
     )
     add = parser.add_argument
-    add("run", type=Path, help="a run's folder, or a checkpoint: own, published or torchvision's")
+    add("run", type=Path, help="a run's folder, a checkpoint of any kind, or one's name in `peclr weights`")
     add("--out", type=Path, required=True, help="a new or empty folder")
     formats = "default: all that the weights allow, and a word on the rest"
     add("--formats", nargs="+", choices=_FORMATS, help=formats)

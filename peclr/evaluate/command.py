@@ -122,7 +122,8 @@ def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any
 def _parser() -> CommandParser:
     description = "Score on the evaluation split of data in FreiHAND's layout, as the leaderboard does."
     parser = CommandParser(prog="peclr evaluate", description=description)
-    parser.add_argument("run", nargs="?", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
+    run = "a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`"
+    parser.add_argument("run", nargs="?", type=Path, help=run)
     parser.add_argument("--data", type=Path, required=True, help="folder in FreiHAND's layout")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
     parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")

@@ -148,7 +148,7 @@ def _parser() -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("run", type=Path, help="a fine-tuning run's folder, or a fine-tuned checkpoint")
+    add("run", type=Path, help="a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`")
     add("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
     add("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
     where = parser.add_mutually_exclusive_group()

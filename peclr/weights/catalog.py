@@ -5,10 +5,11 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
+
+from peclr.options import did_you_mean
 
 CACHE_VARIABLE: Final = "PECLR_CACHE"
 _LIST: Final = "published.toml"
@@ -87,6 +88,6 @@ def find_weights(given: Path | str) -> Path:
         if not published.path.is_file():
             raise FileNotFoundError(published.missing())
         return published.path
-    if near := get_close_matches(str(given), catalog(), n=1):
-        raise FileNotFoundError(f"{given}: no such file; of published weights, {near[0]} has the nearest name")
+    if meant := did_you_mean(str(given), catalog()):
+        raise FileNotFoundError(f"{given}: no such file, and no published weights of that name{meant}")
     return path

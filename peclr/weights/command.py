@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from peclr.options import CommandParser, UsageError, did_you_mean
 from peclr.weights.catalog import CACHE_VARIABLE, Published, cache_folder, catalog
 from peclr.weights.store import get, read_record
 
@@ -35,7 +36,8 @@ def weights_main(arguments: Sequence[str]) -> int:
         return 0
     published = catalog().get(options.name)
     if published is None:
-        raise ValueError(f"no published weights are called {options.name!r}; there are {', '.join(catalog())}")
+        wrong = f"get: no published weights are called {options.name}" if options.name else "get: which? give a name"
+        raise UsageError(f"{wrong}{did_you_mean(options.name or '', catalog())}\n`peclr weights` lists what there is")
     if options.file is None and published.path.is_file():
         print(published.path)
         return 0
@@ -55,22 +57,20 @@ def weights_main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr weights",
         description="List weights that others have published, with their licenses, or get one.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    how = "of the list: for people, or for programs (default: text)"
-    parser.add_argument("--format", choices=["text", "json"], default="text", help=how)
-    actions = parser.add_subparsers(dest="action", metavar="get", help="get one by its name")
-    add = actions.add_parser(
-        "get", description="State the terms of published weights; with --accept, get them."
-    ).add_argument
-    add("name", metavar="NAME", help="one of those that `peclr weights` lists")
-    add("--accept", action="store_true", help="the terms: download it into the cache")
+    add = parser.add_argument
+    add("action", nargs="?", choices=["get"], metavar="get", help="state the terms of one; with --accept, download it")
+    add("name", nargs="?", metavar="NAME", help="one of those that are listed without any words")
+    add("--accept", action="store_true", help="its terms: download it into the cache")
     add("--file", type=Path, metavar="FILE", help="take it from here, where it was fetched otherwise")
+    how = "of the list: for people, or for programs (default: %(default)s)"
+    add("--format", choices=["text", "json"], default="text", help=how)
     return parser
 
 

@@ -1,6 +1,7 @@
 """Every reader of files that are not ours: a name, how whole files are made, how they are read. One line each."""
 
 import json
+import shutil
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -9,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -31,6 +33,9 @@ from peclr.report.discovery import find_all
 from peclr.runs.durable import read_checkpoint, write_checkpoint
 from peclr.sweeps.plan import read_sweep
 from peclr.synthetic.writer import write_freihand_layout
+from peclr.untrusted.archives import read_archived
+from peclr.weights.catalog import CACHE_VARIABLE, catalog
+from peclr.weights.store import get, read_record
 from tests.fuzz.engine import Reader
 
 K = [[300.0, 0.0, 40.0], [0.0, 300.0, 30.0], [0.0, 0.0, 1.0]]
@@ -220,6 +225,28 @@ def _video(folder: Path) -> list[Path]:
     return [path]
 
 
+def _archives(folder: Path) -> list[Path]:
+    (folder / "net.pth").write_bytes(bytes(range(256)) * 20)
+    for form in ("gztar", "zip"):
+        shutil.make_archive(str(folder / "archive"), form, folder, "net.pth")
+    (folder / "net.pth").unlink()
+    return sorted(folder.iterdir())
+
+
+def _cache(folder: Path) -> list[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        torch.save({"state_dict": {}}, folder / "net.pth")
+        get(catalog()["simhand-rn50"], folder / "net.pth")
+    return [folder / "simhand-rn50" / "record.json"]
+
+
+def _read_cache(folder: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        return repr(read_record(catalog()["simhand-rn50"]))
+
+
 READERS = {
     "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "prepared labels": Reader(_packed_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
@@ -237,6 +264,12 @@ READERS = {
     "resuming": Reader(_checkpoints, lambda folder: read_checkpoint(folder / "last.ckpt"), protected=True),
     "safetensors": Reader(_weights, lambda folder: load_pose_net(folder / "net.safetensors").state_dict()),
     "regressor": Reader(_regressor, lambda folder: [load_joint_regressor(folder / f"J.{s}") for s in ("npy", "npz")]),
+    "archives": Reader(
+        _archives,
+        lambda folder: [b"".join(read_archived(path, "net.pth", 1)) for path in sorted(folder.iterdir())],
+        protected=True,
+    ),
+    "weights' records": Reader(_cache, _read_cache),
     "sweep": Reader(_sweep, lambda folder: repr(read_sweep(folder / "sweep.yaml"))),
     "report": Reader(_results, lambda folder: repr(find_all([folder / "runs"]))),
 }

@@ -93,8 +93,9 @@ def test_what_goes_wrong_is_one_line(
     assert "https://example.org" in error
     assert "peclr weights get net --file FILE" in error
     assert error.count("\n") == 1
-    assert main(["weights", "get", "nett"]) == 2
-    assert "'nett'" in capsys.readouterr().err
+    for words, meant in (("get nett", "are called nett; did you mean net?"), ("get", "which?"), ("git net", "get")):
+        assert main(["weights", *words.split()]) == 2
+        assert meant in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_network")
@@ -113,13 +114,14 @@ def test_a_file_by_hand_needs_no_network(
     [
         ["predict", "peclr-rn50-freihand", "image.jpg"],
         ["export", "peclr-rn50-freihand", "--out=weights"],
+        ["evaluate", "peclr-rn50-freihand", "--data={hands}"],
     ],
 )
 def test_a_name_that_is_not_in_the_cache_comes_with_its_command(
-    words: list[str], capsys: pytest.CaptureFixture[str]
+    words: list[str], rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("image.jpg").touch()
-    assert main(words) == 2
+    assert main([word.format(hands=rendered_hands) for word in words]) == 2
     error = capsys.readouterr().err
     assert "`peclr weights get peclr-rn50-freihand --accept` downloads it" in error
     assert catalog()["peclr-rn50-freihand"].url in error
