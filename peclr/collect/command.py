@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from peclr.collect.frames import every_of
-from peclr.options import check_new_folder, check_writable, positive
+from peclr.options import CommandParser, check_new_folder, check_writable, positive
 from peclr.parallel import add_job_options
 from peclr.untrusted.text import printable
 
 if TYPE_CHECKING:
     from peclr.collect.work import Collector
+    from peclr.data.prepare.cutting import Cutting
     from peclr.data.sources.shards import Shards
 
-LAYOUTS: Final = ("shards", "freihand")
+LAYOUTS: Final = ("shards", "freihand", "coco")
 
 _EPILOG = """\
 Hands are found by MediaPipe's networks, and small ones in parts of images, too. What they say of a hand becomes its
@@ -27,7 +28,9 @@ label, a pseudo-label: joints in 2-D, and in 3-D, put where the camera sees them
 length that Exif says, or else 1.2 × the longer side. A left hand is stored mirrored, as a right one.
 
 --out then is a data set: pre-train on it, mine it, inspect it, fine-tune on it. The layout freihand has FreiHAND's
-files in place of shards. Splits keep groups together: a row of --groups, or else a video or a folder.
+files in place of shards; coco has COCO keypoints, which CVAT and Label Studio open for correction. A folder that was
+collected before may be the SOURCE: for another layout, or to read corrected keypoints back. Splits keep groups
+together: a row of --groups, or else a video or a folder.
 
 When it was stopped, the same command goes on. Without --part it does what is left, and puts all parts together.
 
@@ -38,37 +41,73 @@ The exit status is 1 if an image or video could not be read; 2 if nothing could 
 def collect_main(arguments: list[str]) -> int:
     """Run `peclr collect`; returns 0, or 1 if something could not be read."""
     options = _parser().parse_args(arguments)
+    if options.layout != "shards":
+        check_new_folder(options.out)
+    if options.evaluation and options.layout != "freihand":
+        raise ValueError("--evaluation divides what is written with --layout freihand; other layouts have no splits")
+    check_writable(options.out)
+    # where hands are collected, before they are brought into another layout
+    folder = options.out if options.layout == "shards" else options.out.with_name(f"{options.out.name}.shards")
+    source = _collected_before(options)
+    hands = _collect(options, folder) if source is None else _convert(source, options, folder)
+    if hands is None:
+        print(f"{folder}: part {options.part.number} of {options.part.count}; without --part all are put together")
+        return 0
+    _finish(hands, options, folder)
+    return int(source is None and bool(hands.facts.problems))
 
-    from peclr.collect.layouts.freihand import SIZE
+
+def _collect(options: argparse.Namespace, folder: Path) -> Shards | None:
+    """Do what is left of the work; None after a part of it."""
     from peclr.data.prepare.merging import is_done, is_merged, merge
     from peclr.data.sources.shards import Shards
     from peclr.parallel import Job, claim, run
 
-    folder = options.out if options.layout == "shards" else options.out.with_name(f"{options.out.name}.shards")
-    if options.layout == "freihand":
-        check_new_folder(options.out)
-        options.size = options.size or SIZE
-    elif options.evaluation:
-        raise ValueError("--evaluation divides what is written with --layout freihand; shards are divided when read")
-    check_writable(folder)
-    collector = _collector(options, folder)
-    settings = _settings(options)
+    collector, settings = _collector(options, folder), _settings(options)
     claim(folder, {"inputs": _hash_of(collector), **settings})
     if not is_merged(folder):
         sizes = [task.images for task in collector.tasks]
         job = Job(collector, sizes, lambda task: is_done(folder, task), "images")
         problems = run(job, workers=options.workers, part=options.part)
+        for task, problem in problems.items():
+            print(f"task {task}: {printable(problem)}", file=sys.stderr)
         if problems:
-            for task, problem in problems.items():
-                print(f"task {task}: {printable(problem)}", file=sys.stderr)
             raise ValueError(f"{len(problems)} of {len(sizes)} tasks failed; the same command tries them again")
         if options.part is not None:
-            print(f"{folder}: part {options.part.number} of {options.part.count} ; without --part all are put together")
-            return 0
+            return None
         merge(folder, len(sizes), name="collected", labels="pseudo", settings=settings, progress=True)
-    hands = Shards(folder)
-    _finish(hands, options)
-    return int(bool(hands.facts.problems))
+    return Shards(folder)
+
+
+def _collected_before(options: argparse.Namespace) -> Path | None:
+    """The only source, if it is a folder that was collected before."""
+    from peclr.collect.layouts.coco import HANDS
+    from peclr.data.sources.layouts import MANIFEST
+    from peclr.data.sources.shards import FOLDER
+
+    def is_collected(word: str) -> bool:
+        below = (Path(word), Path(word) / HANDS)
+        return any((folder / MANIFEST).is_file() and (folder / FOLDER).is_dir() for folder in below)
+
+    found = [word for word in options.sources if is_collected(word)]
+    if found and len(options.sources) > 1:
+        raise ValueError(f"{found[0]} was collected before; expected no other source beside it")
+    if not found and options.corrections is not None:
+        raise ValueError("--corrections needs the folder that --layout coco wrote as the only SOURCE")
+    return Path(found[0]) if found else None
+
+
+def _convert(source: Path, options: argparse.Namespace, folder: Path) -> Shards:
+    """Hands that were collected before, corrected if they come back from COCO's layout."""
+    from peclr.collect.layouts.coco import ANNOTATIONS, HANDS, correct
+    from peclr.data.sources.shards import Shards
+
+    if (source / ANNOTATIONS).is_file():
+        check_new_folder(folder)
+        return correct(Shards(source / HANDS), options.corrections or source / ANNOTATIONS, folder)
+    if options.layout == "shards" or options.corrections is not None:
+        raise ValueError(f"{source} was collected before; expected --layout freihand or coco, and no corrections of it")
+    return Shards(source)
 
 
 def _collector(options: argparse.Namespace, folder: Path) -> Collector:
@@ -77,7 +116,6 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
     from peclr.collect.groups import groups_of
     from peclr.collect.hands import Thresholds
     from peclr.collect.work import Collector, tasks_of
-    from peclr.data.prepare.cutting import Cutting
     from peclr.data.sources.inputs import find_inputs
     from peclr.detection import MediaPipeHands, find_task_file
 
@@ -86,8 +124,6 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
     inputs = find_inputs(options.sources)
     if cameras := [one.source for one in inputs if one.kind == "camera"]:
         raise ValueError(f"{cameras[0]}: a camera has no end; record a video, and give that")
-    cutting = Cutting(**{name: value for name in Cutting._fields if (value := getattr(options, name)) is not None})
-    cutting.check()
     return Collector(
         tasks_of(inputs, groups_of(inputs, options.groups), options.every),
         folder,
@@ -96,14 +132,28 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
         Cameras(read_cameras(options.K)),
         Thresholds(options.min_score, options.min_size, options.min_sharpness),
         options.every,
-        cutting,
+        _cutting(options),
     )
+
+
+def _cutting(options: argparse.Namespace) -> Cutting:
+    from peclr.collect.layouts.freihand import SIZE
+    from peclr.data.prepare.cutting import Cutting
+
+    given = {name: value for name in Cutting._fields if (value := getattr(options, name)) is not None}
+    cutting = Cutting(**({"size": SIZE} if options.layout == "freihand" else {}) | given)
+    cutting.check()
+    return cutting
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """What the result depends on beside the inputs."""
-    names = ("min_score", "min_size", "min_sharpness", "tiles", "K", "size", "context", "quality")
-    return {"every": str(options.every), **{name: getattr(options, name) for name in names}}
+    names = ("min_score", "min_size", "min_sharpness", "tiles", "K")
+    return {
+        "every": str(options.every),
+        **{name: getattr(options, name) for name in names},
+        **_cutting(options)._asdict(),
+    }
 
 
 def _hash_of(collector: Collector) -> str:
@@ -115,44 +165,52 @@ def _hash_of(collector: Collector) -> str:
     return digest.hexdigest()
 
 
-def _finish(hands: Shards, options: argparse.Namespace) -> None:
-    """Write the layout, the summary and the sheet."""
+def _finish(hands: Shards, options: argparse.Namespace, folder: Path) -> None:
+    """Write the layout, the summary and the sheet; hands that were collected in `folder` for that alone go."""
+    from peclr.collect.layouts.coco import HANDS, write_coco
     from peclr.collect.layouts.freihand import write_freihand
-    from peclr.collect.summary import SHEET, SUMMARY, draw_sheet, summary, table
+    from peclr.collect.summary import SHEET, draw_sheet, summary, table
     from peclr.data.sources.images import write_image
+    from peclr.data.sources.layouts import PROVENANCE
     from peclr.data.sources.packed_labels import replacing
     from peclr.data.sources.selection import split_source
     from peclr.options import write_whole
 
+    facts, own = hands.facts, hands.root == folder
     with ExitStack() as stack:
-        folder = hands.root
+        out = hands.root if options.layout == "shards" else stack.enter_context(replacing(options.out))
         if options.layout == "freihand":
-            folder = stack.enter_context(replacing(options.out))
             training, evaluation = split_source(hands, options.evaluation, seed=0)
             splits = {"training": sorted(training), "evaluation": sorted(evaluation)}
-            write_freihand(hands, folder, {split: chosen for split, chosen in splits.items() if chosen})
-        write_whole(folder / SUMMARY, summary(hands.facts))
-        write_image(folder / SHEET, draw_sheet(hands))
-    if hands.root != options.out:
-        shutil.rmtree(hands.root)
-    print(table(hands.facts), f"{options.out}: look at {SHEET}", sep="\n")
+            write_freihand(hands, out, {split: chosen for split, chosen in splits.items() if chosen}, _cutting(options))
+        elif options.layout == "coco":
+            write_coco(hands, out)
+        write_whole(out / PROVENANCE, summary(facts))
+        write_image(out / SHEET, draw_sheet(hands))
+        if options.layout == "coco":
+            (shutil.move if own else shutil.copytree)(hands.root, out / HANDS)
+    if own and folder != options.out:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(table(facts), f"{options.out}: look at {SHEET}", sep="\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="peclr collect",
         description="Find the hands in images and videos, and make a data set of them with pseudo-labels.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, pattern")
+    add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, pattern; or what was collected before")
     add("--out", type=Path, required=True, metavar="FOLDER", help="a new one, or one that was begun")
     add("--layout", choices=LAYOUTS, default=LAYOUTS[0], help="of --out (default: %(default)s)")
     groups = "CSV with the columns file, group (a person, for example) and, perhaps, class"
     add("--groups", type=Path, metavar="FILE", help=groups)
     evaluation = "share of the hands, whole groups, for the split evaluation of --layout freihand (default: 0)"
     add("--evaluation", type=float, default=0.0, metavar="SHARE", help=evaluation)
+    corrections = "COCO keypoints, corrected, of the SOURCE that --layout coco wrote (default: the file in it)"
+    add("--corrections", type=Path, metavar="FILE", help=corrections)
     every = "of videos, look at every N-th frame, or at one in so many seconds, such as 0.5s (default: 0.2s)"
     add("--every", type=every_of, default="0.2s", metavar="N|SECONDS", help=every)
     add("--K", metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")

@@ -1,5 +1,6 @@
 """From a detected hand to a labeled crop: what is kept, its camera, its place in space, its mirror image."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +44,12 @@ class Thresholds:
     score: float = 0.5
     size: float = 32.0
     sharpness: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.score < 1 and 0 <= self.size < math.inf and 0 <= self.sharpness < math.inf):
+            raise ValueError(
+                f"score {self.score}, size {self.size}, sharpness {self.sharpness}: expected 0 < score < 1, others ≥ 0"
+            )
 
     def check(self, hand: DetectedHand, image: Image) -> None:
         """Raise `LeftOut` for a hand that is not kept."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from peclr.collect.work import CAMERA, EMPTY, HANDS, IMAGES, LEFT_OUT
 from peclr.data.samples import HandSource
+from peclr.data.sources.layouts import PROVENANCE
 from peclr.data.sources.shards import Facts
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
@@ -15,7 +16,6 @@ from peclr.drawing.tiles import sheet
 from peclr.geometry.planar import move
 
 TEACHER: Final = "MediaPipe's hand landmarker, float16/1"
-SUMMARY: Final = "collected.json"
 SHEET: Final = "sheet.png"
 _TILE, _COLUMNS, _ROWS = 144, 8, 6
 _SHOWN: Final = 10  # damaged files
@@ -35,7 +35,7 @@ def table(facts: Facts) -> str:
     lines = [f"{name:<{width}}  {count:>9,}" for name, count in rows]
     lines += [f"not read: {problem}" for problem in facts.problems[:_SHOWN]]
     hidden = len(facts.problems) - _SHOWN
-    return "\n".join(lines + ([f"not read: {hidden:,} more, listed in {SUMMARY}"] if hidden > 0 else []))
+    return "\n".join(lines + ([f"not read: {hidden:,} more, listed in {PROVENANCE}"] if hidden > 0 else []))
 
 
 def summary(facts: Facts) -> str:

@@ -94,12 +94,16 @@ def evaluate_predictions(path: Path, data: Path, out: Path) -> None:
 
 
 def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any], source: FreiHAND | None) -> None:
+    from peclr.data.sources.layouts import teacher_of
     from peclr.evaluate.predictions import NUM_VERTICES, read_labels
     from peclr.evaluate.scoring import draw_pck, draw_worst, score, table, write_scores
     from peclr.geometry.joints import NUM_JOINTS
 
     xyz_path, verts_path = data / "evaluation_xyz.json", data / "evaluation_verts.json"
     xyz = read_labels(xyz_path, NUM_JOINTS)
+    if teacher := teacher_of(data):
+        about |= {"labels": "pseudo", "teacher": teacher}
+        print(f"labels are pseudo: scores are agreement with {teacher}, not accuracy")
     if len(xyz) != len(predictions.xyz):
         what = about.get("predictions", "the network")
         raise ValueError(f"{what}: predicts {len(predictions.xyz)} hands, but {xyz_path} has {len(xyz)}")

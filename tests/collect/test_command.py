@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from peclr.__main__ import main
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.shards import Shards
+from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.synthetic.writer import write_freihand_layout
 
 
@@ -28,18 +30,23 @@ def images(tmp_path_factory: pytest.TempPathFactory, task_file: Path) -> Path:
     return root / "in"
 
 
-def test_images_become_shards(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["collect", str(images), f"--out={tmp_path / 'hands'}", "--workers=1"]) == 1  # one was damaged
-    shown = capsys.readouterr().out
-    assert "page.jpg: 22 bytes that are not a readable image" in shown
-    hands = Shards(tmp_path / "hands")
+@pytest.fixture(scope="module")
+def collected(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Shards:
+    out = tmp_path_factory.mktemp("collected") / "hands"
+    assert main(["collect", str(images), f"--out={out}", "--workers=1"]) == 1  # one was damaged
+    return Shards(out)
+
+
+def test_images_become_shards(collected: Shards) -> None:
+    hands = collected
     assert hands.labels == "pseudo"
     files = [hands.about(index).file for index in range(len(hands))]
     assert files == ["ann/0.jpg", "ann/1.jpg", "bob/2.jpg"]
     assert [hands.about(index).group for index in range(len(hands))] == ["ann", "ann", "bob"]
     assert [hands[index]["hand"] for index in range(len(hands))] == ["right", "right", "left"]
     plain, mirrored = hands[1], hands[2]  # stored as the same right hand
-    assert np.abs(plain["image"].astype(int) - mirrored["image"]).mean() < 12
+    views = [render_view(sample, ViewGeometry(), 64).image.astype(int) for sample in (plain, mirrored)]
+    assert np.abs(views[0] - views[1]).mean() < 12
     for sample in (plain, mirrored):
         assert sample["joints_3d"] is not None
         assert sample["joints_2d"] is not None
@@ -48,7 +55,7 @@ def test_images_become_shards(images: Path, tmp_path: Path, capsys: pytest.Captu
         extent = np.ptp(sample["joints_2d"], axis=0).max()
         assert np.abs(seen[:, :2] / seen[:, 2:] - sample["joints_2d"]).mean() < 0.06 * extent
         assert 0.1 < sample["joints_3d"][0, 2] < 2
-    summary = json.loads((tmp_path / "hands" / "collected.json").read_text())
+    summary = json.loads((hands.root / "collected.json").read_text())
     assert summary["labels"] == "pseudo"
     assert summary["counts"] == {
         "camera: assumed": 3,
@@ -56,9 +63,9 @@ def test_images_become_shards(images: Path, tmp_path: Path, capsys: pytest.Captu
         "images": 4,
         "images without hands": 1,
     }
-    assert len(summary["not_read"]) == 1
-    sheet = cv2.imread(str(tmp_path / "hands" / "sheet.png"))
-    assert sheet is not None
+    (problem,) = summary["not_read"]
+    assert problem.endswith("page.jpg: 22 bytes that are not a readable image")
+    assert cv2.imread(str(hands.root / "sheet.png")) is not None
 
 
 def test_images_become_freihands_layout_with_groups_and_classes(images: Path, tmp_path: Path) -> None:
@@ -75,7 +82,100 @@ def test_images_become_freihands_layout_with_groups_and_classes(images: Path, tm
     }
     assert names == {"training": (["y", "y"], ["2", "1"]), "evaluation": (["x"], ["1"])}
     assert training[0]["image"].shape == (224, 224, 3)
-    assert training.doubts() == []
+    assert training.doubts() == ['labels are pseudo, those of "MediaPipe\'s hand landmarker, float16/1"']
     rows = (out / "hands.csv").read_text().splitlines()
     assert rows[1].startswith("training/rgb/00000000.jpg,y,2,ann/1.jpg,,,,right,")
     assert not (tmp_path / "hands.shards").exists()
+
+
+def test_joints_that_were_corrected_come_back(collected: Shards, tmp_path: Path) -> None:
+    coco = tmp_path / "coco"
+    assert main(["collect", str(collected.root), f"--out={coco}", "--layout=coco"]) == 0
+    document = json.loads((coco / "annotations" / "person_keypoints_default.json").read_text())
+    assert [image["file_name"] for image in document["images"]] == ["00000000.jpg", "00000001.jpg", "00000002.jpg"]
+    for image in document["images"]:
+        pixels = cv2.imread(str(coco / "images" / "default" / image["file_name"]))
+        assert pixels is not None
+        assert pixels.shape == (image["height"], image["width"], 3)
+    assert document["info"]["labels"] == "pseudo"
+
+    # as CVAT exports it: without keys of ours; one joint moved, one hidden, one hand removed
+    del document["annotations"][0]
+    points = document["annotations"][0]["keypoints"]
+    points[3 * 8 : 3 * 8 + 2] = [points[3 * 8] + 10, points[3 * 8 + 1] - 5]
+    points[3 * 20 + 2] = 0
+    kept = ("id", "image_id", "category_id", "keypoints", "num_keypoints", "bbox", "area", "iscrowd")
+    document["annotations"] = [{key: hand[key] for key in kept} for hand in document["annotations"]]
+    (tmp_path / "export.json").write_text(json.dumps(document))
+    words = ["collect", str(coco), f"--corrections={tmp_path / 'export.json'}"]
+    assert main([*words, f"--out={tmp_path / 'corrected'}"]) == 0
+    corrected = Shards(tmp_path / "corrected")
+    assert [corrected.about(index).file for index in range(len(corrected))] == ["ann/1.jpg", "bob/2.jpg"]
+    assert corrected.labels == "pseudo"
+
+    before, after = collected[1], corrected[0]
+    assert before["joints_2d"] is not None
+    assert after["joints_2d"] is not None
+    expected = before["joints_2d"].copy()
+    expected[8] += [10, -5]
+    expected[20] = np.nan
+    np.testing.assert_allclose(after["joints_2d"], expected, atol=1e-3)
+    assert before["joints_3d"] is not None
+    assert after["joints_3d"] is not None
+    assert after["K"] is not None
+    others = np.delete(np.arange(21), 8)
+    np.testing.assert_array_equal(after["joints_3d"][others], before["joints_3d"][others])
+    assert after["joints_3d"][8, 2] == before["joints_3d"][8, 2]
+    seen = after["K"] @ after["joints_3d"][8]
+    np.testing.assert_allclose(seen[:2] / seen[2], expected[8], atol=0.01)
+    for name, label in collected.stored(2)[1].items():  # nobody touched it
+        np.testing.assert_array_equal(label, corrected.stored(1)[1][name]) if name not in ("offset", "track") else None
+    assert main([*words, f"--out={tmp_path / 'freihand'}", "--layout=freihand"]) == 0
+    assert len(FreiHAND(tmp_path / "freihand")) == 2
+    assert collected.root.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda it: it["images"][0].update(file_name="photo.jpg"), "image photo.jpg is none of a crop"),
+        (lambda it: it["images"][0].update(file_name="00000009.jpg"), "00000009.jpg is of no hand, there are 3"),
+        (lambda it: it["annotations"].append(it["annotations"][0]), "annotation 3 is not the only one"),
+        (lambda it: it["annotations"][0].update(image_id=9), "annotation 0 is of image 9, which is not listed"),
+        (lambda it: it["annotations"][0].update(keypoints=[1.0]), "length >= 63"),
+        (lambda it: it.pop("images"), "missing required field `images`"),
+    ],
+)
+def test_corrections_that_do_not_fit_are_refused(
+    collected: Shards, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, reason: str
+) -> None:
+    assert main(["collect", str(collected.root), f"--out={tmp_path / 'coco'}", "--layout=coco"]) == 0
+    path = tmp_path / "coco" / "annotations" / "person_keypoints_default.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    capsys.readouterr()
+    assert main(["collect", str(tmp_path / "coco"), f"--out={tmp_path / 'out'}"]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["nothing.jpg"], "no such file or folder"),
+        (["camera:0"], "a camera has no end"),
+        (["in", "--min-score=2"], "expected 0 < score < 1"),
+        (["in", "--evaluation=0.1"], "--evaluation divides what is written with --layout freihand"),
+        (["in", "--hand-landmarker=other.task"], "other.task: no such file"),
+        (["in", "--corrections=a.json"], "--corrections needs the folder"),
+        (["in", "--quality=101"], "quality 101"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_written(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
+) -> None:
+    words = [str(images) if word == "in" else word for word in words]
+    assert main(["collect", *words, f"--out={tmp_path / 'out'}"]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

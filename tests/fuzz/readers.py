@@ -15,13 +15,18 @@ import torch
 from PIL import Image
 
 from peclr.checkpoints import load_encoder, load_pose_net
+from peclr.collect.cameras import read_cameras
+from peclr.collect.groups import groups_of
+from peclr.collect.layouts.coco import read_corrections
 from peclr.data.loading.pairs_file import MinedPairs, read_pairs, write_pairs
 from peclr.data.prepare.command import prepare_main
 from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.coco_keypoints import CocoKeypoints
 from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.inputs import Input
 from peclr.data.sources.mano import load_joint_regressor
 from peclr.data.sources.videos import Videos
 from peclr.data.sources.youtube3d import YouTube3DHands
@@ -247,6 +252,24 @@ def _read_cache(folder: Path) -> Any:
         return repr(read_record(catalog()["simhand-rn50"]))
 
 
+def _collected(folder: Path) -> list[Path]:
+    document = CocoKeypoints({})
+    for number in range(3):
+        document.add_hand(document.add_image(f"{number:08d}.jpg", 80, 60), "right", np.full((21, 2), 9.5 * number), 0.5)
+    (folder / "coco.json").write_bytes(document.to_bytes())
+    (folder / "groups.csv").write_text("file,group,class\na.jpg,ann,1\nb.png,bob,2\n")
+    (folder / "K.json").write_text(json.dumps({"a.jpg": K, "b.png": K}))
+    return sorted(folder.glob("*.*"))
+
+
+def _read_collected(folder: Path) -> Any:
+    inputs = [Input(name, name, "image") for name in ("a.jpg", "b.png")]
+    groups = groups_of(inputs, folder / "groups.csv")
+    cameras = {name: matrix.tolist() for name, matrix in read_cameras(str(folder / "K.json")).items()}
+    joints = {number: points.tolist() for number, points in read_corrections(folder / "coco.json").items()}
+    return groups, cameras, joints
+
+
 READERS = {
     "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "prepared labels": Reader(_packed_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
@@ -256,6 +279,7 @@ READERS = {
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),
+    "collecting": Reader(_collected, _read_collected),
     "cameras, scales": Reader(_cameras, _read_cameras),
     "predictions": Reader(_predictions, _read_predictions),
     "pairs": Reader(_pairs, lambda folder: read_pairs(folder / "pairs.npz"), protected=True),

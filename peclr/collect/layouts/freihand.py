@@ -7,7 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.sources.images import write_image
 from peclr.data.sources.shards import Shards
+from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.options import naming
 from peclr.untrusted.text import quoted
 
@@ -16,11 +19,12 @@ TABLE: Final = "hands.csv"
 _COLUMNS: Final = ("file", "group", "class", "source", "frame", "time_s", "track", "hand", "score")
 
 
-def write_freihand(hands: Shards, root: Path, splits: Mapping[str, Sequence[int]]) -> None:
+def write_freihand(hands: Shards, root: Path, splits: Mapping[str, Sequence[int]], cutting: Cutting) -> None:
     """Write images and labels into the folder `root`, hand after hand; `splits` has the hands of each.
 
-    Beside FreiHAND's files and the groups and classes, see `peclr.data.sources.freihand`, the table `hands.csv` says
-    where each image is from.
+    Images have one size and the hand in the middle, as FreiHAND's, and show mirrored what they have beyond where the
+    hand's image ends. Beside FreiHAND's files and the groups and classes, see `peclr.data.sources.freihand`, the table
+    `hands.csv` says where each image is from. ValueError if a hand has no joints in space.
     """
     with ExitStack() as stack:
         table = csv.writer(stack.enter_context(_text(root / TABLE)))
@@ -31,9 +35,13 @@ def write_freihand(hands: Shards, root: Path, splits: Mapping[str, Sequence[int]
             lists = [stack.enter_context(_List(root / f"{split}_{kind}.json")) for kind in kinds]
             for number, hand in enumerate(chosen):
                 about, sample, file = hands.about(hand), hands[hand], f"{split}/rgb/{number:08d}.jpg"
-                with naming(root / file):
-                    (root / file).write_bytes(hands.encoded(hand))
-                labels: list[Any] = [sample["K"], sample["joints_3d"], sample["scale_m"]]
+                image = render_view(sample, ViewGeometry(scale=cutting.context), cutting.size, "reflect")
+                write_image(root / file, image.image)
+                if sample["K"] is None or sample["joints_3d"] is None:
+                    raise ValueError(
+                        f"{hands.root}: {sample['id']} has no joints in space, which FreiHAND's layout needs"
+                    )
+                labels: list[Any] = [image.view_from_image @ sample["K"], sample["joints_3d"], sample["scale_m"]]
                 for each, label in zip(lists, [*labels, about.group, about.class_name], strict=False):
                     each.append(label if isinstance(label, str | float) else label.tolist())
                 of_video = ("", "", "") if about.frame < 0 else (about.frame, round(about.time, 6), about.track)

@@ -33,7 +33,7 @@ from peclr.data.sources.images import (
     read_mask,
     read_reduced,
 )
-from peclr.data.sources.layouts import check_labels, label_files
+from peclr.data.sources.layouts import check_labels, label_files, teacher_of
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
@@ -95,7 +95,8 @@ class FreiHAND(HandSource):
             joints_2d = project(torch.tensor(self._joints_3d).double(), torch.tensor(self._K).double()).numpy()
             self._crop_boxes = square_around_keypoints(joints_2d, crop_margin) if crop == "keypoints" else None
             self._joints_2d = joints_2d.astype(np.float32)
-        self._notes = doubts.notes
+        teacher = teacher_of(self.root)
+        self._notes = [*([f"labels are pseudo, those of {teacher}"] if teacher else []), *doubts.notes]
         if faults := doubts.faults or self._doubt_places(-(-self.num_hands // _SAMPLED)).faults:
             raise ValueError("; ".join(faults))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
+from peclr.untrusted.text import read_json, shown
 
 if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
@@ -15,6 +16,7 @@ Depth = Literal["present", "headers", "decode"]  # how closely to look at images
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
 MANIFEST: Final = "manifest.json"  # of crops and packed labels
+PROVENANCE: Final = "collected.json"  # says that labels are a teacher's, see `peclr.collect`
 
 
 class Layout(NamedTuple):
@@ -106,6 +108,15 @@ def check_labels(dataset: DataSet, root: Path, split: str) -> None:
         if not path.is_file():
             looks = layout.expected.replace(layout.splits[0], split)
             raise ValueError(f"{path} is missing; {root} is expected to hold {looks}")
+
+
+def teacher_of(root: Path) -> str | None:
+    """Who made the pseudo-labels of a data set; None where labels were measured, as far as is known."""
+    path = root / PROVENANCE
+    content = read_json(path) if path.is_file() else None
+    if not isinstance(content, dict) or content.get("labels") != "pseudo":
+        return None
+    return shown(content.get("teacher", "a teacher"))
 
 
 def prepared_folder(dataset: DataSet, root: Path, split: str) -> Path:
