@@ -9,6 +9,7 @@ DATA ?= data/freihand
 GPU_PYTHON ?= python3.12
 # when targets run, not when this file is read: the demo may be made by the same call
 FINISHED = $(patsubst %/,%,$(dir $(wildcard runs/rendered/demo/results.json)))
+HANDS = data/rendered-5000x2-1000-112px
 REPORTED = $(or $(RUN),$(FINISHED),$(error nothing to report on: `make demo` first, or give RUN=folder))
 SUDO = $(if $(filter-out 0,$(shell id -u)),sudo)
 
@@ -60,8 +61,8 @@ finetune: setup  ## Fine-tune on labeled FreiHAND (DATA=path WEIGHTS=pre-trainin
 evaluate: setup  ## Score a fine-tuned run as the FreiHAND leaderboard does (DATA=path RUN=folder or checkpoint)
 	$(BIN)/python -m peclr evaluate $(RUN) --data $(DATA)
 
-report: setup  ## One page of tables, curves and hands to turn (RUN=folder; default: the demo)
-	$(BIN)/python -m peclr report $(REPORTED) --evaluate keypoints --force --out $(REPORTED)/report.html
+report: setup  ## One page of tables, curves and hands to turn (RUN=folder DATA=path; default: the demo)
+	$(BIN)/python -m peclr report $(REPORTED) --evaluate keypoints --data $(if $(RUN),$(DATA),$(HANDS)) --force --out $(REPORTED)/report.html
 
 browser:  ## Install Debian's chromium, in which a test opens the report (needs root or sudo)
 	command -v chromium || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install --yes --no-install-recommends chromium; }

@@ -25,11 +25,16 @@ from peclr.sweeps.lock import hold
 LOCK: Final = ".lock"
 
 
+def folder_of_hands(size: Size) -> Path:
+    """Where the hands are; the Makefile names the demo's."""
+    return Path("data", f"rendered-{size.train}x{size.versions}-{size.evaluation}-{size.picture_px}px")
+
+
 def make_hands(size: Size) -> Path:
     """Render the hands, or take those that are there."""
     from peclr.synthetic.writer import is_complete, write_freihand_layout
 
-    out = Path("data", f"rendered-{size.train}x{size.versions}-{size.evaluation}-{size.picture_px}px")
+    out = folder_of_hands(size)
     arguments: dict[str, Any] = {"train": size.train, "evaluation": size.evaluation, "seed": 0}
     arguments |= {"size": size.picture_px, "versions": size.versions}
     if not is_complete(out, **arguments):
@@ -136,7 +141,7 @@ def write_results(
         from experiments.rendered.figure import draw_figure
 
         print(draw_figure(suite, size, hands, results, out))
-    print(f"As a page: make report RUN={out}")
+    print(f"As a page: make report RUN={out} DATA={folder_of_hands(size)}")
 
 
 def add_options(parser: argparse.ArgumentParser, out: str) -> None:

@@ -84,13 +84,14 @@ def predict_split(
 def evaluate_predictions(path: Path, data: Path, out: Path) -> None:
     """Score a file of predictions into the new folder `out`; of `data`, the labels are needed, the rest is not."""
     from peclr.data.sources.freihand import FreiHAND
-    from peclr.evaluate.predictions import read_predictions
+    from peclr.evaluate.predictions import read_predictions, write_joints
 
     predictions = read_predictions(path)
     if predictions.verts is None:
         print(f"{path}: no meshes, or all of them zero: keypoints are scored")
     source = FreiHAND(data, "evaluation", crop="image") if (data / "evaluation" / "rgb").is_dir() else None
     _score(predictions, data, out, {"predictions": str(path), "data": str(data)}, source)
+    write_joints(out, predictions)  # a report draws them, and opens no file that another one names
 
 
 def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any], source: FreiHAND | None) -> None:

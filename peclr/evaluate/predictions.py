@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -50,11 +51,20 @@ def read_labels(path: Path, points: int) -> Array:
 def write_predictions(folder: Path, predictions: Predictions) -> tuple[Path, Path]:
     """Write `pred.json` and its zip, which is what one uploads, and return both; missing vertices are zero."""
     verts = np.zeros((len(predictions.xyz), NUM_VERTICES, 3)) if predictions.verts is None else predictions.verts
-    # float32 has as many digits as predictions, and half of float64's characters
-    content = [predictions.xyz.astype(np.float32), verts.astype(np.float32)]
     plain, zipped = folder / PREDICTIONS_NAME, (folder / PREDICTIONS_NAME).with_suffix(".zip")
-    with naming(plain):
-        plain.write_bytes(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
+    _write(plain, predictions.xyz, verts.astype(np.float32))
     with naming(zipped), zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(plain, PREDICTIONS_NAME)
     return plain, zipped
+
+
+def write_joints(folder: Path, predictions: Predictions) -> None:
+    """Write a small `pred.json` of joints alone, which `read_predictions` takes, and the leaderboard does not."""
+    _write(folder / PREDICTIONS_NAME, predictions.xyz, [])
+
+
+def _write(path: Path, xyz: Array, verts: NDArray[np.float32] | list[Any]) -> None:
+    # float32 has as many digits as predictions, and half of float64's characters
+    content = orjson.dumps([xyz.astype(np.float32), verts], option=orjson.OPT_SERIALIZE_NUMPY)
+    with naming(path):
+        path.write_bytes(content)

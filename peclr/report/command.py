@@ -76,16 +76,18 @@ def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
     from peclr.report.runs import FINETUNING
 
     missing = [run for run in runs if run.kind == FINETUNING and not any((run.folder / _EVALUATION).glob("*"))]
+    if missing and data is None:
+        named = f", as its config does {missing[0].data}" if missing[0].data else ""
+        raise ValueError(
+            f"--evaluate: give --data; no folder is opened because a file of {missing[0].folder} names it{named}"
+        )
     for run in missing:
-        if (root := data or run.data) is None:
-            raise ValueError(f"{run.folder}: its config names no data to evaluate on; give --data")
-        print(f"evaluating {run.name} on {root}", flush=True)
+        print(f"evaluating {run.name} on {data}", flush=True)
         with contextlib.redirect_stdout(io.StringIO()):  # its scores are in the report
             try:
-                evaluate_main([str(run.folder), f"--data={root}", f"--crop={crop}"])
+                evaluate_main([str(run.folder), f"--data={data}", f"--crop={crop}"])
             except (FileNotFoundError, ValueError) as error:
-                hint = "" if data else "; --data says where the data set is now"
-                raise ValueError(f"{run.name} cannot be evaluated: {error}{hint}") from error
+                raise ValueError(f"{run.name} cannot be evaluated: {error}") from error
     return bool(missing)
 
 
@@ -96,11 +98,12 @@ def _parser() -> CommandParser:
         epilog="Folders are searched: `peclr report runs/rendered/demo` takes everything that `make demo` wrote. "
         "A result table sums up the runs below its folder.",
     )
+    help_data = "data set to show hands of, and to --evaluate on; none is opened because a file names it"
     help_runs = "folder of a run, of an evaluation, of many; or result JSON"
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=help_runs)
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: %(default)s)")
     parser.add_argument("--title", help="of the page (default: from the names of what it reports on)")
-    parser.add_argument("--data", type=Path, help="where the evaluated data set is now (default: where it was)")
+    parser.add_argument("--data", type=Path, help=help_data)
     parser.add_argument("--hands", type=int, default=4, metavar="N", help="best and worst shown (default: %(default)s)")
     help_evaluate = "first run `peclr evaluate --crop CROP` where it has not been (%(choices)s; default: %(const)s)"
     crops: dict[str, Any] = {"nargs": "?", "const": CROPS[0], "choices": CROPS, "metavar": "CROP"}

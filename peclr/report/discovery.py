@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from peclr.report import results
@@ -71,7 +71,7 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
             findings.evaluations.append(evaluation)
             of, scores = folder.parent, evaluation.scores
             crop = f", crop: {scores.crop}" if scores.crop else ""
-            protocol = f"scored on {Path(scores.data).resolve().name}, {scores.hands:,} hands{crop}"
+            protocol = f"scored on {PurePath(scores.data).name or scores.data}, {scores.hands:,} hands{crop}"
             run = read_run(of, evaluation.name) if is_run(of) else None
             rows = [_row(protocol, evaluation.name, run, evaluation.metrics)]
         elif ran and is_new:

@@ -38,17 +38,15 @@ class ShownHand:
     figure: go.Figure  # both in 3-D
 
 
-def shown_hands(evaluation: Evaluation, data: Path | None, count: int) -> list[ShownHand]:
-    """Draw the best hands of an evaluation, best first, then the worst, worst first, after alignment without mirroring.
+def shown_hands(evaluation: Evaluation, root: Path, count: int) -> list[ShownHand]:
+    """Draw the best hands of an evaluation, best first, then the worst, worst first, by PA-EPE.
 
-    `count` of each, if there are so many hands; `data` is where the data set is now, None where the evaluation knew it.
+    `count` of each, if there are so many hands, of the data set in `root`. Where the evaluation says that the data set
+    is, nobody looks: evaluations are received, too, and might name images that are not for those who get the page.
     """
-    root = data or Path(evaluation.scores.data)
     if not (root / "evaluation" / "rgb").is_dir():
-        raise FileNotFoundError(f"{root / 'evaluation' / 'rgb'} is not there; --data says where the data set is now")
+        raise FileNotFoundError(f"--data {root}: {root / 'evaluation' / 'rgb'} is not there")
     path = evaluation.folder / PREDICTIONS_NAME
-    if not path.is_file() and evaluation.scores.predictions:  # somebody's were scored, and stayed where they were
-        path = Path(evaluation.scores.predictions)
     predicted, labels = read_predictions(path).xyz, read_labels(root / "evaluation_xyz.json", NUM_JOINTS)
     if len(predicted) != len(labels):
         raise ValueError(f"{path} has {len(predicted)} hands, but {root} has {len(labels)}")

@@ -35,7 +35,11 @@ _REMARK: Final = (
 )
 _HOW_TO_EVALUATE: Final = (
     '<p class="quiet"><code>peclr evaluate RUN --data DATA</code> makes accuracy curves, errors of each joint and a '
-    "gallery; <code>peclr report … --evaluate</code> does so first for the runs that have none.</p>"
+    "gallery; <code>peclr report … --evaluate --data DATA</code> does so first for the runs that have none.</p>"
+)
+_HOW_TO_SHOW: Final = (
+    '<p class="quiet"><code>peclr report … --data DATA</code> draws hands of the data set that was evaluated on: '
+    "a page shows no images from a folder because a file, perhaps from somebody else, names it.</p>"
 )
 _OBJECTIVES_DIFFER: Final = (
     '<p class="quiet">Contrastive losses of different objectives or batch sizes cannot be compared; probes can.</p>'
@@ -92,8 +96,10 @@ def _plotted(heading: str, figure: Figure | None) -> str:
 
 
 def _galleries(evaluations: Sequence[Evaluation], data: Path | None, count: int) -> tuple[str, list[Turnable]]:
-    """Overlays of all evaluations, or why there are none; and titles and figures of their hands in 3-D."""
+    """Overlays of all evaluations on `data`, or why there are none; and titles and figures of their hands in 3-D."""
     parts, figures = [], list[Turnable]()
+    if data is None:
+        return (_HOW_TO_SHOW if evaluations else ""), []
     for evaluation in evaluations:
         try:
             hands = shown_hands(evaluation, data, count)

@@ -105,12 +105,11 @@ class Scores(msgspec.Struct, frozen=True):
     """Content of the scores.json that `peclr evaluate` writes."""
 
     hands: int
-    data: str  # the data set, as the evaluation knew its place
+    data: str  # the data set, as the evaluation knew its place: a name, never a folder to open
     metrics: dict[str, float]  # by the names that runs log
     pck: dict[str, list[float]]  # share of points within each threshold, by name of the curve, and "thresholds_mm"
     per_joint: dict[str, dict[str, float]]  # errors in mm by their names, by joint
     crop: str = ""  # where the network looked; "" if a file of predictions was scored
-    predictions: str | None = None  # that file
 
 
 @dataclass(frozen=True)

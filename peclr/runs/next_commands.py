@@ -20,7 +20,8 @@ def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
         tune = ("fit", "--config", "finetune", f"--data.root={data}", f"--model.weights={run}")
         uses = (tune, ("export", run, "--out", run / "weights"))
     elif kind == "FinetuneModule":
-        uses = (("evaluate", run, "--data", root), ("predict", run, "photo.jpg", "--out", "hands"), ("report", run))
+        predict = ("predict", run, "photo.jpg", "--out", "hands")
+        uses = (("evaluate", run, "--data", root), predict, ("report", run, "--data", root))
     return [shlex.join(["peclr", *map(str, words)]) for words in uses]
 
 

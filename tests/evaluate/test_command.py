@@ -140,7 +140,8 @@ def test_labels_alone_are_enough_to_score_a_file(
     verts = np.random.default_rng(0).normal(0, 0.04, (len(xyz), 778, 3))
     plain, _ = write_predictions(tmp_path, Predictions(xyz, verts))
     evaluate("--predictions", plain, "--data", tmp_path / "labels", "--out", tmp_path / "keypoints")
-    assert {path.name for path in (tmp_path / "keypoints").iterdir()} == SCORED - {"worst.png"}
+    assert {path.name for path in (tmp_path / "keypoints").iterdir()} == SCORED - {"worst.png"} | {"pred.json"}
+    np.testing.assert_allclose(predicted(tmp_path / "keypoints"), xyz, atol=1e-6)
     shown = capsys.readouterr().out
     assert "meshes are not scored" in shown
     assert "worst cases are not drawn" in shown

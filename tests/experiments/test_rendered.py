@@ -39,11 +39,16 @@ class Here(Executor):
         return future
 
 
+ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
 
 
 def jobs_of(suite: Suite) -> list[Job]:
     return [Job(arm, 3, SIZES[suite.size], Path("hands"), Path("out")) for arm in suite.arms if arm.name != "scratch"]
+
+
+def test_the_makefile_knows_the_hands_of_the_demo() -> None:
+    assert f"\nHANDS = {rendered.folder_of_hands(SIZES['demo'])}\n" in (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"recipe"}))

@@ -64,10 +64,10 @@ def write_evaluation(out: Path, data: Path, error_m: float) -> None:
 
 
 @pytest.fixture(scope="session")
-def report(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(everything: Path, rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of all of it, with two best and two worst hands of each evaluation, in a folder that was not there."""
     out = tmp_path_factory.mktemp("page") / "new" / "report.html"
-    assert main(["report", str(everything), "--hands", "2", "--out", str(out)]) == 0
+    assert main(["report", str(everything), "--data", str(rendered_hands), "--hands", "2", "--out", str(out)]) == 0
     return out
 
 

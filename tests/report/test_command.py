@@ -163,19 +163,29 @@ def test_a_table_is_not_replaced_by_the_report_on_it(tmp_path: Path, capsys: pyt
     assert table.read_text() == text
 
 
-def test_images_that_have_moved_cost_the_gallery_only(
+def test_no_folder_is_opened_because_a_received_file_names_it(
     everything: Path, rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "evaluation"
+    folder, out = tmp_path / "evaluation", tmp_path / "report.html"
     shutil.copytree(everything / "worse" / "evaluation", folder)
     scores = json.loads((folder / "scores.json").read_text())
-    (folder / "scores.json").write_text(json.dumps(scores | {"data": "/gone"}))
-    out = tmp_path / "report.html"
-    assert main(["report", str(folder), "--out", str(out)]) == 0
-    assert "/gone/evaluation/rgb is not there; --data says" in capsys.readouterr().err
+    assert scores["data"] == str(rendered_hands), "of the reader's own, it is there"
+    (folder / "scores.json").write_text(json.dumps(scores | {"predictions": str(everything / "secret.json")}))
+    command = ["report", str(folder), "--out", str(out), "--force"]
+    opened: list[str] = []
+    watched = {"open", "os.listdir", "os.scandir"}
+    sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event in watched else None)
+    assert main(command) == 0
+    watched.clear()  # a hook stays
+    assert str(folder / "scores.json") in opened
+    assert not any(path.startswith(str(rendered_hands)) or "secret" in path for path in opened)
+    assert "data:image/jpeg" not in out.read_text()
+    assert "--data DATA</code> draws hands" in out.read_text()
+    assert main([*command, "--data", str(tmp_path / "gone")]) == 0
+    assert "gone/evaluation/rgb is not there" in capsys.readouterr().err
     assert "Not drawn" in out.read_text()
-    assert main(["report", str(folder), "--out", str(out), "--force", "--data", str(rendered_hands)]) == 0
-    assert "Not drawn" not in out.read_text()
+    assert main([*command, "--data", str(rendered_hands)]) == 0
+    assert "data:image/jpeg" in out.read_text()
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ def test_runs_without_an_evaluation_are_evaluated_first(
     assert "peclr evaluate RUN" in out.read_text()  # says how
     assert not (run / "evaluation").exists()
     command = ["report", str(run), "--evaluate", "keypoints", "--out", str(out), "--force"]
+    assert main(command) == 2
+    assert f"give --data; no folder is opened because a file of {run} names it" in capsys.readouterr().err
+    command += ["--data", str(rendered_hands)]
     assert main(command) == 0
     assert "evaluating run on" in capsys.readouterr().out
     assert json.loads((run / "evaluation" / "scores.json").read_text())["crop"] == "keypoints"
