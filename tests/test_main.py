@@ -182,7 +182,6 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(
     [
         ("synth", "peclr.synthetic.writer._write_labels"),
         ("prepare", "peclr.data.sources.packed_labels.write_packed"),
-        ("crops", "peclr.data.sources.crops.write_packed"),
     ],
 )
 def test_a_stopped_command_leaves_nothing_half_written(

@@ -83,7 +83,7 @@ def _collected_before(options: argparse.Namespace) -> Path | None:
     """The only source, if it is a folder that was collected before."""
     from peclr.collect.layouts.coco import HANDS
     from peclr.data.sources.layouts import MANIFEST
-    from peclr.data.sources.shards import FOLDER
+    from peclr.data.sources.shard_format import FOLDER
 
     def is_collected(word: str) -> bool:
         below = (Path(word), Path(word) / HANDS)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from peclr.collect.work import CAMERA, EMPTY, HANDS, IMAGES, LEFT_OUT
 from peclr.data.samples import HandSource
 from peclr.data.sources.layouts import PROVENANCE
-from peclr.data.sources.shards import Facts
+from peclr.data.sources.shard_format import Facts
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet

@@ -16,7 +16,7 @@ from peclr.collect.hands import LeftOut, Thresholds, labeled
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.shard_writer import ShardWriter
 from peclr.data.sources.inputs import Frame, Input, count_frames, frame_rate, frames_of
-from peclr.data.sources.shards import About
+from peclr.data.sources.shard_format import About
 from peclr.detection import DetectedHand, MediaPipeHands
 from peclr.detection.detector import Image
 from peclr.detection.tracking import HandTracker

@@ -26,11 +26,11 @@ from peclr.data.loading.sampling import EpochSampler, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
 from peclr.data.sources import open_source
-from peclr.data.sources.crops import PreparedCrops  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import Crop, FreiHAND
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
 from peclr.data.sources.layouts import present_splits
 from peclr.data.sources.selection import JoinedHands, SelectedHands, hand_count, split_source, tracks_of
+from peclr.data.sources.shards import PreparedCrops, Shards  # noqa: F401 (for configs)
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
 from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)
 from peclr.data.views.backgrounds import ReplaceBackground

@@ -87,11 +87,25 @@ def part_of(text: str) -> Part:
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """Add --workers and --part."""
-    add = parser.add_argument_group(
-        "work in parts", "a job that was stopped goes on when it is given again"
-    ).add_argument
-    add("--workers", type=positive, default=usable_cores(), metavar="N", help="processes (default: one a core)")
-    add("--part", type=part_of, metavar="I/N", help="do only this part; without it, do what is left, and merge")
+    group = parser.add_argument_group("work in parts", "a job that was stopped goes on when it is given again")
+    help_ = "processes (default: one a core)"
+    group.add_argument("--workers", type=positive, default=usable_cores(), metavar="N", help=help_)
+    add_part(group)
+
+
+def add_part(group: argparse._ArgumentGroup) -> None:
+    """Add --part alone."""
+    help_ = "do only this part, on one of N machines; without it, do what is left, check all, and make one set of it"
+    group.add_argument("--part", type=part_of, metavar="I/N", help=help_)
+
+
+def check_claim(folder: Path) -> None:
+    """Refuse a folder in which there is something that no job has begun."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is not a folder")
+    others = folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+    if others and not (folder / PLAN).is_file():
+        raise FileExistsError(f"{folder} is neither empty nor was it begun by this; choose another folder")
 
 
 def claim(folder: Path, plan: Mapping[str, Any]) -> None:
@@ -103,14 +117,10 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> None:
 
     path = folder / PLAN
     wanted = orjson.loads(orjson.dumps(plan))
-    try:
+    check_claim(folder)
+    if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if any(entry.name != PLAN and not entry.name.startswith(".") for entry in folder.iterdir()):
-                raise FileExistsError(f"{folder} is neither empty nor was it begun by this; choose another folder")
-            write_whole(path, orjson.dumps(plan, option=orjson.OPT_INDENT_2) + b"\n")
-    except NotADirectoryError as error:
-        raise FileExistsError(f"{folder} is not a folder") from error
+        write_whole(path, orjson.dumps(plan, option=orjson.OPT_INDENT_2) + b"\n")
     found = read_json(path)
     found = found if isinstance(found, dict) else {}
     if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -20,19 +21,23 @@ from peclr.collect.groups import groups_of
 from peclr.collect.layouts.coco import read_corrections
 from peclr.data.loading.pairs_file import MinedPairs, read_pairs, write_pairs
 from peclr.data.prepare.command import prepare_main
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.merging import merge
+from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.coco_keypoints import CocoKeypoints
-from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.inputs import Input
 from peclr.data.sources.mano import load_joint_regressor
+from peclr.data.sources.shards import PreparedCrops, Shards
 from peclr.data.sources.videos import Videos
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.parallel import Part
 from peclr.predict.annotations import annotate
 from peclr.report.discovery import find_all
 from peclr.runs.durable import read_checkpoint, write_checkpoint
@@ -41,6 +46,7 @@ from peclr.synthetic.writer import write_freihand_layout
 from peclr.untrusted.archives import read_archived
 from peclr.weights.catalog import CACHE_VARIABLE, catalog
 from peclr.weights.store import get, read_record
+from tests.data.sources.old_crops import write_old_crops
 from tests.fuzz.engine import Reader
 
 K = [[300.0, 0.0, 40.0], [0.0, 300.0, 30.0], [0.0, 0.0, 1.0]]
@@ -87,8 +93,28 @@ def _packed_freihand(folder: Path) -> list[Path]:
 
 def _crops(folder: Path) -> list[Path]:
     _freihand(folder)
-    write_crops(FreiHAND(folder / "hands"), folder / "crops" / "training", size=24)
+    write_old_crops(FreiHAND(folder / "hands"), folder / "crops" / "training", Cutting(size=24))
     return sorted(path for path in (folder / "crops").rglob("*") if path.is_file())
+
+
+def _shards(folder: Path) -> list[Path]:
+    _freihand(folder)
+    shard_source(FreiHAND(folder / "hands"), folder / "shards", Cutting(size=24), per_task=4)
+    return sorted(path for path in (folder / "shards").rglob("*") if path.is_file())
+
+
+def _indexes(folder: Path) -> list[Path]:
+    _freihand(folder)
+    part = Part(1, 1)
+    shard_source(FreiHAND(folder / "hands"), folder / "shards", Cutting(size=24), per_task=4, part=part)
+    return sorted(path for path in (folder / "shards").rglob("*") if path.is_file())
+
+
+def _read_indexes(folder: Path) -> list[Any]:
+    with TemporaryDirectory() as copied:  # merging removes them
+        shutil.copytree(folder / "shards", copied, dirs_exist_ok=True)
+        merge(Path(copied), 2, name="hands", labels="true", settings={})
+        return _samples(Shards(copied))
 
 
 def _youtube(folder: Path) -> list[Path]:
@@ -273,6 +299,8 @@ def _read_collected(folder: Path) -> Any:
 READERS = {
     "FreiHAND": Reader(_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
     "prepared labels": Reader(_packed_freihand, lambda folder: _samples(FreiHAND(folder / "hands"))),
+    "shards": Reader(_shards, lambda folder: _samples(Shards(folder / "shards"))),
+    "indexes of shards": Reader(_indexes, _read_indexes),
     "crops": Reader(_crops, lambda folder: _samples(PreparedCrops(folder / "crops", "training"))),
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),

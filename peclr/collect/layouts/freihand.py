@@ -31,7 +31,7 @@ def write_freihand(hands: Shards, root: Path, splits: Mapping[str, Sequence[int]
         table.writerow(_COLUMNS)
         for split, chosen in splits.items():
             (root / split / "rgb").mkdir(parents=True)
-            kinds = ("K", "xyz", "scale", "group", *(["class"] if any(hands.class_of_hands()[1]) else []))
+            kinds = ("K", "xyz", "scale", "group", *(["class"] if hands.names_of_hands("class") else []))
             lists = [stack.enter_context(_List(root / f"{split}_{kind}.json")) for kind in kinds]
             for number, hand in enumerate(chosen):
                 about, sample, file = hands.about(hand), hands[hand], f"{split}/rgb/{number:08d}.jpg"

@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, show
 from peclr.data.sources.layouts import (
@@ -17,10 +17,14 @@ from peclr.data.sources.layouts import (
     present_splits,
 )
 from peclr.options import CommandParser, check_writable, naming, positive
+from peclr.parallel import add_part, check_claim
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+ANY: Final = "any"  # in place of a data set's name
 
 
 def prepare_main(arguments: list[str]) -> int:
@@ -29,6 +33,14 @@ def prepare_main(arguments: list[str]) -> int:
     ValueError if labels are missing or wrong; nothing is written then.
     """
     options = _parser().parse_args(arguments)
+    if options.part is not None and options.shards is None:
+        raise ValueError("--part divides the work of --shards OUT, which is not given")
+    if options.quality > 100 or not options.context > 0:
+        raise ValueError(f"--context {options.context} --quality {options.quality}: expected > 0 and 1 … 100")
+    if options.dataset == ANY:
+        if options.shards is None or (options.split and len(options.split) > 1):
+            raise ValueError(f"{ANY} needs --shards OUT, and takes one --split: labels of data sets alone are packed")
+        return show(str(options.root), _cut(options, options.split and options.split[0], options.shards))
     layout, splits = LAYOUTS[options.dataset], options.split or present_splits(options.dataset, options.root)
     if not splits:
         raise ValueError(f"{options.root} does not hold {options.dataset}; expected {layout.expected}")
@@ -76,25 +88,39 @@ def _prepare(options: argparse.Namespace, split: str) -> int:
     """Check and pack one split, cut out its hands if asked for; the exit status."""
     dataset, root = options.dataset, options.root
     check_labels(dataset, root, split)
-    crops = None if options.crops is None else options.crops / split
-    if crops is not None and crops.exists():  # found out before the long part
-        raise FileExistsError(f"{crops} exists; crops are written to a new folder")
-    for written in (root / "prepared", crops):
-        if written is not None:
-            check_writable(written)
+    shards = None if options.shards is None else options.shards / split
+    if options.part is not None:
+        assert shards is not None
+        return show(f"{root}, {split}", _cut(options, split, shards))
+    if shards is not None:
+        check_claim(shards)
+        check_writable(shards)
+    check_writable(root / "prepared")
     pack_labels(dataset, root, split, progress=True)
     findings = [*check_split(dataset, root, split, Look(options.images, options.workers, progress=True))]
     findings.append(Finding("ok", f"labels are packed in {prepared_folder(dataset, root, split)}"))
-    if crops is not None:
-        from peclr.data.sources.crops import write_crops
-
-        source = open_source(root, split, **({"mano": options.mano} if dataset == "youtube3d" else {}))
-        given = {name: getattr(options, name) for name in ("size", "context", "quality", "workers")}
-        left_out = write_crops(source, crops, **given, progress=True)
-        findings.append(Finding("ok", f"crops are in {crops}"))
-        if left_out:
-            findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in left_out.values())))
+    if shards is not None:
+        findings += _cut(options, split, shards)
     return show(f"{root}, {split}", findings)
+
+
+def _cut(options: argparse.Namespace, split: str | None, folder: Path) -> list[Finding]:
+    """Cut out the hands of a source, or a part of them."""
+    from peclr.data.prepare.cutting import Cutting
+    from peclr.data.prepare.sharding import shard_source
+
+    check_writable(folder)
+    source = open_source(options.root, split, **({"mano": options.mano} if options.dataset == "youtube3d" else {}))
+    cutting = Cutting(options.size, options.context, options.quality)
+    facts = shard_source(source, folder, cutting, workers=options.workers, part=options.part, progress=True)
+    if facts is None:
+        part = f"{options.part.number} of {options.part.parts} in {folder}"
+        return [Finding("ok", f"part {part}; when all are there: the same command without --part, which checks them")]
+    crops = sum(shard.crops for shard in facts.shards)
+    findings = [Finding("ok", f"{crops:,} crops are in {folder}, in {len(facts.shards):,} shards")]
+    if facts.problems:
+        findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in facts.problems)))
+    return findings
 
 
 def _parser() -> CommandParser:
@@ -103,12 +129,16 @@ def _parser() -> CommandParser:
         description="Check a data set and pack its labels into ROOT/prepared, where its reader finds them and all "
         "workers share them. Labels that are wrong are an error; images that cannot be read are listed.",
     )
-    parser.add_argument("dataset", choices=LAYOUTS, help="which data set it is")
+    which = f"which data set it is; {ANY}, with --shards: images, videos or crops"
+    parser.add_argument("dataset", choices=[*LAYOUTS, ANY], help=which)
     parser.add_argument("root", type=Path, help="its folder")
     parser.add_argument("--split", action="append", metavar="S", help="may be repeated (default: all there are)")
     add_look(parser)
-    add = parser.add_argument_group("crops", "each hand as a small JPEG, which `PreparedCrops` reads").add_argument
-    add("--crops", type=Path, metavar="OUT", help="write them to OUT/SPLIT, a new folder")
+    group = parser.add_argument_group("crops", "each hand as a small JPEG, in tar files that `open_source` recognizes")
+    add = group.add_argument
+    where = f"write them to OUT/SPLIT, or of {ANY} to OUT: a new folder, or one to go on with"
+    add("--shards", "--crops", type=Path, metavar="OUT", help=where)
+    add_part(group)
     add("--size", type=positive, default=256, help="side of a crop, px (default: %(default)s)")
     context = "side of what is shown over that of the crop box (default: %(default)s, all that the default augmentation"
     add("--context", type=float, default=1.93, help=f"{context} sees)")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample
-from peclr.data.sources.shards import SIDES
+from peclr.data.sources.shard_format import SIDES
 from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, ViewGeometry, render_view
 from peclr.geometry.planar import Matrix, mirror, move, similarity
 
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 
 class Crop(NamedTuple):
-    """A crop as JPEG, and its labels: names and types of `peclr.data.sources.shards.COLUMNS`, and `id`."""
+    """A crop as JPEG, and its labels: names and types of `shard_format.COLUMNS`, and `id`."""
 
     encoded: bytes
     labels: Row

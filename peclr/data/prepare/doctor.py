@@ -4,6 +4,7 @@ import argparse
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -120,8 +121,10 @@ def check_split(
 
 def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
     """Crops, packed labels whose data set is gone, or what an interrupted run has left."""
-    from peclr.data.sources.crops import KIND, PreparedCrops  # imports torch
+    from peclr.data.sources import crops, shard_format
     from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
+    from peclr.data.sources.shards import Shards
+    from peclr.parallel.job import PLAN
 
     if PARTIAL in folder.name:
         yield Finding("note", f"{folder}: an unfinished run, still going or interrupted", f"rm -r {folder}")
@@ -131,22 +134,32 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
         except ValueError as error:
             yield Finding("wrong", str(error), f"rm -r {folder}, and prepare it again")
             return
-        if manifest.kind != KIND:
+        if manifest.kind not in (shard_format.KIND, crops.KIND):
             yield Finding("note", f"{folder}: packed labels {manifest.kind} without their data set")
             return
-        crops, facts = PreparedCrops(folder.parent, folder.name), manifest.facts
-        yield from _source(crops, f"{folder}: {len(crops):,} crops of {facts['source']}, {facts['size']} px", look)
+        try:
+            source = Shards(folder)
+        except ValueError as error:
+            yield Finding("wrong", str(error), f"rm -r {folder}, and make it again")
+            return
+        tars = len(source.facts.shards)
+        stored = f", {tars:,} shard{'s' * (tars > 1)}" + (", labels of a teacher" if source.labels == "pseudo" else "")
+        yield from _source(source, f"{folder}: {len(source):,} {source.name}{stored}", look)
+    elif (folder / PLAN).is_file():
+        yield Finding("note", f"{folder}: begun, and not yet whole", "give the command that began it again")
 
 
 def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:
     """What a source says of itself, and its images that are missing or broken."""
     from peclr.data.samples import HasFiles
     from peclr.data.sources.image_faults import find_problems
+    from peclr.data.sources.shards import Shards
 
     yield Finding("ok", title)
-    if isinstance(source, HasFiles):
+    if isinstance(source, HasFiles | Shards):
         yield from (Finding("note", doubt) for doubt in source.doubts())
-        problems = find_problems(source.image_paths(), look.depth, look.workers, progress=look.progress)
+        find = source.find_problems if isinstance(source, Shards) else partial(find_problems, source.image_paths())
+        problems = find(look.depth, look.workers, progress=look.progress)
         if problems:
             listed = some([f"{path} {problem}" for path, problem in problems.items()], "\n")
             # never to remove what may be good

@@ -1,6 +1,5 @@
 """Makes one set of what tasks have written: checks it, and joins their indexes; shards stay where and as they are."""
 
-import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,13 +16,13 @@ from peclr.data.sources.layouts import MANIFEST
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array, write_packed
 from peclr.data.sources.packed_text import PackedText, pack_texts
-from peclr.data.sources.shards import COLUMNS, FOLDER, KIND, TEXTS, Column, Facts, Labels, Shard
+from peclr.data.sources.shard_files import problem_of_shard
+from peclr.data.sources.shard_format import COLUMNS, FOLDER, KIND, NUMBERED, TEXTS, Column, Facts, Labels, Shard
 from peclr.options import naming
 from peclr.untrusted.binary import read_arrays
 from peclr.untrusted.text import as_type, parse_json
 
 _THREADS: Final = 4
-_NUMBERED: Final = TEXTS[1:]
 
 
 def is_merged(folder: Path) -> bool:
@@ -48,7 +47,7 @@ def merge(
         folder: That all tasks wrote into; parts from other machines are copied together, files as they are.
         tasks: Number of tasks.
         name: Of the set, short.
-        labels: Whether the joints are true, a teacher's, or there are none.
+        labels: Whether the joints are true or a teacher's; where there are none, it says so.
         settings: How the crops were made, for the manifest.
         progress: Whether to show a bar.
 
@@ -58,7 +57,7 @@ def merge(
     missing = [task for task in range(tasks) if not is_done(folder, task)]
     if missing:
         raise ValueError(f"{folder}: {len(missing):,} of {tasks:,} tasks are not done: {some(list(map(str, missing)))}")
-    facts = Facts(name, labels, [], {}, [], dict(settings))
+    facts = Facts(name, "none", [], {}, [], dict(settings))
     survey = _Survey()
     counts = Counter[str]()
     for task in range(tasks):
@@ -69,6 +68,8 @@ def merge(
         counts.update(index.counts)
     if not survey.crops:
         raise ValueError(f"{folder}: no crop was made; {some(facts.problems) or dict(counts)}")
+    if {"joints_2d", "joints_3d"} & survey.known:
+        facts.labels = labels
     _verify(folder, facts.shards, progress=progress)
     if twice := survey.twice():
         counts["twice"] = twice
@@ -86,7 +87,7 @@ class _Survey:
 
     def __init__(self) -> None:
         self.crops, self.id_bytes, self.known = 0, 0, set[str]()
-        self.codes: dict[str, dict[str, int]] = {name: {} for name in _NUMBERED}
+        self.codes: dict[str, dict[str, int]] = {name: {} for name in NUMBERED}
         self._hands: list[Array] = []
         self._seen: list[Array] = []
 
@@ -96,7 +97,7 @@ class _Survey:
         for name, column in COLUMNS.items():
             if name not in self.known and not _is_unknown(column, arrays[name]).all():
                 self.known.add(name)
-        for name in _NUMBERED:
+        for name in NUMBERED:
             for text in PackedText(arrays[f"{name}_text"], arrays[f"{name}_ends"]):
                 self.codes[name].setdefault(text, len(self.codes[name]))
         self._hands.append(arrays["hand"])
@@ -144,23 +145,20 @@ def _verify(folder: Path, shards: list[Shard], *, progress: bool) -> None:
         raise ValueError(f"{folder / FOLDER}: {some(strange)} belong to no task; expected nothing else")
 
     def problem(name: str) -> str | None:
-        path, shard = folder / FOLDER / name, expected[name]
-        if not path.is_file() or path.stat().st_size != shard.bytes:
-            return f"{path} is missing, or not of {shard.bytes:,} bytes"
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        return None if found == shard.sha256 else f"{path} has SHA-256 {found}, expected {shard.sha256}"
+        return problem_of_shard(folder / FOLDER / name, expected[name], "decode")
 
     for name, reason in in_threads(problem, list(expected), _THREADS, "shards", progress=progress):
         if reason:
             index = index_file(folder, int(name.partition("-")[0]))
-            raise ValueError(f"{reason}; copy it again, or remove {index} and do the task again")
+            raise ValueError(
+                f"{folder / FOLDER / name} {reason}; copy it again, or remove {index} and do the task again"
+            )
 
 
 def _write(folder: Path, tasks: int, survey: _Survey) -> list[str]:
     """Write the arrays, one index after the other; returns their names."""
     columns = {name: column for name, column in COLUMNS.items() if name in survey.known and name != "hand"}
-    columns |= {name: Column(np.int32) for name in _NUMBERED}
+    columns |= {name: Column(np.int32) for name in NUMBERED}
     with ExitStack() as stack:
         files: dict[str, BinaryIO] = {}
 
@@ -201,7 +199,7 @@ def _columns(folder: Path, tasks: int, survey: _Survey) -> Iterator[tuple[str, A
                 tracks += int(track.max(initial=-1)) + 1
             else:
                 yield name, arrays[name]
-        for name in _NUMBERED:
+        for name in NUMBERED:
             texts, codes = PackedText(arrays[f"{name}_text"], arrays[f"{name}_ends"]), survey.codes[name]
             yield name, np.array([codes[text] for text in texts], np.int32)
         yield "id_text", arrays["id_text"]

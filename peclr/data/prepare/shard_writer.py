@@ -21,7 +21,7 @@ import orjson
 
 from peclr.data.prepare.cutting import Crop, Row
 from peclr.data.sources.packed_text import pack_texts
-from peclr.data.sources.shards import COLUMNS, FOLDER, SIDES, TEXTS, About, Shard, key_of
+from peclr.data.sources.shard_format import COLUMNS, FOLDER, SIDES, TEXTS, About, Shard, key_of
 from peclr.options import naming, write_whole
 from peclr.untrusted.text import printable
 

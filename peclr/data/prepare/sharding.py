@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from peclr.data.prepare.cutting import Crop, Cutting
 from peclr.data.prepare.merging import is_done, is_merged, merge
 from peclr.data.prepare.shard_writer import ShardWriter
 from peclr.data.samples import HandSource, HasVideos
-from peclr.data.sources.shards import About, Facts, Labels, Shards
+from peclr.data.sources.shard_format import About, Facts
+from peclr.data.sources.shards import Shards
 from peclr.parallel import Advance, Job, Part, claim, run
 
 # Two million crops of 256 px are 245 shards of 0.2 GB; small sets are still work for 64 processes
@@ -50,19 +54,28 @@ def shard_source(
     """
     cutting.check()
     ranges = task_ranges(len(source), per_task)
-    settings = {} if isinstance(source, Shards) else dict(cutting._asdict())
+    settings = source.facts.settings if isinstance(source, Shards) else dict(cutting._asdict())
     plan = {"source": source.name, "identity": source.identity(), "images": len(source), "per_task": len(ranges[0])}
     claim(folder, {"command": "prepare", **plan, **settings})
     if not is_merged(folder):
         sizes = list(map(len, ranges))
-        job = Job(_Cut(source, folder, cutting, ranges), sizes, lambda task: is_done(folder, task), "images")
+        asked = isinstance(source, HasVideos) and not isinstance(source, Shards)
+        videos = source.video_of_hands() if asked else None  # type: ignore[attr-defined]
+        job = Job(_Cut(source, folder, cutting, ranges, videos), sizes, lambda task: is_done(folder, task), "images")
         if problems := run(job, workers=workers, part=part, progress=progress):
             task, reason = next(iter(problems.items()))
             raise ValueError(f"{folder}: {len(problems)} of {len(ranges)} tasks failed, task {task} for one: {reason}")
         if part is not None:
             return None
         name = source.name if isinstance(source, Shards) else f"crops of {source.name}"
-        merge(folder, len(ranges), name=name, labels=_labels_of(source), settings=settings, progress=progress)
+        merge(
+            folder,
+            len(ranges),
+            name=name,
+            labels=source.labels if isinstance(source, Shards) else "true",
+            settings=settings,
+            progress=progress,
+        )
     return Shards(folder).facts
 
 
@@ -74,10 +87,10 @@ class _Cut:
     folder: Path
     cutting: Cutting
     ranges: Sequence[range]
+    videos: NDArray[np.int64] | None  # of hands
 
     def __call__(self, task: int, advance: Advance, /) -> None:
-        source = self.source
-        videos = source.video_of_hands() if isinstance(source, HasVideos) else None
+        source, videos = self.source, self.videos
         with ShardWriter(self.folder, task) as writer:
             for index in self.ranges[task]:
                 hand = source.hand_of(index)
@@ -91,10 +104,3 @@ class _Cut:
                 except ValueError as error:
                     writer.problems.append(str(error))
                 advance(1)
-
-
-def _labels_of(source: HandSource) -> Labels:
-    if isinstance(source, Shards):
-        return source.labels
-    sample = source[source.versions_of(0)[0]]
-    return "none" if sample["joints_2d"] is None and sample["joints_3d"] is None else "true"

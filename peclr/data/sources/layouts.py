@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
+from peclr.parallel.job import PLAN
 from peclr.untrusted.text import read_json, shown
 
 if TYPE_CHECKING:  # imports torch
@@ -48,9 +49,9 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
 
 
 def open_source(path: str | Path, split: str | None = None, **options: Any) -> "HandSource":
-    """Open the reader of what is at a path: the folder of a data set or crops, images or videos, or a pattern of them.
+    """Open the reader of what is at a path: folder of a data set or shards, images or videos, or a pattern of them.
 
-    Of data sets and crops, None is the split to train on. ValueError if nothing is there that is known, or as the
+    Of data sets, None is the split to train on. ValueError if nothing is there that is known, or as the
     reader, which gets the options.
     """
     root, found = Path(path), list[str]()
@@ -62,8 +63,10 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     for folder in crops:
         trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
         if folder.name == split or (split is None and trained_on):
-            return _reader("crops.PreparedCrops")(folder.parent, folder.name, **options)
+            return _reader("shards.Shards")(folder, **options)
         found.append(folder.name)
+    if (root / PLAN).is_file() and not found:
+        raise ValueError(f"{root} was begun, and is not yet whole; give the command that began it again")
     looks = "data sets are " + "; ".join(f"{dataset}: {layout.expected}" for dataset, layout in LAYOUTS.items())
     if found or split is not None:
         there = f"there are {', '.join(found)}" if found else looks

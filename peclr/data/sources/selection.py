@@ -89,7 +89,10 @@ def tracks_of(source: HandSource) -> Tracks | None:
         none = (Tracks(np.full(part.num_hands, -1), np.full(part.num_hands, np.nan)) for part in source.sources)
         tracks = [part or unknown for part, unknown in zip(known, none, strict=True)]
         return Tracks(_joined([part.track for part in tracks]), np.concatenate([part.time for part in tracks]))
-    return Tracks(source.track_of_hands(), source.time_of_hands()) if isinstance(source, HasTracks) else None
+    if not isinstance(source, HasTracks):
+        return None
+    track = source.track_of_hands()
+    return Tracks(track, source.time_of_hands()) if (track >= 0).any() else None
 
 
 def groups_of(source: HandSource) -> NDArray[np.int64] | None:

@@ -1,7 +1,7 @@
 """Videos of hands, without labels: every frame, or every n-th, is an image. Needs PyAV: `pip install peclr[video]`.
 
 A frame is decoded from the last key frame before it, which costs as much as all frames between. To train on videos for
-long, cut their frames out once, by `peclr.data.sources.crops.write_crops` or with any other tool.
+long, cut their frames out once, by `peclr prepare any FOLDER --shards OUT` or with any other tool.
 """
 
 import logging

@@ -12,9 +12,10 @@ import pytest
 
 import peclr.data.sources.youtube3d_labels
 from peclr.data.prepare.command import pack_labels, prepare_main
-from peclr.data.sources.crops import DEFAULT_CONTEXT, PreparedCrops
+from peclr.data.prepare.cutting import DEFAULT_CONTEXT
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.packed_labels import PackedArrays
+from peclr.data.sources.shards import PreparedCrops, Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
@@ -115,20 +116,46 @@ def test_images_that_cannot_be_read_are_listed(
 
 def test_crops_are_written_for_each_split(layout: Layout, youtube: YouTube, tmp_path: Path, regressor: Path) -> None:
     out = tmp_path / "crops"
-    assert run("freihand", layout.root, "--crops", out, "--size", 32, "--workers", 2) == 0
+    assert run("freihand", layout.root, "--crops", out, "--size", 32, "--workers", 1) == 0
     assert [len(PreparedCrops(out, split)) for split in ("training", "evaluation")] == [18, 2]
-    assert PreparedCrops(out, "training")[0]["image"].shape == (32, 32, 3)
+    left, _, right, _ = PreparedCrops(out, "training")[0]["crop_box"]
+    assert right - left == pytest.approx(32 / DEFAULT_CONTEXT)
     (youtube.root / "youtube/filmA/video/frames/1.png").write_bytes(b"")
-    assert run("youtube3d", youtube.root, "--crops", out, "--mano", regressor, "--context", 1) == 1
+    assert run("youtube3d", youtube.root, "--crops", out, "--mano", regressor, "--context", 1, "--workers", 1) == 1
     sample = PreparedCrops(out, "train")[0]
     assert np.isfinite(sample["joints_2d"]).all()  # type: ignore[arg-type]
-    np.testing.assert_allclose(sample["crop_box"], [-0.5, -0.5, 255.5, 255.5], atol=1e-6)
+    left, _, right, _ = sample["crop_box"]
+    assert right - left == pytest.approx(256)
 
 
-def test_crops_that_exist_are_refused_before_anything_is_done(layout: Layout, tmp_path: Path) -> None:
+def test_crops_are_written_in_parts_of_whatever_is_there(
+    layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, options = tmp_path / "crops", ("--size", 32, "--workers", 1)
+    images = layout.root / "training" / "rgb"
+    for part in ("2/2", "1/2"):
+        assert run("any", images, "--shards", out, *options, "--part", part) == 0
+        assert f"part {part[0]} of 2" in capsys.readouterr().out
+        assert not (out / "manifest.json").exists()
+    assert run("any", images, "--shards", out, *options) == 0
+    assert "18 crops are in" in capsys.readouterr().out
+    assert len(Shards(out)) == 18
+    assert run("any", out, "--shards", tmp_path / "copy", *options) == 0
+    assert Shards(tmp_path / "copy").stored(3)[0] == Shards(out).stored(3)[0]
+
+
+def test_mistakes_of_crops_are_named_before_anything_is_done(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "crops" / "training").mkdir(parents=True)
-    with pytest.raises(FileExistsError, match="crops/training exists"):
-        run("freihand", layout.root, "--crops", tmp_path / "crops")
+    (tmp_path / "crops" / "training" / "mine.txt").touch()
+    with pytest.raises(FileExistsError, match="crops/training is neither empty"):
+        run("freihand", layout.root, "--shards", tmp_path / "crops")
+    for wrong, reason in (
+        (("freihand", layout.root, "--part", "1/2"), "--part divides the work of --shards"),
+        (("any", layout.root), "any needs --shards OUT"),
+        (("any", layout.root, "--shards", tmp_path / "c", "--quality", 101), "--quality 101"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            run(*wrong)
     assert not (layout.root / "prepared").exists()
 
 

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from peclr.data.prepare.command import prepare_main
+from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.doctor import Look, doctor_main, examine
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.parallel import Part
+from tests.data.sources.old_crops import write_old_crops
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -127,12 +133,21 @@ def test_stale_and_damaged_labels_are_wrong(layout: Layout, youtube: YouTube, ta
 
 def test_crops_are_recognized_and_checked(youtube: YouTube, tmp_path: Path, table_of: TableOf) -> None:
     out = tmp_path / "crops"
-    prepare_main(["youtube3d", str(youtube.root), "--crops", str(out), "--size", "16"])
-    assert table_of(out) == (0, f"{out}\n  ok     {out / 'train'}: 4 crops of youtube3d, 16 px\n")
-    (out / "train/00000/00000002.jpg").unlink()
+    prepare_main(["youtube3d", str(youtube.root), "--crops", str(out), "--size", "16", "--workers", "1"])
+    assert table_of(out) == (0, f"{out}\n  ok     {out / 'train'}: 4 crops of youtube3d, 1 shard\n")
+    (out / "train" / "shards" / "000000-00.tar").unlink()
     status, table = table_of(out / "train")
     assert status == 1
-    assert "00000002.jpg is missing" in table
+    assert "000000-00.tar is missing" in table
+    write_old_crops(YouTube3DHands(youtube.root), out / "old", Cutting(16))
+    (out / "old/00000/00000002.jpg").unlink()
+    assert "00000002.jpg is missing" in table_of(out / "old")[1]
+
+
+def test_work_in_parts_that_is_not_whole_is_pointed_out(layout: Layout, tmp_path: Path, table_of: TableOf) -> None:
+    out = tmp_path / "s"
+    shard_source(ImageFiles(layout.root / "training" / "rgb"), out, Cutting(16), per_task=9, part=Part(1, 2))
+    assert f"{out}: begun, and not yet whole" in table_of(out)[1]
 
 
 def test_what_an_interrupted_run_has_left_is_pointed_out(youtube: YouTube) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,20 +10,25 @@ import numpy as np
 import pytest
 
 from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
-from peclr.data.samples import HandSource
-from peclr.data.sources.crops import DEFAULT_CONTEXT, PreparedCrops, write_crops
+from peclr.data.prepare.cutting import DEFAULT_CONTEXT, Cutting
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.samples import HandSource, hash_of
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.images import read_image
+from peclr.data.sources.shards import PreparedCrops
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.data.views.geometric import GeometryRange, ViewGeometry, render_view
 from peclr.geometry.joints import TIPS
+from tests.data.sources.old_crops import write_old_crops
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
 
 
 def cut(source: HandSource, tmp_path: Path, size: int = 192) -> PreparedCrops:
-    assert write_crops(source, tmp_path / "crops" / "train", size=size, quality=98, workers=2) == {}
+    facts = shard_source(source, tmp_path / "crops" / "train", Cutting(size, quality=98), per_task=5)
+    assert facts is not None
+    assert facts.problems == []
     return PreparedCrops(tmp_path / "crops", "train")
 
 
@@ -106,10 +112,14 @@ def test_what_a_source_does_not_know_stays_unknown(youtube: YouTube, tmp_path: P
 
 
 def test_crops_show_the_crop_box_in_its_context(source: HandSource, tmp_path: Path) -> None:
-    write_crops(source, tmp_path / "c" / "train", size=100, context=2.0)
+    shard_source(source, tmp_path / "c" / "train", Cutting(size=100, context=2.0))
     sample = PreparedCrops(tmp_path / "c", "train")[0]
-    assert sample["image"].shape == (100, 100, 3)
-    np.testing.assert_allclose(sample["crop_box"], [24.5, 24.5, 74.5, 74.5], atol=1e-6)
+    left, top, right, bottom = sample["crop_box"]
+    assert (right - left, bottom - top) == pytest.approx((50, 50))
+    image = source[0]["image"]
+    pixel = np.linalg.norm(PreparedCrops(tmp_path / "c", "train").image_from_crop(0)[:2, 0])
+    for length, full in zip(sample["image"].shape[:2], image.shape[:2], strict=True):
+        assert length <= min(100, np.ceil(full / pixel))  # what is beyond the image is cut off
 
 
 def test_the_default_context_is_all_that_the_default_augmentation_can_show() -> None:
@@ -130,9 +140,9 @@ def test_images_that_cannot_be_read_are_left_out_and_listed(layout: Layout, tmp_
     for version in range(3):  # all that show hand 1, and one of hand 2
         (layout.root / f"training/rgb/{1 + 6 * version:08d}.jpg").write_bytes(b"no image")
     (layout.root / "training/rgb/00000008.jpg").write_bytes(b"")
-    left_out = write_crops(FreiHAND(layout.root), tmp_path / "c" / "training", size=16)
-    assert sorted(map(int, left_out)) == [1, 7, 8, 13]
-    assert "00000008.jpg" in left_out["8"]
+    facts = shard_source(FreiHAND(layout.root), tmp_path / "c" / "training", Cutting(size=16), per_task=5)
+    assert facts is not None
+    assert [int(re.findall(r"(\d+)\.jpg", problem)[0]) for problem in facts.problems] == [1, 7, 8, 13]
     crops = PreparedCrops(tmp_path / "c", "training")
     assert (len(crops), crops.num_hands) == (14, 5)
     assert [crops[index]["id"][-8:] for index in crops.versions_of(1)] == ["00000002", "00000014"]
@@ -141,12 +151,9 @@ def test_images_that_cannot_be_read_are_left_out_and_listed(layout: Layout, tmp_
 
 
 def test_mistakes_are_named(layout: Layout, tmp_path: Path) -> None:
-    source = FreiHAND(layout.root)
     with pytest.raises(ValueError, match="context 0"):
-        write_crops(source, tmp_path / "c", context=0)
-    write_crops(source, tmp_path / "c" / "training", size=8)
-    with pytest.raises(FileExistsError, match="c/training exists"):
-        write_crops(source, tmp_path / "c" / "training", size=8)
+        shard_source(FreiHAND(layout.root), tmp_path / "c", Cutting(context=0))
+    write_old_crops(FreiHAND(layout.root), tmp_path / "c" / "training", Cutting(8))
     with pytest.raises(ValueError, match=r"c/evaluation/manifest\.json is missing"):
         PreparedCrops(tmp_path / "c", "evaluation")
     crops = PreparedCrops(tmp_path / "c", "training")
@@ -155,15 +162,37 @@ def test_mistakes_are_named(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "c/training/00000/00000003.jpg").unlink()
     with pytest.raises(ValueError, match=r"00000003\.jpg"):
         crops[3]
+    with pytest.raises(ValueError, match=r"00000003\.jpg is missing"):
+        crops.check_images()
 
 
-def test_nothing_is_left_if_no_image_can_be_read(youtube: YouTube, tmp_path: Path) -> None:
+def test_crops_of_older_versions_are_read_and_converted(layout: Layout, tmp_path: Path) -> None:
+    cutting = Cutting(size=32)
+    write_old_crops(FreiHAND(layout.root), tmp_path / "old" / "training", cutting)
+    old = PreparedCrops(tmp_path / "old", "training")
+    assert old.doubts() == ["1 images could not be cut out: a.jpg is empty"]
+    shard_source(FreiHAND(layout.root), tmp_path / "new" / "training", cutting)
+    shard_source(old, tmp_path / "converted" / "training")
+    for folder in ("new", "converted"):
+        crops = PreparedCrops(tmp_path / folder, "training")
+        assert (crops.name, crops.num_hands) == (old.name, old.num_hands)
+        for index in range(18):
+            for key, value in old[index].items():
+                np.testing.assert_array_equal(dict(crops[index])[key], value)
+            np.testing.assert_array_equal(crops.image_from_crop(index), old.image_from_crop(index))
+            assert list(crops.versions_of(index % 6)) == list(old.versions_of(index % 6))
+    # pairs that were mined stay theirs
+    hands, ids = np.arange(18) % 6, np.array([old[index]["id"].encode() for index in range(18)])
+    assert old.identity() == hash_of("crops of freihand", ids, hands)
+
+
+def test_there_is_no_set_if_no_image_can_be_read(youtube: YouTube, tmp_path: Path) -> None:
     source = YouTube3DHands(youtube.root)
     for frame in youtube.root.glob("youtube/*/video/frames/*"):
         frame.write_bytes(b"no image")
-    with pytest.raises(ValueError, match="none of the 4 images of youtube3d can be read"):
-        write_crops(source, tmp_path / "c" / "train")
-    assert not (tmp_path / "c").exists()
+    with pytest.raises(ValueError, match=r"no crop was made; .*frames/1\.png"):
+        shard_source(source, tmp_path / "c" / "train")
+    assert not (tmp_path / "c" / "train" / "manifest.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +214,7 @@ def test_labels_that_are_not_those_of_crops_are_refused(
     layout: Layout, tmp_path: Path, changed: dict[str, Any], reason: str
 ) -> None:
     folder = tmp_path / "c" / "training"
-    write_crops(FreiHAND(layout.root), folder, size=8)
+    write_old_crops(FreiHAND(layout.root), folder, Cutting(8))
     manifest = json.loads((folder / "manifest.json").read_text())
     for name, value in changed.items():
         if name == "facts":

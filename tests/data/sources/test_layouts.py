@@ -8,11 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.sharding import shard_source
 from peclr.data.sources import open_source
-from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
+from peclr.parallel import Part
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -37,12 +40,18 @@ def test_two_data_sets_in_one_folder_are_known_apart_by_the_split(layout: Layout
 
 def test_crops_are_opened_by_their_root_or_split(layout: Layout, tmp_path: Path) -> None:
     for split in ("evaluation", "training"):
-        write_crops(open_source(layout.root, split), tmp_path / "crops" / split, size=8)
+        shard_source(open_source(layout.root, split), tmp_path / "crops" / split, Cutting(size=8))
     expected = {("crops", None): 18, ("crops", "evaluation"): 2, ("crops/evaluation", None): 2}
     for (path, of), length in expected.items():
         source = open_source(tmp_path / path, of)
-        assert isinstance(source, PreparedCrops)
+        assert isinstance(source, Shards)
         assert len(source) == length
+
+
+def test_crops_that_are_not_whole_are_named(layout: Layout, tmp_path: Path) -> None:
+    shard_source(open_source(layout.root), tmp_path / "s", Cutting(size=8), per_task=9, part=Part(1, 2))
+    with pytest.raises(ValueError, match="s was begun, and is not yet whole"):
+        open_source(tmp_path / "s")
 
 
 def test_images_and_videos_are_opened(tmp_path: Path) -> None:

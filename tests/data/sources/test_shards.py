@@ -25,12 +25,19 @@ from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import BadImageError
-from peclr.data.sources.shards import About, Shards
+from peclr.data.sources.selection import groups_of
+from peclr.data.sources.shard_format import About
+from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
+
+
+def key(shards: Shards, index: int) -> str:
+    return shards.files.where(index).split(", ")[1].removesuffix(".jpg")
+
 
 CUTTING = Cutting(size=48, quality=98)
 
@@ -75,8 +82,7 @@ def test_tar_and_webdataset_read_them(source: HandSource, tmp_path: Path) -> Non
         with tarfile.open(path) as tar:
             assert tar.getnames() == names
             for image, labels in zip(names[::2], names[1::2], strict=True):
-                key = shards.key(index)
-                assert (image, labels) == (f"{key}.jpg", f"{key}.json")
+                assert (image, labels) == (f"{key(shards, index)}.jpg", f"{key(shards, index)}.json")
                 assert tar.extractfile(image).read() == shards.encoded(index)  # type: ignore[union-attr]
                 about = json.loads(tar.extractfile(labels).read())  # type: ignore[union-attr]
                 sample = shards[index]
@@ -140,12 +146,10 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
     np.testing.assert_allclose(shards.time_of_hands(), [0, 0, 1 / 30, 1 / 30, *[np.nan] * 4])
     assert shards.video_of_hands().tolist() == [0, 0, 0, 0, 1, 2, 3, 4]
     assert shards.joints_2d_of_hands() is not None
-    numbers = shards.group_of_hands()
-    assert numbers is not None
-    assert numbers.tolist() == [0, 1] * 4
-    assert shards.about(1).group == "person 1"
-    classes, names = shards.class_of_hands()
-    assert [names[number] for number in classes] == [""] * 4 + ["fist"] * 4
+    assert groups_of(shards) is not None
+    assert groups_of(shards).tolist() == [0, 1] * 4  # type: ignore[union-attr]
+    assert shards.names_of_hands("group") == ["person 0", "person 1"] * 4
+    assert shards.names_of_hands("class") == [""] * 4 + ["fist"] * 4
     score = float(np.float32(0.6))
     of_video = {"frame": 0, "time": 0.0, "track": 1, "video": 0}
     assert shards.about(1) == About(score=score, file="a\udcff.mp4", hand=1, group="person 1", **of_video)  # type: ignore[arg-type]
@@ -155,7 +159,9 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
 def test_shards_are_ended_when_they_are_full(tmp_path: Path) -> None:
     shards = collected(tmp_path / "s", np.random.default_rng(0), shard_bytes=10_000)
     assert len(shards.facts.shards) > 3
-    assert [shards.key(index) for index in range(8)] == [f"00000{task}-00000{n}" for task in range(2) for n in range(4)]
+    assert [key(shards, index) for index in range(8)] == [
+        f"00000{task}-00000{n}" for task in range(2) for n in range(4)
+    ]
     for index in range(8):
         assert shards[index]["id"] == f"{index // 4}#{index % 4}"
     whole = collected(tmp_path / "whole", np.random.default_rng(0))
@@ -201,21 +207,21 @@ def test_a_broken_shard_costs_its_own_crops(tmp_path: Path) -> None:
         if damage == "changed":
             shards.check_images()  # only as much as an epoch costs would find that
         else:
-            with pytest.raises(ValueError, match=r"000001-00\.tar (has|is missing).* expected [\d,]+ bytes"):
+            with pytest.raises(ValueError, match=r"000001-00\.tar (has 700 bytes, expected [\d,]+|is missing)"):
                 shards.check_images()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read_what_the_process_reads(tmp_path: Path, method: str) -> None:
     shards = collected(tmp_path / "s", np.random.default_rng(0))
-    expected = [shards.encoded(index) for index in range(8)]
+    expected = [shards.stored(index)[0] for index in range(8)]
     with multiprocessing.get_context(method).Pool(2) as pool:
-        assert pool.map(shards.encoded, range(8), chunksize=1) == expected
+        assert [encoded for encoded, _ in pool.map(shards.stored, range(8), chunksize=1)] == expected
     assert len(pickle.dumps(shards)) < 1000
 
 
 def test_few_files_stay_open(tmp_path: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclr.data.sources.shards._MOST_OPEN", 3)
+    monkeypatch.setattr("peclr.data.sources.shard_files._MOST_OPEN", 3)
     shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING, per_task=1)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     shards = Shards(tmp_path / "s")
@@ -232,7 +238,10 @@ def test_few_files_stay_open(tmp_path: Path, layout: Layout, monkeypatch: pytest
         (lambda folder: (folder / "tasks/000001.npz").unlink(), "1 of 2 tasks are not done: 1"),
         (lambda folder: (folder / "shards/000001-00.tar").unlink(), r"000001-00\.tar is missing"),
         (lambda folder: (folder / "shards/000002-00.tar").touch(), r"000002-00\.tar belong to no task"),
-        (lambda folder: (folder / "shards/000000-00.tar").write_bytes(b"0" * 20480), "SHA-256|not of"),
+        (
+            lambda folder: (folder / "shards/000000-00.tar").write_bytes(b"0" * 20480),
+            "has SHA-256|has 20,480 bytes, expected",
+        ),
         (
             lambda folder: shutil.copy(folder / "tasks/000000.npz", folder / "tasks/000001.npz"),
             "is of task 0; expected 1",

@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.command import pack_labels
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
-from peclr.data.sources.crops import PreparedCrops, write_crops
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
+from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:
@@ -100,6 +103,7 @@ def killed_at(count: int, work: Any) -> bool:
             return called
 
         Path.rename = dies_before(Path.rename)  # type: ignore[method-assign]
+        Path.replace = dies_before(Path.replace)  # type: ignore[method-assign]
         Path.write_text = dies_before(Path.write_text)  # type: ignore[method-assign]
         Path.mkdir = dies_before(Path.mkdir)  # type: ignore[method-assign]
         np.save = dies_before(np.save)
@@ -132,11 +136,19 @@ def test_labels_packed_by_runs_that_are_killed_are_old_or_new(youtube: YouTube) 
     assert isinstance(arrays_of(YouTube3DHands(youtube.root)), PackedArrays)
 
 
-def test_crops_of_runs_that_are_killed_are_not_there(youtube: YouTube, tmp_path: Path) -> None:
-    source, folder = YouTube3DHands(youtube.root), tmp_path / "crops" / "train"
+def test_crops_of_runs_that_are_killed_are_made_by_the_next(youtube: YouTube, tmp_path: Path) -> None:
+    """It goes on where the first died, wherever that was; the bytes are those of one that was left alone."""
+    source, cutting = YouTube3DHands(youtube.root), Cutting(32)
+    shard_source(source, tmp_path / "whole", cutting, per_task=2)
+    expected = {
+        path.relative_to(tmp_path / "whole"): path for path in (tmp_path / "whole").rglob("*") if path.is_file()
+    }
     count = 1
-    while killed_at(count, lambda: write_crops(source, folder, size=32)):
-        assert not folder.exists()
+    while killed_at(count, partial(shard_source, source, folder := tmp_path / str(count), cutting, per_task=2)):
+        assert not (folder / "manifest.json").exists() or len(Shards(folder)) == 4
+        shard_source(source, folder, cutting, per_task=2)
+        assert {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} == set(expected)
+        for relative, path in expected.items():
+            assert (folder / relative).read_bytes() == path.read_bytes()
         count += 1
-    assert count > 3
-    assert len(PreparedCrops(tmp_path / "crops", "train")) == 4
+    assert count > 12

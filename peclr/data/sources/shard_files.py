@@ -1,0 +1,87 @@
+"""Reads crops where they are in tar files, by `os.pread`: no file is opened for a crop, and no position is shared."""
+
+import hashlib
+import os
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from peclr.data.sources.images import BadImageError, in_threads
+from peclr.data.sources.layouts import Depth
+from peclr.data.sources.shard_format import FOLDER, Opened, Shard, key_of
+
+_MOST_OPEN: Final = 64  # shards of a process: open files are few
+
+
+class ShardFiles:
+    """The tar files of a folder; opened when they are needed, in every process and thread."""
+
+    def __init__(self, root: Path, opened: Opened) -> None:
+        self._shards = opened.facts.shards
+        self._paths = [root / FOLDER / shard.name for shard in self._shards]
+        self._ends = np.cumsum([shard.crops for shard in self._shards], dtype=np.int64)
+        self._offset, self._length, self._crc = (opened.arrays[name] for name in ("offset", "length", "crc"))
+        self._open = lru_cache(_MOST_OPEN)(_Descriptor)
+
+    def key(self, index: int) -> str:
+        """The name of crop `index`, without an ending."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        task, _, number = self._shards[shard].name.removesuffix(".tar").partition("-")
+        # crops are numbered through a task's shards
+        first = int(self._ends[shard - int(number) - 1]) if shard > int(number) else 0
+        return key_of(int(task), index - first)
+
+    def where(self, index: int) -> str:
+        """The shard and the member that hold crop `index`, for messages."""
+        return f"{self._paths[np.searchsorted(self._ends, index, side='right')]}, {self.key(index)}.jpg"
+
+    def read(self, index: int) -> bytes:
+        """The JPEG of crop `index`; BadImageError names the shard, the crop and what was expected."""
+        shard = int(np.searchsorted(self._ends, index, side="right"))
+        offset, length = int(self._offset[index]), int(self._length[index])
+        try:
+            content = os.pread(self._open(self._paths[shard]).number, length, offset)
+        except OSError as error:
+            raise BadImageError(f"{self.where(index)}: cannot be read ({error.strerror})") from error
+        if zlib.crc32(content) != self._crc[index]:
+            found = "are others than were written" if len(content) == length else f"are only {len(content):,}"
+            expected = f"expected a shard of {self._shards[shard].bytes:,} bytes, SHA-256 {self._shards[shard].sha256}"
+            raise BadImageError(f"{self.where(index)}: its {length:,} bytes at {offset:,} {found}; {expected}")
+        return content
+
+    def find_problems(self, depth: Depth = "headers", workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
+        """Shards that are missing or of another length than was written, or at depth "decode" of another content."""
+        expected = dict(zip(self._paths, self._shards, strict=True))
+
+        def problem(path: Path) -> str | None:
+            return problem_of_shard(path, expected[path], depth)
+
+        looked_at = in_threads(problem, self._paths, workers, "shards", progress=progress and depth == "decode")
+        return {path: reason for path, reason in looked_at if reason}
+
+
+def problem_of_shard(path: Path, shard: Shard, depth: Depth) -> str | None:
+    """What is wrong with a shard, without its name; None if nothing is."""
+    if not path.is_file():
+        return "is missing"
+    if (found := path.stat().st_size) != shard.bytes:
+        return f"has {found:,} bytes, expected {shard.bytes:,}"
+    if depth == "decode":
+        with path.open("rb") as file:
+            if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != shard.sha256:
+                return f"has SHA-256 {digest}, expected {shard.sha256}"
+    return None
+
+
+class _Descriptor:
+    """An open file, closed when nobody uses it any more: another thread may, when it is no longer kept."""
+
+    def __init__(self, path: Path) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)

@@ -1,0 +1,157 @@
+"""What a folder of shards holds: its arrays, its manifest and the names in its tar files, see `Shards`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from peclr.data.sources.layouts import MANIFEST
+from peclr.data.sources.packed_labels import Array, PackedArrays
+from peclr.data.sources.packed_text import PackedText
+from peclr.geometry.joints import NUM_JOINTS
+from peclr.untrusted.text import as_type
+
+KIND: Final = "shards"  # in the manifest
+FOLDER: Final = "shards"  # of the tar files
+SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
+Labels = Literal["true", "pseudo", "none"]
+
+
+class Column(NamedTuple):
+    """An array of labels: type, shape but for the first dimension, and what stands where it is not known."""
+
+    kind: type[np.generic]
+    shape: tuple[int, ...] = ()
+    unknown: float | None = None  # None: always known
+
+
+# what was cut out
+CUT: Final[dict[str, Column]] = {
+    "image_from_crop": Column(np.float64, (3, 3)),
+    "crop_box": Column(np.float64, (4,)),
+    "side": Column(np.uint8),
+    "K": Column(np.float32, (3, 3), math.nan),
+    "joints_3d": Column(np.float32, (NUM_JOINTS, 3), math.nan),
+    "joints_2d": Column(np.float32, (NUM_JOINTS, 2), math.nan),
+    "scale_m": Column(np.float32, (), math.nan),
+}
+COLUMNS: Final[dict[str, Column]] = CUT | {
+    "offset": Column(np.int64),  # bytes, of the JPEG in its shard
+    "length": Column(np.int64),  # bytes
+    "crc": Column(np.uint32),  # CRC-32 of the JPEG
+    "score": Column(np.float32, (), math.nan),
+    "frame": Column(np.int64, (), -1),
+    "time": Column(np.float64, (), math.nan),
+    "track": Column(np.int64, (), -1),
+    "video": Column(np.int64, (), -1),
+    "hand": Column(np.int64, (), -1),
+}
+# texts: packed as NAME_text and NAME_ends; but for the id, which is every crop's own, numbered by NAME
+TEXTS: Final = ("id", "file", "group", "class")
+NUMBERED: Final = TEXTS[1:]
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is known of a crop beside its `HandSample`.
+
+    Attributes:
+        score: of the detector, that there is a hand, 0 to 1.
+        file: of the image or video.
+        frame: number in the video, from 0.
+        time: seconds from the video's beginning.
+        track: follows one hand through a video; −1 is none.
+        video: number of the video or image among all that are read; −1 is not known.
+        hand: number of the hand that the crop is a version of; −1 is a hand of its own.
+        group: a person or a video, for example: of what must not be in two splits.
+        class_name: what the hand shows, as someone says who is no detector.
+    """
+
+    score: float = math.nan
+    file: str = ""
+    frame: int = -1
+    time: float = math.nan
+    track: int = -1
+    video: int = -1
+    hand: int = -1
+    group: str = ""
+    class_name: str = ""
+
+
+class Shard(msgspec.Struct):
+    """A tar file."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^\d{6,9}-\d{2,9}\.tar$")]  # task and number among the task's shards
+    bytes: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+    sha256: str
+    crops: Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
+
+
+class Facts(msgspec.Struct):
+    """What the manifest says of the set; counts are of what was seen and left out while it was made."""
+
+    name: str
+    labels: Labels
+    shards: list[Shard]
+    counts: dict[str, int]
+    problems: list[str]
+    settings: dict[str, Any]
+
+
+class Opened(NamedTuple):
+    """Checked labels of a set of crops."""
+
+    facts: Facts
+    arrays: Mapping[str, Array]
+    texts: Mapping[str, PackedText]
+
+
+def key_of(task: int, number: int) -> str:
+    """The name of a task's crop: no dot, at which WebDataset ends keys."""
+    return f"{task:06d}-{number:06d}"
+
+
+def open_labels(packed: PackedArrays) -> Opened:
+    """Check the arrays of a folder of shards; ValueError names the one that is missing or not possible."""
+    facts = as_type(packed.manifest.facts, Facts, f"{packed.folder / MANIFEST}, facts")
+    count = sum(shard.crops for shard in facts.shards)
+    check_shapes(packed, packed.folder, COLUMNS | {name: Column(np.int32) for name in NUMBERED}, count)
+    for name in (f"{text}_{part}" for text in TEXTS for part in ("text", "ends")):
+        if name not in packed:
+            raise ValueError(f"{packed.folder}: {name} is missing")
+    texts = {name: PackedText(packed[f"{name}_text"], packed[f"{name}_ends"]) for name in TEXTS}
+    _check_values(packed, facts, texts)
+    return Opened(facts, packed, texts)
+
+
+def check_shapes(arrays: Mapping[str, Array], folder: Path, columns: Mapping[str, Column], count: int) -> None:
+    """Refuse arrays that are not as their columns say, with an entry for each of `count` crops, at least one."""
+    for name, column in columns.items():
+        array = arrays.get(name)
+        if array is None and column.unknown is not None:
+            continue
+        kind, shape = np.dtype(column.kind), (count or "N", *column.shape)
+        if array is None or array.dtype.kind != kind.kind or array.shape != shape:
+            found = "nothing" if array is None else f"{array.dtype} {array.shape}"
+            raise ValueError(f"{folder}: {name} is {found}, expected {kind} {shape}")
+
+
+def _check_values(packed: PackedArrays, facts: Facts, texts: Mapping[str, PackedText]) -> None:
+    offset, length = packed["offset"], packed["length"]
+    size = np.repeat([shard.bytes for shard in facts.shards], [shard.crops for shard in facts.shards])
+    checks = {
+        "offset and length": (offset >= 0) & (length > 0) & (length <= size) & (offset <= size - length),
+        "side": packed["side"] < len(SIDES),
+        "id": np.array([len(texts["id"]) == len(offset)]),
+        **{name: (packed[name] >= 0) & (packed[name] < len(texts[name])) for name in NUMBERED},
+    }
+    if (hand := packed.get("hand")) is not None:
+        checks["hand"] = np.equal(hand, np.unique(hand, return_inverse=True)[1])  # without gaps
+        checks["versions"] = np.equal(packed.get("versions", -1), np.argsort(hand, kind="stable"))
+    for name, holds in checks.items():
+        if not holds.all():
+            raise ValueError(f"{packed.folder}: {name} of crop {int(np.argmin(holds))} is not possible; make it again")
