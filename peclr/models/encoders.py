@@ -1,5 +1,6 @@
 """Image encoders: what all have in common, and torchvision's ResNets without their classifier, at any width."""
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -141,5 +142,9 @@ def _read_weights(name: ResNetName, weights: WeightsEnum) -> dict[str, Tensor]:
     path = next((path for path in (published.path, theirs) if path.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"weights {weights.name}: {published.missing()}; null starts from random weights")
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if not sha256.startswith(published.sha256 or ""):  # older files of torch.save have no sums of their own
+        raise ValueError(f"{path}: not {weights.name}: its SHA-256 is {sha256}, expected one like {published.sha256}…")
     state: dict[str, Tensor] = read_torch(path)
     return state

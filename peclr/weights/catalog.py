@@ -80,7 +80,7 @@ def find_weights(given: Path | str) -> Path:
     published = catalog().get(str(given))
     if path.exists():
         if published is not None:
-            print(f"peclr: took {path} of this folder, not the published weights of that name", file=sys.stderr)
+            _say_once(f"peclr: took {path} of this folder, not the published weights of that name")
         return path
     if published is not None:
         if published.use == "detector":
@@ -91,3 +91,8 @@ def find_weights(given: Path | str) -> Path:
     if meant := did_you_mean(str(given), catalog()):
         raise FileNotFoundError(f"{given}: no such file, and no published weights of that name{meant}")
     return path
+
+
+@cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -52,8 +52,10 @@ def weights_main(arguments: Sequence[str]) -> int:
         raise type(error)(f"{error}; see {published.homepage}, or {by_hand}") from error
     record = read_record(published)
     assert record is not None
-    agrees = "as published" if record.is_checked else "none is published to compare it with"
-    print(f"\nSHA-256 {record.sha256}, {agrees}\n{path}")
+    agrees = "which begins as published" if published.sha256 else "the files in it are as published"
+    print(
+        f"\nSHA-256 {record.sha256}, {agrees if record.is_checked else 'none is published to compare it with'}\n{path}"
+    )
     return 0
 
 

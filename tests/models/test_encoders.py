@@ -1,14 +1,18 @@
 """Encoders: torchvision's ResNets but for the classifier, at any width."""
 
+import hashlib
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision  # type: ignore[import-untyped]
 
+from peclr.models import encoders
 from peclr.models.encoders import ResNetEncoder, ResNetName, normalize_images
+from peclr.weights.catalog import catalog
 
 NAMES: list[ResNetName] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -78,10 +82,18 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("place", ["ours/imagenet-resnet18", "theirs/hub/checkpoints"])
-def test_torchvisions_weights_are_read_where_either_keeps_them(place: str, no_weights: Path) -> None:
+def test_torchvisions_weights_are_read_where_either_keeps_them(
+    place: str, no_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published: dict[str, torch.Tensor] = torchvision.models.resnet18().state_dict()
     (no_weights / place).mkdir(parents=True)
-    torch.save(published, no_weights / place / "resnet18-f37072fd.pth")
+    path = no_weights / place / "resnet18-f37072fd.pth"
+    torch.save(published, path)
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: not IMAGENET1K_V1: its SHA-256 is .* f37072fd…"):
+        ResNetEncoder("resnet18", weights="DEFAULT")
+    known = catalog()["imagenet-resnet18"]
+    known = replace(known, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    monkeypatch.setattr(encoders, "catalog", lambda: {known.name: known})
     for weights in ("IMAGENET1K_V1", "DEFAULT", "ResNet18_Weights.IMAGENET1K_V1"):
         encoder = ResNetEncoder("resnet18", weights=weights)
         torch.testing.assert_close(encoder.layer4[1].conv2.weight.data, published["layer4.1.conv2.weight"])
