@@ -19,6 +19,8 @@ from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from peclr.data import datamodules
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.loading.amounts import AUTO, Auto, accumulation_for, describe
 from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
 from peclr.options import expand_values, own_errors, write_whole
 from peclr.runs import aliases
@@ -27,7 +29,7 @@ from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import BEST, CONFIG, last_checkpoint, read_run_config
 from peclr.runs.next_commands import next_commands
-from peclr.runs.resuming import changed_values, check_fit, has_ended
+from peclr.runs.resuming import changed_values, check_fit, has_ended, settled
 from peclr.tracking import images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.finetune import encoder_config
@@ -63,6 +65,8 @@ class SaveRunConfig(SaveConfigCallback):
 class Trainer(pl.Trainer):
     """Lightning's, whose limits on batches are read as written: 1 is one batch and 1.0 all of them.
 
+    Accumulation may be left to the amount of data, "auto", which is a number by the time that a trainer is made.
+
     `typing` caches unions whatever their order, so that Lightning's hints, read by jsonargparse, ask for floats first.
     """
 
@@ -74,6 +78,7 @@ class Trainer(pl.Trainer):
         limit_test_batches: int | float | None = None,
         limit_predict_batches: int | float | None = None,
         overfit_batches: int | float = 0.0,
+        accumulate_grad_batches: int | Auto = 1,
         val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -84,6 +89,7 @@ class Trainer(pl.Trainer):
             limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches,
             overfit_batches=overfit_batches,
+            accumulate_grad_batches=accumulate_grad_batches,  # type: ignore[arg-type]  # a number by now
             val_check_interval=val_check_interval,
             **kwargs,
         )
@@ -155,6 +161,9 @@ class PeclrCLI(LightningCLI):
         if fits and folder.resume_from is not None:
             check_checkpoint(folder.resume_from)
             config.ckpt_path = str(folder.resume_from)
+        if config.get("ckpt_path"):  # what was left to the amount of data stays as it was
+            for key, value in settled(Path(config.ckpt_path)).items():
+                config[key] = value if config.get(key) == AUTO else config.get(key)
         if not fits:  # as `peclr evaluate` does, whatever the precision of training
             config.trainer.precision = "32-true"
         config.run_dir = folder.path
@@ -190,6 +199,7 @@ class PeclrCLI(LightningCLI):
         config = self.config_init[str(self.subcommand)]
         folder = Path(config.run_dir)
         asked = self.config[str(self.subcommand)].trainer.logger
+        kwargs["accumulate_grad_batches"] = self._settle()
         kwargs["logger"] = loggers.run_loggers(asked, config.trainer.logger, folder)
         given = config.trainer.callbacks or []
         wanted = list(given) if isinstance(given, list) else [given]
@@ -206,6 +216,24 @@ class PeclrCLI(LightningCLI):
         if not any(isinstance(callback, loggers.CheckpointArtifacts) for callback in wanted):
             wanted.append(loggers.CheckpointArtifacts())
         return super().instantiate_trainer(**kwargs, callbacks=wanted)
+
+    def _settle(self) -> int:
+        """Put what data chose by their amount into the config, and say so; returns the batches of an optimizer step."""
+        config, data = self.config[str(self.subcommand)], self.datamodule
+        accumulation = config.trainer.accumulate_grad_batches
+        if not isinstance(data, PairedViewDataModule):
+            if accumulation == AUTO:
+                raise ValueError(f"trainer.accumulate_grad_batches auto is for pairs, not for a {type(data).__name__}")
+            return int(accumulation)
+        chosen = {f"data.{name}": value for name, value in data.chosen.items()}
+        for name in data.chosen:
+            config.data.init_args[name] = getattr(data, name)
+        if accumulation == AUTO:
+            accumulation = config.trainer.accumulate_grad_batches = accumulation_for(data.pairs // data.batch_size)
+            chosen["trainer.accumulate_grad_batches"] = accumulation
+        if self.claim is not None and (line := describe(data.pairs, chosen)):
+            print(f"peclr: {line}", file=sys.stderr)
+        return int(accumulation)
 
     def before_fit(self) -> None:
         """Compare a checkpoint to be resumed from with the run that resumes it; say what makes the run slow."""
@@ -250,6 +278,9 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
     # scoring needs weights, not the callbacks that wrote them
     warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
+    # few data have no validation, or few steps an epoch
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # training in TF32 where there is one, scoring as `peclr evaluate`; parity tests set their own
     torch.set_float32_matmul_precision("high" if arguments[0] == "fit" else "highest")
     try:

@@ -4,6 +4,7 @@ Both take hands from a `root`, the path of anything that `open_source` recognize
 options of their own; exactly one of the two. Configs may name the classes that are imported here without their modules.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
@@ -13,6 +14,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 
 from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset, PairedViewDataset
+from peclr.data.loading.amounts import AUTO, Auto, Split, batch_for, splits_for
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, process_of, shuffles, workers_of
 from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
     AcrossVersions,
@@ -21,6 +23,7 @@ from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
     PairingName,
     SameImage,
     Similar,
+    pairing_of,
 )
 from peclr.data.loading.sampling import EpochSampler, check_weights
 from peclr.data.loading.skipping import OnBadImage
@@ -43,6 +46,8 @@ _PHOTOMETRIC: Final = Photometric()
 
 Published = Literal["published", "reference"]  # the second is its name before 0.2
 
+_log = logging.getLogger(__name__)
+
 Ranges = TypeVar("Ranges", GeometryRange, Photometric)
 
 
@@ -58,9 +63,9 @@ class PairedViewDataModule(pl.LightningDataModule):
         view_size: int = 128,
         geometry: GeometryRange | Published | None = _GEOMETRY,
         photometric: Photometric | Published | None = _PHOTOMETRIC,
-        batch_size: int = 128,
+        batch_size: int | Auto = AUTO,
         num_workers: NumWorkers = 0,
-        val_fraction: float = 0.05,
+        val_fraction: float | Auto = AUTO,
         epoch_length: int | None = None,
         seed: int = 0,
         border: Border = "black",
@@ -80,9 +85,10 @@ class PairedViewDataModule(pl.LightningDataModule):
             view_size: Side of a view, px.
             geometry: Geometric augmentation; null turns it off, "published" draws as the published code did.
             photometric: Photometric augmentation; null turns it off, "published" draws as the published code did.
-            batch_size: Pairs per batch, of all devices together.
+            batch_size: Pairs per batch, of all devices together; "auto" is the published 128, less where data are few.
             num_workers: Processes that load, of all devices together; "auto" makes one for every core.
-            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for none.
+            val_fraction: Fraction of each source's hands to hold out for the validation loss; 0 for none. "auto" is the
+                published 0.05, none where data are few.
             epoch_length: Pairs per epoch, drawn with replacement; by default as many as there are items.
             seed: Of the split, the order and the views.
             border: What views show beyond an image: "black", or "reflect", which does not show how a view was turned.
@@ -98,12 +104,23 @@ class PairedViewDataModule(pl.LightningDataModule):
         sources = given or [open_source(root)]
         if weights is not None:
             check_weights(weights, len(sources))
-        self.view_size, self.batch_size, self.num_workers, self.seed = view_size, batch_size, num_workers, seed
-        self.epoch_length, self.weights, self.val_fraction = epoch_length, weights, val_fraction
+        self.view_size, self.num_workers, self.seed = view_size, num_workers, seed
+        self.epoch_length, self.weights = epoch_length, weights
         if on_bad_image == "error":
             for source in sources:
                 source.check_images()
-        splits = [split_source(source, float(val_fraction), seed) for source in sources]
+
+        def split(fraction: float) -> list[Split]:
+            return [split_source(source, fraction, seed) for source in sources]
+
+        if val_fraction == AUTO:
+            self.val_fraction, splits = splits_for([source.num_hands for source in sources], split)
+        else:
+            self.val_fraction, splits = val_fraction, split(float(val_fraction))
+        for source in sources if isinstance(pairing_of(pairing), AcrossVersions) else ():
+            if len(source) == source.num_hands:
+                single = "each hand has one image: both views are of it, as with pairing same_image"
+                _log.warning("%s, pairing across_versions: %s", source.name, single)
         augmentation = Augmentation(
             _ranges("geometry", geometry, GeometryRange.published()),
             _ranges("photometric", photometric, Photometric.published()),
@@ -123,30 +140,45 @@ class PairedViewDataModule(pl.LightningDataModule):
             )
 
         self.train_set = pairs(0)
-        self.val_set = pairs(1) if val_fraction else None
+        self.val_set = pairs(1) if self.val_fraction else None
         self._unique_hands = unique_hands_in_batch
+        self.batch_size = batch_for(self.pairs) if batch_size == AUTO else batch_size
+        while batch_size == AUTO and self.batch_size > 2 and self._repeats():
+            self.batch_size //= 2
+        options: dict[str, float | Auto] = {"batch_size": batch_size, "val_fraction": val_fraction}
+        # what was left to the amount of data, and what it is
+        self.chosen = {name: float(getattr(self, name)) for name, value in options.items() if value == AUTO}
         self._check_batches()
+
+    @property
+    def pairs(self) -> int:
+        """Of an epoch."""
+        return len(self.train_set) if self.epoch_length is None else self.epoch_length
 
     def _check_batches(self) -> None:
         """Refuse batches that are longer than an epoch, or in which hands have to repeat."""
-        length = len(self.train_set) if self.epoch_length is None else self.epoch_length
-        if length < self.batch_size:
-            raise ValueError(f"batch_size {self.batch_size} is more than the {length} pairs of an epoch")
+        if self.pairs < self.batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is more than the {self.pairs} pairs of an epoch")
         if self.batch_size < 2:
             raise ValueError(f"batch_size {self.batch_size} leaves nothing to contrast with; expected at least 2")
         if self.val_set is not None and len(self.val_set) < 2:
             raise ValueError(f"val_fraction {self.val_fraction} holds out 1 pair; a contrast needs at least 2, or none")
-        if self._unique_hands:
-            weights = self.weights or [1.0] * len(self.train_set.sources)
-            for source, weight in zip(self.train_set.sources, weights, strict=True):
-                pairs = self.batch_size * weight / sum(weights)
-                tracks = tracks_of(source)
-                hands = source.num_hands if tracks is None else len(np.unique(tracks.first_hand()))
-                if pairs > hands:
-                    raise ValueError(
-                        f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from "
-                        f"{source.name}, which has {hands} hands" + ("" if tracks is None else " (tracks)")
-                    )
+        if repeats := self._repeats():
+            raise ValueError(repeats)
+
+    def _repeats(self) -> str | None:
+        """Why hands have to repeat in a batch that is to show each once; None if they need not."""
+        weights = self.weights or [1.0] * len(self.train_set.sources)
+        for source, weight in zip(self.train_set.sources if self._unique_hands else (), weights, strict=False):
+            pairs = self.batch_size * weight / sum(weights)
+            tracks = tracks_of(source)
+            hands = source.num_hands if tracks is None else len(np.unique(tracks.first_hand()))
+            if pairs > hands:
+                return (
+                    f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from "
+                    f"{source.name}, which has {hands} hands" + ("" if tracks is None else " (tracks)")
+                )
+        return None
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled; full batches only, as the loss depends on their size."""

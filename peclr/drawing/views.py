@@ -5,6 +5,7 @@ red and the second in cyan, have no colored edges; from two versions of a hand, 
 """
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -72,6 +73,7 @@ def read_data_module(
     from jsonargparse import ArgumentParser
 
     from peclr.data import datamodules
+    from peclr.data.loading.amounts import describe
     from peclr.runs.aliases import config_mode, renewed_arguments
 
     contents = read_yaml(config)
@@ -86,6 +88,10 @@ def read_data_module(
     parsed = expand_values(parser.parse_args(words))
     with own_errors(parser):
         module = parser.instantiate_classes(parsed).data
+    if isinstance(module, datamodules.PairedViewDataModule):
+        chosen = {f"data.{name}": value for name, value in module.chosen.items()}
+        if line := describe(module.pairs, chosen):
+            print(f"peclr: {line}", file=sys.stderr)
     if not isinstance(module, datamodules.PairedViewDataModule | datamodules.LabeledHandDataModule):
         raise ValueError(f"{config}: data is a {type(module).__name__}, of which there are no views to draw")
     return module

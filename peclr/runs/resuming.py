@@ -22,11 +22,24 @@ _TRAINER_KEYS = ("trainer.accumulate_grad_batches", "trainer.precision")
 _FREE = {"data": ("root", "num_workers"), "model": ("weights", "view_size")}
 
 
+# What may be left to the amount of data, which may have grown since.
+AUTOMATIC = ("data.init_args.batch_size", "data.init_args.val_fraction", "trainer.accumulate_grad_batches")
+
+
 def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Differences between two configs of a run, in all that decides its weights: key → value before and value now."""
+    """Differences between two configs of a run, in all that decides its weights: key → value before and value now.
+
+    What is left to the amount of data now is no difference: it will be as it was, see `settled`.
+    """
     old, new = dict(_decisive(before)), dict(_decisive(now))
-    keys = sorted(old.keys() | new.keys())
+    keys = sorted(key for key in old.keys() | new.keys() if key not in AUTOMATIC or new.get(key) != "auto")
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
+
+
+def settled(checkpoint: Path) -> dict[str, Any]:
+    """Values by key that the run of a checkpoint had of what may be left to the amount of data."""
+    before = dict(_flat(read_run_config(checkpoint)))
+    return {key: before[key] for key in AUTOMATIC if before.get(key) not in (None, "auto")}
 
 
 def check_fit(checkpoint: Path, model: nn.Module, config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
