@@ -1,5 +1,6 @@
 """The configs that come with the package are found by name, in a clone and in a wheel."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from peclr.__main__ import main
 from peclr.shipped import find_config, find_configs, shipped_configs, summary
+from peclr.weights.catalog import catalog
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,6 +81,11 @@ def peclr(installed: Path, folder: Path, *words: str) -> str:
 def test_a_wheel_has_the_configs(installed: Path, tmp_path: Path) -> None:
     listed = peclr(installed, tmp_path, "configs")
     assert [line.split()[0] for line in listed.splitlines()] == list(shipped_configs())
+
+
+def test_a_wheel_has_the_list_of_published_weights(installed: Path, tmp_path: Path) -> None:
+    listed = json.loads(peclr(installed, tmp_path, "weights", "--format=json"))
+    assert [one["name"] for one in listed] == list(catalog())
 
 
 @pytest.mark.slow

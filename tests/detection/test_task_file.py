@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from peclr.detection import find_task_file, known_task_file
+from peclr.__main__ import main
+from peclr.detection import MediaPipeHands, find_task_file, known_task_file
 from peclr.weights.catalog import catalog
 
 
@@ -53,3 +54,12 @@ def test_what_is_named_and_not_there_is_not_replaced_by_another(
     for find in (find_task_file, known_task_file):
         with pytest.raises(FileNotFoundError, match=r"named\.task: no such file; PECLR_HAND_LANDMARKER names it"):
             find()
+
+
+def test_one_that_was_fetched_by_hand_is_put_where_it_is_found(
+    task_file: Path, empty_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", "get", "hand-landmarker", "--file", str(task_file)]) == 0
+    assert "the files in it are as published" in capsys.readouterr().out
+    assert find_task_file() == empty_cache / "hand-landmarker" / "hand_landmarker.task"
+    MediaPipeHands(find_task_file())
