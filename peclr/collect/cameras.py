@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from peclr.data.sources.images import read_focal_35mm
 from peclr.data.sources.inputs import Input
@@ -11,11 +11,16 @@ from peclr.geometry.planar import Matrix, centered_camera
 from peclr.untrusted.binary import numbers
 from peclr.untrusted.text import read_json
 
-Origin = Literal["given", "exif", "assumed"]
-
 ASSUMED_FOCAL: Final = 1.2  # of an image's longer side, 45° wide: between phones and webcams
 _FILM_DIAGONAL: Final = math.hypot(36, 24)  # mm; equal diagonals make focal lengths equivalent, CIPA DCG-001
 _ALL: Final = ""
+
+
+class Camera(NamedTuple):
+    """A camera, (3, 3), px, and how it is known."""
+
+    K: Matrix
+    origin: Literal["given", "exif", "assumed"]
 
 
 class Cameras:
@@ -28,15 +33,15 @@ class Cameras:
     def __init__(self, given: Mapping[str, Matrix] | None = None) -> None:
         self._given = given or {}
 
-    def of(self, found: Input, width: int, height: int) -> tuple[Matrix, Origin]:
-        """K (3, 3), px, of an image of that size, and where it is from."""
+    def of(self, found: Input, width: int, height: int) -> Camera:
+        """The camera of an image of that size."""
         for name in (*found.names, _ALL):
             if name in self._given:
-                return self._given[name], "given"
+                return Camera(self._given[name], "given")
         focal = read_focal_35mm(Path(found.source)) if found.kind == "image" else None
         if focal is not None:
-            return centered_camera(focal * math.hypot(width, height) / _FILM_DIAGONAL, width, height), "exif"
-        return centered_camera(ASSUMED_FOCAL * max(width, height), width, height), "assumed"
+            return Camera(centered_camera(focal * math.hypot(width, height) / _FILM_DIAGONAL, width, height), "exif")
+        return Camera(centered_camera(ASSUMED_FOCAL * max(width, height), width, height), "assumed")
 
 
 def read_cameras(given: str | None) -> dict[str, Matrix]:

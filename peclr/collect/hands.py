@@ -86,10 +86,10 @@ def labeled(image: Image, hand: DetectedHand, K: Matrix, name: str) -> HandSampl
         joints_3d = hand.joints_3d + place(hand.joints_3d, hand.joints_2d, K)
     except ValueError as error:
         raise LeftOut("in no place before the camera") from error
-    joints_2d, K = hand.joints_2d, K.copy()
+    joints_2d, K, flip = hand.joints_2d, K.copy(), None
     if hand.side == "left":
-        image = np.ascontiguousarray(image[:, ::-1])
-        joints_2d, joints_3d = move(mirror(image.shape[1]), joints_2d), joints_3d * [-1, 1, 1]
+        flip = mirror(image.shape[1])  # applied with the cut: to copy a large image takes longer
+        joints_2d, joints_3d = move(flip, joints_2d), joints_3d * [-1, 1, 1]
         K[0, 1:] = -K[0, 1], image.shape[1] - 1 - K[0, 2]
     return hand_sample(
         image,
@@ -99,6 +99,7 @@ def labeled(image: Image, hand: DetectedHand, K: Matrix, name: str) -> HandSampl
         K=_single(K),
         joints_3d=_single(joints_3d),
         joints_2d=_single(joints_2d),
+        image_from_decoded=flip,
         scale_m=float(np.linalg.norm(joints_3d[SCALE_BONE[0]] - joints_3d[SCALE_BONE[1]])),
     )
 

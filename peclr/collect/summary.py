@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.collect.work import CAMERA, EMPTY, HANDS, IMAGES, LEFT_OUT
-from peclr.data.samples import HandSource
 from peclr.data.sources.layouts import PROVENANCE
 from peclr.data.sources.shard_format import Facts
+from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet
@@ -45,14 +45,14 @@ def summary(facts: Facts) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-def draw_sheet(hands: HandSource) -> NDArray[np.uint8]:
+def draw_sheet(hands: Shards) -> NDArray[np.uint8]:
     """Draw some hands, evenly chosen, with their joints; (H, W, 3), RGB."""
     tiles, titles = [], []
-    for hand in np.unique(np.linspace(0, hands.num_hands - 1, _COLUMNS * _ROWS).astype(int)).tolist():
-        sample = hands[hands.versions_of(hand)[0]]
+    for hand in np.unique(np.linspace(0, len(hands) - 1, _COLUMNS * _ROWS).astype(int)).tolist():
+        sample = hands[hand]
         crop = render_view(sample, ViewGeometry(), _TILE)
         assert sample["joints_2d"] is not None
         tiles.append(draw_skeleton(crop.image, move(crop.view_from_image, sample["joints_2d"])))
-        titles.append(f"{hand} {sample['hand']}")
+        titles.append(f"{hand} {sample['hand']} {hands.about(hand).score:.2f}")
     rows = [slice(start, start + _COLUMNS) for start in range(0, len(tiles), _COLUMNS)]
     return sheet([tiles[row] for row in rows], [titles[row] for row in rows])

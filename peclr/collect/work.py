@@ -1,5 +1,6 @@
 """The work of collecting, in tasks: some images, or one video; each leaves shards of its hands and an account."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,7 +30,8 @@ HANDS: Final = "hands"
 LEFT_OUT: Final = "left out: "
 CAMERA: Final = "camera: "
 
-_IMAGES: Final = 64  # of a task: some ten seconds
+_IMAGES: Final = 64  # of a task, at least: some ten seconds
+_MOST_TASKS: Final = 400  # of images; each makes a shard
 _USUAL_RATE: Final = 30.0  # frames per second
 _SEEK_EVERY: Final = 1 / 3  # s, after which palms are sought in a video even where all hands are followed
 _MOST_HANDS: Final = 16  # of an image
@@ -85,10 +87,9 @@ class Collector:
                         out.problems.append(image)
                         advance()
                         continue
-                    kept = [self._keep(frame, image, hand, replace(about, track=track), out) for track, hand in hands]
-                    out.counts[IMAGES] += 1
-                    out.counts[EMPTY] += not hands
-                    advance(1, hands=sum(kept))
+                    before = out.counts[HANDS]
+                    self._keep(image, hands, frame, about, out)
+                    advance(1, hands=out.counts[HANDS] - before)
 
     def _look(self, found: Input) -> Iterator[tuple[Frame, Image | str, list[tuple[int, DetectedHand]]]]:
         """Each frame of an input, its image or why there is none, and its hands with their tracks, −1 for none."""
@@ -104,31 +105,37 @@ class Collector:
         for frame, image in frames:
             yield frame, image, [] if isinstance(image, str) else [(one.track, one.hand) for one in next(tracked)]
 
-    def _keep(self, frame: Frame, image: Image, hand: DetectedHand, about: About, out: ShardWriter) -> bool:
-        """Write a hand, or count the reason why not."""
-        try:
-            self.thresholds.check(hand, image)
-            K, origin = self.cameras.of(frame.input, image.shape[1], image.shape[0])
-            name = frame.input.file if frame.number is None else f"{frame.input.file}#{frame.number}"
-            sample = labeled(image, hand, K, name)
-        except LeftOut as reason:
-            out.counts[f"{LEFT_OUT}{reason}"] += 1
-            return False
+    def _keep(
+        self, image: Image, hands: Sequence[tuple[int, DetectedHand]], frame: Frame, about: About, out: ShardWriter
+    ) -> None:
+        """Write the hands of an image, or count the reasons why not."""
+        out.counts[IMAGES] += 1
+        out.counts[EMPTY] += not hands
+        camera = self.cameras.of(frame.input, image.shape[1], image.shape[0]) if hands else None
+        name = about.file
         if frame.number is not None and frame.time_s is not None:
-            about = replace(about, frame=frame.number, time=frame.time_s)
-        out.add(self.cutting(sample), replace(about, score=hand.score))
-        out.counts[HANDS] += 1
-        out.counts[f"{CAMERA}{origin}"] += 1
-        return True
+            about, name = replace(about, frame=frame.number, time=frame.time_s), f"{name}#{frame.number}"
+        for track, hand in hands:
+            assert camera is not None
+            try:
+                self.thresholds.check(hand, image)
+                sample = labeled(image, hand, camera.K, name)
+            except LeftOut as reason:
+                out.counts[f"{LEFT_OUT}{reason}"] += 1
+                continue
+            out.add(self.cutting(sample), replace(about, track=track, score=hand.score))
+            out.counts[HANDS] += 1
+            out.counts[f"{CAMERA}{camera.origin}"] += 1
 
 
 def tasks_of(inputs: Sequence[Input], groups: Sequence[Group], every: Every) -> list[Task]:
-    """Divide inputs, in order: images some at a time, each video alone."""
+    """Divide inputs, in order: images some at a time, so that shards are some hundreds at most; each video alone."""
     tasks, start = list[Task](), 0
+    together = max(_IMAGES, math.ceil(len(inputs) / _MOST_TASKS))
     while start < len(inputs):
         stop = start + 1
         if inputs[start].kind == "image":
-            while stop < min(start + _IMAGES, len(inputs)) and inputs[stop].kind == "image":
+            while stop < min(start + together, len(inputs)) and inputs[stop].kind == "image":
                 stop += 1
         part = inputs[start:stop]
         images = len(part) if part[0].kind == "image" else _frames_of(part[0], every)

@@ -38,6 +38,8 @@ _TARGET: Final = 90.0
 _REGION_SCALE: Final = 2.6  # of a palm's box, for the joint network
 _REGION_SHIFT: Final = -0.5  # of the box's height, towards the fingers
 _MARGIN: Final = 0.5  # of an image's longer side, around one that a hand may fill
+_SAME_PLACE: Final = 0.15  # of a region's side, between its center and that of a hand that it shows
+_SAME_SIZE: Final = (0.3, 1.0)  # of a region's side, the longer side of a hand in the middle of it
 _TILE_SHARE: Final = 0.6  # of the image's sides; two by two tiles overlap by a third
 
 
@@ -55,6 +57,17 @@ class Region(NamedTuple):
     y: float
     side: float
     angle: float
+
+    def moved(self, x: float, y: float) -> "Region":
+        """Shift by pixels, as from a tile to its image."""
+        return self._replace(x=self.x + x, y=self.y + y)
+
+    def shows(self, hand: DetectedHand) -> bool:
+        """Whether the joint network would, in all likelihood, find a hand that is known."""
+        low, high = hand.box[:2] + 0.5, hand.box[2:] + 0.5
+        away = math.hypot(*((low + high) / 2 - (self.x, self.y)))
+        size = float((high - low).max()) / self.side
+        return away < _SAME_PLACE * self.side and _SAME_SIZE[0] < size < _SAME_SIZE[1]
 
     def image_from_unit(self) -> Array:
         """(2, 3): from (0, 0) to (1, 1) in the region to pixels of the image."""
@@ -108,8 +121,11 @@ class MediaPipeHands:
             raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
         hands = self._look(image)
         if self.tiles and max(image.shape[:2]) > _PALM_SIDE:  # a smaller image has shown all of its pixels
-            hands += [hand for x, y, tile in _tiles(image) for hand in (h.moved(x, y) for h in self._look(tile))]
-        hands = without_duplicates(hands)
+            for x, y, tile in _tiles(image):
+                regions = [region.moved(x, y) for region in self.regions(tile)[: self.max_hands]]
+                new = [region for region in regions if not any(region.shows(hand) for hand in hands)]
+                hands += [hand for hand in (self.hand_in(image, region) for region in new) if hand is not None]
+            hands = without_duplicates(hands)
         if self.margin and not hands:
             border = round(_MARGIN * max(image.shape[:2]))
             padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from peclr.geometry.planar import Matrix
 
-_STEPS: Final = 10  # Gauss-Newton from the linear solution is at rest after three or four
+_STEPS: Final = 5  # Gauss-Newton from the linear solution is at rest after three or four
 
 
 def place(points: NDArray[np.floating], pixels: NDArray[np.floating], K: NDArray[np.floating]) -> Matrix:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from peclr.collect.hands import LeftOut, Thresholds, labeled, sharpness_of
+from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.detection import DetectedHand
-from peclr.geometry.planar import centered_camera
+from peclr.geometry.planar import centered_camera, whole_image
 
 WIDTH, HEIGHT = 320, 240
 
@@ -50,7 +51,9 @@ def test_a_left_hand_becomes_a_right_one_with_all_that_belongs_to_it(image: np.n
     sample = labeled(image, DetectedHand("left", 0.9, found.box, pixels, found.joints_3d), K, "a.jpg")
     assert sample["joints_2d"] is not None
     assert sample["joints_3d"] is not None
-    np.testing.assert_array_equal(sample["image"], image[:, ::-1])
+    whole = {**sample, "crop_box": whole_image(WIDTH, HEIGHT)}
+    view = render_view(whole, ViewGeometry(), WIDTH).image[(WIDTH - HEIGHT) // 2 :][:HEIGHT]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(view, image[:, ::-1])
     np.testing.assert_allclose(sample["joints_2d"], pixels * [-1, 1] + [WIDTH - 1, 0], atol=1e-3)
     np.testing.assert_allclose(sample["joints_3d"], placed * [-1, 1, 1], atol=1e-5)
     np.testing.assert_allclose(project(sample), sample["joints_2d"], atol=0.01)

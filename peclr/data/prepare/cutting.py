@@ -58,7 +58,9 @@ class Cutting(NamedTuple):
         height, width = sample["image"].shape[:2]
         (left, top), (right, bottom) = _covered(crop_from_image, width, height, self.size)
         crop, crop_from_image = crop[top:bottom, left:right], similarity(shift=(-left, -top)) @ crop_from_image
-        ok, encoded = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        ok, encoded = cv2.imencode(
+            ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+        )
         if not ok:
             raise ValueError(f"{sample['id']}: a crop of {crop.shape} could not be encoded")
         # readers mirror left hands
