@@ -18,6 +18,8 @@ from jsonargparse._util import import_object
 from numpy.typing import NDArray
 from torch import Tensor
 
+from peclr.weights.catalog import CACHE_VARIABLE
+
 if TYPE_CHECKING:
     from peclr.inference.network import TrainedNetwork
     from peclr.models.pose_net import PoseNet25D
@@ -60,6 +62,14 @@ def _class_parsers() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ActionTypeHint, "get_class_parser", staticmethod(get_class_parser))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No published file is at hand, whatever the developer has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache") / "empty"))
         yield
 
 
