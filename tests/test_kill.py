@@ -127,18 +127,20 @@ def test_two_processes_of_lightning_stop_together_and_one_goes_on(
 
 
 def test_two_processes_that_pre_train_together_survive_being_killed(rendered_hands: Path, tmp_path: Path) -> None:
-    """Bitwise, as BatchNorm and contrast see the same pairs on the same process again."""
+    """Bitwise, as BatchNorm and contrast see the same pairs on the same process again; on shards."""
+    shards = tmp_path / "shards"
+    assert peclr(["prepare", "any", str(rendered_hands), f"--shards={shards}", "--size=64"]) == 0
     few = (*TWO, "--model.micro_batch=2", "--data.batch_size=8", "--trainer.max_epochs=2")
     straight, run = tmp_path / "straight", tmp_path / "run"
-    process = start(tmp_path, "peclr", *pretrain(rendered_hands, *few, f"--run_dir={straight}"))
+    process = start(tmp_path, "peclr", *pretrain(shards, *few, f"--run_dir={straight}"))
     stderr = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, stderr
-    process = start(tmp_path, "peclr", *pretrain(rendered_hands, *few, f"--run_dir={run}"))
+    process = start(tmp_path, "peclr", *pretrain(shards, *few, f"--run_dir={run}"))
     last = wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=PATIENCE)
     assert 0 < torch.load(last, weights_only=True)["global_step"] < 8, "killed before its end"
-    process = start(tmp_path, "peclr", *pretrain(rendered_hands, *few, f"--run_dir={run}", f"--ckpt_path={last}"))
+    process = start(tmp_path, "peclr", *pretrain(shards, *few, f"--run_dir={run}", f"--ckpt_path={last}"))
     stderr = process.communicate(timeout=PATIENCE)[1]
     assert process.returncode == 0, stderr
     first, second = weights_of(straight), weights_of(run)

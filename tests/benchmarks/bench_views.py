@@ -239,16 +239,17 @@ def _memory_mb(root: Path) -> tuple[float, float]:
     sampler, size = EpochSampler(dataset.sizes), 16
     for _ in zip(range(4), make_loader(dataset, sampler, batch_size=size, drop_last=True), strict=False):
         pass
-    alone = _proportional_set_mb([os.getpid()])
+    alone = proportional_set_mb([os.getpid()])
     iterator = iter(make_loader(dataset, sampler, batch_size=size, num_workers=4, drop_last=True))
     for _ in range(16):
         next(iterator)
     workers = [worker.pid for worker in iterator._workers]  # type: ignore[attr-defined]  # to look at them
     ready = 2 * 4 * size * 2 * 3 * 128 * 128 / 1e6  # batches that are ready, two for each worker
-    return alone, _proportional_set_mb([os.getpid(), *workers]) - ready
+    return alone, proportional_set_mb([os.getpid(), *workers]) - ready
 
 
-def _proportional_set_mb(processes: list[int]) -> float:
+def proportional_set_mb(processes: list[int]) -> float:
+    """Resident memory of processes, pages that several share counted once, MB."""
     lines = (line for pid in processes for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
 

@@ -18,8 +18,11 @@ from torch.utils.data import default_collate
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.loading.loaders import ResumableLoader, make_loader
 from peclr.data.loading.sampling import EpochSampler
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.shards import Shards
 from peclr.data.views.photometric import Photometric
 from tests.trainer import quiet_trainer
 
@@ -39,8 +42,9 @@ LOADERS = [(0, 1), (0, 2), (1, 1), (3, 1), (2, 2)]  # workers of each process, p
 
 
 def data_module(root: Path, num_workers: int = 0) -> PairedViewDataModule:
-    """Two sources of unequal weight, and every augmentation that draws anything."""
-    sources: list[HandSource] = [FreiHAND(root), FreiHAND(root, "evaluation")]
+    """Two sources of unequal weight, one of them in shards, and every augmentation that draws anything."""
+    shard_source(FreiHAND(root), root / "shards", Cutting(64), per_task=5)
+    sources: list[HandSource] = [Shards(root / "shards"), FreiHAND(root, "evaluation")]
     return PairedViewDataModule(
         sources=sources,
         view_size=24,

@@ -1,0 +1,128 @@
+"""What shards cost: a pair against the same crops in a file each, and opening and loading two million hands.
+
+The index of two million hands is synthetic: arrays of the right sizes, full of holes, over shards of one image each.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import time
+import warnings
+import zlib
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.datasets import Augmentation, PairedViewDataset
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.packed_labels import write_packed
+from peclr.data.sources.packed_text import pack_texts
+from peclr.data.sources.shard_format import COLUMNS, FOLDER, KIND, NUMBERED, Facts, Shard
+from peclr.data.sources.shards import Shards
+from peclr.data.views.geometric import GeometryRange
+from peclr.data.views.photometric import Photometric
+from tests.benchmarks.bench_views import HANDS, freihand_files, medians, one_thread_each, proportional_set_mb
+from tests.data.sources.old_crops import write_old_crops
+
+MANY, SHARDS = 2_000_000, 250
+
+
+def write_many(root: Path, jpeg: bytes, count: int = MANY) -> None:
+    """Write a set of so many crops, all of one image, with tracks of 100 hands, without their JSON files."""
+    per_shard = count // SHARDS
+    content = bytes(512) + jpeg + bytes(512)
+    (root / FOLDER).mkdir(parents=True)
+    shards = [
+        Shard(f"{task:06d}-00.tar", len(content), hashlib.sha256(content).hexdigest(), per_shard)
+        for task in range(SHARDS)
+    ]
+    for shard in shards:
+        (root / FOLDER / shard.name).write_bytes(content)
+    number, ones = np.arange(count), np.ones(count, np.int64)
+    known: dict[str, Any] = {
+        "offset": 512 * ones,
+        "length": len(jpeg) * ones,
+        "crc": (zlib.crc32(jpeg) * ones).astype(np.uint32),
+        "track": number // 100,
+        "time": number % 100 / 30,
+        "frame": number % 100,
+        "video": number // 10_000,
+        **{name: np.zeros(count, np.int32) for name in NUMBERED},
+        "id_ends": 12 * (number + 1),
+        "id_text": np.char.mod("%012d", number).astype("S12").view(np.uint8),
+    }
+    for name in NUMBERED:
+        packed = pack_texts(["one"])
+        known |= {f"{name}_text": packed.text, f"{name}_ends": packed.ends}
+    holes = [name for name in COLUMNS if name not in (*known, "hand", "K", "joints_3d", "scale_m")]
+    for name in holes:
+        shape = (count, *COLUMNS[name].shape)
+        array = np.lib.format.open_memmap(root / f"{name}.npy", "w+", COLUMNS[name].kind, shape)
+        if name == "crop_box":
+            array[:] = [60.0, 60.0, 190.0, 190.0]
+    facts = msgspec.to_builtins(Facts("collected hands", "pseudo", shards, {}, [], {}))
+    write_packed(root, KIND, known | dict.fromkeys(holes, np.empty(0)), {}, facts)
+
+
+def shard_pair_over_file_pair(root: Path, rounds: int = 1500) -> float:
+    """CPU time of a pair of views from shards over that from files, of the same crops, with warm caches."""
+    source, augmentation = ImageFiles(root / "images"), Augmentation(GeometryRange(), Photometric())
+    shard_source(source, root / "shards", Cutting())
+    write_old_crops(source, root / "files")
+    pairs = {kind: PairedViewDataset([Shards(root / kind)], augmentation=augmentation) for kind in ("shards", "files")}
+    works = {kind: lambda epoch, dataset=dataset: dataset[epoch, epoch % HANDS] for kind, dataset in pairs.items()}
+    taken = medians(works, rounds, time.process_time)  # type: ignore[arg-type]  # with a default
+    return taken["shards"] / taken["files"]
+
+
+def _many(root: Path, workers: int) -> tuple[float, float, float]:
+    """Seconds to open, to make a data module, and the memory of a process that has loaded batches, with its workers."""
+    multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as everywhere else on Linux
+    warnings.filterwarnings("ignore", "This DataLoader will create 4 worker processes")  # it is meant
+    torch.set_num_threads(1)
+    started = time.process_time()
+    source = Shards(root)
+    opened = time.process_time()
+    data = PairedViewDataModule(sources=source, view_size=32, batch_size=16, num_workers=workers)
+    made = time.process_time()
+    iterator = iter(data.train_dataloader())
+    for _ in range(16):
+        next(iterator)
+    children = [worker.pid for worker in iterator._workers] if workers else []  # type: ignore[attr-defined]  # to look
+    return opened - started, made - opened, proportional_set_mb([os.getpid(), *children])
+
+
+def run() -> list[dict[str, Any]]:
+    """Measure everything, one thread each."""
+    with one_thread_each() as folder:
+        (folder / "images").mkdir()
+        files = freihand_files()
+        for number, content in enumerate(files):
+            (folder / "images" / f"{number}.jpg").write_bytes(content)
+        ratio = shard_pair_over_file_pair(folder)
+        write_many(folder / "many", files[0])
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+            opened, made, alone = pool.submit(_many, folder / "many", 0).result()
+            _, _, together = pool.submit(_many, folder / "many", 4).result()
+    rows: list[tuple[str, float, str, str | None]] = [
+        ("shard_pair_over_file_pair", ratio, "× files", "≤ 1.0"),
+        ("open_2m_hands_s", opened, "s of CPU", "≤ 2"),
+        ("data_module_2m_hands_s", made, "s of CPU", None),
+        ("one_process_2m_hands_mb", alone, "MB", None),
+        ("four_workers_2m_hands_mb", together - alone, "MB over no workers", "≤ 100"),
+    ]
+    return [
+        {"name": name, "value": round(value, 3), "unit": unit, "target": target} for name, value, unit, target in rows
+    ]
+
+
+if __name__ == "__main__":
+    for row in run():
+        print(row)
