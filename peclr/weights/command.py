@@ -27,17 +27,17 @@ peclr weights get NAME --file FILE
 def weights_main(arguments: Sequence[str]) -> int:
     """Run `peclr weights`; returns 0, or 1 where terms were stated and nothing was done."""
     options = _parser().parse_args(arguments)
-    if options.action is None:
-        print(
-            json.dumps([_described(one) for one in catalog().values()], indent=2)
-            if options.format == "json"
-            else _table()
-        )
+    if options.action is None and not options.accept and options.file is None:
+        entries = [_described(one) for one in catalog().values()] if options.format == "json" else None
+        print(_table() if entries is None else json.dumps(entries, indent=2))
         return 0
     published = catalog().get(options.name)
+    if options.action != "get" or options.name is None:
+        name = options.name or (options.action if options.action in catalog() else "NAME")
+        raise UsageError(f"expected: peclr weights get {name}\n`peclr weights` lists what there is")
     if published is None:
-        wrong = f"get: no published weights are called {options.name}" if options.name else "get: which? give a name"
-        raise UsageError(f"{wrong}{did_you_mean(options.name or '', catalog())}\n`peclr weights` lists what there is")
+        meant = did_you_mean(options.name, catalog())
+        raise UsageError(f"no published weights are called {options.name}{meant}\n`peclr weights` lists what there is")
     if options.file is None and published.path.is_file():
         print(published.path)
         return 0
@@ -45,18 +45,21 @@ def weights_main(arguments: Sequence[str]) -> int:
     if options.file is None and not options.accept:
         print(f"\nNothing was downloaded. Who accepts these terms: peclr weights get {published.name} --accept")
         return 1
+    print(f"\n{_put(published, options.file)}")
+    return 0
+
+
+def _put(published: Published, given: Path | None) -> str:
+    """Get it, or take it from a file; its sum, and where it is now."""
+    by_hand = f", or fetch it elsewhere, and: peclr weights get {published.name} --file FILE"
     try:
-        path = get(published, options.file)
+        path = get(published, given)
     except (ValueError, ConnectionError) as error:
-        by_hand = f"fetch it elsewhere, and: peclr weights get {published.name} --file FILE"
-        raise type(error)(f"{error}; see {published.homepage}, or {by_hand}") from error
+        raise type(error)(f"{error}; see {published.homepage}{'' if given else by_hand}") from error
     record = read_record(published)
     assert record is not None
     agrees = "which begins as published" if published.sha256 else "the files in it are as published"
-    print(
-        f"\nSHA-256 {record.sha256}, {agrees if record.is_checked else 'none is published to compare it with'}\n{path}"
-    )
-    return 0
+    return f"SHA-256 {record.sha256}, {agrees if record.is_checked else 'none is published to compare it with'}\n{path}"
 
 
 def _parser() -> CommandParser:
@@ -67,7 +70,7 @@ def _parser() -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("action", nargs="?", choices=["get"], metavar="get", help="state the terms of one; with --accept, download it")
+    add("action", nargs="?", metavar="get", help="state the terms of one; with --accept, download it")
     add("name", nargs="?", metavar="NAME", help="one of those that are listed without any words")
     add("--accept", action="store_true", help="its terms: download it into the cache")
     add("--file", type=Path, metavar="FILE", help="take it from here, where it was fetched otherwise")

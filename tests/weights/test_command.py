@@ -93,9 +93,23 @@ def test_what_goes_wrong_is_one_line(
     assert "https://example.org" in error
     assert "peclr weights get net --file FILE" in error
     assert error.count("\n") == 1
-    for words, meant in (("get nett", "are called nett; did you mean net?"), ("get", "which?"), ("git net", "get")):
-        assert main(["weights", *words.split()]) == 2
-        assert meant in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("get peclrrn50", "are called peclrrn50; did you mean peclr-rn50?"),
+        ("get", "peclr weights get NAME"),
+        ("git peclr-rn50", "peclr weights get peclr-rn50"),
+        ("peclr-rn50 --accept", "peclr weights get peclr-rn50"),
+        ("--accept", "peclr weights get NAME"),
+        ("get peclr-rn50 --acept", "did you mean --accept?"),
+    ],
+)
+@pytest.mark.usefixtures("no_network")
+def test_a_mistake_is_named_with_what_was_meant(words: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["weights", *words.split()]) == 2
+    assert meant in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_network")
