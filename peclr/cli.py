@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import warnings
+from argparse import ArgumentError
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from peclr.data import datamodules
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.loading.amounts import AUTO, Auto, accumulation_for, describe
+from peclr.guide.diagnosis import diagnose
+from peclr.guide.hints import Option, options_of
+from peclr.guide.values import check_values
 from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
 from peclr.options import expand_values, own_errors, write_whole
 from peclr.runs import aliases
@@ -41,6 +45,9 @@ NAMED_IN_CONFIGS = (
     *(callbacks, loggers, online_probe, images, FinetuneModule, PretrainModule),
 )
 _ENCODER_WEIGHTS = "model.init_args.encoder.init_args.weights"
+
+
+_METHOD_OPTIONS = ("ckpt_path", "weights_only", "verbose")  # of fit, validate and test; the others are made of configs
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -117,7 +124,11 @@ class PeclrCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the parent would warn of arguments from Python while sys.argv holds something else."""
         self._words = sys.argv[1:] if args is None else args
-        self.config = expand_values(parser.parse_args(self._words))
+        try:
+            self.config = expand_values(parser.parse_args(self._words))
+        except ArgumentError as refusal:
+            subcommand, *words = self._words
+            raise diagnose(subcommand, words, _options_at_top(subcommand), str(refusal)) from refusal
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
             check_checkpoint(Path(config.ckpt_path))
@@ -145,8 +156,7 @@ class PeclrCLI(LightningCLI):
         fits = self.subcommand == "fit"
         if not fits and not config.get("ckpt_path"):
             raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path {last_checkpoint(Path('RUN'))}")
-        if str(config.trainer.precision) in {"16-true", "bf16-true", "64-true", "64"}:  # images are made float32
-            raise ValueError(f"trainer.precision {config.trainer.precision}: expected 32-true, 16-mixed or bf16-mixed")
+        check_values(str(self.subcommand), config)
         self._complete_model(config)
         sources = config.get("config") or []
         name = Path(str(sources[0])).stem if sources else "run"
@@ -265,6 +275,14 @@ class PeclrCLI(LightningCLI):
         return dict(yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True)))
 
 
+def _options_at_top(subcommand: str) -> dict[str, Option]:
+    """What a config of a subcommand may hold, and a word begin with."""
+    sections = {"trainer": Trainer, "model": pl.LightningModule, "data": pl.LightningDataModule}
+    hints = {"seed_everything": bool | int, **sections, "run_dir": Path | None, "checkpoint": RunCheckpoints}
+    of_method = {name: option for name, option in options_of(Trainer, subcommand).items() if name in _METHOD_OPTIONS}
+    return {name: Option(hint, needed=name in ("model", "data")) for name, hint in hints.items()} | of_method
+
+
 def _data_seed(seed_everything: int, ckpt_path: str | None) -> int:
     """The seed of data for which none is given: that of the checkpoint's run, or else the one of everything."""
     config = read_run_config(Path(ckpt_path)) if ckpt_path else {}
@@ -293,13 +311,18 @@ def run_lightning(arguments: list[str]) -> int:
             auto_configure_optimizers=False,  # the modules scale the learning rate and exempt biases from decay
             save_config_callback=SaveRunConfig,
             save_config_kwargs={"save_to_log_dir": False},
+            load_from_checkpoint_support=False,  # its way of making classes would bury their errors, see `own_errors`
             seed_everything_default=0,
             # the samplers divide an epoch among processes themselves, so that its order does not depend on their number
             trainer_defaults={"use_distributed_sampler": False},
             parser_kwargs={
                 "parser_mode": aliases.config_mode(),
                 "prog": "peclr",
-                arguments[0]: {"description": "Configs name classes to run: treat one from others as a program."},
+                "exit_on_error": False,
+                arguments[0]: {
+                    "exit_on_error": False,
+                    "description": "Configs name classes to run: treat one from others as a program.",
+                },
             },
             arguments=aliases.renewed_arguments(arguments),
         )

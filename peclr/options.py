@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-_MOST_CHOICES = 20  # that a message lists
+MOST_CHOICES = 20  # that a message lists
 
 
 class UsageError(ValueError):
@@ -55,7 +55,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 def choices(names: Iterable[object]) -> str:
     """Names, with commas between them; only their number if there are many."""
     listed = [str(name) for name in names]
-    return ", ".join(listed) if len(listed) <= _MOST_CHOICES else f"{len(listed)} names"
+    return ", ".join(listed) if len(listed) <= MOST_CHOICES else f"{len(listed)} names"
 
 
 def expand_words(words: Sequence[str]) -> list[str]:

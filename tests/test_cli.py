@@ -492,20 +492,15 @@ def test_weights_of_another_resnet_are_refused(pretrained: Path) -> None:
         FinetuneModule(ResNetEncoder("resnet34", 0.125), pretrained / "checkpoints" / "last.ckpt")
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("--model.temprature=0.1", "temprature"),
-        ("--model.objective=PeCLRR", "PeCLRR"),
-    ],
-)
-def test_keys_and_choices_that_do_not_exist_are_named(
-    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], override: str, message: str
+def test_a_checkpoint_of_the_other_kind_of_run_is_refused_before_anything_is_read(
+    pretrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as stop:
-        pretrain(rendered_hands, tmp_path / "run", override)
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    last = pretrained / "checkpoints" / "last.ckpt"
+    for subcommand, instead in (("fit", f"use --model.weights={last}"), ("test", "fine-tune it first")):
+        assert finetune(subcommand, tmp_path / "nowhere", tmp_path / "run", f"--ckpt_path={last}") == 2
+        shown = capsys.readouterr().err
+        assert f"{last}: is of a pre-training run, and model is FinetuneModule" in shown
+        assert instead in shown
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ class PairedViewDataModule(pl.LightningDataModule):
             background: Replaces what is around the hands, see `ReplaceBackground`; needs a mask of every hand.
         """
         super().__init__()
+        _check_sizes(view_size, batch_size)
         root, given = _one_of(root, sources)
         sources = given or [open_source(root)]
         if weights is not None:
@@ -258,6 +259,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             on_bad_image: As of `PairedViewDataModule`; validation and test always stop.
         """
         super().__init__()
+        _check_sizes(view_size, batch_size)
         if not 0 < label_fraction <= 1:
             raise ValueError(f"label_fraction {label_fraction} is outside (0, 1]")
         if num_labels is not None and label_fraction != 1:
@@ -356,6 +358,13 @@ def _one_of(root: Any, sources: HandSource | list[HandSource] | None) -> tuple[s
 
 def _listed(sources: HandSource | list[HandSource] | None) -> list[HandSource]:
     return sources if isinstance(sources, list) else [] if sources is None else [sources]
+
+
+def _check_sizes(view_size: int, batch_size: int | Auto) -> None:
+    """Refuse sizes below 1 before anything is read."""
+    for name, size in (("view_size", view_size), ("batch_size", batch_size)):
+        if size != AUTO and size < 1:
+            raise ValueError(f"{name} {size}: expected at least 1")
 
 
 def _ranges(option: str, chosen: Ranges | Published | None, published: Ranges) -> Ranges | None:
