@@ -10,7 +10,7 @@ import peclr
 PACKAGE = Path(peclr.__file__).parent
 # The table of DESIGN, lowest first: units of one row stand side by side and do not import one another
 LAYERS = (
-    ("geometry", "collectives", "options", "untrusted"),
+    ("geometry", "collectives", "lazy", "options", "untrusted"),
     ("parallel", "shipped", "weights"),
     ("data", "synthetic", "losses", "metrics", "models"),
     ("runs",),

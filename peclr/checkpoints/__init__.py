@@ -1,7 +1,8 @@
 """Weights in and out: published checkpoints, torchvision's, our own runs; torchvision, safetensors, ONNX, a card."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from peclr.lazy import lazy_names
 
 if TYPE_CHECKING:
     from peclr.checkpoints.loading import load_encoder, load_pose_net
@@ -10,10 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["export_onnx", "export_safetensors", "export_torchvision", "load_encoder", "load_pose_net"]
 
-
-def __getattr__(name: str) -> object:
-    """Import a function, and PyTorch with it, when it is asked for: `peclr export --help` does without."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "loading" if name.startswith("load_") else "onnx_file" if name == "export_onnx" else "saving"
-    return getattr(import_module(f"{__name__}.{home}"), name)
+# `peclr export --help` does without PyTorch
+_HOMES = {
+    "loading": ("load_encoder", "load_pose_net"),
+    "onnx_file": ("export_onnx",),
+    "saving": ("export_safetensors", "export_torchvision"),
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -2,16 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from peclr.lazy import lazy_names
+
 if TYPE_CHECKING:
-    from peclr.predict.predictor import HandPredictor
+    from peclr.predict.predictor import HandPredictor, Hands
 
-__all__ = ["HandPredictor"]
+__all__ = ["HandPredictor", "Hands"]
 
-
-def __getattr__(name: str) -> object:
-    """Import the predictor, and PyTorch with it, when it is asked for: `peclr predict --help` does without."""
-    if name in __all__:
-        from peclr.predict.predictor import HandPredictor
-
-        return HandPredictor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# `peclr predict --help` does without PyTorch
+__getattr__, __dir__ = lazy_names(__name__, {"predictor": ("HandPredictor", "Hands")})

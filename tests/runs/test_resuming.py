@@ -88,6 +88,15 @@ def test_a_checkpoint_away_from_its_run_says_itself_what_differs(checkpoint: Pat
         check_fit(tmp_path / "x.ckpt", torch.nn.Linear(2, 3), config)
 
 
+def test_a_class_may_have_moved_within_the_package(checkpoint: Path) -> None:
+    objective = {"class_path": "peclr.losses.objectives.PeCLR", "init_args": {}}
+    before = changed(model__init_args__objective=objective)
+    now = changed(model__init_args__objective=objective | {"class_path": "peclr.PeCLR"})
+    assert changed_values(before, now) == {}
+    other = changed(model__init_args__objective=objective | {"class_path": "mine.PeCLR"})
+    assert list(changed_values(before, other)) == ["model.init_args.objective.class_path"]
+
+
 def test_another_class_is_refused(checkpoint: Path) -> None:
     config = changed(model__init_args__optimizer={"class_path": "SGD"})
     with pytest.raises(ValueError, match=r"of other classes.*\n  model\.init_args\.optimizer\.class_path: Adam there"):

@@ -1,0 +1,70 @@
+"""What Python offers: short names that cost nothing until they are used, and README's snippets."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+PACKAGES = ("peclr", "peclr.data", "peclr.predict", "peclr.checkpoints")
+GIGABYTE = 2**30
+REPORT = """
+import json, resource, sys
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(json.dumps(peak))
+"""
+
+
+def in_python(code: str, folder: Path) -> str:
+    """What Python prints that runs code in a folder; warnings are errors."""
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_name_is_there_and_of_its_own_module(package: str) -> None:
+    module = import_module(package)
+    assert dir(module) == sorted(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name).__name__ == name
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'Nothing'"):
+        _ = module.Nothing
+
+
+def test_importing_is_light(tmp_path: Path) -> None:
+    code = f"import sys, {', '.join(PACKAGES)}; print([m for m in ('torch', 'numpy', 'cv2') if m in sys.modules])"
+    assert in_python(code, tmp_path) == "[]\n"
+
+
+@pytest.fixture
+def home(rendered_hands: Path, run: Path, make_image: Callable[..., NDArray[np.uint8]], tmp_path: Path) -> Path:
+    """A folder in which the README's paths are there, with hands enough for a batch: the rendered ones, twice."""
+    images = tmp_path / "data" / "freihand" / "training" / "rgb"
+    images.mkdir(parents=True)
+    for number in range(96):
+        version, hand = divmod(number, 48)
+        image = rendered_hands / "training" / "rgb" / f"{24 * version + hand % 24:08d}.jpg"
+        (images / f"{number:08d}.jpg").symlink_to(image)
+    for name in ("K", "scale", "xyz"):
+        labels = json.loads((rendered_hands / f"training_{name}.json").read_text())
+        (images.parents[1] / f"training_{name}.json").write_text(json.dumps(2 * labels))
+    (tmp_path / "peclr-rn50-freihand").symlink_to(run)  # a run goes by its path
+    cv2.imwrite(str(tmp_path / "photo.jpg"), make_image())
+    return tmp_path
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.splitlines()[0])
+def test_the_snippets_of_the_readme_run_in_two_gigabytes_without_a_warning(snippet: str, home: Path) -> None:
+    peak = json.loads(in_python(snippet + REPORT, home).splitlines()[-1])
+    assert peak < 2 * GIGABYTE
