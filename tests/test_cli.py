@@ -399,6 +399,7 @@ def test_pretrain_then_finetune_then_test(pretrained: Path, rendered_hands: Path
     metrics = json.loads((scored / "results.json").read_text())["metrics"]
     assert all(np.isfinite(value) for value in metrics.values())
     assert metrics["test/pa_epe_mm"] < metrics["test/epe_mm"]
+    assert json.loads((scored / "results.json").read_text())["images"] == 8
     assert finetune("validate", rendered_hands, tmp_path / "validated", checkpoint) == 0
 
 

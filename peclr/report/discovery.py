@@ -1,9 +1,10 @@
 """Finds what there is to report on below the given files and folders."""
 
 import logging
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -30,6 +31,19 @@ class Findings:
     rows: list[Row] = field(default_factory=list)  # of tables, and of evaluations and tests that no table sums up
     runs: list[TrainingRun] = field(default_factory=list)  # of training, in which something was logged
     evaluations: list[Evaluation] = field(default_factory=list)
+    _scored: dict[tuple[str, Path], int] = field(default_factory=dict)  # index of the row, by protocol and run
+
+    def add(self, row: Row, run: Path) -> None:
+        """Add what a run scored; of two who measured the same, `peclr test` and `peclr evaluate`, it is one row."""
+        if (index := self._scored.get((row.protocol, run))) is not None:
+            known = self.rows[index]
+            shared = known.metrics.keys() & row.metrics.keys()
+            if all(math.isclose(known.metrics[name], row.metrics[name], rel_tol=1e-3) for name in shared):
+                self.rows[index] = replace(known, metrics={**row.metrics, **known.metrics})
+                return
+            row = replace(row, protocol=f"{row.protocol}, by another version")
+        self._scored.setdefault((row.protocol, run), len(self.rows))
+        self.rows.append(row)
 
 
 def find_all(given: Sequence[Path]) -> Findings:
@@ -65,24 +79,24 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
         summed_up |= {folder} if tables else set()
         is_new = folder.resolve() not in seen
         seen.add(folder.resolve())
-        rows: list[Row] = []
+        scored: tuple[Row, Path] | None = None
         if evaluated and is_new:
             evaluation = read_evaluation(folder, _name(folder, root, prefix, hidden="evaluation"))
             findings.evaluations.append(evaluation)
-            of, scores = folder.parent, evaluation.scores
-            crop = f", crop: {scores.crop}" if scores.crop else ""
-            protocol = f"scored on {PurePath(scores.data).name or scores.data}, {scores.hands:,} hands{crop}"
-            run = read_run(of, evaluation.name) if is_run(of) else None
-            rows = [_row(protocol, evaluation.name, run, evaluation.metrics)]
+            scored = _of_evaluation(evaluation)
         elif ran and is_new:
             run = read_run(folder, _name(folder, root, prefix, hidden="test"))
             if run.stage == "fit":
                 findings.runs.append(run)
             else:
-                metrics = known_metrics({name.partition("/")[2]: value for name, value in run.metrics.items()})
-                rows = [_row(f"peclr {run.stage}", run.name, run, metrics)]
-        if summed_up.isdisjoint(folder.parents):
-            findings.rows += [row for row in rows if row.metrics]
+                scored = _of_test(run)
+        if scored and scored[0].metrics and summed_up.isdisjoint(folder.parents):
+            row, of = scored
+            inside = of != folder.absolute() and of.is_relative_to(root.absolute())
+            name = _name(of, root.absolute(), prefix) if inside else row.weights
+            # labels and seed have columns of their own
+            name = without_seed(without_seed(name).removesuffix(f"-{row.labels}"))
+            findings.add(replace(row, weights=name), of)
         for path in tables:
             if path.resolve() not in seen:
                 seen.add(path.resolve())
@@ -105,7 +119,7 @@ def _tables(folder: Path) -> list[Path]:
     return found
 
 
-def _name(folder: Path, root: Path, prefix: str, hidden: str) -> str:
+def _name(folder: Path, root: Path, prefix: str, hidden: str = "") -> str:
     """The path below `root`; the folder that a command makes by itself inside a run's goes by the run's name."""
     parts = list(folder.relative_to(root).parts)
     if parts and parts[-1] == hidden:
@@ -115,7 +129,30 @@ def _name(folder: Path, root: Path, prefix: str, hidden: str) -> str:
     return "/".join(part for part in (prefix, *parts) if part) or root.resolve().name
 
 
-def _row(protocol: str, name: str, run: TrainingRun | None, metrics: dict[str, float]) -> Row:
-    """A run is compared by its name without seed and label count, which have columns of their own."""
+def _of_evaluation(evaluation: Evaluation) -> tuple[Row, Path]:
+    """What an evaluation scored, by its name, and the folder of the run that was scored, so far as names say it."""
+    of, scores = evaluation.folder.absolute().parent, evaluation.scores
+    run = read_run(of, evaluation.name) if is_run(of) else None
+    if run is None:
+        of = _run_of(scores.checkpoint) or evaluation.folder.absolute()
     labels, seed = (None, None) if run is None else (run.labels, run.seed)
-    return Row(protocol, without_seed(without_seed(name).removesuffix(f"-{labels}")), labels, seed, metrics)
+    return Row(_protocol(scores.data, scores.hands, scores.crop), evaluation.name, labels, seed, evaluation.metrics), of
+
+
+def _of_test(run: TrainingRun) -> tuple[Row, Path]:
+    """The same of `peclr test`, and of `peclr validate`."""
+    metrics = known_metrics({name.partition("/")[2]: value for name, value in run.metrics.items()})
+    protocol = f"peclr {run.stage}"
+    if run.stage == "test" and run.images and run.data:  # as `peclr evaluate` scores
+        protocol = _protocol(run.data, run.images, run.crop)
+    return Row(protocol, run.name, run.labels, run.seed, metrics), _run_of(run.checkpoint) or run.folder.absolute()
+
+
+def _protocol(data: str, hands: int, crop: str) -> str:
+    return f"scored on {PurePath(data).name or data}, {hands:,} hands" + (f", crop: {crop}" if crop else "")
+
+
+def _run_of(checkpoint: str | None) -> Path | None:
+    """The absolute folder of a checkpoint's run by its name, which nobody looks up."""
+    path = None if checkpoint is None else Path(checkpoint).absolute()
+    return path and (path.parent.parent if path.parent.name == CHECKPOINTS else path.with_suffix(""))

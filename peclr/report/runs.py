@@ -35,10 +35,13 @@ class TrainingRun:
     kind: str  # the class that was trained, "PretrainModule" for example
     seed: int | None
     labels: int | None  # number of labeled hands
-    data: str | None  # folder of the data set
+    data: str | None  # folder of the data set: a name, never one to open
     stage: str  # "fit", "validate" or "test"
     metrics: dict[str, float]  # the last ones, by name
     curves: dict[str, Curve]  # by metric
+    images: int | None = None  # number of all images that were tested on
+    crop: str = "keypoints"  # where the network looked
+    checkpoint: str | None = None  # that was scored or gone on with: a name, never a file to open
 
 
 def is_run(folder: Path) -> bool:
@@ -66,7 +69,12 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     counts = said("seed_everything"), said("data", "init_args", "num_labels")
     seed, labels = (count if type(count) is int and abs(count) < 2**63 else None for count in counts)
     data, stage = said("data", "init_args", "root"), str(results.get("stage", "fit"))
-    return TrainingRun(name, folder, kind, seed, labels, data, stage, metrics, read_curves(folder))
+    return TrainingRun(
+        *(name, folder, kind, seed, labels, data, stage, metrics, read_curves(folder)),
+        images=images if type(images := results.get("images")) is int else None,
+        crop=str(said("data", "init_args", "crop") or "keypoints"),
+        checkpoint=checkpoint if isinstance(checkpoint := said("ckpt_path"), str) else None,
+    )
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -110,6 +118,7 @@ class Scores(msgspec.Struct, frozen=True):
     pck: dict[str, list[float]]  # share of points within each threshold, by name of the curve, and "thresholds_mm"
     per_joint: dict[str, dict[str, float]]  # errors in mm by their names, by joint
     crop: str = ""  # where the network looked; "" if a file of predictions was scored
+    checkpoint: str | None = None  # whose network predicted: a name, never a file to open
 
 
 @dataclass(frozen=True)

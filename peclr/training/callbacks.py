@@ -150,7 +150,11 @@ class ResultsFile(Callback):
         before = self._before if stage == "fit" and trainer.global_step == self._step else {}
         metrics = _scalars(before | trainer.callback_metrics)
         finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}  # JSON has no NaN
-        results = {"stage": stage, "epoch": trainer.current_epoch, "step": trainer.global_step, "metrics": finite}
+        results: dict[str, Any] = {"stage": stage, "epoch": trainer.current_epoch, "step": trainer.global_step}
+        loader: Any = trainer.test_dataloaders
+        if stage == "test" and trainer.limit_test_batches == 1:
+            results["images"] = len(loader.dataset)  # of all processes together
+        results["metrics"] = finite
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / RESULTS, json.dumps(results, indent=2, allow_nan=False) + "\n")
 

@@ -51,6 +51,40 @@ def test_an_evaluation_of_version_0_1_is_read_in_millimetres(everything: Path, t
     assert old.metrics == pytest.approx(now.metrics)
 
 
+def write_scored_run(root: Path, name: str, pa_epe_mm: float) -> Path:
+    """A run that `peclr evaluate` and, from another folder, `peclr test` scored."""
+    run = root / "finetune" / name
+    write_test_run(run, 0)
+    (run / "results.json").write_text('{"stage": "fit", "metrics": {}}')
+    (run / "evaluation").mkdir()
+    pck = {"thresholds_mm": [0.0, 50.0], "xyz": [0.0, 0.5]}
+    scores = {"hands": 8, "data": "data/hands", "crop": "keypoints", "metrics": {"pa_epe_mm": pa_epe_mm}}
+    (run / "evaluation" / "scores.json").write_text(json.dumps({**scores, "pck": pck, "per_joint": {}}))
+    tested = root / "finetune-test" / name
+    tested.mkdir(parents=True)
+    config = f"seed_everything: 0\ndata: {{init_args: {{root: data/hands, num_labels: 80}}}}\nckpt_path: {run}"
+    (tested / "config.yaml").write_text(f"{config}/checkpoints/last.ckpt\n")
+    metrics = {"test/pa_epe_mm": 10.0, "test/error_2d_px": 3.0}
+    (tested / "results.json").write_text(json.dumps({"stage": "test", "images": 8, "metrics": metrics}))
+    return run
+
+
+def test_a_network_that_was_tested_and_evaluated_is_one_row(tmp_path: Path) -> None:
+    run = write_scored_run(tmp_path, "a", 10.00001)
+    for root in (tmp_path, run.parent.parent):
+        (row,) = find_all([root]).rows
+        assert (row.protocol, row.weights, row.labels, row.seed) == (
+            "scored on hands, 8 hands, crop: keypoints",
+            "finetune/a",
+            80,
+            0,
+        )
+        assert row.metrics == {"pa_epe_mm": 10.00001, "error_2d_px": 3.0}
+    write_scored_run(tmp_path, "b", 12.0)  # by a version that showed other views
+    protocols = [row.protocol.removeprefix(f"{row.weights}") for row in find_all([tmp_path]).rows]
+    assert protocols == [*[row.protocol] * 2, f"{row.protocol}, by another version"]
+
+
 def test_what_is_given_twice_is_read_once(everything: Path) -> None:
     once, twice = find_all([everything]), find_all([everything, everything, everything / "tables" / "table.json"])
     assert twice.rows == once.rows
