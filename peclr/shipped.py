@@ -16,7 +16,7 @@ def shipped_configs() -> dict[str, Path]:
     folder = _CLONE if _CLONE.is_dir() else _PACKAGE / "configs"
     found = sorted(folder.rglob("*.yaml"), key=lambda path: (len(path.parts), path))  # those to start with first
     named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
-    return {name: path for name, path in named.items() if "/suites/" not in name}  # for experiments.rendered alone
+    return {name: path for name, path in named.items() if "/suite" not in name}  # for code in experiments
 
 
 def find_config(word: str) -> Path:
