@@ -28,6 +28,11 @@ def mirror(width: int) -> Matrix:
     return np.array([[-1.0, 0.0, width - 1], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
+def mirror_box(box: Matrix, width: int) -> Matrix:
+    """Move a box (4,), left, top, right, bottom, px, with an image of that width that is mirrored."""
+    return np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]])
+
+
 def from_reduced(x: float, y: float) -> Matrix:
     """Make the matrix (3, 3) to pixels of an image from those of it reduced x and y times: edges stay edges."""
     return np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]])

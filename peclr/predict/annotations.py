@@ -44,7 +44,7 @@ class Annotations:
         """Read an image, with what is known about it; no hands in a file that a list of boxes leaves out."""
         image = frame.load()
         height, width = image.shape[:2]
-        hands, found = _lookup(self.hands, frame.input) or (), frame.input
+        hands, found = _lookup(self.hands, frame.input, frame.number) or (), frame.input
         for query in hands:
             if query.box is not None:
                 check_within(query.box, width, height, found.source)
@@ -101,6 +101,8 @@ def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -
     """Count, in a line if there are some, an option's names that match no input; ValueError if none matches."""
     listed = values.keys() - {_ALL}
     unused = listed.difference(*(found.names for found in inputs))
+    videos = {name for found in inputs if found.kind == "video" for name in found.names}
+    unused = {name for name in unused if name.rpartition("#")[0] not in videos}  # frames of one go by numbers
     if not unused:
         return []
     example = f"{min(unused)!r}"
@@ -110,8 +112,9 @@ def check_names(what: str, values: Mapping[str, Any], inputs: Sequence[Input]) -
     return [f"{what}: {len(unused)} of {len(listed)} names match no input, for example {example}"]
 
 
-def _lookup(values: Mapping[str, Value], found: Input) -> Value | None:
-    return next((values[name] for name in (*found.names, _ALL) if name in values), None)
+def _lookup(values: Mapping[str, Value], found: Input, frame: int | None = None) -> Value | None:
+    of_frame = [] if frame is None else [f"{name}#{frame}" for name in found.names]
+    return next((values[name] for name in (*of_frame, *found.names, _ALL) if name in values), None)
 
 
 def _by_image(given: Any, key: str, depth: int, check: Callable[[Any, str], Value]) -> dict[str, Value]:

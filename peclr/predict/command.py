@@ -153,7 +153,9 @@ def _parser() -> CommandParser:
     add("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--box", type=_four_numbers, metavar="L,T,R,B", help="where the hand is, in every image")
-    where.add_argument("--boxes", type=Path, metavar="FILE", help="CSV or JSON: file, left, top, right, bottom[, hand]")
+    where.add_argument(
+        "--boxes", type=Path, metavar="FILE", help="where hands are: CSV, JSON, COCO, or what predict wrote"
+    )
     sides = ["right", "left", _FROM_BOX_FILE]
     add("--hand", choices=sides, help="which hands they are (default: as --boxes or the detector says, or right)")
     add("--K", type=_camera, metavar="FILE|FX,FY,CX,CY", help="camera, px; JSON: 3×3, or by file")

@@ -37,6 +37,7 @@ def to_document(frame: Frame, scene: Scene, hands: Iterable[HandPrediction], met
     return {
         "schema": SCHEMA,
         "source": frame.input.source,
+        "file": frame.input.file,
         "frame": frame.number,
         "time_s": None if frame.time_s is None else round(frame.time_s, 6),
         "image": {"width": width, "height": height},

@@ -148,11 +148,17 @@ def _box_files(folder: Path) -> list[Path]:
     files[0].write_text("file,left,top,right,bottom,hand\n" + "".join(f"{n}.jpg,1,2,33,44,right\n" for n in "abc"))
     files[1].write_text(json.dumps(rows))
     files[2].write_text(json.dumps(coco))
+    (folder / "predicted").mkdir()
+    hands = [{"box": [1, 2, 33, 44], "hand": side, "keypoints_2d": [[1, 2]]} for side in ("left", "right")]
+    said = {"schema": "peclr.prediction/1", "source": "in/a.jpg", "file": "a.jpg", "frame": None, "hands": hands}
+    files += [folder / "predicted" / "a.json", folder / "predicted" / "b.jsonl"]
+    files[3].write_text(json.dumps(said))
+    files[4].write_text("".join(json.dumps(said | {"file": "b.mp4", "frame": number}) + "\n" for number in range(3)))
     return files
 
 
 def _boxes(folder: Path) -> Any:
-    names = ("boxes.csv", "boxes.json", "coco.json")
+    names = ("boxes.csv", "boxes.json", "coco.json", "predicted")
     return [{file: [box.edges for box in boxes] for file, boxes in read_boxes(folder / name).items()} for name in names]
 
 

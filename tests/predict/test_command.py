@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from peclr.__main__ import main
+from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.videos import Videos
 from peclr.predict import HandPredictor
 from peclr.predict.command import predict_main
 from tests.predict.test_outputs import full_disk
@@ -107,14 +109,46 @@ def test_a_box_file_says_where_and_which_hands(run: Path, images: Path, tmp_path
     assert [hand["hand"] for hand in read(tmp_path / "right" / "0.json")["hands"]] == ["right", "right"]
 
 
-def test_a_video_in_and_a_video_out(run: Path, make_image: MakeImage, tmp_path: Path) -> None:
-    clip = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 60))
+def test_what_was_predicted_says_where_hands_are_in_training_and_in_the_next_prediction(
+    run: Path, images: Path, make_image: MakeImage, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    write_video(images / "clip.avi", [make_image(seed=number) for number in range(3)])
+    boxes, out = tmp_path / "boxes.csv", tmp_path / "out"
+    boxes.write_text(
+        "file,left,top,right,bottom,hand,frame\n0.png,5,5,30,40,left,\n2.png,5,5,30,40,right,\nclip.avi,5,5,30,40,left,1\n"
+    )
+    arguments = [str(run), str(images), "--no-overlay"]
+    assert predict_main([*arguments, f"--boxes={boxes}", f"--out={out}"]) == 0
+    lines = [json.loads(line)["hands"] for line in (out / "clip.jsonl").read_text().splitlines()]
+    assert [len(hands) for hands in lines] == [0, 1, 0]
+    assert predict_main([*arguments, f"--boxes={out}", f"--out={tmp_path / 'again'}"]) == 0
+    for name in ("0.json", "1.json", "2.json"):
+        assert read(tmp_path / "again" / name)["hands"] == read(out / name)["hands"]
+    for file in out.rglob("*.json*"):
+        assert (tmp_path / "again" / file.name).read_text() == file.read_text()
+    frames = Videos(images, boxes=out / "clip.jsonl")
+    assert [(frames[index]["id"], frames[index]["hand"]) for index in range(len(frames))] == [("clip.avi#1", "left")]
+    (out / "clip.jsonl").unlink()
+    hands = ImageFiles(images, out)
+    assert [(hands[index]["id"], hands[index]["hand"]) for index in range(len(hands))] == [
+        ("0.png", "left"),
+        ("2.png", "right"),
+    ]
+
+
+def write_video(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 4, images[0].shape[1::-1])
     if not writer.isOpened():
         pytest.skip("this OpenCV cannot write MJPG")
-    for number in range(5):
-        writer.write(make_image(seed=number))
+    for image in images:
+        writer.write(image)
     writer.release()
+
+
+def test_a_video_in_and_a_video_out(run: Path, make_image: MakeImage, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.avi"
+    write_video(clip, [make_image(seed=number) for number in range(5)])
     out, video = tmp_path / "out", tmp_path / "skeletons.avi"
     assert predict_main([str(run), str(clip), f"--out={out}", f"--video={video}", "--max-frames=4"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["clip.jsonl", "clip.overlay.mp4"]

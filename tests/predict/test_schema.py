@@ -60,7 +60,7 @@ def test_it_says_what_the_numbers_are(trained: TrainedNetwork) -> None:
 def test_its_keys_stay(trained: TrainedNetwork) -> None:
     content = document(trained)
     assert list(content) == [
-        *("schema", "source", "frame", "time_s", "image", "network", "joints", "frames", "camera"),
+        *("schema", "source", "file", "frame", "time_s", "image", "network", "joints", "frames", "camera"),
         *("found_by", "score_kind", "hands"),
     ]
     for one in content["hands"]:

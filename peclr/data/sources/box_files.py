@@ -1,9 +1,11 @@
-"""Boxes that say where hands are, for training and predicting: CSV, a JSON list, or JSON as in COCO.
+"""Boxes that say where hands are, for training and predicting: CSV, JSON, COCO, and what `peclr predict` wrote.
 
-Edges are in pixels of the upright image, whose top left corner is (−0.5, −0.5), and in COCO files (0, 0).
+Edges are in pixels of the upright image, whose top left corner is (−0.5, −0.5), and in COCO files (0, 0). A frame of a
+video goes by the video's name, # and its number from 0: video.mp4#120.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -11,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from peclr.untrusted.text import as_type, read_json, read_table
+from peclr.untrusted.text import as_type, parse_json, read_bytes, read_json, read_table
 
 _FARTHEST: Final = 1e6  # px; no image is as large
 _SMALLEST: Final = 2.0  # px; what is smaller has been given in fractions of the image
+_SUFFIXES: Final = (".csv", ".json", ".jsonl")  # of files in a folder
 _SHOWN: Final = 0.25  # of a box must be in the image
 
 
@@ -32,6 +35,7 @@ class _Row(msgspec.Struct):
     right: float
     bottom: float
     hand: Literal["left", "right", ""] | None = None
+    frame: int | None = None
 
 
 class _CocoImage(msgspec.Struct):
@@ -57,31 +61,72 @@ class _Coco(msgspec.Struct):
     categories: list[_CocoCategory] = []
 
 
-def read_boxes(path: Path) -> dict[str, list[HandBox]]:
-    """Read boxes by image, of which one may have several; ValueError names the entry that is no box.
+class _PredictedHand(msgspec.Struct):
+    box: tuple[float, float, float, float]
+    hand: Literal["left", "right"]
 
-    From a CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, separated by
-    commas, semicolons or tabs; a JSON list of objects with these keys; or a COCO file, with images (id, file_name) and
-    annotations (image_id, bbox: x, y, width, height), of which crowds are left out. There, a category of a name such as
-    left_hand says the side.
+
+class _Prediction(msgspec.Struct):
+    source: str
+    hands: list[_PredictedHand] = []  # of an image that could not be read there is an error instead
+    file: str | None = None  # which files before it lack
+    frame: int | None = None
+
+
+def read_boxes(path: Path) -> dict[str, list[HandBox]]:
+    """Read boxes by image, of which one may have several, or none; ValueError names the entry that is no box.
+
+    From a CSV file with the columns file, left, top, right, bottom and perhaps hand, left or right, and frame, between
+    commas, semicolons or tabs; a JSON list of objects with these keys; a COCO file, with images (id, file_name) and
+    annotations (image_id, bbox: x, y, width, height), of which crowds are left out, and where a category of a name such
+    as left_hand says the side; a .json or .jsonl file of `peclr predict`; or a folder of such files.
     """
-    if path.suffix.lower() == ".json":
-        content = read_json(path)
-        rows = _coco_rows(path, content) if isinstance(content, dict) else as_type(content, list[_Row], path)
-    else:
-        table = read_table(path, numbers=("left", "top", "right", "bottom"))
-        cells = [{name.lower(): cell.strip() for name, cell in row.items()} for row in table]
-        rows = as_type(cells, list[_Row], path, strict=False)
-    if not rows:
-        raise ValueError(f"{path}: no boxes; expected at least one")
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
     boxes: dict[str, list[HandBox]] = {}
-    for number, row in enumerate(rows):
-        edges = check_box((row.left, row.top, row.right, row.bottom), f"{path}: entry {number}, {row.file}")
-        boxes.setdefault(row.file, []).append(HandBox(edges, row.hand or None))
+    for file in files:
+        rows, images = _rows(file)
+        boxes |= {image: [] for image in images if image not in boxes}
+        for number, row in enumerate(rows):
+            edges = check_box((row.left, row.top, row.right, row.bottom), f"{file}: entry {number}, {row.file}")
+            boxes.setdefault(_frame_name(row.file, row.frame), []).append(HandBox(edges, row.hand or None))
+    if not any(boxes.values()):
+        raise ValueError(f"{path}: no boxes; expected at least one")
     return boxes
 
 
-def _coco_rows(path: Path, content: dict[str, Any]) -> list[_Row]:
+def _rows(path: Path) -> tuple[list[_Row], Iterable[str]]:
+    """Rows of a file, and the images that it lists, those without a hand among them."""
+    if path.suffix.lower() == ".jsonl":
+        lines = read_bytes(path).splitlines()
+        contents = [parse_json(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+        return _predicted_rows(path, contents)
+    if path.suffix.lower() == ".json":
+        content = read_json(path)
+        if not isinstance(content, dict):
+            return as_type(content, list[_Row], path), ()
+        return _predicted_rows(path, [content]) if "schema" in content else _coco_rows(path, content)
+    table = read_table(path, numbers=("left", "top", "right", "bottom"))
+    cells = [
+        {name.lower(): cell.strip() for name, cell in row.items() if cell or name.lower() != "frame"} for row in table
+    ]
+    return as_type(cells, list[_Row], path, strict=False), ()
+
+
+def _predicted_rows(path: Path, contents: Sequence[Any]) -> tuple[list[_Row], Iterable[str]]:
+    rows, images = [], []
+    for said in as_type(contents, list[_Prediction], path):
+        images.append(_frame_name(said.file or said.source, said.frame))
+        rows += [_Row(images[-1], *hand.box, hand.hand) for hand in said.hands]
+    return rows, images
+
+
+def _frame_name(file: str, frame: int | None) -> str:
+    return file if frame is None or file.endswith(f"#{frame}") else f"{file}#{frame}"
+
+
+def _coco_rows(path: Path, content: dict[str, Any]) -> tuple[list[_Row], Iterable[str]]:
     coco, names = as_type(content, _Coco, path), dict[int | str, str]()
     for image in coco.images:
         if (earlier := names.setdefault(image.id, image.file_name)) != image.file_name:
@@ -96,7 +141,7 @@ def _coco_rows(path: Path, content: dict[str, Any]) -> list[_Row]:
             edges = (left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5)
             side = None if hand.category_id is None else sides.get(hand.category_id)
             rows.append(_Row(names[hand.image_id], *edges, side))
-    return rows
+    return rows, names.values()
 
 
 def _side_of(category: str) -> Literal["left", "right"] | None:

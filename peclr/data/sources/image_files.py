@@ -11,14 +11,14 @@ from peclr.data.sources.box_files import check_within, read_boxes
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
-from peclr.geometry.planar import enclosing_square, whole_image
+from peclr.geometry.planar import enclosing_square, mirror_box, whole_image
 
 
 class ImageFiles(HandSource):
     """Images below a folder, in order of their names; each is one version of one hand.
 
-    Without boxes, the hand fills the image. Several boxes of one file are several hands; a file without a box is used
-    whole.
+    Without boxes, the hand fills the image. Several boxes of one file are several hands; a file that is not listed is
+    used whole, and one that is listed without a box is left out. Left hands, where boxes say it, are mirrored.
     """
 
     name = "photos"  # is in the identity of mined pairs
@@ -36,6 +36,8 @@ class ImageFiles(HandSource):
         if unknown := sorted(found.keys() - set(files)):
             raise ValueError(f"{boxes}: {unknown[0]} is not an image below {self.root}")
         self._hands = [(file, box) for file in files for box in found.get(file, [None])]
+        if empty := sum(found.get(file) == [] for file in files):
+            self._left_out[f"without a hand by {boxes}"] = empty
         self.num_hands = len(self._hands)
 
     def image_paths(self) -> list[Path]:
@@ -65,11 +67,14 @@ class ImageFiles(HandSource):
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
         file, box = self._hands[index]
-        side = None if box is None else float((box.edges[2:] - box.edges[:2]).max())
-        decoded = read_reduced(self.root / file, side, min_side)
+        length = None if box is None else float((box.edges[2:] - box.edges[:2]).max())
+        decoded = read_reduced(self.root / file, length, min_side)
         if box is None:
             square = whole_image(decoded.width, decoded.height)
         else:
             check_within(box.edges, decoded.width, decoded.height, self.root / file)
             square = enclosing_square(box.edges)
-        return hand_sample(decoded.image, square, file, image_from_decoded=decoded.image_from_decoded)
+        side = "unknown" if box is None else box.side or "unknown"
+        if side == "left":
+            decoded, square = decoded.mirrored(), mirror_box(square, decoded.width)
+        return hand_sample(decoded.image, square, file, side, image_from_decoded=decoded.image_from_decoded)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from typing import BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from peclr.data.sources.listing import HAS_HEIF, HEIF_EXTRA
-from peclr.geometry.planar import Matrix, similarity
+from peclr.geometry.planar import Matrix, mirror, similarity
 from peclr.options import write_whole
 from peclr.untrusted.text import check_megapixels
 
@@ -92,6 +92,13 @@ class DecodedImage(NamedTuple):
     width: int
     height: int
     image_from_decoded: Matrix | None = None
+
+    def mirrored(self) -> Self:
+        """The same, left and right exchanged."""
+        image, from_decoded = cv2.flip(self.image, 1).astype(np.uint8, copy=False), self.image_from_decoded
+        if from_decoded is not None:
+            from_decoded = mirror(self.width) @ from_decoded @ mirror(image.shape[1])
+        return self._replace(image=image, image_from_decoded=from_decoded)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.box_files import HandBox, read_boxes
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.listing import VIDEOS, list_files
-from peclr.geometry.planar import enclosing_square, whole_image
+from peclr.geometry.planar import enclosing_square, mirror_box, whole_image
 
 _MOST_OPEN = 8  # videos of a process: open files are few
 
@@ -40,34 +40,33 @@ class Videos(HandSource):
 
         Args:
             root: A folder, below which videos are looked for, or a pattern as of a shell.
-            every: Takes every n-th frame of a video; neighbors hardly differ.
-            boxes: CSV or JSON file that says where the hands are, see `peclr.data.sources.box_files`; a frame's
-                name is that of its video relative to the folder, #, and its number from 0: "folder/video.mp4#120".
+            every: Takes every n-th frame of a video, with boxes or without; neighbors hardly differ.
+            boxes: File that says where the hands are, see `peclr.data.sources.box_files`; names of videos are relative
+                to the folder. Left hands are mirrored.
         """
         if every < 1:
             raise ValueError(f"every {every} is not a positive number of frames")
         self.root, self._files, _ = list_files(root, VIDEOS, "videos")
         self._times = [index_frames(self.root / file) for file in self._files]
-        self._hands: list[tuple[int, int, NDArray[np.float64] | None]] = []
+        self._hands: list[tuple[int, int, HandBox | None]] = []
         for video, (times, _, announced) in enumerate(self._times):
-            self._hands += [(video, number, None) for number in range(0, len(times), every)]
+            self._hands += [(video, number, None) for number in range(len(times))]
             if len(times) < announced:
                 _log.warning("%s: cut short, %d of %d frames are there", self._files[video], len(times), announced)
         if boxes is not None:
             found, frames = read_boxes(Path(boxes)), {self._name(*hand): hand for hand in self._hands}
             if unknown := sorted(found.keys() - frames.keys()):
-                raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames, {min(frames)} … every {every}")
+                raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames {min(frames)} …")
             self._hands = [
-                (video, number, enclosing_square(box.edges))
-                for name, (video, number, _) in frames.items()
-                for box in found.get(name, ())
+                (video, number, box) for name, (video, number, _) in frames.items() for box in found.get(name, ())
             ]
+        self._hands = [hand for hand in self._hands if hand[1] % every == 0]
         self.num_hands = len(self._hands)
         self._open: dict[tuple[int, int], _Decoder] = {}  # by process and video
 
     def identity(self) -> str:
         """See `HandSource`: of the frames' names and boxes."""
-        boxes = [[math.nan] * 4 if box is None else box for *_, box in self._hands]
+        boxes = [[math.nan] * 4 if box is None else enclosing_square(box.edges) for *_, box in self._hands]
         names = [os.fsencode(self._name(*hand)) for hand in self._hands]
         return hash_of(self.name, np.array(names), np.array(boxes))
 
@@ -78,8 +77,12 @@ class Videos(HandSource):
     def __getitem__(self, index: int) -> HandSample:
         video, number, box = self._hands[index]
         image = self._decoder(video).frame(number)
-        crop_box = whole_image(image.shape[1], image.shape[0]) if box is None else box
-        return hand_sample(image, crop_box, self._name(video, number))
+        if box is None:
+            return hand_sample(image, whole_image(image.shape[1], image.shape[0]), self._name(video, number))
+        square, side = enclosing_square(box.edges), box.side or "unknown"
+        if side == "left":
+            square, image = mirror_box(square, image.shape[1]), np.ascontiguousarray(image[:, ::-1])
+        return hand_sample(image, square, self._name(video, number), side)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}

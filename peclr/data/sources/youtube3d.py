@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -152,19 +151,15 @@ class YouTube3DHands(HandSource):
         if is_stretched(decoded.width, decoded.height, *annotated):
             sizes = f"{decoded.width} × {decoded.height} px, annotated with {annotated[0]} × {annotated[1]}"
             raise BadImageError(f"{self.root}/{name}: {sizes}; expected the same aspect")
-        image, image_from_decoded = decoded.image, decoded.image_from_decoded
         if is_left := bool(labels["is_left"][annotation]):
-            flip = planar.mirror(decoded.width)
-            image, matrix = cv2.flip(image, 1).astype(np.uint8, copy=False), flip @ matrix
-            if image_from_decoded is not None:
-                image_from_decoded = flip @ image_from_decoded @ planar.mirror(image.shape[1])
+            decoded, matrix = decoded.mirrored(), planar.mirror(decoded.width) @ matrix
         return hand_sample(
-            image,
+            decoded.image,
             self._crop_box(planar.move(matrix, around)),
             f"{self.split}/{labels['annotation_id'][annotation]} in {name}",
             "left" if is_left else "right",
             joints_2d=planar.move(matrix, joints_2d).astype(np.float32),
-            image_from_decoded=image_from_decoded,
+            image_from_decoded=decoded.image_from_decoded,
         )
 
     def _crop_box(self, around: Matrix) -> Matrix:

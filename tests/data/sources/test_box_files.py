@@ -70,7 +70,7 @@ def test_coco_files_with_mistakes_are_refused(tmp_path: Path, change: dict[str, 
 def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.csv: no such file"):
         read_boxes(tmp_path / "gone.csv")
-    with pytest.raises(ValueError, match="not a file"):
+    with pytest.raises(ValueError, match="no boxes; expected at least one"):
         read_boxes(tmp_path)
     with pytest.raises(ValueError, match="Expected `array`, got `str`"):
         read_boxes(write(tmp_path, "boxes"))
@@ -204,3 +204,50 @@ def test_a_crowd_that_is_a_text_does_not_swallow_its_box(tmp_path: Path) -> None
     )
     with pytest.raises(ValueError, match=r"coco\.json: .*iscrowd"):
         read_boxes(tmp_path / "coco.json")
+
+
+def predicted(file: str, frame: int | None, *hands: tuple[list[float], str]) -> dict[str, Any]:
+    said = {"schema": "peclr.prediction/1", "source": f"my/{file}", "file": file, "frame": frame, "camera": {"K": None}}
+    return said | {"hands": [{"box": box, "hand": side, "joints_3d_camera": []} for box, side in hands]}
+
+
+def test_what_predict_wrote_is_a_box_file_and_so_is_its_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    two = predicted("a.jpg", None, ([1, 2, 30, 40], "left"), ([5, 6, 70, 80], "right"))
+    (out / "a.json").write_text(json.dumps(two))
+    (out / "deep" / "b.json").write_text(json.dumps(predicted("deep/b.jpg", None)))
+    lines = [predicted("v.mp4", number, ([1, 2, 30, 40 + number], "right")) for number in (0, 7)]
+    lines.append({"schema": "peclr.prediction/1", "source": "w.mp4", "frame": 1, "error": "cut short"})
+    (out / "v.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    boxes = read_boxes(out)
+    assert {name: [box.side for box in found] for name, found in boxes.items()} == {
+        "a.jpg": ["left", "right"],
+        "deep/b.jpg": [],
+        "v.mp4#0": ["right"],
+        "v.mp4#7": ["right"],
+        "w.mp4#1": [],
+    }
+    assert edges(boxes["v.mp4#7"]) == [[1, 2, 30, 47]]
+    assert edges(read_boxes(out / "a.json")["a.jpg"]) == [[1, 2, 30, 40], [5, 6, 70, 80]]
+    (out / "v.jsonl").write_text(json.dumps(lines[0]) + "\n{\n")
+    with pytest.raises(ValueError, match=r"v\.jsonl, line 2"):
+        read_boxes(out)
+    (out / "v.jsonl").write_text(json.dumps(lines[0] | {"hands": [{"box": [1, 2, 3], "hand": "left"}]}))
+    with pytest.raises(ValueError, match=r"v\.jsonl: .*length 4, got 3 - at `\$\[0\]\.hands\[0\]\.box`"):
+        read_boxes(out)
+
+
+def test_frames_go_by_their_numbers_in_every_format(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    rows = ["v.mp4,1,2,30,40,left,3", "v.mp4#4,1,2,30,40,left,4", "a.jpg,1,2,30,40,right,"]
+    path.write_text("\n".join(["file,left,top,right,bottom,hand,frame", *rows]))
+    boxes = read_boxes(path)
+    assert {name: box.side for name, [box] in boxes.items()} == {"v.mp4#3": "left", "v.mp4#4": "left", "a.jpg": "right"}
+    entry = {"file": "v.mp4", "frame": 3, "left": 1, "top": 2, "right": 30, "bottom": 40}
+    assert list(read_boxes(write(tmp_path, [entry]))) == ["v.mp4#3"]
+
+
+def test_coco_lists_images_without_hands(tmp_path: Path) -> None:
+    images = [*COCO["images"], {"id": 11, "file_name": "empty.jpg"}]
+    assert read_boxes(write(tmp_path, COCO | {"images": images}))["empty.jpg"] == []

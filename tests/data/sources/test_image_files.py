@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,7 @@ import pytest
 
 from peclr.data.samples import HandSample
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.views.geometric import ViewGeometry, render_view
 
 
 def everything(images: ImageFiles) -> list[HandSample]:
@@ -87,6 +89,35 @@ def test_boxes_may_be_several_and_become_square(folder: Path, tmp_path: Path, su
         ("b.JPG", [10, 10, 20, 20]),
         ("deeper/c.webp", [0, 0, 4, 4]),
     ]
+
+
+def test_left_hands_are_mirrored_at_every_scale(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    image = np.zeros((200, 301, 3), np.uint8)
+    image[50:90, 30:70] = 255
+    cv2.imwrite(str(tmp_path / "images" / "a.jpg"), image)
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("file,left,top,right,bottom,hand\na.jpg,20,40,80,100,left\na.jpg,20,40,80,100,right\n")
+    for min_side in (math.inf, 30.0):
+        left, right = (ImageFiles(tmp_path / "images", boxes).read(hand, min_side) for hand in (0, 1))
+        assert (left["hand"], right["hand"]) == ("left", "right")
+        np.testing.assert_allclose(left["crop_box"], [220, 40, 280, 100])
+        np.testing.assert_array_equal(left["image"], right["image"][:, ::-1])
+        views = [render_view(sample, ViewGeometry(), 32)[0].astype(int) for sample in (left, right)]
+        np.testing.assert_allclose(views[0], views[1][:, ::-1], atol=40)
+
+
+def test_a_file_that_boxes_list_without_one_is_left_out(folder: Path, tmp_path: Path) -> None:
+    hand = {"box": [1, 2, 9, 10], "hand": "right"}
+    for name, hands in (("a.png", []), ("b.JPG", [hand, hand])):
+        said = {"schema": "peclr.prediction/1", "source": name, "file": name, "frame": None, "hands": hands}
+        (tmp_path / f"{name}.json").write_text(json.dumps(said))
+    (tmp_path / "out").mkdir()
+    for path in tmp_path.glob("*.json"):
+        path.rename(tmp_path / "out" / path.name)
+    images = ImageFiles(folder, tmp_path / "out")
+    assert [images[index]["id"] for index in range(len(images))] == ["b.JPG", "b.JPG", "deeper/c.webp"]
+    assert images.doubts() == [f"left out 1 hidden, 1 without a hand by {tmp_path / 'out'}"]
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,14 @@ def test_boxes_choose_frames(folder: Path, tmp_path: Path) -> None:
     videos = Videos(folder, boxes=boxes)
     assert [videos[index]["id"] for index in range(3)] == ["b/second.mkv#9", "first.mp4#4", "first.mp4#4"]
     assert gray(videos, 1) == pytest.approx(10 + 4 * STEP, abs=4)
+    assert [videos[index]["hand"] for index in range(3)] == ["unknown"] * 3
+    few = Videos(folder, every=3, boxes=boxes)
+    assert [few[index]["id"] for index in range(len(few))] == ["b/second.mkv#9"]
+    boxes.write_text("file,left,top,right,bottom,hand,frame\nfirst.mp4,20,20,30,30,left,4\n")
+    left, [right] = Videos(folder, boxes=boxes)[0], [videos[2]]
+    assert left["hand"] == "left"
+    np.testing.assert_array_equal(left["image"], right["image"][:, ::-1])
+    np.testing.assert_allclose(left["crop_box"], [33, 20, 43, 30])
     boxes.write_text("file,left,top,right,bottom\nfirst.mp4#23,1,1,9,9\n")
     with pytest.raises(ValueError, match=r"first\.mp4#23 is not one of the frames"):
         Videos(folder, boxes=boxes)
