@@ -1,4 +1,4 @@
-"""What Python offers: short names that cost nothing until they are used, and README's snippets."""
+"""What Python offers: short names that cost nothing until they are used, README's snippets, and the notebook."""
 
 import json
 import re
@@ -68,3 +68,19 @@ def home(rendered_hands: Path, run: Path, make_image: Callable[..., NDArray[np.u
 def test_the_snippets_of_the_readme_run_in_two_gigabytes_without_a_warning(snippet: str, home: Path) -> None:
     peak = json.loads(in_python(snippet + REPORT, home).splitlines()[-1])
     assert peak < 2 * GIGABYTE
+
+
+def test_the_notebook_runs_from_rendering_to_predicting(tmp_path: Path) -> None:
+    path = Path(__file__).parents[1] / "experiments" / "quickstart.ipynb"
+    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells), "strip the outputs"
+    code = "\n".join("".join(cell["source"]) for cell in cells)
+    for name, fewer in (("HANDS", 40), ("STEPS", 2)):
+        code, count = re.subn(rf"^{name} = \d+", f"{name} = {fewer}", code, flags=re.MULTILINE)
+        assert count == 1
+    code += "\nimport json\nprint(json.dumps([one.to_dict() for one in hands]), hands[0].draw().size)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    documents, _, size = done.stdout.splitlines()[-1].rpartition(" (")
+    assert size == "512, 512)"
+    assert [len(document["hands"]) for document in json.loads(documents)] == [1] * 8
