@@ -32,6 +32,7 @@ from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
 from peclr.runs.layout import BEST, CONFIG, last_checkpoint, read_run_config
+from peclr.runs.names import check_name, name_by_settings, run_name
 from peclr.runs.next_commands import next_commands
 from peclr.runs.resuming import changed_values, check_fit, has_ended, settled
 from peclr.tracking import images, loggers, online_probe
@@ -117,7 +118,9 @@ class PeclrCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
-        text = "the run's folder, new or empty, or resumed from by --ckpt_path (default: runs/CONFIG/TIME)"
+        text = "of the run, in reports and of its folder (default: the config's, and settings that differ from it)"
+        parser.add_argument("--name", type=str | None, default=None, help=text)
+        text = "the run's folder, new or empty, or resumed from by --ckpt_path (default: runs/CONFIG/NAME or TIME)"
         parser.add_argument("--run_dir", type=Path | None, default=None, help=text)
         parser.add_class_arguments(RunCheckpoints, "checkpoint")
 
@@ -158,24 +161,35 @@ class PeclrCLI(LightningCLI):
             raise ValueError(f"{self.subcommand} scores a checkpoint: give --ckpt_path {last_checkpoint(Path('RUN'))}")
         check_values(str(self.subcommand), config)
         self._complete_model(config)
-        sources = config.get("config") or []
-        name = Path(str(sources[0])).stem if sources else "run"
+        self._take_folder(config)
+        if config.get("ckpt_path"):  # what was left to the amount of data stays as it was
+            for key, value in settled(Path(config.ckpt_path)).items():
+                config[key] = value if config.get(key) == AUTO else config.get(key)
+        if not fits:  # as `peclr evaluate` does, whatever the precision of training
+            config.trainer.precision = "32-true"
+
+    def _take_folder(self, config: Namespace) -> None:
+        """Take the run's folder, and name the run."""
+        fits, sources = self.subcommand == "fit", config.get("config") or []
+        base = Path(str(sources[0])).stem if sources else "run"
+        named = check_name(config.name) if config.name else base
+        name = named if any(word.partition("=")[0] == "--name" for word in self._words) else None
+        if base == Path(CONFIG).stem:  # of another run
+            base = named.partition(" ")[0]
         resumed = Path(config.ckpt_path) if fits and config.get("ckpt_path") else None
         given = Path(config.run_dir) if config.run_dir else None
 
         def is_ours(folder: Path) -> bool:
             return not changed_values(read_run_config(last_checkpoint(folder)), self._values())
 
-        folder = choose_run_folder(given, name if fits else f"{name}-{self.subcommand}", resumed, is_ours)
+        folder = choose_run_folder(given, base if fits else f"{base}-{self.subcommand}", resumed, is_ours, name)
         self.claim = folder.claim
+        config.name = name
+        if given is None:  # a name that was taken has a number, and a time is none
+            config.name = folder.path.name if name else name_by_settings(named, self._words, folder.path)
         if fits and folder.resume_from is not None:
             check_checkpoint(folder.resume_from)
             config.ckpt_path = str(folder.resume_from)
-        if config.get("ckpt_path"):  # what was left to the amount of data stays as it was
-            for key, value in settled(Path(config.ckpt_path)).items():
-                config[key] = value if config.get(key) == AUTO else config.get(key)
-        if not fits:  # as `peclr evaluate` does, whatever the precision of training
-            config.trainer.precision = "32-true"
         config.run_dir = folder.path
         config.trainer.default_root_dir = str(folder.path.absolute())  # Lightning would take some names for addresses
         os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
@@ -210,7 +224,7 @@ class PeclrCLI(LightningCLI):
         folder = Path(config.run_dir)
         asked = self.config[str(self.subcommand)].trainer.logger
         kwargs["accumulate_grad_batches"] = self._settle()
-        kwargs["logger"] = loggers.run_loggers(asked, config.trainer.logger, folder)
+        kwargs["logger"] = loggers.run_loggers(asked, config.trainer.logger, folder, config.name or run_name(folder))
         given = config.trainer.callbacks or []
         wanted = list(given) if isinstance(given, list) else [given]
         if self.subcommand != "fit":

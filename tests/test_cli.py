@@ -24,6 +24,7 @@ from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.samples import PairedViewBatch
 from peclr.losses.pose import PoseLoss
 from peclr.models.encoders import ResNetEncoder
+from peclr.report.discovery import find_all
 from peclr.training import FinetuneModule, PretrainModule
 
 CONF = Path(__file__).parent / "conf"
@@ -111,6 +112,40 @@ def test_a_run_that_does_not_start_says_no_folder_at_its_end(
     assert capsys.readouterr().out == f"run: {run}\n"
     assert not run.exists()
     assert finetune("fit", rendered_hands, run) == 0, "the same folder again"
+
+
+def test_runs_are_called_by_their_name_or_by_what_was_changed(
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In folders, configs, names of exported files and reports; nothing is called by a time."""
+    monkeypatch.chdir(tmp_path)
+    config, root = f"--config={CONF / 'finetune.yaml'}", f"--data.root={rendered_hands}"
+    for more in (["--name=first"], ["--name", "first"], ["--model.optimizer.init_args.lr=1e-3"]):
+        assert main(["fit", config, root, *more]) == 0
+    [timed] = [path for path in Path("runs/finetune").iterdir() if not path.name.startswith("first")]
+    runs = [Path("runs/finetune/first"), Path("runs/finetune/first+2"), timed]
+    names = [yaml.safe_load((run / "config.yaml").read_text())["name"] for run in runs]
+    assert names == ["first", "first+2", "finetune lr=1e-3"]
+    assert main(["export", str(timed), "--formats=safetensors", "--out=weights"]) == 0
+    assert Path("weights/finetune_lr=1e-3.safetensors").is_file()
+    assert main(["evaluate", "runs/finetune/first", "--data", str(rendered_hands)]) == 0
+    again = [
+        "--trainer.max_epochs=2",
+        "--run_dir=runs/finetune/first",
+        "--ckpt_path=runs/finetune/first/checkpoints/last.ckpt",
+    ]
+    assert main(["fit", "--config=runs/finetune/first/config.yaml", *again]) == 0
+    assert yaml.safe_load(Path("runs/finetune/first/config.yaml").read_text())["name"] == "first"
+    checkpoint = f"--ckpt_path={timed / 'checkpoints' / 'last.ckpt'}"
+    assert main(["test", f"--config={timed / 'config.yaml'}", checkpoint]) == 0
+    assert Path("runs/finetune-test").is_dir()
+    found = find_all([Path("runs")])
+    assert sorted(run.name for run in found.runs) == sorted(names)
+    assert [evaluation.name for evaluation in found.evaluations] == ["first"]
+    assert sorted(row.weights for row in found.rows) == ["finetune lr=1e-3", "first"]
+    capsys.readouterr()
+    assert main(["fit", config, root, "--name=a/b"]) == 2
+    assert "name 'a/b': expected" in capsys.readouterr().err
 
 
 def test_the_saved_config_repeats_the_run(pretrained: Path, tmp_path: Path) -> None:
@@ -206,12 +241,14 @@ def test_resuming_continues_to_the_new_end(resumable: Path, rendered_hands: Path
 def test_a_damaged_checkpoint_is_refused_and_the_previous_one_named(
     resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    last, previous = (resumable / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt"))
+    last, best, previous = (resumable / "checkpoints" / f"{name}.ckpt" for name in ("last", "best", "previous"))
     last.write_bytes(last.read_bytes()[:5000])
-    assert resume(rendered_hands, resumable) == 2
-    shown = capsys.readouterr().err
-    assert f"{last}: damaged" in shown
-    assert f"is {previous}" in shown
+    for newest in (best, previous):
+        assert resume(rendered_hands, resumable) == 2
+        shown = capsys.readouterr().err
+        assert f"{last}: damaged" in shown
+        assert f"is {newest}" in shown
+        best.unlink(missing_ok=True)
     last.unlink()
     assert resume(rendered_hands, resumable) == 2
     assert str(previous) in capsys.readouterr().err

@@ -27,11 +27,12 @@ def export_main(arguments: list[str]) -> int:
     from peclr.checkpoints.card import ModelCard
     from peclr.checkpoints.loading import described, load_weights
     from peclr.runs.layout import read_run_config, run_folder
+    from peclr.runs.names import run_name
 
     loaded = load_weights(options.run)
     checkpoint, encoder = loaded.report.path, loaded.encoder
     folder = run_folder(checkpoint)
-    name = options.name or (folder.resolve().name if folder else checkpoint.stem)
+    name = options.name or (run_name(folder) if folder else checkpoint.stem)
     view_size = None if loaded.pose_net is None else loaded.check_view_size(options.view_size)
     config, scores = read_run_config(checkpoint), _read_scores(options.scores, folder)
     formats = _choose(loaded, options.formats)
@@ -90,7 +91,7 @@ def _write(
     from peclr.checkpoints.saving import file_metadata
     from peclr.runs.about import FORMAT, About
 
-    encoder, network = loaded.encoder, loaded.pose_net
+    encoder, network, stem = loaded.encoder, loaded.pose_net, name.replace(" ", "_")
     about = loaded.about or About(kind="finetune" if network else "pretrain", encoder=encoder.config())
     about = replace(about, version=__version__, format=FORMAT, view_size=view_size or about.view_size)
     if network:
@@ -99,15 +100,15 @@ def _write(
     files: dict[Path, str] = {}
     difference = None
     if "torchvision" in formats:
-        path = out / f"{name}_torchvision.pth"
+        path = out / f"{stem}_torchvision.pth"
         export_torchvision(encoder, path, about)
         files[path] = "torchvision, strict=True"
     if "safetensors" in formats:
-        path = out / f"{name}.safetensors"
+        path = out / f"{stem}.safetensors"
         export_safetensors(network or encoder, path, metadata)
         files[path] = "peclr, and whatever reads safetensors"
     if "onnx" in formats and network is not None and view_size is not None:
-        path = out / f"{name}.onnx"
+        path = out / f"{stem}.onnx"
         difference = export_onnx(network, path, view_size, metadata)
         files[path] = "ONNX runtimes; any batch size, any camera"
     return files, difference

@@ -14,7 +14,8 @@ _PURPOSES: Final = {
 }
 _EVERY: Final = (
     ("--config NAME|FILE", "one of `peclr configs`, or a file; a later one overrides"),
-    ("--run_dir DIR", "the run's folder (default: runs/CONFIG/TIME)"),
+    ("--name NAME", "of the run, in reports and of its folder, runs/CONFIG/NAME"),
+    ("--run_dir DIR", "another folder (default: runs/CONFIG/NAME or TIME)"),
     ("--data.batch_size N", "pairs or images per batch, of all devices together"),
     ("--data.num_workers N|auto", "processes that load; auto: one for every core"),
     ("--trainer.accelerator cpu|gpu", "what to compute on (default: a GPU if there is one)"),

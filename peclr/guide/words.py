@@ -11,7 +11,17 @@ from peclr.untrusted.text import read_yaml, yaml_lines
 STARTS: Final = ("pretrain_peclr", "pretrain_photos", "finetune")  # configs to begin with
 _CONFIG: Final = ("--config", "-c")
 # keys of a config, which are options, too; a test compares them with the parser's
-TOP_KEYS: Final = ("seed_everything", "trainer", "model", "data", "run_dir", "checkpoint", "ckpt_path", "weights_only")
+TOP_KEYS: Final = (
+    "seed_everything",
+    "trainer",
+    "model",
+    "data",
+    "name",
+    "run_dir",
+    "checkpoint",
+    "ckpt_path",
+    "weights_only",
+)
 _ONLY_OPTIONS: Final = ("config", "print_config", "help", "help-all")
 _ONLY_SCORING: Final = ("verbose",)
 

@@ -29,6 +29,7 @@ def report_main(arguments: list[str]) -> int:
     from peclr.report.page import report_page
     from peclr.report.results import group_rows, metrics_of
     from peclr.report.tables import csv_table, json_table, latex_table, text_table
+    from peclr.runs.names import run_name
 
     findings = find_all(options.runs)
     # not even --force lets a report take the place of what it reports on
@@ -39,7 +40,7 @@ def report_main(arguments: list[str]) -> int:
         findings = find_all(options.runs)
     groups = group_rows(findings.rows)
     metrics = metrics_of(groups)
-    title = options.title or "Report on " + ", ".join(path.resolve().name for path in options.runs)
+    title = options.title or "Report on " + ", ".join(map(run_name, options.runs))
     contents = (
         report_page(title, findings, options.data, options.hands),
         csv_table(groups, metrics),

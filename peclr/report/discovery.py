@@ -12,6 +12,7 @@ from peclr.report import results
 from peclr.report.results import Row, known_metrics, without_seed
 from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
 from peclr.runs.layout import CHECKPOINTS, RESUMED
+from peclr.runs.names import said_name
 from peclr.untrusted.text import read_json
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class Findings:
     rows: list[Row] = field(default_factory=list)  # of tables, and of evaluations and tests that no table sums up
     runs: list[TrainingRun] = field(default_factory=list)  # of training, in which something was logged
     evaluations: list[Evaluation] = field(default_factory=list)
+    names: dict[str, Path] = field(default_factory=dict)  # that runs have in their configs, and whose they are
     _scored: dict[tuple[str, Path], int] = field(default_factory=dict)  # index of the row, by protocol and run
 
     def add(self, row: Row, run: Path) -> None:
@@ -81,19 +83,21 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
         seen.add(folder.resolve())
         scored: tuple[Row, Path] | None = None
         if evaluated and is_new:
-            evaluation = read_evaluation(folder, _name(folder, root, prefix, hidden="evaluation"))
+            called = _own_name(folder.parent, findings) or _name(folder, root, prefix, hidden="evaluation")
+            evaluation = read_evaluation(folder, called)
             findings.evaluations.append(evaluation)
             scored = _of_evaluation(evaluation)
         elif ran and is_new:
-            run = read_run(folder, _name(folder, root, prefix, hidden="test"))
+            place = _name(folder, root, prefix, hidden="test")
+            run = read_run(folder, said_name(folder) or place)
             if run.stage == "fit":
-                findings.runs.append(run)
+                findings.runs.append(replace(run, name=_own_name(folder, findings) or place))
             else:
                 scored = _of_test(run)
         if scored and scored[0].metrics and summed_up.isdisjoint(folder.parents):
             row, of = scored
             inside = of != folder.absolute() and of.is_relative_to(root.absolute())
-            name = _name(of, root.absolute(), prefix) if inside else row.weights
+            name = (_own_name(of, findings) or _name(of, root.absolute(), prefix)) if inside else row.weights
             # labels and seed have columns of their own
             name = without_seed(without_seed(name).removesuffix(f"-{row.labels}"))
             findings.add(replace(row, weights=name), of)
@@ -127,6 +131,12 @@ def _name(folder: Path, root: Path, prefix: str, hidden: str = "") -> str:
     elif not parts and root.resolve().name == hidden:
         return root.resolve().parent.name
     return "/".join(part for part in (prefix, *parts) if part) or root.resolve().name
+
+
+def _own_name(run: Path, findings: Findings) -> str | None:
+    """What a run is called in its config, unless another that is reported on is called so."""
+    name = said_name(run) if is_run(run) else None
+    return name if name and findings.names.setdefault(name, run.resolve()) == run.resolve() else None
 
 
 def _of_evaluation(evaluation: Evaluation) -> tuple[Row, Path]:

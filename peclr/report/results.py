@@ -13,7 +13,7 @@ import msgspec
 from peclr.runs.aliases import ARMS
 from peclr.untrusted.text import as_type, read_json
 
-_SEED_IN_NAME: Final = re.compile(r"[-_.]?seed[-_=]?\d+", re.IGNORECASE)
+_SEED_IN_NAME: Final = re.compile(r"[-_. ]?seed[-_=]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

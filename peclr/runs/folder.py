@@ -94,18 +94,23 @@ class RunFolder:
 
 
 def choose_run_folder(
-    given: Path | None, name: str, ckpt_path: Path | None, is_ours: Callable[[Path], bool] = lambda folder: True
+    given: Path | None,
+    config: str,
+    ckpt_path: Path | None,
+    is_ours: Callable[[Path], bool] = lambda folder: True,
+    name: str | None = None,
 ) -> RunFolder:
-    """Take the run's folder: the one asked for, or `runs/NAME/TIME`; the first of a run's processes does, for all.
+    """Take the run's folder: the one asked for, or `runs/CONFIG/NAME`; the first of a run's processes does, for all.
 
-    Under SLURM it is `runs/NAME/slurm-JOB`, under W&B's agent `runs/sweeps/SWEEP/RUN`. Where another run has the name,
-    in the same second or the same job, a number is added.
+    Without a name it is `runs/CONFIG/TIME`, under SLURM `runs/CONFIG/slurm-JOB`, under W&B's agent
+    `runs/sweeps/SWEEP/RUN` in any case. Where another run has the name, a number is added.
 
     Args:
         given: the folder asked for; ValueError if it is a file, FileExistsError as `Claim`.
-        name: of the config.
+        config: its name.
         ckpt_path: what is resumed; None for a new run, and for scoring a checkpoint.
         is_ours: whether a folder's run had the config of this one: which of a restarted job's runs this is.
+        name: of the run.
     """
     restarts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")  # by a scheduler, of this very command
     restarted = any(int(os.environ.get(name) or 0) > 0 for name in restarts)
@@ -118,15 +123,13 @@ def choose_run_folder(
 
     def take_next(path: Path) -> Path:
         for number in count(2):
-            try:
-                return take(path)
-            except FileExistsError:
-                path = path.with_name(f"{path.name.removesuffix(f'+{number - 1}')}+{number}")
+            with suppress(FileExistsError):
+                return take(path if number == 2 else path.with_name(f"{path.name}+{number - 1}"))
         raise AssertionError
 
     if given is not None and given.exists() and not given.is_dir():
         raise ValueError(f"run_dir {given} is a file; expected a folder")
-    path = _agreed(given, name, take, take_next)
+    path = _agreed(given, lambda: _default(config, name), take, take_next)
     last = newest_checkpoint(path) if restarted and ckpt_path is None else None
     return RunFolder(path, last, claims[0] if claims else None)
 
@@ -157,31 +160,35 @@ def _remove(paths: Iterable[Path]) -> None:
             path.unlink()
 
 
-def _default(name: str) -> Path:
+def _default(config: str, name: str | None) -> Path:
     if os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"):
         # W&B's agents start runs in the same second, and one after the other in one job of SLURM
         return RUNS / "sweeps" / os.environ["WANDB_SWEEP_ID"] / os.environ["WANDB_RUN_ID"]
+    if name is not None:
+        return RUNS / config / name
     if _under_slurm():
         job, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
         number = f"{job}_{task}" if job and task else os.environ["SLURM_JOB_ID"]
         step = os.environ.get("SLURM_STEP_ID", "0")  # a job may run one command after the other
-        return RUNS / name / (f"slurm-{number}" if step == "0" else f"slurm-{number}-{step}")
-    return RUNS / name / f"{datetime.now():%Y%m%d-%H%M%S}"
+        return RUNS / config / (f"slurm-{number}" if step == "0" else f"slurm-{number}-{step}")
+    return RUNS / config / f"{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _agreed(given: Path | None, name: str, take: Callable[[Path], Path], take_next: Callable[[Path], Path]) -> Path:
+def _agreed(
+    given: Path | None, default: Callable[[], Path], take: Callable[[Path], Path], take_next: Callable[[Path], Path]
+) -> Path:
     """The folder that the first process takes, in all of them."""
     if TorchElasticEnvironment.detect() and (given is None or _restarts_share_a_store()):
-        return _shared_by_torchrun(lambda old: take(path) if (path := given or old) else take_next(_default(name)))
+        return _shared_by_torchrun(lambda old: take(path) if (path := given or old) else take_next(default()))
     if given is None and _under_slurm() and int(os.environ.get("SLURM_NTASKS") or 1) > 1:
-        given = _default(name)  # all processes know the job's number
+        given = default()  # all processes know the job's number
     if given is not None:
         return take(given) if _rank() == 0 else given
     if not _under_slurm() and os.environ.get("LOCAL_RANK", "0") != "0" and RUN_DIR_VARIABLE in os.environ:
         return Path(os.environ[RUN_DIR_VARIABLE])  # Lightning has started this process
     if _rank() != 0:
         raise ValueError("processes on several nodes cannot agree on a folder by themselves: give --run_dir")
-    return take_next(_default(name))
+    return take_next(default())
 
 
 def _shared_by_torchrun(choose: Callable[[Path | None], Path]) -> Path:

@@ -37,10 +37,10 @@ class TensorBoard(TensorBoardLogger):
         super().__init__(save_dir, name="", version="tensorboard", default_hp_metric=False)
 
 
-def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
+def run_loggers(asked: Any, made: Any, folder: Path, name: str) -> list[Logger] | bool:
     """The loggers of a run: `RUN/metrics.csv`, which `peclr report` reads, and beside it whatever was asked for.
 
-    W&B's own files, among them a `config.yaml`, go to `RUN/wandb`. Its runs are called like their folder and have ids
+    W&B's own files, among them a `config.yaml`, go to `RUN/wandb`. Its runs have the `name` of the run and ids
     of their own, so that none continues another by accident. Where its server cannot be reached, the run is offline:
     Lightning would wait for 90 seconds, and then stop. What is `asked` is `trainer.logger` as configured: None, a bool,
     or one or more of {class_path, init_args, dict_kwargs}; `made` are the same as objects.
@@ -50,13 +50,13 @@ def run_loggers(asked: Any, made: Any, folder: Path) -> list[Logger] | bool:
     chosen: list[Logger] = []
     if asked not in (None, True):
         configs, loggers = (value if isinstance(value, list) else [value] for value in (asked, made))
-        chosen = [_in_folder(logger, config, folder) for logger, config in zip(loggers, configs, strict=True)]
+        chosen = [_in_folder(logger, config, folder, name) for logger, config in zip(loggers, configs, strict=True)]
     if any(isinstance(logger, CSVLogger) for logger in chosen):
         return chosen
     return [MetricsFile(folder), *chosen]
 
 
-def _in_folder(logger: Logger, config: Any, folder: Path) -> Logger:
+def _in_folder(logger: Logger, config: Any, folder: Path, name: str) -> Logger:
     """A logger made anew for the run's folder; those that we know nothing of stay as they are."""
     if isinstance(logger, TensorBoard):
         return TensorBoard(str(folder))
@@ -64,7 +64,7 @@ def _in_folder(logger: Logger, config: Any, folder: Path) -> Logger:
         return logger
     options = {**(config.get("init_args") or {}), **(config.get("dict_kwargs") or {})}
     # Lightning keeps checkpoints that its own callback writes; ours are kept by `CheckpointArtifacts`
-    options |= {"save_dir": str(folder), "log_model": False, "name": options.get("name") or folder.name}
+    options |= {"save_dir": str(folder), "log_model": False, "name": options.get("name") or name}
     if options.get("project") in (None, _LIGHTNINGS_PROJECT):
         options["project"] = os.environ.get("WANDB_PROJECT", PROJECT)
     options["mode"] = "offline" if options.pop("offline", False) else options.get("mode") or _wandb_mode()

@@ -102,6 +102,13 @@ def test_two_runs_of_one_second_or_job_have_folders_of_their_own(
     assert folder.path == second, "what was killed before its first step is taken over"
 
 
+def test_a_named_run_has_a_folder_of_its_name_and_the_next_a_number() -> None:
+    for expected in ("first+1", "first+1+2", "first+1+3"):
+        folder = choose_run_folder(None, "pretrain", None, name="first+1")
+        assert folder.path == RUNS / "pretrain" / expected
+        begun(folder.path)
+
+
 class Noon(datetime):
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:

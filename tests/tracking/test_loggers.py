@@ -45,7 +45,7 @@ def offline(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> l
         for name, value in {"MODE": "offline", "SILENT": "true", "CONSOLE": "off", "X_DISABLE_STATS": "true"}.items():
             patch.setenv(f"WANDB_{name}", value)
         assert fit(rendered_hands, runs[0], f"--trainer.logger={asked}", f"--trainer.callbacks={IMAGES}") == 0
-        loggers = run_loggers(asked=wandb, made=WandbLogger(project="hands"), folder=runs[1])
+        loggers = run_loggers(asked=wandb, made=WandbLogger(project="hands"), folder=runs[1], name="second")
         assert isinstance(loggers, list)
         loggers[1].log_metrics({"train/loss": 0.5}, step=0)
         close_wandb(failed=False)
@@ -162,4 +162,4 @@ def test_a_proxy_is_asked_in_place_of_the_server(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_logger_means_none(tmp_path: Path) -> None:
-    assert run_loggers(asked=False, made=False, folder=tmp_path) is False
+    assert run_loggers(asked=False, made=False, folder=tmp_path, name="") is False
