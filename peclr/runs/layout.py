@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from peclr.data.views.geometric import Border, check_border
 from peclr.runs.aliases import renewed, renewed_metrics
 from peclr.untrusted.text import read_json, read_yaml, shown
+
+if TYPE_CHECKING:
+    from peclr.data.views.geometric import Border
 
 CHECKPOINTS: Final = "checkpoints"
 LAST: Final = "last.ckpt"
@@ -103,16 +105,18 @@ def check_view_size(value: Any, where: Path | str) -> int:
     return value
 
 
-def check_views(border: Any, crop_margin: Any, where: Path | str) -> tuple[Border | None, float | None]:
+def check_views(border: Any, crop_margin: Any, where: Path | str) -> tuple["Border | None", float | None]:
     """Return what something says views show: border and margin, None if it does not; ValueError if that is neither."""
     if border is not None:
+        from peclr.data.views.geometric import check_border  # `--help` of what reads runs must not import OpenCV
+
         check_border(border, where)
     if crop_margin is not None and not (type(crop_margin) in (int, float) and 0 < crop_margin < math.inf):
         raise ValueError(f"{where}: crop_margin {shown(crop_margin)}, expected a number greater than 0")
     return border, crop_margin
 
 
-def views_of_run(checkpoint: Path) -> tuple[Border | None, float | None]:
+def views_of_run(checkpoint: Path) -> tuple["Border | None", float | None]:
     """Border and margin of the views in the config of a checkpoint's run; None where it does not say."""
     section = read_run_config(checkpoint).get("data")
     arguments = (section.get("init_args") or {}) if isinstance(section, dict) else {}
