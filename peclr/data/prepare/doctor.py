@@ -5,12 +5,13 @@ import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from peclr.data.sources import layouts
 from peclr.data.sources.layouts import DataSet, Depth
-from peclr.data.sources.listing import some
+from peclr.data.sources.listing import IMAGES, VIDEOS, describe_left_out, list_files, some
 from peclr.options import CommandParser, positive
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ def doctor_main(arguments: list[str]) -> int:
         description="List what data sets are below folders, what is missing or wrong, and what fixes it. The exit "
         "status is 1 if something is wrong.",
     )
-    parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="folder of a data set")
+    parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="folder of a data set, or of several")
     add_look(parser)
     options = parser.parse_args(arguments)
     look = Look(options.images, options.workers, progress=True)
-    return max([show(str(root), examine(root, look)) for root in options.roots])
+    folders = [folder for root in options.roots for folder in data_sets_below(root)]
+    return max([show(str(folder), examine(folder, look)) for folder in folders])
 
 
 def add_look(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +68,39 @@ def show(title: str, findings: Sequence[Finding]) -> int:
     return int(any(finding.level == "wrong" for finding in findings))
 
 
+def data_sets_below(root: Path) -> list[Path]:
+    """Data sets down to two folders below one, and what else there holds images or videos; itself if there are none."""
+    found, others = _below(root, 2)
+    return [*found, *others] if found else [root]
+
+
+def _below(root: Path, depth: int) -> tuple[list[Path], list[Path]]:
+    from peclr.data.sources.packed_labels import PARTIAL
+    from peclr.parallel.job import PLAN
+
+    splits = [split for dataset in layouts.LAYOUTS for split in layouts.present_splits(dataset, root)]
+    if splits or PARTIAL in root.name or any((root / sign).is_file() for sign in (layouts.MANIFEST, PLAN)):
+        return [root], []
+    folders = sorted(path for path in root.glob("*/") if not path.name.startswith(".")) if depth else []
+    below = [_below(folder, depth - 1) for folder in folders]
+    found, others = ([folder for part in below for folder in part[kind]] for kind in (0, 1))
+    if found and not others and all((folder / layouts.MANIFEST).is_file() for folder in found):
+        return [root], []  # splits of crops
+    if found:
+        return found, others
+    return [], [root] if _holds(root) else []
+
+
+def _holds(root: Path, suffixes: Sequence[str] = (*IMAGES, *VIDEOS)) -> bool:
+    try:
+        list_files(root, suffixes, "images or videos", warns=False)
+    except ValueError:
+        return False
+    return True
+
+
 def examine(root: Path, look: Look) -> list[Finding]:
-    """Look at a folder: a data set, what `peclr prepare` wrote, or images."""
+    """Look at a folder: a data set, what `peclr prepare` wrote, images or videos."""
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
     there = [(dataset, split) for dataset in layouts.LAYOUTS for split in layouts.present_splits(dataset, root)]
@@ -78,10 +111,45 @@ def examine(root: Path, look: Look) -> list[Finding]:
     if findings:
         return findings
     try:
+        if not _holds(root, IMAGES) and _holds(root, VIDEOS):
+            return list(_videos(root, look))
         images = layouts.open_source(root)
     except ValueError as error:
         return [Finding("wrong", f"no data set that is known, and {error}")]
     return [*_source(images, f"{len(images):,} images", look)]
+
+
+def _videos(root: Path, look: Look) -> Iterator[Finding]:
+    """What a folder of videos is, and those of them that are broken or cut short."""
+    from peclr.data.sources.images import in_threads
+    from peclr.data.sources.videos import index_frames
+
+    if find_spec("av") is None:
+        yield Finding("wrong", "videos, which only PyAV reads", "pip install 'peclr[video]'")
+        return
+    listing, frames, short, broken = list_files(root, VIDEOS, "videos", warns=False), 0, list[str](), list[str]()
+
+    def count(path: Path) -> tuple[int, int] | str:
+        try:
+            indexed = index_frames(path)
+        except ValueError as error:
+            return str(error)
+        return len(indexed.times), indexed.announced
+
+    paths = [listing.folder / file for file in listing.files]
+    for path, counted in in_threads(count, paths, look.workers, "videos", progress=look.progress):
+        if isinstance(counted, str):
+            broken.append(counted)
+        else:
+            frames += counted[0]
+            short += [f"{path}: cut short, {counted[0]} of {counted[1]} frames"] if counted[0] < counted[1] else []
+    yield Finding("ok", f"{len(paths) - len(broken):,} videos, {frames:,} frames")
+    if short:
+        yield Finding("note", some(short, "\n"))
+    if broken:
+        yield Finding("wrong", some(broken, "\n"), "get them again, or move them elsewhere")
+    if listing.left_out:
+        yield Finding("note", describe_left_out(listing.left_out))
 
 
 def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Finding]:

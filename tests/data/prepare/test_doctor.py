@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.cutting import Cutting
@@ -17,6 +18,7 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
 from tests.data.sources.old_crops import write_old_crops
+from tests.predict.test_command import write_video
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -173,3 +175,52 @@ def test_what_is_no_data_set_is_wrong(tmp_path: Path, table_of: TableOf) -> None
     assert status == 1
     assert "no data set that is known" in table
     assert "absent is not a folder" in table
+
+
+def test_a_folder_of_data_sets_lists_them(
+    layout: Layout, youtube: YouTube, tmp_path: Path, table_of: TableOf, make_image: Callable[..., NDArray[np.uint8]]
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(layout.root, root / "hands" / "freihand")
+    shutil.copytree(youtube.root, root / "youtube3d")
+    shard_source(ImageFiles(root / "hands" / "freihand"), root / "crops" / "training", Cutting(size=16))
+    for folder in ("hands/photos", "empty", ".cache"):
+        (root / folder).mkdir()
+    for folder in ("hands/photos", ".cache"):
+        cv2.imwrite(str(root / folder / "a.png"), make_image())
+    status, table = table_of(root)
+    assert status == 0
+    titles = [line for line in table.splitlines() if not line.startswith(" ")]
+    assert titles == [str(root / name) for name in ("crops", "hands/freihand", "youtube3d", "hands/photos")]
+    assert "FreiHAND training: 6 hands, 18 images" in table
+    assert "YouTube3DHands train: 4 hands" in table
+    assert "ok     1 images" in table
+    (root / "youtube3d" / "youtube_train.json").write_text("{")
+    assert table_of(root)[0] == 1
+
+
+def test_masks_are_no_images(tmp_path: Path, make_image: Callable[..., NDArray[np.uint8]], table_of: TableOf) -> None:
+    for name in ("rgb", "mask"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "0.png"), make_image())
+    _, table = table_of(tmp_path)
+    assert "ok     1 images" in table
+    assert "note   left out 1 masks" in table
+
+
+def test_a_folder_of_videos_is_known_with_what_is_wrong_in_it(
+    tmp_path: Path, make_image: Callable[..., NDArray[np.uint8]], table_of: TableOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.avi", "b.avi", "c.avi"):
+        write_video(tmp_path / name, [make_image(seed=number) for number in range(5)])
+    (tmp_path / "b.avi").write_bytes((tmp_path / "a.avi").read_bytes()[:200])
+    (tmp_path / "d.gif").write_bytes(b"")
+    status, table = table_of(tmp_path)
+    assert status == 1
+    assert "ok     2 videos, 10 frames" in table
+    assert f"wrong  {tmp_path / 'b.avi'}" in table
+    assert "note   left out 1 .gif" in table
+    monkeypatch.setattr("peclr.data.prepare.doctor.find_spec", lambda name: None)
+    status, table = table_of(tmp_path)
+    assert status == 1
+    assert "→ pip install 'peclr[video]'" in table
