@@ -51,7 +51,7 @@ def collect_main(arguments: list[str]) -> int:
     source = _collected_before(options)
     hands = _collect(options, folder) if source is None else _convert(source, options, folder)
     if hands is None:
-        print(f"{folder}: part {options.part.number} of {options.part.count}; without --part all are put together")
+        print(f"{folder}: part {options.part.number} of {options.part.parts}; without --part all are put together")
         return 0
     _finish(hands, options, folder)
     return int(source is None and bool(hands.facts.problems))
@@ -68,7 +68,7 @@ def _collect(options: argparse.Namespace, folder: Path) -> Shards | None:
     if not is_merged(folder):
         sizes = [task.images for task in collector.tasks]
         job = Job(collector, sizes, lambda task: is_done(folder, task), "images")
-        problems = run(job, workers=options.workers, part=options.part)
+        problems = run(job, workers=options.workers, part=options.part, scheduler=options.scheduler)
         for task, problem in problems.items():
             print(f"task {task}: {printable(problem)}", file=sys.stderr)
         if problems:

@@ -86,7 +86,7 @@ def part_of(text: str) -> Part:
 
 
 def add_job_options(parser: argparse.ArgumentParser) -> None:
-    """Add --workers and --part."""
+    """Add --workers, --part and --scheduler."""
     group = parser.add_argument_group("work in parts", "a job that was stopped goes on when it is given again")
     help_ = "processes (default: one a core)"
     group.add_argument("--workers", type=positive, default=usable_cores(), metavar="N", help=help_)
@@ -94,9 +94,11 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_part(group: argparse._ArgumentGroup) -> None:
-    """Add --part alone."""
+    """Add --part and --scheduler alone."""
     help_ = "do only this part, on one of N machines; without it, do what is left, check all, and make one set of it"
     group.add_argument("--part", type=part_of, metavar="I/N", help=help_)
+    help_ = "of a Dask cluster that does the work: whoever is free has the next task, a lost worker's go to others"
+    group.add_argument("--scheduler", metavar="ADDRESS", help=help_)
 
 
 def check_claim(folder: Path) -> None:
@@ -129,23 +131,30 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> None:
         raise ValueError(f"{folder} was begun with {name} {was}, now it is {now}; give the same again, or a new folder")
 
 
-def run(job: Job, *, workers: int, part: Part | None = None, progress: bool = True) -> dict[int, str]:
+def run(
+    job: Job, *, workers: int, part: Part | None = None, scheduler: str | None = None, progress: bool = True
+) -> dict[int, str]:
     """Do the tasks of a job that are not done; returns reasons by the numbers of those that failed.
 
     Args:
         job: What is to be done.
         workers: Number of processes; with 0, all is done in this one, which a crash then ends.
         part: Only some tasks; None for all.
+        scheduler: Address of a Dask cluster's, whose workers do it in place of processes here.
         progress: Whether to show a bar, with the rate and the remaining time.
 
     A process that dies costs its task a second try. On Ctrl-C all processes end at once; what is done stays done.
     """
+    from peclr.parallel.cluster import on_cluster
     from peclr.parallel.processes import in_processes, in_this_process
 
     mine = range(len(job.sizes)) if part is None else part.of(len(job.sizes))
     done = {task for task in mine if job.is_done(task)}
     waiting = [task for task in mine if task not in done]
-    events = in_processes(job.work, waiting, workers) if workers else in_this_process(job.work, waiting)
+    if scheduler is not None:
+        events = on_cluster(job.work, waiting, scheduler)
+    else:
+        events = in_processes(job.work, waiting, workers) if workers else in_this_process(job.work, waiting)
     problems = {}
     try:
         for event in _shown(events, job, mine, done, progress=progress):

@@ -32,10 +32,10 @@ def in_this_process(work: Work, tasks: Sequence[int]) -> Iterator[Event]:
         def advance(units: int = 1, /, *, _task: int = task, _events: list[Event] = events, **counts: int) -> None:
             _events.append(Advanced(_task, units, counts))
 
-        problem, again = _attempt(work, task, advance)
+        problem, again = attempt(work, task, advance)
         if again:
             events.clear()
-            problem, _ = _attempt(work, task, advance)
+            problem, _ = attempt(work, task, advance)
         yield from events
         yield Ended(task, problem)
 
@@ -128,10 +128,10 @@ def _serve(connection: Connection, pickled: bytes) -> None:
                 except OSError:
                     os._exit(1)
 
-            connection.send(_attempt(work, task, advance))
+            connection.send(attempt(work, task, advance))
 
 
-def _attempt(work: Work, task: int, advance: Any) -> tuple[str | None, bool]:
+def attempt(work: Work, task: int, advance: Any) -> tuple[str | None, bool]:
     """Do a task: the problem, None for none, and whether another try may help."""
     try:
         work(task, advance)

@@ -1,6 +1,11 @@
 """Jobs: what is done is not done again, parts make up the whole, and a crash costs its own task."""
 
 import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +68,33 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path) -> None:
         claim(tmp_path / "other", {})
     with pytest.raises(OSError, match=r"thesis"):
         claim(tmp_path / "other" / "thesis.tex", {})
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """A process that does six tasks, of which one takes its time."""
+    code = (
+        "import sys; from pathlib import Path; from peclr.parallel import run; from tests.parallel.work import job_of\n"
+        "if __name__ == '__main__': run(job_of(Path(sys.argv[1]), 6, {2: 'slow'}), workers=2)"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_job_that_is_stopped_ends_its_processes_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    process = start(tmp_path)
+    end = time.monotonic() + 60
+    while not (found := list(tmp_path.glob("pid-*"))) or len(done(tmp_path)) < 5:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.kill(process.pid, number)  # Ctrl-C goes to workers, too, which leave it to the first process
+    stderr = process.communicate(timeout=30)[1]
+    if number == signal.SIGINT:
+        assert "5 of 6 tasks are done; the same command goes on" in stderr
+    worker = int(found[0].name.removeprefix("pid-"))
+    while Path(f"/proc/{worker}/status").exists() and "zombie" not in Path(f"/proc/{worker}/status").read_text():
+        assert time.monotonic() < end, "it works for nobody"
+        time.sleep(0.02)
+    assert done(tmp_path) == {0, 1, 3, 4, 5}
+    assert run(job_of(tmp_path, 6), workers=0, progress=False) == {}
+    assert done(tmp_path) == set(range(6))

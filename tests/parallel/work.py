@@ -12,7 +12,7 @@ from peclr.parallel import Advance, Job
 
 @dataclass(frozen=True)
 class Leave:
-    """Task i writes its number into a file, unless it has an accident: "crash" always, "once", "error" or "slow"."""
+    """Task i writes its number into a file, unless it has one of the accidents below, some of them always."""
 
     folder: Path
     accidents: dict[int, str]
@@ -27,6 +27,9 @@ class Leave:
         if accident == "disk" and not tried.exists():
             tried.touch()
             raise OSError(5, "a weak moment")
+        if accident == "wait" and not (self.folder / "go").exists():
+            (self.folder / f"pid-{os.getpid()}").touch()
+            time.sleep(60)
         if accident == "slow":
             (self.folder / f"pid-{os.getpid()}").touch()
             for _ in range(300):

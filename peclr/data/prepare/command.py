@@ -33,8 +33,8 @@ def prepare_main(arguments: list[str]) -> int:
     ValueError if labels are missing or wrong; nothing is written then.
     """
     options = _parser().parse_args(arguments)
-    if options.part is not None and options.shards is None:
-        raise ValueError("--part divides the work of --shards OUT, which is not given")
+    if options.shards is None and (options.part or options.scheduler):
+        raise ValueError("--part and --scheduler divide the work of --shards OUT, which is not given")
     if options.quality > 100 or not options.context > 0:
         raise ValueError(f"--context {options.context} --quality {options.quality}: expected > 0 and 1 … 100")
     if options.dataset == ANY:
@@ -111,8 +111,9 @@ def _cut(options: argparse.Namespace, split: str | None, folder: Path) -> list[F
 
     check_writable(folder)
     source = open_source(options.root, split, **({"mano": options.mano} if options.dataset == "youtube3d" else {}))
+    parallel = {"workers": options.workers, "part": options.part, "scheduler": options.scheduler}
     cutting = Cutting(options.size, options.context, options.quality)
-    facts = shard_source(source, folder, cutting, workers=options.workers, part=options.part, progress=True)
+    facts = shard_source(source, folder, cutting, **parallel, progress=True)
     if facts is None:
         part = f"{options.part.number} of {options.part.parts} in {folder}"
         return [Finding("ok", f"part {part}; when all are there: the same command without --part, which checks them")]

@@ -37,6 +37,7 @@ def shard_source(
     per_task: int | None = None,
     workers: int = 0,
     part: Part | None = None,
+    scheduler: str | None = None,
     progress: bool = False,
 ) -> Facts | None:
     """Cut out the hands of a source into shards, which `Shards` reads; goes on where it was stopped.
@@ -48,6 +49,7 @@ def shard_source(
         per_task: Images of a task; None depends on their number.
         workers: Number of processes; 0 is this one.
         part: Do only this part, and merge nothing; then the result is None.
+        scheduler: Address of a Dask cluster's, whose workers do the work.
         progress: Whether to show a bar.
 
     Images that cannot be read are listed in the manifest. ValueError if a task failed, or none can be read.
@@ -62,7 +64,7 @@ def shard_source(
         asked = isinstance(source, HasVideos) and not isinstance(source, Shards)
         videos = source.video_of_hands() if asked else None  # type: ignore[attr-defined]
         job = Job(_Cut(source, folder, cutting, ranges, videos), sizes, lambda task: is_done(folder, task), "images")
-        if problems := run(job, workers=workers, part=part, progress=progress):
+        if problems := run(job, workers=workers, part=part, scheduler=scheduler, progress=progress):
             task, reason = next(iter(problems.items()))
             raise ValueError(f"{folder}: {len(problems)} of {len(ranges)} tasks failed, task {task} for one: {reason}")
         if part is not None:

@@ -150,7 +150,7 @@ def test_mistakes_of_crops_are_named_before_anything_is_done(layout: Layout, tmp
     with pytest.raises(FileExistsError, match="crops/training is neither empty"):
         run("freihand", layout.root, "--shards", tmp_path / "crops")
     for wrong, reason in (
-        (("freihand", layout.root, "--part", "1/2"), "--part divides the work of --shards"),
+        (("freihand", layout.root, "--part", "1/2"), "--part and --scheduler divide the work of --shards"),
         (("any", layout.root), "any needs --shards OUT"),
         (("any", layout.root, "--shards", tmp_path / "c", "--quality", 101), "--quality 101"),
     ):

@@ -1,0 +1,96 @@
+"""A Dask cluster of real worker processes: what it makes is what one process makes, also when one of them is killed."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.sources.image_files import ImageFiles
+from peclr.parallel import run
+from tests.parallel.work import job_of
+
+dask = pytest.importorskip("dask", reason="needs the extra: pip install 'peclr[cluster]'")
+distributed = pytest.importorskip("distributed", reason="needs the extra: pip install 'peclr[cluster]'")
+
+pytestmark = [
+    pytest.mark.slow,
+    # tornado and dask leave sockets to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as started:
+        yield started
+
+
+@pytest.fixture
+def many_images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(160):
+        cv2.imwrite(str(folder / f"{number:03d}.jpg"), rng.integers(256, size=(300, 300, 3), dtype=np.uint8))
+    return folder
+
+
+def pids(cluster: Any) -> list[int]:
+    with distributed.Client(cluster, set_as_default=False) as client:
+        return list(client.run(os.getpid).values())
+
+
+def test_a_worker_that_is_killed_costs_no_task(cluster: Any, tmp_path: Path) -> None:
+    job = job_of(tmp_path, 6, {0: "wait", 3: "error"})
+
+    def kill() -> None:
+        while not (found := list(tmp_path.glob("pid-*"))):
+            time.sleep(0.05)
+        os.kill(int(found[0].name.removeprefix("pid-")), signal.SIGKILL)
+        (tmp_path / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    problems = run(job, workers=2, scheduler=cluster.scheduler_address, progress=False)
+    killer.join()
+    assert problems == {3: "file 3 is damaged"}
+    assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == set("01245")
+
+
+def test_a_task_of_which_every_worker_dies_is_named(cluster: Any, tmp_path: Path) -> None:
+    problems = run(job_of(tmp_path, 3, {1: "crash"}), workers=2, scheduler=cluster.scheduler_address, progress=False)
+    assert problems.keys() == {1}
+    assert "died" in problems[1]
+
+
+def test_shards_of_a_cluster_are_those_of_one_process(
+    cluster: Any, tmp_path: Path, many_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # of which the workers know nothing
+    source, cutting = ImageFiles(many_images.relative_to(tmp_path)), Cutting(64)
+    shard_source(source, Path("one"), cutting, per_task=8)
+    victim = pids(cluster)[0]
+    timer = threading.Timer(0.3, lambda: os.kill(victim, signal.SIGKILL))
+    timer.start()
+    shard_source(source, Path("many"), cutting, per_task=8, scheduler=cluster.scheduler_address)
+    timer.join()
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert len(files) > 10
+    for file in files:
+        assert (tmp_path / "many" / file).read_bytes() == (tmp_path / "one" / file).read_bytes(), file
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
+    timeout = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
+    with timeout, pytest.raises(OSError, match=r"tcp://127\.0\.0\.1:9"):
+        run(job_of(tmp_path, 1), workers=1, scheduler="tcp://127.0.0.1:9", progress=False)
