@@ -7,9 +7,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from peclr.data.sources.inputs import Frame
+    from collections.abc import Callable
 
 _ROUNDING = 1e-6  # s, of times that are exactly a period apart
 
@@ -23,19 +21,17 @@ class Every(NamedTuple):
     def __str__(self) -> str:
         return f"{self.frames}" if self.seconds is None else f"{self.seconds:g}s"
 
-    def of(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Those of a video's frames; one that says that the video is damaged has no number, and is one of them."""
+    def chooser(self) -> Callable[[int, float], bool]:
+        """Whether a frame of a number and time, from 0, is one of them; to be asked about a video's frames in order."""
         before = -1
-        for frame in frames:
-            if frame.number is None or frame.time_s is None:
-                yield frame
-                continue
-            period = frame.number // self.frames
-            if self.seconds is not None:
-                period = int((frame.time_s + _ROUNDING) / self.seconds)
-            if period != before:
-                before = period
-                yield frame
+
+        def choose(number: int, seconds: float) -> bool:
+            nonlocal before
+            last = before
+            before = number // self.frames if self.seconds is None else int((seconds + _ROUNDING) / self.seconds)
+            return before != last
+
+        return choose
 
     def gap(self, rate: float) -> float:
         """Seconds between two of them, in a video of so many frames a second."""

@@ -100,7 +100,7 @@ class Collector:
             return
         gap = self.every.gap(frame_rate(found) or _USUAL_RATE)
         tracker = HandTracker(self._detector, every=min(max(round(_SEEK_EVERY / gap), 1), 10))
-        frames, again = tee((frame, _load(frame)) for frame in self.every.of(frames_of([found])))
+        frames, again = tee((frame, _load(frame)) for frame in frames_of([found], chosen=self.every.chooser()))
         tracked = tracker(image for _, image in again if not isinstance(image, str))  # follows, one frame behind
         for frame, image in frames:
             yield frame, image, [] if isinstance(image, str) else [(one.track, one.hand) for one in next(tracked)]

@@ -58,14 +58,19 @@ def find_inputs(words: Sequence[str]) -> list[Input]:
     return list(dict.fromkeys(found for word in words for found in _find(word)))
 
 
-def frames_of(inputs: Iterable[Input], limit: int | None = None) -> Iterator[Frame]:
-    """The images of all inputs, in order, no more than `limit` of each video and camera; still ones are read later."""
+def frames_of(
+    inputs: Iterable[Input], limit: int | None = None, chosen: Callable[[int, float], bool] | None = None
+) -> Iterator[Frame]:
+    """The images of all inputs, in order, no more than `limit` of each video and camera; still ones are read later.
+
+    Frames that are not `chosen`, by number and seconds from the beginning, are passed over; None chooses all.
+    """
     for found in inputs:
         if found.kind == "image":
             yield Frame(found, partial(read_image, found.source))
         else:
             by_pyav = found.kind == "video" and find_spec("av") is not None
-            yield from islice(_frames_by_pyav(found) if by_pyav else _frames_by_opencv(found), limit)
+            yield from islice((_frames_by_pyav if by_pyav else _frames_by_opencv)(found, chosen), limit)
 
 
 def count_frames(inputs: Iterable[Input], limit: int | None = None) -> int | None:
@@ -122,16 +127,16 @@ def _property_of(video: Input, name: int) -> float:
         return capture.get(name)
 
 
-def _frames_by_pyav(video: Input) -> Iterator[Frame]:
+def _frames_by_pyav(video: Input, chosen: Callable[[int, float], bool] | None) -> Iterator[Frame]:
     """Decode one frame after the other; at the end of a damaged video, one that cannot be loaded says so."""
     try:
-        for number, time_s, image in read_frames(video.source):
+        for number, time_s, image in read_frames(video.source, chosen):
             yield Frame(video, partial(np.asarray, image), number, time_s)
     except ValueError as error:
         yield Frame(video, partial(_refuse, str(error)))
 
 
-def _frames_by_opencv(found: Input) -> Iterator[Frame]:
+def _frames_by_opencv(found: Input, chosen: Callable[[int, float], bool] | None) -> Iterator[Frame]:
     """The same of a camera, or of a video where PyAV is not installed."""
     live, number, started = found.kind == "camera", 0, time.monotonic()
     if not live:
@@ -144,8 +149,9 @@ def _frames_by_opencv(found: Input) -> Iterator[Frame]:
                 break
             # most cameras know no position
             time_s = time.monotonic() - started if live else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-            yield Frame(found, partial(np.asarray, image), number, time_s)
+            if chosen is None or chosen(number, time_s):
+                image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+                yield Frame(found, partial(np.asarray, image), number, time_s)
             number += 1
         if not live and 0 < number < (promised := round(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
             _log.warning("%s: trimmed or cut short, %d of %d frames could be read", found.source, number, promised)

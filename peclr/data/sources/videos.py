@@ -8,7 +8,7 @@ import logging
 import math
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,9 +135,12 @@ def index_frames(path: str | Path) -> FrameTimes:
     return FrameTimes(sorted(times), sorted(keys), max(len(times), announced))
 
 
-def read_frames(path: str | Path) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
+def read_frames(
+    path: str | Path, chosen: Callable[[int, float], bool] | None = None
+) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
     """Decode frame after frame: numbers as `index_frames` counts, seconds from the beginning, and images as `Videos`.
 
+    Frames that are not `chosen`, by number and seconds, are passed over; to convert one costs as much as to decode it.
     ValueError at once if it is no video, and after the last frame if some could not be decoded.
     """
     video = _Decoder(Path(path), index_frames(path))
@@ -155,7 +158,8 @@ def read_frames(path: str | Path) -> Iterator[tuple[int, float, NDArray[np.uint8
             for frame in frames:
                 number = decoded if frame.pts is None else bisect_left(times, frame.pts)
                 seconds = float((times[min(number, len(times) - 1)] - times[0]) * video.stream.time_base)
-                yield number, seconds, video.upright(frame)
+                if chosen is None or chosen(number, seconds):
+                    yield number, seconds, video.upright(frame)
                 decoded += 1
     if damaged:
         raise ValueError(f"{path}: cut short or damaged, {decoded} of {announced} frames could be decoded")

@@ -73,6 +73,16 @@ def test_a_still_image_has_no_number_and_no_time(tmp_path: Path, make_image: Mak
     np.testing.assert_array_equal(frame.load(), make_image())
 
 
+def test_frames_that_are_not_chosen_are_passed_over(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = [frame.load() for frame in frames_of(find_inputs([str(video)]))]
+    for without_pyav in (False, True):
+        if without_pyav:
+            monkeypatch.setattr("peclr.data.sources.inputs.find_spec", lambda name: None)
+        frames = list(frames_of(find_inputs([str(video)]), chosen=lambda number, seconds: number in (1, 4)))
+        assert [frame.number for frame in frames] == [1, 4]
+        assert all(np.abs(frame.load().astype(int) - everything[frame.number or 0]).mean() < 3 for frame in frames)
+
+
 def test_videos_give_rgb_frames_with_numbers_and_times(video: Path) -> None:
     found = find_inputs([str(video)])
     frames = list(frames_of(found))
