@@ -14,7 +14,7 @@ from experiments.rendered.plan import Size, Suite
 from experiments.rendered.summary import LOOK, METRICS, curves, names_of, over_seeds
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.drawing.series import styles
+from peclr.drawing.series import ink_on, styles
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.views import pair_tiles
 from peclr.inference.network import load_network
@@ -54,7 +54,8 @@ def _bars(axis: Axes, rows: list[dict[str, Any]], protocol: str, labels: int) ->
     names, looks = names_of(row for row in rows if row["protocol"] == protocol), styles(names_of(rows))
     means, deviations = zip(*(over_seeds(rows, protocol, labels, name, METRIC) for name in names), strict=True)
     bars = axis.bar(names, means, yerr=deviations, color=[looks[name].color for name in names], capsize=3)
-    axis.bar_label(bars, fmt="%.1f", label_type="center", color="white", fontsize=11)
+    for word, name in zip(axis.bar_label(bars, fmt="%.1f", label_type="center", fontsize=11), names, strict=True):
+        word.set_color(ink_on(looks[name].color))
     axis.set_ylabel(METRICS[METRIC])
     axis.set_title(f"{protocol}, {labels:,} labels", loc="left", fontsize=10)
 

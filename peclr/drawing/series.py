@@ -48,6 +48,14 @@ def styles(names: Iterable[str]) -> dict[str, Style]:
     return {name: Style(colors[name], mark, next(dashes[colors[name]])) for name, mark in marks}
 
 
+def ink_on(color: str) -> str:
+    """Black or white for words on a color, #RRGGBB: the one with more contrast (WCAG 2.2, relative luminance)."""
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (red, green, blue)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) ** 2 > 0.05 * 1.05 else "white"
+
+
 @dataclass(frozen=True)
 class PCKCurve:
     """Share of points within each threshold; `auc` is the area under it, 0 to 1."""

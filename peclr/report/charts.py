@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import plotly.graph_objects as go  # type: ignore[import-untyped]  # plotly ships no types
 
-from peclr.drawing.series import pck_curves, styles
+from peclr.drawing.series import ink_on, pck_curves, styles
 from peclr.geometry.joints import FINGERS, JOINT_NAMES
-from peclr.report.results import Contest, Group, label_count, metrics_of, shown
+from peclr.report.contests import Contest
+from peclr.report.results import Group, label_count, metrics_of, shown
 from peclr.report.runs import Evaluation, TrainingRun
 
 _MOST_POINTS: Final = 600  # of a curve: a figure has no more columns
 _CLOSEST_TICKS: Final = 0.14  # of the axis: two label counts beside each other at half the page's width
+_FEW_STEPS: Final = 8  # with ticks between them, which are rounded, numbers would repeat
 _MOST_BARS: Final = 8
 _BAR: Final = 40  # px
 _NAME: Final = 18  # letters of a line beside a bar, for which there is room on a telephone
@@ -83,20 +85,21 @@ def figure(
     return drawn
 
 
-def who_is_best(contest: Contest, names: Iterable[str]) -> go.Figure | None:
+def who_is_best(contest: Contest, names: Sequence[str]) -> go.Figure | None:
     """Means and deviations of what is compared, best first; `names` as in `figure`."""
     plot = Plot("", {"title": {"text": contest.metric.heading}, "nticks": 6}, {"autorange": "reversed"})
+    looks = styles(names)
     for group, spread in contest.ranking[:_MOST_BARS]:
         plot.series[group.weights] = {
             "type": "bar",
             "orientation": "h",
             "y": ["<br>".join(f"{escape(line)} " for line in wrap(group.weights, _NAME))],
             "x": [spread.mean],
-            "error_x": {"array": [spread.deviation or 0], "thickness": 1.5, "width": 5},
+            "error_x": {"array": [spread.deviation], "visible": spread.count > 1, "thickness": 1.5, "width": 5},
             "text": [shown(spread, contest.metric)],
             "textposition": "inside",
             "insidetextanchor": "start",
-            "textfont": {"color": "white"},
+            "textfont": {"color": ink_on(looks[group.weights].color)},
             "hovertemplate": "%{y}: %{text}<extra></extra>",
         }
     drawn = figure([plot], names, height=_GAP + _BAR * len(plot.series))
@@ -167,7 +170,9 @@ def training_curves(runs: Sequence[TrainingRun]) -> go.Figure | None:
     plots = []
     for name in names:
         unit = next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "no unit")
-        plot = Plot(name, {"title": {"text": "optimizer steps"}, "tickformat": ",d"}, {"title": {"text": unit}})
+        few = {"dtick": 1} if max(run.curves[name].steps[-1] for run in runs if name in run.curves) < _FEW_STEPS else {}
+        x = {"title": {"text": "optimizer steps"}, "tickformat": ",d", **few}
+        plot = Plot(name, x, {"title": {"text": unit}})
         for run in runs:
             if curve := run.curves.get(name):
                 part = slice(None, None, -(-len(curve.steps) // _MOST_POINTS))

@@ -15,9 +15,10 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
 from peclr import __version__
 from peclr.report import charts
+from peclr.report.contests import alone, contests
 from peclr.report.discovery import Findings
 from peclr.report.hands import ShownHand, shown_hands
-from peclr.report.results import METRICS, Group, contests, group_rows
+from peclr.report.results import METRICS, Group, group_rows
 from peclr.report.runs import FINETUNING, Evaluation, TrainingRun
 from peclr.report.tables import html_tables
 from peclr.runs.layout import CONFIG
@@ -44,6 +45,7 @@ _HOW_TO_SHOW: Final = (
 _OBJECTIVES_DIFFER: Final = (
     '<p class="quiet">Contrastive losses of different objectives or batch sizes cannot be compared; probes can.</p>'
 )
+_APART: Final = '<p class="quiet">Protocols measure in different ways: numbers of two of them cannot be compared.</p>'
 _TURNING: Final = "<p>Prediction: thick bones, colored by finger; label: thin and light; wrists at 0. Drag to turn.</p>"
 
 
@@ -76,15 +78,22 @@ def _summary(findings: Findings, groups: Sequence[Group]) -> str:
     """Who has won, by how much, over how many seeds; and figures of it."""
     found = contests(groups)[-_MOST_SENTENCES:][::-1]  # what was measured last comes first: fine-tuning after probes
     if not found:
-        counts = {"runs": len(findings.runs), "evaluations": len(findings.evaluations), "results": len(groups)}
-        there = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        return f'<p class="lead">{there}; nothing was measured of two of them in one way, so none is best.</p>'
+        return f'<p class="lead">{escape(_alone(findings, groups))}</p>'
     names = [group.weights for one in found for group, _ in one.ranking]
     parts = []
     for one in found:
         sentence = f'<p class="lead"><b>{escape(one.title)}:</b> {escape(one.sentence())}</p>'
         parts.append(f"<div>{sentence}{_plotted('', charts.who_is_best(one, names))}</div>")
-    return f'<div class="contests">{"".join(parts)}</div>'
+    return f'<div class="contests">{"".join(parts)}</div>{_APART if len(found) > 1 else ""}'
+
+
+def _alone(findings: Findings, groups: Sequence[Group]) -> str:
+    """What there is, where nothing was measured of two things in one way: what they score, or how many they are."""
+    if groups:
+        return alone(groups, _MOST_SENTENCES)
+    counts = {"run": len(findings.runs), "evaluation": len(findings.evaluations)}
+    there = ", ".join(f"{count} {name}{'s'[: count > 1]}" for name, count in counts.items() if count)
+    return f"{there}; nothing was scored, so none is best."
 
 
 def _plotted(heading: str, figure: Figure | None) -> str:

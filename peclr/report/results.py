@@ -31,6 +31,11 @@ class Metric:
         """Title and unit."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
+    @property
+    def after(self) -> str:
+        """The unit as it stands after a number."""
+        return f" {self.unit}" if self.unit else ""
+
 
 # "EPE" alone is that of joints in the camera frame
 METRICS: Final = (
@@ -45,8 +50,6 @@ METRICS: Final = (
     Metric("f_score_5", "F@5 mm, aligned", "", 3, higher_is_better=True),
     Metric("f_score_15", "F@15 mm, aligned", "", 3, higher_is_better=True),
 )
-# by which a report says who has won, the first that there is
-_DECISIVE: Final = ("root_relative_epe_mm", "pa_epe_mm", "epe_mm", *(metric.name for metric in METRICS))
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class Group:
     def block(self) -> tuple[str, float | None]:
         """Groups to compare with each other: those of one protocol and label count."""
         return self.protocol, self.labels
+
+    @property
+    def title(self) -> str:
+        """The same for people."""
+        return self.protocol if self.labels is None else f"{self.protocol}, {label_count(self.labels)} labels"
 
     def spread(self, metric: Metric) -> Spread | None:
         """Over the rows that have the metric; None if none has."""
@@ -128,50 +136,28 @@ def best_groups(groups: Sequence[Group], metric: Metric) -> set[int]:
     return best
 
 
-@dataclass(frozen=True)
-class Contest:
-    """Groups of one protocol and label count by one metric, with their spreads, best first."""
-
-    metric: Metric
-    ranking: list[tuple[Group, Spread]]
-
-    @property
-    def title(self) -> str:
-        """Protocol and label count."""
-        protocol, labels = self.ranking[0][0].block
-        return protocol if labels is None else f"{protocol}, {label_count(labels)} labels"
-
-    def sentence(self) -> str:
-        """The winner, by how much, over how many seeds; and whether that is more than the seeds differ."""
-        metric, (best, first), (second, following) = self.metric, *self.ranking[:2]
-        unit = f" {metric.unit}" if metric.unit else ""
-        ahead = abs(following.mean - first.mean)
-        share = f" ({ahead / abs(following.mean):.0%})" if following.mean else ""
-        by = f"{ahead:.{metric.decimals}f}{unit}{share} {'more' if metric.higher_is_better else 'less'}"
-        seeds = f"{first.count} seeds" if first.count > 1 else "one seed"
-        result = f"{shown(first, metric)}{unit} {metric.title} over {seeds}"
-        if not ahead:
-            return f"{best.weights} and {second.weights} are level with {result}."
-        noise = max(spread.deviation or 0.0 for spread in (first, following))
-        doubt = ", which is within what seeds differ by" if noise >= ahead else ""
-        return f"{best.weights} is best with {result}, {by} than {second.weights}{doubt}."
-
-
-def contests(groups: Sequence[Group]) -> list[Contest]:
-    """For each protocol with a choice, the comparison at its largest label count, by the metric that decides."""
-    found: dict[str, Contest] = {}
-    for block in dict.fromkeys(group.block for group in groups):  # later ones have more labels
-        rivals = [group for group in groups if group.block == block]
-        for metric in sorted(metrics_of(rivals), key=lambda metric: _DECISIVE.index(metric.name))[:1]:
-            if len(ranking := ranked(rivals, metric)) > 1:
-                found[block[0]] = Contest(metric, ranking)
-    return list(found.values())
-
-
 def shown(spread: Spread, metric: Metric) -> str:
     """Mean and deviation for people."""
     numbers = [spread.mean] if spread.deviation is None else [spread.mean, spread.deviation]
     return " ± ".join(f"{number:.{metric.decimals}f}" for number in numbers)
+
+
+def stated(group: Group, metric: Metric) -> str:
+    """The same with its unit, title and number of seeds; the group has the metric."""
+    spread = group.spread(metric)
+    assert spread is not None
+    return f"{shown(spread, metric)}{metric.after} {metric.title} over {seeds_of(group, spread)}"
+
+
+def seeds_of(group: Group, spread: Spread) -> str:
+    """The number of seeds; of runs, where nothing says their seeds."""
+    what = "run" if any(row.seed is None for row in group.rows) else "seed"
+    return f"{spread.count} {what}s" if spread.count > 1 else f"one {what}"
+
+
+def quoted_name(name: str) -> str:
+    """A name for a sentence: in quotes if a comma in it would be read as the sentence's."""
+    return f"“{name}”" if "," in name else name
 
 
 def label_count(labels: float | None) -> str:

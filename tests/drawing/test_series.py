@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from peclr.drawing.series import pck_curves, styles
+from peclr.drawing.series import BLUE, GRAY, ORANGE, SKY, ink_on, pck_curves, styles
 
 # Machado et al., "A Physiologically-based Model for Simulation of Color Vision Deficiency", 2009, severity 1;
 # of linear RGB
@@ -57,3 +57,9 @@ def test_auc_is_the_area_under_the_curve() -> None:
     all_within, straight = pck_curves({"thresholds_mm": [0, 25, 50], "mesh": [0, 0.5, 1], "xyz_al": [1, 1, 1]})
     assert (all_within.title, all_within.auc) == ("3-D PCK, aligned", 1.0)
     assert straight.auc == pytest.approx(0.5)
+
+
+def test_words_on_a_color_can_be_read() -> None:
+    assert [ink_on(color) for color in ("#000000", "#FFFFFF", BLUE, GRAY, ORANGE, SKY)] == [
+        *("white", "black", "white", "white", "black", "black")
+    ]

@@ -100,7 +100,7 @@ def test_curves_are_those_of_the_data(figures: list[go.Figure]) -> None:
 def test_the_page_opens_with_who_has_won_and_a_figure_of_it(report: Path, figures: list[go.Figure]) -> None:
     opening = report.read_text().partition("<body>")[2].partition("<nav>")[0]
     assert "<b>frozen probe, 1,000 labels:</b> PeCLR is best with 46.0 ± 1.0 mm root-relative EPE over 3 " in opening
-    assert "seeds, 5.0 mm (10%) less than SimCLR.</p>" in opening
+    assert "seeds, 5.0 mm (10%) less than SimCLR, and ahead in each.</p>" in opening
     assert "Plotly.newPlot(" in opening
     (bars,) = [[(b.y, b.x, b.error_x.array) for b in one.data] for one in figures if "PeCLR" in one.data[0].name]
     assert bars == [(("PeCLR ",), (46.0,), (1.0,)), (("SimCLR ",), (51.0,), (1.0,))]
@@ -109,7 +109,7 @@ def test_the_page_opens_with_who_has_won_and_a_figure_of_it(report: Path, figure
 def test_where_nothing_can_be_compared_the_page_says_so(everything: Path, tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     assert main(["report", str(everything / "peclr"), str(everything / "simclr"), "--out", str(out)]) == 0
-    assert "2 runs; nothing was measured of two of them in one way" in out.read_text()
+    assert "2 runs; nothing was scored, so none is best" in out.read_text()
 
 
 def test_best_hands_are_better_than_worst_and_have_wrists_at_the_origin(

@@ -9,10 +9,8 @@ import pytest
 
 from peclr.report.results import (
     METRICS,
-    Contest,
     Row,
     best_groups,
-    contests,
     group_rows,
     keep_apart,
     metrics_of,
@@ -183,29 +181,3 @@ def test_tails_are_as_short_as_they_can_be() -> None:
     assert list(shortest_tails(paths[1:]).values()) == ["1", "2"]
     assert list(shortest_tails(paths[:1], at_least=2).values()) == ["x/1"]
     assert shortest_tails([]) == {}
-
-
-def contest(*rows: Row) -> Contest:
-    (found,) = contests(group_rows(rows))
-    return found
-
-
-def test_the_winner_is_said_with_its_lead_and_seeds_at_the_largest_label_count() -> None:
-    few = [row("SimCLR", 0, labels=10, pa_epe_mm=1.0), row("PeCLR", 0, labels=10, pa_epe_mm=2.0)]
-    scores = {"SimCLR": (50.0, 51.0), "PeCLR": (40.0, 41.0), "scratch": (70.0, 70.0)}
-    many = [row(name, seed, pa_epe_mm=v) for name, values in scores.items() for seed, v in enumerate(values)]
-    found = contest(*few, *many)
-    assert found.title == "p, 100 labels"
-    assert [group.weights for group, _ in found.ranking] == ["PeCLR", "SimCLR", "scratch"]
-    assert found.sentence() == ("PeCLR is best with 40.5 ± 0.7 mm PA-EPE over 2 seeds, 10.0 mm (20%) less than SimCLR.")
-
-
-def test_a_lead_within_the_seeds_spread_and_one_seed_are_said_to_be_so() -> None:
-    scores = {"a": (0.5, 0.7), "b": (0.5, 0.6)}
-    close = contest(*(row(name, seed, pa_auc=v) for name, values in scores.items() for seed, v in enumerate(values)))
-    assert close.sentence().endswith("0.050 (9%) more than b, which is within what seeds differ by.")
-    level = contest(*(row(name, 0, pa_epe_mm=5.0) for name in ("a", "b")))
-    assert level.sentence() == "a and b are level with 5.0 mm PA-EPE over one seed."
-    alone = contest(row("a", 0, pa_epe_mm=1.0, root_relative_epe_mm=9.0), row("b", 0, root_relative_epe_mm=8.0))
-    assert alone.sentence() == "b is best with 8.0 mm root-relative EPE over one seed, 1.0 mm (11%) less than a."
-    assert contests(group_rows([row("a", 0, pa_epe_mm=1.0)])) == []
