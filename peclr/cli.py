@@ -24,7 +24,9 @@ from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.loading.amounts import AUTO, Auto, accumulation_for, describe
 from peclr.guide.diagnosis import diagnose
 from peclr.guide.hints import Option, options_of
+from peclr.guide.listing import section_help, wanted_help
 from peclr.guide.values import check_values
+from peclr.guide.words import read_words
 from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
 from peclr.options import expand_values, own_errors, write_whole
 from peclr.runs import aliases
@@ -76,6 +78,17 @@ class Trainer(pl.Trainer):
     Accumulation may be left to the amount of data, "auto", which is a number by the time that a trainer is made.
 
     `typing` caches unions whatever their order, so that Lightning's hints, read by jsonargparse, ask for floats first.
+
+    Args:
+        args: Lightning's.
+        limit_train_batches: batches of an epoch that are trained on: a number, or a part of them up to 1.0.
+        limit_val_batches: the same of validation.
+        limit_test_batches: the same of testing.
+        limit_predict_batches: the same of predicting.
+        overfit_batches: train on these batches alone, a number or a part; 0.0 for all.
+        accumulate_grad_batches: batches whose gradients an optimizer step sums up.
+        val_check_interval: when to validate within an epoch: after a number of batches, a part of them, or a time.
+        kwargs: Lightning's.
     """
 
     def __init__(
@@ -292,7 +305,8 @@ class PeclrCLI(LightningCLI):
 def _options_at_top(subcommand: str) -> dict[str, Option]:
     """What a config of a subcommand may hold, and a word begin with."""
     sections = {"trainer": Trainer, "model": pl.LightningModule, "data": pl.LightningDataModule}
-    hints = {"seed_everything": bool | int, **sections, "run_dir": Path | None, "checkpoint": RunCheckpoints}
+    folder = {"name": str | None, "run_dir": Path | None, "checkpoint": RunCheckpoints}
+    hints = {"seed_everything": bool | int, **sections, **folder}
     of_method = {name: option for name, option in options_of(Trainer, subcommand).items() if name in _METHOD_OPTIONS}
     return {name: Option(hint, needed=name in ("model", "data")) for name, hint in hints.items()} | of_method
 
@@ -315,6 +329,10 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # training in TF32 where there is one, scoring as `peclr evaluate`; parity tests set their own
     torch.set_float32_matmul_precision("high" if arguments[0] == "fit" else "highest")
+    given = list(read_words(arguments[0], arguments[1:]))
+    if (wanted := wanted_help(given)) is not None:
+        print(section_help(arguments[0], *wanted, _options_at_top(arguments[0])))
+        return 0
     try:
         PeclrCLI(
             model_class=pl.LightningModule,

@@ -253,7 +253,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             num_labels: Their number instead.
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
             crop: Of a `root` in FreiHAND's layout, as of `FreiHAND`, in evaluation, too.
-            crop_margin: The same.
+            crop_margin: Of crops around keypoints: half their side over the distance of the farthest one.
             seed: Of the split, the choice of labels, the order and the views.
             border: What views show beyond an image: "black", or "reflect", its mirror image.
             on_bad_image: As of `PairedViewDataModule`; validation and test always stop.

@@ -20,7 +20,6 @@ from peclr.guide.hints import (
     fits,
     is_called,
     is_plain,
-    listed,
     literals_of,
     options_of,
 )
@@ -100,7 +99,7 @@ class _Reader:
                 if not option.needed or (*path, name) in self._given:
                     continue
                 where, base = configs[-1].place(path) if configs else f"--{_dotted(path)}", base_of(option.hint)
-                which = f"--{_dotted((*path, name))}" + (f", one of {listed(base)}" if base else "")
+                which = f"--{_dotted((*path, name))}" + (f", one of {choices(choices_of(base))}" if base else "")
                 about = _about(name, option)
                 raise UsageError(f"{where}: {made.__name__} needs {name}; give {which}{about}")
 
@@ -150,7 +149,7 @@ class _Reader:
                 where, meant = _place(source, (*keys, str(key))), did_you_mean(str(key), _CLASS_KEYS)
                 if "class_path" in value or meant:
                     raise UsageError(f"{where}: no key {key!r} beside class_path{meant}")
-                known = f"class_path, one of {listed(base)}, and init_args"
+                known = f"class_path, one of {choices(choices_of(base))}, and init_args"
                 raise UsageError(f"{where}: {_dotted(path)} has no class_path; expected {known}")
             if "class_path" in value:
                 made = self._make(str(value["class_path"]), base, (*keys, "class_path"), source)
@@ -174,8 +173,7 @@ class _Reader:
         if made is None:
             known = [*words, *choices_of(base)]
             what = f"{_place(source, keys)}: no {base.__name__} {name!r}{did_you_mean(name, known)}"
-            there_are = ", ".join([*words, listed(base)])
-            raise UsageError(f"{what}\nthere are: {there_are}; your own by an import path, my_module.MyClass")
+            raise UsageError(f"{what}\nthere are: {choices(known)}; your own by an import path, my_module.MyClass")
         self._made[_canonical(keys)] = made
         return made
 

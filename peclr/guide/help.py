@@ -3,7 +3,7 @@
 from typing import Final
 
 _EXAMPLES: Final = {
-    "fit": "peclr fit --config pretrain_peclr --data.sources.init_args.root=/path/to/freihand --data.batch_size=64",
+    "fit": "peclr fit --config pretrain_peclr --data.root=/path/to/freihand --data.batch_size=64",
     "validate": "peclr validate --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt",
     "test": "peclr test --config RUN/config.yaml --ckpt_path RUN/checkpoints/last.ckpt",
 }
@@ -16,6 +16,7 @@ _EVERY: Final = (
     ("--config NAME|FILE", "one of `peclr configs`, or a file; a later one overrides"),
     ("--name NAME", "of the run, in reports and of its folder, runs/CONFIG/NAME"),
     ("--run_dir DIR", "another folder (default: runs/CONFIG/NAME or TIME)"),
+    ("--data.root PATH", "a data set's folder, or in pre-training any folder of images or videos"),
     ("--data.batch_size N", "pairs or images per batch, of all devices together"),
     ("--data.num_workers N|auto", "processes that load; auto: one for every core"),
     ("--trainer.accelerator cpu|gpu", "what to compute on (default: a GPU if there is one)"),

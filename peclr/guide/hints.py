@@ -5,6 +5,7 @@ import inspect
 import types
 from argparse import ArgumentError
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,16 +15,24 @@ from jsonargparse import ArgumentParser
 
 # the only way to options that a constructor passes on as **kwargs, which the parser reads by the same function
 from jsonargparse._parameter_resolvers import get_signature_parameters
+from torch import Tensor
 
 from peclr.options import MOST_CHOICES, choices
 
 _LIBRARIES: Final = ("torch", "torchmetrics", "torchvision", "pytorch_lightning", "lightning_fabric", "jsonargparse")
+# bases, and what commands make themselves: a config has no use for them
+_NOT_FOR_CONFIGS: Final = (
+    *("RecipeModule", "EpochCallback", "SaveRunConfig", "FirstStep", "FiniteLoss", "ResultsFile", "MetricsFile"),
+    *("SelectedHands", "JoinedHands", "LARS"),
+)
 _WORDS: Final = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
     str: "text",
     Path: "a path",
+    Tensor: "a tensor",
+    timedelta: "a time span",
     types.NoneType: "null",
     dict: "a mapping",
     Any: "anything",
@@ -74,7 +83,13 @@ def is_called(hint: Any) -> bool:
 
 
 def choices_of(base: type) -> dict[str, type]:
-    """Classes by the names that a config may give: base and what is loaded of its subclasses."""
+    """Classes by the names that a config may give, the base and its loaded subclasses; of many, ours alone."""
+    found = {name: one for name, one in _subclasses(base).items() if name not in _NOT_FOR_CONFIGS}
+    own = {name: one for name, one in found.items() if not _is_library(one)}
+    return own if own and len(found) > MOST_CHOICES else found
+
+
+def _subclasses(base: type) -> dict[str, type]:
     found, waiting = dict[str, type](), [base]
     while waiting:
         one = waiting.pop()
@@ -84,20 +99,13 @@ def choices_of(base: type) -> dict[str, type]:
     return dict(sorted(found.items()))
 
 
-def listed(base: type) -> str:
-    """Names of those classes; of many, ours alone, as the others are in a library's documentation."""
-    found = choices_of(base)
-    own = [name for name, one in found.items() if not _is_library(one)]
-    return choices(own if len(found) > MOST_CHOICES and own else found)
-
-
 def _is_library(one: type) -> bool:
     return one.__module__.partition(".")[0] in _LIBRARIES
 
 
 def find_class(name: str, base: type) -> type | None:
     """The class of that name or import path, if there is one below `base`."""
-    if name in (known := choices_of(base)):
+    if name in (known := _subclasses(base)):
         return known[name]
     module, _, last = name.rpartition(".")
     try:

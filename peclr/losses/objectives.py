@@ -64,7 +64,11 @@ class Objective(nn.Module, ABC):
 
 
 class SimCLR(Objective):
-    """NT-Xent of the projections as they are: the encoder shall forget what a view did to the image."""
+    """NT-Xent of the projections as they are: the encoder shall forget what a view did to the image.
+
+    Args:
+        temperature: Divides similarities before the softmax: the smaller, the more the nearest negatives count.
+    """
 
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
@@ -77,7 +81,13 @@ class SimCLR(Objective):
 
 
 class PeCLR(Objective):
-    """NT-Xent of the projections after each view's translation and rotation, or one of them, are undone on them."""
+    """NT-Xent of the projections after each view's translation and rotation, or one of them, are undone on them.
+
+    Args:
+        temperature: Divides similarities before the softmax: the smaller, the more the nearest negatives count.
+        translation: Whether what shifted a view is undone on its projection.
+        rotation: Whether what turned it is.
+    """
 
     def __init__(self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True) -> None:
         super().__init__()
@@ -100,6 +110,9 @@ class AffinePeCLR(Objective):
 
     Unlike the published inversion, this one is exact: projections, not normalized, are read as points in normalized
     coordinates of the view. The head has to learn this unit, which `PeCLR` takes from the points themselves.
+
+    Args:
+        temperature: Divides similarities before the softmax: the smaller, the more the nearest negatives count.
     """
 
     def __init__(self, temperature: float = 0.5) -> None:

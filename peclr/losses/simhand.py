@@ -20,6 +20,13 @@ class SiMHand(PeCLR):
     processes' batches to 0 for the farthest; it is 1 where no joint is known of both. As published, `positive` weights
     apply in the softmax's numerator alone, where closest and farthest are among the positive pairs, and `negative`
     weights to all of its denominator, where they are among all pairs of views.
+
+    Args:
+        temperature: Divides similarities before the softmax: the smaller, the more the nearest negatives count.
+        translation: Whether what shifted a view is undone on its projection.
+        rotation: Whether what turned it is.
+        positive: Whether the numerator is weighted.
+        negative: Whether the denominator is.
     """
 
     needs: frozenset[Known] = frozenset({"joints_2d"})

@@ -21,6 +21,9 @@ class SoftPeCLR(PeCLR):
     pose of the anchor is no negative at all, one that is `radius` away or of which a joint is not known is a full one.
 
     Args:
+        temperature: Divides similarities before the softmax: the smaller, the more the nearest negatives count.
+        translation: Whether what shifted a view is undone on its projection.
+        rotation: Whether what turned it is.
         radius: Root mean square over joints, in units of a hand's own spread about its mean. Of the rendered hands, 1 %
             of all pairs are within 0.4.
     """

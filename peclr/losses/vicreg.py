@@ -23,6 +23,8 @@ class VICReg(Objective):
         invariance: Weight of the two views' mean square difference.
         variance: Weight of the hinge that keeps each feature's deviation above 1.
         covariance: Weight of the squared covariances between features.
+        translation: Whether what shifted a view is undone on its projection.
+        rotation: Whether what turned it is.
     """
 
     def __init__(

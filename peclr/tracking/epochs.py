@@ -17,6 +17,10 @@ class EpochCallback(Callback):
 
     What is trained is the same with it and without, to the last bit. Other processes meanwhile wait at their next
     step; nothing is exchanged with them. All `counts` must be at least 1.
+
+    Args:
+        every_n_epochs: n.
+        counts: other whole numbers of the callback, by their names.
     """
 
     def __init__(self, every_n_epochs: int, **counts: int) -> None:

@@ -37,6 +37,10 @@ class ViewImages(EpochCallback):
     """`count` view pairs as `peclr inspect` draws them: `views/pairs`; misaligned geometry shows as colored edges.
 
     The hands stay, their views are those of the epoch.
+
+    Args:
+        count: pairs of views on each image.
+        every_n_epochs: how often to draw; also before training and after the last epoch.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10) -> None:
@@ -58,6 +62,10 @@ class ProjectionImages(EpochCallback):
 
     After the inversion of a well-trained PeCLR, the points of both views lie on each other. Objectives that have no
     inversion are shown with the published one. The `count` pairs of views are always the same.
+
+    Args:
+        count: pairs of views on each image.
+        every_n_epochs: how often to draw; also before training and after the last epoch.
     """
 
     def __init__(self, count: int = 3, every_n_epochs: int = 10) -> None:
@@ -85,6 +93,11 @@ class PoseImages(EpochCallback):
     """Predicted and true skeletons of `count` validation hands: `poses/samples`, always the same, and `poses/worst`.
 
     The worst of `num_hands` validation images, by error after similarity alignment.
+
+    Args:
+        count: hands on each image.
+        every_n_epochs: how often to draw; also before training and after the last epoch.
+        num_hands: validation images to predict.
     """
 
     def __init__(self, count: int = 4, every_n_epochs: int = 10, num_hands: int = 256) -> None:

@@ -30,9 +30,13 @@ _LIGHTNINGS_PROJECT = "lightning_logs"  # what Lightning calls a W&B project tha
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's logger for TensorBoard, in the run's folder: `tensorboard --logdir runs` finds all of them."""
+    """Lightning's logger for TensorBoard, in the run's folder: `tensorboard --logdir runs` finds all of them.
 
-    def __init__(self, save_dir: str = ".") -> None:  # the command line fills it in
+    Args:
+        save_dir: the run's folder, which the command line fills in.
+    """
+
+    def __init__(self, save_dir: str = ".") -> None:
         # the hyper-parameters' own metric would be a curve of one point
         super().__init__(save_dir, name="", version="tensorboard", default_hp_metric=False)
 
@@ -137,7 +141,10 @@ def close_wandb(*, failed: bool) -> None:
 class CheckpointArtifacts(Callback):
     """When a run has succeeded, keeps its last checkpoint and its best in W&B.
 
-    Every run with a W&B logger gets one; `upload: false` keeps checkpoints out of W&B. Offline, `wandb sync` uploads.
+    Every run with a W&B logger gets one. Offline, `wandb sync` uploads.
+
+    Args:
+        upload: false keeps checkpoints out of W&B.
     """
 
     def __init__(self, *, upload: bool = True) -> None:

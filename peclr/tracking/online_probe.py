@@ -56,6 +56,7 @@ class OnlineProbe(EpochCallback):
         root: folder of labeled hands in FreiHAND's layout; null takes the validation hands of the run's first source,
             which the run does not train on.
         split: of `root`.
+        every_n_epochs: how often to look; also before training and after the last epoch.
         num_hands: how many hands to read, at most.
         num_moved: how many of them to look at after known changes, at most.
         seed: of the choice of hands.

@@ -22,7 +22,12 @@ def _scalars(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 class EpochLine(Callback):
-    """Prints one line, which starts with `label`, per n epochs and for the last: progress in a file or a pipe."""
+    """Prints one line per n epochs and for the last: progress in a file or a pipe.
+
+    Args:
+        label: what the line starts with.
+        every_n_epochs: n.
+    """
 
     def __init__(self, label: str = "", every_n_epochs: int = 1) -> None:
         self.label = label

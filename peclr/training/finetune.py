@@ -48,7 +48,7 @@ class FinetuneModule(RecipeModule):
         view_size: side of the views, pixels: where an untrained network expects the hand. None is the published side,
             and in a config that of the data.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
-        weight_decay: see `RecipeModule`, as the rest.
+        weight_decay: on weights; biases and BatchNorm are exempt. For the rest see `RecipeModule`.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ class PretrainModule(RecipeModule):
         encoder: the network to train; what is kept afterward.
         objective: the loss of projections and of the geometry of their views.
         lars: wrap the optimizer in LARS, as published.
-        weight_decay: see `RecipeModule`, as the rest.
-        warmup_epochs: the same.
+        weight_decay: on weights; biases and BatchNorm are exempt. For the rest see `RecipeModule`.
+        warmup_epochs: linear warm-up of the learning rate, before a cosine to 0; parts of an epoch count.
         projection_hidden: width of the head's hidden layer.
         projection_features: numbers per projection; PeCLR reads them as half as many points in 2-D.
         micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch all

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from peclr.guide.words import check_words, read_words
+from peclr.__main__ import main
+from peclr.cli import _options_at_top
+from peclr.guide.words import TOP_KEYS, check_words, read_words
 
 GOOD = "model: {class_path: PretrainModule}\ndata:\n  class_path: PairedViewDataModule\n"
 
@@ -47,6 +50,16 @@ def test_what_a_run_can_start_from_is_not_refused(tmp_path: Path) -> None:
     check_words("fit", ["--print_config"])
     check_words("fit", ["--model.help", "PretrainModule"])
     check_words("fit", ["--config", "s3://bucket/c.yaml", "--model=A", "--data=B"])
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "test"])
+def test_the_keys_of_a_config_are_those_of_the_parser(subcommand: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([subcommand, "--print_config"])
+    keys = yaml.safe_load(capsys.readouterr().out).keys()
+    known = {*TOP_KEYS, *(["verbose"] if subcommand == "test" else [])}
+    assert keys | {"model", "data"} == known
+    assert _options_at_top(subcommand).keys() == known
 
 
 def test_values_follow_an_equals_sign_or_come_next() -> None:

@@ -33,6 +33,9 @@ class Shards(HandSource):
     Pickled as the folder's path; processes share the labels' pages. A shard that is missing, cut short or changed costs
     its own crops: they raise `BadImageError`.
 
+    Args:
+        root: the folder.
+
     Attributes:
         labels: whether the joints are "true", a teacher's ("pseudo"), or there are "none".
         facts: of the manifest: what was counted and left out, and the settings that the crops were made with.
@@ -171,7 +174,12 @@ class Shards(HandSource):
 
 
 class PreparedCrops(Shards):
-    """Crops of a split, a folder below another, that `peclr prepare DATASET … --shards` wrote."""
+    """Crops of a split, a folder below another, that `peclr prepare DATASET … --shards` wrote.
+
+    Args:
+        root: the other folder.
+        split: the folder's name.
+    """
 
     def __init__(self, root: str | Path, split: str) -> None:
         """Map the labels; ValueError if that is not a whole folder of crops."""
