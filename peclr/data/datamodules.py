@@ -158,6 +158,8 @@ class PairedViewDataModule(pl.LightningDataModule):
 
     def _check_batches(self) -> None:
         """Refuse batches that are longer than an epoch, or in which hands have to repeat."""
+        if self.pairs < 2:
+            raise ValueError("there is 1 pair to train on, which leaves nothing to contrast with; expected at least 2")
         if self.pairs < self.batch_size:
             raise ValueError(f"batch_size {self.batch_size} is more than the {self.pairs} pairs of an epoch")
         if self.batch_size < 2:

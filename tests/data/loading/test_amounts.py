@@ -68,7 +68,7 @@ def test_what_is_given_stays() -> None:
 def test_an_epoch_of_drawn_pairs_counts_and_hands_that_may_not_repeat_do() -> None:
     assert module(18, epoch_length=4_096).batch_size == 128
     assert module(18, epoch_length=4_096, unique_hands_in_batch=True).batch_size == 16
-    with pytest.raises(ValueError, match="batch_size 2 is more than the 1 pairs"):
+    with pytest.raises(ValueError, match="1 pair to train on, which leaves nothing to contrast with"):
         module(1)
 
 
