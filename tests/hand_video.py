@@ -56,7 +56,7 @@ def write_video(path: Path, frames: Iterator[Image] | list[Image]) -> None:
     """Write frames (H, W, 3) RGB, with little loss."""
     import av
 
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:  # headers first
         stream = container.add_stream("mpeg4", rate=Fraction(RATE))
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 8_000_000
         for frame in frames:

@@ -82,7 +82,7 @@ def test_images_become_freihands_layout_with_groups_and_classes(images: Path, tm
     }
     assert names == {"training": (["y", "y"], ["2", "1"]), "evaluation": (["x"], ["1"])}
     assert training[0]["image"].shape == (224, 224, 3)
-    assert training.doubts() == ['labels are pseudo, those of "MediaPipe\'s hand landmarker, float16/1"']
+    assert training.doubts() == ["labels are pseudo, those of MediaPipe's hand landmarker, float16/1"]
     rows = (out / "hands.csv").read_text().splitlines()
     assert rows[1].startswith("training/rgb/00000000.jpg,y,2,ann/1.jpg,,,,right,")
     assert not (tmp_path / "hands.shards").exists()

@@ -112,3 +112,26 @@ def test_a_job_that_was_killed_goes_on_and_makes_the_same(files: Path, whole: Sh
     assert (out / "tasks" / "000000.npz").stat().st_mtime_ns == before  # is not done again
     assert main(words) == 0
     assert same(Shards(out), whole)
+
+
+def test_a_video_that_is_cut_short_is_listed_and_what_there_is_of_it_is_kept(hands: Hands, tmp_path: Path) -> None:
+    path, out = tmp_path / "v.mp4", tmp_path / "out"
+    write_video(path, [frame for frame, _ in both_scenes(hands)[:8]])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (tmp_path / "none.mp4").write_text("<html>not found</html>")
+    words = ["collect", str(path), str(tmp_path / "none.mp4"), f"--out={out}", "--every=1", "--workers=1"]
+    assert main(words) == 1
+    found = Shards(out)
+    assert {found.about(index).frame for index in range(len(found))} >= {0, 1}
+    cut, none = found.facts.problems
+    assert "v.mp4: cut short or damaged" in cut
+    assert "none.mp4 cannot be read as a video" in none
+
+
+def test_images_without_hands_make_no_data_set(
+    tmp_path: Path, task_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "empty.png"), np.full((64, 64, 3), 128, np.uint8))
+    words = ["collect", str(tmp_path / "empty.png"), f"--out={tmp_path / 'out'}", f"--hand-landmarker={task_file}"]
+    assert main(words) == 2
+    assert "no crop was made; 1 images, 1 images without hands" in capsys.readouterr().err

@@ -24,4 +24,4 @@ def test_scores_of_pseudo_labels_say_so(
     assert main(words) == 0
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert (scores.get("labels") == "pseudo") == pseudo
-    assert ("agreement with 'another network', not accuracy" in capsys.readouterr().out) == pseudo
+    assert ("agreement with another network, not accuracy" in capsys.readouterr().out) == pseudo

@@ -67,7 +67,8 @@ def merge(
         facts.problems += index.problems
         counts.update(index.counts)
     if not survey.crops:
-        raise ValueError(f"{folder}: no crop was made; {some(facts.problems) or dict(counts)}")
+        seen = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+        raise ValueError(f"{folder}: no crop was made; {some([seen, *facts.problems])}")
     if {"joints_2d", "joints_3d"} & survey.known:
         facts.labels = labels
     _verify(folder, facts.shards, progress=progress)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
 from peclr.parallel.job import PLAN
-from peclr.untrusted.text import read_json, shown
+from peclr.untrusted.text import printable, read_json
 
 if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
@@ -119,7 +119,8 @@ def teacher_of(root: Path) -> str | None:
     content = read_json(path) if path.is_file() else None
     if not isinstance(content, dict) or content.get("labels") != "pseudo":
         return None
-    return shown(content.get("teacher", "a teacher"))
+    teacher = content.get("teacher")
+    return printable(teacher) if isinstance(teacher, str) else "a teacher"
 
 
 def prepared_folder(dataset: DataSet, root: Path, split: str) -> Path:
