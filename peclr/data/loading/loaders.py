@@ -1,9 +1,10 @@
 """Data loaders whose place in an epoch can be saved and restored."""
 
+import logging
 import math
 import os
 import signal
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import cv2
 import pytorch_lightning as pl
@@ -13,8 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from peclr.data.loading.sampling import EpochSampler
 from peclr.options import usable_cores
 
+_log = logging.getLogger(__name__)
+
 NumWorkers = int | Literal["auto"]
 
+_COMPUTED: Final = 2  # the order of large epochs, see `EpochSampler`; the first kind was in memory, and had no number
 _GRACE_SECONDS = 20  # that workers outlive SIGTERM: schedulers give a job 30 s or so
 
 
@@ -30,8 +34,9 @@ class ResumableLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, int]:
         """Give the epoch and the position: a step counts when it is done, so that an interrupted one is repeated."""
+        order = {"order": _COMPUTED} if self.sampler.computes else {}
         if self.trainer is None:
-            return {"epoch": self.sampler.epoch, "position": self.sampler.position}
+            return {"epoch": self.sampler.epoch, "position": self.sampler.position} | order
         loop = self.trainer.fit_loop
         epochs: Any = loop.epoch_progress.current  # typed as base classes that lack these counts
         steps: Any = loop.epoch_loop.batch_progress.current
@@ -39,10 +44,13 @@ class ResumableLoader(DataLoader[Any]):
         if batches >= self.trainer.num_training_batches:  # all of them, which `limit_train_batches` may make fewer
             epoch, batches = epoch + 1, 0
         assert self.batch_size is not None
-        return {"epoch": epoch, "position": batches * self.batch_size * self.sampler.num_replicas}
+        return {"epoch": epoch, "position": batches * self.batch_size * self.sampler.num_replicas} | order
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go there."""
+        """Go there; a run begun before large orders were computed goes on with its own."""
+        if self.sampler.computes and state.get("order") != _COMPUTED:
+            self.sampler.computes = False
+            _log.warning("this run began with its order in memory, and goes on so: a new run starts faster")
         self.sampler.seek(state["epoch"], state["position"])
 
 

@@ -1,19 +1,24 @@
 """The order of an epoch, a pure function of (seed, epoch, position), whatever the number of workers and processes.
 
-Loaders are given keys (epoch, index), not indices: so persistent workers learn the epoch.
+Loaders are given keys (epoch, index), not indices: so persistent workers learn the epoch. The order of a large epoch is
+computed position by position, and starts at once; a small one is in memory, as it always was, so that every run ever
+begun goes on with its own.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, SequentialSampler
 
+from peclr.data.loading.permutation import Draws, Order, Permutation
 from peclr.data.rng import KeyedRng
 
+LARGE: Final = 2**20  # items; the order of more is computed
+_BLOCK: Final = 4096  # items that are computed at once
+_WINDOW: Final = 2**17  # items among which those of one hand are kept apart in a large epoch, about: whole batches
 _TRIES: Final = 64  # of changing an item's place with one of another batch
 _GIVE_UP: Final = 64  # items: most hands come more often than there are batches
 
@@ -91,12 +96,44 @@ def _swap(batches: list[list[int]], own: list[int], hands: NDArray[np.int64], rn
     return False
 
 
+class _WithoutRepeats:
+    """An order in which every batch shows each hand at most once, where possible: one window of it at a time."""
+
+    def __init__(self, order: Order, hands: NDArray[np.int64], batch: int, seed: int, epoch: int) -> None:
+        self._order, self._hands, self._batch, self._at = order, hands, batch, (seed, epoch)
+        self._window = batch * max(1, _WINDOW // batch)
+        self._current: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        windows = positions // self._window
+        items = np.empty_like(positions)
+        for window in np.unique(windows).tolist():
+            chosen = windows == window
+            items[chosen] = self._arranged(window)[positions[chosen] - window * self._window]
+        return items
+
+    def _arranged(self, window: int) -> NDArray[np.int64]:
+        if window != self._current[0]:
+            first = window * self._window
+            order = self._order[np.arange(first, min(first + self._window, len(self._order)))]
+            seed, epoch = self._at
+            rng = KeyedRng("order", seed).at(epoch, 3 + window)
+            self._current = window, without_repeats(order, self._hands, self._batch, rng)
+        return self._current[1]
+
+
 class EpochSampler(DistributedSampler[Any], SequentialSampler):
     """Gives keys (epoch, index), each to exactly one of the processes.
 
     A DistributedSampler, as Lightning would wrap any other and divide the epoch twice; a SequentialSampler, as it
     replaces any other when a few batches are to be overfitted. The next iteration goes through `epoch` from `position`
     on, the number of items that all processes together have had.
+
+    Attributes:
+        computes: whether the order is computed, as of large epochs; those of runs begun before 0.3 are in memory.
     """
 
     def __init__(
@@ -122,6 +159,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             check_weights(weights, len(sizes))
         self.sizes, self.length, self.weights, self._unique = tuple(sizes), length, weights, unique
         self._count, self.position = length if shuffle and length is not None else sum(sizes), 0
+        self.computes = shuffle and self._count > LARGE
         rank, world_size = process
         # of a Dataset, DistributedSampler only takes the length
         super().__init__(range(self._count), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
@@ -133,14 +171,27 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
 
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # keys, not indices
         """Give this process' share of the epoch, from the position on."""
-        epoch, order = 0, np.arange(self._count)
+        epoch = self.epoch if self.shuffle else 0
+        order = self._order(epoch)
+        share = range(self.position + self.rank, self.total, self.num_replicas)
+        blocks = (share[start : start + _BLOCK] for start in range(0, len(share), _BLOCK))
+        return ((epoch, index) for block in blocks for index in order[np.array(block, np.int64)].tolist())
+
+    def _order(self, epoch: int) -> Order:
+        if self.computes:
+            order: Order
+            if len(self.sizes) == 1 and self.length is None:
+                order = Permutation(self._count, self.seed, epoch)
+            else:
+                order = Draws(self.sizes, self._count, self.weights, self.seed, epoch)
+            return order if self._unique is None else _WithoutRepeats(order, *self._unique, self.seed, epoch)
+        whole = np.arange(self._count)
         if self.shuffle:
-            epoch, order = self.epoch, epoch_order(self.sizes, self.seed, self.epoch, self.length, self.weights)
+            whole = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)
         if self._unique is not None:
             # index 1: the order itself was drawn from index 0
-            order = without_repeats(order, *self._unique, KeyedRng("order", self.seed).at(epoch, 1))
-        share = islice(order.tolist(), self.position + self.rank, self.total, self.num_replicas)
-        return ((epoch, index) for index in share)
+            whole = without_repeats(whole, *self._unique, KeyedRng("order", self.seed).at(epoch, 1))
+        return whole
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the beginning of an epoch, or stay where it is in the current one."""

@@ -1,0 +1,98 @@
+"""An order that is computed where it is needed: a keyed permutation of [0, n), and draws, of which nothing is stored.
+
+A Feistel network permutes the numbers of b bits, 2^b < 2n, whatever its round function is (Luby and Rackoff, SIAM J.
+Comput. 1988); what falls outside [0, n) is permuted again until it falls inside ("cycle walking", Black and Rogaway,
+CT-RSA 2002), which is a permutation of [0, n) and takes less than two goes on average.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from peclr.data.rng import KeyedRng
+
+_ROUNDS: Final = 10  # four look random on long numbers; a few more mix short ones
+_LEAST_BITS: Final = 4  # shorter halves have too few round functions
+
+
+class Order(Protocol):
+    """Items by their positions in an epoch."""
+
+    def __getitem__(self, positions: NDArray[np.int64], /) -> NDArray[np.int64]:
+        """The items at some positions (N,)."""
+
+    def __len__(self) -> int:
+        """Number of positions."""
+
+
+class Permutation:
+    """A permutation of range(n): a function of the seed and the epoch, of constant size."""
+
+    def __init__(self, n: int, seed: int, epoch: int) -> None:
+        if not 0 < n < 2**62:
+            raise ValueError(f"expected 1 to 2^62 items to permute, got {n}")
+        self.n = n
+        bits = max((n - 1).bit_length(), _LEAST_BITS)
+        self._right_bits = np.uint64(bits // 2)
+        self._masks = tuple(np.uint64((1 << half) - 1) for half in (bits - bits // 2, bits // 2))
+        # index 2: `epoch_order` draws from 0, `without_repeats` from 1
+        self._keys = KeyedRng("order", seed).at(epoch, 2).integers(2**64, size=_ROUNDS, dtype=np.uint64)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, positions: ArrayLike) -> NDArray[np.int64]:
+        """The items at positions of any shape; IndexError beyond n."""
+        given = np.asarray(positions, np.int64)
+        if given.size and not 0 <= given.min() <= given.max() < self.n:
+            raise IndexError(f"positions {given.min()} to {given.max()} of {self.n} items")
+        items = self._permuted(given.reshape(-1).astype(np.uint64))
+        while (outside := np.flatnonzero(items >= self.n)).size:
+            items[outside] = self._permuted(items[outside])
+        return items.astype(np.int64).reshape(given.shape)
+
+    def _permuted(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        halves = [numbers >> self._right_bits, numbers & self._masks[1]]
+        for number, key in enumerate(self._keys):
+            changed = number % 2
+            halves[changed] = halves[changed] ^ (mixed(halves[1 - changed] + key) & self._masks[changed])
+        return (halves[0] << self._right_bits) | halves[1]
+
+
+class Draws:
+    """Items drawn with replacement from the concatenation of sources: a function of seed, epoch and position."""
+
+    def __init__(
+        self, sizes: Sequence[int], length: int, weights: Sequence[float] | None, seed: int, epoch: int
+    ) -> None:
+        self._sizes, self._length = np.asarray(sizes, np.int64), length
+        self._start = np.cumsum([0, *sizes[:-1]])
+        mass = np.cumsum(np.ones(len(sizes)) if weights is None else weights)
+        self._ends = mass / mass[-1]
+        self._keys = KeyedRng("order", seed).at(epoch, 2).integers(2**64, size=2, dtype=np.uint64)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The items at some positions (N,)."""
+        numbers = mixed(positions.astype(np.uint64) ^ self._keys[0])
+        source = np.searchsorted(self._ends[:-1], _unit(numbers), side="right")
+        size = self._sizes[source]
+        within = (_unit(mixed(numbers + self._keys[1])) * size).astype(np.int64)
+        return self._start[source] + np.minimum(within, size - 1)
+
+
+def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash 64-bit numbers, one to one: the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return numbers ^ (numbers >> np.uint64(31))
+
+
+def _unit(numbers: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Numbers in [0, 1) of 64 random bits."""
+    return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
