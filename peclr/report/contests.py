@@ -51,6 +51,8 @@ class Contest:
     def _gap(self, better: Spread, worse: Spread) -> str:
         """The difference of two means, and its share of the worse one."""
         ahead, metric = abs(worse.mean - better.mean), self.metric
+        if metric.unit == "%":  # a share of a share would be misread
+            return f"{ahead:.{metric.decimals}f} points"
         share = f" ({ahead / abs(worse.mean):.0%})" if worse.mean else ""
         return f"{ahead:.{metric.decimals}f}{metric.after}{share}"
 

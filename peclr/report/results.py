@@ -49,6 +49,7 @@ METRICS: Final = (
     Metric("pa_auc", "PA-AUC", "", 3, higher_is_better=True),
     Metric("f_score_5", "F@5 mm, aligned", "", 3, higher_is_better=True),
     Metric("f_score_15", "F@15 mm, aligned", "", 3, higher_is_better=True),
+    Metric("class_accuracy_percent", "class accuracy", "%", 1, higher_is_better=True),
 )
 
 

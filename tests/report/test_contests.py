@@ -36,6 +36,13 @@ def test_the_winner_is_said_with_its_lead_and_seeds_at_the_largest_label_count()
     assert by_area.sentence().startswith("b is best with 0.605 ± 0.007 PA-AUC over 2 seeds, 0.100 (20%) more than a")
 
 
+def test_a_probe_of_classes_is_compared_by_its_accuracy() -> None:
+    accuracy = {"a": (40.0, 41.0), "b": (60.0, 61.0)}
+    rows = [row(name, seed, class_accuracy_percent=v) for name, both in accuracy.items() for seed, v in enumerate(both)]
+    said = "b is best with 60.5 ± 0.7 % class accuracy over 2 seeds, 20.0 points more than a, and ahead in each."
+    assert contest(*rows).sentence() == said
+
+
 def test_a_lead_within_the_seeds_spread_is_none() -> None:
     found = contest(*pa_epe(scratch=(20, 21), a=(10, 14), b=(11, 14)))
     assert found.sentence() == (
