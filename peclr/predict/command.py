@@ -15,8 +15,10 @@ from peclr.untrusted.text import printable
 
 if TYPE_CHECKING:
     from peclr.data.sources.inputs import Frame, Input
+    from peclr.inference.crop_search import CropSearch
     from peclr.inference.hands import Result
     from peclr.predict.annotations import Annotations
+    from peclr.predict.finding import HandFinder
     from peclr.predict.outputs import OutputFolder
 
 _FROM_BOX_FILE = "both-from-box-file"
@@ -48,9 +50,7 @@ def predict_main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
 
     from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
-    from peclr.inference.crop_search import CropSearch
     from peclr.inference.network import load_network
-    from peclr.predict.finding import choose_finder
     from peclr.predict.outputs import OutputFolder
     from peclr.predict.predictor import HandPredictor
     from peclr.predict.video_file import VideoFile
@@ -66,15 +66,7 @@ def predict_main(arguments: list[str]) -> int:
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
     if options.overlay and any(found.kind != "image" for found in inputs) and find_spec("av") is None:
         notes.append("overlays of videos: left out, they need PyAV; `pip install peclr[video]` brings it")
-    finder = None
-    if annotations.have_boxes:
-        search = CropSearch(turn=options.turn, scored=options.scores)
-    else:
-        finder, finding, said = choose_finder(options.find, options.hand_landmarker)
-        search = CropSearch(finding, options.turn, options.scores)
-        notes.append(said)
-    if finder is None and annotations.assume_sides:
-        notes.append("sides: every hand is taken for a right one; a left one needs --hand, or a box file with sides")
+    search, finder = _way_to_look(options, annotations, notes)
     trained = load_network(options.run, options.view_size, options.device)
     print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
     predictor = HandPredictor(trained, search, finder)
@@ -88,12 +80,28 @@ def predict_main(arguments: list[str]) -> int:
     return status
 
 
+def _way_to_look(
+    options: argparse.Namespace, annotations: Annotations, notes: list[str]
+) -> tuple[CropSearch, HandFinder | None]:
+    """How hands are looked at, and the detector, if hands without a box are found by it; adds lines that say so."""
+    from peclr.inference.crop_search import CropSearch
+    from peclr.predict.finding import choose_finder
+
+    finder, finding = None, CropSearch.find
+    if not annotations.have_boxes:
+        finder, finding, said = choose_finder(options.find, options.hand_landmarker)
+        notes.append(said)
+    if finder is None and annotations.assume_sides:
+        notes.append("sides: every hand is taken for a right one; a left one needs --hand, or a box file with sides")
+    return CropSearch(finding, options.turn, options.scores), finder
+
+
 def _write_all(results: Iterable[Result[Frame]], total: int | None, outputs: OutputFolder) -> int:
     import cv2
     from tqdm import tqdm
 
     cv2.setNumThreads(1)  # the pipeline has threads of its own, and PyTorch has
-    images = hands = unreadable = 0
+    images = hands = unreadable = empty = 0
     interrupted, reason = False, ""
     # a file or a pipe gets a line now and then
     every = 0.2 if sys.stderr.isatty() else 10.0
@@ -108,6 +116,7 @@ def _write_all(results: Iterable[Result[Frame]], total: int | None, outputs: Out
                 else:
                     images += 1
                     hands += len(found)
+                    empty += not found
                     outputs.write(frame, scene, found)
                 progress.update()
         except KeyboardInterrupt:  # how a camera is stopped: what there is gets written
@@ -115,7 +124,8 @@ def _write_all(results: Iterable[Result[Frame]], total: int | None, outputs: Out
     if not images and unreadable and not interrupted:
         raise ValueError(f"nothing could be predicted; the last reason: {reason}")
     seconds = progress.format_dict["elapsed"]
-    print(f"{images} images, {hands} hands in {seconds:.1f} s: {images / seconds:.1f} images/s")
+    none = f", none in {empty} of them" if empty else ""
+    print(f"{images} images, {hands} hands{none}, in {seconds:.1f} s: {images / seconds:.1f} images/s")
     if unreadable:
         print(f"{unreadable} could not be read", file=sys.stderr)
     return 130 if interrupted else int(unreadable > 0)

@@ -178,7 +178,10 @@ class HandPredictor:
 
 
 def _annotations(known: Known) -> Annotations:
-    return annotate(known.get("hand"), known.get("box"), known.get("K"), known.get("focal"), known.get("scale_m"))
+    values: dict[str, Any] = {**known}
+    if unknown := values.keys() - Known.__annotations__.keys():
+        raise TypeError(f"unexpected {', '.join(sorted(unknown))}; known may be {', '.join(Known.__annotations__)}")
+    return annotate(values.pop("hand", None), **values)
 
 
 def _frame(image: Any) -> Frame:

@@ -152,6 +152,7 @@ def test_both_hands_of_photographs(
     out = tmp_path / "out"
     assert main(["predict", str(run), str(images), f"--out={out}", f"--hand-landmarker={task_file}"]) == 0
     assert "hands: all that the detector finds" in (shown := capsys.readouterr().out)
+    assert "hands, none in 1 of them, in " in shown
     assert "right one" not in shown
     documents = {name: read(out / f"{name}.json")[0] for name in names}
     assert documents["empty"]["hands"] == []

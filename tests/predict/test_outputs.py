@@ -1,6 +1,7 @@
 """Files that predictions leave: names, overlays at the right pixels, videos."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from peclr.data.sources.inputs import Frame, Input
 from peclr.geometry.joints import BONE_COLORS, BONES
 from peclr.inference.hands import HandPrediction, Scene, Side
 from peclr.inference.network import TrainedNetwork
+from peclr.predict import outputs as outputs_module
 from peclr.predict.document import Method
 from peclr.predict.outputs import OutputFolder, draw_hands
 from peclr.predict.video_file import VideoFile
@@ -113,6 +115,18 @@ def test_every_image_gets_files_of_its_own(trained: TrainedNetwork, make_image: 
     assert overlay.shape == (366, 486, 3)
     expected = draw_hands(make_image(61, 81), predicted(make_image(61, 81))[2])
     assert np.abs(overlay[..., ::-1].astype(float) - expected).mean() < 3  # JPEG
+
+
+def test_without_pyav_videos_have_no_overlay(
+    trained: TrainedNetwork, make_image: MakeImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs_module, "find_spec", lambda _: None)
+    with OutputFolder(tmp_path / "out", Method(trained), overlay=True, sides=False) as outputs:
+        outputs.write(*predicted(make_image(), "a.mp4", 0, "video"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jsonl"]
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ValueError, match=r"pip install peclr\[video\]"):
+        VideoFile(tmp_path / "a.mp4", 10)
 
 
 def test_nothing_is_overwritten(trained: TrainedNetwork, tmp_path: Path) -> None:

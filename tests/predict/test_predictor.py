@@ -1,5 +1,6 @@
 """Predictions in the image's own pixels and camera, of right and left hands, with and without boxes."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from peclr.data.sources.inputs import Frame, Input
 from peclr.data.views.geometric import warp
@@ -16,6 +18,8 @@ from peclr.inference.hands import Scene
 from peclr.inference.network import TrainedNetwork
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import annotate
+from peclr.predict.outputs import draw_hands
+from peclr.predict.video_file import VideoFile
 from tests.fake_net import FakeNet
 
 MakeImage = Callable[..., NDArray[np.uint8]]
@@ -210,6 +214,70 @@ def test_three_lines_from_a_run(run: Path, make_image: MakeImage, tmp_path: Path
         predictor(tmp_path / "nothing.png")
     with pytest.raises(ValueError, match="RGB image"):
         predictor(np.zeros((4, 4), np.uint8))
+
+
+def test_lists_folders_and_pil_images_give_what_files_give(
+    trained: TrainedNetwork, make_image: MakeImage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [make_image(seed=seed) for seed in range(3)]
+    (tmp_path / "below").mkdir()
+    paths = [tmp_path / name for name in ("0.png", "1.png", "below/2.png")]
+    for path, image in zip(paths, images, strict=True):
+        cv2.imwrite(str(path), image[..., ::-1])
+    predictor = HandPredictor(trained)
+    expected = [predictor(path)[0].joints_3d for path in paths]
+    for many in (paths, [str(path) for path in paths], images, tuple(map(Pillow.fromarray, images)), tmp_path):
+        found = predictor(many)
+        np.testing.assert_allclose([hands[0].joints_3d for hands in found], expected, rtol=1e-5)
+    assert [hands.to_dict()["source"] for hands in predictor(str(tmp_path))] == [str(path) for path in paths]
+    paths[1].write_bytes(b"")
+    found = predictor(tmp_path)
+    assert [len(hands) for hands in found] == [1, 0, 1]
+    assert "1.png: 0 bytes" in str(found[1].error)
+    assert "skipped: " in caplog.text
+    assert str(found[1].error) in repr(found[1])
+    assert predictor([]) == []
+
+
+def test_a_pil_image_is_turned_upright_and_made_rgb(trained: TrainedNetwork, make_image: MakeImage) -> None:
+    predictor, image = HandPredictor(trained), make_image()
+    lying = Pillow.fromarray(np.ascontiguousarray(np.rot90(image)))
+    lying.getexif()[0x0112] = 6  # stored turned by 90° against the clock
+    np.testing.assert_array_equal(predictor(lying)[0].joints_3d, predictor(image)[0].joints_3d)
+    gray = Pillow.fromarray(image).convert("L")
+    same = predictor(np.repeat(np.asarray(gray)[..., None], 3, axis=-1))
+    np.testing.assert_array_equal(predictor(gray)[0].joints_3d, same[0].joints_3d)
+
+
+def test_hands_draw_themselves_and_say_what_they_are(trained: TrainedNetwork, make_image: MakeImage) -> None:
+    image = make_image()
+    hands = HandPredictor(trained)(image, hand="left", scale_m=0.03)
+    assert (len(hands), hands[0].hand, [hand.hand for hand in hands[:1]]) == (1, "left", ["left"])
+    np.testing.assert_array_equal(np.asarray(hands.draw()), draw_hands(image, hands))
+    (one,) = hands.to_dict()["hands"]
+    np.testing.assert_allclose(one["keypoints_2d"], hands[0].keypoints_2d, atol=1e-3)
+    assert (one["hand"], one["unit_3d"], one["score"]) == ("left", "m", round(hands[0].score or 0, 4))
+    assert repr(hands) == "<array: left>"
+    json.dumps(hands.to_dict(), allow_nan=False)
+
+
+def test_a_video_comes_frame_by_frame(trained: TrainedNetwork, make_image: MakeImage, tmp_path: Path) -> None:
+    video = VideoFile(tmp_path / "clip.mp4", 10)
+    for seed in range(3):
+        video.write(make_image(seed=seed))
+    video.close()
+    predictor = HandPredictor(trained)
+    with pytest.raises(ValueError, match=r"clip\.mp4 is a video: .*`video`"):
+        predictor(tmp_path / "clip.mp4")
+    found = list(predictor.video(tmp_path / "clip.mp4", hand="left"))
+    assert [hands.to_dict()["frame"] for hands in found] == [0, 1, 2]
+    assert [hands[0].hand for hands in found] == ["left"] * 3
+    assert found[2].draw().size == (480, 360)
+
+
+def test_what_is_not_known_of_is_refused(trained: TrainedNetwork, make_image: MakeImage) -> None:
+    with pytest.raises(TypeError, match="hands"):
+        HandPredictor(trained)(make_image(), hands="left")  # type: ignore[call-overload]  # that is the test
 
 
 def test_a_network_that_diverged_is_refused(make_image: MakeImage) -> None:
