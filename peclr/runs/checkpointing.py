@@ -20,7 +20,7 @@ from peclr.collectives import max_over_hosts
 from peclr.runs.best import KEY, BestSoFar
 from peclr.runs.durable import read_checkpoint, write_checkpoint
 from peclr.runs.layout import BEST, LAST, last_checkpoint, listed
-from peclr.runs.resuming import reschedule, settle
+from peclr.runs.resuming import reschedule, restore, settle
 from peclr.untrusted.binary import damage_of_zip
 
 # What processes agree upon after a step: nothing, a checkpoint, or a signal, by its number; the greatest wins.
@@ -109,8 +109,9 @@ class RunCheckpoints(Checkpoint):
         settle(checkpoint["loops"]["fit_loop"])
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hide `max_steps` while Lightning loads a checkpoint: with it, it would go on in an epoch that has ended."""
+        """Hide `max_steps` while a checkpoint is loaded: with it, Lightning would go on in an epoch that has ended."""
         self._max_steps, trainer.fit_loop.epoch_loop.max_steps = trainer.max_steps, -1
+        restore(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take over the signals from Lightning, which has its handlers by now."""

@@ -14,6 +14,7 @@ from peclr.runs.about import KEY, About
 from peclr.runs.durable import read_checkpoint
 from peclr.runs.layout import listed, read_results, read_run_config
 from peclr.untrusted.binary import naming_damage
+from peclr.untrusted.text import shown
 
 # What decides the weights of a run …
 _SECTIONS = ("seed_everything", "model", "data")
@@ -69,6 +70,33 @@ def has_ended(checkpoint: Path, trainer: pl.Trainer) -> bool:
     ends = ((content["global_step"], trainer.max_steps), (epochs, trainer.max_epochs))
     same = (written.get("stage"), written.get("step")) == ("fit", content["global_step"])
     return same and any(end is not None and 0 <= end <= now for now, end in ends)
+
+
+def restore(trainer: pl.Trainer) -> None:
+    """Load the state of loops, optimizers and schedules before Lightning does, which names no file when it cannot.
+
+    Of schedules it also takes one that is not whole, and begins anew.
+    """
+    connector = trainer._checkpoint_connector
+    if not (content := connector._loaded_checkpoint):
+        return
+    with naming_damage(Path(str(trainer.ckpt_path)), "checkpoint to go on from"):
+        schedules = [config.scheduler for config in trainer.lr_scheduler_configs]
+        for key, used in (("optimizer_states", trainer.optimizers), ("lr_schedulers", schedules)):
+            if len(found := content[key]) != len(used):
+                raise ValueError(f"{key} has {len(found)} entries, expected {len(used)}")
+        for schedule, state in zip(schedules, content["lr_schedulers"], strict=True):
+            for name in ("last_epoch", "base_lrs") if isinstance(schedule, LambdaLR) else ():
+                if not _is_alike(state[name], getattr(schedule, name)):
+                    raise ValueError(f"lr_schedulers has {name} {shown(state[name])}")
+        connector.restore_training_state()
+
+
+def _is_alike(value: Any, example: Any) -> bool:
+    """Whether a value is of the type of another, and a list of as many."""
+    if isinstance(example, list):
+        return isinstance(value, list) and len(value) == len(example) and all(map(_is_alike, value, example))
+    return type(value) is type(example)
 
 
 def reschedule(trainer: pl.Trainer) -> None:

@@ -362,3 +362,18 @@ def test_checkpoints_pass_through_lightning_whole(tmp_path: Path) -> None:
     write_checkpoint(read_checkpoint(path), tmp_path / "copy.ckpt")
     with pytest.raises(TypeError, match="storage_options"):
         DurableCheckpointIO().save_checkpoint({}, path, storage_options={})
+
+
+DAMAGED: dict[str, Any] = {
+    "lr_schedulers": [[], [{}], [5], [{"last_epoch": "x", "base_lrs": [0.05]}], [{"last_epoch": 6, "base_lrs": []}]],
+    "optimizer_states": [[], [{}], [5], [{"state": {}, "param_groups": []}]],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in DAMAGED.items() for value in values])
+def test_a_checkpoint_without_the_state_to_go_on_from_is_named(key: str, value: Any, tmp_path: Path) -> None:
+    train(tmp_path, max_epochs=1)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    write_checkpoint(read_checkpoint(last) | {key: value}, last)
+    with pytest.raises(ValueError, match=r"last\.ckpt: damaged or no checkpoint to go on from: "):
+        train(tmp_path, resume=True)
