@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from matplotlib.figure import Figure
+from pytorch_lightning.loggers import Logger
 from tqdm import tqdm
 
 from experiments.rendered import jobs as rendered_jobs
@@ -152,12 +153,34 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     assert shown.count("done") == 1
 
 
+class Pausing(Logger):
+    """While there is a file `flag`, holds a run after its seventh step until a signal has come."""
+
+    name = version = ""
+
+    def __init__(self, flag: Path) -> None:
+        super().__init__()
+        self.flag = flag
+
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        handler: Any = signal.getsignal(signal.SIGTERM)
+        end = time.monotonic() + 60
+        while step == 7 and self.flag.exists() and not handler.__self__.received and time.monotonic() < end:
+            time.sleep(0.01)
+
+
 @pytest.mark.slow
 def test_ctrl_c_and_the_same_again_end_with_the_weights_of_an_undisturbed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(rendered, "read_suite", lambda name: Suite("small", "A title", (Arm("PeCLR", ()),), ()))
+    flag = tmp_path / "flag"  # else the run may have ended before the test has seen that it began
+    pausing = f"{{class_path: {__name__}.Pausing, init_args: {{flag: {flag}}}}}"
+    arm = Arm("PeCLR", (f"--trainer.logger={pausing}", "--trainer.log_every_n_steps=1"))
+    monkeypatch.setattr(rendered, "read_suite", lambda name: Suite("small", "A title", (arm,), ()))
     monkeypatch.setattr(rendered, "write_results", lambda *_, **__: None)  # there is nothing to write
     # 5 steps an epoch
     monkeypatch.setitem(SIZES, "walk", replace(SIZES["walk"], train=40, pretrain_steps=33))
@@ -170,11 +193,13 @@ def test_ctrl_c_and_the_same_again_end_with_the_weights_of_an_undisturbed_run(
 
     arguments = ["small", "--size=walk", "--processes=1", "--seeds", "0", "--precision=32-true"]
     assert rendered.main([*arguments, "--out=undisturbed"]) == 0
+    flag.touch()
     threading.Thread(target=interrupt, daemon=True).start()
     assert rendered.main([*arguments, "--out=disturbed"]) == 130
+    flag.unlink()
     assert "the same command goes on" in capfd.readouterr().err
     assert active_children() == []
-    assert 7 <= steps_of(tmp_path / "disturbed" / run)[0] < 33
+    assert steps_of(tmp_path / "disturbed" / run)[0] == 9, "after the step that came next"
     assert rendered.main([*arguments, "--out=disturbed"]) == 0
     paths = [tmp_path / out / run / "checkpoints" / "last.ckpt" for out in ("undisturbed", "disturbed")]
     straight, resumed = (torch.load(path, weights_only=True) for path in paths)

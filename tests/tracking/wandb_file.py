@@ -5,6 +5,7 @@ A .wandb file is a log in LevelDB's format (github.com/google/leveldb, doc/log_f
 
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,19 @@ _FULL, _FIRST, _LAST = 1, 2, 4
 
 
 def records(run: Path) -> list[Any]:
-    """All records of the one offline run below a run's folder."""
+    """All records of the one offline run below a run's folder, when its last is there: W&B's process writes on."""
+    end = time.monotonic() + 60.0
+    while not (found := _written(run)) or found[-1].WhichOneof("record_type") != "exit":
+        assert time.monotonic() < end, f"W&B wrote no end of the run, but {len(found)} records"
+        time.sleep(0.02)
+    return found
+
+
+def _written(run: Path) -> list[Any]:
     (path,) = run.glob("wandb/offline-run-*/run-*.wandb")
     data = path.read_bytes()
+    if not data:
+        return []
     assert data[:4] == b":W&B"
     found, parts, position = [], b"", _FILE_HEADER
     while position + _HEADER <= len(data):
@@ -26,6 +37,8 @@ def records(run: Path) -> list[Any]:
             continue
         length, kind = struct.unpack("<HB", data[position + 4 : position + _HEADER])
         chunk = data[position + _HEADER : position + _HEADER + length]
+        if len(chunk) < length:
+            break
         position += _HEADER + length
         parts = chunk if kind in (_FULL, _FIRST) else parts + chunk
         if kind in (_FULL, _LAST):
