@@ -1,7 +1,7 @@
 """The camera of an image that nobody calibrated: as given, by Exif's focal length, or assumed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -24,28 +24,31 @@ class Camera(NamedTuple):
 
 
 class Cameras:
-    """Cameras of inputs by their names.
+    """Cameras of inputs.
 
     Args:
-        given: K, (3, 3), px of the upright image, by a name of the input's file; "" for all.
+        given: K, (3, 3), px of the upright image, by the `file` of the input; "" for all.
     """
 
     def __init__(self, given: Mapping[str, Matrix] | None = None) -> None:
-        self._given = given or {}
+        self.given = given or {}
 
     def of(self, found: Input, width: int, height: int) -> Camera:
         """The camera of an image of that size."""
-        for name in (*found.names, _ALL):
-            if name in self._given:
-                return Camera(self._given[name], "given")
+        K = self.given.get(found.file, self.given.get(_ALL))
+        if K is not None:
+            return Camera(K, "given")
         focal = read_focal_35mm(Path(found.source)) if found.kind == "image" else None
         if focal is not None:
             return Camera(centered_camera(focal * math.hypot(width, height) / _FILM_DIAGONAL, width, height), "exif")
         return Camera(centered_camera(ASSUMED_FOCAL * max(width, height), width, height), "assumed")
 
 
-def read_cameras(given: str | None) -> dict[str, Matrix]:
-    """Cameras by file name, "" for all: FX,FY,CX,CY in px, or a JSON file that holds 3×3 numbers, or {file: 3×3}."""
+def read_cameras(given: str | None, inputs: Sequence[Input]) -> dict[str, Matrix]:
+    """Cameras as `Cameras` takes them: from FX,FY,CX,CY in px, or a JSON file that holds 3×3 numbers, or {file: 3×3}.
+
+    A file is named as it was given, relative to the folder given, or by its name alone; ValueError if none is an input.
+    """
     if given is None:
         return {}
     words = given.split(",")
@@ -58,7 +61,13 @@ def read_cameras(given: str | None) -> dict[str, Matrix]:
     content = read_json(Path(given))
     if not isinstance(content, dict):
         content = {_ALL: content}
-    return {str(file): _checked(K, f"{given}{file and ': '}{file}") for file, K in content.items()}
+    named = {str(file): _checked(K, f"{given}{file and ': '}{file}") for file, K in content.items()}
+    if _ALL in named:
+        return named
+    found = {one.file: named[name] for one in inputs for name in one.names[::-1] if name in named}
+    if not found:
+        raise ValueError(f"{given}: none of its {len(named)} names is that of an input, such as {inputs[0].file}")
+    return found
 
 
 def _checked(K: Any, where: str) -> Matrix:

@@ -115,21 +115,21 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
     from peclr.collect.cameras import Cameras, read_cameras
     from peclr.collect.groups import groups_of
     from peclr.collect.hands import Thresholds
-    from peclr.collect.work import Collector, tasks_of
+    from peclr.collect.work import Collector, tasks_of, with_unique_files
     from peclr.data.sources.inputs import find_inputs
     from peclr.detection import MediaPipeHands, find_task_file
 
     task_file = find_task_file(options.hand_landmarker)
     MediaPipeHands(task_file)  # not each process by itself is to find out that it cannot be used
-    inputs = find_inputs(options.sources)
+    inputs = with_unique_files(find_inputs(options.sources))
     if cameras := [one.source for one in inputs if one.kind == "camera"]:
         raise ValueError(f"{cameras[0]}: a camera has no end; record a video, and give that")
     return Collector(
         tasks_of(inputs, groups_of(inputs, options.groups), options.every),
-        folder,
-        task_file,
+        folder.absolute(),
+        task_file.absolute(),
         options.tiles,
-        Cameras(read_cameras(options.K)),
+        Cameras(read_cameras(options.K, inputs)),
         Thresholds(options.min_score, options.min_size, options.min_sharpness),
         options.every,
         _cutting(options),
@@ -157,8 +157,9 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _hash_of(collector: Collector) -> str:
-    """Hash the names and groups of all inputs, which other machines may see elsewhere, in order."""
-    digest = hashlib.sha256()
+    """Hash cameras, and the names and groups of all inputs, which other machines may see elsewhere, in order."""
+    given = {file: K.tolist() for file, K in sorted(collector.cameras.given.items())}
+    digest = hashlib.sha256(repr(given).encode(errors="surrogateescape"))
     for task in collector.tasks:
         for found, group in zip(task.inputs, task.groups, strict=True):
             digest.update("\0".join((found.file, *group, "")).encode(errors="surrogateescape"))
@@ -235,7 +236,7 @@ def _parser() -> CommandParser:
         metavar="PX",
         help="longer side of a hand (default: %(default)s)",
     )
-    sharpness = "0 is blurred, about 0.5 a focused hand of many pixels (default: %(default)s, all)"
+    sharpness = "below 0.02 is blurred, 0.1 to 0.6 in focus (default: %(default)s, all)"
     add("--min-sharpness", "--min_sharpness", type=float, default=0.0, metavar="S", help=sharpness)
     add = parser.add_argument_group("crops").add_argument
     add("--size", type=positive, metavar="PX", help="side (default: 256; 224 with --layout freihand)")

@@ -1,6 +1,7 @@
 """The work of collecting, in tasks: some images, or one video; each leaves shards of its hands and an account."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -128,6 +129,12 @@ class Collector:
             out.counts[f"{CAMERA}{camera.origin}"] += 1
 
 
+def with_unique_files(inputs: Sequence[Input]) -> list[Input]:
+    """Inputs whose relative paths tell them apart: those of equal ones, in several folders, become whole paths."""
+    count = Counter(one.file for one in inputs)
+    return [one if count[one.file] == 1 else replace(one, file=one.source) for one in inputs]
+
+
 def tasks_of(inputs: Sequence[Input], groups: Sequence[Group], every: Every) -> list[Task]:
     """Divide inputs, in order: images some at a time, so that shards are some hundreds at most; each video alone."""
     tasks, start = list[Task](), 0
@@ -137,7 +144,8 @@ def tasks_of(inputs: Sequence[Input], groups: Sequence[Group], every: Every) -> 
         if inputs[start].kind == "image":
             while stop < min(start + together, len(inputs)) and inputs[stop].kind == "image":
                 stop += 1
-        part = inputs[start:stop]
+        # other machines have other current folders
+        part = [replace(one, source=str(Path(one.source).absolute())) for one in inputs[start:stop]]
         images = len(part) if part[0].kind == "image" else _frames_of(part[0], every)
         tasks.append(Task(start, part, groups[start:stop], images))
         start = stop

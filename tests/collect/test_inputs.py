@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from peclr.collect.cameras import Cameras, read_cameras
 from peclr.collect.frames import Every, every_of
 from peclr.collect.groups import Group, groups_of
+from peclr.collect.work import with_unique_files
 from peclr.data.sources.inputs import Input
 
 
@@ -31,22 +32,26 @@ def test_a_camera_is_given_or_has_the_focal_length_of_exif_or_is_assumed(tmp_pat
     for unknown in (None, 0):
         K, origin = Cameras().of(image(tmp_path, unknown), 400, 300)
         assert (origin, K[0, 0], K[1, 1]) == ("assumed", 480, 480)
-    K, origin = Cameras(read_cameras("500,510,200,150")).of(image(tmp_path, focal=26), 400, 300)
+    K, origin = Cameras(read_cameras("500,510,200,150", INPUTS)).of(image(tmp_path, focal=26), 400, 300)
     assert (origin, K.tolist()) == ("given", [[500, 0, 200], [0, 510, 150], [0, 0, 1]])
 
 
 def test_cameras_are_read_from_a_file_for_all_or_by_file(tmp_path: Path) -> None:
     path, K = tmp_path / "K.json", "[[500,0,200],[0,500,150],[0,0,1]]"
+    one, other = image(tmp_path), INPUTS[0]
     path.write_text(K)
-    assert Cameras(read_cameras(str(path))).of(image(tmp_path), 400, 300)[1] == "given"
-    path.write_text(f'{{"b.jpg": {K}}}')
-    assert Cameras(read_cameras(str(path))).of(image(tmp_path), 400, 300)[1] == "assumed"
+    assert Cameras(read_cameras(str(path), [one])).of(one, 400, 300).origin == "given"
+    path.write_text(f'{{"1.jpg": {K}}}')
+    cameras = Cameras(read_cameras(str(path), [one, other]))
+    assert [cameras.of(found, 400, 300).origin for found in (one, other)] == ["assumed", "given"]
+    with pytest.raises(ValueError, match=r"K\.json: none of its 1 names is that of an input, such as a\.jpg"):
+        read_cameras(str(path), [one])
     for text in ("[[1,2],[3,4]]", K.replace("500", "-5"), '{"a": 7}'):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"K\.json"):
-            read_cameras(str(path))
+            read_cameras(str(path), INPUTS)
     with pytest.raises(ValueError, match="expected FX,FY,CX,CY"):
-        read_cameras("1,2,3,x")
+        read_cameras("1,2,3,x", INPUTS)
 
 
 INPUTS = [
@@ -99,3 +104,8 @@ def test_frames_are_chosen_by_time_whatever_the_rate() -> None:
 def test_no_frames_are_no_choice(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"such as 0\.5s"):
         every_of(text)
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart() -> None:
+    inputs = [Input(f"{folder}/1.jpg", "1.jpg", "image") for folder in ("a", "b")]
+    assert [one.file for one in with_unique_files([*inputs, INPUTS[1]])] == ["a/1.jpg", "b/1.jpg", "2.jpg"]

@@ -297,7 +297,7 @@ def _collected(folder: Path) -> list[Path]:
 def _read_collected(folder: Path) -> Any:
     inputs = [Input(name, name, "image") for name in ("a.jpg", "b.png")]
     groups = groups_of(inputs, folder / "groups.csv")
-    cameras = {name: matrix.tolist() for name, matrix in read_cameras(str(folder / "K.json")).items()}
+    cameras = {name: matrix.tolist() for name, matrix in read_cameras(str(folder / "K.json"), inputs).items()}
     joints = {number: points.tolist() for number, points in read_corrections(folder / "coco.json").items()}
     return groups, cameras, joints
 
