@@ -132,7 +132,9 @@ def _parser() -> CommandParser:
     parser.add_argument("--data", type=Path, required=True, help="folder in FreiHAND's layout")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
     parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")
-    crop = "where the network looks: twice, as published; around the true keypoints; at the whole image"
+    crop = (
+        "where the network looks: twice, as published; around the true keypoints, as `peclr test`; at the whole image"
+    )
     parser.add_argument("--crop", choices=CROPS, default=CROPS[0], help=crop)
     turn = "degrees: average with views turned by this to either side (default: 0)"
     parser.add_argument("--turn", type=float, default=0.0, help=turn)
