@@ -301,7 +301,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
                 seed=self.seed,
                 on_bad_image=self.on_bad_image,
             )
-            self.val_set = self._unaugmented(SelectedHands(training, val_hands)) if val_hands else None
+            self.val_set = self._unaugmented(SelectedHands(training, val_hands)) if len(val_hands) else None
         if stage in ("test", "predict"):
             if self._sources and not self._test_sources:
                 raise ValueError(f"{stage}: data.sources are for training; give data.test_sources, or a data.root")

@@ -88,6 +88,19 @@ class HandSource(ABC):
         """The indices of the images that show `hand`."""
         return range(hand, hand + 1)
 
+    def hand_of_images(self) -> NDArray[np.int64]:
+        """(images,), the hand that each image shows."""
+        if type(self).hand_of is HandSource.hand_of:
+            return np.arange(len(self))
+        return np.fromiter(map(self.hand_of, range(len(self))), np.int64, len(self))
+
+    def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The indices of the images that show some hands, hand after hand, and (hands,) how many show each."""
+        if type(self).versions_of is HandSource.versions_of:
+            return hands, np.ones_like(hands)
+        versions = [np.asarray(self.versions_of(hand), np.int64) for hand in hands.tolist()]
+        return np.concatenate(versions), np.fromiter(map(len, versions), np.int64, len(versions))
+
 
 SingleImages = HandSource  # for sources with an image a hand, which need to number nothing
 

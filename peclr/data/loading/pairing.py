@@ -47,7 +47,8 @@ class SourcePairs:
 
     def hands(self) -> NDArray[np.int64]:
         """(items,), the hand that the first view of each item shows."""
-        return np.array([self.hand_shown(image) for image in range(len(self))], np.int64)
+        hands = self._source.hand_of_images()
+        return hands if self._first_of_track is None else self._first_of_track[hands]
 
 
 class Pairing(ABC):

@@ -24,27 +24,27 @@ def hand_count(amount: float, num_hands: int, what: str) -> int:
     return int(amount) if is_number else max(1, round(amount * num_hands))
 
 
-def split_hands(num_hands: int, val: float, seed: int) -> tuple[list[int], list[int]]:
+def split_hands(num_hands: int, val: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide hands into those to train on and those held out, a fraction (float) or number (int); 0 holds out none.
 
-    Both lists come in a random order that depends on the seed alone: the first 10 % to train on are part of the first
+    Both come in a random order that depends on the seed alone: the first 10 % to train on are part of the first
     20 %.
     """
     count = hand_count(val, num_hands, "val_fraction") if val else 0
     if count >= num_hands:
         raise ValueError(f"val_fraction {val} holds out all {num_hands} hands; none is left to train on")
-    order = KeyedRng("split", seed).at().permutation(num_hands).tolist()
+    order = KeyedRng("split", seed).at().permutation(num_hands)
     return order[count:], order[:count]
 
 
-def split_source(source: HandSource, val: float, seed: int) -> tuple[list[int], list[int]]:
+def split_source(source: HandSource, val: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide the hands of a source as `split_hands`, and never those of one group, or at least of one track.
 
     Whole groups are held out as long as there is room for them in `val`, so that a little less may be held out. Where
     all groups are larger, as of a single video, tracks are, or single hands.
     """
     training, held_out = split_hands(source.num_hands, val, seed)
-    budget, order = len(held_out), np.array(held_out + training)
+    budget, order = len(held_out), np.concatenate([held_out, training])
     tracks = tracks_of(source)
     kinds = {"group": groups_of(source), "track": None if tracks is None else tracks.first_hand()}
     for kind, numbers in kinds.items():
@@ -53,13 +53,14 @@ def split_source(source: HandSource, val: float, seed: int) -> tuple[list[int], 
         of_hand = np.unique(numbers, return_inverse=True)[1]
         sizes, left = np.bincount(of_hand), budget
         held = np.zeros(len(sizes), np.bool_)
-        for number in dict.fromkeys(of_hand[order].tolist()):
+        in_order, first = np.unique(of_hand[order], return_index=True)
+        for number in in_order[np.argsort(first)].tolist():
             held[number] = sizes[number] <= left
             if held[number]:
                 left -= sizes[number]
         if held.any():
             chosen = held[of_hand[order]]
-            return order[~chosen].tolist(), order[chosen].tolist()
+            return order[~chosen], order[chosen]
         _log.warning("%s: each %s has more than the %d hands to hold out; it is divided", source.name, kind, budget)
     return training, held_out
 
@@ -120,13 +121,14 @@ def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 class SelectedHands(HandSource):
     """Some hands of a source, at least one, renumbered in the order given, each with all of its versions."""
 
-    def __init__(self, source: HandSource, hands: Sequence[int]) -> None:
+    def __init__(self, source: HandSource, hands: Sequence[int] | NDArray[np.int64]) -> None:
         if not len(hands):
             raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
         self.source, self.name, self.num_hands = source, source.name, len(hands)
         self.hands = np.asarray(hands, np.int64)  # (num_hands,), their numbers in `source`
-        versions = [np.asarray(source.versions_of(hand), np.int64) for hand in hands]
-        self._images, self._start = np.concatenate(versions), np.cumsum([0, *map(len, versions)])
+        self._images, versions = source.images_of_hands(self.hands)
+        # None where each hand has one image
+        self._start = None if (versions == 1).all() else np.concatenate([[0], np.cumsum(versions)])
 
     def __len__(self) -> int:
         return len(self._images)
@@ -140,11 +142,16 @@ class SelectedHands(HandSource):
 
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""
-        return int(np.searchsorted(self._start, index, side="right")) - 1
+        return index if self._start is None else int(np.searchsorted(self._start, index, side="right")) - 1
 
     def versions_of(self, hand: int) -> Sequence[int]:
         """The images that show `hand`."""
-        return range(int(self._start[hand]), int(self._start[hand + 1]))
+        return range(hand, hand + 1) if self._start is None else range(*self._start[hand : hand + 2].tolist())
+
+    def hand_of_images(self) -> NDArray[np.int64]:
+        """(images,), the hand that each image shows."""
+        hands = np.arange(self.num_hands)
+        return hands if self._start is None else np.repeat(hands, np.diff(self._start))
 
     def check_images(self) -> None:
         """Those of the whole source."""

@@ -74,6 +74,14 @@ class Shards(HandSource):
         versions: list[int] = self._versions[first:last].tolist()
         return versions
 
+    def hand_of_images(self) -> NDArray[np.int64]:
+        """(images,), the hand that each crop shows."""
+        return np.arange(len(self)) if self._hand is None else self._hand
+
+    def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `HandSource`."""
+        return (hands, np.ones_like(hands)) if self._hand is None else super().images_of_hands(hands)
+
     def identity(self) -> str:
         """See `HandSource`: of what the crops were cut from."""
         ids, hands = self._texts["id"], () if self._hand is None else (self._hand,)

@@ -118,7 +118,7 @@ def test_splits_keep_groups_together_or_else_tracks(caplog: pytest.LogCaptureFix
     assert groups is not None
     assert tracks is not None
     training, held = split_source(source, 0.5, 3)
-    assert sorted(training + held) == list(range(72))
+    assert sorted([*training, *held]) == list(range(72))
     assert len(held) == 36
     assert not set(groups[training].tolist()) & set(groups[held].tolist())
     assert "divided" not in caplog.text
@@ -128,7 +128,7 @@ def test_splits_keep_groups_together_or_else_tracks(caplog: pytest.LogCaptureFix
     assert "each group has more than the 14 hands to hold out; it is divided" in caplog.text
     training, held = split_source(source, 0.1, 3)  # 7: not even a track
     assert len(held) == 7
-    assert sorted(training + held) == list(range(72))
+    assert sorted([*training, *held]) == list(range(72))
 
 
 def test_pairs_are_a_function_of_seed_epoch_and_item() -> None:
