@@ -144,9 +144,29 @@ def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: B
     double_from_image = from_reduced(2, 2) @ view_from_image  # of which the view is reduced twice
     block = min(int(reduction / 2), *image.shape[:2])
     if block > 1:
-        height, width = (side // block for side in image.shape[:2])  # incomplete blocks are left out
-        whole = image[: height * block, : width * block]
-        image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-        double_from_image = double_from_image @ from_reduced(block, block)
+        # of a large image, blocks that are not shown take longer to average than all the rest
+        (left, top), (right, bottom) = _blocks_shown(view_from_image, image.shape[1], image.shape[0], size, block)
+        part = image[top * block : bottom * block, left * block : right * block]
+        image = cv2.resize(part, (right - left, bottom - top), interpolation=cv2.INTER_AREA).astype(
+            np.uint8, copy=False
+        )
+        double_from_image = double_from_image @ from_reduced(block, block) @ similarity(shift=(left, top))
     double = cv2.warpAffine(image, double_from_image[:2], (2 * size, 2 * size), borderMode=mode)
     return cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _blocks_shown(view_from_image: Matrix, width: int, height: int, size: int, block: int) -> NDArray[np.int64]:
+    """First blocks of an image that a view shows, or its border reflects, and those after the last: ((x, y), (x, y)).
+
+    Incomplete blocks, at the right and bottom, are left out.
+    """
+    corners = np.array([[x, y, 1.0] for x in (-1, size) for y in (-1, size)])
+    seen = corners @ np.linalg.inv(view_from_image).T[:, :2]
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    edges = np.array([width, height])
+    first, last = np.minimum(low, 2 * edges - high), np.maximum(high, -low)  # mirrored at the edges, once
+    whole = edges // block
+    start = np.clip(np.floor(first / block) - 3, 0, whole - 1)
+    stop = np.clip(np.ceil(last / block) + 3, start + 1, whole)
+    far = (high - low > edges) | (low > edges) | (high < 0)  # mirrored more often
+    return np.array([np.where(far, 0, start), np.where(far, whole, stop)]).astype(np.int64)

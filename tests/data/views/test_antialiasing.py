@@ -18,7 +18,7 @@ from peclr.data.samples import HandSource
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
-from peclr.data.views.geometric import GeometryRange, ViewGeometry, pixels_to_keep, warp
+from peclr.data.views.geometric import Border, GeometryRange, ViewGeometry, pixels_to_keep, warp
 from peclr.geometry.planar import Matrix, view_from_image
 
 
@@ -134,3 +134,22 @@ def test_views_of_a_jpeg_are_means_over_areas_of_the_whole_image(
             assert math.sqrt((error**2).mean()) < 3
             assert (error**2).mean() < (one_sample**2).mean() / 16
             assert abs(error.mean()) < 0.6
+
+
+@pytest.mark.parametrize("border", ["black", "reflect"])
+def test_blocks_that_are_not_shown_change_nothing(border: Border, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        width, height = (int(side) for side in rng.integers(40, 400, 2))
+        image = rng.integers(0, 256, (height, width, 3), np.uint8)
+        center, half = rng.uniform(-0.2, 1.2, 2) * (width, height), rng.uniform(20, 200)
+        box = np.concatenate([center - half, center + half])
+        matrix = view_from_image(ViewGeometry(rng.uniform(-3, 3)).view_from_crop(2 * half), box, 9)
+        view = warp(image, matrix, 9, border)
+        with monkeypatch.context() as patch:
+            everything = "peclr.data.views.geometric._blocks_shown"
+            patch.setattr(
+                everything, lambda matrix, width, height, size, block: ((0, 0), (width // block, height // block))
+            )
+            whole = warp(image, matrix, 9, border)
+        np.testing.assert_array_equal(view, whole)
