@@ -511,7 +511,7 @@ def test_plain_photographs_are_enough_to_pretrain(rendered_hands: Path, tmp_path
         ("--data.root=/nowhere/hands", "/nowhere/hands"),
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
         ("--model.view_size=64", "model.view_size is 64 and data.view_size 32"),
-        ("--data.root=null", "neither data.root nor data.sources"),
+        ("--data.root=null", "no data: give data.root, the path of a data set"),
         ("--data.sources={class_path: FreiHAND, init_args: {root: /nowhere}}", "/nowhere"),
     ],
 )

@@ -352,9 +352,10 @@ def _one_of(root: Any, sources: HandSource | list[HandSource] | None) -> tuple[s
         root, sources = None, root
     listed = _listed(sources)
     if bool(root) == bool(listed):
-        got = f"data.root {root} and data.sources" if listed else "neither data.root nor data.sources"
-        looks = "data.root is the path of a data set, of images or of videos; data.sources are readers with options"
-        raise ValueError(f"got {got}, expected one of the two: {looks}")
+        if listed:
+            raise ValueError(f"data.root {root} and data.sources are both given; expected one of them, the other null")
+        kinds = "data.root, the path of a data set, of images or of videos, or data.sources, readers with options"
+        raise ValueError(f"no data: give {kinds}")
     return root or "", listed
 
 

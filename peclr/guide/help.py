@@ -17,7 +17,7 @@ _EVERY: Final = (
     ("--name NAME", "of the run, in reports and of its folder, runs/CONFIG/NAME"),
     ("--run_dir DIR", "another folder (default: runs/CONFIG/NAME or TIME)"),
     ("--data.root PATH", "a data set's folder, or in pre-training any folder of images or videos"),
-    ("--data.batch_size N", "pairs or images per batch, of all devices together"),
+    ("--data.batch_size N|auto", "pairs or images per batch, of all devices together; auto: by their number"),
     ("--data.num_workers N|auto", "processes that load; auto: one for every core"),
     ("--trainer.accelerator cpu|gpu", "what to compute on (default: a GPU if there is one)"),
     ("--trainer.devices N", "how many of them"),
@@ -26,7 +26,7 @@ _OPTIONS: Final = {
     "fit": (
         *_EVERY,
         ("--trainer.max_epochs N", "length of the run; the learning rate falls to 0 at its end"),
-        ("--trainer.accumulate_grad_batches N", "batches that one optimizer step sums up"),
+        ("--trainer.accumulate_grad_batches N|auto", "batches that one optimizer step sums up"),
         ("--trainer.precision P", "32-true, 16-mixed or bf16-mixed"),
         ("--trainer.logger WandbLogger|TensorBoard", "beside metrics.csv, which is always there"),
         ("--model.encoder.init_args.name NAME", "resnet18, resnet34, resnet50, resnet101 or resnet152"),

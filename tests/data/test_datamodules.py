@@ -110,9 +110,9 @@ def test_hands_are_from_a_root_or_from_sources_and_not_from_both(layout: Layout,
     first, second = ([item["index"] for item in module.train_set] for module in modules)
     assert first == second
     assert modules[0].train_set[0].keys() == modules[1].train_set[0].keys()
-    with pytest.raises(ValueError, match=rf"got data.root {layout.root} and data.sources, expected one of the two"):
+    with pytest.raises(ValueError, match=rf"data.root {layout.root} and data.sources are both given; expected one"):
         make(layout.root, sources=FreiHAND(layout.root), **options)
-    with pytest.raises(ValueError, match=r"neither data\.root nor data.sources"):
+    with pytest.raises(ValueError, match=r"no data: give data\.root, the path of"):
         make(**options)
 
 
