@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from peclr.data import LabeledHandDataModule, PairedViewDataModule
     from peclr.detection import MediaPipeHands
     from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
-    from peclr.models.encoders import Encoder, ResNetEncoder
+    from peclr.models.encoders import Encoder, ResNetEncoder, TimmEncoder
     from peclr.models.pose_net import PoseNet25D
     from peclr.predict import HandPredictor, Hands
     from peclr.training import FinetuneModule, PretrainModule
@@ -30,6 +30,7 @@ __all__ = [
     "PretrainModule",
     "ResNetEncoder",
     "SimCLR",
+    "TimmEncoder",
     "export_onnx",
     "export_safetensors",
     "export_torchvision",
@@ -42,7 +43,7 @@ _HOMES = {
     "data": ("LabeledHandDataModule", "PairedViewDataModule"),
     "detection": ("MediaPipeHands",),
     "losses.objectives": ("AffinePeCLR", "Objective", "PeCLR", "SimCLR"),
-    "models.encoders": ("Encoder", "ResNetEncoder"),
+    "models.encoders": ("Encoder", "ResNetEncoder", "TimmEncoder"),
     "models.pose_net": ("PoseNet25D",),
     "predict": ("HandPredictor", "Hands"),
     "training": ("FinetuneModule", "PretrainModule"),

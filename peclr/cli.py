@@ -28,6 +28,7 @@ from peclr.guide.listing import section_help, wanted_help
 from peclr.guide.values import check_values
 from peclr.guide.words import read_words
 from peclr.losses import geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg
+from peclr.models import timm_encoder
 from peclr.options import expand_values, own_errors, write_whole
 from peclr.runs import aliases
 from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
@@ -45,7 +46,7 @@ from peclr.training.precision import say_if_bf16_is_slow
 # a config may name the classes of modules that are loaded without their modules
 NAMED_IN_CONFIGS = (
     *(datamodules, geometry_head, objectives, pose, simhand, soft_peclr, split, vicreg),
-    *(callbacks, loggers, online_probe, images, FinetuneModule, PretrainModule),
+    *(callbacks, loggers, online_probe, images, timm_encoder, FinetuneModule, PretrainModule),
 )
 _ENCODER_WEIGHTS = "model.init_args.encoder.init_args.weights"
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, Arm, Size, Suite
@@ -29,7 +28,7 @@ from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.selection import SelectedHands
 from peclr.geometry.joints import WRIST
 from peclr.metrics.probe import EncodedHands, class_probe, ridge_probe
-from peclr.models.encoders import ResNetEncoder, normalize_images
+from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.runs import layout
 from peclr.runs.layout import RESULTS, newest_checkpoint
 
@@ -248,13 +247,13 @@ def _classes(split: LabeledHandDataset) -> list[str]:
 
 
 @torch.no_grad()
-def encode(encoder: nn.Module, loader: Iterable[LabeledBatch]) -> EncodedHands:
-    """Run an encoder, normalized images (B, 3, S, S) to features (B, F), over labeled hands in a fixed order."""
+def encode(encoder: Encoder, loader: Iterable[LabeledBatch]) -> EncodedHands:
+    """Run an encoder, images to features (B, F), over labeled hands in a fixed order."""
     device, was_training = next(encoder.parameters()).device, encoder.training
     encoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
     features, joints_2d, joints_3d = [], [], []
     for batch in loader:
-        images = normalize_images(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
+        images = encoder.normalize(batch["image"].to(device)).contiguous(memory_format=torch.channels_last)
         features.append(encoder(images).float().cpu())
         joints_2d.append(batch["joints_25d"][..., :2])
         joints_3d.append(batch["joints_3d"] - batch["joints_3d"][:, WRIST : WRIST + 1])

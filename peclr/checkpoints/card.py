@@ -13,7 +13,7 @@ from peclr.checkpoints.layouts import CoverageReport
 from peclr.checkpoints.onnx_file import OUTPUTS, OnnxDifference
 from peclr.data.views.geometric import Border
 from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE
-from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from peclr.models.encoders import Encoder
 
 # Sections of a run's config that say how weights came about; the rest is about folders and progress bars.
 _CONFIG_SECTIONS = ("seed_everything", "model", "data", "trainer")
@@ -49,7 +49,7 @@ class ModelCard:
     """Everything that a stranger needs to use exported weights, as Markdown."""
 
     name: str
-    architecture: str  # of the encoder, "resnet50" or "resnet18 of width 0.5" for example
+    encoder: Encoder
     report: CoverageReport  # the checkpoint the weights are from, and what of it was used
     files: Mapping[Path, str]  # what was exported, by what each is for
     view_size: int | None  # px, of the views the network was trained on; None for an encoder alone
@@ -65,15 +65,15 @@ class ModelCard:
         not_scored = "Not evaluated; `peclr evaluate` scores on data in FreiHAND's layout."
         return text.substitute(
             name=self.name,
-            architecture=self.architecture,
+            architecture=self.encoder.description,
             kind=self.report.kind,
             report=replace(self.report, path=Path(self.report.path.name)),  # where it lay is nobody's business
             files=_table(("file", "for", "size", "SHA-256"), [_file(*file) for file in self.files.items()]),
             uses=self._uses(),
             side=self.view_size,
             beyond=_BORDERS[self.border],
-            mean=list(IMAGENET_MEAN),
-            std=list(IMAGENET_STD),
+            mean=list(self.encoder.mean),
+            std=list(self.encoder.std),
             bone=" and ".join(JOINT_NAMES[joint] for joint in SCALE_BONE),
             joints=_table(("index", "joint"), [(str(index), name) for index, name in enumerate(JOINT_NAMES)]),
             scores=_SCORES + _table(("score", "value"), scores) if scores else not_scored,
@@ -84,7 +84,8 @@ class ModelCard:
         load = "load_encoder" if self.view_size is None else "load_pose_net"
         blocks = []
         for path in self.files:
-            use = Template(_USES[path.suffix]).substitute(file=path.name, architecture=self.architecture, load=load)
+            names = {"file": path.name, "architecture": self.encoder.description, "load": load}
+            use = Template(_USES[path.suffix]).substitute(names)
             blocks.append(f"```python\n{use}\n```")
         if self.onnx is not None:
             blocks.append(_ONNX.format(self.onnx.keypoints_px, 1000 * self.onnx.joints_m))

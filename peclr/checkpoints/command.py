@@ -25,7 +25,7 @@ def export_main(arguments: list[str]) -> int:
     check_new_folder(out)
 
     from peclr.checkpoints.card import ModelCard
-    from peclr.checkpoints.loading import described, load_weights
+    from peclr.checkpoints.loading import load_weights
     from peclr.runs.layout import read_run_config, run_folder
     from peclr.runs.names import run_name
 
@@ -38,8 +38,7 @@ def export_main(arguments: list[str]) -> int:
     formats = _choose(loaded, options.formats)
     out.mkdir(parents=True, exist_ok=True)
     files, onnx = _write(loaded, name, view_size, formats, out)
-    architecture = described(encoder.name, encoder.width)
-    card = ModelCard(name, architecture, loaded.report, files, view_size, config, scores, onnx, loaded.border)
+    card = ModelCard(name, encoder, loaded.report, files, view_size, config, scores, onnx, loaded.border)
     write_whole(out / "README.md", str(card))
     print(loaded.report, *files, out / "README.md", sep="\n")
     if onnx is not None:
@@ -89,10 +88,10 @@ def _write(
     from peclr import __version__
     from peclr.checkpoints import export_onnx, export_safetensors, export_torchvision
     from peclr.checkpoints.saving import file_metadata
-    from peclr.runs.about import FORMAT, About
+    from peclr.runs.about import FORMAT, About, encoder_facts
 
     encoder, network, stem = loaded.encoder, loaded.pose_net, name.replace(" ", "_")
-    about = loaded.about or About(kind="finetune" if network else "pretrain", encoder=encoder.config())
+    about = loaded.about or About(kind="finetune" if network else "pretrain", **encoder_facts(encoder))
     about = replace(about, version=__version__, format=FORMAT, view_size=view_size or about.view_size)
     if network:
         about = replace(about, border=loaded.border, crop_margin=loaded.crop_margin)

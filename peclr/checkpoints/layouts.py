@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 from torchvision.models.resnet import Bottleneck  # type: ignore[import-untyped]  # torchvision ships no types
 
-from peclr.models.encoders import ARCHITECTURES, STEM_CHANNELS, ResNetName
+from peclr.models.encoders import ARCHITECTURES, STEM_CHANNELS, Encoder, ResNetName
 from peclr.runs.layout import listed
 
 StateDict = dict[str, Tensor]
@@ -63,6 +63,13 @@ LAYOUTS = (
     ),
     Layout(kind="torchvision ResNet", encoder="", others=("fc.",)),
 )
+# the same places for encoders that are no ResNets, which nobody but this package has put there
+OWN_LAYOUTS = (
+    LAYOUTS[0],
+    replace(LAYOUTS[1], kind="pose network of this package", view_size=None),
+    LAYOUTS[2],
+    replace(LAYOUTS[4], kind="encoder of this package"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,10 @@ class CoverageReport:
         return "\n".join([f"{self.path}: {self.kind}", *lines])
 
 
-def recognize_layout(state: StateDict, path: Path) -> Layout:
-    """The kind of a checkpoint, by its keys; ValueError if it is none of `LAYOUTS`."""
-    for layout in LAYOUTS:
-        if layout.encoder + layout.first in state:
+def recognize_layout(state: StateDict, path: Path, other: Encoder | None = None) -> Layout:
+    """The kind of a checkpoint, by its keys, of ResNets or of an encoder that is none; ValueError if it has none."""
+    for layout in LAYOUTS if other is None else OWN_LAYOUTS:
+        if layout.encoder + (layout.first if other is None else next(iter(other.state_dict()))) in state:
             return layout
     kinds = ", ".join(layout.kind for layout in LAYOUTS)
     raise ValueError(f"{path}: expected one of: {kinds}; found tensors {listed(state)}")

@@ -1,8 +1,9 @@
 """Weights in: an encoder or a pose network from any known checkpoint, every tensor accounted for, and no code run."""
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,13 @@ from torch import Tensor, nn
 from peclr.checkpoints.layouts import CoverageReport, Layout, StateDict, recognize_layout, recognize_resnet
 from peclr.data.views.geometric import Border
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-from peclr.models.encoders import ResNetEncoder
+from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.models.timm_encoder import TimmEncoder
 from peclr.runs.about import KEY, About
 from peclr.runs.layout import check_view_size, find_checkpoint, listed, view_size_of_run, views_of_run
-from peclr.untrusted.binary import check_tensors, read_torch
-from peclr.untrusted.text import parse_json
+from peclr.untrusted.binary import check_tensors, read_safetensors, read_torch
+from peclr.untrusted.text import parse_json, shown
 from peclr.weights.catalog import find_weights
 
 # Configs and callbacks that the published training code pickles beside its weights: PeCLR's and SiMHand's
@@ -39,7 +41,7 @@ class Content(NamedTuple):
 class Loaded(NamedTuple):
     """The content of a checkpoint, whatever it was stored in; networks are in training mode, like any new one."""
 
-    encoder: ResNetEncoder  # part of the pose network where there is one
+    encoder: Encoder  # part of the pose network where there is one
     pose_net: PoseNet25D | None  # None if only the encoder was asked for, too
     report: CoverageReport
     about: About | None  # None if the file is not ours, or older than that
@@ -59,8 +61,8 @@ class Loaded(NamedTuple):
         return self.view_size
 
 
-def load_encoder(path: Path | str, expect: ResNetEncoder | None = None) -> ResNetEncoder:
-    """An encoder from any checkpoint that holds a ResNet; errors as `load_weights`."""
+def load_encoder(path: Path | str, expect: Encoder | None = None) -> Encoder:
+    """An encoder from any checkpoint that holds one; errors as `load_weights`."""
     return load_weights(path, "encoder", expect).encoder
 
 
@@ -72,14 +74,16 @@ def load_pose_net(path: Path | str) -> PoseNet25D:
 
 
 def load_weights(
-    path: Path | str, part: Literal["encoder", "pose_net"] | None = None, expect: ResNetEncoder | None = None
+    path: Path | str, part: Literal["encoder", "pose_net"] | None = None, expect: Encoder | None = None
 ) -> Loaded:
     """Read weights into a network; kind, architecture and width are recognized from keys and shapes.
+
+    An encoder that is no ResNet is named by the file itself, and one that is not of this package has to be expected.
 
     Args:
         path: a file of torch.save, read with weights_only, or of safetensors; a run's folder; or a published name.
         part: what is needed; None takes the whole pose network if there is one, else the encoder.
-        expect: the encoder that the weights are for; None takes any.
+        expect: the encoder that the weights are for, which stays as it is; None takes any.
 
     Raises:
         FileNotFoundError: there is no such file; of a published name, it says how to get it.
@@ -88,18 +92,19 @@ def load_weights(
     path = find_checkpoint(find_weights(path))
     content = read_content(path)
     state = content.state
-    layout = recognize_layout(state, path)
+    named = _named_encoder(content, expect, path)
+    layout = recognize_layout(state, path, named)
     if part == "pose_net" and layout.pose_net is None:
         found = f"a {layout.kind}, which has no pose head; load_encoder reads it"
         raise ValueError(f"{path}: expected a fine-tuned pose network, found {found}")
     sources = layout.encoder_sources(state)
-    name, width = recognize_resnet({new: state[old] for new, old in sources.items()}, path)
-    if expect is not None and (name, width) != (expect.name, expect.width):
-        wanted = described(expect.name, expect.width)
-        raise ValueError(f"{path}: expected a {wanted}, found a {described(name, width)}")
+    encoder = named or _resnet({new: state[old] for new, old in sources.items()}, path)
+    if expect is not None and _identity(expect) != _identity(encoder):
+        raise ValueError(f"{path}: expected a {expect.description}, found a {encoder.description}")
+    if content.about is not None:
+        encoder.mean, encoder.std = content.about.mean, content.about.std
     prefix = None if part == "encoder" else layout.pose_net
     with torch.device("meta"):  # what is drawn at random is replaced
-        encoder = ResNetEncoder(name, width)
         network = None if prefix is None else PoseNet25D(encoder)
     if prefix is not None:
         sources = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
@@ -107,7 +112,8 @@ def load_weights(
     report = _fill(network or encoder, state, sources, layout, ignorable, path)
     view_size = content.about.view_size if content.about else content.view_size
     if content.about is None and view_size is None:  # that of all of their kind, or of their run's config
-        view_size = (layout.view_size if width == 1 else None) or view_size_of_run(path)
+        is_published = isinstance(encoder, ResNetEncoder) and encoder.width == 1
+        view_size = (layout.view_size if is_published else None) or view_size_of_run(path)
     border, crop_margin = (None, None) if prefix is None else _views(content.about, layout, path)
     border, crop_margin = border or "black", crop_margin or PUBLISHED_CROP_MARGIN
     return Loaded(encoder, network, report, content.about, view_size, border, crop_margin)
@@ -120,9 +126,55 @@ def _views(about: About | None, layout: Layout, path: Path) -> tuple[Border | No
     return (None, None) if about is None and layout.view_size else views_of_run(path)
 
 
-def described(name: str, width: float) -> str:
-    """An architecture, for people: "resnet50", "resnet18 of width 0.5"."""
-    return name if width == 1 else f"{name} of width {width:g}"
+def _resnet(weights: Mapping[str, Tensor], path: Path) -> ResNetEncoder:
+    """The ResNet of torchvision-keyed weights, on the device "meta"."""
+    name, width = recognize_resnet(dict(weights), path)
+    with torch.device("meta"):
+        return ResNetEncoder(name, width)
+
+
+def _named_encoder(content: Content, expect: Encoder | None, path: Path) -> Encoder | None:
+    """A new encoder of the class that the file names, if that is no ResNet: one of this package, or the expected."""
+    said = content.about.encoder if content.about else {}
+    class_path, arguments = said.get("class_path"), said.get("init_args")
+    if class_path in (None, class_path_of(ResNetEncoder)):
+        return None
+    if class_path == class_path_of(TimmEncoder):
+        return _timm_encoder(arguments, sum(value.numel() for value in content.state.values()), path)
+    if expect is not None and class_path == class_path_of(type(expect)):
+        return copy.deepcopy(expect)
+    shown_path = shown(class_path)
+    raise ValueError(f"{path}: its encoder is a {shown_path}, which no file may have built; give it as encoder")
+
+
+def _timm_encoder(arguments: Any, numbers: int, path: Path) -> TimmEncoder:
+    """The network of timm that a file names, if the file can hold it; what is drawn at random is replaced."""
+    arguments = arguments if isinstance(arguments, dict) else {}
+    name, view_size = arguments.get("name"), arguments.get("view_size")
+    if arguments.keys() != {"name", "view_size"} or not isinstance(name, str):
+        raise ValueError(f"{path}: its encoder has arguments {shown(arguments)}, expected a name and view_size")
+    if view_size is not None:
+        check_view_size(view_size, path)
+    try:
+        with torch.device("meta"):
+            declared = sum(value.numel() for value in TimmEncoder(name, view_size=view_size).parameters())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if declared > numbers:  # nothing is made that the file could not fill
+        raise ValueError(f"{path}: {name} has {declared:,} weights, the file {numbers:,} numbers")
+    with torch.random.fork_rng(devices=[]):  # on the CPU: timm computes some buffers that no file holds
+        return TimmEncoder(name, view_size=view_size)
+
+
+def _identity(encoder: Encoder) -> tuple[object, ...]:
+    """What has to be the same of two encoders whose weights fit each other."""
+    described = encoder.description
+    return type(encoder), described.partition(".")[0] if isinstance(encoder, TimmEncoder) else described
+
+
+def class_path_of(cls: type) -> str:
+    """The class path by which a file names a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def read_content(path: Path) -> Content:
@@ -150,15 +202,7 @@ def read_content(path: Path) -> Content:
 
 def _read_safetensors(path: Path) -> Content:
     require_extra("safetensors")
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: damaged or no safetensors file ({error})") from error
-    check_tensors(state, path)
+    state, metadata = read_safetensors(path)
     said = parse_json(metadata.get(KEY, "null"), f"{path}, {KEY!r}")
     if said is not None:
         return Content(state, About.read(said, path))
@@ -183,7 +227,7 @@ def _fill(
     ignorable: tuple[str, ...],
     path: Path,
 ) -> CoverageReport:
-    """Give `target`, on the device "meta", its weights, if all are there, none is left over, and every shape fits.
+    """Give `target`, whose own do not matter, weights, if all are there, none is left over, and every shape fits.
 
     `sources` leads from its keys to those of the checkpoint's `state`, of which those that start as one of `ignorable`
     may be left over.

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from peclr import __version__
-from peclr.checkpoints.loading import described, require_extra
+from peclr.checkpoints.loading import require_extra
 from peclr.geometry.joints import JOINT_NAMES
-from peclr.models.encoders import ResNetEncoder
+from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from peclr.options import write_whole
 from peclr.runs.about import KEY, About
@@ -45,16 +45,18 @@ def check_new(path: Path | str) -> Path:
     return path
 
 
-def torchvision_obstacle(encoder: ResNetEncoder) -> str | None:
+def torchvision_obstacle(encoder: Encoder) -> str | None:
     """Why torchvision cannot load an encoder's weights; None if it can."""
-    return None if encoder.width == 1 else f"torchvision has no {described(encoder.name, encoder.width)}"
+    if not isinstance(encoder, ResNetEncoder):
+        return f"the encoder is {encoder.description}, and this format is for torchvision's ResNets"
+    return None if encoder.width == 1 else f"torchvision has no {encoder.description}"
 
 
-def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | None = None) -> None:
+def export_torchvision(encoder: Encoder, path: Path | str, about: About | None = None) -> None:
     """Write a new file with a state dict that torchvision's ResNet of that name loads with strict=True.
 
     Its classifier, which an encoder does not have, is filled with zeros. What the file says of itself is an attribute
-    of the state dict. ValueError if torchvision has no ResNet of that width.
+    of the state dict. ValueError if torchvision has no ResNet of that width, or it is none.
     """
     if obstacle := torchvision_obstacle(encoder):
         raise ValueError(obstacle)
@@ -70,12 +72,10 @@ def export_torchvision(encoder: ResNetEncoder, path: Path | str, about: About | 
     write_whole(path, content.getvalue())
 
 
-def export_safetensors(
-    network: PoseNet25D | ResNetEncoder, path: Path | str, metadata: dict[str, str] | None = None
-) -> None:
+def export_safetensors(network: PoseNet25D | Encoder, path: Path | str, metadata: dict[str, str] | None = None) -> None:
     """Write a new file of safetensors for `load_pose_net` and `load_encoder`, with metadata in its header.
 
-    A pose network has the keys of the published ones, an encoder those of torchvision.
+    A pose network has the keys of the published ones, a ResNet those of torchvision.
     """
     path = check_new(path)
     require_extra("safetensors")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from peclr.checkpoints.loading import load_weights
 from peclr.data.views.geometric import Border
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-from peclr.models.encoders import normalize_images
 from peclr.models.pose_net import PoseNet25D
 
 
@@ -41,7 +40,7 @@ class TrainedNetwork:
             # (V, S, S, 3) seen as (V, 3, S, S) is what PyTorch calls channels_last: convolutions are faster
             images = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
             cameras = torch.from_numpy(np.stack(K)).to(device, torch.float32)
-            output = self.network(normalize_images(images), cameras)
+            output = self.network(self.network.backend_model.normalize(images), cameras)
             parts = (output["raw"]["keypoints_2d"], output["keypoints_2d"], output["joints_3d"])
             seen = Seen(*(part.cpu().numpy() for part in parts))
         if not all(np.isfinite(part).all() for part in seen):

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,15 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights  # type: ignore[import-untyped]
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # type: ignore[import-untyped]
 
+from peclr.lazy import lazy_names
 from peclr.untrusted.binary import read_torch
 from peclr.weights.catalog import catalog
+
+if TYPE_CHECKING:
+    from peclr.models.timm_encoder import TimmEncoder as TimmEncoder
+
+# that module imports this one
+__getattr__, _ = lazy_names("peclr.models", {"timm_encoder": ("TimmEncoder",)})
 
 ResNetName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 
@@ -41,6 +48,7 @@ class Encoder(nn.Module, ABC):
     feature_dim: int  # numbers per image that `forward` returns
     mean: Sequence[float] = IMAGENET_MEAN  # of the input, RGB in 0…1, which `normalize` subtracts
     std: Sequence[float] = IMAGENET_STD  # what `normalize` divides by afterward
+    view_size: int | None = None  # px, side of the only views that `forward` takes; None if it takes any
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -49,6 +57,29 @@ class Encoder(nn.Module, ABC):
     def normalize(self, images: Tensor) -> Tensor:
         """Take uint8 RGB images (…, 3, S, S) to what `forward` expects, on their device."""
         return normalize_images(images, self.mean, self.std)
+
+    def for_view_size(self, view_size: int) -> Self:
+        """Take views of that side, px, from now on; ValueError if it cannot."""
+        if self.view_size not in (None, view_size):
+            raise ValueError(f"{self.description} takes views of {self.view_size} px, not of {view_size}")
+        return self
+
+    @property
+    def description(self) -> str:
+        """What it is, for people."""
+        return type(self).__name__
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """Its parameters layer by layer, from images to features; ValueError where nothing says their order."""
+        raise ValueError(f"{self.description} does not say which parameters are of which layer; layer_decay needs that")
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """Parameters that weight decay spares although they have more than one dimension: embeddings, tokens."""
+        return []
+
+    def convert_sync_batchnorm(self, module: nn.Module) -> None:
+        """Let all BatchNorm layers in a module that holds this encoder see the batches of all processes."""
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # torch's, without types
 
 
 class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships no types
@@ -94,6 +125,16 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
 
+    @property
+    def description(self) -> str:
+        """Architecture and width, "resnet18 of width 0.5" for example."""
+        return self.name if self.width == 1 else f"{self.name} of width {self.width:g}"
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The stem's parameters, then those of one block after another."""
+        blocks = [block for stage in (self.layer1, self.layer2, self.layer3, self.layer4) for block in stage]
+        return [[*self.conv1.parameters(), *self.bn1.parameters()], *(list(block.parameters()) for block in blocks)]
+
     def config(self) -> dict[str, Any]:
         """Class path and arguments that build this encoder again, as in a run's config."""
         path = f"{type(self).__module__}.{type(self).__qualname__}"
@@ -110,6 +151,13 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # as torchvision initializes its own
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def encoders_in(module: nn.Module) -> list[Encoder]:
+    """The encoders that are parts of a module, but for those that are parts of others."""
+    if isinstance(module, Encoder):
+        return [module]
+    return [encoder for part in module.children() for encoder in encoders_in(part)]
 
 
 def normalize_images(

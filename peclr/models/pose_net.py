@@ -5,7 +5,7 @@ Iqbal et al., "Hand Pose Estimation via Latent 2.5D Heatmap Regression", ECCV 20
 Spurr et al., "Weakly Supervised 3D Hand Pose Estimation via Biomechanical Constraints", ECCV 2020.
 """
 
-from typing import Final, Self, TypedDict
+from typing import Any, Final, Self, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from peclr.geometry.affine import at_least_float32
 from peclr.geometry.camera import back_project, project
 from peclr.geometry.joints import NUM_JOINTS, convert, joint_index, palm_from_wrist, wrist_from_palm
 from peclr.geometry.pose25d import solve_root_depth, to_25d
-from peclr.models.encoders import ResNetEncoder
+from peclr.models.encoders import Encoder
 
 # What the published weights regress: order ait, with the palm in the wrist's place as the root of depth …
 _ORDER: Final = "ait"
@@ -82,19 +82,22 @@ class PoseNet25D(nn.Module):
     run in float32 under autocast: bfloat16 has steps of half a pixel at 100 px, and the quadratic cancels.
 
     Args:
-        encoder: becomes part of the network, which gives it a last layer `fc`.
+        encoder: becomes part of the network, which gives it a last layer `fc`, as a ResNet's is called.
     """
 
-    def __init__(self, encoder: ResNetEncoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        encoder.fc = nn.Linear(encoder.feature_dim, _FC_OUTPUTS)
-        self.backend_model = encoder  # the key of the published weights, and of the next
+        if getattr(getattr(encoder, "fc", None), "out_features", _FC_OUTPUTS) != _FC_OUTPUTS:
+            raise ValueError(f"{encoder.description} has an `fc` of its own, where a pose network puts its last layer")
+        # the keys of the published weights, and of the next
+        self.backend_model: Any = encoder  # an `Encoder`, and its `fc`
+        self.backend_model.fc = nn.Linear(encoder.feature_dim, _FC_OUTPUTS)
         self.zroot_ref = RootDepthRefinement()
         self._encoder_frozen = False
 
     def forward(self, image: Tensor, K: Tensor) -> PoseOutput:
         """Predict right hands of normalized images (B, 3, S, S), seen by cameras (B, 3, 3), pixels of these views."""
-        features = self.backend_model(image)
+        features: Tensor = self.backend_model(image)
         with torch.autocast(features.device.type, enabled=False):
             outputs: Tensor = self.backend_model.fc(at_least_float32(features))
             regressed = outputs[:, : 3 * NUM_JOINTS].reshape(-1, NUM_JOINTS, 3)

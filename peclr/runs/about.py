@@ -9,13 +9,14 @@ from typing import Any, Final, Literal, Self
 
 from peclr import __version__
 from peclr.data.views.geometric import Border
-from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
+from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
 from peclr.runs.aliases import renewed
 from peclr.runs.layout import check_view_size, check_views
 from peclr.untrusted.text import parse_json
 
 KEY: Final = "peclr"
 FORMAT: Final = 1
+_CHANNELS, _LEAST_STD = 3, 1e-3
 _ADDED: Final = ("border", "crop_margin")  # to format 1: readers that do not know them do as before
 
 
@@ -58,11 +59,26 @@ class About:
         if said["view_size"] is not None or said["kind"] == "finetune":
             check_view_size(said["view_size"], path)
         check_views(said["border"], said["crop_margin"], f"{path}: its {KEY!r}")
-        for name, ours in (("mean", list(IMAGENET_MEAN)), ("std", list(IMAGENET_STD)), ("joints", "freihand")):
-            if said[name] != ours:
-                raise ValueError(f"{path}: its {KEY!r} has {name} {said[name]!r}, expected {ours!r}")
-        known = {field.name: said[field.name] for field in fields(cls)} | {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-        return cls(**known | {name: renewed(said[name]) for name in ("encoder", "objective")})
+        if said["joints"] != "freihand":
+            raise ValueError(f"{path}: its {KEY!r} has joints {said['joints']!r}, expected 'freihand'")
+        known = {field.name: said[field.name] for field in fields(cls)}
+        known |= {name: renewed(said[name]) for name in ("encoder", "objective")}
+        known |= {name: _of_channels(said[name], name, path) for name in ("mean", "std")}
+        return cls(**known)
+
+
+def _of_channels(value: Any, name: str, path: Path) -> tuple[float, ...]:
+    """Check a mean or a standard deviation of an image's three channels in 0…1."""
+    least = 0.0 if name == "mean" else _LEAST_STD
+    numbers = isinstance(value, list) and len(value) == _CHANNELS and all(type(part) in (int, float) for part in value)
+    if not numbers or not all(least <= part <= 1 for part in value):
+        raise ValueError(f"{path}: its {KEY!r} has {name} {value!r}, expected three numbers from {least:g} to 1")
+    return tuple(value)
+
+
+def encoder_facts(encoder: Encoder) -> dict[str, Any]:
+    """What an `About` says of an encoder."""
+    return {"encoder": config_of(encoder), "mean": tuple(encoder.mean), "std": tuple(encoder.std)}
 
 
 def config_of(built: Any) -> dict[str, Any]:

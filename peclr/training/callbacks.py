@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
-from peclr.models.encoders import ResNetEncoder
+from peclr.models.encoders import encoders_in
 from peclr.options import write_whole
 from peclr.runs.layout import RESULTS
 
@@ -118,9 +118,8 @@ class CompileEncoder(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compile; the kernels themselves are made at the first step."""
-        encoders = [module for module in pl_module.modules() if isinstance(module, ResNetEncoder)]
-        if not encoders:
-            raise ValueError(f"CompileEncoder: {type(pl_module).__name__} has no ResNetEncoder to compile")
+        if not (encoders := encoders_in(pl_module)):
+            raise ValueError(f"CompileEncoder: {type(pl_module).__name__} has no encoder to compile")
         for encoder in encoders:
             options = {} if self.backend != "inductor" else {"mode": self.mode}  # only inductor has modes
             encoder.compile(backend=self.backend, **options)

@@ -15,9 +15,9 @@ from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabeledBatch
 from peclr.losses.pose import PUBLISHED_VIEW_SIZE, PoseLoss, PoseLossTerms
 from peclr.metrics.pose import PoseMetrics, mean_loss
-from peclr.models.encoders import ResNetEncoder, normalize_images
+from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
-from peclr.runs.about import KEY, About, config_of
+from peclr.runs.about import KEY, About, config_of, encoder_facts
 from peclr.training.recipe import RecipeModule
 
 # what the published encoders, of which this is the smaller one, were before pre-training
@@ -29,7 +29,7 @@ _LOSSES = ("loss", "loss_keypoints_2d", "loss_depth", "loss_root")
 def encoder_config(weights: Path | str | None) -> dict[str, Any]:
     """Class path and arguments of the encoder in a checkpoint, or of the published one before pre-training."""
     if weights is not None:
-        found = load_encoder(weights).config()
+        found = config_of(load_encoder(weights))
         return found | {"init_args": found["init_args"] | {"weights": None}}
     return {"class_path": f"{ResNetEncoder.__module__}.{ResNetEncoder.__qualname__}", "init_args": PUBLISHED_START}
 
@@ -38,8 +38,8 @@ class FinetuneModule(RecipeModule):
     """A pose network on a pre-trained encoder, trained with labels and scored as FreiHAND is.
 
     Args:
-        encoder: the ResNet; with torchvision's weights, or none to start from scratch. None takes that of `weights` or,
-            without these, the published one.
+        encoder: with ImageNet's weights or others, or none to start from scratch. None takes that of `weights` or,
+            without these, the published ResNet.
         weights: encoder weights: a pre-training run's checkpoint, a published one, or torchvision's.
         freeze_encoder: train the head alone, as in the paper's ablations.
         head_first: part of the run, from 0 to less than 1, in which the head alone learns: its first gradients would
@@ -53,7 +53,7 @@ class FinetuneModule(RecipeModule):
 
     def __init__(
         self,
-        encoder: ResNetEncoder | None = None,
+        encoder: Encoder | None = None,
         weights: Path | None = None,
         *,
         freeze_encoder: bool = False,
@@ -66,14 +66,15 @@ class FinetuneModule(RecipeModule):
         super().__init__(weight_decay=weight_decay, **recipe)
         if not 0 <= head_first < 1:
             raise ValueError(f"head_first {head_first}: expected a part of the run, from 0 to less than 1")
+        view_size = PUBLISHED_VIEW_SIZE if view_size is None else view_size
         if weights is not None:
-            loaded = load_encoder(weights, expect=encoder)
-            encoder = loaded if encoder is None else encoder
+            loaded = load_encoder(weights, expect=encoder).for_view_size(view_size)
+            encoder = loaded if encoder is None else encoder.for_view_size(view_size)
             encoder.load_state_dict(loaded.state_dict())
+            encoder.mean, encoder.std = loaded.mean, loaded.std
         elif encoder is None:
             encoder = ResNetEncoder(**PUBLISHED_START)
-        view_size = PUBLISHED_VIEW_SIZE if view_size is None else view_size
-        self.pose_net = PoseNet25D(encoder).init_for(view_size)
+        self.pose_net = PoseNet25D(encoder.for_view_size(view_size)).init_for(view_size)
         # convolutions run faster with channels last
         self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         if freeze_encoder:
@@ -97,7 +98,7 @@ class FinetuneModule(RecipeModule):
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
         """Predict hands of images (B, 3, S, S), uint8 RGB, whose cameras are K (B, 3, 3), pixels of the view."""
-        normalized = normalize_images(images).contiguous(memory_format=torch.channels_last)
+        normalized = self.pose_net.backend_model.normalize(images).contiguous(memory_format=torch.channels_last)
         output: PoseOutput = self.pose_net(normalized, K)
         return output
 
@@ -145,9 +146,13 @@ class FinetuneModule(RecipeModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say what it is, and how to use it."""
-        encoder, objective = self.pose_net.backend_model.config(), config_of(self.loss)
-        about = About(kind="finetune", encoder=encoder, objective=objective, view_size=self.view_size, **self._views())
-        checkpoint[KEY] = about.as_dict()
+        checkpoint[KEY] = About(
+            kind="finetune",
+            objective=config_of(self.loss),
+            view_size=self.view_size,
+            **encoder_facts(self.pose_net.backend_model),
+            **self._views(),
+        ).as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Warn if a checkpoint is to be scored on other views than those it has learned from."""

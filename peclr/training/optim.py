@@ -81,11 +81,14 @@ class LARS(Optimizer):
         torch._foreach_mul_(gradients, ratios.unbind())
 
 
-def split_weight_decay(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups in which what has less than two dimensions, biases and BatchNorm, does not decay."""
+def split_weight_decay(
+    parameters: Iterable[nn.Parameter], weight_decay: float, exempt: Iterable[nn.Parameter] = ()
+) -> list[dict[str, Any]]:
+    """Parameter groups in which what has less than two dimensions, biases and norms, does not decay, nor the exempt."""
+    spared = set(map(id, exempt))
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    decayed = [parameter for parameter in trained if parameter.ndim > 1]
-    others = [parameter for parameter in trained if parameter.ndim <= 1]
+    decayed = [parameter for parameter in trained if parameter.ndim > 1 and id(parameter) not in spared]
+    others = [parameter for parameter in trained if parameter.ndim <= 1 or id(parameter) in spared]
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return [group for group in groups if group["params"]]
 

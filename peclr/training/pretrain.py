@@ -12,9 +12,9 @@ from peclr.losses.objectives import Objective
 from peclr.metrics.pose import mean_loss
 from peclr.models.encoders import Encoder
 from peclr.models.heads import ProjectionHead
-from peclr.runs.about import KEY, About, config_of
+from peclr.runs.about import KEY, About, config_of, encoder_facts
 from peclr.training.gradient_cache import project_in_micro_batches
-from peclr.training.recipe import RecipeModule, batches_of_step
+from peclr.training.recipe import RecipeModule, batches_of_step, lars_obstacle
 
 
 class PretrainModule(RecipeModule):
@@ -23,7 +23,7 @@ class PretrainModule(RecipeModule):
     Args:
         encoder: the network to train; what is kept afterward.
         objective: the loss of projections and of the geometry of their views.
-        lars: wrap the optimizer in LARS, as published.
+        lars: wrap the optimizer in LARS, as published; for BatchNorm networks, ValueError for others with a norm.
         weight_decay: on weights; biases and BatchNorm are exempt. For the rest see `RecipeModule`.
         warmup_epochs: linear warm-up of the learning rate, before a cosine to 0; parts of an epoch count.
         projection_hidden: width of the head's hidden layer.
@@ -31,6 +31,8 @@ class PretrainModule(RecipeModule):
         micro_batch: the most pairs whose activations a process holds at once. The contrast is over the whole batch all
             the same, by gradient caching (see `gradient_cache`) and for a third more computation: batch_size 2048 with
             micro_batch 128 has 4094 negatives, where accumulating 16 batches of 128 has 254.
+        view_size: side of the views, pixels, for encoders that depend on it. None leaves the encoder as it is, and is
+            in a config that of the data.
     """
 
     def __init__(
@@ -44,11 +46,16 @@ class PretrainModule(RecipeModule):
         projection_hidden: int = 512,
         projection_features: int = 128,
         micro_batch: int | None = None,
+        view_size: int | None = None,
         **recipe: Any,
     ) -> None:
         if micro_batch is not None and micro_batch < 2:
             raise ValueError(f"BatchNorm needs a micro_batch of at least 2 pairs, got {micro_batch}")
+        if lars and (obstacle := lars_obstacle(encoder)):
+            raise ValueError(obstacle)
         super().__init__(weight_decay=weight_decay, warmup_epochs=warmup_epochs, **recipe)
+        if view_size is not None:
+            encoder.for_view_size(view_size)
         # convolutions run faster with channels last, on CPU in bf16 and on tensor cores alike
         self.encoder: Any = encoder  # an `Encoder`, whose layers its users know
         self.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
@@ -58,6 +65,13 @@ class PretrainModule(RecipeModule):
         self.lars = lars
         self.micro_batch = micro_batch
         self.val_loss = mean_loss()
+
+    def setup(self, stage: str) -> None:
+        """Check that data and encoder agree on the size of a view, before anything is computed."""
+        seen = getattr(getattr(self.trainer, "datamodule", None), "view_size", None)
+        if seen is not None and self.encoder.view_size not in (None, seen):
+            wanted = f"data.view_size is {seen}: give PretrainModule view_size={seen}"
+            raise ValueError(f"{self.encoder.description} takes views of {self.encoder.view_size} px and {wanted}")
 
     def forward(self, views: Tensor) -> Tensor:
         """Raw projections (B, 2, D) of views (B, 2, 3, S, S), uint8 RGB."""
@@ -119,8 +133,8 @@ class PretrainModule(RecipeModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say what it is."""
         view_size = getattr(getattr(self.trainer, "datamodule", None), "view_size", None)
-        encoder, objective = config_of(self.encoder), config_of(self.objective)
-        checkpoint[KEY] = About(kind="pretrain", encoder=encoder, objective=objective, view_size=view_size).as_dict()
+        facts, objective = encoder_facts(self.encoder), config_of(self.objective)
+        checkpoint[KEY] = About(kind="pretrain", objective=objective, view_size=view_size, **facts).as_dict()
 
 
 def false_negatives(hands: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """How both trainings optimize: learning rate by batch, weight decay, warm-up and cosine, BatchNorm on several GPUs."""
 
 import math
+import re
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -10,7 +11,10 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 
+from peclr.models.encoders import Encoder, encoders_in
 from peclr.training.optim import LARS, split_weight_decay, warmup_cosine
+
+_NORM: Final = re.compile(r"Norm\w{0,2}$")  # LayerNorm2d, GroupNorm, RmsNorm …
 
 
 class RecipeModule(pl.LightningModule):
@@ -24,6 +28,9 @@ class RecipeModule(pl.LightningModule):
         warmup_epochs: linear warm-up, before a cosine to 0; parts of an epoch count.
         sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all: one's own statistics give away
             which views belong together (SimCLR, §3.2).
+        layer_decay: factor on the learning rate from one layer of the encoder to the layer before (Clark et al.,
+            "ELECTRA", ICLR 2020; for fine-tuning ViTs Bao et al., "BEiT", ICLR 2022): 0.65 to 0.8 for ViTs there, 1
+            is one rate for all.
     """
 
     lars = False
@@ -36,18 +43,22 @@ class RecipeModule(pl.LightningModule):
         weight_decay: float = 0.0,
         warmup_epochs: float = 0.0,
         sync_batchnorm: bool = True,
+        layer_decay: float = 1.0,
     ) -> None:
         super().__init__()
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"layer_decay {layer_decay}: expected a factor from more than 0 to 1")
         self.optimizer_factory = optimizer
         self.lr_scaling = lr_scaling
         self.weight_decay = weight_decay
         self.warmup_epochs = warmup_epochs
         self.sync_batchnorm = sync_batchnorm
+        self.layer_decay = layer_decay
 
     def configure_model(self) -> None:
         """On several GPUs, let BatchNorm layers see all of them; called before the optimizer is made."""
         if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
-            nn.SyncBatchNorm.convert_sync_batchnorm(self)  # type: ignore[no-untyped-call]  # torch's, without types
+            encoders_in(self)[0].convert_sync_batchnorm(self)
 
     def waiting_parts(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         """Parameters, and in which part of the run, from its begin, their learning rate is 0."""
@@ -55,18 +66,53 @@ class RecipeModule(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """The optimizer, scaled to its batch, and its schedule."""
-        parts = [(split_weight_decay(part, self.weight_decay), waits) for part, waits in self.waiting_parts()]
-        optimizer = self.optimizer_factory([group for groups, _ in parts for group in groups])
-        if self.lr_scaling == "sqrt":
-            factor = math.sqrt(optimizer_batch(self.trainer))
-            for group in optimizer.param_groups:
-                group["lr"] *= factor
+        parts = [
+            (group, waits, scale)
+            for part, waits in self.waiting_parts()
+            for parameters, scale in self._by_depth(part)
+            for group in split_weight_decay(parameters, self.weight_decay, self._undecayed())
+        ]
+        optimizer = self.optimizer_factory([group for group, _, _ in parts])
+        factor = math.sqrt(optimizer_batch(self.trainer)) if self.lr_scaling == "sqrt" else 1.0
+        for group, (_, _, scale) in zip(optimizer.param_groups, parts, strict=True):
+            group["lr"] *= factor * scale
         if self.lars:
             optimizer = LARS(optimizer)
         warmup, total = run_length(self.trainer, self.warmup_epochs)
-        waiting = [int(waits * total) for groups, waits in parts for _ in groups]
+        waiting = [int(waits * total) for _, waits, _ in parts]
         schedule = warmup_cosine(optimizer, warmup, total, waiting)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _by_depth(self, parameters: Iterable[nn.Parameter]) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters of one learning rate each, and its factor; what is not in the encoder has the last layer's."""
+        if self.layer_decay == 1:
+            return [(list(parameters), 1.0)]
+        layers = [layer for encoder in encoders_in(self) for layer in encoder.layers()]
+        depths = {id(parameter): depth for depth, layer in enumerate(layers) for parameter in layer}
+        found: dict[int, list[nn.Parameter]] = {}
+        for parameter in parameters:
+            found.setdefault(depths.get(id(parameter), len(layers) - 1), []).append(parameter)
+        return [(found[depth], self.layer_decay ** (len(layers) - 1 - depth)) for depth in sorted(found)]
+
+    def _undecayed(self) -> list[nn.Parameter]:
+        return [parameter for encoder in encoders_in(self) for parameter in encoder.undecayed()]
+
+
+def lars_obstacle(encoder: Encoder) -> str | None:
+    """Why LARS does not do for an encoder; None if it does.
+
+    Its trust ratio suits weights whose scale BatchNorm takes out. Elsewhere a tensor's step is bound to its own norm:
+    what begins at nearly zero, LayerScale at 1e-6 for example, stays there, and ViTs are trained with AdamW (Chen, Xie
+    & He, "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021, §5.1).
+    """
+    modules = list(encoder.modules())
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
+        return None
+    norms = sorted({name for module in modules if _NORM.search(name := type(module).__name__)})
+    if not norms:
+        return None
+    advice = "set lars: false and optimizer: torch.optim.AdamW, as pretrain_vit does"
+    return f"lars: true is for encoders with BatchNorm, and {encoder.description} has {', '.join(norms)}: {advice}"
 
 
 def wants_sync_batchnorm(trainer: pl.Trainer) -> bool:

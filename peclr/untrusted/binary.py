@@ -182,6 +182,20 @@ def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:
             raise ValueError(f"{where}: {shown(name)} is not finite: training diverged, or it is damaged")
 
 
+def read_safetensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
+    """Read the tensors of a file of safetensors and its metadata; needs the package of that name."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: damaged or no safetensors file ({error})") from error
+    check_tensors(state, path)
+    return state, metadata
+
+
 def read_torch(path: Path, inert: Sequence[str] = (), map_location: Any = "cpu") -> Any:
     """Read a file of torch.save with weights_only, whose sums hold.
 

@@ -18,6 +18,7 @@ from peclr.checkpoints.loading import load_weights
 from peclr.models.encoders import ARCHITECTURES, ResNetEncoder, ResNetName
 from peclr.models.heads import ProjectionHead
 from peclr.models.pose_net import PoseNet25D
+from peclr.runs.about import config_of
 from tests.checkpoints.weights import encoder_of
 
 State = dict[str, Tensor]
@@ -77,7 +78,7 @@ def test_encoder_comes_out_of_every_layout(kind: str, *, wrapped: bool, tmp_path
     torch.save({"state_dict": state, "epoch": 3, "hyper_parameters": {"lr": 0.1}} if wrapped else state, path)
 
     loaded = load_weights(path, "encoder")
-    assert (loaded.encoder.name, loaded.encoder.width) == ("resnet18", 0.125)
+    assert config_of(loaded.encoder) == config_of(encoder)
     assert loaded.report.kind == kind
     assert len(loaded.report.used) == len(expected)
     assert set(loaded.report.used) | set(loaded.report.ignored) == set(state)
@@ -94,7 +95,7 @@ def test_architecture_and_width_are_read_off_the_tensors(tmp_path: Path) -> None
     encoder = encoder_of("resnet18", 0.3)
     torch.save(encoder.state_dict(), tmp_path / "weights.pth")
     loaded = load_weights(tmp_path / "weights.pth", "encoder", expect=encoder)
-    assert (loaded.encoder.name, loaded.encoder.width) == ("resnet18", encoder.width)
+    assert config_of(loaded.encoder) == config_of(encoder)
     for name in ARCHITECTURES:
         with torch.device("meta"):  # shapes are enough
             shapes = ResNetEncoder(name, 0.125).state_dict()

@@ -72,7 +72,11 @@ def test_it_passes_through_json_and_through_weights_only(tmp_path: Path) -> None
         ({"view_size": None}, "view_size None, expected"),
         ({"format": FORMAT + 1, "version": "9.9"}, rf"peclr 9\.9 wrote it, in format {FORMAT + 1}; .*: update it"),
         ({"format": "1"}, "format '1', expected a number"),
-        ({"mean": [0.5, 0.5, 0.5]}, r"mean \[0\.5, 0\.5, 0\.5\], expected \[0\.485"),
+        ({"mean": [0.5, 0.5]}, r"mean \[0\.5, 0\.5\], expected three numbers from 0 to 1"),
+        ({"mean": [0.5, "0.5", 0.5]}, "mean .*, expected three numbers"),
+        ({"mean": [123.7, 116.3, 103.5]}, "mean .*, expected three numbers"),
+        ({"mean": [0.5, 0.5, float("nan")]}, "(mean .*, expected three numbers|not valid JSON)"),
+        ({"std": [0.2, 0.0, 0.2]}, r"std .*, expected three numbers from 0\.001 to 1"),
         ({"joints": "mano"}, "joints 'mano', expected 'freihand'"),
     ],
 )
@@ -90,3 +94,8 @@ def test_what_is_incomplete_is_refused(said: Any) -> None:
 def test_an_encoder_may_leave_the_size_of_views_open() -> None:
     encoder = About(kind="pretrain", encoder=ABOUT.encoder)
     assert About.read(encoder.as_dict(), Path("x.ckpt")).view_size is None
+
+
+def test_an_encoder_may_normalize_in_its_own_way() -> None:
+    about = About.read(ABOUT.as_dict() | {"mean": [0.5, 0.4, 0.3], "std": [0.5, 0.5, 0.5]}, Path("x.ckpt"))
+    assert (about.mean, about.std) == ((0.5, 0.4, 0.3), (0.5, 0.5, 0.5))

@@ -147,7 +147,7 @@ def test_compiled_runs_learn_the_same_and_write_the_same_checkpoints(rendered_ha
 
 
 def test_modules_without_an_encoder_are_named() -> None:
-    with pytest.raises(ValueError, match="LightningModule has no ResNetEncoder"):
+    with pytest.raises(ValueError, match="LightningModule has no encoder"):
         CompileEncoder().on_fit_start(pl.Trainer(logger=False, accelerator="cpu"), pl.LightningModule())
 
 
