@@ -183,7 +183,7 @@ def test_sync_batchnorm_keeps_the_activations_in_timms_layers() -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, "test_efficientnet"])
 def test_layers_are_timms_for_layer_wise_decay(name: str) -> None:
-    from timm.optim import param_groups_layer_decay
+    from timm.optim._param_groups import param_groups_layer_decay
 
     encoder = TimmEncoder(name)
     layers = encoder.layers()
