@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,14 @@ class EpochLine(Callback):
 
 
 class SparingProgressBar(TQDMProgressBar):
-    """Lightning's bar, with the loss as it was up to a second ago: to read it, the host waits for the device."""
+    """Lightning's bar of the epoch, with what is left of the run.
+
+    Its loss is that of up to a second ago: to read it, the host waits for the device.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._first, self._started = 0, math.nan
         self._read: dict[str, Any] = {}
         self._read_at = -math.inf
 
@@ -69,7 +74,16 @@ class SparingProgressBar(TQDMProgressBar):
         now = time.monotonic()
         if now - self._read_at >= _SECONDS_BETWEEN_READINGS:
             self._read, self._read_at = dict(super().get_metrics(trainer, pl_module)), now
+            done, all_steps = trainer.global_step - self._first, trainer.estimated_stepping_batches
+            if done > 0 and math.isfinite(all_steps):
+                seconds = (now - self._started) / done * (all_steps - trainer.global_step)
+                self._read["left"] = str(timedelta(seconds=round(seconds)))
         return self._read
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._first, self._started = trainer.global_step, time.monotonic()
+        super().on_train_start(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show its scores at once."""

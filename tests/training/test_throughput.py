@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,23 @@ def test_the_progress_bar_does_not_read_the_loss_after_every_step(rendered_hands
     ):
         fit(rendered_hands, tmp_path, callbacks=[SparingProgressBar()], enable_progress_bar=True)
     assert read.call_count == 1 + 1  # the first, and at the end of the epoch
+
+
+def test_the_bar_says_how_long_the_run_will_take(
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = count(0, 2)
+    monkeypatch.setattr(f"{CALLBACKS}.time.monotonic", lambda: float(next(seconds)))
+    left: list[str] = []
+
+    class Noting(SparingProgressBar):
+        def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+            shown = super().get_metrics(trainer, pl_module)
+            left.extend([shown["left"]] if "left" in shown else [])
+            return shown
+
+    fit(rendered_hands, tmp_path, max_epochs=2, max_steps=-1, callbacks=[Noting()], enable_progress_bar=True)
+    assert (left[0], left[-1]) == ("0:00:30", "0:00:00"), "15 of 16 steps after the first, 2 s each"
 
 
 def test_lines_for_files_come_with_every_nth_epoch_and_the_last(
