@@ -162,6 +162,14 @@ class HasGroups(Protocol):
         """(num_hands,), the number of the group that each hand belongs to; None where nobody said."""
 
 
+@runtime_checkable
+class HasNames(Protocol):
+    """A source that has names for its hands' groups, and for what they show."""
+
+    def names_of_hands(self, kind: Literal["group", "class"]) -> list[str] | None:
+        """Name each hand's group or class; None where nobody did."""
+
+
 def require_masks(source: HandSource) -> HasMasks:
     """Return the source as one that has masks; ValueError where it has none."""
     if not isinstance(source, HasMasks):

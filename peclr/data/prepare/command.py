@@ -118,7 +118,9 @@ def _cut(options: argparse.Namespace, split: str | None, folder: Path) -> list[F
         part = f"{options.part.number} of {options.part.parts} in {folder}"
         return [Finding("ok", f"part {part}; when all are there: the same command without --part, which checks them")]
     crops = sum(shard.crops for shard in facts.shards)
-    findings = [Finding("ok", f"{crops:,} crops are in {folder}, in {len(facts.shards):,} shards")]
+    findings = [
+        Finding("ok", f"{crops:,} crops are in {folder}, in {len(facts.shards):,} shard{'s' * (len(facts.shards) > 1)}")
+    ]
     if facts.problems:
         findings.append(Finding("wrong", "\n".join(f"{problem}: no crop" for problem in facts.problems)))
     return findings

@@ -192,9 +192,9 @@ def _columns(folder: Path, tasks: int, survey: _Survey) -> Iterator[tuple[str, A
     """The arrays of each index, in order, numbered over all tasks."""
     id_bytes, tracks = 0, 0
     for task in range(tasks):
-        arrays, _ = _read_index(folder, task)
+        arrays, index = _read_index(folder, task)
         for name in COLUMNS:
-            if name == "track":
+            if name == "track" and not index.tracks_through:
                 track = arrays[name]
                 yield name, np.where(track < 0, -1, track + tracks)
                 tracks += int(track.max(initial=-1)) + 1

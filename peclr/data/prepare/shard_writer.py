@@ -32,12 +32,16 @@ _BLOCK: Final = tarfile.BLOCKSIZE
 
 
 class IndexFacts(msgspec.Struct):
-    """What an index says beside its arrays: the task's shards; counts and problems are the task's to choose."""
+    """What an index says beside its arrays: the task's shards; counts and problems are the task's to choose.
+
+    Tracks are numbered within the task, or through all tasks.
+    """
 
     task: int
     shards: list[Shard]
     counts: dict[str, int]
     problems: list[str]
+    tracks_through: bool = False
 
 
 def index_file(folder: Path, task: int) -> Path:
@@ -55,9 +59,18 @@ class ShardWriter:
         problems: messages of what could not be read, for the manifest.
     """
 
-    def __init__(self, folder: Path, task: int, shard_bytes: int = DEFAULT_SHARD_BYTES) -> None:
-        """Begin to write a task's crops below `folder`, in a new shard whenever one has reached `shard_bytes`."""
-        self.folder, self.task, self._shard_bytes = folder, task, shard_bytes
+    def __init__(
+        self, folder: Path, task: int, shard_bytes: int = DEFAULT_SHARD_BYTES, *, tracks_through: bool = False
+    ) -> None:
+        """Begin to write a task's crops.
+
+        Args:
+            folder: Of all tasks.
+            task: Its number.
+            shard_bytes: Size at which a shard is ended, and the next begun.
+            tracks_through: Whether tracks are numbered through all tasks, and not within each.
+        """
+        self.folder, self.task, self._shard_bytes, self._tracks_through = folder, task, shard_bytes, tracks_through
         self.counts, self.problems = Counter[str](), list[str]()
         self._rows: list[Row] = []
         self._texts: dict[str, list[str]] = {name: [] for name in TEXTS}
@@ -81,7 +94,7 @@ class ShardWriter:
         key = key_of(self.task, len(self._rows))
         row |= {"length": len(crop.encoded), "crc": zlib.crc32(crop.encoded)}
         row["offset"] = self._tar.append(f"{key}.jpg", crop.encoded)
-        self._tar.append(f"{key}.json", _as_json(row, texts, self.task))
+        self._tar.append(f"{key}.json", _as_json(row, texts, None if self._tracks_through else self.task))
         self._tar.crops += 1
         self._rows.append(row)
         for name, text in texts.items():
@@ -112,7 +125,9 @@ class ShardWriter:
         for name, texts in self._texts.items():
             packed = pack_texts(texts)
             arrays |= {f"{name}_text": packed.text, f"{name}_ends": packed.ends}
-        facts = IndexFacts(self.task, self._shards, dict(sorted(self.counts.items())), self.problems)
+        facts = IndexFacts(
+            self.task, self._shards, dict(sorted(self.counts.items())), self.problems, self._tracks_through
+        )
         arrays["facts"] = np.frombuffer(msgspec.json.encode(facts), np.uint8)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
@@ -160,8 +175,11 @@ class _Tar:
         self.size += len(content)
 
 
-def _as_json(row: Row, texts: dict[str, str], task: int) -> bytes:
-    """Labels of a crop for other programs; what is unknown is left out, or null for a joint."""
+def _as_json(row: Row, texts: dict[str, str], task: int | None) -> bytes:
+    """Labels of a crop for other programs; what is unknown is left out, or null for a joint.
+
+    The task is that within which tracks are numbered, None where they are numbered through.
+    """
     known: dict[str, Any] = {name: printable(text) for name, text in texts.items() if text}
     for name, column in COLUMNS.items():
         if name in ("offset", "length", "crc"):
@@ -171,6 +189,6 @@ def _as_json(row: Row, texts: dict[str, str], task: int) -> bytes:
             continue
         known[name] = value if value.ndim else value.item()
     known["side"] = SIDES[row["side"]]
-    if "track" in known:
-        known["track"] = key_of(task, row["track"])  # numbered within a task
+    if "track" in known and task is not None:
+        known["track"] = key_of(task, row["track"])
     return orjson.dumps(known, option=orjson.OPT_SERIALIZE_NUMPY)

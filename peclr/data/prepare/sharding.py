@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from peclr.data.prepare.cutting import Crop, Cutting
 from peclr.data.prepare.merging import is_done, is_merged, merge
 from peclr.data.prepare.shard_writer import ShardWriter
-from peclr.data.samples import HandSource, HasVideos
-from peclr.data.sources.shard_format import About, Facts
+from peclr.data.samples import HandSource, HasNames, HasVideos
+from peclr.data.sources.layouts import teacher_of
+from peclr.data.sources.selection import groups_of
+from peclr.data.sources.shard_format import About, Facts, Labels
 from peclr.data.sources.shards import Shards
 from peclr.parallel import Advance, Job, Part, claim, run
 
@@ -61,48 +63,66 @@ def shard_source(
     claim(folder, {"command": "prepare", **plan, **settings})
     if not is_merged(folder):
         sizes = list(map(len, ranges))
-        asked = isinstance(source, HasVideos) and not isinstance(source, Shards)
-        videos = source.video_of_hands() if asked else None  # type: ignore[attr-defined]
-        job = Job(_Cut(source, folder, cutting, ranges, videos), sizes, lambda task: is_done(folder, task), "images")
+        job = Job(_work(source, folder, cutting, ranges), sizes, lambda task: is_done(folder, task), "images")
         if problems := run(job, workers=workers, part=part, scheduler=scheduler, progress=progress):
             task, reason = next(iter(problems.items()))
             raise ValueError(f"{folder}: {len(problems)} of {len(ranges)} tasks failed, task {task} for one: {reason}")
         if part is not None:
             return None
         name = source.name if isinstance(source, Shards) else f"crops of {source.name}"
-        merge(
-            folder,
-            len(ranges),
-            name=name,
-            labels=source.labels if isinstance(source, Shards) else "true",
-            settings=settings,
-            progress=progress,
-        )
+        merge(folder, len(ranges), name=name, labels=_labels_of(source), settings=settings, progress=progress)
     return Shards(folder).facts
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """The work: task i cuts out the images of a range."""
+    """The work: task i cuts out the images of a range.
+
+    Of every hand of the source, `videos` are its number, `groups` and `classes` their names, where they are known.
+    """
 
     source: HandSource
     folder: Path
     cutting: Cutting
     ranges: Sequence[range]
-    videos: NDArray[np.int64] | None  # of hands
+    videos: NDArray[np.int64] | None = None
+    groups: Sequence[str] | None = None
+    classes: Sequence[str] | None = None
 
     def __call__(self, task: int, advance: Advance, /) -> None:
-        source, videos = self.source, self.videos
-        with ShardWriter(self.folder, task) as writer:
+        with ShardWriter(self.folder, task, tracks_through=True) as writer:
             for index in self.ranges[task]:
-                hand = source.hand_of(index)
                 try:
-                    if isinstance(source, Shards):
-                        crop, about = Crop(*source.stored(index)), source.about(index)
-                    else:
-                        crop = self.cutting(source[index])
-                        about = About(video=-1 if videos is None else int(videos[hand]), hand=hand)
-                    writer.add(crop, about)
+                    writer.add(*self._crop(index))
                 except ValueError as error:
                     writer.problems.append(str(error))
                 advance(1)
+
+    def _crop(self, index: int) -> tuple[Crop, About]:
+        if isinstance(self.source, Shards):
+            return Crop(*self.source.stored(index)), self.source.about(index)
+        hand = self.source.hand_of(index)
+        return self.cutting(self.source[index]), About(
+            hand=hand,
+            video=-1 if self.videos is None else int(self.videos[hand]),
+            group="" if self.groups is None else self.groups[hand],
+            class_name="" if self.classes is None else self.classes[hand],
+        )
+
+
+def _work(source: HandSource, folder: Path, cutting: Cutting, ranges: Sequence[range]) -> _Cut:
+    if isinstance(source, Shards):
+        return _Cut(source, folder, cutting, ranges)
+    videos = source.video_of_hands() if isinstance(source, HasVideos) else None
+    groups, classes = None, None
+    if isinstance(source, HasNames):
+        groups, classes = source.names_of_hands("group"), source.names_of_hands("class")
+    if groups is None and (numbers := groups_of(source)) is not None:
+        groups = list(map(str, numbers.tolist()))
+    return _Cut(source, folder, cutting, ranges, videos, groups, classes)
+
+
+def _labels_of(source: HandSource) -> Labels:
+    if isinstance(source, Shards):
+        return source.labels
+    return "true" if teacher_of(getattr(source, "root", Path())) is None else "pseudo"

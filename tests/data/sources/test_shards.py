@@ -156,6 +156,28 @@ def test_what_was_found_is_kept(tmp_path: Path) -> None:
     assert shards[0]["K"] is None
 
 
+def test_what_was_found_is_kept_in_copies(tmp_path: Path) -> None:
+    """Also tracks that tasks divide."""
+    shards = collected(tmp_path / "s", np.random.default_rng(0))
+    shard_source(shards, tmp_path / "copy", per_task=3)
+    copy = Shards(tmp_path / "copy")
+    assert [repr(copy.about(index)) for index in range(8)] == [repr(shards.about(index)) for index in range(8)]
+    assert (copy.name, copy.labels) == ("collected hands", "pseudo")
+    assert copy.track_of_hands().tolist() == [0, 1, 0, 1, -1, -1, -1, -1]
+
+
+def test_groups_classes_and_whose_labels_they_are_come_along(layout: Layout, tmp_path: Path) -> None:
+    (layout.root / "training_group.json").write_text('["b", "a", "b", "c", "a", "b"]')
+    (layout.root / "training_class.json").write_text('["1", "2", "3", "1", "2", "3"]')
+    (layout.root / "collected.json").write_text('{"labels": "pseudo", "teacher": "someone"}')
+    source = FreiHAND(layout.root)
+    shard_source(source, tmp_path / "s", CUTTING, per_task=4)
+    shards = Shards(tmp_path / "s")
+    assert shards.labels == "pseudo"
+    for kind in ("group", "class"):
+        assert shards.names_of_hands(kind) == source.names_of_hands(kind)
+
+
 def test_shards_are_ended_when_they_are_full(tmp_path: Path) -> None:
     shards = collected(tmp_path / "s", np.random.default_rng(0), shard_bytes=10_000)
     assert len(shards.facts.shards) > 3
