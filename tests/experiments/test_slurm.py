@@ -1,4 +1,4 @@
-"""The SLURM script: valid, and its arguments are the CLI's."""
+"""The SLURM scripts: valid, and their arguments are the CLI's."""
 
 import re
 import shlex
@@ -41,3 +41,30 @@ def test_it_asks_for_as_many_gpus_as_tasks_and_for_the_signal_that_lightning_req
     assert asked["ntasks-per-node"] == asked["gpus-per-node"]
     assert asked["signal"].split("@")[0] == "SIGUSR1"
     assert "#SBATCH --requeue" in SCRIPT.read_text()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("environment", "more"),
+    [
+        ({}, ["--workers", "1"]),
+        ({"SLURM_CPUS_PER_TASK": "16"}, ["--workers", "16"]),
+        (
+            {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "9"},
+            ["--workers", "1", "--part", "3/9"],
+        ),
+    ],
+)
+def test_a_job_of_an_array_does_its_part(tmp_path: Path, environment: dict[str, str], more: list[str]) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    python.chmod(0o755)
+    command = ["collect", "my videos", "--out", "hands"]
+    script = ROOT / "experiments" / "slurm_prepare.sh"
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run(
+        [bash, script, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["-m", "peclr", *command, *more]
