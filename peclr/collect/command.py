@@ -45,6 +45,8 @@ def collect_main(arguments: list[str]) -> int:
         check_new_folder(options.out)
     if options.evaluation and options.layout != "freihand":
         raise ValueError("--evaluation divides what is written with --layout freihand; other layouts have no splits")
+    if not 0 <= options.evaluation < 1:
+        raise ValueError(f"--evaluation {options.evaluation}: expected a share of the hands, from 0 to below 1")
     check_writable(options.out)
     # where hands are collected, before they are brought into another layout
     folder = options.out if options.layout == "shards" else options.out.with_name(f"{options.out.name}.shards")

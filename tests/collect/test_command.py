@@ -167,6 +167,7 @@ def test_corrections_that_do_not_fit_are_refused(
         (["camera:0"], "a camera has no end"),
         (["in", "--min-score=2"], "expected 0 < score < 1"),
         (["in", "--evaluation=0.1"], "--evaluation divides what is written with --layout freihand"),
+        (["in", "--layout=freihand", "--evaluation=1.5"], "expected a share of the hands"),
         (["in", "--hand-landmarker=other.task"], "other.task: no such file"),
         (["in", "--corrections=a.json"], "--corrections needs the folder"),
         (["in", "--quality=101"], "quality 101"),

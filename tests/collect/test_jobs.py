@@ -66,6 +66,10 @@ def test_tracks_of_a_video_keep_their_hands_and_end_at_its_cut(hands: Hands, tmp
             assert ids.count(main_track) >= 0.95 * len(visible)
             tracks.add(main_track)
     assert len(tracks) == 4
+    of_scene = [
+        {track for number in range(begin, begin + FRAMES) for track, _ in by_frame[number]} for begin in (0, FRAMES)
+    ]
+    assert not of_scene[0] & of_scene[1]
     assert set(found.video_of_hands().tolist()) == {0}
 
 
