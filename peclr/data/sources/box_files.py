@@ -87,6 +87,8 @@ def read_boxes(path: Path) -> dict[str, list[HandBox]]:
     boxes: dict[str, list[HandBox]] = {}
     for file in files:
         rows, images = _rows(file)
+        if twice := sorted(boxes.keys() & {*images}):
+            raise ValueError(f"{file}: {twice[0]} is in another file of {path}, too; predict one folder at a time")
         boxes |= {image: [] for image in images if image not in boxes}
         for number, row in enumerate(rows):
             edges = check_box((row.left, row.top, row.right, row.bottom), f"{file}: entry {number}, {row.file}")

@@ -1,4 +1,5 @@
 import json
+import shutil
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -230,6 +231,11 @@ def test_what_predict_wrote_is_a_box_file_and_so_is_its_folder(tmp_path: Path) -
     }
     assert edges(boxes["v.mp4#7"]) == [[1, 2, 30, 47]]
     assert edges(read_boxes(out / "a.json")["a.jpg"]) == [[1, 2, 30, 40], [5, 6, 70, 80]]
+    (out / "w").mkdir()
+    (out / "w" / "a.json").write_text(json.dumps(two | {"source": "other/a.jpg"}))
+    with pytest.raises(ValueError, match=r"w/a\.json: a\.jpg is in another file of .*out, too"):
+        read_boxes(out)
+    shutil.rmtree(out / "w")
     (out / "v.jsonl").write_text(json.dumps(lines[0]) + "\n{\n")
     with pytest.raises(ValueError, match=r"v\.jsonl, line 2"):
         read_boxes(out)
