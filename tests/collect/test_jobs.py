@@ -66,11 +66,17 @@ def test_tracks_of_a_video_keep_their_hands_and_end_at_its_cut(hands: Hands, tmp
             assert ids.count(main_track) >= 0.95 * len(visible)
             tracks.add(main_track)
     assert len(tracks) == 4
-    of_scene = [
-        {track for number in range(begin, begin + FRAMES) for track, _ in by_frame[number]} for begin in (0, FRAMES)
-    ]
-    assert not of_scene[0] & of_scene[1]
     assert set(found.video_of_hands().tolist()) == {0}
+
+
+def test_no_track_goes_on_after_a_cut_where_few_frames_are_looked_at(hands: Hands, tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [frame for frame, _ in both_scenes(hands)])
+    assert main(["collect", str(tmp_path / "v.mp4"), f"--out={tmp_path / 'out'}", "--workers=1"]) == 0
+    found = Shards(tmp_path / "out")
+    later = np.array([found.about(index).frame >= FRAMES for index in range(len(found))])
+    tracks = found.track_of_hands()
+    assert later.sum() >= 15
+    assert not {*tracks[later].tolist()} & {*tracks[~later].tolist()}
 
 
 def same(a: Shards, b: Shards) -> bool:
