@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -117,6 +118,7 @@ def _opened(found: Input) -> Iterator[cv2.VideoCapture]:
             source = int(found.source.removeprefix("camera:"))
         elif not is_utf8(found.source):  # OpenCV would end the process
             source = f"/dev/fd/{stack.enter_context(Path(found.source).open('rb')).fileno()}"
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what cannot be read is said here, once
         capture = cv2.VideoCapture(source)
         stack.callback(capture.release)
         yield capture
