@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from peclr.__main__ import main
+from peclr.models.timm_encoder import TimmEncoder
 from peclr.shipped import shipped_configs
 
 ROOT = Path(__file__).parents[1]
@@ -19,11 +21,16 @@ RUNNABLE = [path for path in CONFIGS if not {"sweeps", "suites", "suite.yaml", "
 
 def small(config: dict[str, Any], root: Path) -> list[str]:
     """Overrides that keep a config's structure and shrink its work."""
-    encoder = config["model"]["init_args"].get("encoder", {"init_args": {"name": "resnet18"}})["init_args"]
+    encoder = config["model"]["init_args"].get("encoder", {"init_args": {"name": "resnet18"}})
+    name = encoder["init_args"]["name"]
+    if encoder.get("class_path") == "TimmEncoder":  # has a tiny network of every kind
+        pytest.importorskip("timm", reason="needs the extra: pip install 'peclr[timm]'")
+        network = [f"--model.encoder.init_args.name=test_{name.partition('_')[0]}"]
+    else:
+        network = ["--model.encoder=ResNetEncoder", f"--model.encoder.init_args.name={name}"]
+        network += ["--model.encoder.init_args.width=0.125"]
     overrides = [
-        "--model.encoder=ResNetEncoder",
-        f"--model.encoder.init_args.name={encoder['name']}",
-        "--model.encoder.init_args.width=0.125",
+        *network,
         "--model.encoder.init_args.weights=null",  # nothing can be downloaded in a test
         f"--data.root={root}",
         "--data.batch_size=4",
@@ -44,6 +51,19 @@ def test_every_config_runs(path: Path, rendered_hands: Path, tmp_path: Path, mon
     config = yaml.safe_load(path.read_text())
     status = main(["fit", f"--config={path}", f"--run_dir={tmp_path / 'run'}", *small(config, rendered_hands)])
     assert status == 0
+
+
+@pytest.mark.parametrize("name", ["pretrain_vit", "pretrain_convnext"])
+def test_weights_of_timm_in_configs_are_free_and_fit_their_views(name: str) -> None:
+    timm = pytest.importorskip("timm", reason="needs the extra: pip install 'peclr[timm]'")
+    text = (ROOT / "experiments" / f"{name}.yaml").read_text()
+    config = yaml.safe_load(text)
+    encoder = config["model"]["init_args"]["encoder"]["init_args"]
+    published = timm.get_pretrained_cfg(encoder["name"])
+    assert f"({published.license}): hf download {published.hf_hub_id} model.safetensors\n" in text
+    assert published.license == "apache-2.0"
+    with torch.device("meta"):
+        TimmEncoder(encoder["name"], view_size=config["data"]["init_args"]["view_size"])
 
 
 def test_configs_draw_what_they_say() -> None:

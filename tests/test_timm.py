@@ -15,7 +15,8 @@ pytest.importorskip("timm", reason="needs the extra: pip install 'peclr[timm]'")
 pytestmark = pytest.mark.last  # exports to ONNX
 
 CONF = Path(__file__).parent / "conf"
-NAMES = ["test_vit", "test_convnext", "test_resnet"]
+# one goes through everything with every change, the others on `make test-slow`
+NAMES = ["test_vit", *(pytest.param(name, marks=pytest.mark.slow) for name in ("test_convnext", "test_resnet"))]
 
 
 def without_encoder(name: str, folder: Path) -> str:

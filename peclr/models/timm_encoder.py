@@ -5,6 +5,7 @@ with the first encoder: that takes seconds.
 """
 
 import difflib
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import torch
-from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from peclr.models.encoders import Encoder
@@ -254,6 +254,6 @@ def _refusing(what: str) -> Iterator[None]:
         raise ValueError(f"{what}{f': {reason}' if reason else ''}") from error
 
 
-@rank_zero_only
 def _say(line: str) -> None:
-    print(f"peclr: {line}", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of the processes that a run starts, the first
+        print(f"peclr: {line}", file=sys.stderr)

@@ -15,7 +15,7 @@ from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
-from peclr.models.encoders import ResNetEncoder
+from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.recipe import wants_sync_batchnorm
 from tests.trainer import quiet_trainer
@@ -249,6 +249,61 @@ def test_rates_fall_alike_once_all_are_moving(labeled: LabeledHandDataModule, tm
     for step, (*_, decayed, others) in enumerate(rates):
         assert rates[step][0] == pytest.approx(peak * (1 + math.cos(math.pi * step / 4)) / 2)
         assert decayed == others == (0 if step < 2 else rates[step][0])
+
+
+def test_early_layers_learn_more_slowly_if_asked_to(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
+    module = FinetuneModule(
+        tiny_encoder(), view_size=32, layer_decay=0.5, optimizer=torch.optim.AdamW, lr_scaling="none"
+    )
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    trainer.fit(module, labeled)
+    peak = {  # AdamW's own rate is 1e-3; the schedule ends at 0
+        id(parameter): group["initial_lr"] / 1e-3
+        for group in trainer.optimizers[0].param_groups
+        for parameter in group["params"]
+    }
+    rates = {name: peak[id(parameter)] for name, parameter in module.pose_net.named_parameters()}
+    encoder = "backend_model."
+    assert rates[f"{encoder}conv1.weight"] == rates[f"{encoder}bn1.bias"] == 0.5**8  # a ResNet-18 has 8 blocks
+    assert rates[f"{encoder}layer1.0.conv1.weight"] == 0.5**7
+    assert rates[f"{encoder}layer3.1.bn2.weight"] == 0.5**2
+    assert rates[f"{encoder}layer4.1.conv2.weight"] == rates[f"{encoder}fc.weight"] == 1
+    assert {rate for name, rate in rates.items() if name.startswith("zroot_ref.")} == {1}
+    for wrong in (0.0, 1.5, -1.0):
+        with pytest.raises(ValueError, match=f"layer_decay {wrong}: expected a factor from more than 0 to 1"):
+            FinetuneModule(tiny_encoder(), layer_decay=wrong)
+
+
+def test_what_an_encoder_spares_does_not_decay(labeled: LabeledHandDataModule, tmp_path: Path) -> None:
+    encoder = tiny_encoder()
+    encoder.undecayed = lambda: [encoder.conv1.weight]  # type: ignore[method-assign]
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0)
+    trainer.fit(FinetuneModule(encoder, view_size=32, weight_decay=0.1), labeled)
+    decays = {id(p): group["weight_decay"] for group in trainer.optimizers[0].param_groups for p in group["params"]}
+    assert decays[id(encoder.conv1.weight)] == 0
+    assert decays[id(encoder.layer1[0].conv1.weight)] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("norm", "refused"), [(nn.BatchNorm2d(4), False), (nn.GroupNorm(2, 4), True), (nn.RMSNorm(4), True), (None, False)]
+)
+def test_lars_is_for_encoders_with_batchnorm(norm: nn.Module | None, *, refused: bool) -> None:
+    class Normalized(Encoder):
+        feature_dim = 4
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = norm
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise AssertionError
+
+    if refused:
+        with pytest.raises(ValueError, match=rf"lars: true is for .* has {type(norm).__name__}: set lars: false"):
+            PretrainModule(Normalized(), PeCLR())
+    else:
+        PretrainModule(Normalized(), PeCLR())
+    PretrainModule(Normalized(), PeCLR(), lars=False)
 
 
 @pytest.mark.parametrize("part", [-0.1, 1.0])
