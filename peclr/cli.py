@@ -1,5 +1,6 @@
 """`fit`, `validate` and `test`: LightningCLI with one folder per run."""
 
+import logging
 import os
 import signal
 import sys
@@ -123,12 +124,17 @@ class PeclrCLI(LightningCLI):
     claim: Claim | None = None
 
     def __init__(self, arguments: list[str], **options: Any) -> None:
+        self._words = arguments
         try:
             super().__init__(args=arguments, **options)
         finally:
             if self.claim is not None:
                 self.claim.release(failed=sys.exc_info()[0] is not None)
                 self._say_where()
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning's is static, and of all
+        """The one that is run, and which of its arguments configs do not give: a parser of each would take a while."""
+        return {self._words[0]: super().subcommands()[self._words[0]]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add `--run_dir` and `--checkpoint`; scoring has no use for the latter, but the configs of runs name it."""
@@ -140,7 +146,6 @@ class PeclrCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; the parent would warn of arguments from Python while sys.argv holds something else."""
-        self._words = sys.argv[1:] if args is None else args
         try:
             self.config = expand_values(parser.parse_args(self._words))
         except ArgumentError as refusal:
@@ -319,6 +324,11 @@ def _data_seed(seed_everything: int, ckpt_path: str | None) -> int:
     return seed if isinstance(seed, int) else int(seed_everything)
 
 
+def _is_no_advertisement(record: logging.LogRecord) -> bool:
+    """Whether what Lightning logs is about the run, not about products and devices that nobody asked for."""
+    return not any(word in record.getMessage() for word in ("Tip: For seamless", "TPU available: False"))
+
+
 def run_lightning(arguments: list[str]) -> int:
     """Run `fit`, `validate` or `test` with its options; 0. Whatever fails or is stopped raises or exits."""
     # Lightning 2.6 asks torch 2.11's pytree in a way that a later torch will not answer; users cannot fix it
@@ -329,6 +339,7 @@ def run_lightning(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # training in TF32 where there is one, scoring as `peclr evaluate`; parity tests set their own
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     torch.set_float32_matmul_precision("high" if arguments[0] == "fit" else "highest")
     given = list(read_words(arguments[0], arguments[1:]))
     if (wanted := wanted_help(given)) is not None:

@@ -7,6 +7,7 @@ import inspect
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -379,10 +380,15 @@ def test_limits_of_batches_are_read_as_written(tmp_path: Path) -> None:
             assert {name: repr(found[name]) for name in names} == {name: repr(expected[name]) for name in names}
 
 
-def test_checkpoints_can_be_switched_off(rendered_hands: Path, tmp_path: Path) -> None:
+def test_checkpoints_can_be_switched_off_and_nothing_is_advertised(
+    rendered_hands: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     run = tmp_path / "run"
+    caplog.set_level("INFO")
     assert pretrain(rendered_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
     assert not (run / "checkpoints").exists()
+    assert "max_epochs=1" in caplog.text, "what Lightning logs of the run stays"
+    assert not re.search("Tip|TPU|pypi", caplog.text)
 
 
 def test_a_full_disk_is_told_in_one_line(

@@ -77,6 +77,36 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     assert imported_by(arguments)[0] == set()
 
 
+def test_imports_are_not_looked_through_for_garbage_and_what_comes_after_is() -> None:
+    program = (
+        "import gc\nfrom peclr.__main__ import _imported\n"
+        "assert _imported('wave').__name__ == 'wave'\nassert gc.isenabled() and gc.get_freeze_count() > 1000\n"
+        "try: _imported('no_such_module')\nexcept ModuleNotFoundError: assert gc.isenabled()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def cpu_seconds(program: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.slow
+def test_fit_starts_in_little_more_time_than_its_libraries_take_to_import(rendered_hands: Path, tmp_path: Path) -> None:
+    config = Path(__file__).parent / "conf" / "pretrain.yaml"
+    words = ["fit", f"--config={config}", f"--data.root={rendered_hands}", f"--run_dir={tmp_path / 'run'}"]
+    to_training = (
+        "import os\nfrom peclr.__main__ import _imported, main\n"
+        f"_imported('peclr.cli').pl.Trainer.fit = lambda *_, **__: os._exit(0)\nmain({words!r})"
+    )
+    libraries = "import os, torch, pytorch_lightning\nos._exit(0)"
+    cpu_seconds(libraries)  # reads them from the disk
+    times = [(cpu_seconds(libraries), cpu_seconds(to_training)) for _ in range(2)]
+    assert min(fit for _, fit in times) < 1.3 * min(alone for alone, _ in times)
+
+
 def test_help_and_the_readme_name_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out

@@ -102,7 +102,8 @@ class OnlineProbe(EpochCallback):
         metrics = measure(pl_module, self._hands, self._distances)
         metrics["probe/seconds"] = time.perf_counter() - started
         if trainer.global_step:
-            pl_module.log_dict(metrics, rank_zero_only=True)
+            # with both, nothing is exchanged, and Lightning does not advise each value to be
+            pl_module.log_dict(metrics, rank_zero_only=True, sync_dist=True)
         else:  # nothing can be logged through the module yet
             for logger in trainer.loggers:
                 logger.log_metrics(metrics, step=0)

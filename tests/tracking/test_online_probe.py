@@ -236,6 +236,7 @@ def test_a_probe_of_too_little_is_refused(wrong: dict[str, Any]) -> None:
         OnlineProbe(**wrong)
 
 
+@pytest.mark.filterwarnings("error:.*sync_dist")  # advice that does not hold for what one process measures
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
 def test_of_two_processes_one_probes_and_the_other_waits(rendered_hands: Path, tmp_path: Path) -> None:
     probe = OnlineProbe(num_hands=8, num_moved=4)
