@@ -3,10 +3,11 @@
 import argparse
 import difflib
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -143,6 +144,18 @@ def open_lock(path: Path) -> int:
         if error.errno != errno.ELOOP:
             raise
         raise ValueError(f"{path} is a link; expected a file of its own") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out that lock the same file, for which this waits; not on file systems without locks."""
+    descriptor = open_lock(path)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

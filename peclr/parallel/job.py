@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
-from peclr.options import positive, usable_cores, write_whole
+from peclr.options import locked, positive, usable_cores, write_whole
 from peclr.untrusted.text import read_json
 
+LOCK: Final = ".lock"  # in a job's folder, of what only one process may do at a time
 PLAN: Final = "plan.json"  # in a job's folder: what is done there
 
 
@@ -120,9 +121,10 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> None:
     path = folder / PLAN
     wanted = orjson.loads(orjson.dumps(plan))
     check_claim(folder)
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, orjson.dumps(plan, option=orjson.OPT_INDENT_2) + b"\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK):  # all parts may begin at once
+        if not path.exists():
+            write_whole(path, orjson.dumps(plan, option=orjson.OPT_INDENT_2) + b"\n")
     found = read_json(path)
     found = found if isinstance(found, dict) else {}
     if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):

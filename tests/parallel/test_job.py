@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path) -> None:
         claim(tmp_path / "other", {})
     with pytest.raises(OSError, match=r"thesis"):
         claim(tmp_path / "other" / "thesis.tex", {})
+
+
+def test_parts_may_begin_at_once(tmp_path: Path) -> None:
+    folder, plan = tmp_path / "out", {"files": list(range(10_000))}
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: claim(folder, plan), range(32))) == [None] * 32
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "plan.json"]
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:

@@ -18,7 +18,9 @@ from peclr.data.sources.packed_labels import Array, write_packed
 from peclr.data.sources.packed_text import PackedText, pack_texts
 from peclr.data.sources.shard_files import problem_of_shard
 from peclr.data.sources.shard_format import COLUMNS, FOLDER, KIND, NUMBERED, TEXTS, Column, Facts, Labels, Shard
-from peclr.options import naming
+from peclr.data.sources.shards import Shards
+from peclr.options import locked, naming
+from peclr.parallel.job import LOCK
 from peclr.untrusted.binary import read_arrays
 from peclr.untrusted.text import as_type, parse_json
 
@@ -52,12 +54,19 @@ def merge(
         progress: Whether to show a bar.
 
     Every shard is read once. ValueError says which tasks are missing, which shard is not as it was written, or which
-    file belongs to no task; then nothing has changed, and what is missing can be made.
+    file belongs to no task; then nothing has changed, and what is missing can be made. Of several that merge at once,
+    one does.
     """
+    with locked(folder / LOCK):
+        if is_merged(folder):
+            return Shards(folder).facts
+        return _merged(folder, tasks, Facts(name, labels, [], {}, [], dict(settings)), progress=progress)
+
+
+def _merged(folder: Path, tasks: int, facts: Facts, *, progress: bool) -> Facts:
     missing = [task for task in range(tasks) if not is_done(folder, task)]
     if missing:
         raise ValueError(f"{folder}: {len(missing):,} of {tasks:,} tasks are not done: {some(list(map(str, missing)))}")
-    facts = Facts(name, "none", [], {}, [], dict(settings))
     survey = _Survey()
     counts = Counter[str]()
     for task in range(tasks):
@@ -69,8 +78,8 @@ def merge(
     if not survey.crops:
         seen = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
         raise ValueError(f"{folder}: no crop was made; {some([seen, *facts.problems])}")
-    if {"joints_2d", "joints_3d"} & survey.known:
-        facts.labels = labels
+    if not {"joints_2d", "joints_3d"} & survey.known:
+        facts.labels = "none"
     _verify(folder, facts.shards, progress=progress)
     if twice := survey.twice():
         counts["twice"] = twice

@@ -254,6 +254,17 @@ def test_few_files_stay_open(tmp_path: Path, layout: Layout, monkeypatch: pytest
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
+def test_of_several_merges_one_does_the_work(tmp_path: Path, layout: Layout) -> None:
+    source, folder = FreiHAND(layout.root), tmp_path / "s"
+    shard_source(source, tmp_path / "one", CUTTING, per_task=3)
+    for number in (1, 2):
+        shard_source(source, folder, CUTTING, per_task=3, part=Part(number, 2))
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        done = [pool.apply_async(shard_source, (source, folder, CUTTING), {"per_task": 3}) for _ in range(3)]
+        assert [facts.get(60) == Shards(tmp_path / "one").facts for facts in done] == [True] * 3
+    assert content(folder) == content(tmp_path / "one")
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
