@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from peclr.__main__ import main
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import ViewGeometry, render_view
+from peclr.geometry.camera import project
 from peclr.synthetic.writer import write_freihand_layout
 
 
@@ -180,3 +182,15 @@ def test_what_cannot_be_done_is_said_before_anything_is_written(
     assert main(["collect", *words, f"--out={tmp_path / 'out'}"]) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_collected_hands_train_by_pairs_and_by_pseudo_labels(collected: Shards) -> None:
+    options: dict[str, Any] = {"view_size": 32, "batch_size": 2, "val_fraction": 0, "num_workers": 0}
+    pairs = next(iter(PairedViewDataModule(collected.root, **options).train_dataloader()))
+    assert pairs["views"].shape == (2, 2, 3, 32, 32)
+    data = LabeledHandDataModule(collected.root, **options)
+    data.setup("fit")
+    labeled = next(iter(data.train_dataloader()))
+    seen = project(labeled["joints_3d"], labeled["K"])
+    np.testing.assert_allclose(seen, labeled["joints_25d"][..., :2], atol=1e-3)
+    assert ((seen > 0) & (seen < 31)).float().mean() > 0.8
