@@ -202,18 +202,17 @@ class PeclrCLI(LightningCLI):
             return not changed_values(read_run_config(last_checkpoint(folder)), self._values())
 
         folder = choose_run_folder(given, base if fits else f"{base}-{self.subcommand}", resumed, is_ours, name)
-        self.claim = folder.claim
+        self.claim, config.run_dir = folder.claim, folder.path
+        config.trainer.default_root_dir = str(folder.path.absolute())  # Lightning would take some names for addresses
+        os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
+        if self.claim is not None:
+            self._say_where()
         config.name = name
         if given is None:  # a name that was taken has a number, and a time is none
             config.name = folder.path.name if name else name_by_settings(named, self._words, folder.path)
         if fits and folder.resume_from is not None:
             check_checkpoint(folder.resume_from)
             config.ckpt_path = str(folder.resume_from)
-        config.run_dir = folder.path
-        config.trainer.default_root_dir = str(folder.path.absolute())  # Lightning would take some names for addresses
-        os.environ[RUN_DIR_VARIABLE] = str(folder.path)  # for the processes that Lightning starts
-        if self.claim is not None:
-            self._say_where()
 
     def _complete_model(self, config: Namespace) -> None:
         """Give the model what its arguments leave to data and weights: the size of views, and the encoder."""

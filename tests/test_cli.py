@@ -256,6 +256,17 @@ def test_a_damaged_checkpoint_is_refused_and_the_previous_one_named(
     assert pretrain(rendered_hands, resumable, f"--ckpt_path={previous}") == 0
 
 
+def test_a_restarted_job_that_cannot_go_on_says_why(
+    resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    last = resumable / "checkpoints" / "last.ckpt"
+    last.write_bytes(b"half")
+    assert pretrain(rendered_hands, resumable) == 2
+    assert f"{last}: damaged" in capsys.readouterr().err
+    assert last.read_bytes() == b"half"
+
+
 def test_a_checkpoint_of_another_network_is_refused_and_the_difference_named(
     resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

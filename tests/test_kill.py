@@ -182,6 +182,15 @@ def test_a_start_that_is_killed_leaves_nothing_in_the_way_of_the_next(
     assert sorted(path.name for path in run.iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "results.json"]
 
 
+def test_two_processes_that_cannot_start_give_the_folder_back(rendered_hands: Path, tmp_path: Path) -> None:
+    command = finetune(rendered_hands, *TWO, "--trainer.max_epochs=1", "--name=two")
+    for more, status in (("--model.view_size=64",), 2), ((), 0):  # what is wrong is found in both
+        process = start(tmp_path, "peclr", *command, *more)
+        stderr = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == status, stderr
+        assert [path.name for path in (tmp_path / "runs" / "finetune").iterdir()] == ["two"] * (status == 0)
+
+
 @pytest.mark.parametrize("seconds", [5.0, 10.0])
 def test_torchrun_interrupted_early_can_be_started_again(seconds: float, rendered_hands: Path, tmp_path: Path) -> None:
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "peclr")
