@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             compare(filled, size, out / kind, options, hands)
         from experiments.real.figure import draw_figure
 
-        print(draw_figure(suite, size, out))
+        print(draw_figure(out))
 
     return status_of("real", work)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.real import figure
 from experiments.real import run as real
 from experiments.real.split import write_split
 from experiments.rendered import run as rendered
@@ -124,6 +125,7 @@ def test_one_command_compares_upright_and_turned_hands(
             ("frozen probe", "PeCLR on rendered hands"),
         ]
         assert "| accuracy of a linear probe of classes, % |" in Path("out", kind, "table.md").read_text()
+    assert figure.main(["out"]) == 0
     image = cv2.imread("out/real.png")
     assert image is not None
     assert image.std() > 20
