@@ -123,7 +123,9 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
 
     task_file = find_task_file(options.hand_landmarker)
     MediaPipeHands(task_file)  # not each process by itself is to find out that it cannot be used
-    inputs = with_unique_files(find_inputs(options.sources))
+    out = options.out.absolute()
+    found = find_inputs(options.sources)  # the sheet of a run before is none
+    inputs = with_unique_files([one for one in found if not Path(one.source).absolute().is_relative_to(out)])
     if cameras := [one.source for one in inputs if one.kind == "camera"]:
         raise ValueError(f"{cameras[0]}: a camera has no end; record a video, and give that")
     return Collector(

@@ -1,6 +1,7 @@
 """Videos become tracks; a job that is killed, or divided, makes the same data set."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +94,14 @@ def test_parts_of_several_machines_make_the_same(files: Path, whole: Shards, tmp
     assert main(words) == 0
     assert same(Shards(tmp_path / "out"), whole)
     assert main(words) == 0  # it is finished, which is no mistake
+
+
+def test_what_was_collected_below_a_source_is_no_source(files: Path, tmp_path: Path) -> None:
+    shutil.copy(files / "c.png", tmp_path)
+    words = ["collect", str(tmp_path), f"--out={tmp_path / 'out'}", "--workers=1"]
+    assert main(words) == 0
+    assert (tmp_path / "out" / "sheet.png").is_file()
+    assert main(words) == 0
 
 
 def test_other_options_do_not_go_on_with_what_was_begun(
