@@ -33,6 +33,12 @@ def mirror_box(box: Matrix, width: int) -> Matrix:
     return np.array([width - 1 - box[2], box[1], width - 1 - box[0], box[3]])
 
 
+def mirror_camera(K: NDArray[np.floating], width: int) -> Matrix:
+    """Make the camera (3, 3) of an image of that width that is mirrored, where x of points is negated, too."""
+    mirrored: Matrix = mirror(width) @ K * [-1, 1, 1]
+    return mirrored
+
+
 def from_reduced(x: float, y: float) -> Matrix:
     """Make the matrix (3, 3) to pixels of an image from those of it reduced x and y times: edges stay edges."""
     return np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]])
@@ -83,6 +89,13 @@ def enclosing_square(box: ArrayLike) -> NDArray[np.float64]:
     center = (corners[..., :2] + corners[..., 2:]) / 2
     half_side = (corners[..., 2:] - corners[..., :2]).max(axis=-1, keepdims=True) / 2
     return np.concatenate([center - half_side, center + half_side], axis=-1)
+
+
+def enlarged_square(box: ArrayLike, margin: float) -> NDArray[np.float64]:
+    """The square (4,), px, about a box (4,), whose side is `margin` times the box's longer one."""
+    low, high = enclosing_square(box).reshape(2, 2)
+    center, half_side = (low + high) / 2, margin * (high - low) / 2
+    return np.concatenate([center - half_side, center + half_side])
 
 
 def whole_image(width: int, height: int) -> NDArray[np.float64]:

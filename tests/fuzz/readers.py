@@ -28,6 +28,7 @@ from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.coco_keypoints import CocoKeypoints
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.inputs import Input
 from peclr.data.sources.mano import load_joint_regressor
@@ -46,6 +47,7 @@ from peclr.synthetic.writer import write_freihand_layout
 from peclr.untrusted.archives import read_archived
 from peclr.weights.catalog import CACHE_VARIABLE, catalog
 from peclr.weights.store import get, read_record
+from tests.data.sources.labeled_sets import write_ho3d
 from tests.data.sources.old_crops import write_old_crops
 from tests.fuzz.engine import Reader
 
@@ -136,6 +138,11 @@ def _youtube(folder: Path) -> list[Path]:
 def _packed_youtube(folder: Path) -> list[Path]:
     _youtube(folder)
     return _packed("youtube3d", folder / "youtube")
+
+
+def _ho3d(folder: Path) -> list[Path]:
+    write_ho3d(folder / "ho3d", train=3, evaluation=1)
+    return sorted([*(folder / "ho3d").rglob("*.pkl"), *(folder / "ho3d").glob("*.txt")])
 
 
 def _box_files(folder: Path) -> list[Path]:
@@ -310,6 +317,7 @@ READERS = {
     "crops": Reader(_crops, lambda folder: _samples(PreparedCrops(folder / "crops", "training"))),
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
+    "HO3D": Reader(_ho3d, lambda folder: [_samples(HO3D(folder / "ho3d", split)) for split in ("train", "evaluation")]),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),

@@ -69,6 +69,10 @@ def _read_labels(
         from peclr.data.sources.freihand import FreiHAND
 
         return FreiHAND(root, split, use_prepared=False).labels  # type: ignore[arg-type]  # the reader checks the split
+    if dataset == "ho3d":
+        from peclr.data.sources import ho3d_labels
+
+        return ho3d_labels.read_labels(root, split, progress=progress)
     import numpy as np
 
     from peclr.data.sources.youtube3d_labels import read_labels

@@ -12,7 +12,7 @@ from peclr.untrusted.text import printable, read_json
 if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
-DataSet = Literal["freihand", "youtube3d"]
+DataSet = Literal["freihand", "youtube3d", "ho3d"]
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
@@ -28,6 +28,8 @@ class Layout(NamedTuple):
     labels: tuple[str, ...]  # files of a split's labels, relative to the root
     folder: str  # of a split's images, relative to the root; "" where splits share them
     expected: str  # for messages
+    sign: str = ""  # pattern of what a split is recognized by, where labels or folders have names that others have, too
+    optional: tuple[str, ...] = ()  # files of labels that need not be there
 
 
 LAYOUTS: Final[dict[DataSet, Layout]] = {
@@ -44,6 +46,15 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         ("youtube_{}.json",),
         "",
         "youtube_train.json, and frames in youtube/VIDEO/video/frames/",
+    ),
+    "ho3d": Layout(
+        "ho3d.HO3D",
+        ("train", "evaluation"),
+        ("{}.txt",),
+        "",
+        "train.txt, and train/SEQUENCE/rgb and …/meta",
+        sign="{}/*/meta",
+        optional=("{}_xyz.json",),
     ),
 }
 
@@ -92,14 +103,18 @@ def _reader(name: str) -> "Callable[..., HandSource]":
 def present_splits(dataset: DataSet, root: Path) -> list[str]:
     """Splits of a data set of which there is something below `root`, whole or not."""
     layout = LAYOUTS[dataset]
+    if layout.sign:
+        return [split for split in layout.splits if any(root.glob(layout.sign.format(split)))]
     signs = [sign for sign in (layout.folder, *layout.labels) if sign]
     return [split for split in layout.splits if any((root / sign.format(split)).exists() for sign in signs)]
 
 
 def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
-    """Label files of a split; FreiHAND's joints of evaluation, once held back by the authors, only where they are."""
-    files = [root / name.format(split) for name in LAYOUTS[dataset].labels]
-    return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()]
+    """Label files of a split; those that authors once held back, joints of evaluation, only where they are."""
+    layout = LAYOUTS[dataset]
+    files = [root / name.format(split) for name in layout.labels]
+    others = [path for name in layout.optional if (path := root / name.format(split)).is_file()]
+    return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()] + others
 
 
 def check_labels(dataset: DataSet, root: Path, split: str) -> None:

@@ -1,0 +1,181 @@
+"""HO-3D, versions 2 and 3, right hands that hold objects; H2O-3D, both hands, comes in the same layout.
+
+Hampali et al., "HOnnotate: A method for 3D Annotation of Hand and Object Poses", CVPR 2020. Below its root are
+
+    train.txt, evaluation.txt                       lines SEQUENCE/FRAME
+    {train,evaluation}/SEQUENCE/rgb/FRAME.png       .png in version 2, .jpg in version 3
+    {train,evaluation}/SEQUENCE/meta/FRAME.pkl      camera and joints; of evaluation, the hand's box
+    evaluation_xyz.json                             joints of evaluation, held back until 2024
+
+Joints come in order mano and with OpenGL's axes, y up and z to the viewer. Frames that nobody annotated are left out.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.sources.ho3d_labels import read_labels
+from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.images import image_sizes, read_reduced
+from peclr.data.sources.layouts import check_labels
+from peclr.data.sources.packed_labels import Array, open_if_fresh
+from peclr.data.sources.plausibility import doubt_labels, doubt_places
+from peclr.geometry import planar
+from peclr.geometry.camera import check_intrinsics, project
+from peclr.geometry.joints import SCALE_BONE
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+
+Split = Literal["train", "evaluation"]
+Version = Literal["v2", "v3"]
+
+_SUFFIXES: Final[Mapping[Version, str]] = {"v2": ".png", "v3": ".jpg"}
+_SAMPLED: Final = 64  # hands whose images are looked at on opening
+
+
+class HO3D(HandSource):
+    """One split: every annotated hand is one image. Left hands, of H2O-3D, are mirrored.
+
+    Of evaluation, the crop is around the official box, and there are joints where `evaluation_xyz.json` is.
+    """
+
+    name = "ho3d"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "train",
+        version: Version | None = None,
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        *,
+        use_prepared: bool = True,
+    ) -> None:
+        """Read and check the labels; ValueError names the file and value that is wrong.
+
+        Args:
+            root: The folder that holds `train.txt`, `train` and so on.
+            split: "train" or "evaluation".
+            version: "v2" or "v3"; by default the one that the images are of, where they are not of both.
+            crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean; of
+                evaluation, over half of the longer side of the official box.
+            use_prepared: Whether to use the labels that `peclr prepare ho3d` has packed, while they are fresh.
+        """
+        if version not in (None, *get_args(Version)) or not crop_margin > 0:
+            raise ValueError(f"version {version!r}, crop_margin {crop_margin}: expected {get_args(Version)}, and > 0")
+        self.root, self.split, self.crop_margin = Path(root), split, crop_margin
+        check_labels("ho3d", self.root, split)
+        packed = open_if_fresh("ho3d", self.root, split) if use_prepared else None
+        self._labels: Mapping[str, Array] = packed or read_labels(self.root, split)
+        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self.num_hands, self._joints_3d = len(self._labels["frame"]), self._labels.get("joints_3d")
+        self.has_labels = self._joints_3d is not None
+        self.version = self._find_version(version)
+        where = f"{self.root / split}/*/meta"
+        check_intrinsics(torch.tensor(self._labels["K"]), f"{where}, camMat")
+        self._notes = list[str]()
+        if self._joints_3d is not None:
+            parent, child = SCALE_BONE
+            scale = np.linalg.norm(self._joints_3d[:, parent] - self._joints_3d[:, child], axis=-1)
+            doubts = doubt_labels(self._joints_3d, scale, lambda _: where)
+            step = -(-self.num_hands // _SAMPLED)
+            sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
+            joints_2d = self._projected(slice(None, None, step))
+            if faults := doubts.faults or doubt_places(joints_2d, sizes, self.root / split, step).faults:
+                raise ValueError("; ".join(faults))
+            self._notes += doubts.notes
+
+    def image_file(self, hand: int) -> Path:
+        """Path of the image of a hand."""
+        name: bytes = self._labels["frame"][hand]
+        sequence, _, frame = name.decode().partition("/")
+        return self.root / self.split / sequence / "rgb" / f"{frame}{_SUFFIXES[self.version]}"
+
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return list(dict.fromkeys(self.image_file(hand) for hand in range(self.num_hands)))
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`."""
+        listed, shown_in = int(self._labels["listed"][0]), len(np.unique(self._labels["frame"]))
+        left_out = [f"{listed - shown_in:,} of {listed:,} frames have no annotation, and are left out"]
+        unlabeled = [] if self.has_labels else ["no evaluation_xyz.json: for prediction only"]
+        return [f"version {self.version[1]}", *(left_out if listed > shown_in else []), *unlabeled, *self._notes]
+
+    def check_images(self) -> None:
+        """See `HandSource`; `peclr prepare ho3d` does it once for all runs."""
+        if not self._checked:
+            check_image_files(self.image_paths())
+            self._checked = True
+
+    def identity(self) -> str:
+        """See `HandSource`: of the frames' names and the hands' sides."""
+        return hash_of(f"{self.name} {self.version} {self.split}", self._labels["frame"], self._labels["is_left"])
+
+    def group_of_hands(self) -> NDArray[np.int64]:
+        """See `HasGroups`: sequences whose names begin with the same letters, of one person with one object."""
+        letters = [re.sub(rb"[0-9]*/.*", b"", name) for name in self._labels["frame"].tolist()]
+        return np.unique(letters, return_inverse=True)[1].astype(np.int64)
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
+        """See `HasJoints2D`; None where a hand is mirrored, whose image would have to be opened."""
+        known = self.has_labels and not self._labels["is_left"].any()
+        return self._projected(slice(None)) if known else None
+
+    def __getitem__(self, index: int) -> HandSample:
+        return self.read(index, math.inf)
+
+    def read(self, index: int, min_side: float) -> HandSample:
+        """Read the image of hand `index` for a view."""
+        if not 0 <= index < self.num_hands:
+            raise IndexError(f"{self.root / self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        decoded = read_reduced(self.image_file(index), None, min_side)
+        K, is_left = self._labels["K"][index].astype(np.float64), bool(self._labels["is_left"][index])
+        joints_3d = None if self._joints_3d is None else self._joints_3d[index].astype(np.float64)
+        box = self._labels["box"][index].astype(np.float64) if "box" in self._labels else None
+        if is_left:
+            decoded, K = decoded.mirrored(), planar.mirror_camera(K, decoded.width)
+            joints_3d = None if joints_3d is None else joints_3d * [-1, 1, 1]
+            box = None if box is None else planar.mirror_box(box, decoded.width)
+        joints_2d = None if joints_3d is None else project(torch.tensor(joints_3d), torch.tensor(K)).numpy()
+        if box is not None:
+            square = planar.enlarged_square(box, self.crop_margin)
+        else:
+            assert joints_2d is not None, "labels of train have joints, those of evaluation boxes"
+            square = planar.square_around_keypoints(joints_2d, self.crop_margin)
+        parent, child = SCALE_BONE
+        return hand_sample(
+            decoded.image,
+            square,
+            f"{self.split}/{self._labels['frame'][index].decode()}",
+            "left" if is_left else "right",
+            K=K.astype(np.float32),
+            joints_3d=None if joints_3d is None else joints_3d.astype(np.float32),
+            joints_2d=None if joints_2d is None else joints_2d.astype(np.float32),
+            scale_m=None if joints_3d is None else float(np.linalg.norm(joints_3d[parent] - joints_3d[child])),
+            image_from_decoded=decoded.image_from_decoded,
+        )
+
+    def _projected(self, hands: slice) -> NDArray[np.float32]:
+        """(N, 21, 2), px of the images as they are."""
+        assert self._joints_3d is not None
+        joints_3d, K = (torch.tensor(array[hands]).double() for array in (self._joints_3d, self._labels["K"]))
+        return project(joints_3d, K).float().numpy()
+
+    def _find_version(self, given: Version | None) -> Version:
+        there = list[Version]()
+        for self.version in get_args(Version) if given is None else (given,):
+            if self.image_file(0).is_file():
+                there.append(self.version)
+        if len(there) == 1:
+            return there[0]
+        image = self.image_file(0).with_suffix("")
+        if there:
+            raise ValueError(f"{image} is there as .png, of v2, and as .jpg, of v3; say which: version: v2, or v3")
+        suffixes = " or ".join(f"{_SUFFIXES[one]} ({one})" for one in ((given,) if given else get_args(Version)))
+        raise ValueError(f"{image} is missing; expected it as {suffixes}")
