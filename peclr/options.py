@@ -5,6 +5,7 @@ import difflib
 import errno
 import fcntl
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -123,9 +124,12 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file (text as UTF-8) whole or not at all, never through a link; OSError names it, on a full disk too."""
-    partial = path.with_name(f".{path.name}.partial")
+def write_whole(path: Path, content: bytes | str, *, shared: bool = False) -> None:
+    """Write a file (text as UTF-8) whole or not at all, never through a link; OSError names it, on a full disk too.
+
+    A file that is `shared` may be written by others at the same moment: the last one's stays.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial" if shared else f".{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)  # it may be a link: a run's folder can be a stranger's
         with partial.open("xb") as file:

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_files_are_written_in_place_of_links_never_through_them(tmp_path: Path) 
         open_lock(folder / ".lock")
     assert other.read_text() == "somebody's"
     assert sorted(path.name for path in folder.iterdir()) == [".lock", "results.json"]
+
+
+def test_a_shared_file_is_whole_however_many_write_it(tmp_path: Path) -> None:
+    path, contents = tmp_path / "plan.json", [bytes([number]) * 200_000 for number in range(8)]
+
+    def write(content: bytes) -> None:
+        for _ in range(20):
+            write_whole(path, content, shared=True)
+            assert path.read_bytes() in contents
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert list(tmp_path.iterdir()) == [path]

@@ -96,8 +96,12 @@ class Collector:
         """Each frame of an input, its image or why there is none, and its hands with their tracks, −1 for none."""
         if found.kind == "image":
             for frame in frames_of([found]):
-                image = _load(frame)
-                yield frame, image, [] if isinstance(image, str) else [(-1, hand) for hand in self._detector(image)]
+                image, hands = _load(frame), list[DetectedHand]()
+                try:
+                    hands = hands if isinstance(image, str) else self._detector(image)
+                except ValueError as error:
+                    image = f"{found.source}: {error}"
+                yield frame, image, [(-1, hand) for hand in hands]
             return
         gap = self.every.gap(frame_rate(found) or _USUAL_RATE)
         tracker = HandTracker(self._detector, every=min(max(round(_SEEK_EVERY / gap), 1), 10))

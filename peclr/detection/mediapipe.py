@@ -38,6 +38,8 @@ _TARGET: Final = 90.0
 _REGION_SCALE: Final = 2.6  # of a palm's box, for the joint network
 _REGION_SHIFT: Final = -0.5  # of the box's height, towards the fingers
 _MARGIN: Final = 0.5  # of an image's longer side, around one that a hand may fill
+_NARROWEST: Final = 0.2  # shorter side over the longer one of an image that a hand may fill
+_LONGEST: Final = 2**15 - 2  # px, side of an image that OpenCV warps
 _SAME_PLACE: Final = 0.15  # of a region's side, between its center and that of a hand that it shows
 _SAME_SIZE: Final = (0.3, 1.0)  # of a region's side, the longer side of a hand in the middle of it
 _TILE_SHARE: Final = 0.6  # of the image's sides; two by two tiles overlap by a third
@@ -119,15 +121,18 @@ class MediaPipeHands:
         """Find hands in (H, W, 3) uint8 RGB, upright and not mirrored; the surest palm's hand first."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ValueError(f"expected (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        shorter, longer = sorted(image.shape[:2])
+        if longer > _LONGEST:
+            raise ValueError(f"the image is {longer:,} px long; expected at most {_LONGEST:,}, to find hands in it")
         hands = self._look(image)
-        if self.tiles and max(image.shape[:2]) > _PALM_SIDE:  # a smaller image has shown all of its pixels
+        if self.tiles and longer > _PALM_SIDE:  # a smaller image has shown all of its pixels
             for x, y, tile in _tiles(image):
                 regions = [region.moved(x, y) for region in self.regions(tile)[: self.max_hands]]
                 new = [region for region in regions if not any(region.shows(hand) for hand in hands)]
                 hands += [hand for hand in (self.hand_in(image, region) for region in new) if hand is not None]
             hands = without_duplicates(hands)
-        if self.margin and not hands:
-            border = round(_MARGIN * max(image.shape[:2]))
+        border = round(_MARGIN * longer)
+        if self.margin and not hands and shorter >= _NARROWEST * longer and longer + 2 * border <= _LONGEST:
             padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
             hands = [hand.moved(-border, -border) for hand in self._look(padded.astype(np.uint8, copy=False))]
         return hands[: self.max_hands]

@@ -28,6 +28,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, task_file: Path) -> Path:
         (root / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(root / "in" / name), image[:, ::-1] if flip else image)
     cv2.imwrite(str(root / "in" / "bob" / "empty.png"), np.full((64, 64, 3), 128, np.uint8))
+    cv2.imwrite(str(root / "in" / "bob" / "long.png"), np.zeros((1, 32_767, 3), np.uint8))
     (root / "in" / "bob" / "page.jpg").write_text("<html>not found</html>")
     return root / "in"
 
@@ -65,14 +66,15 @@ def test_images_become_shards(collected: Shards) -> None:
         "images": 4,
         "images without hands": 1,
     }
-    (problem,) = summary["not_read"]
+    long, problem = summary["not_read"]
+    assert "long.png: the image is 32,767 px long" in long
     assert problem.endswith("page.jpg: 22 bytes that are not a readable image")
     assert cv2.imread(str(hands.root / "sheet.png")) is not None
 
 
 def test_images_become_freihands_layout_with_groups_and_classes(images: Path, tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
-    rows = ["0.jpg,x,1", "1.jpg,y,2", "2.jpg,y,1", "empty.png,x,1", "page.jpg,x,1"]
+    rows = ["0.jpg,x,1", "1.jpg,y,2", "2.jpg,y,1", "empty.png,x,1", "long.png,x,1", "page.jpg,x,1"]
     table.write_text("\n".join(["file,group,class", *rows]))
     out = tmp_path / "hands"
     words = ["collect", str(images), f"--out={out}", "--layout=freihand", f"--groups={table}", "--workers=1"]

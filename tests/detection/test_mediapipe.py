@@ -115,6 +115,17 @@ def test_an_image_without_hands_has_none(detector: MediaPipeHands) -> None:
             detector(wrong)  # type: ignore[arg-type]  # that is the test
 
 
+def test_long_images_cost_no_memory_of_a_square(task_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("20,000 × 20 px with a margin are 2.4 GB")
+
+    monkeypatch.setattr(cv2, "copyMakeBorder", refuse)
+    detector = MediaPipeHands(task_file)
+    assert detector(np.zeros((20, 20_000, 3), np.uint8)) == []
+    with pytest.raises(ValueError, match=r"40,000 px long; expected at most 32,766"):
+        detector(np.zeros((4, 40_000, 3), np.uint8))
+
+
 def test_a_region_is_cropped_where_it_is() -> None:
     rng = np.random.default_rng(0)
     image = cv2.GaussianBlur(rng.integers(0, 256, (120, 160, 3), np.uint8), (0, 0), 4).astype(np.uint8)

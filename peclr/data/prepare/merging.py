@@ -89,6 +89,8 @@ def _merged(folder: Path, tasks: int, facts: Facts, *, progress: bool) -> Facts:
     written = dict.fromkeys(names, np.empty(0))
     write_packed(folder, KIND, written, {}, msgspec.to_builtins(facts))
     shutil.rmtree(folder / INDEXES)
+    for left in (folder / FOLDER).glob(".*"):
+        left.unlink(missing_ok=True)
     return facts
 
 

@@ -4,6 +4,7 @@ A task's shards, and the keys in them, have its number in their names, so that t
 The same crops make the same bytes.
 """
 
+import fcntl
 import hashlib
 import io
 import os
@@ -11,6 +12,7 @@ import secrets
 import tarfile
 import zlib
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -52,7 +54,8 @@ def index_file(folder: Path, task: int) -> Path:
 class ShardWriter:
     """Takes the crops of one task, as a context; its shards and index appear at the end, and nothing after an error.
 
-    Whatever a killed try has left is removed. Any number of writers, also of one task, may be at work in a folder.
+    Whatever a killed try has left is removed, by the merge where files cannot be locked. Any number of writers, also of
+    one task, may be at work in a folder.
 
     Attributes:
         counts: of anything, "images" or "too small" for example; sums over all tasks are in the manifest.
@@ -81,7 +84,7 @@ class ShardWriter:
         for folder in (FOLDER, INDEXES):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         for left in (self.folder / FOLDER).glob(f".{self.task:06d}-*"):
-            left.unlink(missing_ok=True)
+            _remove_if_left(left)
         return self
 
     def add(self, crop: Crop, about: About) -> None:
@@ -125,13 +128,13 @@ class ShardWriter:
         for name, texts in self._texts.items():
             packed = pack_texts(texts)
             arrays |= {f"{name}_text": packed.text, f"{name}_ends": packed.ends}
-        facts = IndexFacts(
-            self.task, self._shards, dict(sorted(self.counts.items())), self.problems, self._tracks_through
-        )
+        # files' names may be any bytes
+        problems, counts = list(map(printable, self.problems)), dict(sorted(self.counts.items()))
+        facts = IndexFacts(self.task, self._shards, counts, problems, self._tracks_through)
         arrays["facts"] = np.frombuffer(msgspec.json.encode(facts), np.uint8)
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
-        write_whole(index_file(self.folder, self.task), content.getvalue())
+        write_whole(index_file(self.folder, self.task), content.getvalue(), shared=True)
 
 
 class _Tar:
@@ -142,6 +145,8 @@ class _Tar:
         self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         with naming(self._partial):
             self._file = self._partial.open("xb")
+        with suppress(OSError):  # not every file system locks
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def append(self, name: str, content: bytes) -> int:
         """Write a member; returns the offset of its content."""
@@ -173,6 +178,13 @@ class _Tar:
             self._file.write(content)
         self._sum.update(content)
         self.size += len(content)
+
+
+def _remove_if_left(partial: Path) -> None:
+    """Remove a file that nobody is writing any more."""
+    with suppress(OSError), partial.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        partial.unlink()
 
 
 def _as_json(row: Row, texts: dict[str, str], task: int | None) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.cutting import Cutting
@@ -188,6 +189,37 @@ def test_shards_are_ended_when_they_are_full(tmp_path: Path) -> None:
         assert shards[index]["id"] == f"{index // 4}#{index % 4}"
     whole = collected(tmp_path / "whole", np.random.default_rng(0))
     assert [shards.encoded(index) for index in range(8)] == [whole.encoded(index) for index in range(8)]
+
+
+def test_two_writers_of_one_task_leave_each_other_alone(tmp_path: Path) -> None:
+    source = ImageFiles(_images(tmp_path / "in", 1))
+    crop = CUTTING(source[0])
+    (tmp_path / "s" / "shards").mkdir(parents=True)
+    (tmp_path / "s" / "shards" / ".000000-00.tar.0123abcd").write_bytes(b"of a writer that was killed")
+    with ShardWriter(tmp_path / "s", 0) as first:
+        first.add(crop, About())
+        with ShardWriter(tmp_path / "s", 0) as second:
+            second.add(crop, About())
+    assert [path.name for path in (tmp_path / "s" / "shards").iterdir()] == ["000000-00.tar"]
+    merge(tmp_path / "s", 1, name="two", labels="none", settings={})
+    assert Shards(tmp_path / "s").encoded(0) == crop.encoded
+
+
+def test_problems_of_files_whose_names_are_no_text_are_kept(tmp_path: Path) -> None:
+    source = ImageFiles(_images(tmp_path / "in", 1))
+    with ShardWriter(tmp_path / "s", 0) as writer:
+        writer.add(CUTTING(source[0]), About(file="a\udcff.jpg"))
+        writer.problems.append("b\udcfe\n.jpg: no image")
+    merge(tmp_path / "s", 1, name="two", labels="none", settings={})
+    assert Shards(tmp_path / "s").facts.problems == [r"b\udcfe\n.jpg: no image"]
+    assert Shards(tmp_path / "s").about(0).file == "a\udcff.jpg"
+
+
+def _images(root: Path, count: int) -> Path:
+    root.mkdir()
+    for number in range(count):
+        Image.new("RGB", (60, 40)).save(root / f"{number}.png")
+    return root
 
 
 def test_an_error_leaves_nothing_of_a_task(tmp_path: Path) -> None:
