@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+_NOISE = ("Given value", "Subtypes", "Does not validate", "Errors:", "Expected a <class 'NoneType'>", "Expected a path")
+_MOST_LINES = 5
 MOST_CHOICES = 20  # that a message lists
 
 
@@ -39,6 +41,12 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the mistake; argparse would print the usage, however long, and exit."""
         raise UsageError(f"{message}\n`{self.prog} --help` lists what there is")
+
+
+def shortened(refusal: str) -> str:
+    """What a parser of jsonargparse said, without what it tried and was given: at most 5 lines."""
+    lines = [line.strip(" -")[:200] for line in refusal.splitlines()]
+    return "\n".join([line for line in lines if line and not line.startswith(_NOISE)][:_MOST_LINES])
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:

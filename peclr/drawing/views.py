@@ -4,6 +4,7 @@ Where matrices and pixels agree, hand and skeleton lie on themselves, and both v
 red and the second in cyan, have no colored edges; from two versions of a hand, that holds for the hand alone.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from peclr.data.views.geometric import ViewGeometry, render_view, warp
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
 from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
-from peclr.options import CommandParser, check_writable, expand_values, own_errors
+from peclr.options import CommandParser, UsageError, check_writable, expand_values, own_errors, shortened
 from peclr.untrusted.text import check_imports, read_yaml
 
 if TYPE_CHECKING:
@@ -82,10 +83,13 @@ def read_data_module(
     check_imports(contents["data"], trusted, config)
     for word in overrides:
         check_imports([word, word.partition("=")[2]], trusted, word)
-    parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode())
+    parser = ArgumentParser(prog="peclr inspect", parser_mode=config_mode(), exit_on_error=False)
     parser.add_subclass_arguments(pl.LightningDataModule, "data", required=True)
     words = [f"--data={json.dumps(contents['data'])}", *renewed_arguments(overrides, [contents])]
-    parsed = expand_values(parser.parse_args(words))
+    try:
+        parsed = expand_values(parser.parse_args(words))
+    except argparse.ArgumentError as refusal:
+        raise UsageError(f"{config}: {shortened(str(refusal))}") from refusal
     with own_errors(parser):
         module = parser.instantiate_classes(parsed).data
     if isinstance(module, datamodules.PairedViewDataModule):

@@ -24,13 +24,11 @@ from peclr.guide.hints import (
     options_of,
 )
 from peclr.guide.words import Config, Word, read_config, read_configs, read_words
-from peclr.options import UsageError, choices, did_you_mean, nearest
+from peclr.options import UsageError, choices, did_you_mean, nearest, shortened
 from peclr.runs.aliases import renewed
 from peclr.untrusted.text import shown
 
 _CLASS_KEYS: Final = ("class_path", "init_args", "dict_kwargs")
-_NOISE: Final = ("Given value", "Subtypes", "Does not validate", "Errors:", "- Expected a <class 'NoneType'>")
-_MOST_LINES: Final = 5
 
 Keys = tuple[str | int, ...]
 
@@ -49,8 +47,7 @@ def diagnose(subcommand: str, words: Sequence[str], options: Mapping[str, Option
         reader.check_needed(list(configs.values()))
     except UsageError as mistake:
         return mistake
-    lines = [line.strip()[:200] for line in refusal.splitlines()]
-    return UsageError("\n".join([line for line in lines if line and not line.startswith(_NOISE)][:_MOST_LINES]))
+    return UsageError(shortened(refusal))
 
 
 class _Reader:
@@ -182,7 +179,12 @@ class _Reader:
         made = self._made.get(path)
         owner = made.__name__ if made else _dotted(path) or f"peclr {self._subcommand}"
         what, meant = f"{where}: {owner} has no option {name}", nearest(name, options)
-        elsewhere = {other: (*place, other) for place in self._made for other in self._options_at(place)}
+        elsewhere: dict[str, Keys] = {}
+        for place in self._made:
+            for other, option in self._options_at(place).items():
+                inside = _class_by_default(option)
+                elsewhere |= {one: (*place, other, one) for one in (options_of(inside) if inside else ())}
+        elsewhere |= {other: (*place, other) for place in self._made for other in self._options_at(place)}
         if meant is None and (far := nearest(name, elsewhere)):
             return UsageError(f"{what}; did you mean --{_dotted(elsewhere[far])}?")
         what += f"; did you mean {meant}?" if meant else ""

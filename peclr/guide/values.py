@@ -1,14 +1,15 @@
 """Values that the parser of `fit` takes and that no run can use, known before anything is read or computed."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning.accelerators import AcceleratorRegistry, CUDAAccelerator, XLAAccelerator
 
 from peclr.guide.hints import find_class
-from peclr.options import UsageError
+from peclr.options import UsageError, choices, did_you_mean
 from peclr.runs.durable import read_checkpoint
 from peclr.runs.layout import check_view_size
 from peclr.training import FinetuneModule, PretrainModule
@@ -37,6 +38,14 @@ def check_values(subcommand: str, config: Any) -> None:
 
 
 def _check_device(accelerator: Any, devices: Any) -> None:
+    known = {"auto", "gpu", *AcceleratorRegistry.available_accelerators()}
+    if isinstance(accelerator, str) and accelerator not in known:
+        meant = did_you_mean(accelerator, known)
+        raise UsageError(f"trainer.accelerator is {accelerator}; expected one of {choices(sorted(known))}{meant}")
+    if accelerator == "tpu" and not XLAAccelerator.is_available():
+        raise UsageError("trainer.accelerator is tpu, and there is none here; auto takes what there is")
+    if isinstance(devices, str) and devices != "auto" and not re.fullmatch(r"-1|\d+(, ?\d+)*,?", devices):
+        raise UsageError(f"trainer.devices is {devices}; expected a number, numbers with commas between them, or auto")
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not {"gpu": any(there.values()), **there}.get(accelerator, True):
         built = "" if torch.version.cuda else f"; torch {torch.__version__} is built without CUDA"

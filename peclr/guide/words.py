@@ -77,7 +77,7 @@ def read_words(subcommand: str, words: Sequence[str]) -> Iterator[Word]:
             hint = f"; did you mean --config {text}?" if Path(text).suffix in {".yaml", ".yml"} else ""
             if not hint:
                 hint = f"; did you mean --config {text}?" if text in shipped_configs() else did_you_mean(text, TOP_KEYS)
-            raise UsageError(f"{subcommand} takes options, --name=value; {text} belongs to none{hint}")
+            raise UsageError(f"takes options, --name=value; {text} belongs to none{hint}")
         name, equals, value = text.partition("=")
         if not equals and waiting and not waiting[0].startswith("--") and waiting[0] not in _CONFIG:
             value = waiting.pop(0)
