@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from peclr.models.encoders import Encoder
-from peclr.untrusted.binary import check_tensors, naming_damage, read_safetensors, read_torch
+from peclr.untrusted.binary import check_tensors, read_safetensors, read_torch
 
 DEFAULT: Final = "DEFAULT"  # torchvision's word for it, too
 # Licenses for any use; timm's list has others, too, of DINOv3, MAE and Hiera for example
@@ -24,6 +24,7 @@ _FREE: Final = ("apache-2.0", "bsd-3-clause", "mit")
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 # what checkpoints and exported files of this package have before timm's keys
 _OWN_PREFIXES: Final = ("encoder.model.", "pose_net.backend_model.model.", "backend_model.model.", "model.")
+_FAILURES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _NEAREST_SHOWN: Final = 3
 RGB: Final = 3  # channels
 
@@ -54,19 +55,16 @@ class TimmEncoder(Encoder):
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        published = _published(name)
         self.name = name
-        self.mean, self.std = published.mean, published.std
-        options = {} if view_size is None or not published.fixed_input_size else {"img_size": view_size}
-        self.model: Any = _timm().create_model(name, num_classes=0, **options)
-        self.feature_dim = int(self.model.num_features)
-        if published.fixed_input_size:
-            self.view_size = view_size or published.input_size[-1]
-            self._check_patches(self.view_size)
-        if grad_checkpointing:
-            self._checkpoint_gradients()
+        self.grad_checkpointing = grad_checkpointing
+        self._published = _published(name)
+        self.mean, self.std = self._published.mean, self._published.std
+        if self._published.fixed_input_size:
+            self.view_size = view_size or self._published.input_size[-1]
+        self.model: Any = self._make(self.view_size)
+        self.feature_dim = int(getattr(self.model, "head_hidden_size", None) or self.model.num_features)
         if weights is not None:
-            self._load(weights, published)
+            self._load(weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode normalized images (B, 3, S, S) as (B, feature_dim)."""
@@ -79,12 +77,12 @@ class TimmEncoder(Encoder):
         """Take views of that side, px, from now on: positional embeddings are resampled; ValueError if it cannot."""
         if self.view_size in (None, view_size):
             return self
-        self._check_patches(view_size)
-        if not hasattr(self.model, "set_input_size"):
-            raise ValueError(f"{self.name} takes views of {self.view_size} px, not of {view_size}")
-        with _refusing(f"{self.name} cannot take views of {view_size} px"):
-            self.model.set_input_size((view_size, view_size))
-        self.view_size = view_size
+        with torch.random.fork_rng(devices=[]):  # what is drawn is replaced
+            model = self._make(view_size)
+        # not timm's `set_input_size`: of some networks, windows would depend on the sides that there were before
+        state, _ = self._adapted(self.model.state_dict(), model, f"{self.name} for views of {view_size} px")
+        model.load_state_dict(state)
+        self.model, self.view_size = model.to(next(self.model.parameters()).device).train(self.training), view_size
         return self
 
     @property
@@ -122,39 +120,45 @@ class TimmEncoder(Encoder):
         if not all(isinstance(layer, nn.SyncBatchNorm) for layer in layers):  # those of timm only once
             convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]  # has no types
 
-    def _check_patches(self, view_size: int) -> None:
-        """Refuse views that patches do not fill: timm would leave out the last rows and columns."""
-        patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", None)
-        side = patch[0] if isinstance(patch, tuple) else None
-        if side and view_size % side:
+    def _make(self, view_size: int | None) -> Any:
+        """A new network of that name, for views of that side if it depends on it; ValueError if it cannot be."""
+        options = {} if view_size is None else {"img_size": view_size}
+        with _refusing(f"{self.name} cannot take views of {view_size} px"):
+            model = _timm().create_model(self.name, num_classes=0, **options)
+        patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+        if view_size and isinstance(patch, tuple) and view_size % (side := patch[0]):  # timm would leave out the rest
             below = view_size - view_size % side
             near = " or ".join(f"{size} px" for size in (below, below + side) if size)
             raise ValueError(f"{self.name} has patches of {side} px: views of {view_size} px do not fit, {near} do")
+        if self.grad_checkpointing:
+            with _refusing(f"{self.name} has no grad_checkpointing"):
+                model.set_grad_checkpointing()
+        return model
 
-    def _checkpoint_gradients(self) -> None:
-        with _refusing(f"{self.name} has no grad_checkpointing"):
-            self.model.set_grad_checkpointing()
-
-    def _load(self, weights: str, published: Any) -> None:
+    def _load(self, weights: str) -> None:
         """Give the network the weights of a file, or timm's; lines say what of them was used, and their license."""
-        path = _cached(self.name, published) if weights == DEFAULT else Path(weights)
-        given = _read(path)
-        classifiers = published.classifier or ()
-        heads = tuple(f"{head}." for head in ((classifiers,) if isinstance(classifiers, str) else classifiers))
-        state: dict[str, Tensor] = {key: value for key, value in given.items() if not key.startswith(heads)}
-        adapt = getattr(sys.modules[type(self.model).__module__], "checkpoint_filter_fn", None)
-        if adapt is not None:  # timm's: other names and shapes of the same weights, other grids of positions
-            with naming_damage(path, f"weights of {self.name}"), torch.no_grad():
-                state = dict(adapt(state, self.model))
-        if faults := _faults(state, self.model.state_dict()):
-            more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-            raise ValueError(f"{path}: not weights of {self.name}: {faults[0]}{more}")
+        path = _cached(self.name, self._published) if weights == DEFAULT else Path(weights)
+        state, left_out = self._adapted(_read(path), self.model, f"{path}: not weights of {self.name}")
         self.model.load_state_dict(state, strict=False)  # BatchNorm's counters may lack
-        left_out = sorted(key for key in given if key.startswith(heads))
-        others = f", left out {', '.join(left_out)}" if left_out else ""
-        _say(f"{path}: {len(given) - len(left_out)} tensors used{others}")
+        _say(f"{path}: {len(state)} tensors used" + (f", left out {', '.join(left_out)}" if left_out else ""))
         whose = "timm's weights" if weights == DEFAULT else "weights, if they are timm's,"
-        _say(f"{self.name}: {whose} are {_license(published)}")
+        _say(f"{self.name}: {whose} are {_license(self._published)}")
+
+    def _adapted(self, state: Mapping[str, Tensor], model: Any, what: str) -> tuple[dict[str, Tensor], list[str]]:
+        """Weights for a network of this name, and those of a classifier, left out; ValueError if they do not fit."""
+        adapt = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+        if adapt is not None:  # timm's: other names and shapes of the same weights, other grids of positions
+            with _refusing(what), torch.no_grad():
+                state = adapt(dict(state), model)
+        expected = model.state_dict()
+        classifiers = self._published.classifier or ()
+        heads = (classifiers,) if isinstance(classifiers, str) else classifiers
+        beginnings = tuple(f"{head.partition('.')[0]}." for head in heads)
+        left_out = sorted(key for key in state if key not in expected and key.startswith(beginnings))
+        state = {key: value for key, value in state.items() if key not in left_out}
+        if faults := _faults(state, expected):
+            raise ValueError(f"{what}: {faults[0]}" + (f", and {len(faults) - 1} more" if len(faults) > 1 else ""))
+        return state, left_out
 
 
 def _faults(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
@@ -194,8 +198,9 @@ def _published(name: str) -> Any:
 
 
 def _nearest(word: str, names: list[str]) -> str:
-    """The end of a sentence that names those most alike; empty if none is."""
-    found = difflib.get_close_matches(word, names, n=_NEAREST_SHOWN)
+    """The end of a sentence that names those with the word in them, or most alike; empty if there are none."""
+    inside = [name for name in names if word and word in name]
+    found = inside[:_NEAREST_SHOWN] or difflib.get_close_matches(word, names, n=_NEAREST_SHOWN)
     return f"; near are {', '.join(found)}" if found else ""
 
 
@@ -246,10 +251,19 @@ def _license(published: Any) -> str:
 
 @contextmanager
 def _refusing(what: str) -> Iterator[None]:
-    """Turn what timm's networks raise where they cannot do something into a ValueError."""
+    """Turn what timm's functions raise where they cannot do something into a ValueError."""
     try:
         yield
-    except (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{what}{f': {reason}' if reason else ''}") from error
 

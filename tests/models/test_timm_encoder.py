@@ -36,6 +36,21 @@ def test_features_are_timms(name: str) -> None:
     assert encoder.view_size == (64 if name == "test_vit" else None)
 
 
+@pytest.mark.parametrize("name", ["test_vit", "test_vit_relpos"])
+def test_an_encoder_that_was_made_to_fit_is_as_one_made_so(name: str) -> None:
+    """A checkpoint names the side of the views, not the sides that there were before."""
+    fitted, made = TimmEncoder(name).for_view_size(64).for_view_size(96).eval(), TimmEncoder(name, view_size=96).eval()
+    made.load_state_dict(fitted.state_dict())
+    images = torch.randn(1, 3, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(made(images), fitted(images))
+
+
+def test_features_are_as_many_as_a_head_behind_the_pooling_gives() -> None:
+    encoder = TimmEncoder("mobilenetv3_small_050").eval()
+    assert encoder(torch.zeros(1, 3, 32, 32)).shape == (1, encoder.feature_dim) == (1, 1024)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_of_another_side_are_resampled_and_the_classifier_left_out(
     suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -47,7 +62,7 @@ def test_weights_of_another_side_are_resampled_and_the_classifier_left_out(
     encoder = TimmEncoder("test_vit", str(path), view_size=48)
     expected = timm.create_model("test_vit", num_classes=0)
     expected.load_state_dict({key: value for key, value in state.items() if not key.startswith("head.")})
-    expected.set_input_size((48, 48))
+    expected.set_input_size((48, 48))  # of a ViT, as for its weights
     assert all(torch.equal(value, encoder.model.state_dict()[key]) for key, value in expected.state_dict().items())
     assert encoder.model.pos_embed.shape == (1, 10, 64)
     used, license_ = capsys.readouterr().err.splitlines()
@@ -119,6 +134,7 @@ def test_a_license_that_is_not_free_is_said(hub: Path) -> None:
     ("name", "reason"),
     [
         ("vit_smal_patch16_224", "no network 'vit_smal_patch16_224'; near are vit_small_patch16_224, "),
+        ("dinov3", "no network 'dinov3'; near are .*dinov3"),
         ("hf-hub:timm/x", "no network 'hf-hub:timm/x'"),
         ("local-dir:/tmp", "no network 'local-dir:/tmp'"),
         ("test_vit.r160_in1", "no weights 'r160_in1' of test_vit; near are r160_in1k"),
