@@ -29,6 +29,7 @@ from peclr.data.loading.sampling import EpochSampler, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.samples import HandSource
 from peclr.data.sources import open_source
+from peclr.data.sources.dexycb import DexYCB  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import Crop, FreiHAND
 from peclr.data.sources.ho3d import HO3D  # noqa: F401 (for configs)
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)

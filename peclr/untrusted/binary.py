@@ -96,8 +96,8 @@ def read_array(path: Path, *, mapped: bool = False) -> "NDArray[Any]":
         return np.asarray(array)  # a plain view: indexing np.memmap costs more
 
 
-def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
-    """Read all arrays of an .npz file; never a pickle, and never more than the limit once unpacked."""
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> "dict[str, NDArray[Any]]":
+    """Read all arrays of an .npz file, or those named; never a pickle, and never more than the limit once unpacked."""
     import numpy as np
 
     if not path.is_file():
@@ -106,6 +106,8 @@ def read_arrays(path: Path) -> "dict[str, NDArray[Any]]":
     with naming_damage(path, ".npz file"), zipfile.ZipFile(path) as archive:
         _check_unpacked(archive.infolist(), path)
         for member in archive.infolist():
+            if names is not None and member.filename.removesuffix(".npy") not in names:
+                continue
             with archive.open(member) as file:
                 _check_declared(file, member.file_size)
                 file.seek(0)

@@ -27,6 +27,7 @@ from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.coco_keypoints import CocoKeypoints
+from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
@@ -47,7 +48,7 @@ from peclr.synthetic.writer import write_freihand_layout
 from peclr.untrusted.archives import read_archived
 from peclr.weights.catalog import CACHE_VARIABLE, catalog
 from peclr.weights.store import get, read_record
-from tests.data.sources.labeled_sets import write_ho3d
+from tests.data.sources.labeled_sets import few_sequences, write_dexycb, write_ho3d
 from tests.data.sources.old_crops import write_old_crops
 from tests.fuzz.engine import Reader
 
@@ -138,6 +139,17 @@ def _youtube(folder: Path) -> list[Path]:
 def _packed_youtube(folder: Path) -> list[Path]:
     _youtube(folder)
     return _packed("youtube3d", folder / "youtube")
+
+
+def _dexycb(folder: Path) -> list[Path]:
+    write_dexycb(folder / "dexycb", subjects=1)
+    labels = sorted((folder / "dexycb").rglob("*.npz"))
+    return [*labels[:3], *sorted((folder / "dexycb").rglob("*.yml"))[:3]]
+
+
+def _read_dexycb(folder: Path) -> list[Any]:
+    with few_sequences():
+        return _samples(DexYCB(folder / "dexycb", "s0_train"))
 
 
 def _ho3d(folder: Path) -> list[Path]:
@@ -318,6 +330,7 @@ READERS = {
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "HO3D": Reader(_ho3d, lambda folder: [_samples(HO3D(folder / "ho3d", split)) for split in ("train", "evaluation")]),
+    "DexYCB": Reader(_dexycb, _read_dexycb, protected=True),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),

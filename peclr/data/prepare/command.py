@@ -14,8 +14,9 @@ from peclr.data.sources.layouts import (
     label_files,
     open_source,
     prepared_folder,
-    present_splits,
+    splits_to_check,
 )
+from peclr.data.sources.listing import some
 from peclr.options import CommandParser, check_writable, naming, positive
 from peclr.parallel import add_part, check_claim
 
@@ -41,23 +42,24 @@ def prepare_main(arguments: list[str]) -> int:
         if options.shards is None or (options.split and len(options.split) > 1):
             raise ValueError(f"{ANY} needs --shards OUT, and takes one --split: labels of data sets alone are packed")
         return show(str(options.root), _cut(options, options.split and options.split[0], options.shards))
-    layout, splits = LAYOUTS[options.dataset], options.split or present_splits(options.dataset, options.root)
+    layout, splits = LAYOUTS[options.dataset], options.split or splits_to_check(options.dataset, options.root)
     if not splits:
         raise ValueError(f"{options.root} does not hold {options.dataset}; expected {layout.expected}")
-    return max([_prepare(options, split) for split in splits])
+    packed = set[Path]()
+    return max([_prepare(options, split, packed) for split in splits])
 
 
 def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> None:
     """Read and check the labels of a split, and pack them; errors as of the reader, and nothing is written then."""
-    from peclr.data.sources.packed_labels import replacing, stamp_of, write_packed
+    from peclr.data.sources.packed_labels import name_below, replacing, stamp_of, write_packed
 
     files, folder = label_files(dataset, root, split), prepared_folder(dataset, root, split)
     with replacing(folder) as partial:
         before = [path.stat().st_mtime_ns for path in files if path.is_file()]
         arrays = _read_labels(dataset, root, split, partial, progress=progress)
-        stamps = {path.name: stamp_of(path) for path in files}
+        stamps = {name_below(root, path): stamp_of(path) for path in files}
         if before != [stamp.mtime_ns for stamp in stamps.values()]:
-            raise ValueError(f"{root}: {', '.join(stamps)} changed while it was read; expected it to stay as it is")
+            raise ValueError(f"{root}: {some(list(stamps))} changed while it was read; expected it to stay as it is")
         write_packed(partial, folder.name, arrays, stamps, {})
 
 
@@ -73,6 +75,10 @@ def _read_labels(
         from peclr.data.sources import ho3d_labels
 
         return ho3d_labels.read_labels(root, split, progress=progress)
+    if dataset == "dexycb":
+        from peclr.data.sources import dexycb_labels
+
+        return dexycb_labels.read_labels(root, progress=progress)
     import numpy as np
 
     from peclr.data.sources.youtube3d_labels import read_labels
@@ -88,8 +94,8 @@ def _read_labels(
     return read_labels(label_files(dataset, root, split)[0], on_disk, progress=progress)
 
 
-def _prepare(options: argparse.Namespace, split: str) -> int:
-    """Check and pack one split, cut out its hands if asked for; the exit status."""
+def _prepare(options: argparse.Namespace, split: str, packed: set[Path]) -> int:
+    """Check and pack one split, unless its labels are `packed`, cut out its hands if asked for; the exit status."""
     dataset, root = options.dataset, options.root
     check_labels(dataset, root, split)
     shards = None if options.shards is None else options.shards / split
@@ -100,7 +106,9 @@ def _prepare(options: argparse.Namespace, split: str) -> int:
         check_claim(shards)
         check_writable(shards)
     check_writable(root / "prepared")
-    pack_labels(dataset, root, split, progress=True)
+    if (folder := prepared_folder(dataset, root, split)) not in packed:
+        pack_labels(dataset, root, split, progress=True)
+        packed.add(folder)
     findings = [*check_split(dataset, root, split, Look(options.images, options.workers, progress=True))]
     findings.append(Finding("ok", f"labels are packed in {prepared_folder(dataset, root, split)}"))
     if shards is not None:

@@ -103,7 +103,7 @@ def examine(root: Path, look: Look) -> list[Finding]:
     """Look at a folder: a data set, what `peclr prepare` wrote, images or videos."""
     if not root.is_dir():
         return [Finding("wrong", f"{root} is not a folder; expected that of a data set")]
-    there = [(dataset, split) for dataset in layouts.LAYOUTS for split in layouts.present_splits(dataset, root)]
+    there = [(dataset, split) for dataset in layouts.LAYOUTS for split in layouts.splits_to_check(dataset, root)]
     findings = [finding for dataset, split in there for finding in _data_set(dataset, root, split, look)]
     packed = {layouts.prepared_folder(dataset, root, split) for dataset, split in there}
     for folder in sorted({root, *root.glob("*/"), *root.glob("prepared/*/")} - packed):

@@ -12,7 +12,7 @@ from peclr.untrusted.text import printable, read_json
 if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
-DataSet = Literal["freihand", "youtube3d", "ho3d"]
+DataSet = Literal["freihand", "youtube3d", "ho3d", "dexycb"]
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
@@ -29,6 +29,9 @@ class Layout(NamedTuple):
     folder: str  # of a split's images, relative to the root; "" where splits share them
     expected: str  # for messages
     sign: str = ""  # pattern of what a split is recognized by, where labels or folders have names that others have, too
+    choice: str = ""  # what the splits are, where none is the one to train on
+    packed: str = "{}"  # name of the packed labels of a split, which several may share
+    checked: int | None = None  # how many of the splits hold all images; None is all of them
     optional: tuple[str, ...] = ()  # files of labels that need not be there
 
 
@@ -56,6 +59,17 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         sign="{}/*/meta",
         optional=("{}_xyz.json",),
     ),
+    "dexycb": Layout(
+        "dexycb.DexYCB",
+        tuple(f"{setup}_{part}" for setup in ("s0", "s1", "s2", "s3") for part in ("train", "val", "test")),
+        ("calibration/intrinsics/*.yml", "*-subject-*/*/meta.yml"),
+        "",
+        "20200709-subject-01/SEQUENCE/CAMERA/color_000000.jpg … with calibration/intrinsics",
+        sign="calibration/intrinsics",
+        choice="s0 divides by sequence, as most papers, s1 by subject, s2 by view, s3 by object",
+        packed="all",
+        checked=3,
+    ),
 }
 
 
@@ -68,6 +82,10 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     root, found = Path(path), list[str]()
     for dataset, layout in LAYOUTS.items():
         if (present := present_splits(dataset, root)) and split in (None, *layout.splits):
+            if split is None and layout.choice:
+                splits, reader = ", ".join(layout.splits), layout.reader.rpartition(".")[2]
+                words = f"data.sources: {{class_path: {reader}, init_args: {{root: {root}, split: {present[0]}}}}}"
+                raise ValueError(f"{root} is {dataset}, choose a split ({layout.choice}): {splits}; {words}")
             return open_data_set(dataset, root, split or layout.splits[0], **options)
         found += present
     crops = [file.parent for file in (root / MANIFEST, *sorted(root.glob(f"*/{MANIFEST}"))) if file.is_file()]
@@ -109,10 +127,19 @@ def present_splits(dataset: DataSet, root: Path) -> list[str]:
     return [split for split in layout.splits if any((root / sign.format(split)).exists() for sign in signs)]
 
 
+def splits_to_check(dataset: DataSet, root: Path) -> list[str]:
+    """Splits that are there, without those that divide the same images in another way."""
+    return present_splits(dataset, root)[: LAYOUTS[dataset].checked]
+
+
 def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
     """Label files of a split; those that authors once held back, joints of evaluation, only where they are."""
     layout = LAYOUTS[dataset]
-    files = [root / name.format(split) for name in layout.labels]
+    files = [
+        path
+        for name in layout.labels
+        for path in (sorted(root.glob(name)) if "*" in name else [root / name.format(split)])
+    ]
     others = [path for name in layout.optional if (path := root / name.format(split)).is_file()]
     return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()] + others
 
@@ -140,7 +167,7 @@ def teacher_of(root: Path) -> str | None:
 
 def prepared_folder(dataset: DataSet, root: Path, split: str) -> Path:
     """The folder in which `peclr prepare` puts the labels of a split, and readers look for them."""
-    return root / "prepared" / f"{dataset}_{split}"
+    return root / "prepared" / f"{dataset}_{LAYOUTS[dataset].packed.format(split)}"
 
 
 def prepare_command(dataset: DataSet, root: Path, split: str) -> str:

@@ -78,7 +78,8 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     if not folder.is_dir():
         return None
     packed = PackedArrays(folder)
-    stamps, files = packed.manifest.sources, {path.name: path for path in label_files(dataset, root, split)}
+    stamps = packed.manifest.sources
+    files = {name_below(root, path): path for path in label_files(dataset, root, split)}
     for name in sorted(stamps.keys() | files.keys()):
         if not _is_same(files.get(name), stamps.get(name)):
             raise ValueError(f"{folder} is stale: {root / name} is missing, new or has changed")
@@ -96,6 +97,11 @@ def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | No
             stacklevel=3,
         )
         return None
+
+
+def name_below(root: Path, path: Path) -> str:
+    """Name of a label file in a manifest."""
+    return path.relative_to(root).as_posix()
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -1,0 +1,163 @@
+"""DexYCB: hands that grasp objects, in eight views; right and left ones.
+
+Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 2021. Below its root are
+
+    SUBJECT/SEQUENCE/meta.yml                         20200709-subject-01/20200709_141754, …: side, number of frames
+    SUBJECT/SEQUENCE/CAMERA/color_000000.jpg          640 × 480 px
+    SUBJECT/SEQUENCE/CAMERA/labels_000000.npz         joints, −1 where there is no hand
+    calibration/intrinsics/CAMERA_640x480.yml
+
+It is divided in four ways, s0 to s3, into train, val and test, and papers say which they use: so does a reader's split.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.sources.dexycb_labels import CAMERAS, NO_HAND, SEQUENCES, SUBJECTS, file_name, is_of, read_labels
+from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.images import read_reduced
+from peclr.data.sources.layouts import check_labels
+from peclr.data.sources.packed_labels import Array, open_if_fresh
+from peclr.data.sources.plausibility import doubt_labels
+from peclr.geometry import planar
+from peclr.geometry.camera import project
+from peclr.geometry.joints import SCALE_BONE
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+
+Split = Literal[
+    "s0_train", "s0_val", "s0_test", "s1_train", "s1_val", "s1_test",
+    "s2_train", "s2_val", "s2_test", "s3_train", "s3_val", "s3_test",
+]  # fmt: skip
+
+_DOUBTED: Final = 20_000  # hands that are compared with what hands measure on opening, at most
+
+_log = logging.getLogger(__name__)
+
+
+class DexYCB(HandSource):
+    """One split: every frame that shows a hand is one image; left hands are mirrored.
+
+    `items` (num_hands,) are the hands' numbers in the official list of the split, which counts frames without a hand,
+    `num_items` its length. Of train, subjects that are not there are left out.
+    """
+
+    name = "dexycb"
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split,
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        *,
+        use_prepared: bool = True,
+    ) -> None:
+        """Read and check the labels; ValueError names the file and value that is wrong.
+
+        Args:
+            root: The folder that holds the subjects and `calibration`.
+            split: "s0_train" to "s3_test": s0 divides by sequence, s1 by subject, s2 by view, s3 by object.
+            crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
+            use_prepared: Whether to use the labels that `peclr prepare dexycb` has packed, while they are fresh.
+        """
+        if split not in get_args(Split) or not crop_margin > 0:
+            raise ValueError(f"split {split!r}, crop_margin {crop_margin}: expected one of {get_args(Split)}, and > 0")
+        self.root, self.split, self.crop_margin = Path(root), split, crop_margin
+        check_labels("dexycb", self.root, split)
+        packed = open_if_fresh("dexycb", self.root, split) if use_prepared else None
+        if packed is None and use_prepared:
+            _log.warning("%s: reading a label file a frame; `peclr prepare dexycb %s` does it once", root, root)
+        self._labels: Mapping[str, Array] = read_labels(self.root) if packed is None else packed
+        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        sequence, joints_3d = np.asarray(self._labels["sequence"]), self._labels["joints_3d"]
+        subject, number = (self._labels[name][sequence] for name in ("subject", "number"))
+        chosen = np.flatnonzero(is_of(split, subject, number, self._labels["camera"])).astype(np.int32)
+        self.items = np.flatnonzero((joints_3d[chosen, 0] != NO_HAND).any(axis=-1)).astype(np.int32)
+        self._frames, self.num_items = chosen[self.items], len(chosen)
+        self.num_hands = len(self._frames)
+        self._notes = self._missing_subjects()
+        if not self.num_hands:
+            raise ValueError(f"{root}: {split} has no hand in the subjects that are there; {'; '.join(self._notes)}")
+        few = joints_3d[self._frames[:: -(-self.num_hands // _DOUBTED)]]
+        parent, child = SCALE_BONE
+        scale = np.linalg.norm(few[:, parent] - few[:, child], axis=-1)
+        doubts = doubt_labels(few, scale, lambda _: f"{self.root}, {split}")
+        if doubts.faults:
+            raise ValueError("; ".join(doubts.faults))
+        self._notes += doubts.notes
+
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return [self._image_file(frame) for frame in self._frames.tolist()]
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`."""
+        without = self.num_items - self.num_hands
+        return [f"{without:,} of {self.num_items:,} frames show no hand, and are left out", *self._notes]
+
+    def check_images(self) -> None:
+        """See `HandSource`; `peclr prepare dexycb` does it once for all runs."""
+        for note in self._notes:
+            _log.warning("%s: %s", self.root, note)
+        if not self._checked:
+            check_image_files(self.image_paths())
+            self._checked = True
+
+    def identity(self) -> str:
+        """See `HandSource`: of the split, the sequences and the frames."""
+        return hash_of(f"{self.name} {self.split}", np.asarray(self._labels["sequence_name"]), self._frames)
+
+    def group_of_hands(self) -> NDArray[np.int64]:
+        """See `HasGroups`: sequences, whose views and frames are alike."""
+        return np.asarray(self._labels["sequence"])[self._frames].astype(np.int64)
+
+    def __getitem__(self, index: int) -> HandSample:
+        return self.read(index, math.inf)
+
+    def read(self, index: int, min_side: float) -> HandSample:
+        """Read the image of hand `index` for a view."""
+        if not 0 <= index < self.num_hands:
+            raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        frame = int(self._frames[index])
+        decoded = read_reduced(self._image_file(frame), None, min_side)
+        K = self._labels["K"][self._labels["camera"][frame]].astype(np.float64)
+        joints_3d = self._labels["joints_3d"][frame].astype(np.float64)
+        if is_left := bool(self._labels["is_left"][self._labels["sequence"][frame]]):
+            decoded, K = decoded.mirrored(), planar.mirror_camera(K, decoded.width)
+            joints_3d = joints_3d * [-1, 1, 1]
+        joints_2d = project(torch.tensor(joints_3d), torch.tensor(K)).numpy()
+        parent, child = SCALE_BONE
+        return hand_sample(
+            decoded.image,
+            planar.square_around_keypoints(joints_2d, self.crop_margin),
+            f"{self.split}/{self._name(frame)}",
+            "left" if is_left else "right",
+            K=K.astype(np.float32),
+            joints_3d=joints_3d.astype(np.float32),
+            joints_2d=joints_2d.astype(np.float32),
+            scale_m=float(np.linalg.norm(joints_3d[parent] - joints_3d[child])),
+            image_from_decoded=decoded.image_from_decoded,
+        )
+
+    def _name(self, frame: int) -> str:
+        return file_name(self._labels, frame, "color_{:06d}.jpg")
+
+    def _image_file(self, frame: int) -> Path:
+        return self.root / self._name(frame)
+
+    def _missing_subjects(self) -> list[str]:
+        """Say which subjects of the split are not there; ValueError where scores would be of other hands."""
+        subject, sequence, camera = np.indices((len(SUBJECTS), SEQUENCES, len(CAMERAS))).reshape(3, -1)
+        needed = [SUBJECTS[number] for number in np.unique(subject[is_of(self.split, subject, sequence, camera)])]
+        there = {name.decode().partition("/")[0] for name in self._labels["sequence_name"].tolist()}
+        missing = [name for name in needed if name not in there]
+        if missing and not self.split.endswith("train"):
+            raise ValueError(f"{self.root / missing[0]} is missing; {self.split} needs {', '.join(needed)}")
+        return [f"without {', '.join(missing)}, which are not there"] if missing else []
