@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,9 +40,11 @@ from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.evaluate.predictions import Predictions, read_labels, read_predictions, write_predictions
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.models.timm_encoder import TimmEncoder
 from peclr.parallel import Part
 from peclr.predict.annotations import annotate
 from peclr.report.discovery import find_all
+from peclr.runs.about import KEY, About, encoder_facts
 from peclr.runs.durable import read_checkpoint, write_checkpoint
 from peclr.sweeps.plan import read_sweep
 from peclr.synthetic.writer import write_freihand_layout
@@ -230,6 +233,22 @@ def _checkpoints(folder: Path) -> list[Path]:
     return [folder / "last.ckpt"]
 
 
+def _timm(folder: Path) -> list[Path]:
+    from safetensors.torch import save_file
+
+    encoder = TimmEncoder("test_vit", view_size=32)
+    state = {f"encoder.{key}": value for key, value in encoder.state_dict().items()}
+    about = About(kind="pretrain", view_size=32, **encoder_facts(encoder)).as_dict()
+    write_checkpoint({"state_dict": state, KEY: about}, folder / "last.ckpt")
+    save_file(state, folder / "vit.safetensors")
+    return sorted(folder.iterdir())
+
+
+def _read_timm(folder: Path) -> Any:
+    given = TimmEncoder("test_vit", str(folder / "vit.safetensors"), view_size=32)
+    return load_encoder(folder / "last.ckpt").state_dict(), given.state_dict()
+
+
 def _weights(folder: Path) -> list[Path]:
     from safetensors.torch import save_file
 
@@ -352,3 +371,5 @@ READERS = {
     "sweep": Reader(_sweep, lambda folder: repr(read_sweep(folder / "sweep.yaml"))),
     "report": Reader(_results, lambda folder: repr(find_all([folder / "runs"]))),
 }
+if find_spec("timm"):
+    READERS["encoders of timm"] = Reader(_timm, _read_timm)
