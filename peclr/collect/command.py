@@ -41,6 +41,8 @@ The exit status is 1 if an image or video could not be read; 2 if nothing could 
 def collect_main(arguments: list[str]) -> int:
     """Run `peclr collect`; returns 0, or 1 if something could not be read."""
     options = _parser().parse_args(arguments)
+    if options.out.name in ("", ".."):  # of the folder itself; others are made beside it
+        options.out = options.out.resolve()
     if options.layout != "shards":
         check_new_folder(options.out)
     if options.evaluation and options.layout != "freihand":

@@ -175,7 +175,7 @@ def _write(folder: Path, tasks: int, survey: _Survey) -> list[str]:
         files: dict[str, BinaryIO] = {}
 
         def open_array(name: str, kind: type[np.generic], shape: tuple[int, ...]) -> None:
-            files[name] = stack.enter_context((folder / f"{name}.npy").open("wb"))
+            files[name] = stack.enter_context(_new(folder, name).open("wb"))
             header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(files[name], header)
 
@@ -194,9 +194,16 @@ def _write(folder: Path, tasks: int, survey: _Survey) -> list[str]:
     if (hands := survey.hands()) is not None:
         whole |= {"hand": hands, "versions": np.argsort(hands, kind="stable")}
     for name, array in whole.items():
-        with naming(folder / f"{name}.npy"):
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        with naming(path := _new(folder, name)):
+            np.save(path, array, allow_pickle=False)
     return sorted([*files, *whole])
+
+
+def _new(folder: Path, name: str) -> Path:
+    """The file of an array, which is not there: one of a merge that was killed is removed, as is a link."""
+    path = folder / f"{name}.npy"
+    path.unlink(missing_ok=True)
+    return path
 
 
 def _columns(folder: Path, tasks: int, survey: _Survey) -> Iterator[tuple[str, Array]]:

@@ -18,6 +18,8 @@ from peclr.untrusted.text import as_type
 KIND: Final = "shards"  # in the manifest
 FOLDER: Final = "shards"  # of the tar files
 SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
+_FARTHEST: Final = 1e6  # px; no crop is as large
+_ROUNDING: Final = 1e-3  # of a crop box's side; it is square
 Labels = Literal["true", "pseudo", "none"]
 
 
@@ -155,3 +157,17 @@ def _check_values(packed: PackedArrays, facts: Facts, texts: Mapping[str, Packed
     for name, holds in checks.items():
         if not holds.all():
             raise ValueError(f"{packed.folder}: {name} of crop {int(np.argmin(holds))} is not possible; make it again")
+
+
+def impossible_label(labels: Mapping[str, Any]) -> str | None:
+    """The first label of a crop, of those in `CUT`, that none can have; None if all are possible.
+
+    Looked at as crops are read: to look at millions when a folder is opened would take longer than opening it.
+    """
+    box, scale_m = labels["crop_box"], labels.get("scale_m", math.nan)
+    side = box[2] - box[0]
+    if not (np.abs(box).max() < _FARTHEST and side > 0 and abs(box[3] - box[1] - side) < _ROUNDING * (1 + side)):
+        return f"crop_box {box.tolist()}"
+    if scale_m <= 0 or scale_m == math.inf:
+        return f"scale_m {scale_m}"
+    return next((name for name in ("K", "joints_3d", "joints_2d") if np.isinf(labels.get(name, 0)).any()), None)

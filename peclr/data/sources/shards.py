@@ -23,7 +23,7 @@ from peclr.data.sources.layouts import MANIFEST, Depth
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array, PackedArrays
 from peclr.data.sources.shard_files import ShardFiles
-from peclr.data.sources.shard_format import COLUMNS, CUT, KIND, NUMBERED, SIDES, About, open_labels
+from peclr.data.sources.shard_format import COLUMNS, CUT, KIND, NUMBERED, SIDES, About, impossible_label, open_labels
 from peclr.geometry.planar import Matrix
 
 
@@ -168,6 +168,8 @@ class Shards(HandSource):
         if not 0 <= index < len(self):
             raise IndexError(f"{self.root} has crops 0 to {len(self) - 1}, not {index}")
         encoded, labels = self.stored(index)
+        if impossible := impossible_label(labels):
+            raise ValueError(f"{self.files.where(index)}: {impossible} is not possible; make it again")
         known = {name: labels[name] for name in ("K", "joints_3d", "joints_2d") if name in labels}
         known = {name: label for name, label in known.items() if not np.isnan(label).all()}
         scale_m = float(labels.get("scale_m", math.nan))

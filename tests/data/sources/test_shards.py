@@ -352,6 +352,43 @@ def test_labels_that_are_not_possible_are_refused(tmp_path: Path, name: str, val
         Shards(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("crop_box", np.nan, r"crop_box \[nan, .* is not possible"),
+        ("crop_box", 5, "crop_box .* is not possible"),  # of no size
+        ("K", np.inf, "K is not possible"),
+        ("joints_3d", np.inf, "joints_3d is not possible"),
+        ("joints_2d", -np.inf, "joints_2d is not possible"),
+        ("scale_m", 0, "scale_m 0.0 is not possible"),
+    ],
+)
+def test_a_crop_with_an_impossible_label_is_refused(
+    tmp_path: Path, name: str, value: float, reason: str, layout: Layout
+) -> None:
+    shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING)
+    array = np.load(tmp_path / "s" / f"{name}.npy")
+    array[1] = value
+    np.save(tmp_path / "s" / f"{name}.npy", array)
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    manifest["arrays"][name] = None
+    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
+    shards = Shards(tmp_path / "s")
+    assert shards[0]["id"]
+    with pytest.raises(ValueError, match=rf"000000-00\.tar, 000000-000001\.jpg: {reason}"):
+        shards[1]
+
+
+def test_a_merge_writes_through_no_link(tmp_path: Path, layout: Layout) -> None:
+    shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING, part=Part(1, 1))
+    (tmp_path / "other").write_text("of somebody else")
+    for name in ("side.npy", "group.npy", "group_text.npy"):
+        (tmp_path / "s" / name).symlink_to(tmp_path / "other")
+    shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING)
+    assert (tmp_path / "other").read_text() == "of somebody else"
+    assert not any(path.is_symlink() for path in (tmp_path / "s").iterdir())
+
+
 def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     collected(tmp_path, np.random.default_rng(0))
     text = (tmp_path / "manifest.json").read_text()
