@@ -28,7 +28,7 @@ MISTAKES = [
     ("evaluate run --data=d --crop=keypoint", "did you mean keypoints?"),
     ("export run --out=o --formats onx", "did you mean onnx?"),
     ("report --hands=many run", "--hands: invalid int value: 'many'"),
-    ("prepare freehand d", "'freehand' is not among freihand, youtube3d, any; did you mean freihand?"),
+    ("prepare freehand d", "any; did you mean freihand?"),
     ("synth d --train=1 --eval=1 e", "one word too many, e"),
     ("configs finetun", "did you mean finetune?"),
     ("fit", "pretrain_peclr"),
