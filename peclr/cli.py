@@ -35,7 +35,7 @@ from peclr.runs import aliases
 from peclr.runs.checkpointing import DurableCheckpointIO, RunCheckpoints
 from peclr.runs.durable import check_checkpoint
 from peclr.runs.folder import RUN_DIR_VARIABLE, Claim, FirstStep, choose_run_folder
-from peclr.runs.layout import BEST, CONFIG, last_checkpoint, read_run_config
+from peclr.runs.layout import BEST, CONFIG, find_checkpoint, last_checkpoint, read_run_config
 from peclr.runs.names import check_name, name_by_settings, run_name
 from peclr.runs.next_commands import next_commands
 from peclr.runs.resuming import changed_values, check_fit, has_ended, settled
@@ -153,6 +153,7 @@ class PeclrCLI(LightningCLI):
             raise diagnose(subcommand, words, _options_at_top(subcommand), str(refusal)) from refusal
         config = self.config[self.config.subcommand]
         if config.get("ckpt_path"):
+            config.ckpt_path = str(find_checkpoint(config.ckpt_path))  # a run's folder means its last
             check_checkpoint(Path(config.ckpt_path))
 
     def _parse_ckpt_path(self) -> None:
@@ -307,6 +308,10 @@ class PeclrCLI(LightningCLI):
         return dict(yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True)))
 
 
+def _is_no_tip(record: logging.LogRecord) -> bool:
+    return "Tip: For seamless" not in record.getMessage()
+
+
 def _options_at_top(subcommand: str) -> dict[str, Option]:
     """What a config of a subcommand may hold, and a word begin with."""
     sections = {"trainer": Trainer, "model": pl.LightningModule, "data": pl.LightningDataModule}
@@ -337,6 +342,8 @@ def run_lightning(arguments: list[str]) -> int:
     # few data have no validation, or few steps an epoch
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
+    # Lightning advertises its company's services
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_tip)
     # training in TF32 where there is one, scoring as `peclr evaluate`; parity tests set their own
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     torch.set_float32_matmul_precision("high" if arguments[0] == "fit" else "highest")

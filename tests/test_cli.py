@@ -72,10 +72,14 @@ def test_a_run_begins_and_ends_with_its_folder_and_says_what_comes_next(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The commands are copied as they stand: from pre-training to fine-tuning, from there to scores and images."""
     monkeypatch.chdir(tmp_path)
     assert pretrain(rendered_hands, Path("runs/first"), "--trainer.max_epochs=1") == 0
+    said = [record.getMessage() for record in caplog.records]
+    assert said, "Lightning's lines are read"
+    assert not [line for line in said if "http" in line], "and none of them advertises"
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == lines[-1] == "run: runs/first"
     assert lines[1].startswith("best: runs/first/checkpoints/best.ckpt, val/loss ")
@@ -529,7 +533,10 @@ def test_plain_photographs_are_enough_to_pretrain(rendered_hands: Path, tmp_path
         ("--model.weights=/nowhere/last.ckpt", "/nowhere/last.ckpt"),
         ("--model.view_size=64", "model.view_size is 64 and data.view_size 32"),
         ("--data.root=null", "no data: give data.root, the path of a data set"),
-        ("--data.sources={class_path: FreiHAND, init_args: {root: /nowhere}}", "/nowhere"),
+        (
+            "--data.sources={class_path: FreiHAND, init_args: {root: /nowhere}}",
+            "data.sources are both given; expected one",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_named_before_training(
@@ -552,7 +559,8 @@ def test_a_checkpoint_of_the_other_kind_of_run_is_refused_before_anything_is_rea
 ) -> None:
     last = pretrained / "checkpoints" / "last.ckpt"
     for subcommand, instead in (("fit", f"use --model.weights={last}"), ("test", "fine-tune it first")):
-        assert finetune(subcommand, tmp_path / "nowhere", tmp_path / "run", f"--ckpt_path={last}") == 2
+        # the name of a run is that of its last checkpoint
+        assert finetune(subcommand, tmp_path / "nowhere", tmp_path / "run", f"--ckpt_path={pretrained}") == 2
         shown = capsys.readouterr().err
         assert f"{last}: is of a pre-training run, and model is FinetuneModule" in shown
         assert instead in shown

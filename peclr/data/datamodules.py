@@ -353,12 +353,17 @@ def _one_of(root: Any, sources: HandSource | list[HandSource] | None) -> tuple[s
     if isinstance(root, HandSource | list):  # in version 0.1, readers stood in its place
         root, sources = None, root
     listed = _listed(sources)
-    if bool(root) == bool(listed):
-        if listed:
+    check_given(root, listed)
+    return root or "", listed
+
+
+def check_given(root: Any, sources: Any) -> None:
+    """Refuse data of neither path nor readers, or of both."""
+    if bool(root) == bool(sources):
+        if sources:
             raise ValueError(f"data.root {root} and data.sources are both given; expected one of them, the other null")
         kinds = "data.root, the path of a data set, of images or of videos, or data.sources, readers with options"
         raise ValueError(f"no data: give {kinds}")
-    return root or "", listed
 
 
 def _listed(sources: HandSource | list[HandSource] | None) -> list[HandSource]:

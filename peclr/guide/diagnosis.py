@@ -169,7 +169,7 @@ class _Reader:
         made = find_class(name, base)
         if made is None:
             known = [*words, *choices_of(base)]
-            what = f"{_place(source, keys)}: no {base.__name__} {name!r}{did_you_mean(name, known)}"
+            what = f"{_place(source, keys)}: no {base.__name__} {name!r}{_meant(name, keys, base, known)}"
             raise UsageError(f"{what}\nthere are: {choices(known)}; your own by an import path, my_module.MyClass")
         self._made[_canonical(keys)] = made
         return made
@@ -190,6 +190,13 @@ class _Reader:
         what += f"; did you mean {meant}?" if meant else ""
         help_of = f"\n`peclr {self._subcommand} --{path[0]}.help {owner}` says what they are" if len(path) == 1 else ""
         return UsageError(f"{what}\nthere are: {choices(options)}{help_of}")
+
+
+def _meant(name: str, keys: Keys, base: type, known: Sequence[str]) -> str:
+    """The end of a sentence: the class of nearest name, whatever its module, or the option that takes a path."""
+    if keys == ("data", "sources") and Path(name).exists():
+        return f"; a path is for data.root: --data.root={name}"
+    return did_you_mean(name, known) or did_you_mean(name.rpartition(".")[2], choices_of(base))
 
 
 def _only(hint: Any) -> type | None:

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import AcceleratorRegistry, CUDAAccelerator, XLAAccelerator
 
+from peclr.data.datamodules import check_given
 from peclr.guide.hints import find_class
 from peclr.options import UsageError, choices, did_you_mean
 from peclr.runs.durable import read_checkpoint
@@ -18,12 +19,15 @@ _TRUE_PRECISIONS = {"16-true", "bf16-true", "64-true", "64"}  # images are made 
 
 
 def check_values(subcommand: str, config: Any) -> None:
-    """Refuse sizes below 1, a device that is not there, a precision of images, a checkpoint of another kind of run.
+    """Refuse no data, sizes below 1, a device that is not there, a precision of images, a checkpoint of another kind.
 
     Args:
         subcommand: fit, validate or test.
         config: as parsed, a namespace.
     """
+    data = config.data.init_args
+    if "root" in data and "sources" in data:
+        check_given(data.root, data.sources)
     for section in ("data", "model"):
         if (view_size := config.get(f"{section}.init_args.view_size")) is not None:
             check_view_size(view_size, section)

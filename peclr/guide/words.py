@@ -74,11 +74,15 @@ def read_words(subcommand: str, words: Sequence[str]) -> Iterator[Word]:
     while waiting:
         text = waiting.pop(0)
         if not text.startswith("-"):
+            if text.partition("=")[0].partition(".")[0] in TOP_KEYS:
+                raise UsageError(f"{subcommand} takes options, --name=value; did you mean --{text}?")
             hint = f"; did you mean --config {text}?" if Path(text).suffix in {".yaml", ".yml"} else ""
             if not hint:
                 hint = f"; did you mean --config {text}?" if text in shipped_configs() else did_you_mean(text, TOP_KEYS)
             raise UsageError(f"takes options, --name=value; {text} belongs to none{hint}")
         name, equals, value = text.partition("=")
+        if not name.startswith("--") and name not in (*_CONFIG, "-h"):
+            raise UsageError(f"no option {name}; did you mean -{name}?")
         if not equals and waiting and not waiting[0].startswith("--") and waiting[0] not in _CONFIG:
             value = waiting.pop(0)
             text, equals = f"{name} {value}", "="

@@ -24,6 +24,8 @@ WORDS = [
     ("--model.encoder.init_args.name=resnet51", "expected one of resnet18, resnet34, "),
     ("--model.optimizer=AdmaW", "no Optimizer 'AdmaW'; did you mean AdamW?"),
     ("--model.optimizer.init_args.learning_rate=1", "Adam has no option learning_rate"),
+    ("--model.optimizer=torch.optim.Adamm", "no Optimizer 'torch.optim.Adamm'; did you mean Adam?\nthere are: "),
+    (f"--data.sources={CONF}", f"no HandSource '{CONF}'; a path is for data.root: --data.root={CONF}\n"),
     ("--data.batch_size=many", "batch_size is 'many'; expected a whole number or auto\nbatch_size: Pairs per batch"),
     ("--data.geometry.scale=[a, 1]", "scale is '[a, 1]'; expected [a number, a number]"),
     ("--data.geometry.scal=[1, 1]", "has no option scal; did you mean scale?"),

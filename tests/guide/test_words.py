@@ -72,3 +72,15 @@ def test_values_follow_an_equals_sign_or_come_next() -> None:
 def test_a_near_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(GOOD)
     assert f"did you mean {tmp_path / 'mine.yaml'}?" in refused("fit", f"--config={tmp_path / 'mien.yaml'}")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("-config", "no option -config; did you mean --config?"),
+        ("-data.root=x", "no option -data.root; did you mean --data.root?"),
+        ("data.root=x", "did you mean --data.root=x?"),
+    ],
+)
+def test_options_without_two_dashes_are_named_with_them(word: str, meant: str) -> None:
+    assert meant in refused("fit", word, "pretrain_peclr")
