@@ -105,13 +105,18 @@ _OTHER_NAMES = {
 }
 
 
+# what PyTorch writes before the message of an error in a process that loads
+_FROM_WORKER = re.compile(r"\ACaught \w+ in DataLoader worker process \d+\.\nOriginal Traceback.*\n[\w.]+: ", re.DOTALL)
+
+
 def _reason(error: Exception) -> str:
     """The reason of an error: in one line, but for a `UsageError`, which has its own."""
     if isinstance(error, UsageError):
         return "\n".join(map(printable, str(error).split("\n")))
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return printable(f"{error.filename}: {error.strerror}")
-    return printable(" ".join(str(error).split()))
+    text = _FROM_WORKER.sub("", str(error))
+    return printable(" ".join(text.split()))
 
 
 def _imported(name: str) -> ModuleType:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,12 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # overloaded in typeshed
         """Parse; UsageError for what is no option."""
+        for word in sys.argv[1:] if args is None else args:  # before argparse asks for what was meant
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(known.startswith(name) for known in self._option_string_actions):
+                self.error(f"no option {name}{did_you_mean(name, self._option_string_actions)}")
         options, unknown = self.parse_known_args(args, namespace)
         if unknown:
             word = unknown[0].partition("=")[0]

@@ -549,6 +549,16 @@ def test_values_that_cannot_work_are_named_before_training(
     assert not (run / "checkpoints").exists()
 
 
+def test_images_without_labels_are_refused_for_fine_tuning_before_loaders_start(
+    rendered_hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unlabeled = (f"--data.root={rendered_hands / 'evaluation' / 'rgb'}", "--data.num_labels=null")
+    assert finetune("fit", rendered_hands, tmp_path / "run", *unlabeled, "--data.num_workers=1") == 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    assert shown.startswith("peclr fit: photos, ")
+    assert shown.endswith("a labeled view needs a camera K, and there is none; `peclr collect` labels images")
+
+
 def test_weights_of_another_resnet_are_refused(pretrained: Path) -> None:
     with pytest.raises(ValueError, match=r"last\.ckpt: expected a resnet34 .* found a resnet18"):
         FinetuneModule(ResNetEncoder("resnet34", 0.125), pretrained / "checkpoints" / "last.ckpt")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._utils import ExceptionWrapper  # what a DataLoader hands on from its processes
 
 from peclr.__main__ import SUBCOMMANDS, main
 from peclr.models.encoders import ResNetEncoder
@@ -25,6 +26,9 @@ HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "n
 MISTAKES = [
     ("predict run x.jpg --outt=o", "no option --outt; did you mean --out?"),
     ("predict", "required: run, INPUT"),
+    ("predict run x.jpg --box 1,2,3", "'1,2,3'; expected left, top, right, bottom in px"),
+    ("evaluate run --dta d", "no option --dta; did you mean --data?"),
+    ("sweep sweeps/finetun", "sweeps/finetun: no such file; did you mean sweeps/finetune?"),
     ("evaluate run --data=d --crop=keypoint", "did you mean keypoints?"),
     ("export run --out=o --formats onx", "did you mean onnx?"),
     ("report --hands=many run", "--hands: invalid int value: 'many'"),
@@ -262,6 +266,21 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     monkeypatch.setenv("PECLR_TRACEBACK", "1")
     with pytest.raises(PermissionError):
         main(["synth"])
+
+
+def test_an_error_of_a_loading_process_is_told_as_one_of_this(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: list[str]) -> int:
+        try:
+            raise ValueError("a.png: no image")
+        except ValueError:
+            ExceptionWrapper(where="in DataLoader worker process 0").reraise()
+        return 0
+
+    monkeypatch.setattr("peclr.synthetic.command.synth_main", run)
+    assert main(["synth"]) == 2
+    assert capsys.readouterr().err == "peclr synth: a.png: no image\n"
 
 
 def test_names_do_not_reach_the_terminal_as_they_are(

@@ -131,7 +131,7 @@ def test_random_search_does_not_repeat_a_run(write: Write) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"method": "annealing"}, "grid|random|bayes"),
+        ({"method": "gird"}, "method is 'gird'; expected one of grid, random, bayes; did you mean grid?"),
         ({"method": "random"}, "run_cap"),
         ({"method": "bayes"}, "run_cap"),
         (

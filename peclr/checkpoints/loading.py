@@ -95,7 +95,7 @@ def load_weights(
     named = _named_encoder(content, expect, path)
     layout = recognize_layout(state, path, named)
     if part == "pose_net" and layout.pose_net is None:
-        found = f"a {layout.kind}, which has no pose head; load_encoder reads it"
+        found = f"a {layout.kind}, which has no pose head: fine-tune it, or load_encoder reads it"
         raise ValueError(f"{path}: expected a fine-tuned pose network, found {found}")
     sources = layout.encoder_sources(state)
     encoder = named or _resnet({new: state[old] for new, old in sources.items()}, path)

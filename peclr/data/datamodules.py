@@ -303,6 +303,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
                 seed=self.seed,
                 on_bad_image=self.on_bad_image,
             )
+            if self.on_bad_image == "error":
+                self.train_set[0]  # here, that labels lack a camera is said before anything else
             self.val_set = self._unaugmented(SelectedHands(training, val_hands)) if len(val_hands) else None
         if stage in ("test", "predict"):
             if self._sources and not self._test_sources:

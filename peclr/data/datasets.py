@@ -137,6 +137,9 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         return number, self._pairs[number].draw(index - self._ends[number] + self.sizes[number], rng)
 
 
+_NO_CAMERA = "a labeled view needs a camera K, and there is none; `peclr collect` labels images"
+
+
 class LabeledHandDataset(Dataset[LabeledItem]):
     """One view of each image of a source that has cameras, with its labels, for fine-tuning and evaluation."""
 
@@ -169,7 +172,7 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         geometry = self.augmentation.draw_geometry(rng)
         sample = self.source.read(index, pixels_to_keep(self.view_size, geometry.scale))
         if sample["K"] is None:
-            raise ValueError(f"{self.source.name}, {sample['id']}: a labeled view needs a camera K, and there is none")
+            raise ValueError(f"{self.source.name}, {sample['id']}: {_NO_CAMERA}")
         view, matrix, _ = render_view(sample, geometry, self.view_size, self.augmentation.border)
         image = np.empty((3, self.view_size, self.view_size), np.uint8)
         cv2.split(self._recolor(view, rng), list(image))

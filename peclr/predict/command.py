@@ -194,13 +194,12 @@ def _parser() -> CommandParser:
 
 
 def _four_numbers(text: str) -> list[float]:
-    values = [float(word) for word in text.split(",")]
-    if len(values) != 4:
-        raise ValueError
-    return values
-
-
-_four_numbers.__name__ = "4 numbers with commas between"  # argparse's message names it
+    try:
+        left, top, right, bottom = map(float, text.split(","))
+    except ValueError:
+        reason = f"{text!r}; expected left, top, right, bottom in px, 4 numbers with commas between"
+        raise argparse.ArgumentTypeError(reason) from None
+    return [left, top, right, bottom]
 
 
 def _camera(text: str) -> list[list[float]] | Path:

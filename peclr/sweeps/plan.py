@@ -18,8 +18,10 @@ from typing import Annotated, Any, Final, Literal
 from msgspec import Meta, Struct, convert
 from msgspec.structs import replace
 
+from peclr.options import choices, did_you_mean
 from peclr.runs.aliases import renamed
 from peclr.runs.layout import last_checkpoint
+from peclr.shipped import shipped_configs
 from peclr.sweeps.parameters import Parameter, Value, read_parameter
 from peclr.untrusted.text import read_yaml
 
@@ -27,6 +29,7 @@ _OPTION: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _ENVIRONMENT: Final = re.compile(r"\$\{envvar:([A-Z0-9_]*)\}")
 _ARGS: Final = "${args}"
 _PLACEHOLDERS: Final = ("${env}", "${interpreter}", "${program}", _ARGS)
+_METHODS: Final = ("grid", "random", "bayes")
 _MOST_RUNS: Final = 100_000
 _LONGEST_NAME: Final = 100
 # What every run's checkpoint is called: its folder says more.
@@ -71,7 +74,7 @@ class Sweep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sweep's file, with the keys that W&B knows; `name` is the file's, method bayes is Optuna's TPE."""
 
     name: str
-    method: Annotated[str, Meta(pattern="^(grid|random|bayes)$")]
+    method: Literal["grid", "random", "bayes"]
     metric: Metric
     command: tuple[str, ...]
     parameters: dict[str, Parameter] = {}
@@ -210,12 +213,16 @@ def folder_options(folder: Path) -> list[str]:
 def read_sweep(path: Path) -> Sweep:
     """Read a sweep's file; ValueError names it and what was expected if it is none that can be run here."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected a sweep's YAML, as experiments/sweeps holds")
+        meant = did_you_mean(str(path), [name for name in shipped_configs() if name.startswith("sweeps/")])
+        raise FileNotFoundError(f"{path}: no such file{meant or '; expected a YAML, as experiments/sweeps holds'}")
     given = read_yaml(path)
     try:
         parameters = given.get("parameters") if isinstance(given, dict) else None
         if not isinstance(parameters, dict) or not parameters:
             raise ValueError("expected method, metric, command, and parameters as {NAME: {values: [...]}, ...}")
+        if (method := given.get("method")) not in _METHODS:
+            meant = did_you_mean(str(method), _METHODS)
+            raise ValueError(f"method is {method!r}; expected one of {choices(_METHODS)}{meant}")
         command = given.get("command")
         words = [str(word) for word in command] if isinstance(command, list) else command
         sweep = convert({**given, "name": path.stem, "parameters": {}, "command": words}, Sweep)

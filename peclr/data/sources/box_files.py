@@ -107,7 +107,7 @@ def _rows(path: Path) -> tuple[list[_Row], Iterable[str]]:
     if path.suffix.lower() == ".json":
         content = read_json(path)
         if not isinstance(content, dict):
-            return as_type(content, list[_Row], path), ()
+            return as_type(content, list[_Row], f"{path}: not a list of boxes (file, left, top, right, bottom)"), ()
         return _predicted_rows(path, [content]) if "schema" in content else _coco_rows(path, content)
     table = read_table(path, numbers=("left", "top", "right", "bottom"))
     cells = [

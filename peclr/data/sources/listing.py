@@ -52,7 +52,9 @@ def list_files(root: str | Path, suffixes: Sequence[str], what: str, *, warns: b
     pattern: tuple[str, ...] = ("**", "*")
     if not folder.is_dir():
         if not glob.has_magic(str(root)):
-            raise ValueError(f"{root} is not a folder; expected a folder of {what}, or a pattern such as {root}/**/*")
+            near = f"a folder of {what}, or a pattern such as {root}/**/*"
+            near = f"the folder that holds it, {folder.parent}" if folder.is_file() else near
+            raise ValueError(f"{root} is not a folder; expected {near}")
         parts = folder.parts
         plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
         folder, pattern = Path(*parts[:plain]), parts[plain:]

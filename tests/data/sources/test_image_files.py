@@ -148,6 +148,9 @@ def test_broken_and_missing_box_files_are_named(folder: Path, tmp_path: Path) ->
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gone is not a folder"):
         ImageFiles(tmp_path / "gone")
+    (tmp_path / "hand.txt").touch()
+    with pytest.raises(ValueError, match=rf"hand.txt is not a folder; expected the folder that holds it, {tmp_path}$"):
+        ImageFiles(tmp_path / "hand.txt")
     with pytest.raises(ValueError, match="no images"):
         ImageFiles(tmp_path)
 
