@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -275,7 +276,8 @@ def test_an_error_of_a_loading_process_is_told_as_one_of_this(
         try:
             raise ValueError("a.png: no image")
         except ValueError:
-            ExceptionWrapper(where="in DataLoader worker process 0").reraise()
+            wrap: Any = ExceptionWrapper  # torch gives it no types
+            wrap(where="in DataLoader worker process 0").reraise()
         return 0
 
     monkeypatch.setattr("peclr.synthetic.command.synth_main", run)

@@ -67,6 +67,8 @@ class _Reader:
 
     def read_word(self, word: Word) -> None:
         """Look at an option and its value; what leads there may leave out `init_args`."""
+        if word.value is None:
+            raise UsageError(f"{word.text} has no value; expected {word.text}=VALUE")
         names, options = word.name.split("."), self._options
         path: Keys = ()
         while names:
@@ -82,6 +84,9 @@ class _Reader:
             if names[0] == "init_args":
                 names.pop(0)
             made = self._made.get(path) or _only(option.hint) or _class_by_default(option)
+            if made is None and (base := base_of(option.hint)) is not None:
+                first = f"--{_dotted(path)}=NAME before it, one of {choices(choices_of(base))}"
+                raise UsageError(f"{word.text}: {_dotted(path)} has no class yet; give {first}")
             if made is None or names[:1] == ["dict_kwargs"]:
                 return
             self._made[path] = made

@@ -17,7 +17,7 @@ from peclr.guide.hints import (
     options_of,
 )
 from peclr.guide.words import Word
-from peclr.options import UsageError, did_you_mean
+from peclr.options import UsageError, choices, did_you_mean
 
 _WIDTH: Final = 110
 # options whose classes are listed beside the models' and data modules' own: what people choose
@@ -46,7 +46,9 @@ def section_help(subcommand: str, names: Sequence[str], chosen: str | None, opti
         return "\n\n".join(_choices(subcommand, dotted, base))
     made = base if chosen == base.__name__ else find_class(chosen, base)
     if made is None:
-        raise UsageError(f"--{dotted}.help: no {base.__name__} {chosen!r}{did_you_mean(chosen, known)}")
+        raise UsageError(
+            f"--{dotted}.help: no {base.__name__} {chosen!r}{did_you_mean(chosen, known)}\nthere are: {choices(known)}"
+        )
     return _options(dotted, made, called=is_called(option.hint))
 
 

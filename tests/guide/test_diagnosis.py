@@ -112,6 +112,20 @@ def test_inspect_says_which_option_there_is_not(tmp_path: Path, capsys: pytest.C
     assert len(shown.splitlines()) <= 6
 
 
+def test_a_word_without_a_value_and_options_of_no_class_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = f"--config={CONF / 'pretrain.yaml'}"
+    option = "--data.batch_size"
+    assert main(["fit", config, option]) == 2
+    assert f"{option} has no value; expected {option}=VALUE" in capsys.readouterr().err
+    option = "--model.encoder.init_args.name=resnet18"  # weights say which, and no config does
+    path = tmp_path / "mine.yaml"
+    path.write_text("model: {class_path: FinetuneModule}\ndata: {class_path: LabeledHandDataModule}\n")
+    shown = answer([f"--config={path}", option], tmp_path, capsys)
+    assert f"{option}: model.encoder has no class yet; give --model.encoder=NAME before it, one of ResNetE" in shown
+
+
 def test_what_a_class_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((CONF / "pretrain.yaml").read_text())
     del config["model"]["init_args"]["objective"]
