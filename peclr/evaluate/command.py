@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peclr.evaluate.official import evaluate_official, official_set
 from peclr.options import CommandParser, check_new_folder
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -28,7 +29,9 @@ def evaluate_main(arguments: list[str]) -> int:
     # inside a run's folder; beside a file, and named after it
     out = options.out or (given / _OUT_NAME if given.is_dir() else given.parent / f"{given.stem}_{_OUT_NAME}")
     check_new_folder(out)
-    if options.run is not None:
+    if dataset := official_set(options.data):
+        evaluate_official(dataset, options, out)
+    elif options.run is not None:
         evaluate_run(options, out)
     else:
         evaluate_predictions(options.predictions, options.data, out)
@@ -42,7 +45,7 @@ def evaluate_run(options: argparse.Namespace, out: Path) -> None:
     from peclr.evaluate.predictions import write_predictions
     from peclr.inference.network import load_network
 
-    data, crop, turn = options.data, options.crop, options.turn
+    data, crop, turn = options.data, options.crop or CROPS[0], options.turn
     trained = load_network(options.run, options.view_size, options.device)
     # the crop around keypoints is the reader's, as in training; the others do not look at labels
     source = FreiHAND(data, "evaluation", trained.crop_margin, "keypoints" if crop == "keypoints" else "image")
@@ -125,17 +128,19 @@ def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any
 
 
 def _parser() -> CommandParser:
-    description = "Score on the evaluation split of data in FreiHAND's layout, as the leaderboard does."
+    description = "Score on the evaluation split of FreiHAND, HO-3D or DexYCB, as its leaderboard or benchmark does."
     parser = CommandParser(prog="peclr evaluate", description=description)
     run = "a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`"
     parser.add_argument("run", nargs="?", type=Path, help=run)
-    parser.add_argument("--data", type=Path, required=True, help="folder in FreiHAND's layout")
+    parser.add_argument("--data", type=Path, required=True, help="folder of FreiHAND or in its layout, HO-3D, DexYCB")
+    parser.add_argument("--split", help="of DexYCB, s0_test to s3_test, which are scored in its own way")
+    parser.add_argument("--version", choices=("v2", "v3"), help="of HO-3D, where its folder has images of both")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
     parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")
     crop = (
         "where the network looks: twice, as published; around the true keypoints, as `peclr test`; at the whole image"
     )
-    parser.add_argument("--crop", choices=CROPS, default=CROPS[0], help=crop)
+    parser.add_argument("--crop", choices=CROPS, help=f"{crop} (default: {CROPS[0]})")
     turn = "degrees: average with views turned by this to either side (default: 0)"
     parser.add_argument("--turn", type=float, default=0.0, help=turn)
     parser.add_argument("--batch-size", type=int, default=64, help="does not change results (default: %(default)s)")

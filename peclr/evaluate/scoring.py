@@ -25,6 +25,7 @@ from peclr.options import naming, write_whole
 Array = NDArray[np.float64]
 
 _MM_PER_M: Final = 1000.0
+_UNITS: Final = "mm; AUC, PCK and F-scores 0 to 1; scores.txt has the leaderboard's, in cm"
 _MM_PER_CM: Final = 10.0
 _HEADS: Final = {"epe_mm": "EPE", "root_relative_epe_mm": "root-relative", "pa_epe_mm": "PA-EPE"}
 _COLUMNS, _ROWS = 2, 4  # pairs of the worst hands' tiles side by side, and below one another
@@ -76,12 +77,12 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     )
 
 
-def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any]) -> None:
+def write_scores(folder: Path, evaluation: Evaluation, about: dict[str, Any], *, units: str = _UNITS) -> None:
     """Write `scores.txt`, in the official format, and `scores.json`, with `about`: what was scored, and how."""
     content = {
         **about,
         "hands": evaluation.hands,
-        "units": "mm; AUC, PCK and F-scores 0 to 1; scores.txt has the leaderboard's, in cm",
+        "units": units,
         "metrics": evaluation.metrics,
         "per_joint": evaluation.per_joint(),
         "pck": evaluation.pck_mm(),

@@ -93,6 +93,18 @@ class DexYCB(HandSource):
             raise ValueError("; ".join(doubts.faults))
         self._notes += doubts.notes
 
+    @property
+    def joints_3d(self) -> NDArray[np.float32]:
+        """(num_hands, 21, 3), metres, camera frame, of left hands as they are."""
+        joints: NDArray[np.float32] = self._labels["joints_3d"][self._frames]
+        return joints
+
+    @property
+    def is_left(self) -> NDArray[np.bool_]:
+        """(num_hands,), whether each hand is a left one, which samples show mirrored."""
+        is_left: NDArray[np.bool_] = self._labels["is_left"][self._labels["sequence"][self._frames]]
+        return is_left
+
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
         return [self._image_file(frame) for frame in self._frames.tolist()]

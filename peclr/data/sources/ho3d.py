@@ -90,6 +90,17 @@ class HO3D(HandSource):
                 raise ValueError("; ".join(faults))
             self._notes += doubts.notes
 
+    @property
+    def joints_3d(self) -> NDArray[np.float32] | None:
+        """(num_hands, 21, 3), metres, camera frame, of left hands as they are; None without labels."""
+        return self._joints_3d
+
+    @property
+    def is_left(self) -> NDArray[np.bool_]:
+        """(num_hands,), whether each hand is a left one, which samples show mirrored."""
+        is_left: NDArray[np.bool_] = self._labels["is_left"]
+        return is_left
+
     def image_file(self, hand: int) -> Path:
         """Path of the image of a hand."""
         name: bytes = self._labels["frame"][hand]

@@ -65,7 +65,7 @@ def to_project(joints: NDArray[np.floating]) -> NDArray[np.float64]:
 def from_project(joints: NDArray[np.floating]) -> NDArray[np.float64]:
     """Undo `to_project`."""
     moved: NDArray[np.float64] = convert(np.asarray(joints, np.float64), "freihand", "mano") * _AXES
-    return moved
+    return np.ascontiguousarray(moved)  # as what writes JSON needs it
 
 
 def _hands_of(path: Path, *, of_points: bool) -> Iterator[tuple[bool, Array, Array]]:

@@ -1,0 +1,90 @@
+"""`peclr evaluate` on HO-3D and DexYCB: their own scores, and the files that their scorers take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from peclr.data.sources.dexycb_labels import SUBJECTS
+from peclr.evaluate.command import evaluate_main
+from peclr.geometry.joints import convert
+from peclr.metrics.dexycb import dexycb_scores
+from peclr.metrics.ho3d import ho3d_scores
+from peclr.models.encoders import ResNetEncoder
+from peclr.models.pose_net import PoseNet25D
+from tests.data.sources.labeled_sets import AXES, few_sequences, pixels, write_dexycb, write_ho3d
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuned checkpoint that has learned nothing."""
+    torch.manual_seed(0)
+    state = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE).state_dict()
+    path = tmp_path_factory.mktemp("network") / "last.ckpt"
+    torch.save({"state_dict": {f"pose_net.{key}": value for key, value in state.items()}}, path)
+    return path
+
+
+def evaluate(network: Path, data: Path, *options: str) -> Path:
+    out = data.parent / "scores"
+    assert evaluate_main([str(network), "--data", str(data), "--out", str(out), f"--view-size={SIZE}", *options]) == 0
+    return out
+
+
+def scores(out: Path) -> dict[str, float]:
+    lines = (out / "scores.txt").read_text().splitlines()
+    return {name: float(value) for name, value in (line.split(": ") for line in lines)}
+
+
+def test_ho3d_has_its_own_scores_and_predictions_in_its_order_and_axes(network: Path, tmp_path: Path) -> None:
+    joints = write_ho3d(tmp_path / "ho3d", ".jpg")[5:]
+    stored = convert(joints, "freihand", "mano") * AXES
+    (tmp_path / "ho3d" / "evaluation_xyz.json").write_text(json.dumps(stored.tolist()))
+    out = evaluate(network, tmp_path / "ho3d")
+    pred, verts = (np.array(part) for part in json.loads((out / "pred.json").read_bytes()))
+    assert (pred.shape, verts.shape, (out / "pred.zip").is_file()) == ((3, 21, 3), (3, 778, 3), True)
+    assert (pred[..., 2] < 0).all()  # before a camera of OpenGL's
+    expected = ho3d_scores(pred, stored)
+    assert scores(out) == pytest.approx(expected, rel=1e-4)
+    assert scores(out)["xyz_mean3d"] == pytest.approx(100 * np.linalg.norm(pred - stored, axis=-1).mean(), rel=1e-4)
+    assert "in cm" in json.loads((out / "scores.json").read_text())["units"]
+
+
+def test_dexycb_has_its_own_scores_and_results_of_left_hands_as_they_are(network: Path, tmp_path: Path) -> None:
+    root = tmp_path / "dexycb"
+    joints = write_dexycb(root, subjects=len(SUBJECTS), sequences=2)
+    with few_sequences(2):
+        out = evaluate(network, root, "--split", "s2_test")
+    rows = np.array([line.split(",") for line in (out / "results.txt").read_text().splitlines()], float)
+    assert rows[:, 0].tolist() == list(range(10 * 2 * 2))
+    pred, true = rows[:, 1:].reshape(-1, 21, 3) / 1000, np.repeat(joints.reshape(-1, 21, 3), 2, axis=0)
+    assert scores(out) == pytest.approx(dexycb_scores(pred, true), rel=1e-3)
+    assert scores(out)["absolute_mpjpe"] == pytest.approx(1000 * np.linalg.norm(pred - true, axis=-1).mean(), rel=1e-4)
+    assert json.loads((out / "scores.json").read_text())["units"].endswith("in mm")
+    # whatever an untrained network says, it is near the crop, which is around the hand
+    left = np.arange(len(true)) // 2 % 2 == 1
+    apart = pixels(pred[left]).mean(axis=1) - pixels(true[left]).mean(axis=1)
+    mirrored = pixels(pred[left] * [-1, 1, 1]).mean(axis=1) - pixels(true[left]).mean(axis=1)
+    assert np.abs(apart).mean() < np.abs(mirrored).mean()
+
+
+def test_what_is_ambiguous_or_missing_is_asked_for_by_name(network: Path, tmp_path: Path) -> None:
+    (tmp_path / "dexycb" / "calibration" / "intrinsics").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"is dexycb: give --split s0_test, as most papers, or another of s0 to s3"):
+        evaluate(network, tmp_path / "dexycb")
+    write_ho3d(tmp_path / "ho3d")
+    with pytest.raises(ValueError, match=r"evaluation_xyz\.json is missing: it has the scales, and is scored by"):
+        evaluate(network, tmp_path / "ho3d")
+    with pytest.raises(ValueError, match=r"0006 is missing; expected it as \.jpg \(v3\)"):
+        evaluate(network, tmp_path / "ho3d", "--version", "v3")
+    with pytest.raises(ValueError, match="--crop image is of FreiHAND's layout"):
+        evaluate(network, tmp_path / "ho3d", "--crop", "image")
+    with pytest.raises(ValueError, match=r"is ho3d, of which runs are scored; --predictions are of FreiHAND's layout"):
+        evaluate_main(["--predictions", str(tmp_path / "pred.json"), "--data", str(tmp_path / "ho3d")])
+    assert not (tmp_path / "scores").exists()
