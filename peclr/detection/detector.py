@@ -15,6 +15,7 @@ _SAME_JOINTS = 10  # of 21
 _SAME_PLACE = 0.2  # of the palm's size
 _SAME_BOX = 0.2  # intersection over union
 _PALM = (0, 5, 17)  # wrist and the outer knuckles, order freihand
+_TINY = float(np.finfo(float).tiny)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def is_same(a: DetectedHand, b: DetectedHand) -> bool:
     """Whether two finds are one hand: half of the joints are at the same places, or the boxes overlap."""
     distances = np.linalg.norm(a.joints_2d - b.joints_2d, axis=-1)
     near = _SAME_PLACE * max(_palm_size(a), _palm_size(b))
-    return int((distances < near).sum()) >= _SAME_JOINTS or overlap(a.box, b.box) > _SAME_BOX
+    return int((distances < near).sum()) >= _SAME_JOINTS or bool(overlap(a.box, b.box) > _SAME_BOX)
 
 
 def _palm_size(hand: DetectedHand) -> float:
@@ -71,7 +72,8 @@ def _palm_size(hand: DetectedHand) -> float:
     return float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=-1).max())
 
 
-def overlap(a: Array, b: Array) -> float:
-    """Intersection over union of two boxes, left, top, right, bottom."""
-    shared = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0).prod()
-    return float(shared / max((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared, np.finfo(float).tiny))
+def overlap(a: Array, b: Array) -> Array:
+    """Intersection over union (…) of boxes (…, 4), left, top, right, bottom."""
+    shared = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
+    areas = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1)
+    return np.asarray(shared / np.maximum(areas - shared, _TINY), np.float64)

@@ -115,6 +115,7 @@ class MediaPipeHands:
             raise ValueError(f"expected 0 < min_score < 1 and max_hands ≥ 1, got {min_score} and {max_hands}")
         palms, joints = _read_networks(find_task_file(task_file))
         self._palms, self._joints = _Network(palms), _Network(joints)
+        self._least_logit = math.log(min_score / (1 - min_score)) - 0.01  # what rounding cannot lift to the score
         self.min_score, self.max_hands, self.tiles, self.margin = min_score, max_hands, tiles, margin
 
     def __call__(self, image: Image) -> list[DetectedHand]:
@@ -147,11 +148,14 @@ class MediaPipeHands:
         height, width = image.shape[:2]
         whole = Region(width / 2, height / 2, max(width, height), 0.0)
         raw, logits = self._palms(whole.crop(image, _PALM_SIDE))
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, :, 0].astype(np.float64), -100, 100)))
-        sure = scores >= self.min_score
+        near = np.flatnonzero(logits[0, :, 0] > self._least_logit)  # few of two thousand
+        scores = 1 / (1 + np.exp(-np.clip(logits[0, near, 0].astype(np.float64), -100, 100)))
+        sure, scores = near[scores >= self.min_score], scores[scores >= self.min_score]
+        if not len(sure):
+            return []
         points = raw[0, sure].astype(np.float64).reshape(-1, 9, 2) / _PALM_SIDE
         points[:, [0, *range(2, 9)]] += _ANCHORS[sure, None]
-        palms = _merge(points, scores[sure])
+        palms = _merge(points, scores)
         unit = whole.image_from_unit()
         return [_region_of(palm @ unit[:, :2].T + unit[:, 2], palm[1] * whole.side) for palm in palms]
 
@@ -184,12 +188,14 @@ def _region_of(palm: Array, size: Array) -> Region:
 def _merge(palms: Array, scores: Array) -> list[Array]:
     """Weighted non-maximum suppression: palms (N, 9, 2) that overlap a surer one are averaged with it by score."""
     boxes = np.concatenate([palms[:, 0] - palms[:, 1] / 2, palms[:, 0] + palms[:, 1] / 2], axis=-1)
-    left = list(np.argsort(-scores, kind="stable"))
+    left = np.argsort(-scores, kind="stable")
     merged = []
-    while left:
-        same = [one for one in left if one == left[0] or overlap(boxes[left[0]], boxes[one]) > _NMS_OVERLAP]
-        merged.append(np.average(palms[same], axis=0, weights=scores[same]))
-        left = [one for one in left if one not in same]
+    while len(left):
+        same = overlap(boxes[left[0]], boxes[left]) > _NMS_OVERLAP
+        same[0] = True  # without an area, too
+        weights = scores[left[same]]
+        merged.append((palms[left[same]] * weights[:, None, None]).sum(axis=0) / weights.sum())
+        left = left[~same]
     return merged
 
 

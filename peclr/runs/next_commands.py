@@ -9,7 +9,10 @@ _LABELED: Final = Path("data/freihand")  # stands for the labeled hands of someb
 
 
 def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
-    """Commands for a run with this config: fine-tune and export after pre-training; score and use after fine-tuning."""
+    """Commands for a run with this config: fine-tune and export after pre-training; use and report after fine-tuning.
+
+    Only data with an evaluation split in FreiHAND's layout can be scored on; shards have none.
+    """
     sources = _said(config, "data", "init_args", "sources")
     source = sources[0] if isinstance(sources, list) and sources else sources
     root = Path(_said(config, "data", "init_args", "root") or _said(source, "init_args", "root") or _LABELED)
@@ -21,7 +24,9 @@ def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
         uses = (tune, ("export", run, "--out", run / "weights"))
     elif kind == "FinetuneModule":
         predict = ("predict", run, "photo.jpg", "--out", "hands")
-        uses = (("evaluate", run, "--data", root), predict, ("report", run, "--data", root))
+        scores = (root / "evaluation_xyz.json").is_file()
+        evaluate, report = ("evaluate", run, "--data", root), ("report", run)
+        uses = (evaluate, predict, (*report, "--data", root)) if scores else (predict, report)
     return [shlex.join(["peclr", *map(str, words)]) for words in uses]
 
 

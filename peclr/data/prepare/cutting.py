@@ -54,7 +54,7 @@ class Cutting(NamedTuple):
 
     def __call__(self, sample: HandSample) -> Crop:
         """Cut out one hand; ValueError, with the sample's id, if that cannot be encoded."""
-        crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=self.context), self.size, "reflect")
+        crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=self.context), self.size, border=None)
         height, width = sample["image"].shape[:2]
         (left, top), (right, bottom) = _covered(crop_from_image, width, height, self.size)
         crop, crop_from_image = crop[top:bottom, left:right], similarity(shift=(-left, -top)) @ crop_from_image

@@ -1,0 +1,24 @@
+"""Commands that a run suggests at its end."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from peclr.runs.next_commands import next_commands
+
+
+@pytest.mark.parametrize("in_sources", [False, True])
+def test_evaluate_is_suggested_only_for_data_that_it_reads(tmp_path: Path, *, in_sources: bool) -> None:
+    root = {"root": str(tmp_path)}
+    data = {"sources": [{"class_path": "peclr.data.Shards", "init_args": root}]} if in_sources else root
+    config = {"model": {"class_path": "peclr.training.FinetuneModule"}, "data": {"init_args": data}}
+    run = Path("runs/tuned")
+
+    def suggested() -> list[list[str]]:
+        return [shlex.split(line)[1:] for line in next_commands(run, config)]
+
+    assert suggested() == [["predict", str(run), "photo.jpg", "--out", "hands"], ["report", str(run)]]
+    (tmp_path / "evaluation_xyz.json").write_text("[]")
+    with_data = [str(run), "--data", str(tmp_path)]
+    assert [suggested()[0], suggested()[2]] == [["evaluate", *with_data], ["report", *with_data]]
