@@ -86,7 +86,7 @@ def test_a_run_begins_and_ends_with_its_folder_and_says_what_comes_next(
     tune, export = (shlex.split(line) for line in lines[lines.index("next:") + 1 : -1])
     assert export == ["peclr", "export", "runs/first", "--out", "runs/first/weights"]
     assert main(export[1:]) == 0
-    assert main(["export", "runs/first/checkpoints/best.ckpt", "--out=weights", "--formats=safetensors"]) == 0
+    assert main(["export", "runs/first/checkpoints/best.ckpt", "--out=weights"]) == 0
     quick = ("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.enable_model_summary=false")
     small = ("--data.batch_size=8", "--data.num_workers=0", "--data.view_size=32", "--model.view_size=32")
     capsys.readouterr()

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
@@ -37,7 +36,6 @@ from peclr.data.sources.layouts import check_labels, label_files, teacher_of
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import open_if_fresh
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
-from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_image
 from peclr.untrusted.binary import numbers
@@ -78,6 +76,10 @@ class FreiHAND(HandSource):
             crop: Around the 2-D "keypoints", as published, or the whole "image", always so without labels.
             use_prepared: Whether to use the labels that `peclr prepare freihand` has packed, while they are fresh.
         """
+        import torch  # not needed by the processes that cut crops, which get an opened source
+
+        from peclr.geometry.camera import check_intrinsics, project
+
         if crop not in get_args(Crop) or not crop_margin > 0:
             raise ValueError(f"crop {crop!r}, crop_margin {crop_margin}: expected one of {get_args(Crop)}, and > 0")
         self.root, self.split, self._folder = Path(root), split, Path(root) / split / "rgb"
