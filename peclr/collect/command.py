@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import shutil
 import sys
 from contextlib import ExitStack
@@ -125,9 +126,12 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
 
     task_file = find_task_file(options.hand_landmarker)
     MediaPipeHands(task_file)  # not each process by itself is to find out that it cannot be used
-    out = options.out.absolute()
+    out = os.path.abspath(options.out)  # noqa: PTH100 (pathlib's keeps ..)
     found = find_inputs(options.sources)  # the sheet of a run before is none
-    inputs = with_unique_files([one for one in found if not Path(one.source).absolute().is_relative_to(out)])
+    beside = [one for one in found if os.path.commonpath((os.path.abspath(one.source), out)) != out]  # noqa: PTH100
+    if not beside:
+        raise ValueError(f"all of {len(found):,} images and videos are in {options.out}; expected some from elsewhere")
+    inputs = with_unique_files(beside)
     if cameras := [one.source for one in inputs if one.kind == "camera"]:
         raise ValueError(f"{cameras[0]}: a camera has no end; record a video, and give that")
     return Collector(

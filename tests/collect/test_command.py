@@ -1,6 +1,7 @@
 """`peclr collect`: from images and videos to data sets that the readers open."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,16 @@ def test_images_become_freihands_layout_with_groups_and_classes(images: Path, tm
     rows = (out / "hands.csv").read_text().splitlines()
     assert rows[1].startswith("training/rgb/00000000.jpg,y,2,ann/1.jpg,,,,right,")
     assert not (tmp_path / "hands.shards").exists()
+
+
+def test_images_beside_the_folder_that_is_worked_in_are_found(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    shutil.copytree(images / "ann", tmp_path / "in")
+    monkeypatch.chdir(tmp_path / "out")
+    assert main(["collect", "../in", "--out=.", "--layout=coco", "--workers=1"]) == 0
+    assert len(Shards(tmp_path / "out" / "hands")) == 2
 
 
 def test_joints_that_were_corrected_come_back(collected: Shards, tmp_path: Path) -> None:
