@@ -29,6 +29,7 @@ MISTAKES = [
     ("predict", "required: run, INPUT"),
     ("predict run x.jpg --box 1,2,3", "'1,2,3'; expected left, top, right, bottom in px"),
     ("evaluate run --dta d", "no option --dta; did you mean --data?"),
+    ("inspect --config pretrain_pecrl", "pretrain_pecrl: no such config; did you mean pretrain_peclr?"),
     ("sweep sweeps/finetun", "sweeps/finetun: no such file; did you mean sweeps/finetune?"),
     ("evaluate run --data=d --crop=keypoint", "did you mean keypoints?"),
     ("export run --out=o --formats onx", "did you mean onnx?"),

@@ -19,7 +19,8 @@ from peclr.data.views.geometric import ViewGeometry, render_view, warp
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import Image, sheet
 from peclr.geometry.planar import Matrix, move, view_from_box, view_from_image, whole_image
-from peclr.options import CommandParser, UsageError, check_writable, expand_values, own_errors, shortened
+from peclr.options import CommandParser, UsageError, check_writable, did_you_mean, expand_values, own_errors, shortened
+from peclr.shipped import shipped_configs
 from peclr.untrusted.text import check_imports, read_yaml
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def read_data_module(
     from peclr.data.loading.amounts import describe
     from peclr.runs.aliases import config_mode, renewed_arguments
 
+    if not config.is_file():
+        raise FileNotFoundError(f"{config}: no such config{did_you_mean(str(config), shipped_configs())}")
     contents = read_yaml(config)
     if not isinstance(contents, dict) or "data" not in contents:
         raise ValueError(f"{config}: expected a config with `data`")
