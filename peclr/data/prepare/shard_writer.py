@@ -170,8 +170,9 @@ class _Tar:
 
     def abandon(self) -> None:
         """Remove the file."""
-        self._file.close()
         self._partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what is still to be written does not fit on a full disk
+            self._file.close()
 
     def _write(self, content: bytes) -> None:
         with naming(self._partial):

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import tarfile
@@ -189,6 +190,24 @@ def test_shards_are_ended_when_they_are_full(tmp_path: Path) -> None:
         assert shards[index]["id"] == f"{index // 4}#{index % 4}"
     whole = collected(tmp_path / "whole", np.random.default_rng(0))
     assert [shards.encoded(index) for index in range(8)] == [whole.encoded(index) for index in range(8)]
+
+
+def test_a_full_disk_is_named_and_left_as_it_was(tmp_path: Path) -> None:
+    crop = CUTTING(ImageFiles(_images(tmp_path / "in", 1))[0])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        with ShardWriter(tmp_path / "s", 0) as writer:
+            for _ in range(100):
+                writer.add(crop, About())
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*000000-00\.tar"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list((tmp_path / "s" / "shards").iterdir())
 
 
 def test_two_writers_of_one_task_leave_each_other_alone(tmp_path: Path) -> None:
