@@ -204,7 +204,7 @@ def _four_numbers(text: str) -> list[float]:
 
 def _camera(text: str) -> list[list[float]] | Path:
     try:
-        fx, fy, cx, cy = _four_numbers(text)
+        fx, fy, cx, cy = map(float, text.split(","))
     except ValueError:
         return Path(text)
     return [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]

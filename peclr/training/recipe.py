@@ -29,8 +29,8 @@ class RecipeModule(pl.LightningModule):
         sync_batchnorm: on several GPUs, whether BatchNorm sees the batches of all: one's own statistics give away
             which views belong together (SimCLR, §3.2).
         layer_decay: factor on the learning rate from one layer of the encoder to the layer before (Clark et al.,
-            "ELECTRA", ICLR 2020; for fine-tuning ViTs Bao et al., "BEiT", ICLR 2022): 0.65 to 0.8 for ViTs there, 1
-            is one rate for all.
+            "ELECTRA", ICLR 2020; for fine-tuning ViTs Bao et al., "BEiT", ICLR 2022): 0.65 to 0.8 for ViTs there;
+            null is one rate for all.
     """
 
     lars = False
@@ -43,10 +43,10 @@ class RecipeModule(pl.LightningModule):
         weight_decay: float = 0.0,
         warmup_epochs: float = 0.0,
         sync_batchnorm: bool = True,
-        layer_decay: float = 1.0,
+        layer_decay: float | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < layer_decay <= 1:
+        if layer_decay is not None and not 0 < layer_decay <= 1:
             raise ValueError(f"layer_decay {layer_decay}: expected a factor from more than 0 to 1")
         self.optimizer_factory = optimizer
         self.lr_scaling = lr_scaling
@@ -85,7 +85,7 @@ class RecipeModule(pl.LightningModule):
 
     def _by_depth(self, parameters: Iterable[nn.Parameter]) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters of one learning rate each, and its factor; what is not in the encoder has the last layer's."""
-        if self.layer_decay == 1:
+        if self.layer_decay is None:
             return [(list(parameters), 1.0)]
         layers = [layer for encoder in encoders_in(self) for layer in encoder.layers()]
         depths = {id(parameter): depth for depth, layer in enumerate(layers) for parameter in layer}

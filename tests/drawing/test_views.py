@@ -98,7 +98,7 @@ def test_labeled_hands_are_drawn_with_the_labels_of_the_batch(rendered_hands: Pa
         (["--count=0"], "--count 0"),
         (["--epoch=-1"], "--epoch -1"),
         (["--out=views.gif"], r"views\.gif: expected a \.png"),
-        (["--config=gone.yaml"], r"gone\.yaml: no such file"),
+        (["--config=gone.yaml"], r"gone\.yaml: no such config"),
     ],
 )
 def test_options_that_cannot_be_are_refused(config: Path, arguments: list[str], message: str) -> None:
