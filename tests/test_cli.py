@@ -48,6 +48,13 @@ def pretrained(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -
     return run
 
 
+def test_of_few_data_each_epoch_has_a_row(rendered_hands: Path, tmp_path: Path) -> None:
+    seldom = ("--trainer.log_every_n_steps=50", "--trainer.max_epochs=2")
+    assert pretrain(rendered_hands, tmp_path / "run", *seldom) == 0
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file) if row["train/loss"]] == ["0", "1"]
+
+
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
     return state

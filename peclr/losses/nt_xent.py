@@ -5,6 +5,7 @@ eq. 1 and Algorithm 1. The whole matrix of logits is never held: rows are turned
 gradient a chunk at a time, with one exponential for both, each process those of its own anchors.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,13 @@ _CHUNK_LOGITS = {"cpu": 2**20, "cuda": 2**25}
 # Shorter projections are not made longer than that: their gradients are divided by it, twice where an inversion
 # comes between two normalizations, and have to fit into float16. A head's projections start at a length of about 5.
 _MIN_NORM = 1e-2
+
+
+def check_temperature(temperature: float) -> float:
+    """Return a temperature; ValueError if no softmax has it."""
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0, got {temperature}")
+    return temperature
 
 
 def nt_xent_loss(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor:
@@ -82,8 +90,7 @@ def nt_xent_of_anchors(
     n = len(z) // 2
     if n < 2:
         raise ValueError(f"contrast needs at least 2 samples in a batch, got {n}")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature}")
+    check_temperature(temperature)
     z = at_least_float32(z)
     gradient = torch.zeros_like(z) if torch.is_grad_enabled() and z.requires_grad else None
     arguments = (z, anchors, temperature, weights, pull, shares, gradient)

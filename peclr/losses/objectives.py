@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from peclr.geometry.affine import apply_affine, at_least_float32, invert, rotation_angle
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.losses.equivariance import undo_translation_rotation
-from peclr.losses.nt_xent import contrast, l2_normalize
+from peclr.losses.nt_xent import check_temperature, contrast, l2_normalize
 
 _FILES = {
     "GeometryHead": "geometry_head",
@@ -72,7 +72,7 @@ class SimCLR(Objective):
 
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
 
     def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
         """Compute the loss; the geometry is not used."""
@@ -91,7 +91,7 @@ class PeCLR(Objective):
 
     def __init__(self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
         self.translation = translation
         self.rotation = rotation
 
@@ -117,7 +117,7 @@ class AffinePeCLR(Objective):
 
     def __init__(self, temperature: float = 0.5) -> None:
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_temperature(temperature)
 
     def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
         """Compute the loss; D is even."""

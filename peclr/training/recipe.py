@@ -60,6 +60,11 @@ class RecipeModule(pl.LightningModule):
         if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
             encoders_in(self)[0].convert_sync_batchnorm(self)
 
+    def on_train_start(self) -> None:
+        """Log at least once an epoch: of few data, an epoch may be shorter than the steps between two rows."""
+        trainer: Any = self.trainer  # whose type lacks what Lightning sets
+        trainer.log_every_n_steps = min(trainer.log_every_n_steps, trainer.num_training_batches)
+
     def waiting_parts(self) -> list[tuple[Iterable[nn.Parameter], float]]:
         """Parameters, and in which part of the run, from its begin, their learning rate is 0."""
         return [(self.parameters(), 0.0)]

@@ -265,3 +265,12 @@ def test_objectives_of_other_files_come_from_here_whichever_is_imported_first(na
 def test_what_is_no_objective_cannot_be_imported() -> None:
     with pytest.raises(AttributeError, match=r"'peclr\.losses\.objectives' has no attribute 'NoSuch'"):
         getattr(objectives, "NoSuch")  # noqa: B009  # mypy would object to the plain form
+
+
+@pytest.mark.parametrize("objective", [SimCLR, PeCLR, AffinePeCLR])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+def test_temperatures_that_no_softmax_has_are_refused_when_it_is_made(
+    objective: type[SimCLR | PeCLR | AffinePeCLR], temperature: float
+) -> None:
+    with pytest.raises(ValueError, match=f"temperature must be above 0, got {temperature}"):
+        objective(temperature)
