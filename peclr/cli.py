@@ -1,12 +1,10 @@
 """`fit`, `validate` and `test`: LightningCLI with one folder per run."""
 
-import logging
 import os
 import signal
 import sys
-import warnings
 from argparse import ArgumentError
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from peclr.data import datamodules
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.loading.amounts import AUTO, Auto, accumulation_for, describe
+from peclr.data.loading.amounts import AUTO, accumulation_for, describe
 from peclr.guide.diagnosis import diagnose
 from peclr.guide.hints import Option, options_of
 from peclr.guide.listing import section_help, wanted_help
@@ -42,6 +40,7 @@ from peclr.runs.resuming import changed_values, check_fit, has_ended, settled
 from peclr.tracking import images, loggers, online_probe
 from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.finetune import encoder_config
+from peclr.training.lightning import Trainer, quiet_lightning
 from peclr.training.precision import say_if_bf16_is_slow
 
 # a config may name the classes of modules that are loaded without their modules
@@ -50,8 +49,6 @@ NAMED_IN_CONFIGS = (
     *(callbacks, loggers, online_probe, images, timm_encoder, FinetuneModule, PretrainModule),
 )
 _ENCODER_WEIGHTS = "model.init_args.encoder.init_args.weights"
-
-
 _METHOD_OPTIONS = ("ckpt_path", "weights_only", "verbose")  # of fit, validate and test; the others are made of configs
 
 
@@ -72,50 +69,6 @@ class SaveRunConfig(SaveConfigCallback):
         text = self.parser.dump(config, skip_none=False, skip_validation=True)
         write_whole(target, text)
         loggers.send_config(trainer.loggers, yaml.safe_load(text))
-
-
-class Trainer(pl.Trainer):
-    """Lightning's, whose limits on batches are read as written: 1 is one batch and 1.0 all of them.
-
-    Accumulation may be left to the amount of data, "auto", which is a number by the time that a trainer is made.
-
-    `typing` caches unions whatever their order, so that Lightning's hints, read by jsonargparse, ask for floats first.
-
-    Args:
-        args: Lightning's.
-        limit_train_batches: batches of an epoch that are trained on: a number, or a part of them up to 1.0.
-        limit_val_batches: the same of validation.
-        limit_test_batches: the same of testing.
-        limit_predict_batches: the same of predicting.
-        overfit_batches: train on these batches alone, a number or a part; 0.0 for all.
-        accumulate_grad_batches: batches whose gradients an optimizer step sums up.
-        val_check_interval: when to validate within an epoch: after a number of batches, a part of them, or a time.
-        kwargs: Lightning's.
-    """
-
-    def __init__(
-        self,
-        *args: Any,
-        limit_train_batches: int | float | None = None,
-        limit_val_batches: int | float | None = None,
-        limit_test_batches: int | float | None = None,
-        limit_predict_batches: int | float | None = None,
-        overfit_batches: int | float = 0.0,
-        accumulate_grad_batches: int | Auto = 1,
-        val_check_interval: int | float | str | timedelta | dict[str, int] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            *args,
-            limit_train_batches=limit_train_batches,
-            limit_val_batches=limit_val_batches,
-            limit_test_batches=limit_test_batches,
-            limit_predict_batches=limit_predict_batches,
-            overfit_batches=overfit_batches,
-            accumulate_grad_batches=accumulate_grad_batches,  # type: ignore[arg-type]  # a number by now
-            val_check_interval=val_check_interval,
-            **kwargs,
-        )
 
 
 class PeclrCLI(LightningCLI):
@@ -308,10 +261,6 @@ class PeclrCLI(LightningCLI):
         return dict(yaml.safe_load(parser.dump(config, skip_none=False, skip_validation=True)))
 
 
-def _is_no_tip(record: logging.LogRecord) -> bool:
-    return "Tip: For seamless" not in record.getMessage()
-
-
 def _options_at_top(subcommand: str) -> dict[str, Option]:
     """What a config of a subcommand may hold, and a word begin with."""
     sections = {"trainer": Trainer, "model": pl.LightningModule, "data": pl.LightningDataModule}
@@ -328,24 +277,10 @@ def _data_seed(seed_everything: int, ckpt_path: str | None) -> int:
     return seed if isinstance(seed, int) else int(seed_everything)
 
 
-def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    """Whether what Lightning logs is about the run, not about products and devices that nobody asked for."""
-    return not any(word in record.getMessage() for word in ("Tip: For seamless", "TPU available: False"))
-
-
 def run_lightning(arguments: list[str]) -> int:
     """Run `fit`, `validate` or `test` with its options; 0. Whatever fails or is stopped raises or exits."""
-    # Lightning 2.6 asks torch 2.11's pytree in a way that a later torch will not answer; users cannot fix it
-    warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-    # scoring needs weights, not the callbacks that wrote them
-    warnings.filterwarnings("ignore", message="Be aware that when using `ckpt_path`, callbacks")
-    # few data have no validation, or few steps an epoch
-    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
-    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
-    # Lightning advertises its company's services
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_tip)
+    quiet_lightning()
     # training in TF32 where there is one, scoring as `peclr evaluate`; parity tests set their own
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_is_no_advertisement)
     torch.set_float32_matmul_precision("high" if arguments[0] == "fit" else "highest")
     given = list(read_words(arguments[0], arguments[1:]))
     if (wanted := wanted_help(given)) is not None:
