@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import AcceleratorRegistry, CUDAAccelerator, XLAAccelerator
 
-from peclr.data.datamodules import check_given
+from peclr.data.options import check_given
 from peclr.guide.hints import find_class
 from peclr.options import UsageError, choices, did_you_mean
 from peclr.runs.durable import read_checkpoint

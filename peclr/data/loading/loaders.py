@@ -4,7 +4,8 @@ import logging
 import math
 import os
 import signal
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import cv2
 import pytorch_lightning as pl
@@ -13,6 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.loading.sampling import EpochSampler
 from peclr.options import usable_cores
+
+if TYPE_CHECKING:
+    from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+    from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +92,31 @@ def make_loader(
     )
     loader.trainer = trainer
     return loader
+
+
+def loader_of(
+    module: "PairedViewDataModule | LabeledHandDataModule",
+    dataset: "PairedViewDataset | LabeledHandDataset",
+    *,
+    training: bool = False,
+    even: bool = True,
+    full: bool = True,
+    **order: Any,
+) -> ResumableLoader:
+    """Load `even` shares for all processes, in `full` batches only if there is one, by options of `EpochSampler`."""
+    trainer, shuffle = module.trainer, training and shuffles(module.trainer)
+    if trainer is not None:
+        dataset.skipped.write_to(Path(trainer.default_root_dir))
+    process = process_of(trainer)
+    sampler = EpochSampler(dataset.sizes, module.seed, shuffle=shuffle, process=process, drop_last=even, **order)
+    return make_loader(
+        dataset,
+        sampler,
+        batch_size=module.batch_size,
+        num_workers=workers_of(module.num_workers, trainer),
+        drop_last=full and sampler.total >= module.batch_size,
+        trainer=trainer if training else None,
+    )
 
 
 def workers_of(num_workers: NumWorkers, trainer: pl.Trainer | None) -> int:
