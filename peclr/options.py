@@ -166,12 +166,20 @@ def open_lock(path: Path) -> int:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other processes out that lock the same file, for which this waits; not on file systems without locks."""
+def locked(path: Path, notice: str | None = None) -> Iterator[None]:
+    """Keep other processes out that lock the same file; not on file systems without locks.
+
+    This waits for one that is at work, with a `notice` on stderr if there is one.
+    """
     descriptor = open_lock(path)
     try:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if notice:
+                    print(notice, file=sys.stderr, flush=True)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

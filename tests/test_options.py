@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from peclr.options import (
     check_writable,
     expand_values,
     expand_words,
+    locked,
     naming,
     open_lock,
     write_whole,
@@ -83,3 +85,24 @@ def test_a_shared_file_is_whole_however_many_write_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, contents))
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_who_has_to_wait_for_a_lock_says_so_and_goes_on_after_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lock, order = tmp_path / ".lock", []
+
+    def wait() -> None:
+        with locked(lock, "waiting"):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with locked(lock, "not this one"):
+            second, said, end = pool.submit(wait), "", time.monotonic() + 10
+            while not said and time.monotonic() < end:
+                time.sleep(0.01)
+                said = capfd.readouterr().err
+            order.append("first")
+        second.result()
+    assert said == "waiting\n"
+    assert order == ["first", "second"]

@@ -1,19 +1,16 @@
 """The cache of published files: each is fetched or given, checked, unpacked, and appears whole or not at all."""
 
-import fcntl
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from peclr import __version__
-from peclr.options import naming, open_lock, write_whole
+from peclr.options import locked, naming, write_whole
 from peclr.untrusted.archives import read_archived
 from peclr.untrusted.binary import damage_of_zip, is_zip, read_zip_member
 from peclr.untrusted.text import as_type, read_json, shown
@@ -61,7 +58,8 @@ def get(published: Published, given: Path | None = None, patience: Patience = _P
         OSError: it cannot be fetched, as `download`, or the cache cannot be written.
     """
     published.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(published.folder):
+    notice = f"another process is at work in {published.folder}; waiting for it"
+    with locked(published.folder / _LOCK, notice):  # who waits finds the file there
         if given is not None:
             is_packed = published.packed and given.suffix != published.path.suffix
             _put(published, given, str(given), is_packed=is_packed)
@@ -149,18 +147,3 @@ def _pieces(path: Path) -> Iterator[bytes]:
 def _sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold a folder alone: another process that gets the same file waits, and finds it there."""
-    lock = open_lock(folder / _LOCK)
-    try:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # POSIX allows either for a lock that is held
-            print(f"another process is at work in {folder}; waiting for it", file=sys.stderr)
-            fcntl.lockf(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
