@@ -125,7 +125,8 @@ def test_a_fine_tuned_run_predicts_scores_and_is_exported(device: str, rendered_
     hands = {}
     for where in {device, "cpu"}:
         out = tmp_path / where
-        assert main(["predict", str(run), str(images), f"--out={out}", f"--device={where}", "--no-overlay"]) == 0
+        search = [f"--out={out}", f"--device={where}", "--no-overlay", "--find=search"]  # with or without a detector
+        assert main(["predict", str(run), str(images), *search]) == 0
         assert main(["evaluate", str(run), f"--data={rendered_hands}", f"--out={out}-scores", f"--device={where}"]) == 0
         found = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
         hands[where] = np.array([hand["keypoints_2d"] for image in found for hand in image["hands"]])
