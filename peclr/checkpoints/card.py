@@ -1,6 +1,5 @@
 """The card that goes with exported weights: what they expect, what they give, how they were made, what they score."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from peclr.checkpoints.onnx_file import OUTPUTS, OnnxDifference
 from peclr.data.views.geometric import Border
 from peclr.geometry.joints import JOINT_NAMES, SCALE_BONE
 from peclr.models.encoders import Encoder
+from peclr.untrusted.binary import sha256_of
 
 # Sections of a run's config that say how weights came about; the rest is about folders and progress bars.
 _CONFIG_SECTIONS = ("seed_everything", "model", "data", "trainer")
@@ -103,9 +103,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _file(path: Path, purpose: str) -> tuple[str, str, str, str]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"`{path.name}`", purpose, f"{path.stat().st_size / 1e6:.1f} MB", f"`{digest}`"
+    return f"`{path.name}`", purpose, f"{path.stat().st_size / 1e6:.1f} MB", f"`{sha256_of(path)}`"
 
 
 def _without_none(config: Any) -> Any:

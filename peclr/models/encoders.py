@@ -1,6 +1,5 @@
 """Image encoders: what all have in common, and torchvision's ResNets without their classifier, at any width."""
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from torchvision.models import WeightsEnum, get_model_weights  # type: ignore[im
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet  # type: ignore[import-untyped]
 
 from peclr.lazy import lazy_names
-from peclr.untrusted.binary import read_torch
+from peclr.untrusted.binary import read_torch, sha256_of
 from peclr.weights.catalog import catalog
 
 if TYPE_CHECKING:
@@ -190,9 +189,8 @@ def _read_weights(name: ResNetName, weights: WeightsEnum) -> dict[str, Tensor]:
     path = next((path for path in (published.path, theirs) if path.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"weights {weights.name}: {published.missing()}; null starts from random weights")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if not sha256.startswith(published.sha256 or ""):  # older files of torch.save have no sums of their own
+    sha256 = sha256_of(path)  # older files of torch.save have no sums of their own
+    if not sha256.startswith(published.sha256 or ""):
         raise ValueError(f"{path}: not {weights.name}: its SHA-256 is {sha256}, expected one like {published.sha256}…")
     state: dict[str, Tensor] = read_torch(path)
     return state

@@ -1,5 +1,6 @@
 """Arrays, zips and weights that are not ours: never a pickle, and no more than the file declares and holds."""
 
+import hashlib
 import math
 import pickle
 import struct
@@ -166,6 +167,12 @@ def damage_of_zip(path: Path) -> str | None:
         # flipped bits make names that are no text, or ask for a password or a compression
         return f"not a whole file of torch.save ({error}; {path.stat().st_size / 1e6:,.1f} MB)"
     return None if part is None else f"its part {part} is not what was written"
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_tensors(state: "Mapping[str, Tensor]", where: object) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from peclr import __version__
 from peclr.options import locked, naming, write_whole
 from peclr.untrusted.archives import read_archived
-from peclr.untrusted.binary import damage_of_zip, is_zip, read_zip_member
+from peclr.untrusted.binary import damage_of_zip, is_zip, read_zip_member, sha256_of
 from peclr.untrusted.text import as_type, read_json, shown
 from peclr.weights.catalog import Published
 from peclr.weights.fetching import Patience, download, forget
@@ -88,7 +88,7 @@ def _put(published: Published, source: Path, origin: str, *, is_packed: bool) ->
     """Unpack or copy what was fetched or given, check it, and let it appear with its record."""
     partial = published.folder / f".{published.file}.partial"
     partial.unlink(missing_ok=True)
-    sha256 = _sum(source)
+    sha256 = sha256_of(source)
     expected = published.sha256 if is_packed or not published.packed else None
     try:
         if _begin(source).lstrip().lower().startswith(_PAGES):
@@ -105,7 +105,7 @@ def _put(published: Published, source: Path, origin: str, *, is_packed: bool) ->
             date=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             size=source.stat().st_size,
             sha256=sha256,
-            file_sha256=_sum(partial),
+            file_sha256=sha256_of(partial),
             is_checked=bool(expected or published.sha256_inside),
             license=published.license,
             terms=published.terms,
@@ -142,8 +142,3 @@ def _pieces(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
             yield piece
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@
 the files it came from. Readers use the folder while those files are the same. A folder appears whole or not at all.
 """
 
-import hashlib
 import os
 import shutil
 import warnings
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from peclr import __version__
 from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
 from peclr.options import naming, write_whole
-from peclr.untrusted.binary import read_array
+from peclr.untrusted.binary import read_array, sha256_of
 from peclr.untrusted.text import as_type, read_json
 
 Array = NDArray[Any]
@@ -107,8 +106,7 @@ def name_below(root: Path, path: Path) -> str:
 def stamp_of(path: Path) -> Stamp:
     """Size, time and hash of a file."""
     status = path.stat()
-    with path.open("rb") as file:
-        return Stamp(status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest())
+    return Stamp(status.st_size, status.st_mtime_ns, sha256_of(path))
 
 
 def _is_same(file: Path | None, stamp: Stamp | None) -> bool:

@@ -1,6 +1,5 @@
 """Reads crops where they are in tar files, by `os.pread`: no file is opened for a crop, and no position is shared."""
 
-import hashlib
 import os
 import zlib
 from functools import lru_cache
@@ -12,6 +11,7 @@ import numpy as np
 from peclr.data.sources.images import BadImageError, in_threads
 from peclr.data.sources.layouts import Depth
 from peclr.data.sources.shard_format import FOLDER, Opened, Shard, key_of
+from peclr.untrusted.binary import sha256_of
 
 _MOST_OPEN: Final = 64  # shards of a process: open files are few
 
@@ -69,10 +69,8 @@ def problem_of_shard(path: Path, shard: Shard, depth: Depth) -> str | None:
         return "is missing"
     if (found := path.stat().st_size) != shard.bytes:
         return f"has {found:,} bytes, expected {shard.bytes:,}"
-    if depth == "decode":
-        with path.open("rb") as file:
-            if (digest := hashlib.file_digest(file, "sha256").hexdigest()) != shard.sha256:
-                return f"has SHA-256 {digest}, expected {shard.sha256}"
+    if depth == "decode" and (digest := sha256_of(path)) != shard.sha256:
+        return f"has SHA-256 {digest}, expected {shard.sha256}"
     return None
 
 
