@@ -410,7 +410,7 @@ def test_checkpoints_can_be_switched_off_and_nothing_is_advertised(
     assert pretrain(rendered_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
     assert not (run / "checkpoints").exists()
     assert "max_epochs=1" in caplog.text, "what Lightning logs of the run stays"
-    assert not re.search("Tip|TPU|pypi", caplog.text)
+    assert not re.search("Tip|TPU|litlogger", caplog.text)
 
 
 def test_a_full_disk_is_told_in_one_line(
