@@ -83,6 +83,7 @@ def test_a_run_begins_and_ends_with_its_folder_and_says_what_comes_next(
 ) -> None:
     """The commands are copied as they stand: from pre-training to fine-tuning, from there to scores and images."""
     monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", logger="pytorch_lightning")
     assert pretrain(rendered_hands, Path("runs/first"), "--trainer.max_epochs=1") == 0
     said = [record.getMessage() for record in caplog.records]
     assert said, "Lightning's lines are read"
@@ -406,7 +407,7 @@ def test_checkpoints_can_be_switched_off_and_nothing_is_advertised(
     rendered_hands: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = tmp_path / "run"
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="pytorch_lightning")
     assert pretrain(rendered_hands, run, "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
     assert not (run / "checkpoints").exists()
     assert "max_epochs=1" in caplog.text, "what Lightning logs of the run stays"

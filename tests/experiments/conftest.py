@@ -1,6 +1,7 @@
 """The command line's parser, without what it starts."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,3 +35,13 @@ def parse() -> Parse:
     parser.exit_on_error = False
 
     return parser.parse_args
+
+
+@pytest.fixture(autouse=True)
+def _as_loud_as_before() -> Iterator[None]:
+    """Experiments silence Lightning in the processes that work, of which a test may be one."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
