@@ -25,6 +25,12 @@ class UsageError(ValueError):
 class CommandParser(argparse.ArgumentParser):
     """Options of one command, whose mistakes are raised as one `UsageError` with the nearest right name."""
 
+    def __init__(self, **options: Any) -> None:
+        """Take argparse's options; an epilog of several lines keeps them."""
+        if "\n" in options.get("epilog", ""):
+            options["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        super().__init__(**options)
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # overloaded in typeshed
         """Parse; UsageError for what is no option."""
         for word in sys.argv[1:] if args is None else args:  # before argparse asks for what was meant

@@ -210,7 +210,6 @@ def _parser() -> CommandParser:
         prog="peclr collect",
         description="Find the hands in images and videos, and make a data set of them with pseudo-labels.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("sources", nargs="+", metavar="SOURCE", help="image, video, folder, pattern; or what was collected before")

@@ -155,7 +155,6 @@ def _parser() -> CommandParser:
         prog="peclr predict",
         description="Predict hands on images, videos or a camera: JSON, and images with skeletons.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("run", type=Path, help="a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`")

@@ -1,6 +1,5 @@
 """`peclr weights`: list what others have published, and fetch it on request. Imports nothing heavy."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -67,7 +66,6 @@ def _parser() -> CommandParser:
         prog="peclr weights",
         description="List weights that others have published, with their licenses, or get one.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("action", nargs="?", metavar="get", help="state the terms of one; with --accept, download it")

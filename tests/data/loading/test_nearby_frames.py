@@ -151,7 +151,7 @@ def test_a_source_without_tracks_is_refused() -> None:
         name, num_hands = "alone", 4
 
         def __getitem__(self, index: int) -> HandSample:
-            raise AssertionError
+            pytest.fail(f"hand {index} was read: a source without tracks is refused before")
 
     with pytest.raises(ValueError, match="alone does not know which hands are of one track"):
         PairedViewDataset([Alone()], NearbyFrames())

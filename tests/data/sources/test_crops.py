@@ -32,13 +32,6 @@ def cut(source: HandSource, tmp_path: Path, size: int = 192) -> PreparedCrops:
     return PreparedCrops(tmp_path / "crops", "train")
 
 
-@pytest.fixture(params=["freihand", "youtube3d"])
-def source(request: pytest.FixtureRequest, layout: Layout, youtube: YouTube, regressor: Path) -> HandSource:
-    if request.param == "freihand":
-        return FreiHAND(layout.root)
-    return YouTube3DHands(youtube.root, mano=regressor)
-
-
 def test_hands_and_versions_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
     crops = cut(source, tmp_path, 16)
     assert (len(crops), crops.num_hands) == (len(source), source.num_hands)

@@ -30,11 +30,10 @@ from peclr.data.sources.images import BadImageError
 from peclr.data.sources.selection import groups_of
 from peclr.data.sources.shard_format import About
 from peclr.data.sources.shards import Shards
-from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Layout, YouTube
+    from tests.data.conftest import Layout
 
 
 def key(shards: Shards, index: int) -> str:
@@ -47,13 +46,6 @@ CUTTING = Cutting(size=48, quality=98)
 def content(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-@pytest.fixture(params=["freihand", "youtube3d"])
-def source(request: pytest.FixtureRequest, layout: Layout, youtube: YouTube, regressor: Path) -> HandSource:
-    if request.param == "freihand":
-        return FreiHAND(layout.root)
-    return YouTube3DHands(youtube.root, mano=regressor)
 
 
 def test_samples_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
