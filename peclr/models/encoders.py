@@ -188,7 +188,8 @@ def _read_weights(name: ResNetName, weights: WeightsEnum) -> dict[str, Tensor]:
     theirs = Path(torch.hub.get_dir(), "checkpoints", published.file)
     path = next((path for path in (published.path, theirs) if path.is_file()), None)
     if path is None:
-        raise FileNotFoundError(f"weights {weights.name}: {published.missing()}; null starts from random weights")
+        instead = "random ones: --model.encoder=ResNetEncoder --model.encoder.weights=null"
+        raise FileNotFoundError(f"weights {weights.name}: {published.missing()}; {instead}")
     sha256 = sha256_of(path)  # older files of torch.save have no sums of their own
     if not sha256.startswith(published.sha256 or ""):
         raise ValueError(f"{path}: not {weights.name}: its SHA-256 is {sha256}, expected one like {published.sha256}…")

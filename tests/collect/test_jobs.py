@@ -115,19 +115,27 @@ def test_other_options_do_not_go_on_with_what_was_begun(
     assert "neither empty nor was it begun by this" in capsys.readouterr().err
 
 
+def killed_in_the_middle(files: Path, folder: Path) -> Path:
+    """Begin a job of three tasks and kill it after the first; where a busy machine lets it end, try again."""
+    for attempt in range(5):
+        out = folder / str(attempt)
+        words = ["collect", str(files), f"--out={out}", "--every=1", "--workers=1"]
+        command, silent = [sys.executable, "-m", "peclr", *words], subprocess.DEVNULL
+        with subprocess.Popen(command, stdout=silent, stderr=silent, start_new_session=True) as job:
+            while not is_done(out, 0):
+                assert job.poll() is None
+                time.sleep(0.01)
+            os.killpg(job.pid, signal.SIGKILL)
+        if not is_done(out, 2):
+            return out
+    pytest.fail("five jobs ended before they could be killed")
+
+
 def test_a_job_that_was_killed_goes_on_and_makes_the_same(files: Path, whole: Shards, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out = killed_in_the_middle(files, tmp_path)
     words = ["collect", str(files), f"--out={out}", "--every=1", "--workers=1"]
-    command = [sys.executable, "-m", "peclr", *words]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as job:
-        while not is_done(out, 0):
-            assert job.poll() is None
-            time.sleep(0.01)
-        os.killpg(job.pid, signal.SIGKILL)
     before = (out / "tasks" / "000000.npz").stat().st_mtime_ns
-    if is_done(out, 2):
-        pytest.skip("the job was faster than the test")
-    assert main(["collect", str(files), f"--out={out}", "--every=1", "--workers=1", "--part=1/3"]) == 0
+    assert main([*words, "--part=1/3"]) == 0
     assert (out / "tasks" / "000000.npz").stat().st_mtime_ns == before  # is not done again
     assert main(words) == 0
     assert same(Shards(out), whole)
