@@ -39,7 +39,7 @@ class CommandParser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith("--") and not any(known.startswith(name) for known in self._option_string_actions):
                 self.error(f"no option {name}{did_you_mean(name, self._option_string_actions)}")
-        options, unknown = self.parse_known_args(args, namespace)
+        options, unknown = self.parse_known_intermixed_args(args, namespace)  # options may stand between words
         if unknown:
             word = unknown[0].partition("=")[0]
             what = f"no option {word}" if word.startswith("-") else f"one word too many, {word}"

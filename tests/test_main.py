@@ -26,7 +26,8 @@ HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "n
 # one of each kind of word, and what the answer names
 MISTAKES = [
     ("predict run x.jpg --outt=o", "no option --outt; did you mean --out?"),
-    ("predict", "required: run, INPUT"),
+    ("predict", "required: INPUT"),
+    ("predict runs/no", "expected an INPUT after the network, runs/no"),
     ("predict run x.jpg --box 1,2,3", "'1,2,3'; expected left, top, right, bottom in px"),
     ("evaluate run --dta d", "no option --dta; did you mean --data?"),
     ("inspect --config pretrain_pecrl", "pretrain_pecrl: no such config; did you mean pretrain_peclr?"),

@@ -12,7 +12,7 @@ import pytest
 
 from peclr.__main__ import main
 from peclr.shipped import find_config, find_configs, shipped_configs, summary
-from peclr.weights.catalog import catalog
+from peclr.weights.catalog import BUILT_IN, catalog
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,6 +63,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / "source")
+    for suffix in (".safetensors", ".md"):  # the network that comes with the package, where this copy has none
+        (folder / "source" / "peclr" / "weights" / f"{BUILT_IN}{suffix}").touch()
     build = [sys.executable, "-c", "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])", str(folder)]
     subprocess.run(build, cwd=folder / "source", check=True, capture_output=True)
     [wheel] = folder.glob("*.whl")
@@ -85,7 +87,10 @@ def test_a_wheel_has_the_configs(installed: Path, tmp_path: Path) -> None:
 
 def test_a_wheel_has_the_list_of_published_weights(installed: Path, tmp_path: Path) -> None:
     listed = json.loads(peclr(installed, tmp_path, "weights", "--format=json"))
-    assert [one["name"] for one in listed] == list(catalog())
+    assert {one["name"] for one in listed} == {BUILT_IN, *catalog()}
+    [built_in] = [one for one in listed if one["name"] == BUILT_IN]
+    assert Path(built_in["path"]).is_relative_to(installed)
+    assert Path(built_in["path"]).with_suffix(".md").is_file()
 
 
 @pytest.mark.slow

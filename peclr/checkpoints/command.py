@@ -21,6 +21,8 @@ _OWN_SCORES = Path("evaluation", "scores.json")  # where `peclr evaluate RUN` wr
 def export_main(arguments: list[str]) -> int:
     """Run `peclr export`; returns 0, and raises what cannot be done."""
     options = _parser().parse_args(arguments)
+    if options.half and "safetensors" not in (options.formats or _FORMATS):
+        raise ValueError("--half is for safetensors, and --formats leaves them out")
     out = options.out
     check_new_folder(out)
 
@@ -37,7 +39,7 @@ def export_main(arguments: list[str]) -> int:
     config, scores = read_run_config(checkpoint), _read_scores(options.scores, folder)
     formats = _choose(loaded, options.formats)
     out.mkdir(parents=True, exist_ok=True)
-    files, onnx = _write(loaded, name, view_size, formats, out)
+    files, onnx = _write(loaded, name, view_size, formats, out, half=options.half)
     card = ModelCard(name, encoder, loaded.report, files, view_size, config, scores, onnx, loaded.border)
     write_whole(out / "README.md", str(card))
     print(loaded.report, *files, out / "README.md", sep="\n")
@@ -56,6 +58,7 @@ def _parser() -> CommandParser:
     add("--out", type=Path, required=True, help="a new or empty folder")
     formats = "default: all that the weights allow, and a word on the rest"
     add("--formats", nargs="+", choices=_FORMATS, help=formats)
+    add("--half", action="store_true", help="safetensors in float16: half the size")
     add("--name", help="title of the card, stem of the files (default: the run's)")
     add("--view-size", type=int, help="side of the views, pixels (default: those it was trained on)")
     add("--scores", type=Path, help="scores.json of `peclr evaluate` (default: the run's own)")
@@ -82,7 +85,7 @@ def _choose(loaded: Loaded, formats: list[str] | None) -> list[str]:
 
 
 def _write(
-    loaded: Loaded, name: str, view_size: int | None, formats: list[str], out: Path
+    loaded: Loaded, name: str, view_size: int | None, formats: list[str], out: Path, *, half: bool
 ) -> tuple[dict[Path, str], OnnxDifference | None]:
     """Write the files; returns what each is for, and what the ONNX file differs by if there is one."""
     from peclr import __version__
@@ -104,8 +107,8 @@ def _write(
         files[path] = "torchvision, strict=True"
     if "safetensors" in formats:
         path = out / f"{stem}.safetensors"
-        export_safetensors(network or encoder, path, metadata)
-        files[path] = "peclr, and whatever reads safetensors"
+        export_safetensors(network or encoder, path, metadata, half=half)
+        files[path] = "peclr, and whatever reads safetensors" + ("; float16" if half else "")
     if "onnx" in formats and network is not None and view_size is not None:
         path = out / f"{stem}.onnx"
         difference = export_onnx(network, path, view_size, metadata)

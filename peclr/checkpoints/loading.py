@@ -201,7 +201,6 @@ def read_content(path: Path) -> Content:
 
 
 def _read_safetensors(path: Path) -> Content:
-    require_extra("safetensors")
     state, metadata = read_safetensors(path)
     said = parse_json(metadata.get(KEY, "null"), f"{path}, {KEY!r}")
     if said is not None:
@@ -209,14 +208,6 @@ def _read_safetensors(path: Path) -> Content:
     if (size := metadata.get("view_size")) is None:  # of what version 0.1 exported
         return Content(state)
     return Content(state, None, check_view_size(int(size) if size.isdecimal() else size, path))
-
-
-def require_extra(module: str) -> None:
-    """Import an optional dependency; ValueError says how to install it."""
-    try:
-        __import__(module)
-    except ImportError as error:
-        raise ValueError(f"{module} is not installed; pip install 'peclr[export]' brings it") from error
 
 
 def _fill(

@@ -3,6 +3,7 @@
 import copy
 import os
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from peclr.checkpoints.loading import require_extra
 from peclr.checkpoints.saving import check_new
 from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.models.pose_net import PoseNet25D
@@ -61,7 +61,8 @@ def export_onnx(
     """
     path = check_new(path)
     for module in ("onnx", "onnxscript", "onnxruntime"):
-        require_extra(module)
+        if find_spec(module) is None:
+            raise ValueError(f"{module} is not installed; pip install 'peclr[export]' brings it")
     image, K = _random_views(2, view_size, torch.Generator().manual_seed(0))
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():

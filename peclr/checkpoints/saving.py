@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 
 from peclr import __version__
-from peclr.checkpoints.loading import require_extra
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
@@ -72,14 +72,19 @@ def export_torchvision(encoder: Encoder, path: Path | str, about: About | None =
     write_whole(path, content.getvalue())
 
 
-def export_safetensors(network: PoseNet25D | Encoder, path: Path | str, metadata: dict[str, str] | None = None) -> None:
+def export_safetensors(
+    network: PoseNet25D | Encoder, path: Path | str, metadata: dict[str, str] | None = None, *, half: bool = False
+) -> None:
     """Write a new file of safetensors for `load_pose_net` and `load_encoder`, with metadata in its header.
 
-    A pose network has the keys of the published ones, a ResNet those of torchvision.
+    A pose network has the keys of the published ones, a ResNet those of torchvision. With `half`, numbers are rounded
+    to float16, of which loading makes float32 again; ValueError if one of them is beyond its range.
     """
     path = check_new(path)
-    require_extra("safetensors")
-    from safetensors.torch import save
-
     state = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+        beyond = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+        if beyond:
+            raise ValueError(f"{path}: float16 ends at 65,504, and {beyond[0]} goes beyond it; export without --half")
     write_whole(path, save(state, metadata={"format": "pt", **(metadata or {})}))

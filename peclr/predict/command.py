@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,8 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclr.options import CommandParser, check_new_folder, check_writable, positive
+from peclr.options import CommandParser, UsageError, check_new_folder, check_writable, positive
 from peclr.untrusted.text import printable
+from peclr.weights.catalog import BUILT_IN, catalog
 
 if TYPE_CHECKING:
     from peclr.data.sources.inputs import Frame, Input
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from peclr.predict.finding import HandFinder
     from peclr.predict.outputs import OutputFolder
 
+_OF_BUILT_IN = f"{BUILT_IN}, trained on rendered hands and pseudo-labeled digits"
 _FROM_BOX_FILE = "both-from-box-file"
 _STILLS_PER_SECOND = 10.0  # in a video of still images
 _CAMERA_RATE = 30.0
@@ -55,9 +58,10 @@ def predict_main(arguments: list[str]) -> int:
     from peclr.predict.predictor import HandPredictor
     from peclr.predict.video_file import VideoFile
 
+    network, words = _network_and_inputs(options)
     folder = options.out or Path("runs", "predict", f"{datetime.now():%Y%m%d-%H%M%S}")
     check_new_folder(folder)
-    inputs = find_inputs(options.inputs)
+    inputs = find_inputs(words)
     annotations, notes = _annotations(options, inputs)
     video = None
     if options.video is not None:
@@ -67,8 +71,9 @@ def predict_main(arguments: list[str]) -> int:
     if options.overlay and any(found.kind != "image" for found in inputs) and find_spec("av") is None:
         notes.append("overlays of videos: left out, they need PyAV; `pip install peclr[video]` brings it")
     search, finder = _way_to_look(options, annotations, notes)
-    trained = load_network(options.run, options.view_size, options.device)
-    print(f"{trained.checkpoint}, views of {trained.view_size} px", *notes, sep="\n")
+    trained = load_network(network, options.view_size, options.device)
+    name = _OF_BUILT_IN if str(network) == BUILT_IN else str(trained.checkpoint)
+    print(f"{name}, views of {trained.view_size} px", *notes, sep="\n")
     predictor = HandPredictor(trained, search, finder)
     method = predictor.method(annotations)
     table = None if options.format == "json" else options.format
@@ -78,6 +83,29 @@ def predict_main(arguments: list[str]) -> int:
         status = _write_all(predictor.stream(frames, annotations, options.batch_size), total, outputs)
     print(f"written to {folder}" + ("" if video is None else f" and {video.path}"))
     return status
+
+
+def _network_and_inputs(options: argparse.Namespace) -> tuple[str, list[str]]:
+    """The network and the inputs that are asked for; the network that comes with the package, if none is."""
+    words = [*([] if options.run is None else [options.run]), *options.inputs]
+    if BUILT_IN in catalog() and _is_input(words[0]):
+        return BUILT_IN, words
+    if len(words) == 1:
+        missing = "an INPUT after the network" if not _is_input(words[0]) else "a network before the INPUT"
+        raise UsageError(f"expected {missing}, {words[0]}\n`peclr predict --help` lists what there is")
+    return words[0], words[1:]
+
+
+def _is_input(word: str) -> bool:
+    """Whether a word means images, videos or a camera, there or not, and no network."""
+    from peclr.data.sources.listing import IMAGES, VIDEOS
+    from peclr.runs.layout import CHECKPOINTS, CONFIG
+
+    path = Path(word)
+    if path.is_dir():
+        return not ((path / CONFIG).is_file() or (path / CHECKPOINTS).is_dir() or any(path.glob("*.ckpt")))
+    is_pattern = glob.has_magic(word) and not path.exists()
+    return path.suffix.lower() in (*IMAGES, *VIDEOS) or word.startswith("camera:") or is_pattern
 
 
 def _way_to_look(
@@ -157,7 +185,8 @@ def _parser() -> CommandParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    add("run", type=Path, help="a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`")
+    run = "a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`"
+    add("run", nargs="?", metavar="RUN", help=f"{run} (default: {BUILT_IN}, where peclr comes with it)")
     add("inputs", nargs="+", metavar="INPUT", help="image, video, folder, pattern, camera:0")
     add("--out", type=Path, help="a new folder (default: runs/predict/TIME)")
     where = parser.add_mutually_exclusive_group()

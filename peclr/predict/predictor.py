@@ -24,6 +24,7 @@ from peclr.predict.annotations import Annotations, annotate
 from peclr.predict.document import SCHEMA, Method, to_document
 from peclr.predict.finding import Find, HandFinder, choose_finder
 from peclr.predict.outputs import draw_hands
+from peclr.weights.catalog import BUILT_IN
 
 _NOTHING = Annotations()
 _SCORED = CropSearch(scored=True)
@@ -89,7 +90,7 @@ class HandPredictor:
     @classmethod
     def load(
         cls,
-        run: Path | str,
+        run: Path | str = BUILT_IN,
         view_size: int | None = None,
         device: str | torch.device | None = None,
         search: CropSearch | None = None,
@@ -97,7 +98,7 @@ class HandPredictor:
         find: Find = "auto",
         hand_landmarker: Path | str | None = None,
     ) -> Self:
-        """Load a fine-tuning run or a checkpoint.
+        """Load a fine-tuning run or a checkpoint; without a name, the network that comes with the package.
 
         Args:
             run: as `load_network`, as well as its `view_size`, `device` and errors.

@@ -1,4 +1,4 @@
-"""Published files by name: what there is, where it is kept, and what to do where it is not there yet."""
+"""Weights by name: those that others have published, where they are kept, how to get them; the one that comes along."""
 
 import os
 import sys
@@ -12,12 +12,14 @@ from typing import Final, Literal
 from peclr.options import did_you_mean
 
 CACHE_VARIABLE: Final = "PECLR_CACHE"
+BUILT_IN: Final = "peclr-small"  # the network that comes with the package: its file and its card lie beside this one
+_HERE: Final = Path(__file__).parent
 _LIST: Final = "published.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file that others have published, as `published.toml` describes it."""
+    """A file that others have published, or that comes with the package, as `published.toml` describes it."""
 
     name: str
     what: str
@@ -25,7 +27,7 @@ class Published:
     license: str
     terms: str  # in a sentence or two, for whoever has to accept them
     homepage: str
-    url: str
+    url: str = ""  # empty: it comes with the package
     file: str  # its name once unpacked
     architecture: str | None = None
     size: int | None = None  # bytes of the download, about; None where its host does not say
@@ -40,7 +42,7 @@ class Published:
     @property
     def folder(self) -> Path:
         """Where it is kept, or will be."""
-        return cache_folder() / self.name
+        return cache_folder() / self.name if self.url else _HERE
 
     @property
     def path(self) -> Path:
@@ -56,9 +58,10 @@ class Published:
 
 @cache
 def catalog() -> Mapping[str, Published]:
-    """All published files that are known, by name."""
+    """All files that are known, by name."""
     entries = tomllib.loads(Path(__file__).with_name(_LIST).read_text(encoding="utf-8"))
-    return {name: Published(name=name, **entry) for name, entry in entries.items()}
+    known = (Published(name=name, **entry) for name, entry in entries.items())
+    return {one.name: one for one in known if one.url or one.path.is_file()}
 
 
 def cache_folder() -> Path:
@@ -88,6 +91,8 @@ def find_weights(given: Path | str) -> Path:
         if not published.path.is_file():
             raise FileNotFoundError(published.missing())
         return published.path
+    if str(given) == BUILT_IN:
+        raise FileNotFoundError(f"{BUILT_IN}: this copy of peclr comes without it; name a run or a checkpoint")
     if meant := did_you_mean(str(given), catalog()):
         raise FileNotFoundError(f"{given}: no such file, and no published weights of that name{meant}")
     return path

@@ -91,7 +91,8 @@ def _table() -> str:
 
 
 def _size(published: Published) -> str:
-    return "?" if published.size is None else f"{published.size / 1e6:,.0f} MB"
+    size = published.size if published.url else published.path.stat().st_size
+    return "?" if size is None else f"{size / 1e6:,.0f} MB"
 
 
 def _terms(published: Published) -> str:

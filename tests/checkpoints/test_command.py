@@ -24,7 +24,6 @@ def test_an_encoder_alone_is_exported_for_torchvision(tmp_path: Path, capsys: py
 
 
 def test_what_the_weights_do_not_allow_is_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     weights, out = tmp_path / "encoder.pth", tmp_path / "out"
     torch.save(encoder_of().state_dict(), weights)
     assert export_main([str(weights), "--out", str(out)]) == 0
@@ -41,6 +40,8 @@ def test_what_was_asked_for_and_cannot_be_is_refused(run: Path, tmp_path: Path) 
     torch.save(encoder_of().state_dict(), weights)
     with pytest.raises(ValueError, match=r"--formats onnx: .* an encoder alone"):
         export_main([str(weights), "--out", str(tmp_path / "out"), "--formats", "onnx"])
+    with pytest.raises(ValueError, match="--half is for safetensors, and --formats leaves them out"):
+        export_main([str(weights), "--half", "--formats=torchvision", "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
     with pytest.raises(FileExistsError, match=r"run is not an empty folder; choose another"):
         export_main([str(run), "--out", str(run)])

@@ -327,7 +327,6 @@ def test_a_runs_folder_means_its_last_checkpoint(tmp_path: Path) -> None:
 
 
 def test_safetensors_come_back(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     network = PoseNet25D(encoder_of())
     export_safetensors(network, tmp_path / "net.safetensors", {"name": "a test"})
     export_safetensors(encoder_of(), tmp_path / "encoder.safetensors")

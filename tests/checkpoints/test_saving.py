@@ -51,7 +51,6 @@ def test_safetensors_overwrite_nothing(tmp_path: Path) -> None:
 
 
 def test_safetensors_say_what_they_are(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     network = PoseNet25D(encoder_of(width=0.125))
     about = About(kind="finetune", encoder=network.backend_model.config(), view_size=48)
     export_safetensors(network, tmp_path / "net.safetensors", file_metadata("net", about))
@@ -71,7 +70,19 @@ def test_safetensors_say_what_they_are(tmp_path: Path) -> None:
 def test_safetensors_that_cannot_be_understood_are_refused(
     metadata: dict[str, str], reason: str, tmp_path: Path
 ) -> None:
-    pytest.importorskip("safetensors", reason="needs the extra: pip install 'peclr[export]'")
     export_safetensors(PoseNet25D(encoder_of(width=0.125)), tmp_path / "net.safetensors", metadata)
     with pytest.raises(ValueError, match=rf"net\.safetensors.*: {reason}"):
         load_weights(tmp_path / "net.safetensors", "pose_net")
+
+
+def test_what_float16_cannot_hold_is_not_halved(tmp_path: Path) -> None:
+    encoder = encoder_of(width=0.125)
+    export_safetensors(encoder, tmp_path / "net.safetensors", half=True)
+    back = load_encoder(tmp_path / "net.safetensors").state_dict()
+    for name, value in encoder.state_dict().items():
+        assert back[name].dtype == value.dtype
+        torch.testing.assert_close(back[name], value, rtol=2**-11, atol=2**-24)
+    encoder.state_dict()["bn1.running_var"][0] = 1e5
+    with pytest.raises(ValueError, match=r"big\.safetensors: float16 ends at 65,504, and bn1\.running_var goes beyond"):
+        export_safetensors(encoder, tmp_path / "big.safetensors", half=True)
+    assert not (tmp_path / "big.safetensors").exists()
