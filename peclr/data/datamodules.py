@@ -17,13 +17,14 @@ from peclr.data.labeled import LabeledHandDataModule as LabeledHandDataModule
 from peclr.data.loading.amounts import AUTO, Auto, Split, batch_for, splits_for
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, loader_of, process_of
 from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
+    AcrossCameras,
     AcrossVersions,
     NearbyFrames,
     Pairing,
     PairingName,
     SameImage,
     Similar,
-    pairing_of,
+    pairings_of,
 )
 from peclr.data.loading.sampling import check_weights
 from peclr.data.loading.skipping import OnBadImage
@@ -34,7 +35,7 @@ from peclr.data.sources.dexycb import DexYCB  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import FreiHAND  # noqa: F401 (for configs)
 from peclr.data.sources.ho3d import HO3D  # noqa: F401 (for configs)
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
-from peclr.data.sources.selection import SelectedHands, split_source, tracks_of
+from peclr.data.sources.selection import SelectedHands, same_hand, split_source
 from peclr.data.sources.shards import PreparedCrops, Shards  # noqa: F401 (for configs)
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
 from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)
@@ -51,7 +52,7 @@ class PairedViewDataModule(pl.LightningDataModule):
     def __init__(
         self,
         root: str | Path | None = None,
-        pairing: Pairing | PairingName = "same_image",
+        pairing: Pairing | PairingName | list[Pairing | PairingName] = "same_image",
         *,
         sources: HandSource | list[HandSource] | None = None,
         view_size: int = 128,
@@ -75,7 +76,8 @@ class PairedViewDataModule(pl.LightningDataModule):
             root: Path of the images: a data set's folder, crops, a folder of images or of videos, or a pattern of them.
             sources: One reader or several instead; several are drawn from with replacement.
             pairing: Which two images the views of a pair are of: "same_image", as published, "across_versions",
-                `NearbyFrames` of videos, or `Similar` with a file of `peclr mine`.
+                "across_cameras" or `AcrossCameras`, `NearbyFrames` of videos, or `Similar` with a file of `peclr mine`;
+                of several sources perhaps a list, one of each.
             view_size: Side of a view, px.
             geometry: Geometric augmentation; null turns it off, "published" draws as the published code did.
             photometric: Photometric augmentation; null turns it off, "published" draws as the published code did.
@@ -112,8 +114,8 @@ class PairedViewDataModule(pl.LightningDataModule):
             self.val_fraction, splits = splits_for([source.num_hands for source in sources], split)
         else:
             self.val_fraction, splits = val_fraction, split(float(val_fraction))
-        for source in sources if isinstance(pairing_of(pairing), AcrossVersions) else ():
-            if len(source) == source.num_hands:
+        for source, own in zip(sources, pairings_of(pairing, len(sources)), strict=True):
+            if isinstance(own, AcrossVersions) and len(source) == source.num_hands:
                 single = "each hand has one image: both views are of it, as with pairing same_image"
                 _log.warning("%s, pairing across_versions: %s", source.name, single)
         augmentation = Augmentation(
@@ -168,12 +170,12 @@ class PairedViewDataModule(pl.LightningDataModule):
         weights = self.weights or [1.0] * len(self.train_set.sources)
         for source, weight in zip(self.train_set.sources if self._unique_hands else (), weights, strict=False):
             pairs = self.batch_size * weight / sum(weights)
-            tracks = tracks_of(source)
-            hands = source.num_hands if tracks is None else len(np.unique(tracks.first_hand()))
+            same = same_hand(source)
+            hands = source.num_hands if same is None else len(np.unique(same))
             if pairs > hands:
                 return (
                     f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from "
-                    f"{source.name}, which has {hands} hands" + ("" if tracks is None else " (tracks)")
+                    f"{source.name}, which has {hands} hands" + ("" if same is None else " (tracks)")
                 )
         return None
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from peclr.data.loading.pairing import Pairing, PairingName, pairing_of
+from peclr.data.loading.pairing import Pairing, PairingName, pairings_of
 from peclr.data.loading.skipping import OnBadImage, SkipList
 from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSample, HandSource, LabeledItem, PairedViewItem
@@ -55,7 +55,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
     def __init__(
         self,
         sources: Sequence[HandSource],
-        pairing: Pairing | PairingName = "same_image",
+        pairing: Pairing | PairingName | Sequence[Pairing | PairingName] = "same_image",
         *,
         view_size: int = 128,
         augmentation: Augmentation = NOTHING,
@@ -72,7 +72,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self.sources, self.view_size, self.augmentation = tuple(sources), view_size, augmentation
         self.skipped = SkipList(on_bad_image)
         self._recolor, self._rng = Recolor(augmentation.photometric), KeyedRng("view", seed)
-        self._pairs = [pairing_of(pairing).within(source) for source in self.sources]
+        pairings = pairings_of(pairing, len(sources))
+        self._pairs = [own.within(source) for own, source in zip(pairings, self.sources, strict=True)]
         self.sizes = [len(pairs) for pairs in self._pairs]
         self._ends = list(accumulate(self.sizes))
         self._with_joints, self._backgrounds = with_joints, None
@@ -108,6 +109,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
             if backgrounds and (replace_background := backgrounds[view]):
                 image = replace_background(rendered, samples[view])
             cv2.split(self._recolor(image, rng), list(views[view]))
+        if not self._pairs[number].has_map(images):
+            matrices[1] = np.eye(3)
         item: PairedViewItem = {
             "views": torch.from_numpy(views),
             "view_from_image": torch.from_numpy(matrices[0]),

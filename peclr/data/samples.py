@@ -54,7 +54,7 @@ class HandSource(ABC):
     """A reader of images of hands: each hand has one, or several versions, which differ in background, never in pose.
 
     A base class rather than a protocol, so that configs can name readers without their modules. What only some readers
-    have are protocols: `HasFiles`, `HasMasks`, `HasJoints2D`, `HasVideos`.
+    have are protocols: `HasFiles`, `HasMasks`, `HasJoints2D`, `HasVideos`, `HasTracks`, `HasCameras`, `HasGroups`.
     """
 
     name: str  # short, for messages and tables
@@ -155,6 +155,17 @@ class HasTracks(HasVideos, Protocol):
 
 
 @runtime_checkable
+class HasCameras(Protocol):
+    """A source whose hands were seen by several cameras at the same moment."""
+
+    def frame_of_hands(self) -> NDArray[np.int64]:
+        """(num_hands,), a number that the images of one hand at one moment share, one a camera; −1 for none."""
+
+    def camera_of_hands(self) -> NDArray[np.int64]:
+        """(num_hands,), the number of the camera that saw each hand."""
+
+
+@runtime_checkable
 class HasGroups(Protocol):
     """A source whose hands belong together by person or recording, which no split should separate."""
 
@@ -194,7 +205,8 @@ class _PairedViews(TypedDict, Generic[Number]):
 
     views: Tensor  # (B, 2, 3, S, S), uint8, RGB
     view_from_image: Tensor  # (B, 2, 3, 3), view pixels ← pixels of the image that the view is of
-    view_from_crop: Tensor  # (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box
+    # (B, 2, 3, 3), the augmentation alone, normalized view ← normalized crop box; of pairs across cameras, identity
+    view_from_crop: Tensor
     index: Number  # (B,), position in the data set
     hand: Number  # (B,), int64, in the first view, numbered over all sources: pairs that share one are false negatives
     # (B, 2, 21, 2), float32, pixels of the view, order freihand, NaN where unknown; only `with_joints`

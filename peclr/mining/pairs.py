@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs
 from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasVideos
-from peclr.data.sources.selection import tracks_of
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet
@@ -55,12 +54,6 @@ def video_of_hands(source: HandSource) -> NDArray[np.int64]:
     if not isinstance(source, HasVideos):
         raise ValueError(f"--other-video: which video a hand of {source.name} is from is not known")
     return source.video_of_hands()
-
-
-def track_of_hands(source: HandSource) -> NDArray[np.int64] | None:
-    """(hands,), a number that hands of one track share; None where hands are not followed."""
-    tracks = tracks_of(source)
-    return None if tracks is None else tracks.first_hand()
 
 
 def mine(

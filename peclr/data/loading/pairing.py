@@ -1,12 +1,14 @@
 """Which two images of a source the views of a pair are of.
 
 One image, as published, has a background that can identify it. Versions of a hand share the hand only; nearby frames
-(TempCLR, Ziani et al., 3DV 2022) the hand and nearly the pose; similar hands (SiMHand, Lin et al., ICLR 2025) the pose.
+(TempCLR, Ziani et al., 3DV 2022) the hand and nearly the pose; similar hands (SiMHand, Lin et al., ICLR 2025) the pose;
+two cameras (HanCo, Zimmermann et al., GCPR 2021) the hand and the pose, but neither its place nor how it is turned.
 """
 
 import logging
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -15,10 +17,10 @@ from numpy.typing import NDArray
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs, read_pairs
 from peclr.data.samples import HandSource
-from peclr.data.sources.selection import SelectedHands, Tracks, tracks_of
+from peclr.data.sources.selection import Cameras, SelectedHands, Tracks, cameras_of, same_hand, tracks_of
 
 # By name, where there is nothing to set.
-PairingName = Literal["same_image", "across_versions"]
+PairingName = Literal["same_image", "across_versions", "across_cameras"]
 
 _ROUNDING: Final = 1e-6  # s, of frames that are exactly as far apart as asked for
 
@@ -30,8 +32,7 @@ class SourcePairs:
 
     def __init__(self, source: HandSource) -> None:
         self._source = source
-        tracks = tracks_of(source)
-        self._first_of_track = None if tracks is None else tracks.first_hand()
+        self._same_hand = same_hand(source)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -40,15 +41,19 @@ class SourcePairs:
         """Draw the images of an item's two views, which may be one and the same: indices into the source."""
         return item, item
 
+    def has_map(self, images: tuple[int, int]) -> bool:
+        """Whether what moves and turns one image's hand in the plane can be undone to compare it with the other's."""
+        return True
+
     def hand_shown(self, image: int) -> int:
-        """The hand that an image shows, the first one of its track: others of it are no negatives."""
+        """The hand that an image shows, the first of its track and all cameras: others of it are no negatives."""
         hand = self._source.hand_of(image)
-        return hand if self._first_of_track is None else int(self._first_of_track[hand])
+        return hand if self._same_hand is None else int(self._same_hand[hand])
 
     def hands(self) -> NDArray[np.int64]:
         """(items,), the hand that the first view of each item shows."""
         hands = self._source.hand_of_images()
-        return hands if self._first_of_track is None else self._first_of_track[hands]
+        return hands if self._same_hand is None else self._same_hand[hands]
 
 
 class Pairing(ABC):
@@ -102,6 +107,51 @@ class NearbyFrames(Pairing):
         return _FramePairs(source, tracks, self.seconds)
 
 
+class AcrossCameras(Pairing):
+    """Every hand is an item; the second view is of another camera's image of the same moment, both of any version.
+
+    A hand that no other camera saw is paired across its own versions. Nothing in the plane takes one camera's image to
+    another's, so that there is nothing to undo: of these pairs `view_from_crop` is the identity. `SimCLR` does not
+    look at it. `PeCLR` and its kin compare them as SimCLR does, and are SimCLR where all pairs are such: a `share`
+    below 1 leaves others, of one camera, to learn equivariance from. `GeometryHead` would learn from them that views
+    are never turned: it is not for them.
+    """
+
+    def __init__(self, neighbors: Mapping[int, Sequence[int]] | None = None, share: float = 1.0) -> None:
+        """Set which cameras are paired.
+
+        Args:
+            neighbors: The cameras that each one's images are paired with, such as those beside it; by default all.
+            share: Of the pairs that are across cameras, drawn anew each epoch; the others are across versions.
+        """
+        if not 0 < share <= 1:
+            raise ValueError(f"share {share}: expected how many of the pairs are across cameras, above 0 and at most 1")
+        self.neighbors, self.share = neighbors, share
+
+    def within(self, source: HandSource) -> SourcePairs:
+        """Pair the images of a source that knows cameras."""
+        cameras = cameras_of(source)
+        if cameras is None:
+            raise ValueError(f"pairing across_cameras: {source.name} does not know which images are of one moment")
+        return _CameraPairs(source, cameras, self._pairable(cameras.camera, source.name), self.share)
+
+    def _pairable(self, camera: NDArray[np.int64], name: str) -> NDArray[np.bool_]:
+        """Which pairs (C, C) of cameras are neighbors, C more than the highest number; −1, unknown, is the last."""
+        count = int(camera.max()) + 2
+        if self.neighbors is None:
+            return ~np.eye(count, dtype=np.bool_)
+        pairable = np.zeros((count, count), np.bool_)
+        there = set(np.unique(camera[camera >= 0]).tolist())
+        for number, others in self.neighbors.items():
+            if unknown := {number, *others} - there:
+                listed = ", ".join(map(str, sorted(there)))
+                raise ValueError(f"neighbors: {name} has no camera {min(unknown)}; it has {listed}")
+            pairable[number, [other for other in others if other != number]] = True
+        if alone := there - self.neighbors.keys():
+            raise ValueError(f"neighbors: there are none of camera {min(alone)} of {name}; expected some of each")
+        return pairable
+
+
 class Similar(Pairing):
     """Every hand is an item; the first view is of one of its versions, the second one of a similar hand's.
 
@@ -134,8 +184,7 @@ class Similar(Pairing):
         number = np.full(whole.num_hands + 1, NOBODY)  # among the selected ones; the last is NOBODY's
         number[selected] = np.arange(len(selected))
         partners = number[neighbors[selected]]
-        if tracks := tracks_of(source):
-            first = tracks.first_hand()
+        if (first := same_hand(source)) is not None:
             partners[first[partners] == first[:, None]] = NOBODY
         nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
         partners = np.take_along_axis(partners, nearest_first, axis=1)
@@ -156,13 +205,24 @@ class Similar(Pairing):
         )
 
 
-def pairing_of(choice: Pairing | PairingName) -> Pairing:
-    """Make the pairing of a name, or return it as it is."""
+def pairings_of(choice: Pairing | PairingName | Sequence[Pairing | PairingName], sources: int) -> list[Pairing]:
+    """Make the pairing of each source, by name or as given: one for all of them, or a list."""
+    if isinstance(choice, str | Pairing):
+        return [_pairing_of(choice)] * sources
+    if len(choice) != sources:
+        raise ValueError(f"pairing lists {len(choice)}; expected one for all sources, or one for each of {sources}")
+    return [_pairing_of(one) for one in choice]
+
+
+def _pairing_of(choice: Pairing | PairingName) -> Pairing:
     if isinstance(choice, Pairing):
         return choice
     if choice not in get_args(PairingName):
-        raise ValueError(f"pairing {choice!r} does not exist; expected one of {get_args(PairingName)}, or Similar")
-    return SameImage() if choice == "same_image" else AcrossVersions()
+        raise ValueError(
+            f"pairing {choice!r} does not exist; expected one of {get_args(PairingName)}, NearbyFrames or Similar"
+        )
+    kinds = {"same_image": SameImage, "across_versions": AcrossVersions, "across_cameras": AcrossCameras}
+    return kinds[choice]()
 
 
 class _HandPairs(SourcePairs):
@@ -192,7 +252,7 @@ class _HandPairs(SourcePairs):
         return int(self._partners[item, rng.integers(self._count[item])]) if self._count[item] else NOBODY
 
     def hands(self) -> NDArray[np.int64]:
-        return np.arange(len(self)) if self._first_of_track is None else self._first_of_track
+        return np.arange(len(self)) if self._same_hand is None else self._same_hand
 
 
 class _FramePairs(_HandPairs):
@@ -220,3 +280,36 @@ class _FramePairs(_HandPairs):
         first, last = begin + np.searchsorted(self._time[begin:end], time)
         drawn = int(rng.integers(first, last - 1))
         return int(self._hand[drawn + (drawn >= place)])  # any but itself
+
+
+class _CameraPairs(_HandPairs):
+    """Pairs of cameras' images of one moment."""
+
+    def __init__(self, source: HandSource, cameras: Cameras, pairable: NDArray[np.bool_], share: float) -> None:
+        super().__init__(source)
+        self._share, self._pairable = share, pairable
+        self._hand = np.argsort(cameras.frame, kind="stable")  # moment by moment
+        self._frame, self._camera = cameras.frame[self._hand], cameras.camera[self._hand]
+        self._place = np.empty_like(self._hand)
+        self._place[self._hand] = np.arange(len(self._hand))
+        self._has_partner = np.zeros(len(self._hand), np.bool_)
+        for step in range(1, len(self._hand)):
+            first, second = self._camera[:-step], self._camera[step:]
+            same = (self._frame[step:] == self._frame[:-step]) & (self._frame[step:] >= 0)
+            if not same.any():
+                break
+            self._has_partner[:-step] |= same & pairable[first, second]
+            self._has_partner[step:] |= same & pairable[second, first]
+        paired = f"{int(self._has_partner.sum()):,} of {source.num_hands:,} hands are paired with another camera's"
+        _log.info("%s: %s, where there is nothing to undo: objectives get the identity", source.name, paired)
+
+    def has_map(self, images: tuple[int, int]) -> bool:
+        return self._source.hand_of(images[0]) == self._source.hand_of(images[1])
+
+    def _partner(self, item: int, rng: np.random.Generator) -> int:
+        place = int(self._place[item])
+        if not self._has_partner[place] or (self._share < 1 and rng.random() >= self._share):
+            return NOBODY
+        begin, end = np.searchsorted(self._frame, self._frame[place] + np.array([0, 1])).tolist()
+        others = begin + np.flatnonzero(self._pairable[self._camera[place], self._camera[begin:end]])
+        return int(self._hand[others[rng.integers(len(others))]])

@@ -37,6 +37,7 @@ Split = Literal[
     "s2_train", "s2_val", "s2_test", "s3_train", "s3_val", "s3_test",
 ]  # fmt: skip
 
+_FRAMES_PER_SECOND: Final = 30.0  # of its RealSense cameras
 _DOUBTED: Final = 20_000  # hands that are compared with what hands measure on opening, at most
 
 _log = logging.getLogger(__name__)
@@ -129,6 +130,29 @@ class DexYCB(HandSource):
     def group_of_hands(self) -> NDArray[np.int64]:
         """See `HasGroups`: sequences, whose views and frames are alike."""
         return np.asarray(self._labels["sequence"])[self._frames].astype(np.int64)
+
+    def video_of_hands(self) -> NDArray[np.int64]:
+        """See `HasVideos`: a sequence, seen by one camera."""
+        return self.group_of_hands() * len(CAMERAS) + self.camera_of_hands()
+
+    def track_of_hands(self) -> NDArray[np.int64]:
+        """See `HasTracks`: the one hand of a video."""
+        return self.video_of_hands()
+
+    def time_of_hands(self) -> NDArray[np.float64]:
+        """See `HasTracks`: by the number of the frame."""
+        seconds: NDArray[np.float64] = np.asarray(self._labels["frame"])[self._frames] / _FRAMES_PER_SECOND
+        return seconds
+
+    def frame_of_hands(self) -> NDArray[np.int64]:
+        """See `HasCameras`: sequences and their frames, which all cameras take at once."""
+        frame: NDArray[np.int32] = np.asarray(self._labels["frame"])[self._frames]
+        moments: NDArray[np.int64] = self.group_of_hands() * (int(frame.max()) + 1) + frame
+        return moments
+
+    def camera_of_hands(self) -> NDArray[np.int64]:
+        """See `HasCameras`: by place in `CAMERAS`."""
+        return np.asarray(self._labels["camera"])[self._frames].astype(np.int64)
 
     def __getitem__(self, index: int) -> HandSample:
         return self.read(index, math.inf)

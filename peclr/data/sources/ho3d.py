@@ -37,6 +37,7 @@ Version = Literal["v2", "v3"]
 
 _SUFFIXES: Final[Mapping[Version, str]] = {"v2": ".png", "v3": ".jpg"}
 _SAMPLED: Final = 64  # hands whose images are looked at on opening
+_FRAMES_PER_SECOND: Final = 30.0  # of its RealSense cameras
 
 
 class HO3D(HandSource):
@@ -132,6 +133,21 @@ class HO3D(HandSource):
         """See `HasGroups`: sequences whose names begin with the same letters, of one person with one object."""
         letters = [re.sub(rb"[0-9]*/.*", b"", name) for name in self._labels["frame"].tolist()]
         return np.unique(letters, return_inverse=True)[1].astype(np.int64)
+
+    def video_of_hands(self) -> NDArray[np.int64]:
+        """See `HasVideos`: sequences."""
+        names = [name.partition(b"/")[0] for name in self._labels["frame"].tolist()]
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+    def track_of_hands(self) -> NDArray[np.int64]:
+        """See `HasTracks`: a hand of a sequence, where its frames are numbered."""
+        track = 2 * self.video_of_hands() + self.is_left
+        return np.where(np.isnan(self.time_of_hands()), -1, track)
+
+    def time_of_hands(self) -> NDArray[np.float64]:
+        """See `HasTracks`: by the number of the frame."""
+        frames = [name.partition(b"/")[2] for name in self._labels["frame"].tolist()]
+        return np.array([float(frame) if frame.isdigit() else math.nan for frame in frames]) / _FRAMES_PER_SECOND
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HasJoints2D`; None where a hand is mirrored, whose image would have to be opened."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
-from peclr.data.samples import HandSample, HandSource, HasGroups, HasTracks, hash_of, require_masks
+from peclr.data.samples import HandSample, HandSource, HasCameras, HasGroups, HasTracks, hash_of, require_masks
 
 _log = logging.getLogger(__name__)
 
@@ -41,12 +41,11 @@ def split_source(source: HandSource, val: float, seed: int) -> tuple[NDArray[np.
     """Divide the hands of a source as `split_hands`, and never those of one group, or at least of one track.
 
     Whole groups are held out as long as there is room for them in `val`, so that a little less may be held out. Where
-    all groups are larger, as of a single video, tracks are, or single hands.
+    all groups are larger, as of a single video, tracks are, by all cameras that saw them, or single hands.
     """
     training, held_out = split_hands(source.num_hands, val, seed)
     budget, order = len(held_out), np.concatenate([held_out, training])
-    tracks = tracks_of(source)
-    kinds = {"group": groups_of(source), "track": None if tracks is None else tracks.first_hand()}
+    kinds = {"group": groups_of(source), "track": same_hand(source)}
     for kind, numbers in kinds.items():
         if not budget or numbers is None:
             continue
@@ -71,11 +70,12 @@ class Tracks(NamedTuple):
     track: NDArray[np.int64]  # (num_hands,), −1 for none
     time: NDArray[np.float64]  # (num_hands,), seconds
 
-    def first_hand(self) -> NDArray[np.int64]:
-        """(num_hands,), the lowest number of a hand of the same track; its own where there is none."""
-        hand = np.arange(len(self.track))
-        _, first, inverse = np.unique(self.track, return_index=True, return_inverse=True)
-        return np.where(self.track < 0, hand, first[inverse])
+
+class Cameras(NamedTuple):
+    """What is known of hands that several cameras saw at the same moment."""
+
+    frame: NDArray[np.int64]  # (num_hands,), −1 for none
+    camera: NDArray[np.int64]  # (num_hands,)
 
 
 def tracks_of(source: HandSource) -> Tracks | None:
@@ -84,16 +84,49 @@ def tracks_of(source: HandSource) -> Tracks | None:
         whole = tracks_of(source.source)
         return whole and Tracks(whole.track[source.hands], whole.time[source.hands])
     if isinstance(source, JoinedHands):
-        known = [tracks_of(part) for part in source.sources]
-        if not any(known):
+        known = [(part.num_hands, tracks_of(part)) for part in source.sources]
+        if not any(tracks for _, tracks in known):
             return None
-        none = (Tracks(np.full(part.num_hands, -1), np.full(part.num_hands, np.nan)) for part in source.sources)
-        tracks = [part or unknown for part, unknown in zip(known, none, strict=True)]
+        tracks = [tracks or Tracks(np.full(hands, -1), np.full(hands, np.nan)) for hands, tracks in known]
         return Tracks(_joined([part.track for part in tracks]), np.concatenate([part.time for part in tracks]))
     if not isinstance(source, HasTracks):
         return None
     track = source.track_of_hands()
     return Tracks(track, source.time_of_hands()) if (track >= 0).any() else None
+
+
+def cameras_of(source: HandSource) -> Cameras | None:
+    """Return the cameras of a source, or of some hands of one; None where it has none."""
+    if isinstance(source, SelectedHands):
+        whole = cameras_of(source.source)
+        return whole and Cameras(whole.frame[source.hands], whole.camera[source.hands])
+    if isinstance(source, JoinedHands):
+        known = [(part.num_hands, cameras_of(part)) for part in source.sources]
+        if not any(cameras for _, cameras in known):
+            return None
+        cameras = [cameras or Cameras(np.full(hands, -1), np.full(hands, -1)) for hands, cameras in known]
+        return Cameras(_joined([part.frame for part in cameras]), np.concatenate([part.camera for part in cameras]))
+    return Cameras(source.frame_of_hands(), source.camera_of_hands()) if isinstance(source, HasCameras) else None
+
+
+def same_hand(source: HandSource) -> NDArray[np.int64] | None:
+    """(num_hands,), the lowest number of those that are one hand: of its track, and seen by other cameras.
+
+    Its own number where it is alone. None where a source has neither tracks nor cameras.
+    """
+    tracks, cameras = tracks_of(source), cameras_of(source)
+    if tracks is None and cameras is None:
+        return None
+    shared = [*(() if tracks is None else (tracks.track,)), *(() if cameras is None else (cameras.frame,))]
+    places = [np.unique(numbers, return_inverse=True)[1] for numbers in shared]
+    lowest, before = np.arange(source.num_hands), np.empty(0, np.int64)
+    while not np.array_equal(lowest, before):  # a track leads to other cameras, and those to their tracks
+        before = lowest
+        for numbers, place in zip(shared, places, strict=True):
+            least = np.full(len(numbers), len(numbers))
+            np.minimum.at(least, place, lowest)
+            lowest = np.where(numbers < 0, lowest, least[place])
+    return lowest
 
 
 def groups_of(source: HandSource) -> NDArray[np.int64] | None:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.sources import open_source
 from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.dexycb_labels import CAMERAS, SUBJECTS, is_of
 from peclr.data.sources.layouts import LAYOUTS
+from peclr.data.sources.selection import cameras_of, same_hand, tracks_of
 from tests.data.sources.labeled_sets import WIDTH, K, few_sequences, pixels, write_dexycb, write_joints
 
 
@@ -182,3 +184,22 @@ def test_unknown_subjects_and_missing_sequences_are_named(root: Path) -> None:
     shutil.rmtree(root / SUBJECTS[1] / "20200709_141703")
     with pytest.raises(ValueError, match=r"subject-02 has 4 sequences; expected 5: splits count them"):
         DexYCB(root, "s0_train")
+
+
+def test_frames_are_followed_through_each_view_and_seen_by_all_at_once(root: Path) -> None:
+    source = DexYCB(root, "s0_train")
+    tracks, cameras = tracks_of(source), cameras_of(source)
+    assert tracks is not None
+    assert cameras is not None
+    names = [source[hand]["id"].split("/")[1:] for hand in range(source.num_hands)]  # subject, sequence, camera, image
+    assert len(set(tracks.track.tolist())) == len({tuple(name[:3]) for name in names}) == 12 * 8
+    np.testing.assert_allclose(tracks.time, [int(name[3][6:12]) / 30 for name in names])
+    assert cameras.camera.tolist() == [CAMERAS.index(name[2]) for name in names]
+    moments = Counter(zip(cameras.frame.tolist(), ((*name[:2], name[3]) for name in names), strict=True))
+    assert len(moments) == len(set(cameras.frame.tolist())) == 12 * 2
+    assert set(moments.values()) == {7, 8}  # one view of the second frame shows no hand
+    assert len(set(same_hand(source).tolist())) == 12  # type: ignore[union-attr]
+    dataset = PairedViewDataset([source], "across_cameras", view_size=16)
+    first, second = dataset.images_of(9)[1]
+    assert (first, names[first][:2], names[first][3]) == (9, names[second][:2], names[second][3])
+    assert names[first][2] != names[second][2]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from peclr.data.loading.pairing import NearbyFrames
 from peclr.data.prepare.command import pack_labels, prepare_main
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.sources import open_source
@@ -209,3 +210,25 @@ def test_joints_with_axes_of_opencv_are_refused(root: Path, joints: NDArray[np.f
         write_meta(root, "train", name, handJoints3D=convert(joints[number], "freihand", "mano"), objRot=np.zeros(3))
     with pytest.raises(ValueError, match="is not in front of the camera"):
         HO3D(root)
+
+
+def test_hands_are_followed_through_their_sequences(root: Path, joints: NDArray[np.float64]) -> None:
+    source = HO3D(root)  # ABF10/0000, MC1/0002, ABF10/0003, ABF11/0004, MC1/0005
+    assert source.track_of_hands().tolist() == [0, 4, 0, 2, 4]
+    np.testing.assert_allclose(source.time_of_hands() * 30, [0, 2, 3, 4, 5])
+    assert NearbyFrames(0.2).within(source).draw(0, np.random.default_rng(0)) == (0, 2)
+    stored = convert(joints[0], "freihand", "mano") * AXES
+    for name in ("MC1/0002", "MC1/last"):
+        write_meta(root, "train", name, rightHandJoints3D=stored, leftHandJoints3D=stored, objRot=np.zeros(3))
+        write_dots(root / "train" / f"{name.replace('/', '/rgb/')}.png", joints[0])
+    (root / "train.txt").write_text("MC1/0002\nABF10/0003\nMC1/last")
+    two = HO3D(root)
+    assert two.track_of_hands().tolist() == [
+        2,
+        3,
+        0,
+        -1,
+        -1,
+    ]  # one has no time
+    assert two.video_of_hands().tolist() == [1, 1, 0, 1, 1]
+    assert np.isnan(two.time_of_hands()).tolist() == [False] * 3 + [True] * 2
