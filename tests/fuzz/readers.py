@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -27,9 +27,11 @@ from peclr.data.prepare.merging import merge
 from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
+from peclr.data.sources.coco_hands import CocoHands
 from peclr.data.sources.coco_keypoints import CocoKeypoints
 from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.hands_2d_labels import DataSet2D
 from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.inputs import Input
@@ -53,6 +55,7 @@ from peclr.weights.catalog import CACHE_VARIABLE, catalog
 from peclr.weights.store import get, read_record
 from tests.data.sources.labeled_sets import few_sequences, write_dexycb, write_ho3d
 from tests.data.sources.old_crops import write_old_crops
+from tests.data.sources.sets_2d import write_2d
 from tests.fuzz.engine import Reader
 
 K = [[300.0, 0.0, 40.0], [0.0, 300.0, 30.0], [0.0, 0.0, 1.0]]
@@ -158,6 +161,16 @@ def _read_dexycb(folder: Path) -> list[Any]:
 def _ho3d(folder: Path) -> list[Path]:
     write_ho3d(folder / "ho3d", train=3, evaluation=1)
     return sorted([*(folder / "ho3d").rglob("*.pkl"), *(folder / "ho3d").glob("*.txt")])
+
+
+def _hands_2d(folder: Path) -> list[Path]:
+    for dataset in get_args(DataSet2D):
+        write_2d(folder / dataset, dataset, images=1)
+    return sorted(folder.rglob("*.json"))
+
+
+def _read_hands_2d(folder: Path) -> list[Any]:
+    return [_samples(CocoHands(folder / dataset, "train", dataset)) for dataset in get_args(DataSet2D)]
 
 
 def _box_files(folder: Path) -> list[Path]:
@@ -349,6 +362,7 @@ READERS = {
     "YouTube3DHands": Reader(_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "HO3D": Reader(_ho3d, lambda folder: [_samples(HO3D(folder / "ho3d", split)) for split in ("train", "evaluation")]),
+    "2-D hands": Reader(_hands_2d, _read_hands_2d),
     "DexYCB": Reader(_dexycb, _read_dexycb, protected=True),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from peclr.data.prepare.cutting import Crop
 from peclr.data.prepare.merging import merge
 from peclr.data.prepare.shard_writer import ShardWriter
-from peclr.data.sources.coco_keypoints import CocoKeypoints
+from peclr.data.sources.coco_keypoints import CocoImage, CocoKeypoints, by_id
 from peclr.data.sources.shards import Shards
 from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE
 from peclr.options import naming
@@ -50,18 +50,13 @@ def write_coco(hands: Shards, folder: Path) -> None:
         path.write_bytes(document.to_bytes())
 
 
-class _Image(msgspec.Struct):
-    id: int | str
-    file_name: str
-
-
 class _Hand(msgspec.Struct):
     image_id: int | str
     keypoints: Annotated[list[float], msgspec.Meta(min_length=3 * NUM_JOINTS, max_length=3 * NUM_JOINTS)]
 
 
 class _Document(msgspec.Struct):
-    images: list[_Image]
+    images: list[CocoImage]
     annotations: list[_Hand]
 
 
@@ -72,7 +67,7 @@ def read_corrections(path: Path) -> dict[int, Array]:
     """
     document = as_type(read_json(path), _Document, path)
     numbers = dict[int | str, int]()
-    for image in document.images:
+    for image in by_id(document.images, path).values():
         stem = PurePosixPath(image.file_name).stem
         if not (stem.isascii() and stem.isdecimal()):
             raise ValueError(f"{path}: image {image.file_name} is none of a crop; expected names such as 00000000.jpg")

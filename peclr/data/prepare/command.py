@@ -79,6 +79,10 @@ def _read_labels(
         from peclr.data.sources import dexycb_labels
 
         return dexycb_labels.read_labels(root, progress=progress)
+    if dataset != "youtube3d":
+        from peclr.data.sources import hands_2d_labels
+
+        return hands_2d_labels.read_labels(dataset, root, split, progress=progress)
     import numpy as np
 
     from peclr.data.sources.youtube3d_labels import read_labels

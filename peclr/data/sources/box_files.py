@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from peclr.data.sources.coco_keypoints import CocoImage, by_id
 from peclr.untrusted.text import as_type, parse_json, read_bytes, read_json, read_table
 
 _FARTHEST: Final = 1e6  # px; no image is as large
@@ -38,11 +39,6 @@ class _Row(msgspec.Struct):
     frame: int | None = None
 
 
-class _CocoImage(msgspec.Struct):
-    id: int | str
-    file_name: str
-
-
 class _CocoHand(msgspec.Struct):
     image_id: int | str
     bbox: tuple[float, float, float, float]  # x, y, width, height
@@ -56,7 +52,7 @@ class _CocoCategory(msgspec.Struct):
 
 
 class _Coco(msgspec.Struct):
-    images: list[_CocoImage]
+    images: list[CocoImage]
     annotations: list[_CocoHand]
     categories: list[_CocoCategory] = []
 
@@ -129,10 +125,8 @@ def _frame_name(file: str, frame: int | None) -> str:
 
 
 def _coco_rows(path: Path, content: dict[str, Any]) -> tuple[list[_Row], Iterable[str]]:
-    coco, names = as_type(content, _Coco, path), dict[int | str, str]()
-    for image in coco.images:
-        if (earlier := names.setdefault(image.id, image.file_name)) != image.file_name:
-            raise ValueError(f"{path}: image id {image.id} is both {earlier} and {image.file_name}")
+    coco = as_type(content, _Coco, path)
+    names = {number: image.file_name for number, image in by_id(coco.images, path).items()}
     sides = {category.id: _side_of(category.name) for category in coco.categories}
     rows = []
     for number, hand in enumerate(coco.annotations):

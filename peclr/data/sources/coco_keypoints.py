@@ -1,12 +1,13 @@
-"""Write hands as COCO keypoints, which annotation tools open and scorers read.
+"""Hands as COCO keypoints, which annotation tools open and scorers read: what lists images, and how to write them.
 
 COCO's pixels begin at the image's top left corner: their centers are half integers. A hand's side is its category, so
 that any tool shows it and lets one correct it; `peclr.data.sources.box_files` reads boxes and sides back.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar
 
+import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -16,6 +17,25 @@ from peclr.geometry.joints import BONES, JOINT_NAMES
 CATEGORIES: Final = {"right": 1, "left": 2}
 _DIGITS: Final = 3  # thousandths of a pixel
 _VISIBLE: Final = 2
+
+
+class CocoImage(msgspec.Struct):
+    """An image that a document of COCO lists."""
+
+    id: int | str
+    file_name: str
+
+
+Listed = TypeVar("Listed", bound=CocoImage)
+
+
+def by_id(images: Sequence[Listed], where: object) -> dict[int | str, Listed]:
+    """The images by what annotations call them; ValueError where one id is of two."""
+    found = dict[int | str, Listed]()
+    for image in images:
+        if (earlier := found.setdefault(image.id, image)).file_name != image.file_name:
+            raise ValueError(f"{where}: image id {image.id} is both {earlier.file_name} and {image.file_name}")
+    return found
 
 
 class CocoKeypoints:

@@ -1,8 +1,9 @@
 """What data sets look like on disk, and the reader of what is at a path; readers are imported when they are opened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
@@ -12,7 +13,9 @@ from peclr.untrusted.text import printable, read_json
 if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
-DataSet = Literal["freihand", "youtube3d", "ho3d", "dexycb"]
+DataSet = Literal[
+    "freihand", "youtube3d", "ho3d", "dexycb", "coco_wholebody", "halpe", "onehand10k", "panoptic", "hint"
+]
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
@@ -25,7 +28,7 @@ class Layout(NamedTuple):
 
     reader: str  # class, below `peclr.data.sources`
     splits: tuple[str, ...]  # the one to train on first
-    labels: tuple[str, ...]  # files of a split's labels, relative to the root
+    labels: tuple[str, ...]  # files of a split's labels, {} or in capitals {1}, relative to the root; may be patterns
     folder: str  # of a split's images, relative to the root; "" where splits share them
     expected: str  # for messages
     sign: str = ""  # pattern of what a split is recognized by, where labels or folders have names that others have, too
@@ -33,6 +36,7 @@ class Layout(NamedTuple):
     packed: str = "{}"  # name of the packed labels of a split, which several may share
     checked: int | None = None  # how many of the splits hold all images; None is all of them
     optional: tuple[str, ...] = ()  # files of labels that need not be there
+    options: Mapping[str, str] = MappingProxyType({})  # of the reader, which reads others, too
 
 
 LAYOUTS: Final[dict[DataSet, Layout]] = {
@@ -69,6 +73,49 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         choice="s0 divides by sequence, as most papers, s1 by subject, s2 by view, s3 by object",
         packed="all",
         checked=3,
+    ),
+    "coco_wholebody": Layout(
+        "coco_hands.CocoHands",
+        ("train", "val"),
+        ("annotations/coco_wholebody_{}_v1.0.json",),
+        "",
+        "annotations/coco_wholebody_train_v1.0.json, and images in train2017",
+        options={"dataset": "coco_wholebody"},
+    ),
+    "halpe": Layout(
+        "coco_hands.CocoHands",
+        ("train", "val"),
+        ("annotations/halpe_{}_v1.json",),
+        "",
+        "annotations/halpe_train_v1.json, and images in hico_20160224_det/images/train2015, of val in val2017",
+        options={"dataset": "halpe"},
+    ),
+    "onehand10k": Layout(
+        "coco_hands.CocoHands",
+        ("train", "test"),
+        ("annotations/onehand10k_{}.json",),
+        "",
+        "annotations/onehand10k_train.json of mmpose, and images in Train/source",
+        options={"dataset": "onehand10k"},
+    ),
+    "panoptic": Layout(
+        "coco_hands.CocoHands",
+        ("train", "test"),
+        ("hand_labels/manual_{}/*.json",),
+        "",
+        "hand_labels/manual_train/NAME.jpg and NAME.json, and perhaps hand143_panopticdb",
+        sign="hand_labels/manual_{}",
+        optional=("hand143_panopticdb/hands_v143_14817.json",),
+        options={"dataset": "panoptic"},
+    ),
+    "hint": Layout(
+        "coco_hands.CocoHands",
+        ("train", "val", "test"),
+        ("{1}_*_*/*.json",),
+        "",
+        "TRAIN_newdays_img/NAME_r.jpg and NAME_r.json, TRAIN_epick_img, TRAIN_ego4d_img",
+        sign="{1}_*_img",
+        options={"dataset": "hint"},
     ),
 }
 
@@ -110,7 +157,8 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
 
 def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":
     """Open the reader of a split of a data set that is known to be there."""
-    return _reader(LAYOUTS[dataset].reader)(root, split, **options)
+    layout = LAYOUTS[dataset]
+    return _reader(layout.reader)(root, split, **layout.options, **options)
 
 
 def _reader(name: str) -> "Callable[..., HandSource]":
@@ -122,7 +170,7 @@ def present_splits(dataset: DataSet, root: Path) -> list[str]:
     """Splits of a data set of which there is something below `root`, whole or not."""
     layout = LAYOUTS[dataset]
     if layout.sign:
-        return [split for split in layout.splits if any(root.glob(layout.sign.format(split)))]
+        return [split for split in layout.splits if any(root.glob(named(layout.sign, split)))]
     signs = [sign for sign in (layout.folder, *layout.labels) if sign]
     return [split for split in layout.splits if any((root / sign.format(split)).exists() for sign in signs)]
 
@@ -135,13 +183,15 @@ def splits_to_check(dataset: DataSet, root: Path) -> list[str]:
 def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
     """Label files of a split; those that authors once held back, joints of evaluation, only where they are."""
     layout = LAYOUTS[dataset]
-    files = [
-        path
-        for name in layout.labels
-        for path in (sorted(root.glob(name)) if "*" in name else [root / name.format(split)])
-    ]
-    others = [path for name in layout.optional if (path := root / name.format(split)).is_file()]
+    names = [named(label, split) for label in layout.labels]
+    files = [path for name in names for path in (sorted(root.glob(name)) if "*" in name else [root / name])]
+    others = [path for name in layout.optional if (path := root / named(name, split)).is_file()]
     return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()] + others
+
+
+def named(pattern: str, split: str) -> str:
+    """The name that a pattern of a layout has for a split."""
+    return pattern.format(split, split.upper())
 
 
 def check_labels(dataset: DataSet, root: Path, split: str) -> None:
@@ -149,10 +199,13 @@ def check_labels(dataset: DataSet, root: Path, split: str) -> None:
     layout = LAYOUTS[dataset]
     if split not in layout.splits:
         raise ValueError(f"split {split!r} does not exist; expected one of {layout.splits}")
-    for path in label_files(dataset, root, split):
-        if not path.is_file():
-            looks = layout.expected.replace(layout.splits[0], split)
-            raise ValueError(f"{path} is missing; {root} is expected to hold {looks}")
+    files = label_files(dataset, root, split)
+    missing = [path for path in files if not path.is_file()] or (
+        [] if files else [root / named(layout.labels[0], split)]
+    )
+    if missing:
+        looks = layout.expected.replace(layout.splits[0], split)
+        raise ValueError(f"{missing[0]} is missing; {root} is expected to hold {looks}")
 
 
 def teacher_of(root: Path) -> str | None:

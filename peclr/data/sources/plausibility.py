@@ -78,7 +78,7 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
 
 
 def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -> Doubts:
-    """Compare the places of joints (N, 21, 2), px, of every `step`-th hand, with the images that show them.
+    """Compare the places of joints (N, 21, 2), px, NaN where unknown, of every `step`-th hand, with their images.
 
     Sizes (N, 2) are their images' width and height, px, NaN where they are not known; `where` names the images.
     """
@@ -86,15 +86,16 @@ def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -
     if not len(known):
         return found
     points, size = joints_2d[known], sizes[known, None]
-    inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1).mean(axis=1)
-    same = "are K and the images of the same size?"
+    inside = ((points > -0.5) & (points < size - 0.5)).all(axis=-1).sum(axis=1)
+    inside = inside / np.isfinite(points).all(axis=-1).sum(axis=1)
+    same = "are K and labels of images of that size?"
 
     def describe(hand: int) -> str:
-        (x, y), (width, height) = points[hand].mean(axis=0), size[hand, 0]
+        (x, y), (width, height) = np.nanmean(points[hand], axis=0), size[hand, 0]
         return f"{known[hand] * step} has its joints about ({x:.0f}, {y:.0f}) in an image of {width:.0f} × {height:.0f}"
 
     found.add(where, inside < 0.5, describe, f"most joints in the image: {same}")
-    x, y = (points.max(axis=1) / size[:, 0]).max(axis=0)
+    x, y = (np.nanmax(points, axis=1) / size[:, 0]).max(axis=0)
     if len(points) >= 16 and max(x, y) < 0.6:
         reach = f"{x:.0%} of its image's width and {y:.0%} of its height"
         found.notes.append(f"{where}: no joint of {len(points)} hands is beyond {reach}: {same}")

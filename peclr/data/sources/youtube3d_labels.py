@@ -4,7 +4,6 @@ youtube_train.json holds 110 million numbers in 2 GB. One pass of msgspec over t
 begin and end and copies nothing; they are then decoded one by one, straight into a float32 array.
 """
 
-import mmap
 import os
 from collections.abc import Callable, Mapping
 from itertools import chain
@@ -14,10 +13,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm import tqdm
 
 from peclr.data.sources.images import image_sizes
 from peclr.data.sources.mano import NUM_VERTICES
+from peclr.untrusted.large_json import each, map_json
 from peclr.untrusted.text import shown
 
 Split = Literal["train", "val", "test"]
@@ -26,7 +25,6 @@ Arrays = dict[str, NDArray[Any]]
 FRAME_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # labels say .png, whatever users have saved
 MISSING: Final = len(FRAME_SUFFIXES)
 _STRETCHED: Final = 0.02  # of the aspect; rounding small frames to even sides changes it by less
-_RELEASE_EVERY: Final = 500  # annotations, about 20 MB of JSON
 
 _Side = Annotated[int, msgspec.Meta(gt=0, le=100_000)]  # px
 _Id = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]  # fits an int64
@@ -64,35 +62,22 @@ def read_labels(
     `image` (N,), which frame; `annotation_id` (N,). Of M frames, `image_name` (M,), UTF-8; `image_size` (M, 2), width
     and height px as annotated.
     """
-    try:
-        with path.open("rb") as file:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError) as error:  # a missing and an empty file
-        raise ValueError(f"{path} cannot be read ({error}); expected a label file") from error
-    try:
-        labels = msgspec.json.decode(memoryview(mapped), type=_Labels)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}; expected {{images: […], annotations: […]}}") from None
+    labels, release = map_json(path, _Labels, "{images: […], annotations: […]}")
     if not labels.annotations:
         raise ValueError(f"{path}: no annotations; expected one per hand")
     numbers, hands = _number_images(path, labels.images), len(labels.annotations)
     vertices = allocate((hands, NUM_VERTICES, 3), np.float32)
     is_left, image, ids = np.empty(hands, bool), np.empty(hands, np.int32), np.empty(hands, np.int64)
-    decoder = msgspec.json.Decoder(_Annotation)
-    bar = tqdm(labels.annotations, path.name, unit=" hands", disable=not progress, mininterval=0.5)
-    for hand, encoded in enumerate(bar):
+    for hand, annotation in each(path, labels.annotations, _Annotation, release, progress=progress):
         try:
-            annotation = decoder.decode(encoded)
             if annotation.is_left not in (0, 1):
                 raise ValueError(f"is_left is {annotation.is_left}, expected 0 or 1")
             is_left[hand], image[hand], ids[hand] = annotation.is_left, numbers[annotation.image_id], annotation.id
             vertices[hand] = _check_vertices(annotation)
         except KeyError:
             raise ValueError(f"{path}: annotation {hand} is of image {annotation.image_id}, not listed") from None
-        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
+        except ValueError as error:
             raise ValueError(f"{path}: annotation {hand}: {error}") from None
-        if hand % _RELEASE_EVERY == 0 and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)  # what has been read need not stay resident
     return {
         "vertices": vertices,
         "is_left": is_left,

@@ -1,0 +1,193 @@
+"""Hands with 2-D labels alone: COCO-WholeBody, Halpe, OneHand10K, CMU Panoptic's hands, HInt.
+
+    coco_wholebody  annotations/coco_wholebody_{train,val}_v1.0.json; train2017, val2017         Jin et al., ECCV 2020
+    halpe           annotations/halpe_{train,val}_v1.json; hico_20160224_det/images/train2015, val2017
+                                                                                             Fang et al., TPAMI 2022
+    onehand10k      annotations/onehand10k_{train,test}.json, those of mmpose; {Train,Test}/source
+                                                                                             Wang et al., TCSVT 2019
+    panoptic        hand_labels/manual_{train,test}/NAME.{jpg,json}, and of train, where it is there,
+                    hand143_panopticdb/hands_v143_14817.json and imgs                        Simon et al., CVPR 2017
+    hint            {TRAIN,VAL,TEST}_{newdays,epick,ego4d}_img/NAME_{l,r}.{jpg,json}, …_seq  Pavlakos et al., CVPR 2024
+
+All list joints in order freihand. OneHand10K and Panoptic's dome do not say which hand it is: it is taken for a right
+one, and its side is "unknown". Coordinates count pixels, whose centers are integers, as far as anybody says.
+"""
+
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.sources.hands_2d_labels import SIDES, DataSet2D, read_labels
+from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.images import BadImageError, image_sizes, read_reduced
+from peclr.data.sources.layouts import check_labels
+from peclr.data.sources.packed_labels import Array, open_if_fresh
+from peclr.data.sources.plausibility import doubt_places
+from peclr.geometry import planar
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+from peclr.untrusted.text import shown
+
+_SAMPLED: Final = 64  # hands whose images are looked at on opening
+
+_log = logging.getLogger(__name__)
+
+
+class CocoHands(HandSource):
+    """One split of one of these sets: every labeled hand whose image is there; left ones are mirrored.
+
+    Joints that nobody labeled are NaN; there are neither cameras nor 3-D.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        dataset: DataSet2D = "coco_wholebody",
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        *,
+        use_prepared: bool = True,
+    ) -> None:
+        """Read and check the labels; ValueError names the file and value that is wrong.
+
+        Args:
+            root: The folder that holds the set, see above.
+            split: "train", "val" or "test", of which each set has those above.
+            dataset: Which of the sets it is.
+            crop_margin: Side of the crop box over the longer side of the hand's box, which without one of its own, in
+                Halpe and Panoptic, goes around its joints.
+            use_prepared: Whether to use the labels that `peclr prepare` has packed, while they are fresh.
+        """
+        if dataset not in get_args(DataSet2D) or not crop_margin > 0:
+            known = get_args(DataSet2D)
+            raise ValueError(f"dataset {dataset!r}, crop_margin {crop_margin}: expected one of {known}, and > 0")
+        self.root, self.split, self.name, self.crop_margin = Path(root), split, dataset, crop_margin
+        check_labels(dataset, self.root, split)
+        packed = open_if_fresh(dataset, self.root, split) if use_prepared else None
+        self._labels: Mapping[str, Array] = read_labels(dataset, self.root, split) if packed is None else packed
+        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        there = _are_there(self.root, self._labels["image_name"])
+        self._hands = np.flatnonzero(there[self._labels["image"]]).astype(np.int32)
+        self.num_hands, self._num_labeled = len(self._hands), len(self._labels["image"])
+        if not self.num_hands:
+            example = self._labels["image_name"][0].decode(errors="surrogateescape")
+            raise ValueError(f"{self.root / example} is missing, and all other images of {split}")
+        step = -(-self.num_hands // _SAMPLED)
+        sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
+        joints_2d = self._labels["joints_2d"][self._hands[::step]]
+        if faults := doubt_places(joints_2d, sizes, f"{self.root}, {split}", step).faults:
+            raise ValueError("; ".join(faults))
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """(num_hands, 4), left, top, right, bottom, px, the set's own or around joints, of left hands as they are."""
+        boxes: NDArray[np.float32] = self._labels["box"][self._hands]
+        return boxes
+
+    @property
+    def occluded(self) -> NDArray[np.bool_] | None:
+        """(num_hands, 21), which joints are hidden; HInt alone says it."""
+        return self._labels["occluded"][self._hands] if "occluded" in self._labels else None
+
+    def image_name(self, hand: int) -> str:
+        """Path of the image of a hand below the root."""
+        name: bytes = self._labels["image_name"][self._labels["image"][self._hands[hand]]]
+        return name.decode(errors="surrogateescape")
+
+    def image_file(self, hand: int) -> Path:
+        """Path of the image of a hand."""
+        return self.root / self.image_name(hand)
+
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return list(dict.fromkeys(self.image_file(hand) for hand in range(self.num_hands)))
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`."""
+        labeled, sides = f"{self._num_labeled:,} hands", self._labels["side"][self._hands]
+        counted = {
+            "have no image, and are left out": self._num_labeled - self.num_hands,
+            "more have a box without a size, and are left out": int(self._labels["left_out"][0]),
+            "are of an unknown side, and taken for right ones": int((sides == SIDES.index("unknown")).sum()),
+        }
+        return [f"{count:,} of {labeled} {what}" for what, count in counted.items() if count]
+
+    def check_images(self) -> None:
+        """See `HandSource`; `peclr prepare` does it once for all runs."""
+        for note in self.doubts():
+            _log.warning("%s: %s", self.root, note)
+        if not self._checked:
+            check_image_files(self.image_paths())
+            self._checked = True
+
+    def identity(self) -> str:
+        """See `HandSource`: of the annotations' numbers and the joints."""
+        labels = (np.asarray(self._labels[name])[self._hands] for name in ("number", "joints_2d"))
+        return hash_of(f"{self.name} {self.split}", *labels)
+
+    def group_of_hands(self) -> NDArray[np.int64]:
+        """See `HasGroups`: images, and those of which one shows the left and one the right hand of a frame."""
+        names = [re.sub(rb"_[lr]\.", b".", name) for name in self._labels["image_name"].tolist()]
+        return np.unique(names, return_inverse=True)[1][self._labels["image"][self._hands]].astype(np.int64)
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32]:
+        """See `HasJoints2D`; where labels do not say how wide the images of left hands are, looks at them."""
+        joints_2d: NDArray[np.float32] = self._labels["joints_2d"][self._hands].copy()
+        left = np.flatnonzero(self._labels["side"][self._hands] == SIDES.index("left"))
+        width = self._labels["image_size"][self._labels["image"][self._hands[left]], 0].astype(np.float64)
+        unknown = np.flatnonzero(width == 0)
+        width[unknown] = image_sizes([self.image_file(hand) for hand in left[unknown].tolist()])[:, 0]
+        joints_2d[left, :, 0] = width[:, None] - 1 - joints_2d[left, :, 0]
+        return joints_2d
+
+    def __getitem__(self, index: int) -> HandSample:
+        return self.read(index, math.inf)
+
+    def read(self, index: int, min_side: float) -> HandSample:
+        """Read the image of hand `index` for a view."""
+        if not 0 <= index < self.num_hands:
+            raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        hand = int(self._hands[index])
+        side = SIDES[self._labels["side"][hand]]
+        square = planar.enlarged_square(self._labels["box"][hand].astype(np.float64), self.crop_margin)
+        joints_2d = self._labels["joints_2d"][hand]
+        decoded = read_reduced(self.image_file(index), float(square[2] - square[0]), min_side)
+        width, height = self._labels["image_size"][self._labels["image"][hand]].tolist()
+        if width and (width, height) != (decoded.width, decoded.height):
+            sizes = f"{decoded.width} × {decoded.height} px, annotated with {width} × {height}"
+            raise BadImageError(f"{self.image_file(index)}: {sizes}")
+        if side == "left":
+            decoded, square = decoded.mirrored(), planar.mirror_box(square, decoded.width)
+            joints_2d = planar.move(planar.mirror(decoded.width), joints_2d).astype(np.float32)
+        return hand_sample(
+            decoded.image,
+            square,
+            f"{self.split}/{self._labels['number'][hand]} in {self.image_name(index)}",
+            side,
+            joints_2d=joints_2d,
+            image_from_decoded=decoded.image_from_decoded,
+        )
+
+
+def _are_there(root: Path, names: Sequence[bytes] | NDArray[np.bytes_]) -> NDArray[np.bool_]:
+    """Which images (M,) are on disk: folders are listed, as separate looks at 100,000 files take seconds."""
+    listed: dict[bytes, set[bytes]] = {}
+    there = np.empty(len(names), np.bool_)
+    for number, name in enumerate(np.asarray(names).tolist()):
+        folder, _, file = name.rpartition(b"/")
+        if folder not in listed:
+            if name.startswith(b"/") or b".." in folder.split(b"/") or b"\0" in folder:
+                raise ValueError(
+                    f"{root}: its labels name {shown(name.decode(errors='replace'))}, which is not below it"
+                )
+            path = os.fsencode(root) + b"/" + folder
+            listed[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()  # noqa: PTH112, PTH208
+        there[number] = file in listed[folder]
+    return there
