@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 _NOISE = ("Given value", "Subtypes", "Does not validate", "Errors:", "Expected a <class 'NoneType'>", "Expected a path")
 _MOST_LINES = 5
@@ -145,20 +145,30 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno or errno.EIO, reason, str(path)) from error
 
 
+@contextmanager
+def writing_whole(path: Path, *, shared: bool = False) -> Iterator[BinaryIO]:
+    """Give a file to write, which is there whole at the end, or not at all; as `write_whole`."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial" if shared else f".{path.name}.partial")
+    try:
+        with naming(path):
+            partial.unlink(missing_ok=True)  # it may be a link: a run's folder can be a stranger's
+            with partial.open("xb") as file:
+                yield file
+            partial.replace(path)
+    except BaseException as error:  # Ctrl-C, too
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def write_whole(path: Path, content: bytes | str, *, shared: bool = False) -> None:
     """Write a file (text as UTF-8) whole or not at all, never through a link; OSError names it, on a full disk too.
 
     A file that is `shared` may be written by others at the same moment: the last one's stays.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial" if shared else f".{path.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)  # it may be a link: a run's folder can be a stranger's
-        with partial.open("xb") as file:
-            file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with writing_whole(path, shared=shared) as file:
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def open_lock(path: Path) -> int:

@@ -220,8 +220,23 @@ def test_headers_of_arrays_that_declare_something_else_are_refused(tmp_path: Pat
         binary.read_array(tmp_path / "a.npy")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("a.npy", content)
-    with pytest.raises(ValueError, match=r"a\.npz: damaged or no"):
-        binary.read_arrays(tmp_path / "a.npz")
+    for read in (binary.read_arrays, binary.map_arrays):
+        with pytest.raises(ValueError, match=r"a\.npz: damaged or no"):
+            read(tmp_path / "a.npz")
+
+
+def test_arrays_of_an_archive_are_mapped_where_they_lie(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.asfortranarray(np.arange(6).reshape(2, 3)), "c": np.array(7)}
+    arrays |= {"none": np.empty((0, 4), np.float32), "text": np.array(["äb", "c"])}
+    read = binary.map_arrays(save_npz(tmp_path / "a.npz", **arrays))
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array, strict=True)
+        assert not read[name].flags.owndata
+        assert not read[name].flags.writeable
+    np.savez_compressed(tmp_path / "b.npz", a=arrays["a"])
+    with pytest.raises(ValueError, match=r"b\.npz: damaged or no .npz file of np.savez: 'a.npy' is compressed"):
+        binary.map_arrays(tmp_path / "b.npz")
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
@@ -231,14 +246,15 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed[: rng.integers(1, len(changed))] if rng.random() < 0.3 else changed)
 
 
-def test_damaged_arrays_are_refused_or_equal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reader", [binary.read_arrays, binary.map_arrays])
+def test_damaged_arrays_are_refused_or_equal(tmp_path: Path, reader: Any) -> None:
     content = save_npz(tmp_path / "a.npz", a=np.arange(20.0), b=np.arange(3)).read_bytes()
     rng = np.random.default_rng(0)
     file = tmp_path / "b.npz"
     for _ in range(300):
         file.write_bytes(mutated(content, rng))
         try:
-            read = binary.read_arrays(file)
+            read = reader(file)
         except ValueError as error:
             assert str(error).startswith(str(file))  # noqa: PT017
         else:  # the sums of a zip protect its contents, not its times and attributes

@@ -1,8 +1,11 @@
 """`peclr mine`: which hands of a data set are most alike, for `pairing: Similar`."""
 
 from pathlib import Path
+from typing import Final
 
 from peclr.options import CommandParser, check_writable
+
+MEMORY_GB: Final = 4.0  # the whole descriptors of 50 million hands
 
 
 def mine_main(arguments: list[str]) -> int:
@@ -17,6 +20,8 @@ def mine_main(arguments: list[str]) -> int:
         check_writable(path.parent)
     if options.neighbors < 1 or options.components < 1:
         raise ValueError(f"--neighbors {options.neighbors} --components {options.components}: expected at least 1")
+    if not options.memory_gb > 0:
+        raise ValueError(f"--memory-gb {options.memory_gb}: expected more than 0")
     if options.ignore_labels and options.detector is None:
         raise ValueError("--ignore-labels needs --detector RUN, which finds the joints instead")
 
@@ -40,7 +45,7 @@ def mine_main(arguments: list[str]) -> int:
     mined = []
     for source, detector, groups in zip(sources, detectors, apart, strict=True):
         joints = joints_of(source, detector)
-        mined.append(mine(source, joints, groups, options.neighbors, options.components))
+        mined.append(mine(source, joints, groups, options.neighbors, options.components, options.memory_gb))
         if len(mined) == 1:
             drawn = draw_pairs(source, joints, mined[0])
     facts = {name: getattr(options, name) for name in ("neighbors", "components", "other_video")}
@@ -63,6 +68,8 @@ def _parser() -> CommandParser:
     add("--split", help="of the data sets (default: the one to train on)")
     add("--neighbors", "--neighbours", type=int, default=8, metavar="K", help="of each hand (%(default)s)")
     add("--components", type=int, default=14, metavar="D", help="of the PCA (default: %(default)s)")
+    memory = "of the lists that are searched; the joints' own stay on disk (default: %(default)s)"
+    add("--memory-gb", type=float, default=MEMORY_GB, metavar="GB", help=memory)
     add("--detector", type=Path, metavar="RUN", help="fine-tuned network that finds the joints of data without labels")
     add("--ignore-labels", action="store_true", help="use --detector for all data")
     add(

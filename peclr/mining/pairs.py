@@ -15,7 +15,8 @@ from peclr.drawing.tiles import sheet
 from peclr.geometry.planar import move
 from peclr.inference.hands import predict_source
 from peclr.inference.network import TrainedNetwork
-from peclr.mining.neighbors import nearest, normalize_joints, principal_components
+from peclr.mining.descriptors import normalize_joints, principal_components
+from peclr.mining.neighbors import nearest
 
 _BATCH: Final = 32  # views that the network looks at together
 _TILE: Final = 144  # px
@@ -57,7 +58,12 @@ def video_of_hands(source: HandSource) -> NDArray[np.int64]:
 
 
 def mine(
-    source: HandSource, joints: NDArray[np.float32], groups: NDArray[np.int64] | None, neighbors: int, components: int
+    source: HandSource,
+    joints: NDArray[np.float32],
+    groups: NDArray[np.int64] | None,
+    neighbors: int,
+    components: int,
+    memory_gb: float,
 ) -> MinedPairs:
     """Find the nearest hands of each hand by its joints (21, 2), px, and print how well that went.
 
@@ -69,7 +75,7 @@ def mine(
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
     descriptors, share = principal_components(poses, components)
-    found, distances = nearest(descriptors, neighbors, groups, progress=True)
+    found, distances = nearest(descriptors, neighbors, groups, memory_gb=memory_gb, progress=True)
     seconds = time.perf_counter() - started
     alone = int((found[:, 0] == NOBODY).sum())
     print(

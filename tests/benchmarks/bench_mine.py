@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.mining.neighbors import nearest, normalize_joints, principal_components
+from peclr.mining.descriptors import normalize_joints, principal_components
+from peclr.mining.neighbors import nearest
 from peclr.synthetic.anatomy import sample_subject
 from peclr.synthetic.poses import sample_pose
 

@@ -13,7 +13,8 @@ from peclr.data.loading.pairing import Similar
 from peclr.data.loading.pairs_file import NOBODY, read_pairs
 from peclr.data.sources.freihand import FreiHAND
 from peclr.mining import neighbors
-from peclr.mining.neighbors import nearest, normalize_joints, principal_components
+from peclr.mining.descriptors import normalize_joints, principal_components
+from peclr.mining.neighbors import nearest
 
 
 def cloud(count: int, width: int = 10, seed: int = 0) -> NDArray[np.float32]:
@@ -82,6 +83,58 @@ def test_the_approximate_search_looks_beyond_a_video(monkeypatch: pytest.MonkeyP
     assert (videos[found] != videos[:, None]).all()
 
 
+@pytest.fixture
+def coded(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Memory, GB, in which lists of 2,000 hands hold codes only."""
+    monkeypatch.setattr(neighbors, "EXACT_UP_TO", 100)
+    monkeypatch.setattr(neighbors, "_LISTS_PER_ROOT", 0.2)
+    monkeypatch.setattr(neighbors, "_PROBED", 4)
+    return 0.999 * neighbors.bytes_of_lists(2000, 11) / 1e9
+
+
+def test_codes_find_candidates_and_descriptors_say_which_are_nearest(coded: float, tmp_path: Path) -> None:
+    points = cloud(2000, 3) @ cloud(3, 11, seed=1)  # an odd number of components, of few dimensions, as poses
+    np.save(tmp_path / "points.npy", points)
+    mapped = np.load(tmp_path / "points.npy", mmap_mode="r")
+    found = nearest(mapped, 2, memory_gb=coded, folder=tmp_path)
+    expected = brute_force(points, np.arange(2000))
+    assert (found.numbers == np.argsort(expected, axis=1)[:, :2]).mean() >= 0.95
+    exact = np.linalg.norm(points[found.numbers] - points[:, None], axis=2)
+    np.testing.assert_allclose(found.distances, exact, rtol=1e-4)
+    assert (np.diff(found.distances) >= 0).all()
+    np.testing.assert_array_equal(np.load(tmp_path / "neighbors.npy"), found.numbers)
+
+
+@pytest.mark.parametrize("widest", [256, 2])
+def test_codes_never_find_hands_of_ones_own_track(coded: float, monkeypatch: pytest.MonkeyPatch, widest: int) -> None:
+    tracks = np.random.default_rng(2).permutation(np.arange(2000) // 400)
+    points = cloud(2000, 11)
+    points[:, 0] += 100 * tracks  # the lists near a hand are all of its track
+    monkeypatch.setattr(neighbors, "_PROBED", 1)
+    monkeypatch.setattr(neighbors, "_WIDEST", widest)
+    found, distances = nearest(points, 2, tracks, memory_gb=coded)
+    assert (found != NOBODY).all()
+    assert (tracks[found] != tracks[:, None]).all()
+    assert (distances > 90).all()
+
+
+def test_all_others_are_found_where_those_of_a_track_are_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = cloud(600)
+    tracks = np.r_[np.zeros(595, np.int64), 1, 1, 2, 3, 4]
+    monkeypatch.setattr(neighbors, "_WIDEST", 16)
+    found, distances = nearest(points, 7, tracks)
+    expected = brute_force(points, tracks)
+    order = np.argsort(expected, axis=1)[:, :7]
+    np.testing.assert_array_equal(found, np.where(np.isinf(np.take_along_axis(expected, order, 1)), NOBODY, order))
+    assert (np.isnan(distances) == (found == NOBODY)).all()
+    assert (found[:595, 5:] == NOBODY).all()
+
+
+def test_a_budget_that_not_even_codes_keep_is_refused(coded: float) -> None:
+    with pytest.raises(ValueError, match=r"--memory-gb 1e-06: lists of 2,000 hands take at least 0\.0001 GB"):
+        nearest(cloud(2000, 11), 2, memory_gb=1e-6)
+
+
 def test_descriptors_do_not_depend_on_place_and_size() -> None:
     joints = np.random.default_rng(0).normal(size=(5, 21, 2))
     moved = joints * np.array([2, 0.5, 9, 1, 3])[:, None, None] + np.arange(10).reshape(5, 1, 2)
@@ -136,6 +189,7 @@ def test_the_command_writes_pairs_that_training_reads(
     ("options", "message"),
     [
         (["--neighbors", "0"], "--neighbors 0"),
+        (["--memory-gb", "0"], "--memory-gb 0.0: expected more than 0"),
         (["--other-video"], "which video a hand of freihand is from is not known"),
         (["--split", "val"], "has no split val"),
     ],

@@ -3,7 +3,6 @@
 It holds `header`, JSON as bytes, and for the source number S of those that were mined `neighbors_S` and `distances_S`.
 """
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
-from peclr.options import write_whole
-from peclr.untrusted.binary import read_arrays
+from peclr.options import writing_whole
+from peclr.untrusted.binary import map_arrays
 from peclr.untrusted.text import parse_json
 
 FORMAT: Final = 1  # readers refuse others
+_BLOCK: Final = 2**16  # hands that are checked at a time
 NOBODY: Final = -1  # where a hand has fewer neighbors than others
 
 
@@ -38,17 +38,16 @@ def write_pairs(path: Path, mined: Sequence[MinedPairs], facts: Mapping[str, Any
     header = {"format": FORMAT, "peclr": __version__, "sources": sources, "facts": dict(facts)}
     arrays = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
     for number, pairs in enumerate(mined):
-        arrays[f"neighbors_{number}"] = pairs.neighbors.astype(np.int32)
-        arrays[f"distances_{number}"] = pairs.distances.astype(np.float32)
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    write_whole(path, content.getvalue())
+        arrays[f"neighbors_{number}"] = pairs.neighbors.astype(np.int32, copy=False)
+        arrays[f"distances_{number}"] = pairs.distances.astype(np.float32, copy=False)
+    with writing_whole(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_pairs(path: Path) -> tuple[list[MinedPairs], dict[str, Any]]:
-    """Read and check a file of pairs: those of each source, and how they were mined; ValueError names it."""
+    """Map and check a file of pairs: those of each source, and how they were mined; ValueError names it."""
     try:
-        arrays = read_arrays(path)
+        arrays = map_arrays(path)
         header = parse_json(arrays["header"].tobytes(), f"{path}, header")
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}); expected a file of `peclr mine`") from error
@@ -77,8 +76,12 @@ def _check(path: Path, pairs: MinedPairs) -> None:
             f"{path}: neighbors of {pairs.source} are {neighbors.dtype} {neighbors.shape} and distances "
             f"{pairs.distances.shape}; expected integers (hands, K) and as many distances"
         )
-    wrong = (neighbors < NOBODY) | (neighbors >= hands) | (neighbors == np.arange(hands)[:, None])
-    if wrong.any():
+    for start in range(0, hands, _BLOCK):
+        block = neighbors[start : start + _BLOCK]
+        wrong = (block < NOBODY) | (block >= hands) | (block == np.arange(start, start + len(block))[:, None])
+        if not wrong.any():
+            continue
         hand, place = (int(at[0]) for at in np.nonzero(wrong))
+        hand += start
         wrong_one = f"hand {hand} of {pairs.source} has neighbor {neighbors[hand, place]}"
         raise ValueError(f"{path}: {wrong_one}; expected others of the {hands} hands")
