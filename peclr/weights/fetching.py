@@ -17,7 +17,7 @@ from peclr.options import naming, write_whole
 from peclr.untrusted.text import as_type, check_size, printable, read_json
 
 _PIECE: Final = 1 << 18  # bytes
-_BUSY: Final = (408, 425, 429, 500, 502, 503, 504)  # a server that may answer otherwise in a while
+BUSY: Final = (408, 425, 429, 500, 502, 503, 504)  # a server that may answer otherwise in a while
 _PARTIAL_CONTENT: Final = 206
 _NO_SUCH_RANGE: Final = 416
 
@@ -54,7 +54,7 @@ def download(url: str, target: Path, most_mb: float, patience: Patience) -> None
             return _receive(url, target, most_mb, patience.timeout)
         except HTTPError as error:
             reason = f"answers {error.code} {printable(str(error.reason))}"
-            if error.code not in _BUSY:
+            if error.code not in BUSY:
                 raise ValueError(f"{url}: its host {reason}") from error
         except (TimeoutError, ConnectionError, HTTPException) as error:
             reason = f"broke off: {printable(str(error) or type(error).__name__)}"

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from peclr.data.sources import layouts
 from peclr.data.sources.layouts import DataSet, Depth
 from peclr.data.sources.listing import IMAGES, VIDEOS, describe_left_out, list_files, some
+from peclr.data.sources.remote import is_remote
 from peclr.options import CommandParser, positive
 
 if TYPE_CHECKING:
     from peclr.data.samples import HandSource
+    from peclr.data.sources.shards import Shards
 
 _ARCHIVES: Final = {"training": "FreiHAND_pub_v2.zip", "evaluation": "FreiHAND_pub_v2_eval.zip"}
 
@@ -43,12 +45,19 @@ def doctor_main(arguments: list[str]) -> int:
         description="List what data sets are below folders, what is missing or wrong, and what fixes it. The exit "
         "status is 1 if something is wrong.",
     )
-    parser.add_argument("roots", type=Path, nargs="+", metavar="ROOT", help="folder of a data set, or of several")
+    root = "folder of a data set, or of several; address of shards"
+    parser.add_argument("roots", nargs="+", metavar="ROOT", help=root)
     add_look(parser)
     options = parser.parse_args(arguments)
     look = Look(options.images, options.workers, progress=True)
-    folders = [folder for root in options.roots for folder in data_sets_below(root)]
-    return max([show(str(folder), examine(folder, look)) for folder in folders])
+    return max([show(title, findings) for root in options.roots for title, findings in _tables(root, look)])
+
+
+def _tables(root: str, look: Look) -> Iterator[tuple[str, list[Finding]]]:
+    if is_remote(root):
+        yield root, list(_address(root, look))
+    else:
+        yield from ((str(folder), examine(folder, look)) for folder in data_sets_below(Path(root)))
 
 
 def add_look(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +126,18 @@ def examine(root: Path, look: Look) -> list[Finding]:
     except ValueError as error:
         return [Finding("wrong", f"no data set that is known, and {error}")]
     return [*_source(images, f"{len(images):,} images", look)]
+
+
+def _address(address: str, look: Look) -> Iterator[Finding]:
+    """What is at an address, of which the labels are copied, and the shards at the depth "decode" alone."""
+    from peclr.data.sources.shards import Shards
+
+    try:
+        source = layouts.open_source(address)
+        assert isinstance(source, Shards)
+        yield from _shards(source, address, look)
+    except (ValueError, OSError) as error:
+        yield Finding("wrong", str(error))
 
 
 def _videos(root: Path, look: Look) -> Iterator[Finding]:
@@ -210,11 +231,15 @@ def _prepared_folder(folder: Path, look: Look) -> Iterator[Finding]:
         except ValueError as error:
             yield Finding("wrong", str(error), f"rm -r {folder}, and make it again")
             return
-        tars = len(source.facts.shards)
-        stored = f", {tars:,} shard{'s' * (tars > 1)}" + (", labels of a teacher" if source.labels == "pseudo" else "")
-        yield from _source(source, f"{folder}: {len(source):,} {source.name}{stored}", look)
+        yield from _shards(source, folder, look)
     elif (folder / PLAN).is_file():
         yield Finding("note", f"{folder}: begun, and not yet whole", "give the command that began it again")
+
+
+def _shards(source: "Shards", where: object, look: Look) -> Iterator[Finding]:
+    tars = len(source.facts.shards)
+    stored = f", {tars:,} shard{'s' * (tars > 1)}" + (", labels of a teacher" if source.labels == "pseudo" else "")
+    yield from _source(source, f"{where}: {len(source):,} {source.name}{stored}", look)
 
 
 def _source(source: "HandSource", title: str, look: Look) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
+from peclr.data.sources.remote import MissingError, below, is_remote
 from peclr.parallel.job import PLAN
 from peclr.untrusted.text import printable, read_json
 
@@ -123,9 +124,12 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
 def open_source(path: str | Path, split: str | None = None, **options: Any) -> "HandSource":
     """Open the reader of what is at a path: folder of a data set or shards, images or videos, or a pattern of them.
 
+    At an address there are shards, or those of several splits in folders of their names.
     Of data sets, None is the split to train on. ValueError if nothing is there that is known, or as the
     reader, which gets the options.
     """
+    if isinstance(path, str) and is_remote(path):
+        return _open_address(path, split, **options)
     root, found = Path(path), list[str]()
     for dataset, layout in LAYOUTS.items():
         if (present := present_splits(dataset, root)) and split in (None, *layout.splits):
@@ -153,6 +157,19 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
         raise ValueError(f"{error}; {looks}") from None
     has_images = any(file.lower().endswith(IMAGES) for file in listing.files)
     return _reader("image_files.ImageFiles" if has_images else "videos.Videos")(path, **options)
+
+
+def _open_address(address: str, split: str | None, **options: Any) -> "HandSource":
+    """Open shards at an address, where nothing can be listed: those of a split, or else of the one to train on."""
+    trained_on = dict.fromkeys(layout.splits[0] for layout in LAYOUTS.values() if not layout.choice)
+    folders = [address, *(below(address, name) for name in trained_on)] if split is None else [below(address, split)]
+    refusals = list[MissingError]()
+    for folder in folders:
+        try:
+            return _reader("shards.Shards")(folder, **options)
+        except MissingError as error:
+            refusals.append(error)
+    raise refusals[0]
 
 
 def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":

@@ -25,7 +25,8 @@ from peclr.untrusted.text import as_type, read_json
 
 Array = NDArray[Any]
 
-_SUMMED: Final = 2**26  # bytes
+_SUMMED: Final = 2**26  # bytes; larger files are mapped in order not to be read, and are compared where they are copied
+_PIECE: Final = 2**20  # bytes
 PARTIAL: Final = ".partial-"  # in the names of folders that are being written
 
 
@@ -42,7 +43,7 @@ class Manifest(msgspec.Struct):
 
     kind: str
     sources: dict[str, Stamp]
-    arrays: dict[Annotated[str, msgspec.Meta(pattern=r"^\w+$")], Any]  # the sum of each; format 1 had none
+    arrays: dict[Annotated[str, msgspec.Meta(pattern=r"^\w+$")], Any]  # the CRC-32 of each; format 1 had none
     facts: dict[str, Any]
     format: Literal[1, 2]  # the last is written
     peclr: str = __version__
@@ -127,7 +128,7 @@ def write_packed(
         if not path.exists():
             with naming(path):
                 np.save(path, array, allow_pickle=False)
-    sums = {name: _sum_of(folder / f"{name}.npy") for name in arrays}
+    sums = {name: crc_of(folder / f"{name}.npy") for name in arrays}
     manifest = Manifest(kind, dict(sources), sums, dict(facts), 2)
     with naming(folder / MANIFEST):
         write_whole(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
@@ -160,14 +161,18 @@ def replacing(target: Path) -> Iterator[Path]:
         raise
 
 
-def _sum_of(path: Path) -> int | None:
-    """Checksum of a file; None for one so large that it is mapped in order not to be read."""
-    return zlib.crc32(path.read_bytes()) if path.stat().st_size <= _SUMMED else None
+def crc_of(path: Path) -> int:
+    """CRC-32 of a file."""
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            crc = zlib.crc32(piece, crc)
+    return crc
 
 
 def _map(path: Path, expected: object) -> Array:
     try:
-        if isinstance(expected, int) and _sum_of(path) not in (expected, None):
+        if isinstance(expected, int) and path.stat().st_size <= _SUMMED and crc_of(path) != expected:
             raise ValueError("its content is not what was written")
         return read_array(path, mapped=True)
     except (OSError, ValueError) as error:  # missing, or shorter than its header says

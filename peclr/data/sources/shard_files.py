@@ -2,14 +2,17 @@
 
 import os
 import zlib
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peclr.data.sources.images import BadImageError, in_threads
 from peclr.data.sources.layouts import Depth
+from peclr.data.sources.remote import FULL
 from peclr.data.sources.shard_format import FOLDER, Opened, Shard, key_of
 from peclr.untrusted.binary import sha256_of
 
@@ -19,40 +22,71 @@ _MOST_OPEN: Final = 64  # shards of a process: open files are few
 class ShardFiles:
     """The tar files of a folder; opened when they are needed, in every process and thread."""
 
-    def __init__(self, root: Path, opened: Opened) -> None:
+    def __init__(
+        self, root: Path, opened: Opened, open_shard: Callable[[int], int] | None = None, most_open: int | None = None
+    ) -> None:
+        """Take checked labels.
+
+        Args:
+            root: Of the folder.
+            opened: Its labels.
+            open_shard: The descriptor of a shard, by its number; where it is None, of the file in the folder.
+            most_open: Of shards, in this process.
+        """
         self._shards = opened.facts.shards
         self._paths = [root / FOLDER / shard.name for shard in self._shards]
         self._ends = np.cumsum([shard.crops for shard in self._shards], dtype=np.int64)
         self._offset, self._length, self._crc = (opened.arrays[name] for name in ("offset", "length", "crc"))
-        self._open = lru_cache(_MOST_OPEN)(_Descriptor)
+        # of nothing that refers to these files: they are closed with them
+        self._open = lru_cache(most_open or _MOST_OPEN)(partial(_Descriptor, open_shard or partial(_open, self._paths)))
 
     def key(self, index: int) -> str:
         """The name of crop `index`, without an ending."""
-        shard = int(np.searchsorted(self._ends, index, side="right"))
+        shard = self.shard_of(index)
         task, _, number = self._shards[shard].name.removesuffix(".tar").partition("-")
         # crops are numbered through a task's shards
         first = int(self._ends[shard - int(number) - 1]) if shard > int(number) else 0
         return key_of(int(task), index - first)
 
+    def shard_of(self, index: int) -> int:
+        """The number of the shard that holds crop `index`."""
+        return int(np.searchsorted(self._ends, index, side="right"))
+
+    def shards_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of the shards that hold some crops."""
+        return np.searchsorted(self._ends, indices, side="right")
+
     def where(self, index: int) -> str:
         """The shard and the member that hold crop `index`, for messages."""
-        return f"{self._paths[np.searchsorted(self._ends, index, side='right')]}, {self.key(index)}.jpg"
+        return f"{self.path_of(self.shard_of(index))}, {self.key(index)}.jpg"
+
+    def path_of(self, shard: int) -> str:
+        """Where a shard is."""
+        return str(self._paths[shard])
 
     def read(self, index: int) -> bytes:
-        """The JPEG of crop `index`; BadImageError names the shard, the crop and what was expected."""
-        shard = int(np.searchsorted(self._ends, index, side="right"))
+        """The JPEG of crop `index`.
+
+        Raises:
+            BadImageError: names the shard, the crop and what was expected.
+            OSError: no crop is to blame: the host of remote shards cannot be reached, or the disk for them is full.
+        """
+        shard = self.shard_of(index)
         offset, length = int(self._offset[index]), int(self._length[index])
         try:
-            content = os.pread(self._open(self._paths[shard]).number, length, offset)
-        except OSError as error:
-            raise BadImageError(f"{self.where(index)}: cannot be read ({error.strerror})") from error
+            content = os.pread(self._open(shard).number, length, offset)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and (isinstance(error, ConnectionError) or error.errno in FULL):
+                raise
+            reason = getattr(error, "strerror", None) or error
+            raise BadImageError(f"{self.where(index)}: cannot be read ({reason})") from error
         if zlib.crc32(content) != self._crc[index]:
             found = "are others than were written" if len(content) == length else f"are only {len(content):,}"
             expected = f"expected a shard of {self._shards[shard].bytes:,} bytes, SHA-256 {self._shards[shard].sha256}"
             raise BadImageError(f"{self.where(index)}: its {length:,} bytes at {offset:,} {found}; {expected}")
         return content
 
-    def find_problems(self, depth: Depth = "headers", workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
+    def find_problems(self, depth: Depth = "headers", workers: int = 1, *, progress: bool = False) -> dict[str, str]:
         """Shards that are missing or of another length than was written, or at depth "decode" of another content."""
         expected = dict(zip(self._paths, self._shards, strict=True))
 
@@ -60,7 +94,7 @@ class ShardFiles:
             return problem_of_shard(path, expected[path], depth)
 
         looked_at = in_threads(problem, self._paths, workers, "shards", progress=progress and depth == "decode")
-        return {path: reason for path, reason in looked_at if reason}
+        return {str(path): reason for path, reason in looked_at if reason}
 
 
 def problem_of_shard(path: Path, shard: Shard, depth: Depth) -> str | None:
@@ -74,11 +108,15 @@ def problem_of_shard(path: Path, shard: Shard, depth: Depth) -> str | None:
     return None
 
 
-class _Descriptor:
-    """An open file, closed when nobody uses it any more: another thread may, when it is no longer kept."""
+def _open(paths: list[Path], shard: int) -> int:
+    return os.open(paths[shard], os.O_RDONLY)
 
-    def __init__(self, path: Path) -> None:
-        self.number = os.open(path, os.O_RDONLY)
+
+class _Descriptor:
+    """An open shard, closed when nobody uses it any more: another thread may, when it is no longer kept."""
+
+    def __init__(self, open_shard: Callable[[int], int], shard: int) -> None:
+        self.number = open_shard(shard)
 
     def __del__(self) -> None:
         if hasattr(self, "number"):

@@ -89,7 +89,7 @@ class Shard(msgspec.Struct):
 
     name: Annotated[str, msgspec.Meta(pattern=r"^\d{6,9}-\d{2,9}\.tar$")]  # task and number among the task's shards
     bytes: Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
     crops: Annotated[int, msgspec.Meta(gt=0, lt=2**31)]
 
 

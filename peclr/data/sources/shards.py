@@ -11,7 +11,7 @@ to which `image_from_crop` leads, mirrored back.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from peclr.data.sources.images import decode_image
 from peclr.data.sources.layouts import MANIFEST, Depth
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array, PackedArrays
+from peclr.data.sources.remote import below, check_address, is_remote
+from peclr.data.sources.remote_shards import Remote, RemoteShardFiles, fetch_labels
+from peclr.data.sources.shard_cache import ShardCache
 from peclr.data.sources.shard_files import ShardFiles
 from peclr.data.sources.shard_format import COLUMNS, CUT, KIND, NUMBERED, SIDES, About, impossible_label, open_labels
 from peclr.geometry.planar import Matrix
@@ -34,30 +37,47 @@ class Shards(HandSource):
     its own crops: they raise `BadImageError`.
 
     Args:
-        root: the folder.
+        root: the folder, or its address (`https://`, `s3://` or `gs://`), whose labels are copied now, and each shard
+            when it is needed.
+        cache_dir: for what is copied; null is `PECLR_CACHE`, or the user's folder for caches.
+        cache_gb: most that shards may take there; null is `PECLR_CACHE_GB`, or 50. What was used last stays.
 
     Attributes:
         labels: whether the joints are "true", a teacher's ("pseudo"), or there are "none".
         facts: of the manifest: what was counted and left out, and the settings that the crops were made with.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, cache_dir: str | Path | None = None, cache_gb: float | None = None) -> None:
         """Map the labels; ValueError if that is not a whole folder of shards, which are not looked at."""
-        self.root, packed = Path(root), PackedArrays(root)
-        if packed.manifest.kind not in (KIND, crops.KIND):
+        if isinstance(root, str) and is_remote(root):
+            self._map(fetch_labels(check_address(root), ShardCache.at(cache_dir, cache_gb)))
+            assert isinstance(self.files, RemoteShardFiles)
+            self.files.check_room()
+        else:
+            self._map(Path(root))
+
+    def _map(self, place: Path | Remote) -> None:
+        self._place, self.remote = place, None if isinstance(place, Path) else place
+        self.root = place if isinstance(place, Path) else place.labels
+        packed = PackedArrays(self.root)
+        if packed.manifest.kind not in (KIND, crops.KIND)[: 1 if self.remote else 2]:
             raise ValueError(f"{self.root / MANIFEST}: kind is {packed.manifest.kind!r}, expected {KIND!r}")
         self._is_old = packed.manifest.kind == crops.KIND
         opened = crops.open_old_labels(packed) if self._is_old else open_labels(packed)
         self.facts, self._arrays, self._texts = opened
         self.name, self.labels = self.facts.name, self.facts.labels
         self._count = len(self._arrays["side"])
-        self.files = crops.CropFiles(self.root, self._count) if self._is_old else ShardFiles(self.root, opened)
+        if self._is_old:
+            self.files: crops.CropFiles | ShardFiles = crops.CropFiles(self.root, self._count)
+        else:
+            self.files = RemoteShardFiles(self.remote, opened) if self.remote else ShardFiles(self.root, opened)
         # hands and their versions, where they are not one to one
         self._hand, self._versions = self._arrays.get("hand"), self._arrays.get("versions")
         self.num_hands = self._count if self._hand is None else int(self._hand.max()) + 1
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        return type(self), (self.root,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # the copy that this process has opened, also if there is another set at the address by now
+        return _mapped, (type(self), self._place)
 
     def __len__(self) -> int:
         return self._count
@@ -97,9 +117,10 @@ class Shards(HandSource):
             more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
             raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")
 
-    def find_problems(self, depth: Depth = "headers", workers: int = 4, *, progress: bool = False) -> dict[Path, str]:
+    def find_problems(self, depth: Depth = "headers", workers: int = 4, *, progress: bool = False) -> dict[str, str]:
         """What is wrong with files, without their names; "decode" compares the content of whole shards."""
-        return self.files.find_problems(depth, workers, progress=progress)
+        problems = self.files.find_problems(depth, workers, progress=progress)
+        return {str(path): problem for path, problem in problems.items()}
 
     def doubts(self) -> list[str]:
         """What could not be read when the crops were cut."""
@@ -183,6 +204,12 @@ class Shards(HandSource):
         )
 
 
+def _mapped(made: type[Shards], place: Path | Remote) -> Shards:
+    shards = made.__new__(made)
+    shards._map(place)
+    return shards
+
+
 class PreparedCrops(Shards):
     """Crops of a split, a folder below another, that `peclr prepare DATASET … --shards` wrote.
 
@@ -193,8 +220,4 @@ class PreparedCrops(Shards):
 
     def __init__(self, root: str | Path, split: str) -> None:
         """Map the labels; ValueError if that is not a whole folder of crops."""
-        self.split = split
-        super().__init__(Path(root) / split)
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        return type(self), (self.root.parent, self.split)
+        super().__init__(below(root, split))

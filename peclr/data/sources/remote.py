@@ -1,0 +1,160 @@
+"""Files of a remote folder, http://, https://, s3:// or gs://, copied here by fsspec; again where that breaks off.
+
+fsspec knows the stores. When to try again and what to believe is decided here: its own errors do not say which pass.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from peclr.options import choices, did_you_mean
+from peclr.untrusted.text import printable
+from peclr.weights.fetching import BUSY, Patience
+
+SCHEMES: Final = ("https", "http", "s3", "gs")
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, what a file may have
+_PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs"}  # for the others, the extra `remote`
+_GONE: Final = (FileNotFoundError, PermissionError, IsADirectoryError)  # of any store
+_LONGEST_PAUSE: Final = 60.0  # seconds
+_WRONG: Final = 2  # times that a whole file came with other content: it is another one
+
+_log = logging.getLogger(__name__)
+
+
+class MissingError(ValueError):
+    """A host does not have, or does not give, a file."""
+
+
+class _WrongError(Exception):
+    """What comes is not the file that was expected: to ask again would not help."""
+
+
+def is_remote(path: object) -> bool:
+    """Whether a path is an address, which has a scheme; one of `Path` is none."""
+    return isinstance(path, str) and "://" in path
+
+
+def below(folder: str | Path, name: str) -> str | Path:
+    """The path or address of something in a folder."""
+    return f"{folder.rstrip('/')}/{name}" if isinstance(folder, str) and is_remote(folder) else Path(folder) / name
+
+
+def check_address(address: str) -> str:
+    """Return the address of a folder without the slash at its end; ValueError if files cannot be fetched from there."""
+    scheme, _, rest = address.partition("://")
+    if scheme not in SCHEMES:
+        listed = choices(f"{known}://" for known in SCHEMES)
+        raise ValueError(
+            f"{address}: nothing is read from {scheme}://, only from {listed}{did_you_mean(scheme, SCHEMES)}"
+        )
+    if not rest.strip("/") or any(sign in rest for sign in "?#*"):
+        raise ValueError(f"{address}: expected the address of a folder, {scheme}://HOST/FOLDER")
+    return address.rstrip("/")
+
+
+def fetch(
+    url: str, target: Path, most_bytes: int, patience: Patience, check: Callable[[Path], str | None] | None = None
+) -> None:
+    """Copy a remote file to `target`; from its beginning again, with pauses that double, where that breaks off.
+
+    Args:
+        url: Of the file.
+        target: Its copy, which may be there.
+        most_bytes: More are not received.
+        patience: With the host.
+        check: What is wrong with a copy, without its name; None if nothing is.
+
+    Raises:
+        MissingError: the host has no such file or refuses it.
+        ValueError: it is too long, or wrong twice.
+        OSError: the host cannot be reached, or broke off every time; or the disk is full, then it names `target`.
+    """
+    problems, opened = list[str](), _open(url, patience.timeout)
+
+    def copy() -> str | None:
+        _copy(*opened, url, target, most_bytes)
+        if check is None or (problem := check(target)) is None:
+            return None
+        problems.append(problem)
+        if len(problems) == _WRONG:
+            raise _WrongError(f"{url} {problem}")
+        return problem
+
+    _try(url, copy, patience)
+
+
+def size_of(url: str, patience: Patience) -> int | None:
+    """Bytes of a remote file, of which nothing is fetched; None where its host does not say. Errors as of `fetch`."""
+    sizes, (filesystem, path) = list[int | None](), _open(url, patience.timeout)
+
+    def look() -> None:
+        sizes.append(filesystem.info(path).get("size"))
+
+    _try(url, look, patience)
+    return sizes[-1]
+
+
+def _try(url: str, work: Callable[[], str | None], patience: Patience) -> None:
+    """Work until it gives no problem; errors as of `fetch`."""
+    for number in range(1, patience.tries + 1):
+        try:
+            if (reason := work()) is None:
+                return
+        except _WrongError as error:
+            raise ValueError(str(error)) from None
+        except Exception as error:  # each store's library has errors of its own
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            # of HTTP, fsspec says for whatever happens that there is no file
+            of_host = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
+            reason = printable(f"{type(of_host).__name__} {of_host}".strip())
+            status = getattr(of_host, "status", None)
+            if isinstance(of_host, _GONE) or (isinstance(status, int) and 400 <= status < 500 and status not in BUSY):
+                raise MissingError(f"{url}: its host does not give it ({reason})") from error
+            if number == patience.tries:
+                advice = "begin again when it answers, which goes on from what is here"
+                raise ConnectionError(f"{url}: its host failed {number} times ({reason}); {advice}") from error
+        pause = min(patience.pause * 2 ** (number - 1), _LONGEST_PAUSE)
+        _log.warning("%s: %s; trying again in %g s", url, reason, pause)
+        time.sleep(pause)
+
+
+def _copy(filesystem: Any, path: str, url: str, target: Path, most_bytes: int) -> None:
+    from fsspec.callbacks import Callback  # type: ignore[import-untyped]
+
+    def check(size: int | None, value: int, **_: Any) -> None:
+        if max(size or 0, value) > most_bytes:
+            raise _WrongError(f"{url}: its host has more of it than the {most_bytes:,} bytes that were expected")
+
+    try:
+        filesystem.get_file(path, str(target), callback=Callback(hooks={"most": check}))
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise OSError(error.errno, f"{error.strerror}, which {url} was to be copied to", str(target)) from error
+
+
+def _open(url: str, timeout: float) -> tuple[Any, str]:
+    """The file system of an address, for this process, and the path in it; ValueError says what is to be installed."""
+    scheme, options = url.partition("://")[0], dict[str, Any]()
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        if scheme in ("http", "https"):
+            from aiohttp import ClientTimeout
+
+            # without it, five minutes for a file of any size
+            waiting = ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
+            # sums are of files, not of what a host has packed
+            options = {
+                "client_kwargs": {"timeout": waiting, "trust_env": True},
+                "headers": {"Accept-Encoding": "identity"},
+            }
+        filesystem, path = url_to_fs(url, **options)
+    except ImportError as error:
+        install = f"pip install {_PACKAGES.get(scheme, repr('peclr[remote]'))}"
+        raise ValueError(f"{url}: {scheme}:// needs a package that is not installed ({error}); {install}") from error
+    return filesystem, str(path)

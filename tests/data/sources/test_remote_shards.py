@@ -1,0 +1,312 @@
+"""Shards at an address: those of the folder that a server has, or one error that names what it failed at."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import resource
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from peclr.data.datasets import PairedViewDataset
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.doctor import doctor_main
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.sources import open_source, remote_shards
+from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.images import BadImageError
+from peclr.data.sources.shards import Shards
+from peclr.weights.catalog import CACHE_VARIABLE
+from peclr.weights.fetching import Patience
+from tests.data.sources.folder_server import Served, serving_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.data.conftest import Layout
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where fetched shards are; hosts are not waited for."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(remote_shards, "_PATIENCE", Patience(timeout=2.0, tries=3, pause=0.001))
+    return tmp_path / "cache" / "shards"
+
+
+@pytest.fixture
+def served(layout: Layout, tmp_path: Path, cache: Path) -> Iterator[Served]:
+    """Six shards of three crops."""
+    shard_source(FreiHAND(layout.root), tmp_path / "shards", Cutting(48), per_task=3)
+    with serving_folder(tmp_path / "shards") as served:
+        yield served
+
+
+def shard(number: int) -> str:
+    return f"{number:06d}-00.tar"
+
+
+def stored(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.iterdir() if path.is_file())
+
+
+def wait_for(found: Callable[[], list[Path]]) -> list[Path]:
+    end = time.monotonic() + 60
+    while not (paths := found()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return paths
+
+
+def test_an_address_has_what_its_folder_has(served: Served, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    local, remote = Shards(served.root), open_source(f"{served.address}/")
+    assert isinstance(remote, Shards)
+    assert f"6 shards, 0.000123 GB, of which 0 GB are in {cache}" in caplog.text
+    assert (len(remote), remote.num_hands, remote.name) == (len(local), local.num_hands, local.name)
+    assert remote.identity() == local.identity()
+    assert not stored(cache), "nothing is fetched before it is read"
+    for index in (4, 5, 0):
+        assert remote.encoded(index) == local.encoded(index)
+        assert remote[index]["id"] == local[index]["id"]
+        assert remote.about(index) == local.about(index)
+    assert len(stored(cache)) == 2
+    assert served.asked[shard(0)] == served.asked[shard(1)] == 1
+    for _ in range(2):
+        again = Shards(served.address)
+        assert again.encoded(3) == local.encoded(3)
+    assert served.asked[shard(1)] == 1, "it stays"
+    assert served.asked["side.npy"] == 1
+    assert len(pickle.dumps(remote)) < 1000
+
+
+def test_a_split_is_a_folder_at_an_address(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    shutil.copytree(served.root, tmp_path / "both" / "training")
+    served.root = tmp_path / "both"
+    assert len(open_source(served.address)) == len(open_source(served.address, "training")) == 18
+    with pytest.raises(ValueError, match=r"/evaluation/manifest\.json: its host does not give it .* --shards FOLDER"):
+        open_source(served.address, "evaluation")
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        (
+            "ftp://host/folder",
+            "ftp://host/folder: nothing is read from ftp://, only from https://, http://, s3://, gs://",
+        ),
+        ("https://", "expected the address of a folder"),
+        ("https://host/folder?key=1", "expected the address of a folder"),
+        ("s3://bucket/folder", "pip install s3fs"),
+    ],
+)
+def test_addresses_that_cannot_be_read_are_refused(address: str, reason: str, cache: Path) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Shards(address)
+
+
+def test_what_is_no_set_is_refused(tmp_path: Path, cache: Path) -> None:
+    for content, reason in (
+        (None, r"/manifest\.json: its host does not give it"),
+        ("<html>", r"/manifest\.json: not valid JSON"),
+        ('{"kind": "x", "sources": {}, "arrays": {}, "facts": {}, "format": 2}', "kind is 'x', expected 'shards'"),
+        ('{"kind": "x", "sources": {}, "arrays": {"../x": 1}, "facts": {}, "format": 2}', "regex"),
+    ):
+        if content is not None:
+            (tmp_path / "manifest.json").write_text(content)
+        with serving_folder(tmp_path) as served, pytest.raises(ValueError, match=reason):
+            Shards(served.address)
+
+
+def test_a_host_that_fails_now_and_then_is_asked_again(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    local = Shards(served.root)
+    served.statuses["manifest.json"] = [503]
+    served.statuses[shard(0)] = [500, 429]
+    served.cut[shard(1)] = [2000, 2000]
+    served.cut["side.npy"] = [10]
+    remote = Shards(served.address)
+    assert [remote.encoded(index) for index in range(6)] == [local.encoded(index) for index in range(6)]
+    assert served.asked[shard(0)] == served.asked[shard(1)] == 3
+    assert f"{served.address}/shards/{shard(0)}: ClientResponseError 500" in caplog.text
+    served.says_length = False  # what is cut looks whole
+    served.cut[shard(2)] = [2000]
+    assert remote.encoded(6) == local.encoded(6)
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed", "short", "long", "cut"])
+def test_a_broken_shard_costs_its_own_crops(served: Served, damage: str, cache: Path) -> None:
+    remote = Shards(served.address)
+    path = served.root / "shards" / shard(1)
+    raw = bytearray(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    elif damage == "cut":
+        served.says_length = False
+        served.cut[shard(1)] = [2000] * 9
+    else:
+        raw[600] ^= 1
+        path.write_bytes({"changed": raw, "short": raw[:-512], "long": raw + bytes(10**6)}[damage])
+    views = PairedViewDataset([remote], view_size=16, on_bad_image="skip")
+    assert [views[index]["index"] for index in (2, 3, 4, 6)] == [2, 6, 6, 6]
+    assert served.asked[shard(1)] == (1 if damage in ("gone", "long") else 2), "not for each of its crops"
+    url = rf"{served.address}/shards/{shard(1)}"
+    expected = {"gone": "its host does not give it", "long": "its host has more", "changed": "has SHA-256"}
+    with pytest.raises(BadImageError, match=rf"{url}, .*{expected.get(damage, 'has .* bytes, expected')}"):
+        PairedViewDataset([remote], view_size=16)[3]
+    assert len(stored(cache)) == 2
+    if damage not in ("changed", "cut"):  # only as much as fetching all would find those
+        with pytest.raises(ValueError, match=rf"{url} .*on_bad_image: skip"):
+            remote.check_images()
+
+
+def test_a_host_that_stays_away_stops_the_run(served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether images are skipped or not: there is nothing wrong with them."""
+    remote = Shards(served.address)
+    served.statuses[shard(1)] = [500] * 100
+    views = PairedViewDataset([remote], view_size=16, on_bad_image="skip")
+    with pytest.raises(ConnectionError, match=rf"{shard(1)}: its host failed 3 times .*500.*; begin again when"):
+        views[3]
+    served.pause = 0.5
+    monkeypatch.setattr(remote_shards, "_PATIENCE", Patience(timeout=0.1, tries=2, pause=0.001))
+    with pytest.raises(ConnectionError, match=r"Timeout"):
+        remote.encoded(0)
+    assert not stored(cache)
+
+
+def test_a_set_that_changes_is_another_set(served: Served, layout: Layout, tmp_path: Path) -> None:
+    before = Shards(served.address)
+    expected = before.encoded(0)
+    served.root = tmp_path / "other"
+    shard_source(FreiHAND(layout.root), served.root, Cutting(32), per_task=3)
+    assert Shards(served.address).encoded(0) == Shards(served.root).encoded(0) != expected
+    assert before.encoded(0) == expected, "is here"
+    with pytest.raises(BadImageError, match=r"has \d+,\d+ bytes|has more|has SHA-256"):
+        before.encoded(17)
+
+
+def test_the_cache_keeps_what_was_used_last(served: Served, cache: Path) -> None:
+    local = Shards(served.root)
+    sizes = [one.bytes for one in local.facts.shards]
+    remote = Shards(served.address, cache_gb=(3 * max(sizes) + 1) / 1e9)
+    for index in (0, 3, 6, 0, 9, 12, 0, 15):
+        assert remote.encoded(index) == local.encoded(index)
+        assert sum(path.stat().st_size for path in stored(cache)) <= 3 * max(sizes)
+        time.sleep(0.01)
+    assert [served.asked[shard(number)] for number in range(6)] == [1] * 6
+    Shards(served.address, cache_gb=3 * max(sizes) / 1e9).encoded(3)
+    assert served.asked[shard(1)] == 2
+
+
+def read_all(address: str, cache_gb: float, start: int) -> list[bytes]:
+    remote = Shards(address, cache_gb=cache_gb)
+    return [remote.encoded((start + index) % len(remote)) for index in range(len(remote))]
+
+
+@pytest.mark.parametrize("room", [2, 100])
+def test_processes_share_the_cache(served: Served, cache: Path, room: int) -> None:
+    served.pause = 0.02
+    local = Shards(served.root)
+    largest = max(one.bytes for one in local.facts.shards)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        done = [pool.apply_async(read_all, (served.address, room * largest / 1e9, start)) for start in (0, 3, 9)]
+        for start, read in zip((0, 3, 9), done, strict=True):
+            assert read.get(60) == [local.encoded((start + index) % 18) for index in range(18)]
+    assert len(stored(cache)) == min(room, 6)
+    if room == 100:
+        assert [served.asked[shard(number)] for number in range(6)] == [1] * 6
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_read_what_the_process_has_opened(served: Served, method: str) -> None:
+    remote, local = Shards(served.address), Shards(served.root)
+    remote.encoded(0)  # fsspec's threads are there when the process forks
+    (served.root / "manifest.json").unlink()
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(remote.encoded, range(18), chunksize=1) == [local.encoded(index) for index in range(18)]
+
+
+def test_what_a_killed_process_has_begun_is_never_used(served: Served, cache: Path) -> None:
+    local = Shards(served.root)
+    remote = Shards(served.address)
+    served.piece_pause = 0.2
+    process = multiprocessing.get_context("fork").Process(target=remote.encoded, args=(0,))
+    process.start()
+    partial = wait_for(lambda: [path for path in stored(cache) if path.stat().st_size])
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    served.piece_pause = 0.0
+    assert remote.encoded(0) == local.encoded(0)
+    assert not partial[0].exists()
+    assert len(stored(cache)) == 1
+
+
+def test_labels_that_a_killed_process_has_begun_are_never_used(served: Served, cache: Path) -> None:
+    served.piece_pause = 0.1
+    process = multiprocessing.get_context("fork").Process(target=Shards, args=(served.address,))
+    process.start()
+    wait_for(lambda: list(cache.glob("labels/.*/*.npy")))
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    served.piece_pause = 0.0
+    assert Shards(served.address)[0]["id"] == Shards(served.root)[0]["id"]
+    assert [path.name[0] == "." for path in (cache / "labels").iterdir()] == [False]
+
+
+def test_a_file_of_the_cache_that_changes_is_fetched_again(served: Served, cache: Path) -> None:
+    remote, local = Shards(served.address), Shards(served.root)
+    remote.encoded(0)
+    whole = (served.root / "shards" / shard(0)).read_bytes()
+    for number, damaged in enumerate((whole[:700], whole[:600] + b"?" + whole[601:])):
+        stored(cache)[0].write_bytes(damaged)
+        assert remote.encoded(0) == local.encoded(0)
+        assert served.asked[shard(0)] == 2 + number
+    served.asked.clear()
+    crc = remote.files._crc = remote.files._crc.copy()  # type: ignore[union-attr]  # of another file
+    crc[0] ^= 1
+    with pytest.raises(BadImageError, match="are others than were written"):
+        remote.encoded(0)
+    assert not served.asked, "it was right"
+
+
+def test_a_full_disk_stops_the_run(served: Served, cache: Path) -> None:
+    remote = Shards(served.address)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    views = PairedViewDataset([remote], view_size=16, on_bad_image="skip")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large, which http://.*000000-00\.tar was to be copied to: '/"):
+            views[0]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not stored(cache)
+    assert views[0]["index"] == 0
+
+
+def test_a_cache_that_has_no_room_is_refused_at_once(
+    served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match=r"a shard of .* GB does not fit into cache_gb 1e-06; cache_gb, or PECLR_CAC"):
+        Shards(served.address, cache_gb=1e-6)
+    with pytest.raises(ValueError, match="cache_gb -1: expected a size above 0"):
+        Shards(served.address, cache_gb=-1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
+    with pytest.raises(ValueError, match=r"50 GB, of which 0\.0 GB are free; cache_gb"):
+        Shards(served.address)
+
+
+def test_doctor_looks_at_an_address(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor_main([served.address]) == 0
+    assert "18 crops of freihand, 6 shards" in capsys.readouterr().out
+    (served.root / "shards" / shard(2)).unlink()
+    assert doctor_main([served.address]) == 1
+    assert f"{served.address}/shards/{shard(2)} its host does not give it" in capsys.readouterr().out
+    assert doctor_main([f"{served.address}/nothing"]) == 1
+    assert "expected there what `peclr prepare" in capsys.readouterr().out
