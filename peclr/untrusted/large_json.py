@@ -46,15 +46,16 @@ def each(
     kind: type[Entry],
     release: Callable[[], None],
     *,
+    what: str = "annotation",
     progress: bool = False,
 ) -> Iterator[tuple[int, Entry]]:
-    """Decode the annotations of a mapped file, numbered; ValueError names the file and the annotation."""
+    """Decode the annotations, or `what` a mapped file lists, numbered; ValueError names the file and the entry."""
     decoder = msgspec.json.Decoder(kind)
     for number, encoded in enumerate(tqdm(entries, path.name, disable=not progress, mininterval=0.5)):
         try:
             entry = decoder.decode(encoded)
         except (msgspec.MsgspecError, RecursionError) as error:
-            raise ValueError(f"{path}: annotation {number}: {error}") from None
+            raise ValueError(f"{path}: {what} {number}: {error}") from None
         yield number, entry
         if number % _RELEASE_EVERY == 0:
             release()

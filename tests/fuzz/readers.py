@@ -35,6 +35,7 @@ from peclr.data.sources.hands_2d_labels import DataSet2D
 from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.inputs import Input
+from peclr.data.sources.interhand import InterHand
 from peclr.data.sources.mano import load_joint_regressor
 from peclr.data.sources.shards import PreparedCrops, Shards
 from peclr.data.sources.videos import Videos
@@ -53,7 +54,13 @@ from peclr.synthetic.writer import write_freihand_layout
 from peclr.untrusted.archives import read_archived
 from peclr.weights.catalog import CACHE_VARIABLE, catalog
 from peclr.weights.store import get, read_record
-from tests.data.sources.labeled_sets import few_sequences, write_dexycb, write_ho3d
+from tests.data.sources.labeled_sets import (
+    few_sequences,
+    write_assemblyhands,
+    write_dexycb,
+    write_ho3d,
+    write_interhand,
+)
 from tests.data.sources.old_crops import write_old_crops
 from tests.data.sources.sets_2d import write_2d
 from tests.fuzz.engine import Reader
@@ -171,6 +178,14 @@ def _hands_2d(folder: Path) -> list[Path]:
 
 def _read_hands_2d(folder: Path) -> list[Any]:
     return [_samples(CocoHands(folder / dataset, "train", dataset)) for dataset in get_args(DataSet2D)]
+
+
+def _interhand(folder: Path) -> list[Path]:
+    return write_interhand(folder / "hands").files()
+
+
+def _assemblyhands(folder: Path) -> list[Path]:
+    return write_assemblyhands(folder / "hands").files()
 
 
 def _box_files(folder: Path) -> list[Path]:
@@ -364,6 +379,8 @@ READERS = {
     "HO3D": Reader(_ho3d, lambda folder: [_samples(HO3D(folder / "ho3d", split)) for split in ("train", "evaluation")]),
     "2-D hands": Reader(_hands_2d, _read_hands_2d),
     "DexYCB": Reader(_dexycb, _read_dexycb, protected=True),
+    "InterHand2.6M": Reader(_interhand, lambda folder: _samples(InterHand(folder / "hands"))),
+    "AssemblyHands": Reader(_assemblyhands, lambda folder: _samples(InterHand(folder / "hands"))),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),

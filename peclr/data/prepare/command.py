@@ -79,6 +79,10 @@ def _read_labels(
         from peclr.data.sources import dexycb_labels
 
         return dexycb_labels.read_labels(root, progress=progress)
+    if dataset == "interhand" or dataset == "assemblyhands":
+        from peclr.data.sources import interhand_labels
+
+        return interhand_labels.read_labels(dataset, root, split, progress=progress)
     if dataset != "youtube3d":
         from peclr.data.sources import hands_2d_labels
 

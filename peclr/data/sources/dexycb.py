@@ -17,19 +17,16 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.dexycb_labels import CAMERAS, NO_HAND, SEQUENCES, SUBJECTS, file_name, is_of, read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import read_reduced
+from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.layouts import check_labels
 from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_labels
-from peclr.geometry import planar
-from peclr.geometry.camera import project
-from peclr.geometry.joints import SCALE_BONE
+from peclr.data.sources.plausibility import doubt_joints
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal[
@@ -87,9 +84,7 @@ class DexYCB(HandSource):
         if not self.num_hands:
             raise ValueError(f"{root}: {split} has no hand in the subjects that are there; {'; '.join(self._notes)}")
         few = joints_3d[self._frames[:: -(-self.num_hands // _DOUBTED)]]
-        parent, child = SCALE_BONE
-        scale = np.linalg.norm(few[:, parent] - few[:, child], axis=-1)
-        doubts = doubt_labels(few, scale, lambda _: f"{self.root}, {split}")
+        doubts = doubt_joints(few, f"{self.root}, {split}")
         if doubts.faults:
             raise ValueError("; ".join(doubts.faults))
         self._notes += doubts.notes
@@ -163,23 +158,13 @@ class DexYCB(HandSource):
             raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
         frame = int(self._frames[index])
         decoded = read_reduced(self._image_file(frame), None, min_side)
-        K = self._labels["K"][self._labels["camera"][frame]].astype(np.float64)
-        joints_3d = self._labels["joints_3d"][frame].astype(np.float64)
-        if is_left := bool(self._labels["is_left"][self._labels["sequence"][frame]]):
-            decoded, K = decoded.mirrored(), planar.mirror_camera(K, decoded.width)
-            joints_3d = joints_3d * [-1, 1, 1]
-        joints_2d = project(torch.tensor(joints_3d), torch.tensor(K)).numpy()
-        parent, child = SCALE_BONE
-        return hand_sample(
-            decoded.image,
-            planar.square_around_keypoints(joints_2d, self.crop_margin),
+        return labeled_hand(
+            decoded,
             f"{self.split}/{self._name(frame)}",
-            "left" if is_left else "right",
-            K=K.astype(np.float32),
-            joints_3d=joints_3d.astype(np.float32),
-            joints_2d=joints_2d.astype(np.float32),
-            scale_m=float(np.linalg.norm(joints_3d[parent] - joints_3d[child])),
-            image_from_decoded=decoded.image_from_decoded,
+            self._labels["K"][self._labels["camera"][frame]],
+            self._labels["joints_3d"][frame],
+            self.crop_margin,
+            is_left=bool(self._labels["is_left"][self._labels["sequence"][frame]]),
         )
 
     def _name(self, frame: int) -> str:

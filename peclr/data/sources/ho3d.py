@@ -20,16 +20,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.ho3d_labels import read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
+from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.layouts import check_labels
 from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_labels, doubt_places
-from peclr.geometry import planar
+from peclr.data.sources.plausibility import doubt_joints, doubt_places
 from peclr.geometry.camera import check_intrinsics, project
-from peclr.geometry.joints import SCALE_BONE
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal["train", "evaluation"]
@@ -81,9 +80,7 @@ class HO3D(HandSource):
         check_intrinsics(torch.tensor(self._labels["K"]), f"{where}, camMat")
         self._notes = list[str]()
         if self._joints_3d is not None:
-            parent, child = SCALE_BONE
-            scale = np.linalg.norm(self._joints_3d[:, parent] - self._joints_3d[:, child], axis=-1)
-            doubts = doubt_labels(self._joints_3d, scale, lambda _: where)
+            doubts = doubt_joints(self._joints_3d, where)
             step = -(-self.num_hands // _SAMPLED)
             sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
             joints_2d = self._projected(slice(None, None, step))
@@ -162,30 +159,14 @@ class HO3D(HandSource):
         if not 0 <= index < self.num_hands:
             raise IndexError(f"{self.root / self.split} has hands 0 to {self.num_hands - 1}, not {index}")
         decoded = read_reduced(self.image_file(index), None, min_side)
-        K, is_left = self._labels["K"][index].astype(np.float64), bool(self._labels["is_left"][index])
-        joints_3d = None if self._joints_3d is None else self._joints_3d[index].astype(np.float64)
-        box = self._labels["box"][index].astype(np.float64) if "box" in self._labels else None
-        if is_left:
-            decoded, K = decoded.mirrored(), planar.mirror_camera(K, decoded.width)
-            joints_3d = None if joints_3d is None else joints_3d * [-1, 1, 1]
-            box = None if box is None else planar.mirror_box(box, decoded.width)
-        joints_2d = None if joints_3d is None else project(torch.tensor(joints_3d), torch.tensor(K)).numpy()
-        if box is not None:
-            square = planar.enlarged_square(box, self.crop_margin)
-        else:
-            assert joints_2d is not None, "labels of train have joints, those of evaluation boxes"
-            square = planar.square_around_keypoints(joints_2d, self.crop_margin)
-        parent, child = SCALE_BONE
-        return hand_sample(
-            decoded.image,
-            square,
+        return labeled_hand(
+            decoded,
             f"{self.split}/{self._labels['frame'][index].decode()}",
-            "left" if is_left else "right",
-            K=K.astype(np.float32),
-            joints_3d=None if joints_3d is None else joints_3d.astype(np.float32),
-            joints_2d=None if joints_2d is None else joints_2d.astype(np.float32),
-            scale_m=None if joints_3d is None else float(np.linalg.norm(joints_3d[parent] - joints_3d[child])),
-            image_from_decoded=decoded.image_from_decoded,
+            self._labels["K"][index],
+            None if self._joints_3d is None else self._joints_3d[index],
+            self.crop_margin,
+            is_left=bool(self._labels["is_left"][index]),
+            box=self._labels["box"][index] if "box" in self._labels else None,
         )
 
     def _projected(self, hands: slice) -> NDArray[np.float32]:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
 DataSet = Literal[
-    "freihand", "youtube3d", "ho3d", "dexycb", "coco_wholebody", "halpe", "onehand10k", "panoptic", "hint"
-]
+    "freihand", "youtube3d", "ho3d", "dexycb", "interhand", "assemblyhands",
+    "coco_wholebody", "halpe", "onehand10k", "panoptic", "hint",
+]  # fmt: skip
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
@@ -74,6 +75,23 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         choice="s0 divides by sequence, as most papers, s1 by subject, s2 by view, s3 by object",
         packed="all",
         checked=3,
+    ),
+    "interhand": Layout(
+        "interhand.InterHand",
+        ("train", "val", "test"),
+        tuple(f"annotations/{{0}}/InterHand2.6M_{{0}}_{kind}.json" for kind in ("data", "camera", "joint_3d")),
+        "",
+        "images/train, and annotations/train/InterHand2.6M_train_data.json, …_camera.json and …_joint_3d.json",
+    ),
+    "assemblyhands": Layout(
+        "interhand.InterHand",
+        ("train", "val"),
+        tuple(
+            f"annotations/{{0}}/assemblyhands_{{0}}_{kind}_v1-1.json" for kind in ("ego_data", "ego_calib", "joint_3d")
+        ),
+        "",
+        "images/ego_images_rectified, and annotations/train/assemblyhands_train_ego_data_v1-1.json, …_ego_calib_… and "
+        "…_joint_3d_v1-1.json",
     ),
     "coco_wholebody": Layout(
         "coco_hands.CocoHands",

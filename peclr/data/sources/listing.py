@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 HAS_HEIF: Final = find_spec("pillow_heif") is not None
@@ -30,6 +30,7 @@ _OTHERS: Final = (
 
 _MASKS, _MASK = re.compile(r"(^|/)masks?/", re.IGNORECASE), re.compile(r"(.+)[_.-]mask", re.IGNORECASE)
 
+_LONGEST: Final = 4096  # characters of a path, as of Linux
 _NAMED: Final = 5
 
 _log = logging.getLogger(__name__)
@@ -90,6 +91,12 @@ def describe_left_out(left_out: Counter[str]) -> str:
 def some(names: Sequence[str], between: str = ", ") -> str:
     """The first few of many names, and how many more there are, for messages."""
     return between.join([*names[:_NAMED], *([f"and {len(names) - _NAMED:,} more"] if len(names) > _NAMED else [])])
+
+
+def is_below(name: str) -> bool:
+    """Whether a name from a file of labels stays in the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return 0 < len(name) < _LONGEST and not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def natural_order(name: str) -> tuple[list[str | int], str]:

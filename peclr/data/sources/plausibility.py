@@ -77,6 +77,15 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
     return found
 
 
+def doubt_joints(joints_3d: Array, where: object) -> Doubts:
+    """`doubt_labels` of joints (N, 21, 3) without scales of their own, NaN where unknown: of the hands known wholly."""
+    whole = joints_3d[np.isfinite(joints_3d).all(axis=(1, 2))]
+    if not len(whole):
+        return Doubts([], [])
+    parent, child = SCALE_BONE
+    return doubt_labels(whole, np.linalg.norm(whole[:, parent] - whole[:, child], axis=-1), lambda _: where)
+
+
 def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -> Doubts:
     """Compare the places of joints (N, 21, 2), px, NaN where unknown, of every `step`-th hand, with their images.
 

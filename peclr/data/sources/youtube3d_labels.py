@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.images import image_sizes
+from peclr.data.sources.listing import is_below
 from peclr.data.sources.mano import NUM_VERTICES
 from peclr.untrusted.large_json import each, map_json
 from peclr.untrusted.text import shown
@@ -151,8 +152,7 @@ def _number_images(path: Path, images: list[_Image]) -> dict[int, int]:
         if earlier != image:
             raise ValueError(f"{path}: image id {image.id} is both {earlier.name} and {image.name}")
         name = PurePosixPath(image.name)
-        below = not name.is_absolute() and ".." not in name.parts and "\0" not in image.name
-        if not (below and name.suffix and len(name.parts) > 2):  # the second part is the video
+        if not (is_below(image.name) and name.suffix and len(name.parts) > 2):  # the second part is the video
             expected = "a file below the root: youtube/VIDEO/video/frames/NUMBER.png"
             raise ValueError(f"{path}: image {number} is {image.name!r}; expected {expected}")
     return numbers

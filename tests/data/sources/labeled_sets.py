@@ -1,9 +1,11 @@
 """Tiny data sets in the official layouts of others, with bright dots drawn at joints."""
 
+import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from peclr.data.sources import dexycb, dexycb_labels
 from peclr.geometry.joints import convert
@@ -112,3 +115,105 @@ def write_joints(path: Path, joints: NDArray[np.float64] | None, **changed: Any)
     path.unlink(missing_ok=True)  # others may be links to it
     arrays |= changed
     np.savez_compressed(path, **arrays)
+
+
+# hands of the images of InterHand2.6M and AssemblyHands, and the joints that are not valid, in their order
+KINDS = ("right", "left", "interacting", "interacting", "right", "interacting", "left")
+UNKNOWN: dict[int, list[int]] = {2: [21, 0, 4], 3: [41, 30], 4: list(range(5, 21)), 5: list(range(42))}
+
+
+@dataclass
+class BothHands:
+    """What was written: joints (images, 2, 21, 3), right hand first, metres, camera frame, order freihand, or NaN."""
+
+    root: Path
+    joints: NDArray[np.float64]
+
+    def files(self, split: str = "train") -> list[Path]:
+        """The files of labels: data, cameras, joints."""
+        found = {path.stem: path for path in (self.root / "annotations" / split).iterdir()}
+        return [next(found[stem] for stem in found if kind in stem) for kind in ("data", "ca", "joint_3d")]
+
+    def edit(self, number: int, change: Callable[[Any], object], split: str = "train") -> Path:
+        """Rewrite one of the files after `change` has changed its contents in place."""
+        path = self.files(split)[number]
+        contents = json.loads(path.read_text())
+        change(contents)
+        path.write_text(json.dumps(contents))
+        return path
+
+
+def write_interhand(root: Path, splits: Sequence[str] = ("train",)) -> BothHands:
+    """Write InterHand2.6M: two captures, of one subject each, with two cameras each, a kind of KINDS an image."""
+    return _write_both(root, splits, worn=False)
+
+
+def write_assemblyhands(root: Path, splits: Sequence[str] = ("train",)) -> BothHands:
+    """Write AssemblyHands: two sequences, whose cameras move."""
+    return _write_both(root, splits, worn=True)
+
+
+def _write_both(root: Path, splits: Sequence[str], *, worn: bool) -> BothHands:
+    rng = np.random.default_rng(7)
+    seen = hands_in_space(2 * len(KINDS), rng).reshape(len(KINDS), 2, 21, 3)
+    seen[:, 1, :, 0] *= -1  # left hands
+    seen[..., 0] += np.array([0.05, -0.05])[:, None]
+    joints = seen.copy()
+    data: dict[str, Any] = {"images": [], "annotations": []}
+    cameras: dict[str, Any] = {}
+    world: dict[str, Any] = {}
+    for number, kind in enumerate(KINDS):
+        capture, camera, frame = number % 2, f"40000{number // 2 % 2}", 10 + 6 * number
+        sequence = f"nusar-2021_action_both_900{capture}_900{capture}_user_id_2021" if worn else f"000{capture}_fist"
+        image = f"{sequence}/HMC_{camera}_mono10bit/{frame:06d}.jpg" if worn else f"Capture{capture}/image{frame}.jpg"
+        valid = np.ones(42, int)
+        valid[UNKNOWN.get(number, [])] = 0
+        valid[{"right": slice(21, 42), "left": slice(0, 21)}.get(kind, slice(0, 0))] = 0
+        known = convert(valid.reshape(2, 21, 1), "interhand", "freihand")[..., 0] == 1
+        joints[number][~known] = np.nan
+        turn = Rotation.random(random_state=number if worn else 2 * capture + int(camera[-1])).as_matrix()
+        place = np.array([100.0 * capture, 50, -20])
+        at = convert(seen[number], "freihand", "interhand").reshape(42, 3) * 1000 @ turn + place
+        points = {"world_coord": at.tolist(), "joint_valid": valid.reshape(42, 1).tolist()}
+        boxes = [[*pixels(hand).min(axis=0), *pixels(hand).max(axis=0)] for hand in seen[number]]
+        listed: dict[str, Any] = {"id": 50 + number, "width": WIDTH, "height": HEIGHT, "seq_name": sequence}
+        listed |= {"file_name": image, "camera": f"HMC_{camera}" if worn else camera, "frame_idx": frame}
+        annotation: dict[str, Any] = {"id": number, "image_id": 50 + number, "joint_valid": points["joint_valid"]}
+        if worn:
+            annotation["joint_valid"] = valid.tolist()
+            named = zip(("right", "left"), boxes, valid.reshape(2, 21), strict=True)
+            annotation["bbox"] = {side: box if flags.any() else None for side, box, flags in named}
+            take = cameras.setdefault(sequence, {"intrinsics": {}, "extrinsics": {}})
+            take["intrinsics"][f"HMC_{camera}_mono10bit"] = K.tolist()
+            view = np.column_stack([turn, -turn @ place])
+            take["extrinsics"].setdefault(f"{frame:06d}", {})[f"HMC_{camera}_mono10bit"] = view.tolist()
+            world.setdefault(sequence, {})[f"{frame:06d}"] = points
+        else:
+            listed |= {"capture": capture, "subject": 3 + capture}
+            left, top, right, bottom = boxes[1 if kind == "left" else 0]
+            annotation |= {"bbox": [left, top, right - left, bottom - top], "hand_type": kind, "hand_type_valid": 1}
+            of_capture = cameras.setdefault(str(capture), {})
+            values = {"campos": place, "camrot": turn, "focal": K[[0, 1], [0, 1]], "princpt": K[:2, 2]}
+            for name, value in values.items():
+                of_capture.setdefault(name, {})[camera] = value.tolist()
+            world.setdefault(str(capture), {})[str(frame)] = points
+        data["images"].append(listed)
+        data["annotations"].append(annotation)
+        shown = [hand for hand, flags in zip(seen[number], known, strict=True) if flags.any()] or [seen[number, 0]]
+        for split in splits:
+            write_dots(root / "images" / ("ego_images_rectified" if worn else "") / split / image, *shown)
+    for split in splits:
+        folder = root / "annotations" / split
+        folder.mkdir(parents=True)
+        if worn:
+            names = [f"assemblyhands_{split}_{kind}_v1-1" for kind in ("ego_data", "ego_calib", "joint_3d")]
+            of_split = [
+                image | {"file_name": f"ego_images_rectified/{split}/{image['file_name']}"} for image in data["images"]
+            ]
+            contents: list[Any] = [data | {"images": of_split}, {"calibration": cameras}, {"annotations": world}]
+        else:
+            names = [f"InterHand2.6M_{split}_{kind}" for kind in ("data", "camera", "joint_3d")]
+            contents = [data, cameras, world]
+        for name, content in zip(names, contents, strict=True):
+            (folder / f"{name}.json").write_text(json.dumps(content))
+    return BothHands(root, joints)

@@ -1,0 +1,182 @@
+"""InterHand2.6M and AssemblyHands: single and interacting hands, of both sides, some joints of which are unknown.
+
+Moon et al., "InterHand2.6M", ECCV 2020, and Ohkawa et al., "AssemblyHands", CVPR 2023. Below the root of the first are
+
+    images/{train,val,test}/CAPTURE/SEQUENCE/CAMERA/image10.jpg
+    annotations/SPLIT/InterHand2.6M_SPLIT_{data,camera,joint_3d}.json
+
+as the downloads of 5 and of 30 frames a second have them, and below that of the second
+
+    images/ego_images_rectified/{train,val}/SEQUENCE/CAMERA/000010.jpg
+    annotations/SPLIT/assemblyhands_SPLIT_{ego_data,ego_calib,joint_3d}_v1-1.json
+
+A joint is known where the list of images calls it valid: annotated and, of InterHand2.6M, in the image.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.images import image_sizes, read_reduced
+from peclr.data.sources.interhand_files import DataSetName
+from peclr.data.sources.interhand_labels import read_labels
+from peclr.data.sources.labeled_hand import labeled_hand
+from peclr.data.sources.layouts import check_labels, present_splits
+from peclr.data.sources.packed_labels import Array, open_if_fresh
+from peclr.data.sources.plausibility import doubt_joints, doubt_places
+from peclr.geometry.camera import check_intrinsics, project
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+
+Split = Literal["train", "val", "test"]
+
+_FPS: Final = 30.0  # InterHand2.6M's of 5 frames a second number them as those of 30
+_DOUBTED: Final = 20_000  # hands that are compared with what hands measure on opening, at most
+_SAMPLED: Final = 64  # hands whose images are looked at
+
+
+class InterHand(HandSource):
+    """One split of either set, whichever is there: each hand of an image is one, and left hands are mirrored.
+
+    Unknown joints are NaN. Crops are around the known ones, or, of hands with few, the official box. Hands with the
+    same `image` (num_hands,) are in the same; they may `interact` (images,).
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split = "train",
+        crop_margin: float = PUBLISHED_CROP_MARGIN,
+        fps: float = _FPS,
+        *,
+        use_prepared: bool = True,
+    ) -> None:
+        """Read and check the labels; ValueError names the file and value that is wrong.
+
+        Args:
+            root: The folder that holds `images` and `annotations`.
+            split: "train", "val" or "test"; there are no labels for the test of AssemblyHands.
+            crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean, or over
+                half of the longer side of the official box.
+            fps: Frames a second of which the numbers count, for pairs of nearby frames.
+            use_prepared: Whether to use the labels that `peclr prepare` has packed, while they are fresh.
+        """
+        if not crop_margin > 0 or not 0 < fps < math.inf:
+            raise ValueError(f"crop_margin {crop_margin}, fps {fps}: expected positive numbers")
+        self.root, self.split, self.crop_margin, self.fps = Path(root), split, crop_margin, fps
+        self.name: DataSetName = "assemblyhands" if present_splits("assemblyhands", self.root) else "interhand"
+        check_labels(self.name, self.root, split)
+        packed = open_if_fresh(self.name, self.root, split) if use_prepared else None
+        self._labels: Mapping[str, Array] = packed or read_labels(self.name, self.root, split)
+        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self.image, self.interact = self._labels["image"], self._labels["interact"]
+        self.num_hands, self._joints_3d = len(self.image), self._labels["joints_3d"]
+        check_intrinsics(torch.tensor(self._labels["K"]), f"{self.root}, cameras of {split}")
+        self._notes = self._doubts()
+
+    @property
+    def joints_3d(self) -> NDArray[np.float32]:
+        """(num_hands, 21, 3), metres, camera frame, of left hands as they are, NaN where unknown."""
+        return self._joints_3d
+
+    @property
+    def is_left(self) -> NDArray[np.bool_]:
+        """(num_hands,), whether each hand is a left one, which samples show mirrored."""
+        is_left: NDArray[np.bool_] = self._labels["is_left"]
+        return is_left
+
+    def image_paths(self) -> list[Path]:
+        """See `HasFiles`."""
+        return [self._image_file(image) for image in range(len(self.interact))]
+
+    def doubts(self) -> list[str]:
+        """See `HasFiles`."""
+        listed, shown_in = int(self._labels["listed"][0]), len(self.interact)
+        left_out = [f"{listed - shown_in:,} of {listed:,} images show no hand with a label, and are left out"]
+        partly = int(np.isnan(self._joints_3d).any(axis=(1, 2)).sum())
+        unknown = [f"{partly:,} of {self.num_hands:,} hands have joints that are unknown"]
+        return [*(left_out if listed > shown_in else []), *(unknown if partly else []), *self._notes]
+
+    def check_images(self) -> None:
+        """See `HandSource`; `peclr prepare` does it once for all runs."""
+        if not self._checked:
+            check_image_files(self.image_paths())
+            self._checked = True
+
+    def identity(self) -> str:
+        """See `HandSource`: of the images' names, and which hands are in them."""
+        return hash_of(f"{self.name} {self.split}", self._labels["name"], self.image, self.is_left)
+
+    def group_of_hands(self) -> NDArray[np.int64]:
+        """See `HasGroups`: persons."""
+        return self._of_images("person")
+
+    def video_of_hands(self) -> NDArray[np.int64]:
+        """See `HasVideos`: takes as one camera saw them."""
+        return self._of_images("video")
+
+    def track_of_hands(self) -> NDArray[np.int64]:
+        """See `HasTracks`: one side in one video."""
+        return 2 * self.video_of_hands() + self.is_left
+
+    def time_of_hands(self) -> NDArray[np.float64]:
+        """See `HasTracks`: by the numbers of frames."""
+        return self._of_images("frame") / self.fps
+
+    def joints_2d_of_hands(self) -> NDArray[np.float32]:
+        """See `HasJoints2D`."""
+        joints_2d = self._projected(slice(None))
+        width = self._labels["size"][self.image[self.is_left], 0]
+        joints_2d[self.is_left, :, 0] = width[:, None] - 1 - joints_2d[self.is_left, :, 0]
+        return joints_2d
+
+    def __getitem__(self, index: int) -> HandSample:
+        return self.read(index, math.inf)
+
+    def read(self, index: int, min_side: float) -> HandSample:
+        """Read the image of hand `index` for a view."""
+        if not 0 <= index < self.num_hands:
+            raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        image, is_left = int(self.image[index]), bool(self.is_left[index])
+        decoded = read_reduced(self._image_file(image), None, min_side)
+        box, scale_m = self._labels["box"][index], float(self._labels["scale_m"][index])
+        return labeled_hand(
+            decoded,
+            f"{self._labels['name'][image].decode()}, {'left' if is_left else 'right'} hand",
+            self._labels["K"][self._labels["camera"][image]],
+            self._joints_3d[index],
+            self.crop_margin,
+            is_left=is_left,
+            box=None if np.isnan(box).any() else box,
+            scale_m=None if math.isnan(scale_m) else scale_m,
+        )
+
+    def _of_images(self, name: str) -> NDArray[np.int64]:
+        return np.asarray(self._labels[name])[self.image].astype(np.int64)
+
+    def _image_file(self, image: int) -> Path:
+        name: bytes = self._labels["name"][image]
+        return self.root / "images" / name.decode()
+
+    def _projected(self, hands: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N, 21, 2), px of the images as they are."""
+        joints_3d, K = self._joints_3d[hands], self._labels["K"][self._labels["camera"][self.image[hands]]]
+        return project(torch.tensor(joints_3d).double(), torch.tensor(K).double()).float().numpy()
+
+    def _doubts(self) -> list[str]:
+        """What some hands differ in from what is expected; ValueError if it is most of them."""
+        few = np.arange(0, self.num_hands, -(-self.num_hands // _DOUBTED))
+        whole = few[np.isfinite(self._joints_3d[few]).all(axis=(1, 2))]
+        doubts = doubt_joints(self._joints_3d[whole], f"{self.root}, {self.split}")
+        looked_at = whole[:: max(1, -(-len(whole) // _SAMPLED))]
+        sizes = image_sizes([self._image_file(image) for image in self.image[looked_at].tolist()])
+        places = doubt_places(self._projected(looked_at), sizes, self.root / "images")
+        if faults := doubts.faults or places.faults:
+            raise ValueError("; ".join(faults))
+        return doubts.notes

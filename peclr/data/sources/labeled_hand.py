@@ -1,0 +1,67 @@
+"""A sample of a hand whose camera and joints a data set knows: mirrored if it is a left one, with its crop box."""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclr.data.samples import HandSample, hand_sample
+from peclr.data.sources.images import DecodedImage
+from peclr.geometry import planar
+from peclr.geometry.camera import project
+from peclr.geometry.joints import SCALE_BONE
+
+Array = NDArray[np.floating]
+
+
+def labeled_hand(
+    decoded: DecodedImage,
+    name: str,
+    K: Array,
+    joints_3d: Array | None,
+    crop_margin: float,
+    *,
+    is_left: bool,
+    box: Array | None = None,
+    scale_m: float | None = None,
+) -> HandSample:
+    """Make the sample of a hand from an image and labels as they are, before mirroring.
+
+    Args:
+        decoded: The image.
+        name: Of the image within its source.
+        K: (3, 3), px.
+        joints_3d: (21, 3), metres, camera frame, order freihand, NaN where unknown; None for `box` alone.
+        crop_margin: Half side of the crop box over the distance of the farthest joint from their mean, or over half of
+            the longer side of `box`.
+        is_left: Whether it is a left hand.
+        box: (4,), px, to crop around in place of the joints.
+        scale_m: Metres from middle MCP to PIP, for joints that do not have these.
+    """
+    K, joints = K.astype(np.float64), None if joints_3d is None else joints_3d.astype(np.float64)
+    if is_left:
+        decoded, K = decoded.mirrored(), planar.mirror_camera(K, decoded.width)
+        joints = None if joints is None else joints * [-1, 1, 1]
+        box = None if box is None else planar.mirror_box(box.astype(np.float64), decoded.width)
+    joints_2d = None if joints is None else project(torch.tensor(joints), torch.tensor(K)).numpy()
+    if box is not None:
+        square = planar.enlarged_square(box, crop_margin)
+    else:
+        assert joints_2d is not None, "a hand is placed by its joints or by a box"
+        square = planar.square_around_keypoints(joints_2d[~np.isnan(joints_2d[:, 0])], crop_margin)
+    if joints is not None:
+        parent, child = SCALE_BONE
+        length = float(np.linalg.norm(joints[parent] - joints[child]))
+        scale_m = scale_m if math.isnan(length) else length
+    return hand_sample(
+        decoded.image,
+        square,
+        name,
+        "left" if is_left else "right",
+        K=K.astype(np.float32),
+        joints_3d=None if joints is None else joints.astype(np.float32),
+        joints_2d=None if joints_2d is None else joints_2d.astype(np.float32),
+        scale_m=scale_m,
+        image_from_decoded=decoded.image_from_decoded,
+    )
