@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # annotations only
 
     Array = TypeVar("Array", Tensor, NDArray[np.floating[Any]])
 
-JointOrder = Literal["freihand", "ait", "mano", "interhand"]
+JointOrder = Literal["freihand", "ait", "mano", "interhand", "rhd"]
 
 NUM_JOINTS: Final = 21
 FINGERS: Final = ("thumb", "index", "middle", "ring", "little")
@@ -29,6 +29,7 @@ _MANO_FINGERS: Final = ("index", "middle", "little", "ring", "thumb")
 # ait: the published PeCLR code, ring by ring: all MCP, all PIP, all DIP, all tips.
 # mano: the 16 joints of the MANO model as its files list them, then the five tips, vertices of its mesh.
 # interhand: one hand of InterHand2.6M, finger by finger, tip inwards, the wrist last.
+# rhd: one hand of RHD, the wrist, then finger by finger, tip inwards.
 _ORDERS: Final[dict[str, tuple[str, ...]]] = {
     "freihand": ("wrist", *(f"{finger}_{part}" for finger in FINGERS for part in PARTS)),
     "ait": ("wrist", *(f"{finger}_{part}" for part in PARTS for finger in FINGERS)),
@@ -38,6 +39,7 @@ _ORDERS: Final[dict[str, tuple[str, ...]]] = {
         *(f"{finger}_tip" for finger in FINGERS),
     ),
     "interhand": (*(f"{finger}_{part}" for finger in FINGERS for part in reversed(PARTS)), "wrist"),
+    "rhd": ("wrist", *(f"{finger}_{part}" for finger in FINGERS for part in reversed(PARTS))),
 }
 
 # All indices from here on are in order freihand.

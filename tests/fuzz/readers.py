@@ -37,6 +37,7 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.inputs import Input
 from peclr.data.sources.interhand import InterHand
 from peclr.data.sources.mano import load_joint_regressor
+from peclr.data.sources.rhd import RHD
 from peclr.data.sources.shards import PreparedCrops, Shards
 from peclr.data.sources.videos import Videos
 from peclr.data.sources.youtube3d import YouTube3DHands
@@ -60,6 +61,7 @@ from tests.data.sources.labeled_sets import (
     write_dexycb,
     write_ho3d,
     write_interhand,
+    write_rhd,
 )
 from tests.data.sources.old_crops import write_old_crops
 from tests.data.sources.sets_2d import write_2d
@@ -186,6 +188,11 @@ def _interhand(folder: Path) -> list[Path]:
 
 def _assemblyhands(folder: Path) -> list[Path]:
     return write_assemblyhands(folder / "hands").files()
+
+
+def _rhd(folder: Path) -> list[Path]:
+    write_rhd(folder / "rhd", frames=2)
+    return sorted((folder / "rhd").rglob("*.pickle"))
 
 
 def _box_files(folder: Path) -> list[Path]:
@@ -378,6 +385,7 @@ READERS = {
     "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "HO3D": Reader(_ho3d, lambda folder: [_samples(HO3D(folder / "ho3d", split)) for split in ("train", "evaluation")]),
     "2-D hands": Reader(_hands_2d, _read_hands_2d),
+    "RHD": Reader(_rhd, lambda folder: _samples(RHD(folder / "rhd"))),
     "DexYCB": Reader(_dexycb, _read_dexycb, protected=True),
     "InterHand2.6M": Reader(_interhand, lambda folder: _samples(InterHand(folder / "hands"))),
     "AssemblyHands": Reader(_assemblyhands, lambda folder: _samples(InterHand(folder / "hands"))),

@@ -83,6 +83,10 @@ def _read_labels(
         from peclr.data.sources import interhand_labels
 
         return interhand_labels.read_labels(dataset, root, split, progress=progress)
+    if dataset == "rhd":
+        from peclr.data.sources import rhd_labels
+
+        return rhd_labels.read_labels(root, split)
     if dataset != "youtube3d":
         from peclr.data.sources import hands_2d_labels
 

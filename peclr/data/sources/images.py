@@ -137,9 +137,14 @@ def read_reduced(
     return DecodedImage(image, image.shape[1], image.shape[0])
 
 
+def read_gray(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image as gray levels, (H, W); of one that is stored so, its numbers."""
+    return _decode(path, _read_bytes(path), 0)
+
+
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Read a mask: (H, W), 1 where it is brighter than middle gray or, in a mask of 0 and 1, than black; else 0."""
-    gray = _decode(path, _read_bytes(path), 0)
+    gray = read_gray(path)
     brightest = int(gray.max())
     mask = gray > (0 if brightest == 1 else 127)
     if not mask.any():

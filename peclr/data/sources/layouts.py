@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
 DataSet = Literal[
-    "freihand", "youtube3d", "ho3d", "dexycb", "interhand", "assemblyhands",
+    "freihand", "youtube3d", "ho3d", "dexycb", "interhand", "assemblyhands", "rhd",
     "coco_wholebody", "halpe", "onehand10k", "panoptic", "hint",
 ]  # fmt: skip
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
@@ -92,6 +92,13 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "",
         "images/ego_images_rectified, and annotations/train/assemblyhands_train_ego_data_v1-1.json, …_ego_calib_… and "
         "…_joint_3d_v1-1.json",
+    ),
+    "rhd": Layout(
+        "rhd.RHD",
+        ("training", "evaluation"),
+        ("{0}/anno_{0}.pickle",),
+        "",
+        "training/anno_training.pickle, and images in training/color",
     ),
     "coco_wholebody": Layout(
         "coco_hands.CocoHands",

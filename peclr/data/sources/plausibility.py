@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.geometry.joints import BONES, FINGERS, JOINT_NAMES, PARTS, SCALE_BONE, WRIST, permutation
+from peclr.geometry.joints import BONES, SCALE_BONE, WRIST, permutation
 
 Array = NDArray[np.floating]
 
@@ -22,12 +22,11 @@ _SCALE_ERROR: Final = 0.05  # of a length that is written twice
 # 0.87 and less for those in one of these.
 _SHORTER: Final = 0.95
 _SAMPLED: Final = 500  # hands, enough for a median
-_FROM_TIPS: Final = [f"{finger}_{part}" for finger in FINGERS for part in reversed(PARTS)]
 _OTHER_ORDERS: Final[Mapping[str, list[int]]] = {
     "order ait": list(permutation("ait", "freihand")),
     "order mano": list(permutation("mano", "freihand")),
     "order interhand or reversed, the wrist last": list(permutation("interhand", "freihand")),
-    "order freihand, each finger from its tip": [WRIST, *map(JOINT_NAMES.index, _FROM_TIPS)],
+    "order freihand, each finger from its tip": list(permutation("rhd", "freihand")),
 }
 
 

@@ -217,3 +217,34 @@ def _write_both(root: Path, splits: Sequence[str], *, worn: bool) -> BothHands:
         for name, content in zip(names, contents, strict=True):
             (folder / f"{name}.json").write_text(json.dumps(content))
     return BothHands(root, joints)
+
+
+def write_rhd(root: Path, split: str = "training", frames: int = 4) -> NDArray[np.float64]:
+    """Write a split; returns the joints (frames, 2, 21, 3) of the left and the right hand, metres.
+
+    The right hand is the prominent one in every other frame; of the other, the wrist and 12 joints are visible.
+    """
+    joints = hands_in_space(2 * frames, np.random.default_rng(5)).reshape(frames, 2, 21, 3)
+    joints[:, 0, :, 0] *= -1
+    joints += np.array([[-0.12, 0, 0.2], [0.12, 0, 0.2]])[:, None]
+    camera, content = np.array([[280.0, 0, 160], [0, 280, 160], [0, 0, 1]]), {}
+    for folder in ("color", "mask"):
+        (root / split / folder).mkdir(parents=True, exist_ok=True)
+    for frame, hands in enumerate(joints):
+        projected = hands @ camera.T
+        points = projected[..., :2] / projected[..., 2:]
+        cv2.imwrite(str(root / split / "color" / f"{frame:05d}.png"), draw_dots(320, points.reshape(-1, 2)))
+        mask = np.ones((320, 320), np.uint8)
+        for hand, first in zip(points, (2, 18), strict=True):
+            cv2.fillConvexPoly(mask, cv2.convexHull(hand.astype(np.int32)), first + 3)
+        cv2.imwrite(str(root / split / "mask" / f"{frame:05d}.png"), mask)
+        visible = np.ones((2, 21, 1))
+        visible[frame % 2, 13:] = 0
+        stored = [convert(hand, "freihand", "rhd") for hand in (*hands, *np.concatenate([points, visible], axis=-1))]
+        content[frame] = {
+            "xyz": np.concatenate(stored[:2]).astype(np.float32),
+            "uv_vis": np.concatenate(stored[2:]).astype(np.float32),
+            "K": camera.astype(np.float32),
+        }
+    (root / split / f"anno_{split}.pickle").write_bytes(pickle.dumps(content, 2))
+    return joints
