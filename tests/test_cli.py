@@ -564,7 +564,7 @@ def test_images_without_labels_are_refused_for_fine_tuning_before_loaders_start(
     assert finetune("fit", rendered_hands, tmp_path / "run", *unlabeled, "--data.num_workers=1") == 2
     shown = capsys.readouterr().err.splitlines()[-1]
     assert shown.startswith("peclr fit: photos, ")
-    assert shown.endswith("a labeled view needs a camera K, and there is none; `peclr collect` labels images")
+    assert shown.endswith("joints in space with a camera K; `peclr collect` labels images")
 
 
 def test_weights_of_another_resnet_are_refused(pretrained: Path) -> None:

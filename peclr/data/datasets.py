@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from peclr.data.labels import labels_in_view
 from peclr.data.loading.pairing import Pairing, PairingName, pairings_of
 from peclr.data.loading.skipping import OnBadImage, SkipList
 from peclr.data.rng import KeyedRng
@@ -23,10 +24,8 @@ from peclr.data.samples import HandSample, HandSource, LabeledItem, PairedViewIt
 from peclr.data.views.backgrounds import Backgrounds, ReplaceBackground
 from peclr.data.views.geometric import Border, GeometryRange, ViewGeometry, pixels_to_keep, render_view
 from peclr.data.views.photometric import Photometric, Recolor
-from peclr.geometry.affine import compose
-from peclr.geometry.joints import NUM_JOINTS, SCALE_BONE, WRIST
+from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import move
-from peclr.geometry.pose25d import to_25d
 
 Key = int | tuple[int, int]
 
@@ -140,11 +139,8 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         return number, self._pairs[number].draw(index - self._ends[number] + self.sizes[number], rng)
 
 
-_NO_CAMERA = "a labeled view needs a camera K, and there is none; `peclr collect` labels images"
-
-
 class LabeledHandDataset(Dataset[LabeledItem]):
-    """One view of each image of a source that has cameras, with its labels, for fine-tuning and evaluation."""
+    """One view of each image of a source, with what is known of its labels, for fine-tuning and evaluation."""
 
     def __init__(
         self,
@@ -154,19 +150,23 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         augmentation: Augmentation = NOTHING,
         seed: int = 0,
         on_bad_image: OnBadImage = "error",
+        sizes: Sequence[int] | None = None,
     ) -> None:
-        """Take the options of `PairedViewDataset`; "skip" is not for validation: scores would be of other images."""
+        """Take the options of `PairedViewDataset`; "skip" is not for validation: scores would be of other images.
+
+        `sizes` are numbers of images, one after the other, that are drawn from apart, as of several sources.
+        """
         if augmentation.background is not None:
             raise ValueError("labeled views keep their background; expected an augmentation without one")
         self.source, self.view_size, self.augmentation = source, view_size, augmentation
-        self.sizes, self.skipped = [len(source)], SkipList(on_bad_image)
+        self.sizes, self.skipped = list(sizes or [len(source)]), SkipList(on_bad_image)
         self._recolor, self._rng = Recolor(augmentation.photometric), KeyedRng("view", seed)
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, key: Key) -> LabeledItem:
-        """Make one view; labels that the source does not have are NaN."""
+        """Make one view; labels that the source does not have are 0, see `LabeledBatch`."""
         epoch, index = _epoch_and_index(key, len(self))
         return self.skipped.first_readable(partial(self._make, epoch), chain(range(index, len(self)), range(index)))
 
@@ -174,25 +174,12 @@ class LabeledHandDataset(Dataset[LabeledItem]):
         rng = self._rng.at(epoch, index)
         geometry = self.augmentation.draw_geometry(rng)
         sample = self.source.read(index, pixels_to_keep(self.view_size, geometry.scale))
-        if sample["K"] is None:
-            raise ValueError(f"{self.source.name}, {sample['id']}: {_NO_CAMERA}")
         view, matrix, _ = render_view(sample, geometry, self.view_size, self.augmentation.border)
         image = np.empty((3, self.view_size, self.view_size), np.uint8)
         cv2.split(self._recolor(view, rng), list(image))
-
-        K = compose(torch.from_numpy(matrix), torch.tensor(sample["K"]).double())
-        if sample["joints_3d"] is None:
-            joints_3d = joints_25d = torch.full((NUM_JOINTS, 3), torch.nan)
-        else:
-            joints_3d = torch.tensor(sample["joints_3d"])
-            joints_25d, _ = to_25d(joints_3d.double(), K, WRIST, SCALE_BONE)
-        scale_m = sample["scale_m"]
         return {
             "image": torch.from_numpy(image),
-            "K": K.float(),
-            "joints_25d": joints_25d.float(),
-            "joints_3d": joints_3d,
-            "scale_m": torch.tensor(torch.nan if scale_m is None else scale_m),
+            **labels_in_view(sample, matrix),
             "image_from_view": torch.from_numpy(np.linalg.inv(matrix).astype(np.float32)),
             "index": index,
         }

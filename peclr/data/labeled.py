@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import pytorch_lightning as pl
+from numpy.typing import NDArray
 
 from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset
+from peclr.data.labels import labels_in_view
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, loader_of
+from peclr.data.loading.sampling import check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.options import GEOMETRY, PHOTOMETRIC, as_list, check_sizes, one_of
 from peclr.data.samples import HandSource
@@ -19,9 +23,11 @@ from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
+_LOOKED_AT: Final = 16  # hands of a source, among which one must have labels
+
 
 class LabeledHandDataModule(pl.LightningDataModule):
-    """Labeled hands, batches of `LabeledBatch`.
+    """Labeled hands, batches of `LabeledBatch`, of one data set or of several.
 
     Training and validation hands are from the training split, test and prediction from the evaluation split.
     Validation hands depend on the seed alone, and fewer labels are a subset of more.
@@ -46,6 +52,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
         label_fraction: float = 1.0,
         num_labels: int | None = None,
         val_fraction: float = 0.1,
+        epoch_length: int | None = None,
+        weights: list[float] | None = None,
         crop: Crop = "keypoints",
         crop_margin: float = PUBLISHED_CROP_MARGIN,
         seed: int = 0,
@@ -56,7 +64,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
 
         Args:
             root: Folder of a data set with both splits, for example in FreiHAND's layout.
-            sources: Readers of the hands to train on and to hold out instead; images of all are equally often.
+            sources: Readers of the hands to train on and to hold out instead; each image comes once an epoch.
             test_sources: Beside `sources`, readers of the hands to test on, or to predict.
             view_size: Side of a view, px.
             geometry: Geometric augmentation in training; null turns it off.
@@ -66,6 +74,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
             label_fraction: Fraction of the training hands whose labels may be used, in (0, 1].
             num_labels: Their number instead.
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
+            epoch_length: Images per epoch, drawn with replacement; by default as many as there are.
+            weights: How often each source is drawn from, in any unit, with replacement, however large it is.
             crop: Of a `root` in FreiHAND's layout, as of `FreiHAND`, in evaluation, too.
             crop_margin: Of crops around keypoints: half their side over the distance of the farthest one.
             seed: Of the split, the choice of labels, the order and the views.
@@ -80,7 +90,12 @@ class LabeledHandDataModule(pl.LightningDataModule):
             raise ValueError(f"give label_fraction {label_fraction} or num_labels {num_labels}, not both")
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1)")
+        if epoch_length is not None and epoch_length < 1:
+            raise ValueError(f"epoch_length {epoch_length}: expected at least 1")
         self.root, self._sources = one_of(root, sources)
+        if weights is not None:
+            check_weights(weights, max(1, len(self._sources)))
+        self.epoch_length, self.weights = epoch_length, weights
         self._test_sources = as_list(test_sources)
         if self._test_sources and not self._sources:
             raise ValueError(
@@ -106,15 +121,16 @@ class LabeledHandDataModule(pl.LightningDataModule):
             train_hands, val_hands = split_source(training, self.val_fraction, self.seed)
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
             labeled = train_hands[: hand_count(self.labels, len(train_hands), what)]
+            labeled, sizes = (labeled, None) if self.weights is None else by_source(training, labeled)
             self.train_set = LabeledHandDataset(
                 SelectedHands(training, labeled),
                 self.view_size,
                 augmentation=self.augmentation,
                 seed=self.seed,
                 on_bad_image=self.on_bad_image,
+                sizes=sizes,
             )
-            if self.on_bad_image == "error":
-                self.train_set[0]  # here, that labels lack a camera is said before anything else
+            self._check_labels(training)
             self.val_set = self._unaugmented(SelectedHands(training, val_hands)) if len(val_hands) else None
         if stage in ("test", "predict"):
             if self._sources and not self._test_sources:
@@ -122,7 +138,15 @@ class LabeledHandDataModule(pl.LightningDataModule):
             evaluation = self._read(self._test_sources, "evaluation")
             if stage == "test" and isinstance(evaluation, FreiHAND) and not evaluation.has_labels:
                 raise ValueError(f"{evaluation.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
+            if stage == "test":
+                self._check_labels(evaluation)
             self.test_set = self._unaugmented(evaluation)
+
+    def _check_labels(self, source: HandSource) -> None:
+        """Refuse a source without labels before anything is computed."""
+        for one in source.sources if isinstance(source, JoinedHands) else (source,):
+            if self.on_bad_image == "error":
+                check_labels(one)
 
     def _unaugmented(self, source: HandSource) -> LabeledHandDataset:
         still = replace(NOTHING, border=self.augmentation.border)
@@ -138,7 +162,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled images of the labeled hands, every version an image of its own."""
         # full batches only: a last one of one image would stop batch normalization
-        return loader_of(self, self.train_set, training=True)
+        return loader_of(self, self.train_set, training=True, length=self.epoch_length, weights=self.weights)
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:
         """The held-out hands of the training split."""
@@ -156,3 +180,30 @@ class LabeledHandDataModule(pl.LightningDataModule):
         """Say how many images were skipped."""
         if stage == "fit":
             self.train_set.skipped.report()
+
+
+def by_source(source: HandSource, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
+    """Put hands in the order of the sources that they are from, and count the images of each source.
+
+    ValueError where one has none of them.
+    """
+    if not isinstance(source, JoinedHands):
+        return hands, [len(SelectedHands(source, hands))]
+    number = source.source_of_hands()[hands]
+    parts = [hands[number == one] for one in range(len(source.sources))]
+    for part, one in zip(parts, source.sources, strict=True):
+        if not len(part):
+            raise ValueError(f"of the {len(hands)} labeled hands none is of {one.name}, which has a weight; take more")
+    return np.concatenate(parts), [len(SelectedHands(source, part)) for part in parts]
+
+
+def check_labels(source: HandSource) -> None:
+    """Refuse a source of which no hand, of a few from everywhere in it, has a label to learn from or to score by."""
+    for hand in np.unique(np.linspace(0, source.num_hands - 1, _LOOKED_AT).astype(int)).tolist():
+        sample = source[source.versions_of(hand)[0]]
+        if labels_in_view(sample, np.eye(3))["joint_valid"].any():
+            return
+    raise ValueError(
+        f"{source.name}, {sample['id']}: no label, neither joints in the image nor joints in space with a camera K; "
+        "`peclr collect` labels images"
+    )

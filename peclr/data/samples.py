@@ -20,7 +20,8 @@ class HandSample(TypedDict):
 
     image: NDArray[np.uint8]  # (H, W, 3), RGB
     K: NDArray[np.float32] | None  # (3, 3), camera, px; None where nobody calibrated it
-    joints_3d: NDArray[np.float32] | None  # (21, 3), metres, camera frame, order freihand; None without label
+    # (21, 3), metres, camera frame, order freihand, NaN where unknown; None without label
+    joints_3d: NDArray[np.float32] | None
     joints_2d: NDArray[np.float32] | None  # (21, 2), px, order freihand, NaN where unknown; None without label
     # (4,), left, top, right, bottom, px: a square, also beyond the image, that an un-augmented view shows, with margin
     crop_box: NDArray[np.float64]
@@ -214,12 +215,16 @@ class _PairedViews(TypedDict, Generic[Number]):
 
 
 class _LabeledViews(TypedDict, Generic[Number]):
-    """Views of B hands with their labels; what a source does not know is NaN. Joints are in order freihand."""
+    """Views of B hands with their labels, joints in order freihand; what a source does not know is 0 and masked."""
 
     image: Tensor  # (B, 3, S, S), uint8, RGB
-    K: Tensor  # (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, not the labels
+    # (B, 3, 3), the view's camera, `view_from_image @ K`: it carries the view's rotation, not the labels. Where nobody
+    # calibrated it, it is the one that predictions assume
+    K: Tensor
     joints_25d: Tensor  # (B, 21, 3), x and y in view pixels, depth behind the wrist in units of `scale_m`
     joints_3d: Tensor  # (B, 21, 3), metres, camera frame of the image
+    joint_valid: Tensor  # (B, 21), bool, whether x and y are known, and where `has_3d`, all of a joint
+    has_3d: Tensor  # (B,), bool, whether depth and `joints_3d` are known: of wrist, middle MCP and middle PIP for sure
     scale_m: Tensor  # (B,), metres from middle MCP to middle PIP
     image_from_view: Tensor  # (B, 3, 3), pixels of the image ← view pixels
     index: Number  # (B,), position in the data set

@@ -150,7 +150,8 @@ def _labeled_row(dataset: "LabeledHandDataset", key: tuple[int, int]) -> list[Im
     crop, crop_from_image, _ = render_view(sample, ViewGeometry(), _TILE)
     crop_from_tile = crop_from_image @ np.linalg.inv(tile_from_view @ from_image)
     # the labels that the network learns, not those of the image
-    labels = move(tile_from_view, item["joints_25d"][:, :2].numpy().astype(np.float64))
+    known = np.where(item["joint_valid"][:, None], item["joints_25d"][:, :2].double(), np.nan)
+    labels = move(tile_from_view, known)
     return [
         _whole_image(sample, from_image[None], size),
         draw_skeleton(view, labels),

@@ -6,8 +6,8 @@ estimation code (dahiyaaneesh/Handposeestimation): L1(u, v) + 5 · L1(relative d
 
 from typing import Final, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
 
 from peclr.geometry.affine import at_least_float32
 
@@ -24,8 +24,20 @@ class PoseLossTerms(NamedTuple):
     root: Tensor  # bone lengths
 
 
+class KnownLabels(NamedTuple):
+    """What is known of the labels of B hands."""
+
+    joints: Tensor  # (B, 21), bool, whether a joint's pixels are known, and where `depth`, its relative depth
+    depth: Tensor  # (B,), bool, whether a hand's depths are known
+
+    def counts(self) -> Tensor:
+        """(3,): the numbers of joints, of relative depths and of root depths, over which terms are means."""
+        depths = self.joints & self.depth[:, None]
+        return torch.stack((self.joints.sum(), depths.sum(), self.depth.sum())).float()
+
+
 class PoseLoss(nn.Module):
-    """Weighted L1 on pixels, relative depth and root depth, in float32 or better.
+    """Weighted L1 on pixels, relative depth and root depth, in float32 or better: means over what is known.
 
     L1 throughout: a root depth far off, as the closed form gives for a foreshortened bone, pulls no harder than one
     that is nearly right.
@@ -59,18 +71,44 @@ class PoseLoss(nn.Module):
         return self
 
     def forward(
-        self, keypoints_2d: Tensor, depth_rel: Tensor, root_depth: Tensor, target_25d: Tensor, target_root_depth: Tensor
+        self,
+        keypoints_2d: Tensor,
+        depth_rel: Tensor,
+        root_depth: Tensor,
+        target_25d: Tensor,
+        target_root_depth: Tensor,
+        known: KnownLabels | None = None,
+        counts: Tensor | None = None,
     ) -> PoseLossTerms:
-        """Compare predictions (B, 21, 2), px of the crop, (B, 21) and (B,), bone lengths, with (B, 21, 3) and (B,)."""
+        """Compare predictions (B, 21, 2), px of the crop, (B, 21) and (B,), bone lengths, with (B, 21, 3) and (B,).
+
+        Args:
+            known: Which labels are; all by default. The others, which must be finite, have no gradient.
+            counts: What sums over the known ones are divided by, as `KnownLabels.counts`. Of several processes, each
+                with a share of a batch, it is the mean of theirs: the mean of their losses is then that of the batch.
+        """
         # torch would broadcast most mistakes here
         shapes = [tuple(tensor.shape) for tensor in (keypoints_2d, depth_rel, root_depth, target_25d)]
         batch = target_25d.shape[:-1]
         expected = [(*batch, 2), (*batch,), (*batch[:-1],), (*batch, 3)]
         if shapes != expected or target_root_depth.shape != root_depth.shape:
             raise ValueError(f"expected predictions and labels of one batch, got {shapes}")
+        if known is None:
+            joints_known = torch.ones(batch, dtype=torch.bool, device=target_25d.device)
+            known = KnownLabels(joints_known, joints_known[..., 0])
+        joints, depths, roots = known.counts() if counts is None else counts
         target_25d = at_least_float32(target_25d)
-        uv = l1_loss(at_least_float32(keypoints_2d), target_25d[..., :2])
-        depth = l1_loss(at_least_float32(depth_rel), target_25d[..., 2])
-        root = l1_loss(at_least_float32(root_depth), at_least_float32(target_root_depth))
-        total = self.keypoints_2d_weight * uv + self.depth_weight * depth + self.root_weight * root
-        return PoseLossTerms(total, uv, depth, root)
+        uv = _mean(keypoints_2d, target_25d[..., :2], known.joints[..., None], 2 * joints)
+        depth = _mean(depth_rel, target_25d[..., 2], known.joints & known.depth[..., None], depths)
+        root = _mean(root_depth, target_root_depth, known.depth, roots)
+        return PoseLossTerms(self.total(uv, depth, root), uv, depth, root)
+
+    def total(self, keypoints_2d: Tensor, depth: Tensor, root: Tensor) -> Tensor:
+        """Weigh the terms."""
+        return self.keypoints_2d_weight * keypoints_2d + self.depth_weight * depth + self.root_weight * root
+
+
+def _mean(prediction: Tensor, target: Tensor, known: Tensor, count: Tensor) -> Tensor:
+    """Add the absolute errors that are known, and divide by their number; 0 where there are none."""
+    errors = (at_least_float32(prediction) - at_least_float32(target)).abs()
+    return torch.where(known, errors, 0).sum() / torch.where(count > 0, count, 1)

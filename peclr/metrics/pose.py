@@ -62,19 +62,29 @@ class MeanDistance(Metric):
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, pred: Tensor, true: Tensor) -> None:
-        """Add a batch."""
-        values = self.of_joints(pred, true)
-        self.total += values.sum()
-        self.count += values.numel()
+    def update(self, pred: Tensor, true: Tensor, known: Tensor | None = None) -> None:
+        """Add a batch, or of it the joints that are `known` (B, 21), bool; relative errors need a hand's wrist."""
+        if known is None:
+            known = torch.ones(pred.shape[:2], dtype=torch.bool, device=pred.device)
+        # at the middle of the others in both hands, an unknown joint moves no alignment
+        values = self.of_joints(_centered(pred, known), _centered(true, known))
+        self.total += torch.where(known, values, 0).sum()
+        self.count += known.sum()
 
     def compute(self) -> Tensor:
-        """Mean over joints and hands."""
+        """Mean over joints and hands; NaN where none was known."""
         return (self.total / self.count).float()
 
     def of_joints(self, pred: Tensor, true: Tensor) -> Tensor:
         """What is averaged, (B, 21)."""
         return self.measure(pred, true)
+
+
+def _centered(joints: Tensor, known: Tensor) -> Tensor:
+    """Put unknown joints of (B, 21, D) at the mean of a hand's known ones; at 0, if it has none."""
+    known = known[..., None]
+    middle = torch.where(known, joints, 0).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp_min(1)
+    return torch.where(known, joints, middle)
 
 
 class AUC(MeanDistance):
@@ -121,11 +131,56 @@ class PoseMetrics(MetricCollection):
         super().__init__(metrics, prefix=prefix, compute_groups=False)
 
     def update(  # type: ignore[override]  # a collection forwards anything
-        self, joints_3d: Tensor, target_3d: Tensor, keypoints_2d: Tensor, target_2d: Tensor
+        self,
+        joints_3d: Tensor,
+        target_3d: Tensor,
+        keypoints_2d: Tensor,
+        target_2d: Tensor,
+        joint_valid: Tensor | None = None,
+        has_3d: Tensor | None = None,
     ) -> None:
-        """Add a batch: (B, 21, 3), metres, camera frame, order freihand; (B, 21, 2), pixels of the view."""
+        """Add a batch: (B, 21, 3), metres, camera frame, order freihand; (B, 21, 2), pixels of the view.
+
+        What is known of it are joints (B, 21), bool, and in 3-D hands (B,), bool; by default all.
+        """
+        valid_3d = joint_valid if joint_valid is None or has_3d is None else joint_valid & has_3d[:, None]
         for name, metric in self.items(keep_base=True, copy_state=False):
-            metric.update(*((keypoints_2d, target_2d) if name == "error_2d_px" else (joints_3d, target_3d)))
+            if name == "error_2d_px":
+                metric.update(keypoints_2d, target_2d, joint_valid)
+            else:
+                metric.update(joints_3d, target_3d, valid_3d)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Means by their names in the logs, over all processes; what no joint was known for is left out."""
+        found = {}
+        for name, metric in self.items(keep_base=False, copy_state=False):
+            assert isinstance(metric, MeanDistance)
+            with metric.sync_context():
+                if metric.count > 0:
+                    found[name] = (metric.total / metric.count).float()
+        return found
+
+
+class TermMeans(Metric):
+    """Means of the terms of a loss, each over what was known of it."""
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, terms: int) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(terms, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(terms, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, means: Tensor, counts: Tensor) -> None:
+        """Add a batch: its means, and over how many values they are (terms,)."""
+        self.total += means * counts
+        self.count += counts
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Means, 0 where nothing was known, and over how many values they are (terms,)."""
+        return (self.total / self.count.clamp_min(1)).float(), self.count
 
 
 def mean_loss() -> MeanMetric:

@@ -41,6 +41,12 @@ class PoseTargets(PalmPose):
     scale: Tensor  # (B,), length of the bone, metres
 
 
+class PartialTargets(PalmPose):
+    """Labels as `PalmPose`; what is not known has any finite value."""
+
+    joint_valid: Tensor  # (B, 21), bool, whether pixels are known, and where those of a hand are, relative depth
+
+
 class PoseOutput(TypedDict):
     """A prediction in order freihand, the wrist at index 0. Bone lengths times a hand's scale are metres."""
 
@@ -161,4 +167,29 @@ def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PoseTargets:
         depth_rel=joints_25d[..., 2],
         root_depth=palm_3d[..., _PALM, 2] / scale,
         scale=scale,
+    )
+
+
+@torch.no_grad()
+def targets_from_labels(
+    joints_3d: Tensor, joints_2d: Tensor, K: Tensor, joint_valid: Tensor, has_3d: Tensor
+) -> PartialTargets:
+    """Labels of which not all are known in the network's own terms, from those of a `LabeledBatch`; all finite.
+
+    Without depths, the palm is taken to be seen half-way between wrist and middle MCP, as if these were equally far;
+    of a hand 60 cm away in a view of 224 px, that is less than 2 px off.
+    """
+    known = joint_valid & has_3d[:, None]
+    # any hand whose joints are apart and in front of the camera
+    place = torch.arange(NUM_JOINTS, dtype=joints_3d.dtype, device=joints_3d.device)
+    stand_in = torch.stack((place, torch.ones_like(place), torch.ones_like(place)), dim=-1)
+    targets = targets_from_joints(torch.where(known[..., None], joints_3d, stand_in), K)
+    flat = palm_from_wrist(convert(joints_2d, "freihand", _ORDER), _ORDER)
+    valid = convert(joint_valid[..., None], "freihand", _ORDER)[..., 0]
+    middle = valid[:, _BONE[0], None]  # the palm is half of it
+    return PartialTargets(
+        keypoints_2d=torch.where(has_3d[:, None, None], targets["keypoints_2d"], flat),
+        depth_rel=targets["depth_rel"],
+        root_depth=targets["root_depth"],
+        joint_valid=torch.cat((valid[:, :1] & middle, valid[:, 1:]), dim=1),
     )

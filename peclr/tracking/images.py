@@ -92,7 +92,8 @@ class ProjectionImages(EpochCallback):
 class PoseImages(EpochCallback):
     """Predicted and true skeletons of `count` validation hands: `poses/samples`, always the same, and `poses/worst`.
 
-    The worst of `num_hands` validation images, by error after similarity alignment.
+    The worst of `num_hands` validation images, by error after similarity alignment. Hands of which not all joints are
+    known in 3-D are not among them as long as there are others, and drawn in 2-D alone.
 
     Args:
         count: hands on each image.
@@ -126,13 +127,15 @@ class PoseImages(EpochCallback):
         flat, deep = (torch.cat([out[key].double().cpu() for out in outputs]) for key in ("keypoints_2d", "joints_3d"))
         true = batch["joints_3d"].double()
         aligned, errors = aligned_errors(deep * batch["scale_m"][:, None, None], true)
+        valid = batch["joint_valid"]
+        seen = torch.where(valid[..., None], batch["joints_25d"][..., :2].double(), torch.nan)
         rows = zip(
             batch["image"].permute(0, 2, 3, 1).contiguous().numpy(),
-            batch["joints_25d"][..., :2].double().numpy(),
+            seen.numpy(),
             flat.numpy(),
             true.numpy(),
             aligned.numpy(),
-            errors.mean(dim=-1).tolist(),
+            torch.where(batch["has_3d"] & valid.all(dim=1), errors.mean(dim=-1), -torch.inf).tolist(),
             strict=True,
         )
         hands = [DrawnHand(*row) for row in rows]
@@ -145,11 +148,11 @@ class DrawnHand(NamedTuple):
     """A prediction with its truth."""
 
     image: Image  # (S, S, 3), RGB
-    true_2d: NDArray[np.float64]  # (21, 2), pixels
+    true_2d: NDArray[np.float64]  # (21, 2), pixels, NaN where unknown
     predicted_2d: NDArray[np.float64]
     true_3d: NDArray[np.float64]  # (21, 3), metres, camera frame
     predicted_3d: NDArray[np.float64]  # after similarity alignment
-    error_mm: float  # mean distance between the last two
+    error_mm: float  # mean distance between the last two; not finite where they are not to be drawn
 
 
 def draw_hands(hands: Sequence[DrawnHand]) -> Image:
@@ -159,10 +162,13 @@ def draw_hands(hands: Sequence[DrawnHand]) -> Image:
         image = cv2.resize(hand.image, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
         tile_from_image = view_from_box(whole_image(*hand.image.shape[1::-1]), _SIDE)
         flat = [draw_skeleton(image, move(tile_from_image, points)) for points in (hand.true_2d, hand.predicted_2d)]
-        tiles.append([*flat, *(draw_skeleton_3d(points, size=_SIDE) for points in (hand.true_3d, hand.predicted_3d))])
-        error_px = float(np.linalg.norm(hand.predicted_2d - hand.true_2d, axis=1).mean())
-        errors = f"predicted: {error_px:.1f} px", f"predicted, aligned: {hand.error_mm:.1f} mm"
-        titles.append(["true", errors[0], "true", errors[1]])
+        error_px = float(np.nanmean(np.linalg.norm(hand.predicted_2d - hand.true_2d, axis=1)))
+        in_space = [np.full((_SIDE, 2 * _SIDE, 3), 255, np.uint8)] * 2, ["not known in 3-D", ""]
+        if np.isfinite(hand.error_mm):
+            drawn = [draw_skeleton_3d(points, size=_SIDE) for points in (hand.true_3d, hand.predicted_3d)]
+            in_space = drawn, ["true", f"predicted, aligned: {hand.error_mm:.1f} mm"]
+        tiles.append([*flat, *in_space[0]])
+        titles.append(["true", f"predicted: {error_px:.1f} px", *in_space[1]])
     return sheet(tiles, titles)
 
 

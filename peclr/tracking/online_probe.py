@@ -121,8 +121,15 @@ class ProbeHands:
 
 
 def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: int, border: Border) -> ProbeHands:
-    """Decode and crop a source's first hands, one image of each, of all versions in turn; views have `size` px."""
-    samples = [_read(source, hand) for hand in range(min(num_hands, source.num_hands))]
+    """Decode and crop a source's first hands, one image of each, of all versions in turn; views have `size` px.
+
+    Hands of which not all joints are known are left out.
+    """
+    read = (_read(source, hand) for hand in range(min(num_hands, source.num_hands)))
+    samples = [sample for sample in read if _is_whole(sample)]
+    if len(samples) < _FEWEST:
+        needed = f"needs at least {_FEWEST} hands with all joints in space and in the image: give OnlineProbe a root"
+        raise ValueError(f"{source.name}: {len(samples)} hands have such labels, and a probe {needed}")
     plain = [_view(sample, ViewGeometry(), size, border) for sample in samples]
     moved = samples[:num_moved]
     changed, matrices = {}, {}
@@ -141,15 +148,18 @@ def read_probe_hands(source: HandSource, num_hands: int, num_moved: int, size: i
 
 def _read(source: HandSource, hand: int) -> HandSample:
     versions = source.versions_of(hand)
-    sample = source[versions[hand % len(versions)]]
-    if sample["joints_2d"] is None or sample["joints_3d"] is None:
-        raise ValueError(f"{source.name}, {sample['id']}: has no labels, which a probe needs; give OnlineProbe a root")
-    return sample
+    return source[versions[hand % len(versions)]]
+
+
+def _is_whole(sample: HandSample) -> bool:
+    """Whether all joints of a hand are known."""
+    labels = sample["joints_2d"], sample["joints_3d"]
+    return all(joints is not None and bool(np.isfinite(joints).all()) for joints in labels)
 
 
 def _view(sample: HandSample, geometry: ViewGeometry, size: int, border: Border) -> tuple[Image, Matrix]:
     """A view (S, S, 3) and its joints (21, 2), px."""
-    assert sample["joints_2d"] is not None  # `_read` has looked
+    assert sample["joints_2d"] is not None  # `_is_whole` has looked
     view = render_view(sample, geometry, size, border)
     return view.image, move(view.view_from_image, sample["joints_2d"])
 

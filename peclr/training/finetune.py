@@ -8,15 +8,14 @@ import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
 
 from peclr.checkpoints import load_encoder
 from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabeledBatch
-from peclr.losses.pose import PUBLISHED_VIEW_SIZE, PoseLoss, PoseLossTerms
-from peclr.metrics.pose import PoseMetrics, mean_loss
+from peclr.losses.pose import PUBLISHED_VIEW_SIZE, KnownLabels, PoseLoss, PoseLossTerms
+from peclr.metrics.pose import PoseMetrics, TermMeans
 from peclr.models.encoders import Encoder, ResNetEncoder
-from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_joints
+from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_labels
 from peclr.runs.about import KEY, About, config_of, encoder_facts
 from peclr.training.recipe import RecipeModule
 
@@ -82,8 +81,7 @@ class FinetuneModule(RecipeModule):
         self.head_first = head_first
         self.view_size = view_size
         self.loss = (loss or PoseLoss()).for_view_size(view_size)
-        names = [f"{split}_{name}" for split in ("val", "test") for name in _LOSSES]
-        self.losses = MetricCollection({name: mean_loss() for name in names}, compute_groups=False)
+        self.losses = TermMeans(len(_LOSSES) - 1)
         self.val_scores = PoseMetrics("val/")
         self.test_scores = PoseMetrics("test/")
 
@@ -103,34 +101,48 @@ class FinetuneModule(RecipeModule):
         return output
 
     def _shared_step(self, batch: LabeledBatch, split: str) -> tuple[Tensor, PoseOutput]:
-        output = self(batch["image"], batch["K"])
-        target = targets_from_joints(batch["joints_3d"], batch["K"])
+        output, has_3d = self(batch["image"], batch["K"]), batch["has_3d"]
+        joints = batch["joints_3d"], batch["joints_25d"][..., :2]
+        target = targets_from_labels(*joints, batch["K"], batch["joint_valid"], has_3d)
         joints_25d, raw = torch.cat((target["keypoints_2d"], target["depth_rel"][..., None]), dim=-1), output["raw"]
-        terms = self.loss(raw["keypoints_2d"], raw["depth_rel"], raw["root_depth"], joints_25d, target["root_depth"])
-        self._log_loss(terms, len(batch["image"]), split)
+        known = KnownLabels(target["joint_valid"], has_3d)
+        counts = known.counts()
+        if split == "train":  # every process has as many hands, but may know more of them
+            counts = mean_over_processes(counts)
+        predicted = raw["keypoints_2d"], raw["depth_rel"], raw["root_depth"]
+        terms = self.loss(*predicted, joints_25d, target["root_depth"], known, counts)
+        if split == "train":
+            self._log_loss(terms, len(batch["image"]))
+        else:
+            self.losses.update(torch.stack(terms[1:]).detach(), counts)
         return terms.total, output
 
-    def _log_loss(self, terms: PoseLossTerms, size: int, split: str) -> None:
-        """Log means over the hands of all processes; in training, these have equal shares of a batch."""
-        values = torch.stack(terms).detach()
-        if split == "train":
-            shared = dict(zip(_LOSSES, mean_over_processes(values), strict=True))
-            self.log("train/loss", shared.pop("loss"), prog_bar=True, batch_size=size)
-            self.log_dict({f"train/{name}": value for name, value in shared.items()}, batch_size=size)
-            return
-        for name, value in zip(_LOSSES, values, strict=True):
-            mean = self.losses[f"{split}_{name}"]
-            mean.update(value, size)
-            self.log(f"{split}/{name}", mean, prog_bar=name == "loss", batch_size=size)
+    def _log_loss(self, terms: PoseLossTerms, size: int) -> None:
+        """Log means over the batch of all processes, of which these have equal shares."""
+        shared = dict(zip(_LOSSES, mean_over_processes(torch.stack(terms).detach()), strict=True))
+        self.log("train/loss", shared.pop("loss"), prog_bar=True, batch_size=size)
+        self.log_dict({f"train/{name}": value for name, value in shared.items()}, batch_size=size)
 
     def _score(self, batch: LabeledBatch, split: str) -> None:
         _, output = self._shared_step(batch, split)
         scores = self.val_scores if split == "val" else self.test_scores
         # the hand's true scale, which FreiHAND gives, turns bone lengths into metres
         joints_3d = output["joints_3d"] * batch["scale_m"][:, None, None]
-        scores.update(joints_3d, batch["joints_3d"], output["keypoints_2d"], batch["joints_25d"][..., :2])
-        for name, score in scores.items(keep_base=False):
-            self.log(name, score, prog_bar=name.endswith("pa_epe_mm"), batch_size=len(batch["image"]))
+        labels_2d = batch["joints_25d"][..., :2]
+        known = batch["joint_valid"], batch["has_3d"]
+        scores.update(joints_3d, batch["joints_3d"], output["keypoints_2d"], labels_2d, *known)
+
+    def _log_scores(self, split: str) -> None:
+        """Log losses and scores over the hands of all processes: those of which something was known."""
+        scores = self.val_scores if split == "val" else self.test_scores
+        means, counts = self.losses.compute()
+        losses = dict(zip(_LOSSES, (self.loss.total(*means), *means), strict=True))
+        unknown = [name for name, count in zip(_LOSSES[1:], counts.tolist(), strict=True) if not count]
+        found = {f"{split}/{name}": value for name, value in losses.items() if name not in unknown} | scores.compute()
+        for name, value in found.items():  # all processes have the same
+            self.log(name, value, prog_bar=name.endswith(("/loss", "pa_epe_mm")), sync_dist=True)
+        self.losses.reset()
+        scores.reset()
 
     def training_step(self, batch: LabeledBatch) -> Tensor:
         """One step on labeled hands."""
@@ -140,9 +152,17 @@ class FinetuneModule(RecipeModule):
         """Score held-out hands of the training split."""
         self._score(batch, "val")
 
+    def on_validation_epoch_end(self) -> None:
+        """Log their scores."""
+        self._log_scores("val")
+
     def test_step(self, batch: LabeledBatch) -> None:
         """Score the evaluation split."""
         self._score(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log its scores."""
+        self._log_scores("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Let the checkpoint say what it is, and how to use it."""

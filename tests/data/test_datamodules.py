@@ -230,7 +230,8 @@ def test_without_evaluation_labels_only_predictions_can_be_made(layout: Layout) 
     with pytest.raises(ValueError, match=r"evaluation_xyz\.json is missing"):
         labeled(layout.root, "test")
     (batch,) = labeled(layout.root, "predict").predict_dataloader()
-    assert batch["joints_3d"].isnan().all()
+    assert not batch["has_3d"].any()
+    assert not batch["joint_valid"].any()
 
 
 def test_missing_roots_are_named(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from peclr.geometry.camera import project
+from peclr.geometry.joints import SCALE_BONE, WRIST
 from peclr.losses.pose import PoseLoss
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
@@ -59,7 +61,10 @@ def finetuning() -> tuple[Any, dict[str, Tensor]]:
     module.loss = PoseLoss(keypoints_2d_weight=0.01)  # L1's gradient jumps where rounding changes a residual's sign
     images = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8)
     joints = 0.05 * torch.randn(8, 21, 3) + torch.tensor([0, 0, 0.6])
-    return module, {"image": images, "K": K.repeat(8, 1, 1), "joints_3d": joints}
+    known, has_3d = torch.rand(8, 21) < 0.8, torch.arange(8) < 5  # of some hands pixels alone
+    known[:, [WRIST, *SCALE_BONE]] = True
+    labels = {"joints_3d": joints, "joints_25d": project(joints, K), "joint_valid": known, "has_3d": has_3d}
+    return module, {"image": images, "K": K.repeat(8, 1, 1), **labels}
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import l1_loss
 
-from peclr.losses.pose import PoseLoss
+from peclr.losses.pose import KnownLabels, PoseLoss
 
 Prediction = tuple[Tensor, Tensor, Tensor]
 Target = tuple[Tensor, Tensor]
@@ -110,3 +111,91 @@ def test_shapes_that_would_broadcast_are_refused(broken: int) -> None:
         PoseLoss()(*prediction, *target)
     with pytest.raises(ValueError, match="expected predictions and labels of one batch"):
         PoseLoss()(*perfect(target), target[0], target[1][:1])
+
+
+def masked(b: int = 6) -> KnownLabels:
+    """Some joints of some hands; of the second, third and fourth no depth; of the last nothing."""
+    joints = torch.rand(b, 21, generator=torch.Generator().manual_seed(2)) < 0.7
+    joints[-1] = False
+    return KnownLabels(joints, torch.tensor([True, False, False, False, True, False][:b]))
+
+
+def noisy(target: Target, scale: float = 1.0) -> Prediction:
+    uv, depth, root = (
+        values + scale * torch.randn(values.shape, generator=torch.Generator().manual_seed(1), dtype=values.dtype)
+        for values in perfect(target)
+    )
+    return uv, depth, root
+
+
+def test_what_is_known_is_averaged_as_loops_do() -> None:
+    target, known = labels(6), masked()
+    uv, depth, root = noisy(target)
+    sums, counts = [0.0, 0.0, 0.0], [0, 0, 0]
+    for i in range(6):
+        for j in range(21):
+            if known.joints[i, j]:
+                sums[0] += sum(abs((uv[i, j, k] - target[0][i, j, k]).item()) for k in (0, 1))
+                counts[0] += 2
+                if known.depth[i]:
+                    sums[1] += abs((depth[i, j] - target[0][i, j, 2]).item())
+                    counts[1] += 1
+        if known.depth[i]:
+            sums[2] += abs((root[i] - target[1][i]).item())
+            counts[2] += 1
+    assert 0 < counts[1] < counts[0] / 2
+    means = [value / count for value, count in zip(sums, counts, strict=True)]
+    terms = PoseLoss()(uv, depth, root, *target, known)
+    assert [term.item() for term in terms] == pytest.approx([means[0] + 5 * means[1] + means[2], *means])
+
+
+def test_where_all_is_known_nothing_changes() -> None:
+    target = labels(5, torch.float32)
+    prediction = [values.requires_grad_() for values in noisy(target)]
+    uv, depth, root = prediction
+    terms = PoseLoss()(*prediction, *target, KnownLabels(torch.ones(5, 21).bool(), torch.ones(5).bool()))
+    parts = l1_loss(uv, target[0][..., :2]), l1_loss(depth, target[0][..., 2]), l1_loss(root, target[1])
+    before = parts[0] + 5 * parts[1] + parts[2]
+    assert torch.equal(terms.total, before)
+    assert torch.equal(PoseLoss()(*prediction, *target).total, before)
+    for one, other in zip(*(torch.autograd.grad(loss, prediction) for loss in (terms.total, before)), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_unknown_has_no_gradient() -> None:
+    target, known = labels(6, torch.float32), masked()
+    prediction = [values.requires_grad_() for values in noisy(target)]
+    uv, depth, root = torch.autograd.grad(PoseLoss()(*prediction, *target, known).total, prediction)
+    assert torch.equal((uv != 0).all(dim=-1), known.joints)
+    assert torch.equal((uv != 0).any(dim=-1), known.joints)
+    assert torch.equal(depth != 0, known.joints & known.depth[:, None])
+    assert torch.equal(root != 0, known.depth)
+
+
+@pytest.mark.parametrize("known", ["pixels", "nothing"])
+def test_a_batch_without_depth_has_no_loss_of_depth(known: str) -> None:
+    target = labels(4, torch.float32)
+    mask = KnownLabels(torch.full((4, 21), known == "pixels"), torch.zeros(4).bool())
+    prediction = [values.requires_grad_() for values in noisy(target)]
+    terms = PoseLoss()(*prediction, *target, mask)
+    assert (terms.depth, terms.root) == (0, 0)
+    assert (terms.total > 0) == (known == "pixels")
+    uv, depth, root = torch.autograd.grad(terms.total, prediction)
+    assert (not depth.any(), not root.any()) == (True, True)
+    assert bool(uv.any()) == (known == "pixels")
+
+
+def test_shares_of_a_batch_add_up_by_what_each_process_knows() -> None:
+    """As two processes that average their gradients do: the first knows all depths, the second none."""
+    target, known = labels(6), masked()
+    prediction = noisy(target)
+    whole = PoseLoss()(*prediction, *target, known)
+    parts = slice(0, 3), slice(3, 6)
+    shares = [KnownLabels(known.joints[part], known.depth[part]) for part in parts]
+    counts = (shares[0].counts() + shares[1].counts()) / 2
+    terms = [
+        PoseLoss()(*(values[part] for values in (*prediction, *target)), share, counts)
+        for part, share in zip(parts, shares, strict=True)
+    ]
+    for name, expected in whole._asdict().items():
+        assert sum(getattr(one, name).item() for one in terms) / 2 == pytest.approx(expected.item()), name

@@ -16,6 +16,7 @@ from peclr.metrics.pose import (
     AUC,
     MeanDistance,
     PoseMetrics,
+    TermMeans,
     aligned_errors,
     distances,
     epe_mm,
@@ -165,3 +166,57 @@ def test_collection_names_and_routes_its_members() -> None:
 def test_shapes_that_would_broadcast_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected predictions and labels \(B, 21, D\)"):
         epe_mm(torch.zeros(shape), torch.zeros(4, 21, 3))
+
+
+def test_unknown_joints_count_nowhere() -> None:
+    """Each hand as if it had its known joints alone; what the others say does not matter."""
+    pred, target = random_hands(6)
+    known = torch.rand(6, 21, generator=torch.Generator().manual_seed(3)) < 0.6
+    known[:, 0] = True
+    known[5] = False  # nothing is known of it
+    expected: dict[str, list[Tensor]] = {"epe_mm": [], "root_relative_epe_mm": [], "pa_epe_mm": []}
+    for one, true, seen in zip(pred.double(), target.double(), known, strict=True):
+        part, whole = one[seen], true[seen]
+        expected["epe_mm"] += [1000 * (part - whole).norm(dim=-1)]
+        expected["root_relative_epe_mm"] += [1000 * ((part - one[0]) - (whole - true[0])).norm(dim=-1)]
+        if len(part):
+            expected["pa_epe_mm"] += [1000 * (similarity_align(part, whole) - whole).norm(dim=-1)]
+    scores = PoseMetrics("val/")
+    pixels = 50 * torch.rand(6, 21, 2)
+    noise = torch.where(known[..., None], 0.0, 1e6)
+    scores.update(pred, target + noise, pixels, pixels + 1 + noise[..., :2], known, torch.ones(6).bool())
+    values = scores.compute()
+    assert values["val/error_2d_px"].item() == pytest.approx(math.sqrt(2), rel=1e-4)
+    for name, errors in expected.items():
+        assert values[f"val/{name}"].item() == pytest.approx(torch.cat(errors).mean().item(), rel=1e-5), name
+
+
+def test_without_3d_there_are_pixels_alone() -> None:
+    pred, target = random_hands(4)
+    pixels = torch.rand(4, 21, 2)
+    scores = PoseMetrics("test/")
+    unknown = torch.zeros(4).bool()
+    scores.update(0 * pred, 0 * target, pixels, pixels + 3, torch.ones(4, 21).bool(), unknown)
+    assert scores.compute().keys() == {"test/error_2d_px"}
+    scores.update(pred, target, pixels, pixels + 3, torch.ones(4, 21).bool(), ~unknown)
+    assert len(scores.compute()) == 6
+    assert scores.compute()["test/epe_mm"].item() == pytest.approx(
+        1000 * (pred - target).norm(dim=-1).mean().item(), rel=1e-5
+    )
+
+
+def test_a_prediction_that_is_no_number_is_not_hidden() -> None:
+    pred, target = random_hands(2)
+    pixels = torch.rand(2, 21, 2)
+    scores = PoseMetrics()
+    scores.update(pred, target, pixels * torch.nan, pixels)
+    assert scores.compute()["error_2d_px"].isnan()
+
+
+def test_terms_are_means_over_what_was_known() -> None:
+    means = TermMeans(3)
+    means.update(torch.tensor([2.0, 0.0, 5.0]), torch.tensor([10.0, 0.0, 1.0]))
+    means.update(torch.tensor([4.0, 0.0, 0.0]), torch.tensor([30.0, 0.0, 0.0]))
+    values, counts = means.compute()
+    assert values.tolist() == [3.5, 0.0, 5.0]
+    assert counts.tolist() == [40, 0, 1]

@@ -11,7 +11,7 @@ from torch import Tensor
 from peclr.geometry.affine import rotation, translation
 from peclr.geometry.camera import project
 from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D, targets_from_joints
+from peclr.models.pose_net import PoseNet25D, targets_from_joints, targets_from_labels
 
 # Written out, not imported: order ait lists rings of joints, order freihand lists fingers.
 FREIHAND_FROM_AIT = [0, *(1 + finger + 5 * part for finger in range(5) for part in range(4))]
@@ -95,6 +95,48 @@ def test_perfect_regression_gives_the_hand_back() -> None:
         torch.testing.assert_close(output["keypoints_2d"], project(joints_3d, K).expand(2, 21, 2))
         torch.testing.assert_close(output["depth_rel"][0] * scale, joints_3d[:, 2] - palm_depth)
         torch.testing.assert_close(output["root_depth"][0] * scale, palm_depth)
+
+
+def test_partial_labels_give_the_targets_of_what_is_known() -> None:
+    joints, K = random_hands(4)
+    pixels, valid, has_3d = project(joints, K), torch.ones(4, 21, dtype=torch.bool), torch.ones(4, dtype=torch.bool)
+    whole, same = targets_from_joints(joints, K), targets_from_labels(joints, pixels, K, valid, has_3d)
+    for name in ("keypoints_2d", "depth_rel", "root_depth"):
+        assert torch.equal(same[name], whole[name]), name
+    assert same["joint_valid"].all()
+
+    has_3d[1] = has_3d[2] = False
+    valid[0, 7], valid[1, 3], valid[2, 0] = False, False, False  # of the third, the wrist
+    unknown = ~(valid & has_3d[:, None])
+    joints[unknown], pixels[~valid] = 0, 0
+    some = targets_from_labels(joints, pixels, K, valid, has_3d)
+    assert all(value.isfinite().all() for value in some.values())  # type: ignore[attr-defined]
+    expected = np.ones((4, 21), bool)
+    for hand, joint in ((0, 7), (1, 3), (2, 0)):
+        expected[hand, FREIHAND_FROM_AIT[joint]] = False
+    assert np.array_equal(some["joint_valid"], expected), "of the palm, wrist and middle MCP are"
+    for hand, name in ((0, "keypoints_2d"), (0, "depth_rel"), (3, "keypoints_2d"), (3, "depth_rel")):
+        seen = some["joint_valid"][hand]
+        assert torch.equal(some[name][hand][seen], whole[name][hand][seen])  # type: ignore[literal-required]
+    # without depth the palm is half-way; all other pixels are as they are in space
+    torch.testing.assert_close(some["keypoints_2d"][1, 0], (pixels[1, 0] + pixels[1, 9]) / 2)
+    seen = some["joint_valid"][1:3, 1:]
+    torch.testing.assert_close(some["keypoints_2d"][1:3, 1:][seen], whole["keypoints_2d"][1:3, 1:][seen])
+
+
+def test_a_palm_without_depth_is_seen_within_two_pixels() -> None:
+    """A hand of 19 cm that fills two thirds of a view of 224 px, 60 cm away; its palm turned by any angle in depth."""
+    angle = torch.linspace(0, np.pi, 60, dtype=torch.float64)
+    joints = torch.zeros(60, 21, 3, dtype=torch.float64)
+    joints[:, 9] = 0.09 * torch.stack((angle.cos(), torch.zeros(60), angle.sin()), dim=1)  # middle MCP
+    joints[:, 10] = joints[:, 9] + 0.03
+    joints[..., 2] += 0.6
+    focal = (2 / 3) * 224 / 0.19 * 0.6
+    K = torch.tensor([[focal, 0, 112], [0, focal, 112], [0, 0, 1]], dtype=torch.float64).expand(60, 3, 3)
+    valid, none = torch.ones(60, 21, dtype=torch.bool), torch.zeros(60, dtype=torch.bool)
+    flat = targets_from_labels(joints, project(joints, K), K, valid, none)["keypoints_2d"][:, 0]
+    error = (flat - targets_from_joints(joints, K)["keypoints_2d"][:, 0]).norm(dim=-1)
+    assert 1 < error.max() < 2
 
 
 def test_targets_are_palm_rooted_and_in_bone_lengths() -> None:

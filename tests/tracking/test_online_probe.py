@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.selection import JoinedHands, SelectedHands
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
 from peclr.geometry.procrustes import similarity_align
 from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR
@@ -31,6 +32,7 @@ from peclr.tracking.online_probe import (
     retrieval,
 )
 from peclr.training import PretrainModule
+from tests.data.partial_hands import PartialHands
 from tests.trainer import quiet_trainer
 
 
@@ -173,6 +175,16 @@ def test_views_and_joints_are_those_of_the_data_and_move_with_their_matrices(ren
         back = _rotate(turned.float(), hands.view_from_crop["rotation"][number])
         inner = (slice(None), slice(12, 36), slice(12, 36))
         assert (back[inner] - plain[inner]).abs().mean() < 0.5 * (turned.float()[inner] - plain[inner]).abs().mean()
+
+
+def test_hands_of_which_not_all_is_known_are_left_out(rendered_hands: Path) -> None:
+    whole = FreiHAND(rendered_hands)
+    joined = JoinedHands([PartialHands(rendered_hands, "no thumb"), SelectedHands(whole, range(8))])
+    hands = read_probe_hands(joined, joined.num_hands, 4, 48, "black")
+    torch.testing.assert_close(hands.views, read_probe_hands(whole, 8, 4, 48, "black").views)
+    for knows in ("pixels", "no thumb"):
+        with pytest.raises(ValueError, match=r"partial: 0 hands have such labels, and a probe needs at least 8 hands"):
+            read_probe_hands(PartialHands(rendered_hands, knows), 12, 4, 48, "black")
 
 
 def _rotate(image: Tensor, view_from_crop: Tensor) -> Tensor:

@@ -51,7 +51,9 @@ def paired_batch(device: str) -> dict[str, torch.Tensor]:
 def labeled_batch(device: str) -> dict[str, torch.Tensor]:
     joints = torch.rand(PAIRS, 21, 3, device=device) + 1
     image = torch.randint(256, (PAIRS, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
-    return {"image": image, "K": torch.eye(3, device=device).expand(PAIRS, 3, 3), "joints_3d": joints}
+    known = torch.ones(PAIRS, 21, dtype=torch.bool, device=device)
+    labels = {"joints_3d": joints, "joints_25d": joints, "joint_valid": known, "has_3d": known[:, 0]}
+    return {"image": image, "K": torch.eye(3, device=device).expand(PAIRS, 3, 3), **labels}
 
 
 def step(module: pl.LightningModule, batch: dict[str, torch.Tensor]) -> None:

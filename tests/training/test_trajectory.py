@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -9,12 +10,14 @@ import torch
 from torch import nn
 
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
+from peclr.data.samples import HandSource
 from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.synthetic.writer import write_freihand_layout
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.recipe import optimizer_batch
+from tests.data.partial_hands import PartialHands
 from tests.trainer import quiet_trainer
 
 STEPS = 4
@@ -96,13 +99,17 @@ def test_pre_training_takes_the_same_course(objective: type[Objective], rendered
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
-def test_fine_tuning_takes_the_same_course(rendered_hands: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("knows", ["all", "some"])
+def test_fine_tuning_takes_the_same_course(knows: str, rendered_hands: Path, tmp_path: Path) -> None:
+    """Also where processes know different numbers of depths and joints."""
+    names: tuple[Any, ...] = ("pixels", "no thumb") if knows == "some" else ()
+    sources = [FreiHAND(rendered_hands), *(PartialHands(rendered_hands, name) for name in names)]
     results = []
     for processes in (1, 2):
         torch.manual_seed(0)
         encoder = ResNetEncoder("resnet18", width=0.125)
         module = FinetuneModule(encoder, freeze_encoder=True, view_size=32, optimizer=SGD)
-        data = LabeledHandDataModule(rendered_hands, view_size=32, batch_size=8)
+        data = LabeledHandDataModule(sources=sources, weights=[1, 3, 1] if names else None, view_size=32, batch_size=8)
         results.append(train(module, data, processes, tmp_path))
     # the refinement of the root depth, after it, has a BatchNorm of its own
     assert_same_course(results, "pose_net.backend_model.fc")
@@ -120,7 +127,7 @@ class SavesMetrics(pl.Callback):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch.distributed, about how it was started
-@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+@pytest.mark.parametrize("kind", ["pretrain", "finetune", "finetune mixture"])
 def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path) -> None:
     hands = tmp_path / "hands"
     write_freihand_layout(hands, train=15, evaluation=1, seed=0, size=64, versions=1, workers=1, progress=False)
@@ -135,7 +142,9 @@ def test_an_odd_number_of_hands_gives_the_same_losses(kind: str, tmp_path: Path)
             data = PairedViewDataModule(sources=FreiHAND(hands), view_size=32, batch_size=8, val_fraction=7 / 15)
         else:
             module = FixedFinetuning(encoder, view_size=32, optimizer=partial(torch.optim.SGD, lr=0.0))
-            data = LabeledHandDataModule(hands, view_size=32, batch_size=4, val_fraction=7 / 15)
+            others: list[HandSource] = [PartialHands(hands)] if kind == "finetune mixture" else []
+            options: Any = {"view_size": 32, "batch_size": 4, "val_fraction": 7 / 15}
+            data = LabeledHandDataModule(sources=[FreiHAND(hands), *others], **options)
         trainer = quiet_trainer(
             tmp_path,
             devices=processes,

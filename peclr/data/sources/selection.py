@@ -235,6 +235,10 @@ class JoinedHands(HandSource):
         for source in self.sources:
             source.check_images()
 
+    def source_of_hands(self) -> NDArray[np.int64]:
+        """(num_hands,), the number of the source that each hand is from."""
+        return np.repeat(np.arange(len(self.sources)), np.diff(self._first_hand))
+
     def identity(self) -> str:
         """See `HandSource`: of all of theirs, in this order."""
         return hash_of(" ".join(source.identity() for source in self.sources))
