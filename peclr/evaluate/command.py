@@ -128,12 +128,13 @@ def _score(predictions: Predictions, data: Path, out: Path, about: dict[str, Any
 
 
 def _parser() -> CommandParser:
-    description = "Score on the evaluation split of FreiHAND, HO-3D or DexYCB, as its leaderboard or benchmark does."
+    description = "Score on the evaluation split of a labeled data set as its leaderboard or benchmark does."
     parser = CommandParser(prog="peclr evaluate", description=description)
     run = "a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`"
     parser.add_argument("run", nargs="?", type=Path, help=run)
-    parser.add_argument("--data", type=Path, required=True, help="folder of FreiHAND or in its layout, HO-3D, DexYCB")
-    parser.add_argument("--split", help="of DexYCB, s0_test to s3_test, which are scored in its own way")
+    where = "folder of FreiHAND or in its layout, of HO-3D, DexYCB, InterHand2.6M or AssemblyHands"
+    parser.add_argument("--data", type=Path, required=True, help=where)
+    parser.add_argument("--split", help="of DexYCB, s0_test to s3_test; of InterHand2.6M, val (default: test)")
     parser.add_argument("--version", choices=("v2", "v3"), help="of HO-3D, where its folder has images of both")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
     parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")

@@ -1,13 +1,14 @@
-"""Official scores of labeled sets other than FreiHAND, and the files that their own scorers take: HO-3D, DexYCB."""
+"""Official scores of labeled sets other than FreiHAND, and the files that their own scorers take."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
-from peclr.data.sources.layouts import present_splits
+from peclr.data.sources.layouts import LAYOUTS, present_splits
 from peclr.options import write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -16,19 +17,35 @@ if TYPE_CHECKING:  # `--help` must not import torch
 
     from peclr.data.sources.dexycb import DexYCB
     from peclr.data.sources.ho3d import HO3D
+    from peclr.data.sources.interhand import InterHand
     from peclr.inference.network import TrainedNetwork
 
-OfficialSet = Literal["ho3d", "dexycb"]
+    Array = NDArray[np.float64]
+
+OfficialSet = Literal["ho3d", "dexycb", "interhand", "assemblyhands"]
 
 RESULTS_NAME: Final = "results.txt"  # of DexYCB, comma separated
+_SPLITS: Final = {"ho3d": "evaluation", "interhand": "test", "assemblyhands": "val"}  # the one that papers score
 _MM_PER_M: Final = 1000.0
 _UNITS: Final = "mm; AUC and PCK 0 to 1; scores.txt has the benchmark's, in "
+_MRRPE: Final = (
+    "mrrpe is the error of the left wrist's place relative to the right one's where hands interact; both places are "
+    "those of the camera's frame that the true length of a bone gives each predicted hand by itself"
+)
+
+
+class Official(NamedTuple):
+    """What a set's own scorer says."""
+
+    scores: dict[str, float]
+    unit: str
+    files: tuple[Path, ...] = ()  # that its scorer takes
+    note: str = ""
 
 
 def official_set(data: Path) -> OfficialSet | None:
     """Which of these sets is at a path; None for any other, which is taken to be FreiHAND."""
-    known: tuple[OfficialSet, ...] = ("ho3d", "dexycb")
-    return next((name for name in known if present_splits(name, data)), None)
+    return next((name for name in get_args(OfficialSet) if present_splits(name, data)), None)
 
 
 def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Path) -> None:
@@ -36,8 +53,8 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
 
     ValueError where a choice is missing, or the labels, without which there is no scale.
     """
-    from peclr.data.sources.dexycb import DexYCB
-    from peclr.data.sources.ho3d import HO3D
+    from peclr.evaluate.predictions import Predictions
+    from peclr.evaluate.scoring import draw_pck, score, write_scores
     from peclr.inference.network import load_network
 
     if options.run is None:
@@ -46,36 +63,65 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
         )
     if options.crop not in (None, "keypoints"):
         raise ValueError(f"--crop {options.crop} is of FreiHAND's layout; here the network looks at the reader's boxes")
-    if dataset == "dexycb" and options.split is None:
-        raise ValueError(f"{options.data} is dexycb: give --split s0_test, as most papers, or another of s0 to s3")
-    if dataset == "ho3d" and options.split not in (None, "evaluation"):
-        raise ValueError(f"--split {options.split}: HO-3D is scored on evaluation")
+    split = options.split or _SPLITS.get(dataset)
+    if split is None:
+        raise ValueError(f"{options.data} is {dataset}: give --split s0_test, as most papers, or another of s0 to s3")
+    if split not in LAYOUTS[dataset].splits or (dataset == "ho3d" and split != _SPLITS[dataset]):
+        raise ValueError(f"--split {split}: {dataset} is scored on {_SPLITS.get(dataset) or LAYOUTS[dataset].splits}")
     trained = load_network(options.run, options.view_size, options.device)
-    margin = trained.crop_margin
-    source: HO3D | DexYCB
-    if dataset == "ho3d":
-        source = HO3D(options.data, "evaluation", options.version, margin)
-        if not source.has_labels:
-            raise ValueError(f"{options.data / 'evaluation_xyz.json'} is missing: it has the scales, and is scored by")
-    else:
-        source = DexYCB(options.data, options.split, margin)
-    joints, labels = _predict(trained, source, options)
-    about: dict[str, object] = {"checkpoint": str(trained.checkpoint), "data": str(options.data)}
-    about |= {
-        "split": source.split,
-        "crop": "box",
-        "view_size": trained.view_size,
-        "border": trained.border,
-        "turn": options.turn,
-    }
+    source = _open(dataset, split, options, trained.crop_margin)
+    labels, whole = _labels_of(source)
+    joints = _predict(trained, source, options)
+    about: dict[str, object] = {"checkpoint": str(trained.checkpoint), "data": str(options.data), "split": split}
+    about |= {"crop": "box", "view_size": trained.view_size, "border": trained.border, "turn": options.turn}
+    if not whole.all():
+        about["unknown"] = f"{(~whole).sum():,} of {len(whole):,} hands have unknown joints: only scores.txt has these"
     out.mkdir(parents=True, exist_ok=True)
-    _write(source, joints, labels, about, out)
+    official = _SCORERS[dataset](source, joints, labels, out)
+    if official.note:
+        about["note"] = official.note
+    evaluation = replace(score(Predictions(joints[whole]), labels[whole]), leaderboard=official.scores)
+    write_scores(out, evaluation, about, units=_UNITS + official.unit)
+    draw_pck(evaluation, out / "pck.png")
+    print(*official.files, (out / "scores.txt").read_text(), sep="\n")
+    print(*(about[name] for name in ("unknown", "note") if name in about), sep="\n")
 
 
-def _predict(
-    trained: TrainedNetwork, source: HO3D | DexYCB, options: argparse.Namespace
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Predictions and labels (N, 21, 3), metres, camera frame, order freihand; of left hands as they are."""
+def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin: float) -> HO3D | DexYCB | InterHand:
+    from peclr.data.sources.dexycb import DexYCB
+    from peclr.data.sources.ho3d import HO3D
+    from peclr.data.sources.interhand import InterHand
+
+    if dataset == "dexycb":
+        return DexYCB(options.data, split, margin)  # type: ignore[arg-type]  # one of the layout's splits
+    if dataset != "ho3d":
+        return InterHand(options.data, split, margin)  # type: ignore[arg-type]  # one of the layout's splits
+    source = HO3D(options.data, "evaluation", options.version, margin)
+    if not source.has_labels:
+        raise ValueError(f"{options.data / 'evaluation_xyz.json'} is missing: it has the scales, and is scored by")
+    return source
+
+
+def _labels_of(source: HO3D | DexYCB | InterHand) -> tuple[Array, NDArray[np.bool_]]:
+    """Labels (N, 21, 3), metres, camera frame, NaN where unknown, and (N,), of which hands all of them are known."""
+    import numpy as np
+
+    from peclr.data.sources.interhand import InterHand
+
+    if isinstance(source, InterHand) and (unknown := np.isnan(source.scale_m)).any():
+        where = f"{source.root}, {source.split}: of {unknown.sum():,} of {len(unknown):,} hands"
+        raise ValueError(
+            f"{where} neither the scale is known nor another hand of the same person; expected millimetres"
+        )
+    labels = np.asarray(source.joints_3d, np.float64)
+    whole = np.asarray(np.isfinite(labels).all(axis=(1, 2)))
+    if not whole.any():
+        raise ValueError(f"{source.root}: all {len(whole):,} hands have unknown joints; expected one that is known")
+    return labels, whole
+
+
+def _predict(trained: TrainedNetwork, source: HO3D | DexYCB | InterHand, options: argparse.Namespace) -> Array:
+    """Predictions (N, 21, 3), metres, camera frame, order freihand; of left hands as they are."""
     import numpy as np
 
     from peclr.inference.crop_search import CropSearch
@@ -85,29 +131,52 @@ def _predict(
     hands = predict_source(trained, source, options.batch_size, search, progress=True)
     joints = np.stack([hand.joints_3d for hand in hands])
     joints[np.asarray(source.is_left), :, 0] *= -1  # readers mirror them
-    return joints, np.asarray(source.joints_3d, np.float64)
+    return joints
 
 
-def _write(
-    source: HO3D | DexYCB, joints: NDArray[np.float64], labels: NDArray[np.float64], about: dict[str, object], out: Path
-) -> None:
-    """Write scores, curves, and the file that the set's own scorer takes."""
-    from peclr.data.sources.ho3d import HO3D
+def _ho3d(source: HO3D, joints: Array, labels: Array, out: Path) -> Official:
     from peclr.data.sources.ho3d_labels import from_project
     from peclr.evaluate.predictions import Predictions, write_predictions
-    from peclr.evaluate.scoring import draw_pck, score, write_scores
-    from peclr.metrics.dexycb import dexycb_scores
     from peclr.metrics.ho3d import ho3d_scores
 
-    evaluation = score(Predictions(joints), labels)
-    files: tuple[Path, ...]
-    if isinstance(source, HO3D):
-        files, unit = write_predictions(out, Predictions(from_project(joints))), "cm"
-        official = ho3d_scores(from_project(joints), from_project(labels))
-    else:
-        files, unit, official = (out / RESULTS_NAME,), "mm", dexycb_scores(joints, labels)
-        rows = zip(source.items.tolist(), (joints * _MM_PER_M).reshape(-1, 63).tolist(), strict=True)
-        write_whole(out / RESULTS_NAME, "".join(f"{item},{','.join(f'{x:.4f}' for x in row)}\n" for item, row in rows))
-    write_scores(out, replace(evaluation, leaderboard=official), about, units=_UNITS + unit)
-    draw_pck(evaluation, out / "pck.png")
-    print(*files, (out / "scores.txt").read_text(), sep="\n")
+    files = write_predictions(out, Predictions(from_project(joints)))
+    return Official(ho3d_scores(from_project(joints), from_project(labels)), "cm", files)
+
+
+def _dexycb(source: DexYCB, joints: Array, labels: Array, out: Path) -> Official:
+    from peclr.metrics.dexycb import dexycb_scores
+
+    rows = zip(source.items.tolist(), (joints * _MM_PER_M).reshape(-1, 63).tolist(), strict=True)
+    lines = (f"{item},{','.join(f'{x:.4f}' for x in row)}\n" for item, row in rows)
+    write_whole(out / RESULTS_NAME, "".join(lines))
+    return Official(dexycb_scores(joints, labels), "mm", (out / RESULTS_NAME,))
+
+
+def _interhand(source: InterHand, joints: Array, labels: Array, out: Path) -> Official:
+    import numpy as np
+
+    from peclr.geometry.joints import convert
+    from peclr.metrics.interhand import interhand_scores
+
+    def by_image(hands: Array) -> Array:
+        """(images, 42, 3), mm, the right hand first, order interhand, NaN where there is no such hand."""
+        both = np.full((len(source.interact), 2, *hands.shape[1:]), np.nan)
+        both[source.image, source.is_left.astype(int)] = _MM_PER_M * convert(hands, "freihand", "interhand")
+        return both.reshape(len(both), -1, 3)
+
+    true = by_image(labels)
+    kinds = np.where(source.interact, "interacting", "right")  # any single one
+    return Official(interhand_scores(by_image(joints), true, np.isfinite(true[..., 0]), kinds), "mm", note=_MRRPE)
+
+
+def _assemblyhands(source: InterHand, joints: Array, labels: Array, out: Path) -> Official:
+    # its toolkit takes each hand for a single one
+    return Official({"mpjpe": _interhand(source, joints, labels, out).scores["mpjpe_all"]}, "mm")
+
+
+_SCORERS: Final[dict[OfficialSet, Callable[[Any, Array, Array, Path], Official]]] = {
+    "ho3d": _ho3d,
+    "dexycb": _dexycb,
+    "interhand": _interhand,
+    "assemblyhands": _assemblyhands,
+}

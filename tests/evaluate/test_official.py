@@ -1,8 +1,9 @@
-"""`peclr evaluate` on HO-3D and DexYCB: their own scores, and the files that their scorers take."""
+"""`peclr evaluate` on other labeled sets: their own scores, and the files that their scorers take."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,27 @@ import pytest
 import torch
 
 from peclr.data.sources.dexycb_labels import SUBJECTS
+from peclr.data.sources.interhand import InterHand, Split
 from peclr.evaluate.command import evaluate_main
 from peclr.geometry.joints import convert
+from peclr.inference.crop_search import CropSearch
+from peclr.inference.hands import predict_source
+from peclr.inference.network import load_network
 from peclr.metrics.dexycb import dexycb_scores
 from peclr.metrics.ho3d import ho3d_scores
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from tests.data.sources.labeled_sets import AXES, few_sequences, pixels, write_dexycb, write_ho3d
+from tests.data.sources.labeled_sets import (
+    AXES,
+    KINDS,
+    BothHands,
+    few_sequences,
+    pixels,
+    write_assemblyhands,
+    write_dexycb,
+    write_ho3d,
+    write_interhand,
+)
 
 SIZE = 32
 
@@ -74,6 +89,47 @@ def test_dexycb_has_its_own_scores_and_results_of_left_hands_as_they_are(network
     assert np.abs(apart).mean() < np.abs(mirrored).mean()
 
 
+@pytest.mark.parametrize("write", [write_interhand, write_assemblyhands])
+def test_hands_with_unknown_joints_are_scored_by_those_that_are_known(
+    network: Path, tmp_path: Path, write: Callable[[Path, list[str]], BothHands], capsys: pytest.CaptureFixture[str]
+) -> None:
+    split: Split = "test" if write is write_interhand else "val"  # which is scored by default
+    both = write(tmp_path / "hands", [split])
+    out, source = evaluate(network, both.root), InterHand(both.root, split)
+    said, official = json.loads((out / "scores.json").read_text()), scores(out)
+    trained = load_network(network, SIZE, "cpu")
+    pred = np.stack([hand.joints_3d for hand in predict_source(trained, source, 8, CropSearch("published"))])
+    pred[source.is_left, :, 0] *= -1
+    errors: dict[str, list[list[float]]] = {kind: [[] for _ in range(42)] for kind in ("all", "single", "interacting")}
+    between = []
+    for image, kind in enumerate(KINDS):
+        hands = [n for n in range(source.num_hands) if f"{10 + 6 * image}.jpg" in source[n]["id"]]
+        for n in hands:
+            side = int(source.is_left[n])
+            true = both.joints[image, side]
+            for joint in np.flatnonzero(np.isfinite(true[:, 0] + true[0, 0])):
+                error = 1000 * np.linalg.norm(pred[n, joint] - pred[n, 0] - true[joint] + true[0])
+                for group in ("all", "interacting" if kind == "interacting" else "single"):
+                    errors[group][21 * side + joint].append(float(error))
+        if kind == "interacting" and len(hands) == 2 and np.isfinite(both.joints[image, :, 0]).all():
+            right, left = hands
+            apart = both.joints[image, 1, 0] - both.joints[image, 0, 0]
+            between.append(1000 * np.linalg.norm(pred[left, 0] - pred[right, 0] - apart))
+    means = {kind: np.mean([np.mean(joint) for joint in joints if joint]) for kind, joints in errors.items()}
+    if write is write_interhand:
+        assert len(between) == 1
+        assert official == pytest.approx(
+            {f"mpjpe_{kind}": mean for kind, mean in means.items()} | {"mrrpe": np.mean(between)}, rel=1e-4
+        )
+        assert said["note"].startswith("mrrpe is the error of the left wrist's place relative to the right one's")
+        assert said["note"] in capsys.readouterr().out
+    else:
+        assert official == pytest.approx({"mpjpe": means["all"]}, rel=1e-4)
+    whole = np.asarray(np.isfinite(source.joints_3d).all(axis=(1, 2)))
+    assert (said["hands"], said["split"]) == (whole.sum(), split)
+    assert said["unknown"] == (f"{(~whole).sum()} of {len(whole)} hands have unknown joints: only scores.txt has these")
+
+
 def test_what_is_ambiguous_or_missing_is_asked_for_by_name(network: Path, tmp_path: Path) -> None:
     (tmp_path / "dexycb" / "calibration" / "intrinsics").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"is dexycb: give --split s0_test, as most papers, or another of s0 to s3"):
@@ -83,6 +139,8 @@ def test_what_is_ambiguous_or_missing_is_asked_for_by_name(network: Path, tmp_pa
         evaluate(network, tmp_path / "ho3d")
     with pytest.raises(ValueError, match=r"0006 is missing; expected it as \.jpg \(v3\)"):
         evaluate(network, tmp_path / "ho3d", "--version", "v3")
+    with pytest.raises(ValueError, match=r"--split train: ho3d is scored on evaluation"):
+        evaluate(network, tmp_path / "ho3d", "--split", "train")
     with pytest.raises(ValueError, match="--crop image is of FreiHAND's layout"):
         evaluate(network, tmp_path / "ho3d", "--crop", "image")
     with pytest.raises(ValueError, match=r"is ho3d, of which runs are scored; --predictions are of FreiHAND's layout"):

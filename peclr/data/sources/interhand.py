@@ -45,7 +45,7 @@ class InterHand(HandSource):
     """One split of either set, whichever is there: each hand of an image is one, and left hands are mirrored.
 
     Unknown joints are NaN. Crops are around the known ones, or, of hands with few, the official box. Hands with the
-    same `image` (num_hands,) are in the same; they may `interact` (images,).
+    same `image` (num_hands,) are in the same one; they may `interact` (images,).
     """
 
     def __init__(
@@ -91,9 +91,15 @@ class InterHand(HandSource):
         is_left: NDArray[np.bool_] = self._labels["is_left"]
         return is_left
 
+    @property
+    def scale_m(self) -> NDArray[np.float32]:
+        """(num_hands,), metres from middle MCP to PIP, NaN where it is not known of any hand of that person."""
+        scale_m: NDArray[np.float32] = self._labels["scale_m"]
+        return scale_m
+
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
-        return [self._image_file(image) for image in range(len(self.interact))]
+        return list(dict.fromkeys(self._image_file(image) for image in range(len(self.interact))))
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""

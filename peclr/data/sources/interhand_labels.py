@@ -63,8 +63,8 @@ def read_labels(dataset: DataSetName, root: Path, split: str, *, progress: bool 
             moment, boxes = files.find(image), files.boxes(annotation)
             joints = _in_camera(moment, f"{paths[1]}: {image.file_name}")
             for hand in _hands(joints, boxes, _flags(annotation, where), files.fewest, where):
-                if image.id not in images:
-                    images[image.id] = (
+                if number not in images:  # an image has one annotation, of both hands
+                    images[number] = (
                         len(images),
                         (files.folder.format(split) + image.file_name).encode(),
                         (image.width, image.height),
@@ -74,7 +74,7 @@ def read_labels(dataset: DataSetName, root: Path, split: str, *, progress: bool 
                         videos.setdefault((moment.take, image.camera), len(videos)),
                         boxes.interact,
                     )
-                yield images[image.id][0], *hand
+                yield images[number][0], *hand
 
     hands = np.fromiter(each(), _HAND)
     if not len(hands):
