@@ -42,6 +42,14 @@ def max_over_hosts(number: int) -> int:
     return int(largest)
 
 
+def sum_over_hosts(value: Tensor) -> Tensor:
+    """The elementwise sum of all processes' values, which lie on their hosts; without gradient."""
+    total = value.detach().clone()
+    if num_processes() > 1:
+        dist.all_reduce(total, group=_host_group(dist.group.WORLD))
+    return total
+
+
 @lru_cache(maxsize=1)
 def _host_group(world: Any) -> Any:
     """The processes of `world`, connected through their hosts: NCCL cannot send what lies there."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import torch
 from torch.utils.data import DataLoader
 
-from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SCRATCH, Arm, Size, Suite
+from experiments.rendered.plan import FINETUNE, PRETRAIN, SCRATCH, Arm, Size, Suite
 from experiments.rendered.progress import COUNTED, Row, Task, steps_of
 from peclr.__main__ import main as peclr
 from peclr.checkpoints import load_encoder
@@ -266,7 +266,7 @@ def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "valid
     run, options = job.finetune_run(labels, schedule), job.finetuning(labels, schedule)
     if run.exists():
         shutil.rmtree(run)  # cheaper to repeat than to resume
-    weights = [] if job.weights is None else [f"--model.weights={job.weights}", f"--model.head_first={HEAD_FIRST}"]
+    weights = [] if job.weights is None else [f"--model.weights={job.weights}"]
     run_peclr(["fit", *options, *weights, COUNTED, *job.overrides("finetune"), f"--run_dir={run}"])
     scored = [f"--ckpt_path={run / LAST}", f"--run_dir={run / score}", "--trainer.limit_val_batches=1.0"]
     run_peclr([score, *options, "--verbose=false", *scored])

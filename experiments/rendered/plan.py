@@ -13,9 +13,6 @@ HERE: Final = Path(__file__).parent
 SUITES: Final = HERE / "suites"
 PRETRAIN, FINETUNE = HERE / "pretrain.yaml", HERE / "finetune.yaml"
 SCRATCH: Final = "scratch"
-# Part of fine-tuning before a pre-trained encoder moves, chosen on validation hands; without pre-training there is
-# nothing that a new head could spoil.
-HEAD_FIRST: Final = 1 / 6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import yaml
 
-from experiments.rendered.plan import FINETUNE, HEAD_FIRST, PRETRAIN, SIZES, Size, Suite, read_suite
+from experiments.rendered.plan import FINETUNE, PRETRAIN, SIZES, Size, Suite, read_suite
 from peclr.options import usable_cores
 from peclr.sweeps.lock import hold
 
@@ -58,7 +58,7 @@ def check_plan(out: Path, suite: Suite, size: Size) -> None:
     configs = {path.stem: yaml.safe_load(path.read_text()) for path in (PRETRAIN, FINETUNE)}
     arms = {arm.name: arm.overrides for arm in suite.arms}
     # as JSON has it
-    plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": {"head_first": HEAD_FIRST, **configs}}))
+    plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": configs}))
     noted = out / "plan.json"
     if noted.exists():
         there = json.loads(noted.read_text())

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.metrics.pose import distances, epe_mm, pa_epe_mm
+from peclr.metrics.ridge import Ridge
 
 # from "interpolate" to "predict the mean", for standardized features; chosen on validation hands
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
@@ -36,26 +37,11 @@ class ProbeScores:
     strength: float  # of the ridge, as validation chose it
 
 
-class _Ridge:
-    """Ridge regression on standardized features; one decomposition serves every strength."""
-
-    def __init__(self, features: Tensor, targets: Tensor) -> None:
-        x, y = features.double(), targets.double()
-        self.mean, self.offset = x.mean(0), y.mean(0)
-        # a unit that never fires has no spread and must not be divided by it
-        self.spread = x.std(0, unbiased=False).clamp_min(1e-6)
-        self.u, self.s, self.vh = torch.linalg.svd((x - self.mean) / self.spread, full_matrices=False)
-        self.projected = self.u.mT @ (y - self.offset)
-
-    def predict(self, features: Tensor, strength: float) -> Tensor:
-        """(M, F) features -> (M, T) targets for one strength."""
-        shrunk = (self.s / (self.s.square() + strength))[:, None] * self.projected
-        x = (features.double() - self.mean) / self.spread
-        predicted: Tensor = x @ self.vh.mT @ shrunk + self.offset
-        return predicted
+def _ridge(features: Tensor, targets: Tensor) -> Ridge:
+    return Ridge(features.shape[1], targets.shape[1]).add(features, targets)
 
 
-def _scores(ridge: _Ridge, hands: EncodedHands, strength: float) -> ProbeScores:
+def _scores(ridge: Ridge, hands: EncodedHands, strength: float) -> ProbeScores:
     joints_2d, joints_3d = ridge.predict(hands.features, strength).tensor_split((2 * NUM_JOINTS,), dim=1)
     joints_2d, joints_3d = joints_2d.reshape(-1, NUM_JOINTS, 2), joints_3d.reshape(-1, NUM_JOINTS, 3)
     return ProbeScores(
@@ -73,7 +59,7 @@ def ridge_probe(train: EncodedHands, val: EncodedHands, test: EncodedHands) -> P
     for name, hands in (("train", train), ("val", val), ("test", test)):
         if not torch.isfinite(hands.features).all():
             raise ValueError(f"features of the {name} hands are not finite; did the encoder diverge?")
-    ridge = _Ridge(train.features, torch.cat([train.joints_2d.flatten(1), train.joints_3d.flatten(1)], dim=1))
+    ridge = _ridge(train.features, torch.cat([train.joints_2d.flatten(1), train.joints_3d.flatten(1)], dim=1))
     best = min((_scores(ridge, val, strength) for strength in _STRENGTHS), key=lambda of: of.root_relative_epe_mm)
     return _scores(ridge, test, best.strength)
 
@@ -87,7 +73,7 @@ def class_probe(features: Sequence[Tensor], classes: Sequence[Sequence[str]]) ->
     """
     names = sorted(set(classes[0][: len(features[0])]))
     truth = [torch.tensor([[name == of_hand for name in names] for of_hand in known]).double() for known in classes]
-    ridge = _Ridge(features[0], truth[0][: len(features[0])])
+    ridge = _ridge(features[0], truth[0][: len(features[0])])
 
     def accuracy(split: int, strength: float) -> float:
         right = truth[split].gather(1, ridge.predict(features[split], strength).argmax(dim=1, keepdim=True))

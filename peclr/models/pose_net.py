@@ -138,6 +138,12 @@ class PoseNet25D(nn.Module):
             nn.init.zeros_(parameter)
         return self
 
+    @torch.no_grad()
+    def start_at(self, weight: Tensor, bias: Tensor) -> None:
+        """Set what the last layer regresses, u, v and depth of each joint as `raw`: weight (63, F) and bias (63,)."""
+        fc = self.backend_model.fc
+        fc.weight[: len(weight)], fc.bias[: len(bias)] = weight.to(fc.weight), bias.to(fc.bias)
+
     def head_parameters(self) -> list[nn.Parameter]:
         """All parameters that are not the encoder's."""
         return [*self.backend_model.fc.parameters(), *self.zroot_ref.parameters()]

@@ -17,6 +17,7 @@ from peclr.metrics.pose import PoseMetrics, TermMeans
 from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.models.pose_net import PoseNet25D, PoseOutput, targets_from_labels
 from peclr.runs.about import KEY, About, config_of, encoder_facts
+from peclr.training.head_start import solve_head
 from peclr.training.recipe import RecipeModule
 
 # what the published encoders, of which this is the smaller one, were before pre-training
@@ -44,6 +45,8 @@ class FinetuneModule(RecipeModule):
         head_first: part of the run, from 0 to less than 1, in which the head alone learns: its first gradients would
             spoil what pre-training has taught (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR
             2022). BatchNorm statistics do not wait.
+        solve_head: start with the last layer that a ridge regression of the pose on the encoder's features finds, not
+            with all joints in the middle of the view: better in a few seconds than a head that learned first.
         view_size: side of the views, pixels: where an untrained network expects the hand. None is the published side,
             and in a config that of the data.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
@@ -57,6 +60,7 @@ class FinetuneModule(RecipeModule):
         *,
         freeze_encoder: bool = False,
         head_first: float = 0.0,
+        solve_head: bool = False,
         view_size: int | None = None,
         loss: PoseLoss | None = None,
         weight_decay: float = 2e-4,
@@ -78,7 +82,7 @@ class FinetuneModule(RecipeModule):
         self.pose_net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks it
         if freeze_encoder:
             self.pose_net.freeze_encoder()
-        self.head_first = head_first
+        self.head_first, self.solve_head = head_first, solve_head
         self.view_size = view_size
         self.loss = (loss or PoseLoss()).for_view_size(view_size)
         self.losses = TermMeans(len(_LOSSES) - 1)
@@ -96,9 +100,23 @@ class FinetuneModule(RecipeModule):
 
     def forward(self, images: Tensor, K: Tensor) -> PoseOutput:
         """Predict hands of images (B, 3, S, S), uint8 RGB, whose cameras are K (B, 3, 3), pixels of the view."""
-        normalized = self.pose_net.backend_model.normalize(images).contiguous(memory_format=torch.channels_last)
-        output: PoseOutput = self.pose_net(normalized, K)
+        output: PoseOutput = self.pose_net(self._normalized(images), K)
         return output
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the encoder makes of images (B, 3, S, S), uint8 RGB: features (B, F)."""
+        features: Tensor = self.pose_net.backend_model(self._normalized(images))
+        return features
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        normalized: Tensor = self.pose_net.backend_model.normalize(images)
+        return normalized.contiguous(memory_format=torch.channels_last)
+
+    def on_train_start(self) -> None:
+        """Solve for the head where a run begins; one that resumes has it."""
+        super().on_train_start()
+        if self.solve_head and self.global_step == 0:
+            solve_head(self, self.trainer)
 
     def _shared_step(self, batch: LabeledBatch, split: str) -> tuple[Tensor, PoseOutput]:
         output, has_3d = self(batch["image"], batch["K"]), batch["has_3d"]

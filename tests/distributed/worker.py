@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from peclr.collectives import gather, max_over_hosts, pairs_per_process
+from peclr.collectives import gather, max_over_hosts, pairs_per_process, sum_over_hosts
 from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.losses.objectives import (
     AffinePeCLR,
@@ -125,7 +125,11 @@ def run(rank: int, world_size: int, device: str = "cpu") -> dict[str, Result]:
             results[f"{name}, {split}"] = {"loss": loss.detach(), **gradients}
         counts = pairs_per_process(len(batch["hand"]))
         shared = {"false_negatives": false_negatives(gather(batch["hand"], counts)), "counts": torch.tensor(counts)}
-        results[f"hands, {split}"] = {**shared, "largest": torch.tensor(max_over_hosts(10 - rank))}
+        results[f"hands, {split}"] = {
+            **shared,
+            "largest": torch.tensor(max_over_hosts(10 - rank)),
+            "sum": sum_over_hosts(batch["joints_2d"][..., 5, :].sum(0).cpu().double()),
+        }
     return results
 
 

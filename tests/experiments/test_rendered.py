@@ -24,7 +24,7 @@ from tqdm import tqdm
 from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
 from experiments.rendered.jobs import Job, probe, stages_of, timed
-from experiments.rendered.plan import SIZES, SUITES, Arm, Suite, read_suite
+from experiments.rendered.plan import PRETRAIN, SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Task, remaining, show, steps_of
 from experiments.rendered.summary import draw, over_seeds, table
 from peclr.sweeps.lock import hold
@@ -267,7 +267,7 @@ def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path, monkeypat
     with pytest.raises(ValueError, match="another size"):
         rendered.check_plan(tmp_path / "out", suite, SIZES["cpu"])
     with monkeypatch.context() as changed:
-        changed.setattr(rendered, "HEAD_FIRST", 0.5)
+        changed.setattr(rendered, "FINETUNE", PRETRAIN)
         with pytest.raises(ValueError, match=r"another pretrain\.yaml"):
             rendered.check_plan(tmp_path / "out", suite, size)
     (tmp_path / "other").mkdir()

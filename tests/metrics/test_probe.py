@@ -7,7 +7,8 @@ import torch
 
 from experiments.rendered.jobs import encode
 from peclr.data.samples import LabeledBatch
-from peclr.metrics.probe import EncodedHands, _Ridge, class_probe, ridge_probe
+from peclr.metrics.probe import EncodedHands, class_probe, ridge_probe
+from peclr.metrics.ridge import Ridge
 from peclr.models.encoders import ResNetEncoder
 
 
@@ -31,7 +32,9 @@ def test_ridge_solves_the_normal_equations(count: int, strength: float) -> None:
     z = (x - x.mean(0)) / x.std(0, unbiased=False)
     weights = torch.linalg.solve(z.T @ z + strength * torch.eye(12), z.T @ (y - y.mean(0)))
     expected = (new - x.mean(0)) / x.std(0, unbiased=False) @ weights + y.mean(0)
-    torch.testing.assert_close(_Ridge(x, y).predict(new, strength), expected)
+    whole, parts = Ridge(12, 3).add(x, y), Ridge(12, 3).add(x[:2], y[:2]).add(x[2:], y[2:])
+    torch.testing.assert_close(whole.predict(new, strength), expected)
+    torch.testing.assert_close(parts.predict(new, strength), expected)
 
 
 def test_informative_features_probe_better_than_noise() -> None:
