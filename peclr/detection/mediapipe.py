@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -53,12 +53,14 @@ class Region(NamedTuple):
         y: the same.
         side: px.
         angle: by which it is turned, radians, from x to y.
+        border: what it shows beyond the image, of OpenCV's: black.
     """
 
     x: float
     y: float
     side: float
-    angle: float
+    angle: float = 0.0
+    border: int = cv2.BORDER_CONSTANT
 
     def moved(self, x: float, y: float) -> "Region":
         """Shift by pixels, as from a tile to its image."""
@@ -81,14 +83,14 @@ class Region(NamedTuple):
             ]
         )
 
-    def crop(self, image: Image, size: int) -> NDArray[np.float32]:
-        """(1, size, size, 3) in 0 to 1, black beyond the image."""
+    def crop(self, image: Image, size: int) -> Image:
+        """What it shows, (size, size, 3)."""
         matrix = self.image_from_unit()
         matrix[:, :2] /= size
         # corner to corner without a shift by half a pixel, as MediaPipe's converter does
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        crop = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_CONSTANT)
-        return np.divide(crop[None], 255, dtype=np.float32)
+        crop = cv2.warpAffine(image, matrix, (size, size), flags=flags, borderMode=self.border)
+        return crop.astype(np.uint8, copy=False)
 
 
 class MediaPipeHands:
@@ -125,39 +127,40 @@ class MediaPipeHands:
         shorter, longer = sorted(image.shape[:2])
         if longer > _LONGEST:
             raise ValueError(f"the image is {longer:,} px long; expected at most {_LONGEST:,}, to find hands in it")
-        hands = self._look(image)
+        hands = self._hands(image, self.regions(image))
         if self.tiles and longer > _PALM_SIDE:  # a smaller image has shown all of its pixels
             for x, y, tile in _tiles(image):
-                regions = [region.moved(x, y) for region in self.regions(tile)[: self.max_hands]]
+                regions = [region.moved(x, y) for region in self.regions(tile)]
                 new = [region for region in regions if not any(region.shows(hand) for hand in hands)]
-                hands += [hand for hand in (self.hand_in(image, region) for region in new) if hand is not None]
-            hands = without_duplicates(hands)
-        border = round(_MARGIN * longer)
-        if self.margin and not hands and shorter >= _NARROWEST * longer and longer + 2 * border <= _LONGEST:
-            padded = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
-            hands = [hand.moved(-border, -border) for hand in self._look(padded.astype(np.uint8, copy=False))]
+                hands = self._hands(image, new, known=hands) if new else hands
+        if self.margin and not hands and shorter >= _NARROWEST * longer:
+            hands = self._hands(image, self.regions(image, margin=_MARGIN))
         return hands[: self.max_hands]
 
-    def _look(self, image: Image) -> list[DetectedHand]:
-        """Hands by palms in the image as a whole."""
-        found = (self.hand_in(image, region) for region in self.regions(image)[: self.max_hands])
-        return without_duplicates([hand for hand in found if hand is not None])
+    def _hands(self, image: Image, regions: Sequence[Region], known: Sequence[DetectedHand] = ()) -> list[DetectedHand]:
+        """Known hands, and those that regions show beside them."""
+        found = (self.hand_in(image, region) for region in regions)
+        return without_duplicates([*known, *(hand for hand in found if hand is not None)])
 
-    def regions(self, image: Image) -> list[Region]:
-        """Where hands are, by palms; the surest first."""
+    def regions(self, image: Image, margin: float = 0.0) -> list[Region]:
+        """Where hands are, by palms; the surest first.
+
+        With a margin, of the image's longer side, its edges go on beyond it, and that is looked at, too.
+        """
         height, width = image.shape[:2]
-        whole = Region(width / 2, height / 2, max(width, height), 0.0)
+        border = cv2.BORDER_REPLICATE if margin else cv2.BORDER_CONSTANT
+        whole = Region(width / 2, height / 2, (1 + 2 * margin) * max(width, height), border=border)
         raw, logits = self._palms(whole.crop(image, _PALM_SIDE))
-        near = np.flatnonzero(logits[0, :, 0] > self._least_logit)  # few of two thousand
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, near, 0].astype(np.float64), -100, 100)))
+        logits = logits.ravel()
+        near = np.flatnonzero(logits > self._least_logit)  # few of two thousand
+        scores = 1 / (1 + np.exp(-np.clip(logits[near].astype(np.float64), -100, 100)))
         sure, scores = near[scores >= self.min_score], scores[scores >= self.min_score]
         if not len(sure):
             return []
-        points = raw[0, sure].astype(np.float64).reshape(-1, 9, 2) / _PALM_SIDE
-        points[:, [0, *range(2, 9)]] += _ANCHORS[sure, None]
-        palms = _merge(points, scores)
-        unit = whole.image_from_unit()
-        return [_region_of(palm @ unit[:, :2].T + unit[:, 2], palm[1] * whole.side) for palm in palms]
+        points = raw[0, sure].astype(np.float64).reshape(-1, 9, 2) / _PALM_SIDE + _OFFSETS[sure]
+        palms, unit = _merge(points, scores)[: self.max_hands], whole.image_from_unit()
+        regions = (_region_of(palm @ unit[:, :2].T + unit[:, 2], palm[1] * whole.side) for palm in palms)
+        return [region._replace(border=border) for region in regions]
 
     def hand_in(self, image: Image, region: Region) -> DetectedHand | None:
         """The hand that a region shows; None if the network sees none."""
@@ -199,16 +202,18 @@ def _merge(palms: Array, scores: Array) -> list[Array]:
     return merged
 
 
-def _anchors() -> Array:
-    """(2016, 2): centers of the palm network's anchors, in 0 to 1."""
+def _offsets() -> Array:
+    """(2016, 9, 2): what a palm's center, size and points are relative to, in 0 to 1: but for the size, anchors."""
     grids = []
     for cells, repeats in _GRIDS:
         y, x = np.mgrid[:cells, :cells].reshape(2, -1)
         grids.append(np.repeat(np.stack([x, y], axis=-1) + 0.5, repeats, axis=0) / cells)
-    return np.concatenate(grids)
+    offsets = np.repeat(np.concatenate(grids)[:, None], 9, axis=1)
+    offsets[:, 1] = 0
+    return offsets
 
 
-_ANCHORS: Final = _anchors()
+_OFFSETS: Final = _offsets()
 
 
 def _tiles(image: Image) -> Iterator[tuple[int, int, Image]]:
@@ -232,13 +237,15 @@ class _Network:
         with _quiet():
             self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [one["index"] for one in self._interpreter.get_output_details()]
+        tensor = self._interpreter.tensor
+        self._input = tensor(self._interpreter.get_input_details()[0]["index"])
+        self._outputs = [tensor(one["index"]) for one in self._interpreter.get_output_details()]
 
-    def __call__(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        self._interpreter.set_tensor(self._input, image)
+    def __call__(self, image: Image) -> list[NDArray[np.float32]]:
+        """Outputs for an image (S, S, 3), which nobody may hold any longer when the network is called again."""
+        np.divide(image, 255, out=self._input()[0], dtype=np.float32)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(output) for output in self._outputs]
+        return [output() for output in self._outputs]
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from peclr.geometry.planar import Matrix
 
-_STEPS: Final = 5  # Gauss-Newton from the linear solution is at rest after three or four
+_STEPS: Final = 5  # Gauss-Newton from the linear solution is at rest after three or four …
+_AT_REST: Final = 1e-6  # m; … which is when it moves no farther
 
 
 def place(points: NDArray[np.floating], pixels: NDArray[np.floating], K: NDArray[np.floating]) -> Matrix:
@@ -32,16 +33,23 @@ def place(points: NDArray[np.floating], pixels: NDArray[np.floating], K: NDArray
     translation = _solve(toward, rays * points[:, 2:] - points[:, :2])
     for _ in range(_STEPS):
         placed = points + translation
-        if not (np.isfinite(placed).all() and (placed[:, 2] > 0).all()):
+        if not placed[:, 2].min() > 0:  # NaN, too
             break
         seen, depth = placed[:, :2] / placed[:, 2:], placed[:, 2:]
         toward[..., 2] = -seen
-        translation += _solve(to_pixels @ (toward / depth[..., None]), (rays - seen) @ to_pixels.T)
+        step = _solve(to_pixels @ (toward / depth[..., None]), (rays - seen) @ to_pixels.T)
+        translation += step
+        if abs(step).max() < _AT_REST:
+            break
     if not (points[:, 2] + translation[2] > 0).all():  # NaN, too
         raise ValueError(f"no place in front of the camera fits, the nearest is {translation.round(3).tolist()} m away")
     return translation
 
 
 def _solve(equations: Matrix, wanted: Matrix) -> Matrix:
-    """Least squares of (N, 2, 3) and (N, 2)."""
-    return np.asarray(np.linalg.lstsq(equations.reshape(-1, 3), wanted.ravel(), rcond=None)[0], np.float64)
+    """Least squares of (N, 2, 3) and (N, 2), by normal equations: of three unknowns, a fifth of the time of lstsq."""
+    rows = equations.reshape(-1, 3)
+    try:
+        return np.asarray(np.linalg.solve(rows.T @ rows, rows.T @ wanted.ravel()), np.float64)
+    except np.linalg.LinAlgError:  # all points are seen at one pixel
+        return np.full(3, np.nan)

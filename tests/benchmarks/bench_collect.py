@@ -20,7 +20,7 @@ from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.merging import is_done, merge
 from peclr.data.sources.images import read_image
 from peclr.data.sources.inputs import find_inputs
-from peclr.detection import DetectedHand, MediaPipeHands, known_task_file
+from peclr.detection import DetectedHand, known_task_file
 from peclr.parallel import Job
 from peclr.parallel import run as run_job
 from peclr.synthetic.writer import write_freihand_layout
@@ -55,11 +55,11 @@ def collector(images: Path, folder: Path, task_file: Path, kind: type[Collector]
 
 
 def share_of_networks(images: Path, folder: Path, task_file: Path) -> float:
-    """CPU time of as many calls of the bare networks, and of decoding, over that of collecting."""
+    """CPU time of as many calls of the bare networks, and of decoding, over that of collecting, once both are warm."""
     work = collector(images, folder, task_file)
+    work(0, lambda *_, **__: None)
     detector = work._detector
     networks = (detector._palms, detector._joints)
-    shapes = ((1, 192, 192, 3), (1, 224, 224, 3))
     calls = [0, 0]
 
     def counted(which: int) -> Any:
@@ -76,10 +76,10 @@ def share_of_networks(images: Path, folder: Path, task_file: Path) -> float:
     start = time.process_time()
     for path in images.iterdir():
         read_image(path)
-    for network, shape, count in zip(networks, shapes, calls, strict=True):
-        image = np.random.default_rng(0).random(shape, np.float32)
+    for network, count in zip(networks, calls, strict=True):
+        network._input()[:] = np.random.default_rng(0).random(network._input().shape, np.float32)
         for _ in range(count):
-            network(image)
+            network._interpreter.invoke()
     return (time.process_time() - start) / collecting
 
 
@@ -126,7 +126,6 @@ def run() -> list[dict[str, Any]]:
         folder = Path(temporary)
         if task_file := known_task_file():
             write_images(folder / "images")
-            MediaPipeHands(task_file)(np.zeros((HEIGHT, WIDTH, 3), np.uint8))  # warm-up
             shares = [share_of_networks(folder / "images", folder / f"out{n}", task_file) for n in range(ROUNDS)]
             rows.append(
                 {

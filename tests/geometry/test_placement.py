@@ -47,3 +47,9 @@ def test_what_no_camera_sees_is_refused() -> None:
     points, translation, K = scene(0)
     with pytest.raises(ValueError, match="no place in front of the camera fits"):
         place(points, 640 - seen(points + translation, K), K)  # as through a pinhole, upside down
+
+
+def test_points_that_are_all_seen_at_one_pixel_could_be_anywhere() -> None:
+    points, _, K = scene(0)
+    with pytest.raises(ValueError, match="no place in front of the camera fits"):
+        place(np.zeros_like(points), np.full((21, 2), 320.0), K)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample
 from peclr.data.sources.shard_format import SIDES
-from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, ViewGeometry, render_view
-from peclr.geometry.planar import Matrix, mirror, move, similarity
+from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, from_decoded, warp
+from peclr.geometry.planar import Matrix, mirror, move, similarity, view_from_image
 
 # What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
 # widened by the largest scale, and the shift, which is twice the fraction in these units.
@@ -54,10 +54,12 @@ class Cutting(NamedTuple):
 
     def __call__(self, sample: HandSample) -> Crop:
         """Cut out one hand; ValueError, with the sample's id, if that cannot be encoded."""
-        crop, crop_from_image, _ = render_view(sample, ViewGeometry(scale=self.context), self.size, border=None)
-        height, width = sample["image"].shape[:2]
-        (left, top), (right, bottom) = _covered(crop_from_image, width, height, self.size)
-        crop, crop_from_image = crop[top:bottom, left:right], similarity(shift=(-left, -top)) @ crop_from_image
+        box, (height, width) = sample["crop_box"], sample["image"].shape[:2]
+        square_from_image = view_from_image(similarity(1 / self.context), box, self.size)
+        (left, top), (right, bottom) = _covered(square_from_image, width, height, self.size).tolist()
+        crop_from_image = similarity(shift=(-left, -top)) @ square_from_image
+        shown = right - left, bottom - top
+        crop = warp(sample["image"], from_decoded(crop_from_image, sample), shown, "reflect")
         ok, encoded = cv2.imencode(
             ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, self.quality]
         )
@@ -68,7 +70,7 @@ class Cutting(NamedTuple):
         labels: Row = {
             "id": sample["id"],
             "image_from_crop": file_from_image @ np.linalg.inv(crop_from_image),
-            "crop_box": move(crop_from_image, sample["crop_box"].reshape(2, 2)).ravel(),
+            "crop_box": move(crop_from_image, box.reshape(2, 2)).ravel(),
             "side": SIDES.index(sample["hand"]),
         }
         K, joints_2d = sample["K"], sample["joints_2d"]

@@ -32,6 +32,7 @@ WORKERS: Final = 4
 _TURNED: Final = ("JPEG", "MPO", "PNG", "WEBP", "AVIF")  # by their Exif tag; Pillow gives TIFF's size upright
 BOXES: Final = b"ftyp"  # the type of the first box of HEIC and AVIF files, ISO/IEC 14496-12
 _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # ISO/IEC 23008-12
+_JPEG, _BEGIN = b"\xff\xd8", 1 << 16  # Exif comes first in a JPEG, or after JFIF's few bytes
 _TRANSPOSING: Final = (5, 6, 7, 8)  # orientations of Exif that exchange width and height
 # the last is of libavif
 UNREADABLE: Final = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, RuntimeError)
@@ -240,11 +241,16 @@ def read_header(file: BinaryIO | Path) -> Header | None:
         return None
 
 
-def read_focal_35mm(file: BinaryIO | Path) -> float | None:
+def read_focal_35mm(path: Path) -> float | None:
     """Focal length by Exif as on film of 36 × 24 mm, in mm; None where it is not said, or no image."""
-    with suppress(*_NONSENSE), Image.open(file) as image:
-        focal = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
-        return focal if 1 <= focal < 10_000 else None  # 0 is "unknown", Exif 2.32
+    with suppress(*_NONSENSE), path.open("rb") as file:
+        begin = file.read(_BEGIN)
+        if begin.startswith(_JPEG) and b"Exif\0" not in begin:
+            return None  # to open an image takes half a millisecond
+        file.seek(0)
+        with Image.open(file) as image:
+            focal = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
+            return focal if 1 <= focal < 10_000 else None  # 0 is "unknown", Exif 2.32
     return None
 
 
