@@ -68,8 +68,8 @@ class PCKCurve:
 
 def pck_curves(pck: Mapping[str, Sequence[float]]) -> list[PCKCurve]:
     """The curves of a scores.json's `pck`: "thresholds_mm", and shares by "xyz", "xyz_al", "mesh", "mesh_al"."""
-    thresholds = pck["thresholds_mm"]
-    span = thresholds[-1] - thresholds[0]
+    thresholds = pck.get("thresholds_mm", ())
+    span = thresholds[-1] - thresholds[0] if thresholds else 0
     return [
         PCKCurve(title, thresholds, pck[name], float(np.trapezoid(pck[name], thresholds)) / span)
         for name, title in _PCK_TITLES.items()

@@ -41,17 +41,21 @@ def overlays(image: Image, K: Matrix, predicted: Matrix, label: Matrix) -> tuple
 
     Both (21, 3), camera frame, in any unit; joints behind the camera are not drawn.
     """
+    return overlays_2d(image, _project(predicted, K), _project(label, K))
+
+
+def overlays_2d(image: Image, predicted: NDArray[np.floating], label: NDArray[np.floating]) -> tuple[Image, Image]:
+    """The same of points (21, 2), px, NaN for those that are not drawn."""
     last = np.array(image.shape[1::-1]) - 1
-    points = _project(label, K)
-    low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
+    low, high = np.nanmin(label, axis=0).astype(np.float64), np.nanmax(label, axis=0).astype(np.float64)
     side = min(_MARGIN * float((high - low).max()), float(last.max()))
     # between centers of the image's pixels where that is possible: beyond them it fades to black
     corner = np.minimum(np.maximum((low + high - side) / 2, 0), np.maximum(last - side, 0))
     tile_from_image = view_from_box(np.concatenate((corner, corner + side)), _SIDE)
     tile = warp(image, tile_from_image, _SIDE)
     return (
-        draw_skeleton(tile, move(tile_from_image, _project(predicted, K))),
-        draw_skeleton(tile, move(tile_from_image, points)),
+        draw_skeleton(tile, move(tile_from_image, predicted)),
+        draw_skeleton(tile, move(tile_from_image, label)),
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peclr.evaluate.keypoints_2d import evaluate_2d, set_2d
 from peclr.evaluate.official import evaluate_official, official_set
 from peclr.options import CommandParser, check_new_folder
 
@@ -31,6 +32,8 @@ def evaluate_main(arguments: list[str]) -> int:
     check_new_folder(out)
     if dataset := official_set(options.data):
         evaluate_official(dataset, options, out)
+    elif in_2d := set_2d(options.data):
+        evaluate_2d(in_2d, options, out)
     elif options.run is not None:
         evaluate_run(options, out)
     else:

@@ -158,6 +158,7 @@ def joint_errors(evaluations: Sequence[Evaluation]) -> go.Figure | None:
         series = {
             one.name: {"x": joints, "y": [one.scores.per_joint.get(joint, {}).get(error) for joint in JOINT_NAMES]}
             for one in evaluations
+            if one.scores.per_joint
         }
         plots += [Plot(title, {"tickangle": -55, "type": "category"}, y, series)] if series else []
     # lines would say that joints of two fingers have something between them

@@ -43,6 +43,8 @@ METRICS: Final = (
     Metric("root_relative_epe_mm", "root-relative EPE", "mm", 1),
     Metric("pa_epe_mm", "PA-EPE", "mm", 1),
     Metric("error_2d_px", "2-D error", "px", 2),
+    Metric("pck_0_2", "PCK@0.2", "", 3, higher_is_better=True),
+    Metric("pck_0_05", "PCK@0.05", "", 3, higher_is_better=True),
     Metric("mesh_epe_mm", "mesh EPE", "mm", 1),
     Metric("pa_mesh_epe_mm", "mesh PA-EPE", "mm", 1),
     Metric("auc", "AUC", "", 3, higher_is_better=True),

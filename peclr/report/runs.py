@@ -115,7 +115,8 @@ class Scores(msgspec.Struct, frozen=True):
     hands: int
     data: str  # the data set, as the evaluation knew its place: a name, never a folder to open
     metrics: dict[str, float]  # by the names that runs log
-    pck: dict[str, list[float]]  # share of points within each threshold, by name of the curve, and "thresholds_mm"
+    # share of points within each threshold, by name of the curve, and "thresholds_mm"; none of 2-D
+    pck: dict[str, list[float]]
     per_joint: dict[str, dict[str, float]]  # errors in mm by their names, by joint
     crop: str = ""  # where the network looked; "" if a file of predictions was scored
     checkpoint: str | None = None  # whose network predicted: a name, never a file to open
@@ -142,6 +143,6 @@ def read_evaluation(folder: Path, name: str) -> Evaluation:
     content = read_json(path)
     scores = as_type(renewed_scores(content) if isinstance(content, dict) else content, Scores, where)
     lengths = {len(curve) for curve in scores.pck.values()}
-    if "thresholds_mm" not in scores.pck or len(lengths) > 1 or min(lengths) < 2:
+    if scores.pck and ("thresholds_mm" not in scores.pck or len(lengths) > 1 or min(lengths) < 2):
         raise ValueError(f"{where}: PCK curves of {sorted(lengths)} thresholds")
     return Evaluation(name, folder, scores)

@@ -92,6 +92,11 @@ class CocoHands(HandSource):
         return boxes
 
     @property
+    def is_left(self) -> NDArray[np.bool_]:
+        """(num_hands,), whether each hand is a left one, which samples show mirrored."""
+        return np.equal(self._labels["side"][self._hands], SIDES.index("left"))
+
+    @property
     def occluded(self) -> NDArray[np.bool_] | None:
         """(num_hands, 21), which joints are hidden; HInt alone says it."""
         return self._labels["occluded"][self._hands] if "occluded" in self._labels else None
@@ -138,14 +143,21 @@ class CocoHands(HandSource):
         return np.unique(names, return_inverse=True)[1][self._labels["image"][self._hands]].astype(np.int64)
 
     def joints_2d_of_hands(self) -> NDArray[np.float32]:
-        """See `HasJoints2D`; where labels do not say how wide the images of left hands are, looks at them."""
-        joints_2d: NDArray[np.float32] = self._labels["joints_2d"][self._hands].copy()
-        left = np.flatnonzero(self._labels["side"][self._hands] == SIDES.index("left"))
+        """See `HasJoints2D`."""
+        return self.mirrored(self._labels["joints_2d"][self._hands])
+
+    def mirrored(self, joints_2d: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Take joints (num_hands, 21, 2), px, of left hands from their images to the mirrored ones, or back.
+
+        Where labels do not say how wide these images are, looks at them.
+        """
+        moved = joints_2d.astype(np.float32)
+        left = np.flatnonzero(self.is_left)
         width = self._labels["image_size"][self._labels["image"][self._hands[left]], 0].astype(np.float64)
         unknown = np.flatnonzero(width == 0)
         width[unknown] = image_sizes([self.image_file(hand) for hand in left[unknown].tolist()])[:, 0]
-        joints_2d[left, :, 0] = width[:, None] - 1 - joints_2d[left, :, 0]
-        return joints_2d
+        moved[left, :, 0] = width[:, None] - 1 - joints_2d[left, :, 0]
+        return moved
 
     def __getitem__(self, index: int) -> HandSample:
         return self.read(index, math.inf)
