@@ -135,9 +135,9 @@ def _parser() -> CommandParser:
     parser = CommandParser(prog="peclr evaluate", description=description)
     run = "a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`"
     parser.add_argument("run", nargs="?", type=Path, help=run)
-    where = "folder of FreiHAND or in its layout, of HO-3D, DexYCB, InterHand2.6M or AssemblyHands"
+    where = "folder of FreiHAND or in its layout, or of another labeled data set that `peclr prepare` knows"
     parser.add_argument("--data", type=Path, required=True, help=where)
-    parser.add_argument("--split", help="of DexYCB, s0_test to s3_test; of InterHand2.6M, val (default: test)")
+    parser.add_argument("--split", help="of DexYCB, s0_test to s3_test; of others, such as val (default: the last one)")
     parser.add_argument("--version", choices=("v2", "v3"), help="of HO-3D, where its folder has images of both")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")
     parser.add_argument("--out", type=Path, help=f"a new or empty folder (default: {_OUT_NAME} in the run's)")

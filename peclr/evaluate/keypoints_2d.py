@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from peclr.data.sources.layouts import LAYOUTS, present_splits
+from peclr.data.sources.layouts import present_splits
+from peclr.evaluate.official import chosen_split
 from peclr.options import write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.data.sources.hands_2d_labels import DataSet2D
 
     Array = NDArray[np.floating]
-    Mask = NDArray[np.bool_]
 
 KEYPOINTS_NAME: Final = "keypoints.json"
 _HINT_THRESHOLDS: Final = (0.05, 0.1, 0.15)  # of the longer side of the hand's box
@@ -46,16 +46,7 @@ def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> N
     from peclr.inference.hands import predict_source
     from peclr.inference.network import load_network
 
-    if options.run is None:
-        raise ValueError(
-            f"{options.data} is {dataset}, of which runs are scored; --predictions are of FreiHAND's layout"
-        )
-    if options.crop not in (None, "keypoints"):
-        raise ValueError(f"--crop {options.crop} is of FreiHAND's layout; here the network looks at the reader's boxes")
-    splits = LAYOUTS[dataset].splits
-    split = options.split or splits[-1]
-    if split not in splits:
-        raise ValueError(f"--split {split}: expected one of {', '.join(splits)}")
+    split = chosen_split(dataset, options)
     trained = load_network(options.run, options.view_size, options.device)
     source = CocoHands(options.data, split, dataset, trained.crop_margin)
     search = CropSearch("published", options.turn)
@@ -85,14 +76,18 @@ def score_2d(source: CocoHands, predicted: Array, labels: Array) -> dict[str, fl
 
     from peclr.metrics.keypoints_2d import auc, epe, pck
 
-    boxes, known = source.boxes, np.isfinite(labels).all(axis=-1)
+    boxes, known = source.boxes, np.asarray(np.isfinite(labels).all(axis=-1))
     size = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     scores = dict[str, float]()
     if source.occluded is None:
         scores["pck_0.2"] = pck(predicted, labels, known, size, _THRESHOLD, strict=True)
         scores["auc_30px"] = auc(predicted, labels, known)
     else:
-        kinds = {"all": known, "visible": known & ~source.occluded, "occluded": known & source.occluded}
+        kinds = {
+            "all": known,
+            "visible": known & ~source.occluded,
+            "occluded": known & source.occluded,
+        }
         parts = np.array([source.image_name(hand).split("/")[0].partition("_")[2] for hand in range(source.num_hands)])
         for part in ["", *sorted(set(parts.tolist()))]:
             of_part = np.equal(parts, part) if part else np.ones(len(parts), np.bool_)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
-from peclr.data.sources.layouts import LAYOUTS, present_splits
+from peclr.data.sources.layouts import LAYOUTS, DataSet, present_splits
 from peclr.options import write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -18,14 +18,15 @@ if TYPE_CHECKING:  # `--help` must not import torch
     from peclr.data.sources.dexycb import DexYCB
     from peclr.data.sources.ho3d import HO3D
     from peclr.data.sources.interhand import InterHand
+    from peclr.data.sources.rhd import RHD
     from peclr.inference.network import TrainedNetwork
 
     Array = NDArray[np.float64]
+    Source = HO3D | DexYCB | InterHand | RHD
 
-OfficialSet = Literal["ho3d", "dexycb", "interhand", "assemblyhands"]
+OfficialSet = Literal["ho3d", "dexycb", "interhand", "assemblyhands", "rhd"]
 
 RESULTS_NAME: Final = "results.txt"  # of DexYCB, comma separated
-_SPLITS: Final = {"ho3d": "evaluation", "interhand": "test", "assemblyhands": "val"}  # the one that papers score
 _MM_PER_M: Final = 1000.0
 _UNITS: Final = "mm; AUC and PCK 0 to 1; scores.txt has the benchmark's, in "
 _MRRPE: Final = (
@@ -48,6 +49,24 @@ def official_set(data: Path) -> OfficialSet | None:
     return next((name for name in get_args(OfficialSet) if present_splits(name, data)), None)
 
 
+def chosen_split(dataset: DataSet, options: argparse.Namespace) -> str:
+    """The split to score, by default the last one; ValueError for options that are of FreiHAND's layout alone."""
+    if options.run is None:
+        raise ValueError(
+            f"{options.data} is {dataset}, of which runs are scored; --predictions are of FreiHAND's layout"
+        )
+    if options.crop not in (None, "keypoints"):
+        raise ValueError(f"--crop {options.crop} is of FreiHAND's layout; here the network looks at the reader's boxes")
+    layout = LAYOUTS[dataset]
+    if options.split is None and layout.choice:
+        raise ValueError(f"{options.data} is {dataset}: give --split s0_test, as most papers, or another of s0 to s3")
+    splits = layout.splits[-1:] if dataset == "ho3d" else layout.splits
+    split: str = options.split or layout.splits[-1]
+    if split not in splits:
+        raise ValueError(f"--split {split}: {dataset} is scored on {' or '.join(splits)}")
+    return split
+
+
 def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Path) -> None:
     """Predict a split around the reader's crop boxes, and score it into the new folder `out`.
 
@@ -57,17 +76,7 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     from peclr.evaluate.scoring import draw_pck, score, write_scores
     from peclr.inference.network import load_network
 
-    if options.run is None:
-        raise ValueError(
-            f"{options.data} is {dataset}, of which runs are scored; --predictions are of FreiHAND's layout"
-        )
-    if options.crop not in (None, "keypoints"):
-        raise ValueError(f"--crop {options.crop} is of FreiHAND's layout; here the network looks at the reader's boxes")
-    split = options.split or _SPLITS.get(dataset)
-    if split is None:
-        raise ValueError(f"{options.data} is {dataset}: give --split s0_test, as most papers, or another of s0 to s3")
-    if split not in LAYOUTS[dataset].splits or (dataset == "ho3d" and split != _SPLITS[dataset]):
-        raise ValueError(f"--split {split}: {dataset} is scored on {_SPLITS.get(dataset) or LAYOUTS[dataset].splits}")
+    split = chosen_split(dataset, options)
     trained = load_network(options.run, options.view_size, options.device)
     source = _open(dataset, split, options, trained.crop_margin)
     labels, whole = _labels_of(source)
@@ -87,11 +96,14 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     print(*(about[name] for name in ("unknown", "note") if name in about), sep="\n")
 
 
-def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin: float) -> HO3D | DexYCB | InterHand:
+def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin: float) -> Source:
     from peclr.data.sources.dexycb import DexYCB
     from peclr.data.sources.ho3d import HO3D
     from peclr.data.sources.interhand import InterHand
+    from peclr.data.sources.rhd import RHD
 
+    if dataset == "rhd":
+        return RHD(options.data, split, crop_margin=margin)  # type: ignore[arg-type]  # one of the layout's splits
     if dataset == "dexycb":
         return DexYCB(options.data, split, margin)  # type: ignore[arg-type]  # one of the layout's splits
     if dataset != "ho3d":
@@ -102,7 +114,7 @@ def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin:
     return source
 
 
-def _labels_of(source: HO3D | DexYCB | InterHand) -> tuple[Array, NDArray[np.bool_]]:
+def _labels_of(source: Source) -> tuple[Array, NDArray[np.bool_]]:
     """Labels (N, 21, 3), metres, camera frame, NaN where unknown, and (N,), of which hands all of them are known."""
     import numpy as np
 
@@ -120,7 +132,7 @@ def _labels_of(source: HO3D | DexYCB | InterHand) -> tuple[Array, NDArray[np.boo
     return labels, whole
 
 
-def _predict(trained: TrainedNetwork, source: HO3D | DexYCB | InterHand, options: argparse.Namespace) -> Array:
+def _predict(trained: TrainedNetwork, source: Source, options: argparse.Namespace) -> Array:
     """Predictions (N, 21, 3), metres, camera frame, order freihand; of left hands as they are."""
     import numpy as np
 
@@ -174,9 +186,16 @@ def _assemblyhands(source: InterHand, joints: Array, labels: Array, out: Path) -
     return Official({"mpjpe": _interhand(source, joints, labels, out).scores["mpjpe_all"]}, "mm")
 
 
+def _rhd(source: RHD, joints: Array, labels: Array, out: Path) -> Official:
+    from peclr.metrics.rhd import rhd_scores
+
+    return Official(rhd_scores(joints, labels, source.visible), "mm")
+
+
 _SCORERS: Final[dict[OfficialSet, Callable[[Any, Array, Array, Path], Official]]] = {
     "ho3d": _ho3d,
     "dexycb": _dexycb,
     "interhand": _interhand,
     "assemblyhands": _assemblyhands,
+    "rhd": _rhd,
 }

@@ -108,7 +108,7 @@ def test_hint_is_scored_by_part_and_by_what_is_hidden(network: Path, tmp_path: P
 
 def test_what_cannot_be_scored_is_refused(network: Path, tmp_path: Path) -> None:
     write_2d(tmp_path / "data", "hint", "test")
-    with pytest.raises(ValueError, match="--split s0_test: expected one of train, val, test"):
+    with pytest.raises(ValueError, match="--split s0_test: hint is scored on train or val or test"):
         evaluate(network, tmp_path / "data", "--split", "s0_test")
     with pytest.raises(ValueError, match="--crop image is of FreiHAND's layout"):
         evaluate(network, tmp_path / "data", "--crop", "image")

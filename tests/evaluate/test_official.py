@@ -19,6 +19,7 @@ from peclr.inference.hands import predict_source
 from peclr.inference.network import load_network
 from peclr.metrics.dexycb import dexycb_scores
 from peclr.metrics.ho3d import ho3d_scores
+from peclr.metrics.rhd import rhd_scores
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from tests.data.sources.labeled_sets import (
@@ -31,6 +32,7 @@ from tests.data.sources.labeled_sets import (
     write_dexycb,
     write_ho3d,
     write_interhand,
+    write_rhd,
 )
 
 SIZE = 32
@@ -128,6 +130,20 @@ def test_hands_with_unknown_joints_are_scored_by_those_that_are_known(
     whole = np.asarray(np.isfinite(source.joints_3d).all(axis=(1, 2)))
     assert (said["hands"], said["split"]) == (whole.sum(), split)
     assert said["unknown"] == (f"{(~whole).sum()} of {len(whole)} hands have unknown joints: only scores.txt has these")
+
+
+def test_rhd_is_scored_on_the_prominent_hands_of_both_sides(network: Path, tmp_path: Path) -> None:
+    joints = write_rhd(tmp_path / "rhd", "evaluation")
+    out = evaluate(network, tmp_path / "rhd")
+    assert set(scores(out)) == {"mean", "median", "auc_0_50", "auc_20_50"}
+    logged = json.loads((out / "scores.json").read_text())
+    assert (logged["hands"], logged["split"]) == (len(joints), "evaluation")
+    # an untrained network has all joints at one place, from which the palm is as far as from it in the label
+    true = np.array([hands[1 - frame % 2] for frame, hands in enumerate(joints)])
+    palm = (true[:, 0] + true[:, 9]) / 2
+    visible = np.ones((4, 21), bool)
+    expected = rhd_scores(np.repeat(palm[:, None], 21, axis=1), true, visible)
+    assert scores(out)["mean"] == pytest.approx(expected["mean"], rel=0.3)
 
 
 def test_what_is_ambiguous_or_missing_is_asked_for_by_name(network: Path, tmp_path: Path) -> None:
