@@ -31,11 +31,13 @@ from peclr.data.loading.skipping import OnBadImage
 from peclr.data.options import GEOMETRY, PHOTOMETRIC, Published, check_sizes, one_of, ranges
 from peclr.data.samples import HandSource
 from peclr.data.sources import open_source
+from peclr.data.sources.coco_hands import CocoHands  # noqa: F401 (for configs)
 from peclr.data.sources.dexycb import DexYCB  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import FreiHAND  # noqa: F401 (for configs)
 from peclr.data.sources.ho3d import HO3D  # noqa: F401 (for configs)
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
 from peclr.data.sources.interhand import InterHand  # noqa: F401 (for configs)
+from peclr.data.sources.rhd import RHD  # noqa: F401 (for configs)
 from peclr.data.sources.selection import SelectedHands, same_hand, split_source
 from peclr.data.sources.shards import PreparedCrops, Shards  # noqa: F401 (for configs)
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)

@@ -1,5 +1,6 @@
 """Labeled hands for fine-tuning and evaluation, as a Lightning data module."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +18,13 @@ from peclr.data.options import GEOMETRY, PHOTOMETRIC, as_list, check_sizes, one_
 from peclr.data.samples import HandSource
 from peclr.data.sources import open_source
 from peclr.data.sources.freihand import Crop, FreiHAND
-from peclr.data.sources.layouts import present_splits
-from peclr.data.sources.selection import JoinedHands, SelectedHands, hand_count, split_source
+from peclr.data.sources.layouts import present_splits, splits_of
+from peclr.data.sources.selection import JoinedHands, SelectedHands, hand_count, pseudo_labels_of, split_source
 from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+
+_log = logging.getLogger(__name__)
 
 _LOOKED_AT: Final = 16  # hands of a source, among which one must have labels
 
@@ -29,7 +32,8 @@ _LOOKED_AT: Final = 16  # hands of a source, among which one must have labels
 class LabeledHandDataModule(pl.LightningDataModule):
     """Labeled hands, batches of `LabeledBatch`, of one data set or of several.
 
-    Training and validation hands are from the training split, test and prediction from the evaluation split.
+    Training and validation hands are from the training split, test and prediction from the evaluation split, or where
+    a set calls it so, the test split.
     Validation hands depend on the seed alone, and fewer labels are a subset of more.
     """
 
@@ -37,6 +41,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
     train_set: LabeledHandDataset
     val_set: LabeledHandDataset | None
     test_set: LabeledHandDataset
+    teacher: str | None  # who made the labels that scores are against, where these are pseudo-labels
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         val_fraction: float = 0.1,
         epoch_length: int | None = None,
         weights: list[float] | None = None,
+        split: str | None = None,
         crop: Crop = "keypoints",
         crop_margin: float = PUBLISHED_CROP_MARGIN,
         seed: int = 0,
@@ -76,6 +82,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             val_fraction: Fraction of the training split's hands to hold out; 0 for no validation.
             epoch_length: Images per epoch, drawn with replacement; by default as many as there are.
             weights: How often each source is drawn from, in any unit, with replacement, however large it is.
+            split: Of a `root` that is divided in several ways, which: "s0" to "s3" of DexYCB.
             crop: Of a `root` in FreiHAND's layout, as of `FreiHAND`, in evaluation, too.
             crop_margin: Of crops around keypoints: half their side over the distance of the farthest one.
             seed: Of the split, the choice of labels, the order and the views.
@@ -95,7 +102,10 @@ class LabeledHandDataModule(pl.LightningDataModule):
         self.root, self._sources = one_of(root, sources)
         if weights is not None:
             check_weights(weights, max(1, len(self._sources)))
-        self.epoch_length, self.weights = epoch_length, weights
+        if split is not None and self._sources:
+            raise ValueError(f"data.split {split} is of a data.root; readers of data.sources have one of their own")
+        self.epoch_length, self.weights, self._split = epoch_length, weights, split
+        self.teacher = None
         self._test_sources = as_list(test_sources)
         if self._test_sources and not self._sources:
             raise ValueError(
@@ -117,7 +127,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read and check the labels of the splits that `stage` needs."""
         if stage in ("fit", "validate") and not hasattr(self, "train_set"):
-            training = self._read(self._sources)
+            training = self._read(self._sources, testing=False)
             train_hands, val_hands = split_source(training, self.val_fraction, self.seed)
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
             labeled = train_hands[: hand_count(self.labels, len(train_hands), what)]
@@ -135,7 +145,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
         if stage in ("test", "predict"):
             if self._sources and not self._test_sources:
                 raise ValueError(f"{stage}: data.sources are for training; give data.test_sources, or a data.root")
-            evaluation = self._read(self._test_sources, "evaluation")
+            evaluation = self._read(self._test_sources, testing=True)
             if stage == "test" and isinstance(evaluation, FreiHAND) and not evaluation.has_labels:
                 raise ValueError(f"{evaluation.root / 'evaluation_xyz.json'} is missing: only predictions can be made")
             if stage == "test":
@@ -152,9 +162,12 @@ class LabeledHandDataModule(pl.LightningDataModule):
         still = replace(NOTHING, border=self.augmentation.border)
         return LabeledHandDataset(source, self.view_size, augmentation=still)
 
-    def _read(self, given: list[HandSource], split: str | None = None) -> HandSource:
-        sources = given or [open_source(self.root, split, **self._options)]
+    def _read(self, given: list[HandSource], *, testing: bool) -> HandSource:
+        sources = given or [open_source(self.root, splits_of(self.root, self._split)[testing], **self._options)]
         source = sources[0] if len(sources) == 1 else JoinedHands(sources)
+        if teacher := pseudo_labels_of(source):
+            _log.warning("labels are pseudo: scores are agreement with %s, not accuracy", teacher)
+        self.teacher = teacher
         if self.on_bad_image == "error":
             source.check_images()
         return source

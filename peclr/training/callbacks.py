@@ -172,6 +172,8 @@ class ResultsFile(Callback):
         loader: Any = trainer.test_dataloaders
         if stage == "test" and trainer.limit_test_batches == 1:
             results["images"] = len(loader.dataset)  # of all processes together
+        if teacher := getattr(getattr(trainer, "datamodule", None), "teacher", None):
+            results |= {"labels": "pseudo", "teacher": teacher}
         results["metrics"] = finite
         self.folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.folder / RESULTS, json.dumps(results, indent=2, allow_nan=False) + "\n")

@@ -13,8 +13,7 @@ from peclr.data.prepare.cutting import Crop, Cutting
 from peclr.data.prepare.merging import is_done, is_merged, merge
 from peclr.data.prepare.shard_writer import ShardWriter
 from peclr.data.samples import HandSource, HasNames, HasVideos
-from peclr.data.sources.layouts import teacher_of
-from peclr.data.sources.selection import groups_of
+from peclr.data.sources.selection import groups_of, pseudo_labels_of
 from peclr.data.sources.shard_format import About, Facts, Labels
 from peclr.data.sources.shards import Shards
 from peclr.parallel import Advance, Job, Part, claim, run
@@ -125,4 +124,4 @@ def _work(source: HandSource, folder: Path, cutting: Cutting, ranges: Sequence[r
 def _labels_of(source: HandSource) -> Labels:
     if isinstance(source, Shards):
         return source.labels
-    return "true" if teacher_of(getattr(source, "root", Path())) is None else "pseudo"
+    return "true" if pseudo_labels_of(source) is None else "pseudo"

@@ -197,6 +197,26 @@ def _open_address(address: str, split: str | None, **options: Any) -> "HandSourc
     raise refusals[0]
 
 
+def splits_of(path: str | Path, division: str | None = None) -> tuple[str | None, str]:
+    """Find the splits of what is at a path: to train on, None for the usual one, and to test on.
+
+    Of a data set that is divided in several ways, as DexYCB, `division` says which: "s0" to "s3". ValueError where it
+    is missing, or not meant.
+    """
+    root = Path(path)
+    here = next((layout for dataset, layout in LAYOUTS.items() if present_splits(dataset, root)), None)
+    divisions = [split.removesuffix("_train") for split in here.splits if "_train" in split] if here else []
+    if (division not in divisions) if divisions else (division is not None):
+        expected = f"one of {', '.join(divisions)}; {here.choice}" if here and divisions else "null"
+        raise ValueError(f"{root}: data.split is {division}; expected {expected}")
+    if divisions:
+        return f"{division}_train", f"{division}_test"
+    if here:
+        return None, here.splits[-1]
+    last = [layout.splits[-1] for layout in LAYOUTS.values() if not layout.choice]
+    return None, next((split for split in last if (root / split / MANIFEST).is_file()), last[0])
+
+
 def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":
     """Open the reader of a split of a data set that is known to be there."""
     layout = LAYOUTS[dataset]

@@ -4,6 +4,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSample, HandSource, HasCameras, HasGroups, HasTracks, hash_of, require_masks
+from peclr.data.sources.layouts import teacher_of
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +142,16 @@ def groups_of(source: HandSource) -> NDArray[np.int64] | None:
         joined = _joined([alone if part is None else part for part, alone in zip(parts, own, strict=True)])
         return None if all(part is None for part in parts) else joined
     return source.group_of_hands() if isinstance(source, HasGroups) else None
+
+
+def pseudo_labels_of(source: HandSource) -> str | None:
+    """Who made the pseudo-labels of some of a source's hands; None where labels were measured, as far as is known."""
+    if isinstance(source, SelectedHands):
+        return pseudo_labels_of(source.source)
+    if isinstance(source, JoinedHands):
+        return next(filter(None, map(pseudo_labels_of, source.sources)), None)
+    teacher = teacher_of(Path(getattr(source, "root", "")))
+    return teacher or ("a teacher" if getattr(source, "labels", None) == "pseudo" else None)  # of shards
 
 
 def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -13,9 +13,11 @@ from peclr.data.prepare.sharding import shard_source
 from peclr.data.sources import open_source
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.layouts import splits_of
 from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
+from tests.data.sources.labeled_sets import write_interhand
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -73,3 +75,24 @@ def test_what_is_not_there_is_named(layout: Layout, tmp_path: Path) -> None:
         open_source(tmp_path / "empty")
     with pytest.raises(ValueError, match="absent is not a folder"):
         open_source(tmp_path / "absent")
+
+
+def test_every_set_has_a_split_to_test_on(layout: Layout, youtube: YouTube, tmp_path: Path) -> None:
+    assert splits_of(layout.root) == (None, "evaluation")
+    assert splits_of(youtube.root) == (None, "test")
+    interhand = write_interhand(tmp_path / "interhand", ("train", "test")).root
+    assert splits_of(interhand) == (None, "test")
+    for split in ("train", "test"):
+        shard_source(open_source(interhand, split), tmp_path / "crops" / split, Cutting(size=8))
+    assert splits_of(tmp_path / "crops") == (None, "test")
+    assert splits_of(tmp_path / "anything else") == (None, "evaluation")
+
+
+def test_sets_that_are_divided_in_several_ways_are_asked_which(layout: Layout, tmp_path: Path) -> None:
+    (tmp_path / "dexycb" / "calibration" / "intrinsics").mkdir(parents=True)
+    assert splits_of(tmp_path / "dexycb", "s2") == ("s2_train", "s2_test")
+    for wrong in (None, "s4", "s0_train"):
+        with pytest.raises(ValueError, match=rf"data\.split is {wrong}; expected one of s0, s1, s2, s3; s0 divides by"):
+            splits_of(tmp_path / "dexycb", wrong)
+    with pytest.raises(ValueError, match=r"data\.split is s0; expected null"):
+        splits_of(layout.root, "s0")
