@@ -5,16 +5,15 @@ options of their own; exactly one of the two. Configs may name the classes that 
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
-from numpy.typing import NDArray
 
 from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.labeled import LabeledHandDataModule as LabeledHandDataModule
-from peclr.data.loading.amounts import AUTO, Auto, Split, batch_for, splits_for
+from peclr.data.loading.amounts import AUTO, Auto, batch_for, splits_for
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, loader_of, process_of
 from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
     AcrossCameras,
@@ -26,7 +25,7 @@ from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
     Similar,
     pairings_of,
 )
-from peclr.data.loading.sampling import check_weights
+from peclr.data.loading.sampling import HandsOf, check_weights
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.options import GEOMETRY, PHOTOMETRIC, Published, check_sizes, one_of, ranges
 from peclr.data.samples import HandSource
@@ -38,7 +37,7 @@ from peclr.data.sources.ho3d import HO3D  # noqa: F401 (for configs)
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
 from peclr.data.sources.interhand import InterHand  # noqa: F401 (for configs)
 from peclr.data.sources.rhd import RHD  # noqa: F401 (for configs)
-from peclr.data.sources.selection import SelectedHands, same_hand, split_source
+from peclr.data.sources.selection import SelectedHands, Split, count_hands, split_source
 from peclr.data.sources.shards import PreparedCrops, Shards  # noqa: F401 (for configs)
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
 from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)
@@ -173,12 +172,11 @@ class PairedViewDataModule(pl.LightningDataModule):
         weights = self.weights or [1.0] * len(self.train_set.sources)
         for source, weight in zip(self.train_set.sources if self._unique_hands else (), weights, strict=False):
             pairs = self.batch_size * weight / sum(weights)
-            same = same_hand(source)
-            hands = source.num_hands if same is None else len(np.unique(same))
+            hands = count_hands(source, math.ceil(pairs))
             if pairs > hands:
                 return (
                     f"unique_hands_in_batch: of a batch of {self.batch_size} pairs {pairs:.0f} are from "
-                    f"{source.name}, which has {hands} hands" + ("" if same is None else " (tracks)")
+                    f"{source.name}, which has {hands} hands" + ("" if hands == source.num_hands else " (tracks)")
                 )
         return None
 
@@ -198,8 +196,8 @@ class PairedViewDataModule(pl.LightningDataModule):
         even = length >= self.batch_size or length < process_of(self.trainer)[1]
         return loader_of(self, self.val_set, even=even, unique=self._unique(self.val_set))
 
-    def _unique(self, dataset: PairedViewDataset) -> tuple[NDArray[np.int64], int] | None:
-        return (dataset.hands(), self.batch_size) if self._unique_hands else None
+    def _unique(self, dataset: PairedViewDataset) -> tuple[HandsOf, int] | None:
+        return (dataset.hands_of, self.batch_size) if self._unique_hands else None
 
     def teardown(self, stage: str) -> None:
         """Say how many images were skipped."""

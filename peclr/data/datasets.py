@@ -78,7 +78,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         self._with_joints, self._backgrounds = with_joints, None
         if background := augmentation.background:
             self._backgrounds = Backgrounds(background, self.sources, size=view_size, pairs=len(self), seed=seed)
-        self._first_hand = [0, *accumulate(source.num_hands for source in self.sources)]  # of each source
+        self._first_hand = [0, *accumulate(pairs.hand_numbers for pairs in self._pairs)]  # of each source
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -130,8 +130,17 @@ class PairedViewDataset(Dataset[PairedViewItem]):
 
     def hands(self) -> NDArray[np.int64]:
         """(items,), what the items' `hand` will be, unless images have to be skipped."""
-        pairs = zip(self._first_hand, self._pairs, strict=False)  # the last first hand would be that of one more source
-        return np.concatenate([first + of_source.hands() for first, of_source in pairs])
+        return self.hands_of(np.arange(len(self)))
+
+    def hands_of(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,), the same of some items (N,)."""
+        hands = np.empty_like(items)
+        numbers = np.searchsorted(self._ends, items, side="right")
+        for number, (first, pairs) in enumerate(zip(self._first_hand, self._pairs, strict=False)):  # one is behind all
+            own = numbers == number
+            start = self._ends[number] - self.sizes[number]
+            hands[own] = first + pairs.hands_of(items[own] - start)
+        return hands
 
     def _choose(self, index: int, rng: np.random.Generator) -> tuple[int, tuple[int, int]]:
         """Draw the images of an item: the number of its source, and indices into it."""

@@ -20,6 +20,7 @@ from peclr.data.sources import open_source
 from peclr.data.sources.freihand import Crop, FreiHAND
 from peclr.data.sources.layouts import present_splits, splits_of
 from peclr.data.sources.selection import JoinedHands, SelectedHands, hand_count, pseudo_labels_of, split_source
+from peclr.data.sources.some_hands import listed
 from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
@@ -131,7 +132,7 @@ class LabeledHandDataModule(pl.LightningDataModule):
             train_hands, val_hands = split_source(training, self.val_fraction, self.seed)
             what = "num_labels" if isinstance(self.labels, int) else "label_fraction"
             labeled = train_hands[: hand_count(self.labels, len(train_hands), what)]
-            labeled, sizes = (labeled, None) if self.weights is None else by_source(training, labeled)
+            labeled, sizes = (labeled, None) if self.weights is None else by_source(training, listed(labeled))
             self.train_set = LabeledHandDataset(
                 SelectedHands(training, labeled),
                 self.view_size,

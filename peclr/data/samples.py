@@ -89,6 +89,10 @@ class HandSource(ABC):
         """The indices of the images that show `hand`."""
         return range(hand, hand + 1)
 
+    def is_one_image_each(self) -> bool:
+        """Whether image i shows hand i, always, so that nothing needs to be listed."""
+        return type(self).versions_of is HandSource.versions_of
+
     def hand_of_images(self) -> NDArray[np.int64]:
         """(images,), the hand that each image shows."""
         if type(self).hand_of is HandSource.hand_of:
@@ -97,7 +101,7 @@ class HandSource(ABC):
 
     def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The indices of the images that show some hands, hand after hand, and (hands,) how many show each."""
-        if type(self).versions_of is HandSource.versions_of:
+        if self.is_one_image_each():
             return hands, np.ones_like(hands)
         versions = [np.asarray(self.versions_of(hand), np.int64) for hand in hands.tolist()]
         return np.concatenate(versions), np.fromiter(map(len, versions), np.int64, len(versions))

@@ -30,9 +30,8 @@ def mine_main(arguments: list[str]) -> int:
     from peclr.data.loading.pairs_file import write_pairs
     from peclr.data.sources import open_source
     from peclr.data.sources.images import write_image
-    from peclr.data.sources.selection import same_hand
     from peclr.inference.network import load_network
-    from peclr.mining.pairs import draw_pairs, has_labels, joints_of, mine, video_of_hands
+    from peclr.mining.pairs import draw_pairs, hands_apart, has_labels, joints_of, mine, video_of_hands
 
     cv2.setNumThreads(1)  # reading has threads of its own, and PyTorch has
     sources = [open_source(root, options.split) for root in options.data]
@@ -41,7 +40,7 @@ def mine_main(arguments: list[str]) -> int:
         unlabeled = options.data[labeled.index(False)]
         raise ValueError(f"{unlabeled}: without labels; give --detector RUN, a fine-tuned network that finds joints")
     detectors = [trained if options.ignore_labels or not known else None for known in labeled]
-    apart = [video_of_hands(source) if options.other_video else same_hand(source) for source in sources]
+    apart = [video_of_hands(source) if options.other_video else hands_apart(source) for source in sources]
     mined = []
     for source, detector, groups in zip(sources, detectors, apart, strict=True):
         joints = joints_of(source, detector)

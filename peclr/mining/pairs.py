@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs
 from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasVideos
+from peclr.data.sources.selection import ByTrack, same_hand
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet
@@ -55,6 +56,12 @@ def video_of_hands(source: HandSource) -> NDArray[np.int64]:
     if not isinstance(source, HasVideos):
         raise ValueError(f"--other-video: which video a hand of {source.name} is from is not known")
     return source.video_of_hands()
+
+
+def hands_apart(source: HandSource) -> NDArray[np.int64] | None:
+    """(hands,), a number that those share that are one hand, of a track or seen by several cameras; None if unknown."""
+    same = same_hand(source)
+    return same[np.arange(source.num_hands)] if isinstance(same, ByTrack) else same
 
 
 def mine(

@@ -8,12 +8,10 @@ eight held-out hands would say nothing.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from peclr.data.sources.selection import Split
 
 Auto = Literal["auto"]
 AUTO: Final = "auto"
-Split = tuple[NDArray[np.int64], NDArray[np.int64]]  # hands to train on, and held out
 
 _ENOUGH: Final = {"batch_size": 128, "val_fraction": 0.05, "accumulate_grad_batches": 16}  # PeCLR's published code
 _BATCHES, _STEPS = 2, 16  # of an epoch, at least

@@ -13,6 +13,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.loading.sampling import EpochSampler
+from peclr.data.sources.selection import SelectedHands
+from peclr.data.sources.some_hands import SomeHands
 from peclr.options import usable_cores
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 NumWorkers = int | Literal["auto"]
 
-_COMPUTED: Final = 2  # the order of large epochs, see `EpochSampler`; the first kind was in memory, and had no number
+# the order of large epochs, see `EpochSampler`, and the split of many hands; the first kinds had no number
+_COMPUTED: Final = 2
 _GRACE_SECONDS = 20  # that workers outlive SIGTERM: schedulers give a job 30 s or so
 
 
@@ -37,9 +40,14 @@ class ResumableLoader(DataLoader[Any]):
     sampler: EpochSampler
     trainer: pl.Trainer | None = None
 
+    def _has_computed_split(self) -> bool:
+        sources = getattr(self.dataset, "sources", None) or [getattr(self.dataset, "source", None)]
+        return any(isinstance(source, SelectedHands) and isinstance(source.hands, SomeHands) for source in sources)
+
     def state_dict(self) -> dict[str, int]:
         """Give the epoch and the position: a step counts when it is done, so that an interrupted one is repeated."""
         order = {"order": _COMPUTED} if self.sampler.computes else {}
+        order |= {"split": _COMPUTED} if self._has_computed_split() else {}
         if self.trainer is None:
             return {"epoch": self.sampler.epoch, "position": self.sampler.position} | order
         loop = self.trainer.fit_loop
@@ -52,7 +60,15 @@ class ResumableLoader(DataLoader[Any]):
         return {"epoch": epoch, "position": batches * self.batch_size * self.sampler.num_replicas} | order
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go there; a run begun before large orders were computed goes on with its own."""
+        """Go there; a run begun before large orders were computed goes on with its own.
+
+        ValueError where other hands were held out than are now, as of more than a million before that was computed.
+        """
+        if self._has_computed_split() and state.get("split") != _COMPUTED:
+            raise ValueError(
+                "this run began when the split of more than a million hands was not computed: others would be held out "
+                "now; go on with the version of peclr that it began with, or begin a new run"
+            )
         if self.sampler.computes and state.get("order") != _COMPUTED:
             self.sampler.computes = False
             _log.warning("this run began with its order in memory, and goes on so: a new run starts faster")

@@ -9,6 +9,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs, read_pairs
 from peclr.data.samples import HandSource
-from peclr.data.sources.selection import Cameras, SelectedHands, Tracks, cameras_of, same_hand, tracks_of
+from peclr.data.sources.selection import ByTrack, Cameras, SelectedHands, Tracks, cameras_of, same_hand, tracks_of
+from peclr.data.sources.some_hands import MANY
 
 # By name, where there is nothing to set.
 PairingName = Literal["same_image", "across_versions", "across_cameras"]
@@ -50,10 +52,19 @@ class SourcePairs:
         hand = self._source.hand_of(image)
         return hand if self._same_hand is None else int(self._same_hand[hand])
 
-    def hands(self) -> NDArray[np.int64]:
-        """(items,), the hand that the first view of each item shows."""
-        hands = self._source.hand_of_images()
+    @property
+    def hand_numbers(self) -> int:
+        """Numbers of hands that are shown are below this."""
+        return self._same_hand.count if isinstance(self._same_hand, ByTrack) else self._source.num_hands
+
+    def hands_of(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,), the hands that the first views of some items (N,) show."""
+        hands = items if self._source.is_one_image_each() else self._hand_of_images[items]
         return hands if self._same_hand is None else self._same_hand[hands]
+
+    @cached_property
+    def _hand_of_images(self) -> NDArray[np.int64]:
+        return self._source.hand_of_images()
 
 
 class Pairing(ABC):
@@ -177,21 +188,8 @@ class Similar(Pairing):
 
     def within(self, source: HandSource) -> SourcePairs:
         """Pair the hands of a source, which may be some of the one that was mined."""
-        whole, selected = source, np.arange(source.num_hands)
-        if isinstance(source, SelectedHands):
-            whole, selected = source.source, source.hands
-        neighbors = self._of(whole).neighbors
-        number = np.full(whole.num_hands + 1, NOBODY)  # among the selected ones; the last is NOBODY's
-        number[selected] = np.arange(len(selected))
-        partners = number[neighbors[selected]]
-        if (first := same_hand(source)) is not None:
-            partners[first[partners] == first[:, None]] = NOBODY
-        nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self.nearest]
-        partners = np.take_along_axis(partners, nearest_first, axis=1)
-        if alone := int((partners[:, 0] == NOBODY).sum()):
-            found = f"{alone} of {len(selected)} hands have no similar one here"
-            _log.info("%s: %s; they are paired across versions", source.name, found)
-        return _HandPairs(source, partners)
+        whole = source.source if isinstance(source, SelectedHands) else source
+        return _SimilarPairs(source, self._of(whole).neighbors, self.nearest)
 
     def _of(self, source: HandSource) -> MinedPairs:
         identity = source.identity()
@@ -226,12 +224,7 @@ def _pairing_of(choice: Pairing | PairingName) -> Pairing:
 
 
 class _HandPairs(SourcePairs):
-    """Pairs of versions of a hand, or of two hands where `partners` (hands, K) lists others."""
-
-    def __init__(self, source: HandSource, partners: NDArray[np.integer] | None = None) -> None:
-        super().__init__(source)
-        self._partners = np.empty((source.num_hands, 0), np.int64) if partners is None else partners
-        self._count = (self._partners != NOBODY).sum(axis=1)
+    """Pairs of versions of a hand, or of two hands where `_partner` finds another."""
 
     def __len__(self) -> int:
         return self._source.num_hands
@@ -249,10 +242,46 @@ class _HandPairs(SourcePairs):
 
     def _partner(self, item: int, rng: np.random.Generator) -> int:
         """Draw the hand of the second view; NOBODY for its own."""
-        return int(self._partners[item, rng.integers(self._count[item])]) if self._count[item] else NOBODY
+        return NOBODY
 
-    def hands(self) -> NDArray[np.int64]:
-        return np.arange(len(self)) if self._same_hand is None else self._same_hand
+    def hands_of(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        return items if self._same_hand is None else self._same_hand[items]
+
+
+class _SimilarPairs(_HandPairs):
+    """Pairs of similar hands, of which each has a row of `neighbors` (all hands, K) in the source that was mined."""
+
+    def __init__(self, source: HandSource, neighbors: NDArray[np.integer], nearest: int) -> None:
+        super().__init__(source)
+        self._neighbors, self._nearest = neighbors, nearest
+        looked_at = np.arange(min(source.num_hands, MANY))
+        partners = self._partners_of(looked_at)
+        # of more, they are looked up where they are needed
+        self._partners = partners if source.num_hands <= MANY else None
+        if alone := int((partners[:, 0] == NOBODY).sum()):
+            found = f"{alone} of {len(looked_at)} hands have no similar one here"
+            _log.info("%s: %s; they are paired across versions", source.name, found)
+
+    def _partners_of(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N, nearest), the hands that items (N,) may be paired with; NOBODY behind the last."""
+        source = self._source
+        if isinstance(source, SelectedHands):
+            found = np.asarray(self._neighbors[source.hands[items]], np.int64)
+            there = found != NOBODY
+            partners = np.full(found.shape, NOBODY, np.int64)
+            partners[there] = source.places_of(found[there])
+        else:
+            partners = np.array(self._neighbors[items], np.int64)
+        if self._same_hand is not None:
+            same = self._same_hand[np.maximum(partners, 0).ravel()].reshape(partners.shape)
+            partners[same == self._same_hand[items][:, None]] = NOBODY
+        nearest_first = np.argsort(partners == NOBODY, axis=1, kind="stable")[:, : self._nearest]
+        return np.take_along_axis(partners, nearest_first, axis=1)
+
+    def _partner(self, item: int, rng: np.random.Generator) -> int:
+        partners = self._partners_of(np.array([item]))[0] if self._partners is None else self._partners[item]
+        count = int((partners != NOBODY).sum())
+        return int(partners[rng.integers(count)]) if count else NOBODY
 
 
 class _FramePairs(_HandPairs):

@@ -11,9 +11,10 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from peclr.data.rng import KeyedRng
+from peclr.data.rng import KeyedRng, Purpose
 
 _ROUNDS: Final = 10  # four look random on long numbers; a few more mix short ones
+_64_BITS: Final = 2**64 - 1
 _LEAST_BITS: Final = 4  # shorter halves have too few round functions
 
 
@@ -27,10 +28,24 @@ class Order(Protocol):
         """Number of positions."""
 
 
+class Straight:
+    """All positions as they are."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The items at some positions (N,)."""
+        return positions
+
+
 class Permutation:
     """A permutation of range(n): a function of the seed and the epoch, of constant size."""
 
-    def __init__(self, n: int, seed: int, epoch: int) -> None:
+    def __init__(self, n: int, seed: int, epoch: int, purpose: Purpose = "order") -> None:
         if not 0 < n < 2**62:
             raise ValueError(f"expected 1 to 2^62 items to permute, got {n}")
         self.n = n
@@ -38,26 +53,50 @@ class Permutation:
         self._right_bits = np.uint64(bits // 2)
         self._masks = tuple(np.uint64((1 << half) - 1) for half in (bits - bits // 2, bits // 2))
         # index 2: `epoch_order` draws from 0, `without_repeats` from 1
-        self._keys = KeyedRng("order", seed).at(epoch, 2).integers(2**64, size=_ROUNDS, dtype=np.uint64)
+        self._keys = KeyedRng(purpose, seed).at(epoch, 2).integers(2**64, size=_ROUNDS, dtype=np.uint64)
+        # of one position, for which arrays take longer
+        self._plain = bits // 2, [int(mask) for mask in self._masks], self._keys.tolist()
 
     def __len__(self) -> int:
         return self.n
 
+    def item(self, position: int) -> int:
+        """The item at one position."""
+        if not 0 <= position < self.n:
+            raise IndexError(f"position {position} of {self.n} items")
+        right_bits, masks, keys = self._plain
+        while True:
+            halves = [position >> right_bits, position & masks[1]]
+            for number, key in enumerate(keys):
+                changed = number % 2
+                halves[changed] ^= _mixed_one(halves[1 - changed] + key) & masks[changed]
+            position = (halves[0] << right_bits) | halves[1]
+            if position < self.n:
+                return position
+
+    def positions_of(self, items: ArrayLike) -> NDArray[np.int64]:
+        """The positions of items, of any shape; IndexError beyond n."""
+        return self._walked(items, reverse=True)
+
     def __getitem__(self, positions: ArrayLike) -> NDArray[np.int64]:
         """The items at positions of any shape; IndexError beyond n."""
-        given = np.asarray(positions, np.int64)
+        return self._walked(positions)
+
+    def _walked(self, numbers: ArrayLike, *, reverse: bool = False) -> NDArray[np.int64]:
+        given = np.asarray(numbers, np.int64)
         if given.size and not 0 <= given.min() <= given.max() < self.n:
             raise IndexError(f"positions {given.min()} to {given.max()} of {self.n} items")
-        items = self._permuted(given.reshape(-1).astype(np.uint64))
-        while (outside := np.flatnonzero(items >= self.n)).size:
-            items[outside] = self._permuted(items[outside])
-        return items.astype(np.int64).reshape(given.shape)
+        found = self._permuted(given.reshape(-1).astype(np.uint64), reverse=reverse)
+        while (outside := np.flatnonzero(found >= self.n)).size:
+            found[outside] = self._permuted(found[outside], reverse=reverse)
+        return found.astype(np.int64).reshape(given.shape)
 
-    def _permuted(self, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    def _permuted(self, numbers: NDArray[np.uint64], *, reverse: bool) -> NDArray[np.uint64]:
         halves = [numbers >> self._right_bits, numbers & self._masks[1]]
-        for number, key in enumerate(self._keys):
+        # each round is its own inverse
+        for number in reversed(range(_ROUNDS)) if reverse else range(_ROUNDS):
             changed = number % 2
-            halves[changed] = halves[changed] ^ (mixed(halves[1 - changed] + key) & self._masks[changed])
+            halves[changed] = halves[changed] ^ (mixed(halves[1 - changed] + self._keys[number]) & self._masks[changed])
         return (halves[0] << self._right_bits) | halves[1]
 
 
@@ -91,6 +130,14 @@ def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
+
+
+def _mixed_one(number: int) -> int:
+    """The same of one number, which may be larger."""
+    number = (number + 0x9E3779B97F4A7C15) & _64_BITS
+    number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _64_BITS
+    number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _64_BITS
+    return number ^ (number >> 31)
 
 
 def _unit(numbers: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -6,14 +6,14 @@ begun goes on with its own.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, SequentialSampler
 
-from peclr.data.loading.permutation import Draws, Order, Permutation
+from peclr.data.loading.permutation import Draws, Order, Permutation, Straight
 from peclr.data.rng import KeyedRng
 
 LARGE: Final = 2**20  # items; the order of more is computed
@@ -21,6 +21,8 @@ _BLOCK: Final = 4096  # items that are computed at once
 _WINDOW: Final = 2**17  # items among which those of one hand are kept apart in a large epoch, about: whole batches
 _TRIES: Final = 64  # of changing an item's place with one of another batch
 _GIVE_UP: Final = 64  # items: most hands come more often than there are batches
+
+HandsOf = Callable[[NDArray[np.int64]], NDArray[np.int64]]  # the hands that items (N,) show
 
 
 def epoch_order(
@@ -99,8 +101,8 @@ def _swap(batches: list[list[int]], own: list[int], hands: NDArray[np.int64], rn
 class _WithoutRepeats:
     """An order in which every batch shows each hand at most once, where possible: one window of it at a time."""
 
-    def __init__(self, order: Order, hands: NDArray[np.int64], batch: int, seed: int, epoch: int) -> None:
-        self._order, self._hands, self._batch, self._at = order, hands, batch, (seed, epoch)
+    def __init__(self, order: Order, hands_of: HandsOf, batch: int, seed: int, epoch: int) -> None:
+        self._order, self._hands_of, self._batch, self._at = order, hands_of, batch, (seed, epoch)
         self._window = batch * max(1, _WINDOW // batch)
         self._current: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
@@ -121,7 +123,8 @@ class _WithoutRepeats:
             order = self._order[np.arange(first, min(first + self._window, len(self._order)))]
             seed, epoch = self._at
             rng = KeyedRng("order", seed).at(epoch, 3 + window)
-            self._current = window, without_repeats(order, self._hands, self._batch, rng)
+            places, hands = np.arange(len(order)), self._hands_of(order)
+            self._current = window, order[without_repeats(places, hands, self._batch, rng)]
         return self._current[1]
 
 
@@ -146,20 +149,24 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         process: tuple[int, int] = (0, 1),
         drop_last: bool = False,
         weights: Sequence[float] | None = None,
-        unique: tuple[NDArray[np.int64], int] | None = None,
+        unique: tuple[NDArray[np.int64] | HandsOf, int] | None = None,
     ) -> None:
         """Plan epochs by `epoch_order`, or without `shuffle` in order, always as epoch 0: for validation.
 
         Args:
             process: Rank of this process, and number of processes.
             drop_last: Leave out the few items that would give some processes one more than others.
-            unique: The hand that each item shows (items,), and the size of batches that shall show none twice.
+            unique: The hand that each item shows (items,), or what gives those of some, and the size of batches that
+                shall show none twice.
         """
         if weights is not None:
             check_weights(weights, len(sizes))
-        self.sizes, self.length, self.weights, self._unique = tuple(sizes), length, weights, unique
+        self.sizes, self.length, self.weights, self._unique = tuple(sizes), length, weights, None
+        if unique is not None:
+            hands, batch = unique
+            self._unique = (hands if callable(hands) else hands.__getitem__), batch
         self._count, self.position = length if shuffle and length is not None else sum(sizes), 0
-        self.computes = shuffle and self._count > LARGE
+        self.computes = self._count > LARGE
         rank, world_size = process
         # of a Dataset, DistributedSampler only takes the length
         super().__init__(range(self._count), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
@@ -180,7 +187,9 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
     def _order(self, epoch: int) -> Order:
         if self.computes:
             order: Order
-            if len(self.sizes) == 1 and self.length is None:
+            if not self.shuffle:
+                order = Straight(self._count)
+            elif len(self.sizes) == 1 and self.length is None:
                 order = Permutation(self._count, self.seed, epoch)
             else:
                 order = Draws(self.sizes, self._count, self.weights, self.seed, epoch)
@@ -190,7 +199,9 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             whole = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)
         if self._unique is not None:
             # index 1: the order itself was drawn from index 0
-            whole = without_repeats(whole, *self._unique, KeyedRng("order", self.seed).at(epoch, 1))
+            hands_of, batch = self._unique
+            rng = KeyedRng("order", self.seed).at(epoch, 1)
+            whole = whole[without_repeats(np.arange(len(whole)), hands_of(whole), batch, rng)]
         return whole
 
     def set_epoch(self, epoch: int) -> None:

@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSample, HandSource, HasCameras, HasGroups, HasTracks, hash_of, require_masks
 from peclr.data.sources.layouts import teacher_of
+from peclr.data.sources.some_hands import MANY, SomeHands, listed, split_groups_of_many, split_many
 
 _log = logging.getLogger(__name__)
+
+Hands = NDArray[np.int64] | SomeHands  # numbers of hands
+Split = tuple[Hands, Hands]  # hands to train on, and held out
 
 
 def hand_count(amount: float, num_hands: int, what: str) -> int:
@@ -26,44 +30,55 @@ def hand_count(amount: float, num_hands: int, what: str) -> int:
     return int(amount) if is_number else max(1, round(amount * num_hands))
 
 
-def split_hands(num_hands: int, val: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_hands(num_hands: int, val: float, seed: int) -> Split:
     """Divide hands into those to train on and those held out, a fraction (float) or number (int); 0 holds out none.
 
     Both come in a random order that depends on the seed alone: the first 10 % to train on are part of the first
-    20 %.
+    20 %. Of more than a million hands, it is computed.
     """
     count = hand_count(val, num_hands, "val_fraction") if val else 0
     if count >= num_hands:
         raise ValueError(f"val_fraction {val} holds out all {num_hands} hands; none is left to train on")
+    if num_hands > MANY:
+        return split_many(num_hands, count, seed)
     order = KeyedRng("split", seed).at().permutation(num_hands)
     return order[count:], order[:count]
 
 
-def split_source(source: HandSource, val: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_source(source: HandSource, val: float, seed: int) -> Split:
     """Divide the hands of a source as `split_hands`, and never those of one group, or at least of one track.
 
     Whole groups are held out as long as there is room for them in `val`, so that a little less may be held out. Where
     all groups are larger, as of a single video, tracks are, by all cameras that saw them, or single hands.
     """
     training, held_out = split_hands(source.num_hands, val, seed)
-    budget, order = len(held_out), np.concatenate([held_out, training])
-    kinds = {"group": groups_of(source), "track": same_hand(source)}
-    for kind, numbers in kinds.items():
-        if not budget or numbers is None:
+    budget = len(held_out)
+    for kind, numbers_of in {"group": groups_of, "track": _one_hand}.items():
+        if not budget or (numbers := numbers_of(source)) is None:
             continue
-        of_hand = np.unique(numbers, return_inverse=True)[1]
-        sizes, left = np.bincount(of_hand), budget
-        held = np.zeros(len(sizes), np.bool_)
-        in_order, first = np.unique(of_hand[order], return_index=True)
-        for number in in_order[np.argsort(first)].tolist():
-            held[number] = sizes[number] <= left
-            if held[number]:
-                left -= sizes[number]
-        if held.any():
-            chosen = held[of_hand[order]]
-            return order[~chosen], order[chosen]
+        whole: Split | None
+        if isinstance(held_out, SomeHands):
+            whole = split_groups_of_many(numbers, budget, seed)
+        else:
+            whole = _split_groups(numbers, np.concatenate([held_out, listed(training)]), budget)
+        if whole is not None:
+            return whole
         _log.warning("%s: each %s has more than the %d hands to hold out; it is divided", source.name, kind, budget)
     return training, held_out
+
+
+def _split_groups(numbers: NDArray[np.int64], order: NDArray[np.int64], left: int) -> Split | None:
+    """Hold out the first groups, in the order of their first hands, for which there is room; None without any."""
+    of_hand = np.unique(numbers, return_inverse=True)[1]
+    sizes = np.bincount(of_hand)
+    held = np.zeros(len(sizes), np.bool_)
+    in_order, first = np.unique(of_hand[order], return_index=True)
+    for number in in_order[np.argsort(first)].tolist():
+        held[number] = sizes[number] <= left
+        if held[number]:
+            left -= sizes[number]
+    chosen = held[of_hand[order]]
+    return (order[~chosen], order[chosen]) if held.any() else None
 
 
 class Tracks(NamedTuple):
@@ -84,7 +99,10 @@ def tracks_of(source: HandSource) -> Tracks | None:
     """Return the tracks of a source, or of some hands of one; None where it has none."""
     if isinstance(source, SelectedHands):
         whole = tracks_of(source.source)
-        return whole and Tracks(whole.track[source.hands], whole.time[source.hands])
+        if whole is None:
+            return None
+        hands = listed(source.hands)
+        return Tracks(whole.track[hands], whole.time[hands])
     if isinstance(source, JoinedHands):
         known = [(part.num_hands, tracks_of(part)) for part in source.sources]
         if not any(tracks for _, tracks in known):
@@ -94,14 +112,18 @@ def tracks_of(source: HandSource) -> Tracks | None:
     if not isinstance(source, HasTracks):
         return None
     track = source.track_of_hands()
-    return Tracks(track, source.time_of_hands()) if (track >= 0).any() else None
+    followed = any((track[start : start + MANY] >= 0).any() for start in range(0, len(track), MANY))
+    return Tracks(track, source.time_of_hands()) if followed else None
 
 
 def cameras_of(source: HandSource) -> Cameras | None:
     """Return the cameras of a source, or of some hands of one; None where it has none."""
     if isinstance(source, SelectedHands):
         whole = cameras_of(source.source)
-        return whole and Cameras(whole.frame[source.hands], whole.camera[source.hands])
+        if whole is None:
+            return None
+        hands = listed(source.hands)
+        return Cameras(whole.frame[hands], whole.camera[hands])
     if isinstance(source, JoinedHands):
         known = [(part.num_hands, cameras_of(part)) for part in source.sources]
         if not any(cameras for _, cameras in known):
@@ -111,11 +133,33 @@ def cameras_of(source: HandSource) -> Cameras | None:
     return Cameras(source.frame_of_hands(), source.camera_of_hands()) if isinstance(source, HasCameras) else None
 
 
-def same_hand(source: HandSource) -> NDArray[np.int64] | None:
+class ByTrack:
+    """For very many hands, what `same_hand` lists for fewer: a number that the hands of a track share.
+
+    Attributes:
+        count: the numbers are below it.
+    """
+
+    def __init__(self, source: HandSource, track: NDArray[np.int64]) -> None:
+        """Take the tracks of the hands of `source`, or of the source that they are selected from."""
+        self._track, self._alone = track, source.num_hands
+        self._selected = source.hands if isinstance(source, SelectedHands) else None
+        self.count = source.num_hands + int(track.max()) + 1
+
+    def __getitem__(self, hands: int | NDArray[np.int64]) -> NDArray[np.int64]:
+        track = self._track[hands if self._selected is None else self._selected[hands]]
+        return np.where(track < 0, hands, self._alone + track)
+
+
+def same_hand(source: HandSource) -> NDArray[np.int64] | ByTrack | None:
     """(num_hands,), the lowest number of those that are one hand: of its track, and seen by other cameras.
 
-    Its own number where it is alone. None where a source has neither tracks nor cameras.
+    Its own number where it is alone. None where a source has neither tracks nor cameras. Numbers of very many hands
+    are computed, and not the lowest.
     """
+    if source.num_hands > MANY and cameras_of(source) is None:
+        whole = tracks_of(source.source if isinstance(source, SelectedHands) else source)
+        return whole and ByTrack(source, whole.track)
     tracks, cameras = tracks_of(source), cameras_of(source)
     if tracks is None and cameras is None:
         return None
@@ -131,16 +175,39 @@ def same_hand(source: HandSource) -> NDArray[np.int64] | None:
     return lowest
 
 
+def count_hands(source: HandSource, enough: int) -> int:
+    """Number of hands that are not the same, counted no further than is enough."""
+    same, seen = same_hand(source), np.empty(0, np.int64)
+    if same is None:
+        return source.num_hands
+    for start in range(0, source.num_hands, MANY):
+        hands = np.arange(start, min(start + MANY, source.num_hands))
+        seen = np.union1d(seen, same[hands])
+        if len(seen) >= enough:
+            break
+    return len(seen)
+
+
+def _one_hand(source: HandSource) -> NDArray[np.int64] | None:
+    """(num_hands,), numbers that those share that are one hand; of very many, −1 for none."""
+    same = same_hand(source)
+    if not isinstance(same, ByTrack):
+        return same
+    tracks = tracks_of(source)
+    return tracks and tracks.track
+
+
 def groups_of(source: HandSource) -> NDArray[np.int64] | None:
     """(num_hands,), the groups of a source, or of some hands of one; None where it has none."""
     if isinstance(source, SelectedHands):
         whole = groups_of(source.source)
-        return None if whole is None else whole[source.hands]
+        return None if whole is None else whole[listed(source.hands)]
     if isinstance(source, JoinedHands):
         parts = [groups_of(part) for part in source.sources]
+        if all(part is None for part in parts):
+            return None
         own = (np.arange(part.num_hands) for part in source.sources)
-        joined = _joined([alone if part is None else part for part, alone in zip(parts, own, strict=True)])
-        return None if all(part is None for part in parts) else joined
+        return _joined([alone if part is None else part for part, alone in zip(parts, own, strict=True)])
     return source.group_of_hands() if isinstance(source, HasGroups) else None
 
 
@@ -166,14 +233,19 @@ def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 class SelectedHands(HandSource):
     """Some hands of a source, at least one, renumbered in the order given, each with all of its versions."""
 
-    def __init__(self, source: HandSource, hands: Sequence[int] | NDArray[np.int64]) -> None:
+    def __init__(self, source: HandSource, hands: Sequence[int] | Hands) -> None:
         if not len(hands):
             raise ValueError(f"no hands were selected of the {source.num_hands} in {source.name}")
         self.source, self.name, self.num_hands = source, source.name, len(hands)
-        self.hands = np.asarray(hands, np.int64)  # (num_hands,), their numbers in `source`
-        self._images, versions = source.images_of_hands(self.hands)
-        # None where each hand has one image
-        self._start = None if (versions == 1).all() else np.concatenate([[0], np.cumsum(versions)])
+        # (num_hands,), their numbers in `source`
+        self.hands: Hands = hands if isinstance(hands, SomeHands) else np.asarray(hands, np.int64)
+        self._images: Hands = self.hands
+        self._places: NDArray[np.int64] | None = None  # by number in `source`, once asked for
+        self._start: NDArray[np.int64] | None = None  # where each hand has one image
+        if not source.is_one_image_each():
+            self._images, versions = source.images_of_hands(listed(self.hands))
+            if not (versions == 1).all():
+                self._start = np.concatenate([[0], np.cumsum(versions)])
 
     def __len__(self) -> int:
         return len(self._images)
@@ -192,6 +264,19 @@ class SelectedHands(HandSource):
     def versions_of(self, hand: int) -> Sequence[int]:
         """The images that show `hand`."""
         return range(hand, hand + 1) if self._start is None else range(*self._start[hand : hand + 2].tolist())
+
+    def is_one_image_each(self) -> bool:
+        """See `HandSource`."""
+        return self._start is None
+
+    def places_of(self, hands: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers here of hands (N,) of `source`; −1 for those that are not selected."""
+        if isinstance(self.hands, SomeHands):
+            return self.hands.places_of(hands)
+        if self._places is None:
+            self._places = np.full(self.source.num_hands, -1)
+            self._places[self.hands] = np.arange(self.num_hands)
+        return self._places[hands]
 
     def hand_of_images(self) -> NDArray[np.int64]:
         """(images,), the hand that each image shows."""
@@ -241,6 +326,10 @@ class JoinedHands(HandSource):
         """The images that show `hand`."""
         source, first, number = self._at(self._first_hand, hand)
         return [self._first_image[number] + image for image in source.versions_of(hand - first)]
+
+    def is_one_image_each(self) -> bool:
+        """See `HandSource`."""
+        return all(source.is_one_image_each() for source in self.sources)
 
     def check_images(self) -> None:
         """Those of all."""

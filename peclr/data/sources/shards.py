@@ -98,9 +98,9 @@ class Shards(HandSource):
         """(images,), the hand that each crop shows."""
         return np.arange(len(self)) if self._hand is None else self._hand
 
-    def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def is_one_image_each(self) -> bool:
         """See `HandSource`."""
-        return (hands, np.ones_like(hands)) if self._hand is None else super().images_of_hands(hands)
+        return self._hand is None
 
     def identity(self) -> str:
         """See `HandSource`: of what the crops were cut from."""
@@ -169,7 +169,7 @@ class Shards(HandSource):
 
     def group_of_hands(self) -> NDArray[np.int64] | None:
         """See `HasGroups`."""
-        return self._of_hands("group").astype(np.int64) if any(self._texts["group"]) else None
+        return self._of_hands("group") if any(self._texts["group"]) else None
 
     def names_of_hands(self, kind: Literal["group", "class"]) -> list[str] | None:
         """Each hand's group or class, "" where it has none; None where no hand has one."""

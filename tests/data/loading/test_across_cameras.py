@@ -14,6 +14,7 @@ from peclr.data.loading.pairing import AcrossCameras, NearbyFrames, Similar
 from peclr.data.loading.pairs_file import MinedPairs, write_pairs
 from peclr.data.samples import HandSample, HandSource, PairedViewItem, hand_sample
 from peclr.data.sources.selection import JoinedHands, SelectedHands, cameras_of, same_hand, split_source
+from peclr.data.sources.some_hands import listed
 from peclr.data.views.geometric import GeometryRange
 from peclr.losses.objectives import PeCLR, SimCLR
 from peclr.training.pretrain import false_negatives
@@ -135,7 +136,7 @@ def test_other_cameras_and_other_frames_are_no_negatives() -> None:
 
 
 def test_no_split_separates_what_cameras_saw_at_once() -> None:
-    training, held = split_source(Seen(), 0.2, 0)
+    training, held = map(listed, split_source(Seen(), 0.2, 0))
     recordings = np.arange(74) // 12
     assert len(held) == 14 or len(held) == 12
     assert not set(recordings[training].tolist()) & set(recordings[held].tolist()) - {6}

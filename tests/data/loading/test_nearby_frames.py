@@ -14,6 +14,7 @@ from peclr.data.loading.pairing import NearbyFrames, Similar
 from peclr.data.loading.pairs_file import MinedPairs, write_pairs
 from peclr.data.samples import HandSample, HandSource, hand_sample
 from peclr.data.sources.selection import SelectedHands, groups_of, split_source, tracks_of
+from peclr.data.sources.some_hands import listed
 from peclr.training.pretrain import false_negatives
 
 
@@ -117,16 +118,16 @@ def test_splits_keep_groups_together_or_else_tracks(caplog: pytest.LogCaptureFix
     groups, tracks = groups_of(source), tracks_of(source)
     assert groups is not None
     assert tracks is not None
-    training, held = split_source(source, 0.5, 3)
+    training, held = map(listed, split_source(source, 0.5, 3))
     assert sorted([*training, *held]) == list(range(72))
     assert len(held) == 36
     assert not set(groups[training].tolist()) & set(groups[held].tolist())
     assert "divided" not in caplog.text
-    training, held = split_source(source, 0.2, 3)  # 14 hands: one track of 12 fits, no video does
+    training, held = map(listed, split_source(source, 0.2, 3))  # 14 hands: one track of 12 fits, no video does
     assert len(held) == 12
     assert len(set(tracks.track[held].tolist())) == 1
     assert "each group has more than the 14 hands to hold out; it is divided" in caplog.text
-    training, held = split_source(source, 0.1, 3)  # 7: not even a track
+    training, held = map(listed, split_source(source, 0.1, 3))  # 7: not even a track
     assert len(held) == 7
     assert sorted([*training, *held]) == list(range(72))
 

@@ -19,6 +19,7 @@ from peclr.data.sources.coco_hands import CocoHands
 from peclr.data.sources.hands_2d_labels import DataSet2D
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.selection import split_source
+from peclr.data.sources.some_hands import listed
 from tests.data.sources.sets_2d import HEIGHT, SPLITS, TRAIN, WIDTH, draw, hands_in_images, write_2d
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def test_packed_labels_are_the_same_and_doctor_knows_them(
 def test_hands_of_one_frame_are_never_divided(tmp_path: Path) -> None:
     write_2d(tmp_path, "hint")
     source = CocoHands(tmp_path, dataset="hint")
-    training, held_out = split_source(source, 0.34, 0)
+    training, held_out = map(listed, split_source(source, 0.34, 0))
     assert len(held_out) == 2
     assert not {*source.group_of_hands()[training]} & {*source.group_of_hands()[held_out]}
 

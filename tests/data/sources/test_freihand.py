@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.selection import split_source
+from peclr.data.sources.some_hands import listed
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -236,7 +237,7 @@ def test_groups_and_classes_come_with_a_layout_that_names_them(layout: Layout) -
     assert groups is not None
     assert groups.tolist() == [1, 0, 1, 2, 0, 1]
     assert hands.names_of_hands("class") is None
-    training, held_out = split_source(hands, 2, seed=0)
+    training, held_out = map(listed, split_source(hands, 2, seed=0))
     assert len(held_out) in (1, 2)
     assert not set(groups[training].tolist()) & set(groups[held_out].tolist())
 

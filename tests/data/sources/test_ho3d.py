@@ -20,6 +20,7 @@ from peclr.data.sources import open_source
 from peclr.data.sources.ho3d import HO3D, Version
 from peclr.data.sources.ho3d_labels import from_project, to_project
 from peclr.data.sources.selection import split_source
+from peclr.data.sources.some_hands import listed
 from peclr.geometry.joints import JOINT_NAMES, convert
 from tests.data.sources.labeled_sets import AXES, WIDTH, pixels, write_dots, write_ho3d, write_meta
 
@@ -121,7 +122,7 @@ def test_the_version_is_that_of_the_images_and_asked_for_where_both_are(root: Pa
 
 def test_recordings_of_one_person_with_one_object_are_never_divided(root: Path) -> None:
     source = HO3D(root)
-    training, held_out = split_source(source, 0.6, 0)
+    training, held_out = map(listed, split_source(source, 0.6, 0))
     assert len(held_out)
     groups = source.group_of_hands()
     assert not set(groups[training]) & set(groups[held_out])

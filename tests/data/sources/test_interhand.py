@@ -17,6 +17,7 @@ from peclr.data.prepare.doctor import doctor_main
 from peclr.data.sources import open_source
 from peclr.data.sources.interhand import InterHand
 from peclr.data.sources.selection import split_source
+from peclr.data.sources.some_hands import listed
 from tests.data.sources.labeled_sets import WIDTH, BothHands, pixels, write_assemblyhands, write_interhand
 
 Write = Callable[[Path], BothHands]
@@ -98,7 +99,7 @@ def test_hands_of_one_image_are_two_items_of_two_tracks(both: BothHands) -> None
     tracks = {(image % 2, image // 2 % 2, side) for image, side in hands}
     assert len(set(source.track_of_hands().tolist())) == len(tracks)
     assert source.group_of_hands().tolist() == [image % 2 for image in images]
-    train, val = split_source(source, 0.5, seed=0)
+    train, val = map(listed, split_source(source, 0.5, seed=0))
     groups = source.group_of_hands()
     assert set(groups[train]).isdisjoint(groups[val])
     # 24 frames apart: images 2 and 6 are of one camera, and of other sides

@@ -21,6 +21,7 @@ from peclr.data.sources import open_source
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.rhd import RHD
 from peclr.data.sources.selection import split_source
+from peclr.data.sources.some_hands import listed
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.untrusted.pickles import read_pickle
 from tests.data.sources.labeled_sets import write_rhd
@@ -87,7 +88,7 @@ def test_both_hands_are_those_of_which_most_is_visible_and_stay_together(root: P
     source = RHD(root, hands="both")
     assert [source[hand]["hand"] for hand in range(8)] == ["left", "right"] * 4
     assert (source[1]["id"], len(source.image_paths())) == ("training/00000, right", 4)
-    training, held_out = split_source(source, 0.25, 0)
+    training, held_out = map(listed, split_source(source, 0.25, 0))
     assert not {*source.group_of_hands()[training]} & {*source.group_of_hands()[held_out]}
     edit(root, lambda content: content[0]["uv_vis"].__setitem__((slice(10, 21), 2), 0))
     assert source.num_hands - RHD(root, hands="both").num_hands == 1

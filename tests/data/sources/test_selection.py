@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 def test_splits_are_disjoint_complete_and_reproducible() -> None:
-    train, val = (part.tolist() for part in split_hands(100, 0.2, seed=0))
+    train, val = (list(part) for part in split_hands(100, 0.2, seed=0))
     assert (len(train), len(val)) == (80, 20)
     assert sorted(train + val) == list(range(100))
-    assert [part.tolist() for part in split_hands(100, 0.2, seed=0)] == [train, val]
-    assert split_hands(100, 0.2, seed=1)[1].tolist() != val
+    assert [list(part) for part in split_hands(100, 0.2, seed=0)] == [train, val]
+    assert list(split_hands(100, 0.2, seed=1)[1]) != val
     assert train != sorted(train)
 
 
