@@ -12,6 +12,7 @@ import yaml
 from peclr.__main__ import main
 from peclr.models.timm_encoder import TimmEncoder
 from peclr.shipped import shipped_configs
+from tests.data.sources.hanco_set import write_hanco
 from tests.data.sources.labeled_sets import few_sequences, write_dexycb, write_ho3d, write_interhand, write_rhd
 from tests.data.sources.sets_2d import write_2d
 
@@ -32,6 +33,7 @@ def folder(rendered_hands: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         (data / name).symlink_to(rendered_hands)
     for name in ("ho3d", "h2o3d"):
         write_ho3d(data / name)
+    write_hanco(data / "hanco")
     write_interhand(data / "interhand")
     write_rhd(data / "rhd", frames=8)
     for name, dataset in (("coco", "coco_wholebody"), ("halpe", "halpe"), ("panoptic", "panoptic")):

@@ -33,6 +33,7 @@ from peclr.data.sources import open_source
 from peclr.data.sources.coco_hands import CocoHands  # noqa: F401 (for configs)
 from peclr.data.sources.dexycb import DexYCB  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import FreiHAND  # noqa: F401 (for configs)
+from peclr.data.sources.hanco import HanCo  # noqa: F401 (for configs)
 from peclr.data.sources.ho3d import HO3D  # noqa: F401 (for configs)
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
 from peclr.data.sources.interhand import InterHand  # noqa: F401 (for configs)

@@ -31,6 +31,7 @@ from peclr.data.sources.coco_hands import CocoHands
 from peclr.data.sources.coco_keypoints import CocoKeypoints
 from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.hanco import HanCo
 from peclr.data.sources.hands_2d_labels import DataSet2D
 from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
@@ -55,6 +56,7 @@ from peclr.synthetic.writer import write_freihand_layout
 from peclr.untrusted.archives import read_archived
 from peclr.weights.catalog import CACHE_VARIABLE, catalog
 from peclr.weights.store import get, read_record
+from tests.data.sources.hanco_set import write_hanco
 from tests.data.sources.labeled_sets import (
     few_sequences,
     write_assemblyhands,
@@ -160,6 +162,13 @@ def _dexycb(folder: Path) -> list[Path]:
     write_dexycb(folder / "dexycb", subjects=1)
     labels = sorted((folder / "dexycb").rglob("*.npz"))
     return [*labels[:3], *sorted((folder / "dexycb").rglob("*.yml"))[:3]]
+
+
+def _hanco(folder: Path) -> list[Path]:
+    write_hanco(root := folder / "hanco")
+    for unneeded in ("mask_hand", "rgb_homo", "rgb_merged", "rgb/0000", "rgb/0004"):
+        shutil.rmtree(root / unneeded)
+    return [root / "meta.json", *(root / kind / "0002" / "00000001.json" for kind in ("calib", "xyz"))]
 
 
 def _read_dexycb(folder: Path) -> list[Any]:
@@ -389,6 +398,7 @@ READERS = {
     "DexYCB": Reader(_dexycb, _read_dexycb, protected=True),
     "InterHand2.6M": Reader(_interhand, lambda folder: _samples(InterHand(folder / "hands"))),
     "AssemblyHands": Reader(_assemblyhands, lambda folder: _samples(InterHand(folder / "hands"))),
+    "HanCo": Reader(_hanco, lambda folder: _samples(HanCo(folder / "hanco", frames="all"))),
     "images": Reader(_images, lambda folder: _samples(ImageFiles(folder / "images"))),
     "videos": Reader(_video, lambda folder: _samples(Videos(folder))),
     "box files": Reader(_box_files, _boxes),

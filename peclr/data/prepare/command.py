@@ -79,6 +79,10 @@ def _read_labels(
         from peclr.data.sources import dexycb_labels
 
         return dexycb_labels.read_labels(root, progress=progress)
+    if dataset == "hanco":
+        from peclr.data.sources import hanco_labels
+
+        return hanco_labels.read_labels(root, progress=progress)
     if dataset == "interhand" or dataset == "assemblyhands":
         from peclr.data.sources import interhand_labels
 

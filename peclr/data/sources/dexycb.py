@@ -127,12 +127,12 @@ class DexYCB(HandSource):
         return np.asarray(self._labels["sequence"])[self._frames].astype(np.int64)
 
     def video_of_hands(self) -> NDArray[np.int64]:
-        """See `HasVideos`: a sequence, seen by one camera."""
-        return self.group_of_hands() * len(CAMERAS) + self.camera_of_hands()
+        """See `HasVideos`: sequences, by all cameras."""
+        return self.group_of_hands()
 
     def track_of_hands(self) -> NDArray[np.int64]:
-        """See `HasTracks`: the one hand of a video."""
-        return self.video_of_hands()
+        """See `HasTracks`: the one hand of a sequence, by one camera."""
+        return self.video_of_hands() * len(CAMERAS) + self.camera_of_hands()
 
     def time_of_hands(self) -> NDArray[np.float64]:
         """See `HasTracks`: by the number of the frame."""

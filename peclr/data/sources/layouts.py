@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imports torch
     from peclr.data.samples import HandSource
 
 DataSet = Literal[
-    "freihand", "youtube3d", "ho3d", "dexycb", "interhand", "assemblyhands", "rhd",
+    "freihand", "youtube3d", "ho3d", "dexycb", "hanco", "interhand", "assemblyhands", "rhd",
     "coco_wholebody", "halpe", "onehand10k", "panoptic", "hint",
 ]  # fmt: skip
 Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
@@ -75,6 +75,16 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         choice="s0 divides by sequence, as most papers, s1 by subject, s2 by view, s3 by object",
         packed="all",
         checked=3,
+    ),
+    "hanco": Layout(
+        "hanco.HanCo",
+        ("train", "test"),
+        ("meta.json", "calib/*/00000000.json"),
+        "",
+        "rgb/0000/cam0/00000000.jpg … with meta.json, calib and xyz",
+        sign="rgb*/[0-9][0-9][0-9][0-9]/cam0",
+        packed="all",
+        checked=1,
     ),
     "interhand": Layout(
         "interhand.InterHand",
