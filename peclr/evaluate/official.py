@@ -121,10 +121,8 @@ def _labels_of(source: Source) -> tuple[Array, NDArray[np.bool_]]:
     from peclr.data.sources.interhand import InterHand
 
     if isinstance(source, InterHand) and (unknown := np.isnan(source.scale_m)).any():
-        where = f"{source.root}, {source.split}: of {unknown.sum():,} of {len(unknown):,} hands"
-        raise ValueError(
-            f"{where} neither the scale is known nor another hand of the same person; expected millimetres"
-        )
+        found = f"{source.root}, {source.split}: {unknown.sum():,} of {len(unknown):,} hands have no scale"
+        raise ValueError(f"{found}, nor has another one of the same person; expected what makes them millimetres")
     labels = np.asarray(source.joints_3d, np.float64)
     whole = np.asarray(np.isfinite(labels).all(axis=(1, 2)))
     if not whole.any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +145,19 @@ def test_rhd_is_scored_on_the_prominent_hands_of_both_sides(network: Path, tmp_p
     visible = np.ones((4, 21), bool)
     expected = rhd_scores(np.repeat(palm[:, None], 21, axis=1), true, visible)
     assert scores(out)["mean"] == pytest.approx(expected["mean"], rel=0.3)
+
+
+def test_hands_without_a_scale_are_refused_before_they_are_predicted(network: Path, tmp_path: Path) -> None:
+    both = write_interhand(tmp_path / "hands", ["test"])
+
+    def no_bones(data: Any) -> None:
+        for annotation in data["annotations"]:
+            annotation["joint_valid"][11] = [0]
+
+    both.edit(0, no_bones, "test")
+    with pytest.raises(ValueError, match=r"hands, test: 4 of 8 hands have no scale, nor has another one"):
+        evaluate(network, both.root)
+    assert not (tmp_path / "scores").exists()
 
 
 def test_what_is_ambiguous_or_missing_is_asked_for_by_name(network: Path, tmp_path: Path) -> None:

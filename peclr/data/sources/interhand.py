@@ -37,6 +37,7 @@ from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal["train", "val", "test"]
 
+_TITLES: Final[dict[DataSetName, str]] = {"interhand": "InterHand2.6M", "assemblyhands": "AssemblyHands"}
 _FPS: Final = 30.0  # InterHand2.6M's of 5 frames a second number them as those of 30
 _DOUBTED: Final = 2_000  # hands that are compared with what hands measure on opening, at most
 _SAMPLED: Final = 64  # hands whose images are looked at
@@ -105,11 +106,14 @@ class InterHand(HandSource):
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
-        listed, shown_in = int(self._labels["listed"][0]), len(self.interact)
-        left_out = [f"{listed - shown_in:,} of {listed:,} images show no hand with a label, and are left out"]
+        listed, images = int(self._labels["listed"][0]), len(self.interact)
         partly = int(np.isnan(self._joints_3d).any(axis=(1, 2)).sum())
-        unknown = [f"{partly:,} of {self.num_hands:,} hands have joints that are unknown"]
-        return [*(left_out if listed > shown_in else []), *(unknown if partly else []), *self._notes]
+        counted = {
+            f"{listed - images:,} of {listed:,} images show no hand with a label, and are left out": listed > images,
+            f"{partly:,} of {self.num_hands:,} hands have joints that are unknown": partly,
+        }
+        in_images = f"{_TITLES[self.name]}: {self.num_hands:,} hands in {images:,} images"
+        return [in_images, *(note for note, counts in counted.items() if counts), *self._notes]
 
     def check_images(self) -> None:
         """See `HandSource`; `peclr prepare` does it once for all runs."""

@@ -85,8 +85,21 @@ def test_hands_of_few_joints_are_cropped_by_their_box_and_scaled_by_the_persons(
     # right hands of the same subject, whose bone is known
     lengths = [np.linalg.norm(np.subtract(*interhand.joints[image, 0][[9, 10]])) for image in (0, 2)]
     assert few["scale_m"] == pytest.approx(np.median(lengths), rel=1e-4)
-    assert "4 of 8 hands have joints that are unknown" in source.doubts()
-    assert source.doubts()[0].startswith("1 of 7 images show no hand with a label")
+    assert source.doubts() == [
+        "InterHand2.6M: 8 hands in 6 images",
+        "1 of 7 images show no hand with a label, and are left out",
+        "4 of 8 hands have joints that are unknown",
+    ]
+
+
+def test_a_scale_that_nothing_says_is_unknown(interhand: BothHands) -> None:
+    def no_bones(data: Any) -> None:
+        for annotation in data["annotations"]:
+            annotation["joint_valid"][11] = [0]  # middle MCP of right hands
+
+    interhand.edit(0, no_bones)
+    source = InterHand(interhand.root)
+    assert [source[n]["scale_m"] is None for n in range(8)] == [not left for left in source.is_left.tolist()]
 
 
 def test_hands_of_one_image_are_two_items_of_two_tracks(both: BothHands) -> None:
@@ -235,7 +248,7 @@ def test_official_samples_are_read(photographs: Path, tmp_path: Path) -> None:
         shutil.copy(image, tmp_path / "images" / "test")
     source = InterHand(tmp_path, "test")
     source.check_images()
-    assert (source.num_hands, len(source.interact), source.doubts()) == (6, 4, [])
+    assert (source.num_hands, len(source.interact), len(source.doubts())) == (6, 4, 1)
     assert source.is_left.tolist() == [False, True, False, True, True, False]
     assert sorted(source.interact.tolist()) == [False, False, True, True]
     listed = {image["id"]: image for image in _read(samples / "test_interhand2.6m_data.json")["images"]}
