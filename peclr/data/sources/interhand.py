@@ -108,12 +108,11 @@ class InterHand(HandSource):
         """See `HasFiles`."""
         listed, images = int(self._labels["listed"][0]), len(self.interact)
         partly = int(np.isnan(self._joints_3d).any(axis=(1, 2)).sum())
-        counted = {
-            f"{listed - images:,} of {listed:,} images show no hand with a label, and are left out": listed > images,
-            f"{partly:,} of {self.num_hands:,} hands have joints that are unknown": partly,
-        }
-        in_images = f"{_TITLES[self.name]}: {self.num_hands:,} hands in {images:,} images"
-        return [in_images, *(note for note, counts in counted.items() if counts), *self._notes]
+        return [
+            f"{_TITLES[self.name]}: {self.num_hands:,} hands in {images:,} of {listed:,} images; others show none",
+            f"{partly:,} of {self.num_hands:,} hands have joints that are unknown",
+            *self._notes,
+        ]
 
     def check_images(self) -> None:
         """See `HandSource`; `peclr prepare` does it once for all runs."""
@@ -131,7 +130,7 @@ class InterHand(HandSource):
 
     def video_of_hands(self) -> NDArray[np.int64]:
         """See `HasVideos`: takes as one camera saw them."""
-        return self._of_images("video")
+        return _pairs(self._of_images("take"), self.camera_of_hands())
 
     def track_of_hands(self) -> NDArray[np.int64]:
         """See `HasTracks`: one side in one video."""
@@ -140,6 +139,14 @@ class InterHand(HandSource):
     def time_of_hands(self) -> NDArray[np.float64]:
         """See `HasTracks`: by the numbers of frames."""
         return self._of_images("frame") / self.fps
+
+    def frame_of_hands(self) -> NDArray[np.int64]:
+        """See `HasCameras`: one side in one moment of a take, which all cameras see."""
+        return 2 * _pairs(self._of_images("take"), self._of_images("frame")) + self.is_left
+
+    def camera_of_hands(self) -> NDArray[np.int64]:
+        """See `HasCameras`."""
+        return self._of_images("camera")
 
     def joints_2d_of_hands(self) -> NDArray[np.float32]:
         """See `HasJoints2D`."""
@@ -164,7 +171,7 @@ class InterHand(HandSource):
         return labeled_hand(
             decoded,
             f"{self._labels['name'][image].decode()}, {'left' if is_left else 'right'} hand",
-            self._labels["K"][self._labels["camera"][image]],
+            self._labels["K"][self._labels["lens"][image]],
             self._joints_3d[index],
             self.crop_margin,
             is_left=is_left,
@@ -181,7 +188,7 @@ class InterHand(HandSource):
 
     def _projected(self, hands: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """(N, 21, 2), px of the images as they are."""
-        joints_3d, K = self._joints_3d[hands], self._labels["K"][self._labels["camera"][self.image[hands]]]
+        joints_3d, K = self._joints_3d[hands], self._labels["K"][self._labels["lens"][self.image[hands]]]
         return project(torch.tensor(joints_3d).double(), torch.tensor(K).double()).float().numpy()
 
     def _doubts(self) -> list[str]:
@@ -195,3 +202,8 @@ class InterHand(HandSource):
         if faults := doubts.faults or places.faults:
             raise ValueError("; ".join(faults))
         return doubts.notes
+
+
+def _pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,), a number for each pair of numbers."""
+    return first * (int(second.max()) + 1) + second

@@ -1,7 +1,9 @@
 """The labels of InterHand2.6M and AssemblyHands as arrays, by hand and by image; see `peclr.data.sources.interhand`."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +31,11 @@ from peclr.untrusted.text import shown
 _M_PER_MM: Final = 1e-3
 _NOT_A_TURN: Final = 1e-2  # of R·Rᵀ from 1
 _SLOW: Final = 20_000  # images; seconds
-_POINTS: Final = (NUM_JOINTS, 3)
-_HAND: Final = np.dtype(
-    [("image", "i4"), ("is_left", "?"), ("joints_3d", "f4", _POINTS), ("box", "f4", 4)]
-)  # of `_hands`, and which image it is in
+# of `_hands`, and which image it is in
+_HAND: Final = np.dtype([("image", "i4"), ("is_left", "?"), ("joints_3d", "f4", (NUM_JOINTS, 3)), ("box", "f4", 4)])
+_IMAGE: Final = np.dtype(
+    [("size", "i4", 2), *((kind, "i4") for kind in ("frame", "take", "camera", "person", "lens")), ("interact", "?")]
+)
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +46,8 @@ def read_labels(dataset: DataSetName, root: Path, split: str, *, progress: bool 
     Of N hands: `image` (N,), which; `is_left` (N,) bool; `joints_3d` (N, 21, 3), metres, OpenCV's camera, order
     freihand, NaN where unknown; `box` (N, 4) px, NaN where joints enough are known; `scale_m` (N,), metres, where the
     bone is not known the median of the person's, NaN where there is none. Of I images: `name`, below `images`; `size`
-    (I, 2), width and height, px; `camera`, `frame`, `person`, and `video`, a take that one camera saw, (I,); `interact`
-    (I,) bool. Of C cameras `K` (C, 3, 3), px. `listed` (1,) images.
+    (I, 2), width and height, px; numbers of its `take`, `frame`, `camera`, `person`, and among K, `lens`, (I,);
+    `interact` (I,) bool. `K` (C, 3, 3), px. `listed` (1,) images.
     """
     paths = label_files(dataset, root, split)
     kind = InterHandFiles if dataset == "interhand" else AssemblyHandsFiles
@@ -52,44 +55,36 @@ def read_labels(dataset: DataSetName, root: Path, split: str, *, progress: bool 
     listed = _listed(files, paths[0])
     if len(listed) > _SLOW and not progress:
         _log.warning("%s: %d images; `peclr prepare %s %s` reads them once", paths[0], len(listed), dataset, root)
-    cameras, images = dict[bytes, int](), dict[int, tuple[Any, ...]]()
-    videos, persons = dict[tuple[str, str], int](), dict[str, int]()
+    number = {kind: defaultdict[Any, int](count().__next__) for kind in ("take", "camera", "person", "lens")}
+    rows, images, names = dict[int, int](), list[tuple[Any, ...]](), list[bytes]()
 
     def each() -> Iterator[tuple[Any, ...]]:
-        for number, annotation in files.annotations:
-            where = f"{paths[0]}: annotation {number}"
+        for entry, annotation in files.annotations:
+            where = f"{paths[0]}: annotation {entry}"
             if (image := listed.get(annotation.image_id)) is None:
                 raise ValueError(f"{where} is of image {annotation.image_id}, not listed")
             moment, boxes = files.find(image), files.boxes(annotation)
             joints = _in_camera(moment, f"{paths[1]}: {image.file_name}")
             for hand in _hands(joints, boxes, _flags(annotation, where), files.fewest, where):
-                if number not in images:  # an image has one annotation, of both hands
-                    images[number] = (
-                        len(images),
-                        (files.folder.format(split) + image.file_name).encode(),
-                        (image.width, image.height),
-                        cameras.setdefault(moment.K.tobytes(), len(cameras)),
-                        image.frame_idx,
-                        persons.setdefault(moment.person, len(persons)),
-                        videos.setdefault((moment.take, image.camera), len(videos)),
-                        boxes.interact,
-                    )
-                yield images[number][0], *hand
+                if entry not in rows:  # an image has one annotation, of both hands
+                    rows[entry] = len(rows)
+                    names.append((files.folder.format(split) + image.file_name).encode())
+                    keys = {"take": moment.take, "camera": image.camera, "person": moment.person}
+                    numbers = [number[kind][key] for kind, key in (keys | {"lens": moment.K.tobytes()}).items()]
+                    images.append(((image.width, image.height), image.frame_idx, *numbers, boxes.interact))
+                yield rows[entry], *hand
 
     hands = np.fromiter(each(), _HAND)
     if not len(hands):
         raise ValueError(f"{paths[0]}: none of {len(listed):,} images has a hand with joints that are valid")
-    _, name, size, camera, frame, person, video, interact = map(np.array, zip(*images.values(), strict=True))
-    joints_3d = convert(hands["joints_3d"], "interhand", "freihand")
-    numbers = {"size": size, "camera": camera, "frame": frame, "person": person, "video": video}
+    of_images, joints_3d = np.array(images, _IMAGE), convert(hands["joints_3d"], "interhand", "freihand")
     return {
         **{name: np.ascontiguousarray(hands[name]) for name in ("image", "is_left", "box")},
         "joints_3d": joints_3d,
-        "scale_m": _scales(joints_3d, 2 * person[hands["image"]] + hands["is_left"]),
-        **{name: array.astype(np.int32) for name, array in numbers.items()},
-        "name": name,
-        "interact": interact,
-        "K": np.stack([np.frombuffer(K).reshape(3, 3) for K in cameras]).astype(np.float32),
+        "scale_m": _scales(joints_3d, 2 * of_images["person"][hands["image"]] + hands["is_left"]),
+        "name": np.array(names),
+        **{name: np.ascontiguousarray(of_images[name]) for name in _IMAGE.names or ()},
+        "K": np.stack([np.frombuffer(K).reshape(3, 3) for K in number["lens"]]).astype(np.float32),
         "listed": np.array([len(listed)]),
     }
 

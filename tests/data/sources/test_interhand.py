@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from peclr.data.loading.pairing import NearbyFrames
+from peclr.data.loading.pairing import AcrossCameras, NearbyFrames
 from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.sources import open_source
@@ -86,8 +86,7 @@ def test_hands_of_few_joints_are_cropped_by_their_box_and_scaled_by_the_persons(
     lengths = [np.linalg.norm(np.subtract(*interhand.joints[image, 0][[9, 10]])) for image in (0, 2)]
     assert few["scale_m"] == pytest.approx(np.median(lengths), rel=1e-4)
     assert source.doubts() == [
-        "InterHand2.6M: 8 hands in 6 images",
-        "1 of 7 images show no hand with a label, and are left out",
+        "InterHand2.6M: 8 hands in 6 of 7 images; others show none",
         "4 of 8 hands have joints that are unknown",
     ]
 
@@ -111,12 +110,32 @@ def test_hands_of_one_image_are_two_items_of_two_tracks(both: BothHands) -> None
     assert source.time_of_hands().tolist() == [(10 + 6 * image) / 10 for image in images]
     tracks = {(image % 2, image // 2 % 2, side) for image, side in hands}
     assert len(set(source.track_of_hands().tolist())) == len(tracks)
+    assert len(set(source.frame_of_hands().tolist())) == len(hands)  # no two cameras at one moment
+    assert source.camera_of_hands().tolist() == [image // 2 % 2 for image in images]
     assert source.group_of_hands().tolist() == [image % 2 for image in images]
     train, val = map(listed, split_source(source, 0.5, seed=0))
     groups = source.group_of_hands()
     assert set(groups[train]).isdisjoint(groups[val])
     # 24 frames apart: images 2 and 6 are of one camera, and of other sides
     assert len(NearbyFrames(5.0).within(source)) == source.num_hands
+
+
+def test_cameras_that_saw_one_moment_are_paired(interhand: BothHands) -> None:
+    def two_cameras(data: Any) -> None:
+        seen, shown = data["images"][0], data["annotations"][0]
+        data["images"] = [seen, seen | {"id": 99, "camera": "400001"}]
+        data["annotations"] = [shown, shown | {"image_id": 99}]
+
+    def same_place(cameras: Any) -> None:
+        for values in cameras["0"].values():
+            values["400001"] = values["400000"]
+
+    interhand.edit(0, two_cameras)
+    interhand.edit(1, same_place)
+    source = InterHand(interhand.root)
+    assert (len({*source.frame_of_hands().tolist()}), source.camera_of_hands().tolist()) == (1, [0, 1])
+    assert len({*source.video_of_hands().tolist()}) == len({*source.track_of_hands().tolist()}) == 2
+    assert AcrossCameras().within(source).draw(0, np.random.default_rng(0)) == (0, 1)
 
 
 def test_packed_labels_are_the_same_and_known_to_doctor(both: BothHands, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +267,7 @@ def test_official_samples_are_read(photographs: Path, tmp_path: Path) -> None:
         shutil.copy(image, tmp_path / "images" / "test")
     source = InterHand(tmp_path, "test")
     source.check_images()
-    assert (source.num_hands, len(source.interact), len(source.doubts())) == (6, 4, 1)
+    assert (source.num_hands, len(source.interact), len(source.doubts())) == (6, 4, 2)
     assert source.is_left.tolist() == [False, True, False, True, True, False]
     assert sorted(source.interact.tolist()) == [False, False, True, True]
     listed = {image["id"]: image for image in _read(samples / "test_interhand2.6m_data.json")["images"]}
