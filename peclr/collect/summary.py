@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.collect.work import CAMERA, EMPTY, HANDS, IMAGES, LEFT_OUT
+from peclr.collect.work import CAMERA, CORRECTED, EMPTY, HANDS, IMAGES, LEFT_OUT
 from peclr.data.sources.layouts import PROVENANCE
 from peclr.data.sources.shard_format import Facts
 from peclr.data.sources.shards import Shards
@@ -24,13 +24,13 @@ _SHOWN: Final = 10  # damaged files
 def table(facts: Facts) -> str:
     """Numbers of images and hands, and why some were left out, for a terminal."""
     counts = facts.counts
-    rows = [("images", counts.get(IMAGES, 0)), ("  without hands", counts.get(EMPTY, 0))]
+    rows = [("images", counts[IMAGES]), ("  without hands", counts.get(EMPTY, 0))] if IMAGES in counts else []
     rows += [("  that could not be read", len(facts.problems))] if facts.problems else []
     left_out = {name: count for name, count in counts.items() if name.startswith(LEFT_OUT)}
     rows += [("hands found", counts.get(HANDS, 0) + sum(left_out.values()))]
     rows += [(f"  {name}", count) for name, count in left_out.items()]
     rows += [("hands kept", counts.get(HANDS, 0))]
-    rows += [(f"  {name}", count) for name, count in counts.items() if name.startswith(CAMERA)]
+    rows += [(f"  {name}", count) for name, count in counts.items() if name.startswith((CAMERA, CORRECTED))]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {count:>9,}" for name, count in rows]
     lines += [f"not read: {problem}" for problem in facts.problems[:_SHOWN]]

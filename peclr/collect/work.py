@@ -30,6 +30,7 @@ EMPTY: Final = "images without hands"
 HANDS: Final = "hands"
 LEFT_OUT: Final = "left out: "
 CAMERA: Final = "camera: "
+CORRECTED: Final = "corrected: "
 
 _IMAGES: Final = 64  # of a task, at least: some ten seconds
 _MOST_TASKS: Final = 400  # of images; each makes a shard

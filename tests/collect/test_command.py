@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.geometry.camera import project
+from peclr.geometry.joints import JOINT_NAMES
 from peclr.synthetic.writer import write_freihand_layout
 
 
@@ -150,14 +152,70 @@ def test_joints_that_were_corrected_come_back(collected: Shards, tmp_path: Path)
     assert collected.root.is_dir()
 
 
+def test_what_label_studio_exports_comes_back(collected: Shards, tmp_path: Path) -> None:
+    coco = tmp_path / "coco"
+    assert main(["collect", str(collected.root), f"--out={coco}", "--layout=coco"]) == 0
+    config = ElementTree.fromstring((coco / "label_studio_config.xml").read_text())  # noqa: S314 (our own)
+    labels = [label.attrib for label in config.findall("KeyPointLabels/Label")]
+    assert [(label["value"], label["model_index"]) for label in labels] == [
+        (joint, str(number)) for number, joint in enumerate(JOINT_NAMES)
+    ]
+    images, hands = [], list[dict[str, Any]]()
+    for number, task in enumerate(json.loads((coco / "label_studio_tasks.json").read_text())):
+        file = task["data"]["image"].removeprefix("/data/local-files/?d=")
+        assert (coco / file).is_file()
+        images.append({"id": number, "file_name": f"images/1a2b3c4d-{Path(file).name}"})
+        points = {}
+        for item in task["annotations"][0]["result"]:
+            size = np.array([item["original_width"], item["original_height"]])
+            (joint,) = item["value"]["keypointlabels"]
+            points[joint] = [*(np.array([item["value"]["x"], item["value"]["y"]]) / 100 * size).round().tolist(), 2]
+        # in another order, which the category says, beside the rectangle without which nothing is exported
+        flat = [value for joint in reversed(JOINT_NAMES) for value in points[joint]]
+        hands += [{"image_id": number, "category_id": 0, "bbox": [0, 0, 1, 1]}]
+        hands += [{"image_id": number, "category_id": 1, "keypoints": flat}]
+    hands[1]["keypoints"][0] += 9
+    categories = [{"id": 0, "name": "right_hand"}, {"id": 1, "name": "default", "keypoints": JOINT_NAMES[::-1]}]
+    (tmp_path / "result.json").write_text(
+        json.dumps({"images": images, "annotations": hands, "categories": categories})
+    )
+    words = ["collect", str(coco), f"--corrections={tmp_path / 'result.json'}", f"--out={tmp_path / 'corrected'}"]
+    assert main(words) == 0
+    corrected = Shards(tmp_path / "corrected")
+    assert corrected.facts.counts["corrected: joints moved or hidden"] == 1, "whole pixels are no correction"
+    before, after = collected[0]["joints_2d"], corrected[0]["joints_2d"]
+    assert before is not None
+    assert after is not None
+    np.testing.assert_array_equal(before[:20], after[:20])
+    np.testing.assert_allclose(after[20], before[20] + [9, 0], atol=0.51)
+
+
+def test_cvats_skeleton_has_the_joints_that_annotations_have(collected: Shards, tmp_path: Path) -> None:
+    assert main(["collect", str(collected.root), f"--out={tmp_path / 'coco'}", "--layout=coco"]) == 0
+    (skeleton,) = json.loads((tmp_path / "coco" / "cvat_labels.json").read_text())
+    document = json.loads((tmp_path / "coco" / "annotations" / "person_keypoints_default.json").read_text())
+    (category,) = document["categories"]
+    assert skeleton["name"] == category["name"] == "right_hand"
+    assert [label["name"] for label in skeleton["sublabels"]] == category["keypoints"]
+    drawing = ElementTree.fromstring(f"<svg>{skeleton['svg']}</svg>")  # noqa: S314 (our own)
+    nodes = [node.attrib for node in drawing.findall("circle")]
+    assert [node["data-label-name"] for node in nodes] == category["keypoints"]
+    assert len({(node["cx"], node["cy"]) for node in nodes}) == 21
+    assert all(0 < float(node[axis]) < 100 for node in nodes for axis in ("cx", "cy"))
+    edges = [[int(edge.attrib[end]) for end in ("data-node-from", "data-node-to")] for edge in drawing.findall("line")]
+    assert edges == category["skeleton"]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda it: it["images"][0].update(file_name="photo.jpg"), "image photo.jpg is none of a crop"),
         (lambda it: it["images"][0].update(file_name="00000009.jpg"), "00000009.jpg is of no hand, there are 3"),
-        (lambda it: it["annotations"].append(it["annotations"][0]), "annotation 3 is not the only one"),
+        (lambda it: it["annotations"].append(it["annotations"][0]), "annotation 3 is a second hand of 00000000.jpg"),
         (lambda it: it["annotations"][0].update(image_id=9), "annotation 0 is of image 9, which is not listed"),
         (lambda it: it["annotations"][0].update(keypoints=[1.0]), "length >= 63"),
+        (lambda it: it["categories"][0].update(name="left_hand"), "category left_hand: crops show right hands"),
+        (lambda it: it["categories"][0]["keypoints"].pop(), "category right_hand has other joints than were written"),
         (lambda it: it.pop("images"), "missing required field `images`"),
     ],
 )

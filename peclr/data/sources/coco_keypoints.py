@@ -14,9 +14,15 @@ from numpy.typing import NDArray
 
 from peclr.geometry.joints import BONES, JOINT_NAMES
 
-CATEGORIES: Final = {"right": 1, "left": 2}
+Side = Literal["right", "left"]
+CATEGORIES: Final[dict[Side, int]] = {"right": 1, "left": 2}
 _DIGITS: Final = 3  # thousandths of a pixel
 _VISIBLE: Final = 2
+
+
+def name_of(side: Side) -> str:
+    """The name of a side's category."""
+    return f"{side}_hand"
 
 
 class CocoImage(msgspec.Struct):
@@ -43,10 +49,11 @@ class CocoKeypoints:
 
     Args:
         info: what else to say, such as what scores are.
+        sides: that hands may have.
     """
 
-    def __init__(self, info: Mapping[str, Any]) -> None:
-        self._info = dict(info)
+    def __init__(self, info: Mapping[str, Any], sides: Sequence[Side] = ("right", "left")) -> None:
+        self._info, self._sides = dict(info), sides
         self._images: list[dict[str, Any]] = []
         self._hands: list[dict[str, Any]] = []
 
@@ -59,7 +66,7 @@ class CocoKeypoints:
     def add_hand(
         self,
         image: int,
-        side: Literal["right", "left"],
+        side: Side,
         joints_2d: NDArray[np.floating],
         score: float | None = None,
         **more: Any,
@@ -87,6 +94,7 @@ class CocoKeypoints:
             "bbox": [*low.round(_DIGITS).tolist(), width, height],
             "area": round(width * height, _DIGITS),
             "iscrowd": 0,
+            "segmentation": [],  # CVAT's reader warns of each hand without
         }
         self._hands.append(annotation | ({} if score is None else {"score": score}) | more)
 
@@ -95,13 +103,13 @@ class CocoKeypoints:
         skeleton = [[parent + 1, child + 1] for parent, child in BONES]
         categories = [
             {
-                "id": number,
-                "name": f"{side}_hand",
+                "id": CATEGORIES[side],
+                "name": name_of(side),
                 "supercategory": "hand",
                 "keypoints": list(JOINT_NAMES),
                 "skeleton": skeleton,
             }
-            for side, number in CATEGORIES.items()
+            for side in self._sides
         ]
         images = [one | {"file_name": _text(one["file_name"])} for one in self._images]
         content = {"info": self._info, "images": images, "annotations": self._hands, "categories": categories}
