@@ -26,6 +26,7 @@ from peclr.data.loading.pairing import (  # noqa: F401 (for configs)
     pairings_of,
 )
 from peclr.data.loading.sampling import HandsOf, check_weights
+from peclr.data.loading.shards_at_once import shards_at_once_of
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.options import GEOMETRY, PHOTOMETRIC, Published, check_sizes, one_of, ranges
 from peclr.data.samples import HandSource
@@ -72,6 +73,7 @@ class PairedViewDataModule(pl.LightningDataModule):
         with_joints: bool = False,
         unique_hands_in_batch: bool = False,
         background: ReplaceBackground | None = None,
+        shards_at_once: int | Auto = AUTO,
     ) -> None:
         """Hold out validation hands and make the data sets.
 
@@ -97,6 +99,8 @@ class PairedViewDataModule(pl.LightningDataModule):
             with_joints: Whether batches have `joints_2d`, which objectives that weigh pairs by their pose need.
             unique_hands_in_batch: Keeps two versions or frames of a hand, false negatives, out of one batch.
             background: Replaces what is around the hands, see `ReplaceBackground`; needs a mask of every hand.
+            shards_at_once: Shards to read from at a time: the order goes from one to the next, so that those of an
+                address need not all be in the cache; "auto" is 16 of an address, and 0, all, of a folder.
         """
         super().__init__()
         check_sizes(view_size, batch_size)
@@ -137,9 +141,11 @@ class PairedViewDataModule(pl.LightningDataModule):
                 seed=seed,
                 on_bad_image=on_bad_image,
                 with_joints=with_joints,
+                shards_at_once=0 if part else shards_at_once_of(shards_at_once, sources),
             )
 
         self.train_set = pairs(0)
+        self.train_set.check_caches(self.val_fraction)
         self.val_set = pairs(1) if self.val_fraction else None
         self._unique_hands = unique_hands_in_batch
         self.batch_size = batch_for(self.pairs) if batch_size == AUTO else batch_size
@@ -185,7 +191,13 @@ class PairedViewDataModule(pl.LightningDataModule):
         """Shuffled; full batches only, as the loss depends on their size."""
         unique = self._unique(self.train_set)
         return loader_of(
-            self, self.train_set, training=True, length=self.epoch_length, weights=self.weights, unique=unique
+            self,
+            self.train_set,
+            training=True,
+            length=self.epoch_length,
+            weights=self.weights,
+            unique=unique,
+            in_shards=self.train_set.in_shards,
         )
 
     def val_dataloader(self) -> ResumableLoader | list[Any]:

@@ -4,7 +4,7 @@ Keys are (epoch, index), or an index alone for epoch 0. What a key returns depen
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import accumulate, chain
@@ -18,6 +18,8 @@ from torch.utils.data import Dataset
 
 from peclr.data.labels import labels_in_view
 from peclr.data.loading.pairing import Pairing, PairingName, pairings_of
+from peclr.data.loading.shard_order import ByShard, InShards
+from peclr.data.loading.shards_at_once import by_shard, check_caches, fetch_ahead
 from peclr.data.loading.skipping import OnBadImage, SkipList
 from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSample, HandSource, LabeledItem, PairedViewItem
@@ -61,6 +63,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         seed: int = 0,
         on_bad_image: OnBadImage = "error",
         with_joints: bool = False,
+        shards_at_once: int = 0,
     ) -> None:
         """Concatenate sources; the options are those of `PairedViewDataModule`.
 
@@ -74,6 +77,7 @@ class PairedViewDataset(Dataset[PairedViewItem]):
         pairings = pairings_of(pairing, len(sources))
         self._pairs = [own.within(source) for own, source in zip(pairings, self.sources, strict=True)]
         self.sizes = [len(pairs) for pairs in self._pairs]
+        self.in_shards = self._in_shards(shards_at_once) if shards_at_once else None
         self._ends = list(accumulate(self.sizes))
         self._with_joints, self._backgrounds = with_joints, None
         if background := augmentation.background:
@@ -86,10 +90,24 @@ class PairedViewDataset(Dataset[PairedViewItem]):
     def __getitem__(self, key: Key) -> PairedViewItem:
         """Make two views; `index` is another one's where an image had to be skipped."""
         epoch, index = _epoch_and_index(key, len(self))
+        return self.skipped.first_readable(partial(self._make, epoch), self._candidates(index))
+
+    def _candidates(self, index: int) -> Iterable[int]:
+        """An item, then those that may stand for it."""
         number = bisect_right(self._ends, index)
-        end = self._ends[number]
-        candidates = chain(range(index, end), range(end - self.sizes[number], index))
-        return self.skipped.first_readable(partial(self._make, epoch), candidates)
+        end, start = self._ends[number], self._ends[number] - self.sizes[number]
+        by_shard = self.in_shards and self.in_shards.sources[number]
+        if isinstance(by_shard, ByShard):
+            return (start + item for item in by_shard.in_place_of(index - start))
+        return chain(range(index, end), range(start, index))
+
+    def _in_shards(self, at_once: int) -> InShards:
+        sources = [by_shard(pairs, source) for pairs, source in zip(self._pairs, self.sources, strict=True)]
+        return InShards(sources, at_once, partial(fetch_ahead, self.sources))
+
+    def check_caches(self, held_out: float) -> None:
+        """Refuse sources whose caches are too small for their pairs; a share of the hands is held out."""
+        check_caches(self._pairs, self.sources, self.in_shards.at_once if self.in_shards else 0, held_out)
 
     def _make(self, epoch: int, index: int) -> PairedViewItem:
         rng = self._rng.at(epoch, index)

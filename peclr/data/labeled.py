@@ -13,6 +13,7 @@ from peclr.data.datasets import NOTHING, Augmentation, LabeledHandDataset
 from peclr.data.labels import labels_in_view
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, loader_of
 from peclr.data.loading.sampling import check_weights
+from peclr.data.loading.shards_at_once import in_shards
 from peclr.data.loading.skipping import OnBadImage
 from peclr.data.options import GEOMETRY, PHOTOMETRIC, as_list, check_sizes, one_of
 from peclr.data.samples import HandSource
@@ -169,6 +170,8 @@ class LabeledHandDataModule(pl.LightningDataModule):
         if teacher := pseudo_labels_of(source):
             _log.warning("labels are pseudo: scores are agreement with %s, not accuracy", teacher)
         self.teacher = teacher
+        for shards in in_shards(source):
+            shards.check_cache(None, "fine-tuning, validation and test read from all shards at once")
         if self.on_bad_image == "error":
             source.check_images()
         return source

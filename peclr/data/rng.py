@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Purpose = Literal["split", "order", "view", "background", "bank"]  # in this order: it is part of the keys
+Purpose = Literal["split", "order", "view", "background", "bank", "shards"]  # in this order: it is part of the keys
 
 
 class KeyedRng:

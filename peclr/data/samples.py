@@ -186,6 +186,28 @@ class HasNames(Protocol):
         """Name each hand's group or class; None where nobody did."""
 
 
+@runtime_checkable
+class HasShards(Protocol):
+    """A source whose images are in shards, which are best read one after the other."""
+
+    @property
+    def num_shards(self) -> int:
+        """0 where each image is a file of its own."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a shard is fetched when it is needed."""
+
+    def shard_of_images(self) -> NDArray[np.int64]:
+        """(images,), the number of the shard that each image is in."""
+
+    def check_cache(self, at_once: int | None, why: str) -> None:
+        """Refuse a cache in which so many shards do not fit, None for all; ValueError says why they have to."""
+
+    def fetch_ahead(self, shards: Sequence[int]) -> None:
+        """Begin to fetch shards that will be needed, in this order; returns at once."""
+
+
 def require_masks(source: HandSource) -> HasMasks:
     """Return the source as one that has masks; ValueError where it has none."""
     if not isinstance(source, HasMasks):

@@ -48,6 +48,7 @@ class ResumableLoader(DataLoader[Any]):
         """Give the epoch and the position: a step counts when it is done, so that an interrupted one is repeated."""
         order = {"order": _COMPUTED} if self.sampler.computes else {}
         order |= {"split": _COMPUTED} if self._has_computed_split() else {}
+        order |= {"shards_at_once": self.sampler.shards_at_once} if self.sampler.shards_at_once else {}
         if self.trainer is None:
             return {"epoch": self.sampler.epoch, "position": self.sampler.position} | order
         loop = self.trainer.fit_loop
@@ -62,13 +63,18 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go there; a run begun before large orders were computed goes on with its own.
 
-        ValueError where other hands were held out than are now, as of more than a million before that was computed.
+        ValueError where other hands were held out than are now, as of more than a million before that was computed, or
+        where it began with an order of other shards at once.
         """
         if self._has_computed_split() and state.get("split") != _COMPUTED:
             raise ValueError(
                 "this run began when the split of more than a million hands was not computed: others would be held out "
                 "now; go on with the version of peclr that it began with, or begin a new run"
             )
+        begun, given = state.get("shards_at_once", 0), self.sampler.shards_at_once
+        if begun != given:
+            first = f"this run began with data.shards_at_once {begun}, on which the order of its data depends"
+            raise ValueError(f"{first}; expected the same to go on, not {given}")
         if self.sampler.computes and state.get("order") != _COMPUTED:
             self.sampler.computes = False
             _log.warning("this run began with its order in memory, and goes on so: a new run starts faster")

@@ -43,6 +43,10 @@ class SourcePairs:
         """Draw the images of an item's two views, which may be one and the same: indices into the source."""
         return item, item
 
+    def first_images(self) -> NDArray[np.int64]:
+        """(items,), an image that each item's views may be of: indices into the source."""
+        return np.arange(len(self))
+
     def has_map(self, images: tuple[int, int]) -> bool:
         """Whether what moves and turns one image's hand in the plane can be undone to compare it with the other's."""
         return True
@@ -228,6 +232,11 @@ class _HandPairs(SourcePairs):
 
     def __len__(self) -> int:
         return self._source.num_hands
+
+    def first_images(self) -> NDArray[np.int64]:
+        images, versions = self._source.images_of_hands(np.arange(len(self)))
+        first: NDArray[np.int64] = images[np.cumsum(versions) - versions]
+        return first
 
     def draw(self, item: int, rng: np.random.Generator) -> tuple[int, int]:
         versions, partner = self._source.versions_of(item), self._partner(item, rng)

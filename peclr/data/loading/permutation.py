@@ -45,7 +45,10 @@ class Straight:
 class Permutation:
     """A permutation of range(n): a function of the seed and the epoch, of constant size."""
 
-    def __init__(self, n: int, seed: int, epoch: int, purpose: Purpose = "order") -> None:
+    def __init__(
+        self, n: int, seed: int, epoch: int, purpose: Purpose = "order", rng: np.random.Generator | None = None
+    ) -> None:
+        """Draw the keys of an epoch's order, or others from an `rng`."""
         if not 0 < n < 2**62:
             raise ValueError(f"expected 1 to 2^62 items to permute, got {n}")
         self.n = n
@@ -53,7 +56,8 @@ class Permutation:
         self._right_bits = np.uint64(bits // 2)
         self._masks = tuple(np.uint64((1 << half) - 1) for half in (bits - bits // 2, bits // 2))
         # index 2: `epoch_order` draws from 0, `without_repeats` from 1
-        self._keys = KeyedRng(purpose, seed).at(epoch, 2).integers(2**64, size=_ROUNDS, dtype=np.uint64)
+        rng = rng or KeyedRng(purpose, seed).at(epoch, 2)
+        self._keys = rng.integers(2**64, size=_ROUNDS, dtype=np.uint64)
         # of one position, for which arrays take longer
         self._plain = bits // 2, [int(mask) for mask in self._masks], self._keys.tolist()
 
@@ -118,9 +122,9 @@ class Draws:
     def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The items at some positions (N,)."""
         numbers = mixed(positions.astype(np.uint64) ^ self._keys[0])
-        source = np.searchsorted(self._ends[:-1], _unit(numbers), side="right")
+        source = np.searchsorted(self._ends[:-1], unit(numbers), side="right")
         size = self._sizes[source]
-        within = (_unit(mixed(numbers + self._keys[1])) * size).astype(np.int64)
+        within = (unit(mixed(numbers + self._keys[1])) * size).astype(np.int64)
         return self._start[source] + np.minimum(within, size - 1)
 
 
@@ -140,6 +144,6 @@ def _mixed_one(number: int) -> int:
     return number ^ (number >> 31)
 
 
-def _unit(numbers: NDArray[np.uint64]) -> NDArray[np.float64]:
+def unit(numbers: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Numbers in [0, 1) of 64 random bits."""
     return (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from peclr.data.loading.permutation import Draws, Order, Permutation, Straight
+from peclr.data.loading.shard_order import ByShard, InShards, ShardDraws, ShardOrder
 from peclr.data.rng import KeyedRng
 
 LARGE: Final = 2**20  # items; the order of more is computed
 _BLOCK: Final = 4096  # items that are computed at once
 _WINDOW: Final = 2**17  # items among which those of one hand are kept apart in a large epoch, about: whole batches
+_BATCHES: Final = 16  # at least as many are needed to keep them apart
 _TRIES: Final = 64  # of changing an item's place with one of another batch
 _GIVE_UP: Final = 64  # items: most hands come more often than there are batches
 
@@ -101,9 +103,9 @@ def _swap(batches: list[list[int]], own: list[int], hands: NDArray[np.int64], rn
 class _WithoutRepeats:
     """An order in which every batch shows each hand at most once, where possible: one window of it at a time."""
 
-    def __init__(self, order: Order, hands_of: HandsOf, batch: int, seed: int, epoch: int) -> None:
+    def __init__(self, order: Order, hands_of: HandsOf, batch: int, seed: int, epoch: int, window: int) -> None:
         self._order, self._hands_of, self._batch, self._at = order, hands_of, batch, (seed, epoch)
-        self._window = batch * max(1, _WINDOW // batch)
+        self._window = batch * max(1, window // batch)
         self._current: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -150,6 +152,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         drop_last: bool = False,
         weights: Sequence[float] | None = None,
         unique: tuple[NDArray[np.int64] | HandsOf, int] | None = None,
+        in_shards: InShards | None = None,
     ) -> None:
         """Plan epochs by `epoch_order`, or without `shuffle` in order, always as epoch 0: for validation.
 
@@ -158,6 +161,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             drop_last: Leave out the few items that would give some processes one more than others.
             unique: The hand that each item shows (items,), or what gives those of some, and the size of batches that
                 shall show none twice.
+            in_shards: For an order in which few shards are read at once, see `ShardOrder`.
         """
         if weights is not None:
             check_weights(weights, len(sizes))
@@ -166,7 +170,8 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
             hands, batch = unique
             self._unique = (hands if callable(hands) else hands.__getitem__), batch
         self._count, self.position = length if shuffle and length is not None else sum(sizes), 0
-        self.computes = self._count > LARGE
+        self._in_shards = in_shards if shuffle else None
+        self.computes = self._count > LARGE and self._in_shards is None
         rank, world_size = process
         # of a Dataset, DistributedSampler only takes the length
         super().__init__(range(self._count), world_size, rank, shuffle, seed, drop_last)  # type: ignore[arg-type]
@@ -179,10 +184,40 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
     def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # keys, not indices
         """Give this process' share of the epoch, from the position on."""
         epoch = self.epoch if self.shuffle else 0
-        order = self._order(epoch)
+        by_shard = self._shard_order(epoch)
+        order = self._order(epoch) if by_shard is None else self._unrepeated(by_shard, epoch, self._round())
         share = range(self.position + self.rank, self.total, self.num_replicas)
         blocks = (share[start : start + _BLOCK] for start in range(0, len(share), _BLOCK))
-        return ((epoch, index) for block in blocks for index in order[np.array(block, np.int64)].tolist())
+        return ((epoch, index) for block in blocks for index in order[self._asked_for(by_shard, block)].tolist())
+
+    def _asked_for(self, order: ShardOrder | ShardDraws | None, block: range) -> NDArray[np.int64]:
+        """The positions of a block, of which the shards are on their way."""
+        if order is not None and self._in_shards is not None:
+            self._in_shards.ask_for(order, (block[0], block[-1]))
+        return np.array(block, np.int64)
+
+    @property
+    def shards_at_once(self) -> int:
+        """0 for all of them; part of what an order is a function of."""
+        return 0 if self._in_shards is None else self._in_shards.at_once
+
+    def _shard_order(self, epoch: int) -> ShardOrder | ShardDraws | None:
+        if self._in_shards is None:
+            return None
+        sources, at_once, _ = self._in_shards
+        if self.length is None and len(sources) == 1 and isinstance(only := sources[0], ByShard):
+            return ShardOrder(only, at_once, self.seed, through=epoch)
+        return ShardDraws(sources, self._count, self.weights, self.seed, epoch, at_once)
+
+    def _round(self) -> int:
+        """Items among which those of one hand are kept apart, so that they go on needing few shards at once."""
+        assert self._in_shards is not None
+        rounds = sum(1 if isinstance(source, int) else len(source.starts) - 1 for source in self._in_shards.sources)
+        batch = 1 if self._unique is None else self._unique[1]
+        return min(_WINDOW, max(self._count // rounds, _BATCHES * batch))
+
+    def _unrepeated(self, order: Order, epoch: int, window: int = _WINDOW) -> Order:
+        return order if self._unique is None else _WithoutRepeats(order, *self._unique, self.seed, epoch, window)
 
     def _order(self, epoch: int) -> Order:
         if self.computes:
@@ -193,7 +228,7 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
                 order = Permutation(self._count, self.seed, epoch)
             else:
                 order = Draws(self.sizes, self._count, self.weights, self.seed, epoch)
-            return order if self._unique is None else _WithoutRepeats(order, *self._unique, self.seed, epoch)
+            return self._unrepeated(order, epoch)
         whole = np.arange(self._count)
         if self.shuffle:
             whole = epoch_order(self.sizes, self.seed, epoch, self.length, self.weights)

@@ -12,9 +12,14 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final, NamedTuple
+from weakref import finalize
 
 from peclr.data.sources.images import BadImageError, in_threads
 from peclr.data.sources.layouts import MANIFEST, Depth
@@ -32,6 +37,7 @@ LABELS: Final = "labels"
 _MOST_MANIFEST: Final = 1_000_000_000  # bytes; a shard takes 150
 _MOST_ARRAY: Final = 10**13  # bytes; 21 joints of a billion crops take a fortieth of it
 _REQUESTS: Final = 8  # at once
+_THREADS: Final = 4  # that fetch ahead; a connection to a store is slower than the network
 _MOST_OPEN: Final = 4  # shards of a process: one that is open takes its room on the disk, also when it is removed
 _PATIENCE: Final = Patience(tries=6)  # pauses of a minute altogether
 
@@ -106,6 +112,7 @@ class RemoteShardFiles(ShardFiles):
     def __init__(self, remote: Remote, opened: Opened) -> None:
         """Take checked labels."""
         self._remote, self._fetched = remote, _Fetched(remote, opened.facts.shards)
+        self._ahead: _Ahead | None = None
         super().__init__(remote.labels, opened, self._fetched, _MOST_OPEN)
 
     def check_room(self) -> None:
@@ -125,6 +132,21 @@ class RemoteShardFiles(ShardFiles):
         amounts = f"{len(shards):,} shards, {whole / 1e9:.3g} GB, of which {here / 1e9:.3g} GB are in {cache.folder}"
         kept = f"others are fetched when they are needed, and at most {cache.most_bytes / 1e9:g} GB kept"
         _log.warning("%s: %s; %s", self._remote.address, amounts, kept)
+
+    def check_cache(self, at_once: int | None, why: str) -> None:
+        """See `HasShards`; one more is fetched while so many are read, and one is still open."""
+        sizes = sorted((shard.bytes for shard in self._shards), reverse=True)
+        needed, most = sum(sizes if at_once is None else sizes[: at_once + 2]), self._remote.cache.most_bytes
+        if needed > most:
+            held = f"{needed / 1e9:.3g} GB have to be in the cache, where there may be {most / 1e9:.3g} GB"
+            advice = f"give more cache_gb, or {CACHE_GB_VARIABLE}, or copy the set here"
+            raise ValueError(f"{self._remote.address}: {why}: {held}; {advice}")
+
+    def fetch_ahead(self, shards: Sequence[int]) -> None:
+        """See `HasShards`; of what fails, whoever needs it says so."""
+        if self._ahead is None:
+            self._ahead = _Ahead(self._fetched)
+        self._ahead.ask_for(shards)
 
     def path_of(self, shard: int) -> str:
         """The address of a shard."""
@@ -191,6 +213,30 @@ class _Fetched:
             _log.warning("%s has changed since it was fetched; it is fetched again", cache.path(shard))
             cache.drop(shard)
         return True
+
+
+class _Ahead:
+    """Threads of this process that fetch shards before they are needed, and end with it."""
+
+    def __init__(self, fetched: _Fetched) -> None:
+        self._queue, self._asked = SimpleQueue[int | None](), set[int]()
+        for _ in range(_THREADS):
+            Thread(target=_fetch_all, args=(fetched, self._queue), daemon=True).start()
+        finalize(self, self._queue.put, None).atexit = False
+
+    def ask_for(self, shards: Sequence[int]) -> None:
+        """Fetch those that have not been asked for last time."""
+        for number in shards:
+            if number not in self._asked:
+                self._queue.put(number)
+        self._asked = set(shards)
+
+
+def _fetch_all(fetched: _Fetched, queue: "SimpleQueue[int | None]") -> None:
+    while (number := queue.get()) is not None:
+        with suppress(ValueError, OSError):
+            os.close(fetched(number))
+    queue.put(None)  # for the other threads
 
 
 def _url_of(remote: Remote, shard: Shard) -> str:

@@ -239,23 +239,23 @@ class SelectedHands(HandSource):
         self.source, self.name, self.num_hands = source, source.name, len(hands)
         # (num_hands,), their numbers in `source`
         self.hands: Hands = hands if isinstance(hands, SomeHands) else np.asarray(hands, np.int64)
-        self._images: Hands = self.hands
+        self.images: Hands = self.hands  # (images,), their indices in `source`
         self._places: NDArray[np.int64] | None = None  # by number in `source`, once asked for
         self._start: NDArray[np.int64] | None = None  # where each hand has one image
         if not source.is_one_image_each():
-            self._images, versions = source.images_of_hands(listed(self.hands))
+            self.images, versions = source.images_of_hands(listed(self.hands))
             if not (versions == 1).all():
                 self._start = np.concatenate([[0], np.cumsum(versions)])
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> HandSample:
-        return self.source[int(self._images[index])]
+        return self.source[int(self.images[index])]
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read one image for a view."""
-        return self.source.read(int(self._images[index]), min_side)
+        return self.source.read(int(self.images[index]), min_side)
 
     def hand_of(self, index: int) -> int:
         """The hand that image `index` shows."""

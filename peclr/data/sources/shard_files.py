@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from peclr.data.sources.images import BadImageError, in_threads
 from peclr.data.sources.layouts import Depth
@@ -51,10 +50,6 @@ class ShardFiles:
     def shard_of(self, index: int) -> int:
         """The number of the shard that holds crop `index`."""
         return int(np.searchsorted(self._ends, index, side="right"))
-
-    def shards_of(self, indices: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The numbers of the shards that hold some crops."""
-        return np.searchsorted(self._ends, indices, side="right")
 
     def where(self, index: int) -> str:
         """The shard and the member that hold crop `index`, for messages."""

@@ -127,6 +127,30 @@ class Shards(HandSource):
         problems = self.facts.problems
         return [f"{len(problems):,} images could not be cut out: {some(problems)}"] if problems else []
 
+    @property
+    def num_shards(self) -> int:
+        """See `HasShards`."""
+        return 0 if self._is_old else len(self.facts.shards)
+
+    @property
+    def is_remote(self) -> bool:
+        """See `HasShards`."""
+        return self.remote is not None
+
+    def shard_of_images(self) -> NDArray[np.int64]:
+        """See `HasShards`."""
+        return np.repeat(np.arange(self.num_shards), [shard.crops for shard in self.facts.shards])
+
+    def check_cache(self, at_once: int | None, why: str) -> None:
+        """See `HasShards`."""
+        if isinstance(self.files, RemoteShardFiles):
+            self.files.check_cache(at_once, why)
+
+    def fetch_ahead(self, shards: Sequence[int]) -> None:
+        """See `HasShards`."""
+        if isinstance(self.files, RemoteShardFiles):
+            self.files.fetch_ahead(shards)
+
     def image_from_crop(self, index: int) -> Matrix:
         """(3, 3), pixels of the source's image file ← pixels of crop `index`; for a left hand, it mirrors."""
         return np.array(self._arrays["image_from_crop"][index])

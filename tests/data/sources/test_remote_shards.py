@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -10,10 +11,11 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.doctor import doctor_main
@@ -300,6 +302,82 @@ def test_a_cache_that_has_no_room_is_refused_at_once(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
     with pytest.raises(ValueError, match=r"50 GB, of which 0\.0 GB are free; cache_gb"):
         Shards(served.address)
+
+
+def seen(root: object, **options: Any) -> list[tuple[int, str]]:
+    """What two epochs of training see."""
+    module = PairedViewDataModule(root, view_size=16, batch_size=4, val_fraction=0.0, **options)  # type: ignore[arg-type]
+    loader, found = module.train_dataloader(), list[tuple[int, str]]()
+    for epoch in range(2):
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            hashes = [hashlib.sha256(views.numpy().tobytes()).hexdigest() for views in batch["views"]]
+            found += zip(batch["index"].tolist(), hashes, strict=True)
+    return found
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_training_sees_the_same_from_an_address(served: Served, cache: Path, num_workers: int) -> None:
+    expected = seen(served.root, shards_at_once=16)
+    assert seen(served.address, num_workers=num_workers) == expected
+    assert [served.asked[shard(number)] for number in range(6)] == [1] * 6
+
+
+def test_an_epoch_needs_few_shards_at_a_time(served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = max(one.bytes for one in Shards(served.root).facts.shards)
+    monkeypatch.setenv("PECLR_CACHE_GB", f"{4 * largest / 1e9:.12f}")
+    assert seen(served.address, shards_at_once=2) == seen(served.root, shards_at_once=2)
+    assert len(stored(cache)) <= 4
+    # in each of two epochs once, and the one that closes the circle twice
+    assert 10 <= sum(served.asked[shard(number)] for number in range(6)) <= 16
+
+
+def test_shards_are_fetched_before_they_are_needed(served: Served, cache: Path) -> None:
+    remote = Shards(served.address)
+    remote.fetch_ahead([3, 1])
+    wait_for(lambda: sorted(cache.glob("*.tar"))[1:])
+    remote.fetch_ahead([1, 3, 5])
+    wait_for(lambda: sorted(cache.glob("*.tar"))[2:])
+    remote.encoded(3)
+    assert [served.asked[shard(number)] for number in range(6)] == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            {"shards_at_once": 0, "val_fraction": 0.0},
+            r"data\.shards_at_once is 0: 0\.000123 GB have to be in the cache",
+        ),
+        ({"shards_at_once": 2, "val_fraction": 0.5}, r"data\.val_fraction 0\.5 holds out hands of all shards"),
+        (
+            {"shards_at_once": 2, "val_fraction": 0.0, "pairing": "across_versions"},
+            "the two images of a pair are of any two",
+        ),
+        (
+            {"shards_at_once": 3, "val_fraction": 0.0},
+            r"data\.shards_at_once is 3: 0\.000102 GB have to be in the cache",
+        ),
+    ],
+)
+def test_what_needs_more_than_the_cache_is_refused(
+    served: Served, cache: Path, options: dict[str, Any], reason: str
+) -> None:
+    largest = max(one.bytes for one in Shards(served.root).facts.shards)
+    few, all_of_them = (Shards(served.address, cache_gb=(number * largest + 1) / 1e9) for number in (4, 6))
+    with pytest.raises(ValueError, match=rf"{served.address}: {reason}.*give more cache_gb, or PECLR_CACHE_GB"):
+        PairedViewDataModule(sources=few, view_size=16, batch_size=2, **options)
+    PairedViewDataModule(sources=all_of_them, view_size=16, batch_size=2, **options)
+
+
+def test_fine_tuning_reads_from_an_address(served: Served, cache: Path) -> None:
+    module = LabeledHandDataModule(served.address, view_size=16, batch_size=4, num_labels=3)
+    module.setup("fit")
+    assert len(next(iter(module.train_dataloader()))["image"]) == 4
+    largest = max(one.bytes for one in Shards(served.root).facts.shards)
+    few = LabeledHandDataModule(sources=Shards(served.address, cache_gb=4 * largest / 1e9), view_size=16)
+    with pytest.raises(ValueError, match="fine-tuning, validation and test read from all shards"):
+        few.setup("fit")
 
 
 def test_doctor_looks_at_an_address(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
