@@ -197,7 +197,9 @@ def check_split(
     from peclr.data.samples import HasMasks
 
     source = layouts.open_data_set(dataset, root, split, use_prepared=use_prepared)
-    title = f"{type(source).__name__} {split}: {source.num_hands:,} hands, {len(source):,} images"
+    # of readers of several sets, which one
+    which = "".join(f"{name}, " for name in layouts.LAYOUTS[dataset].options.values())
+    title = f"{type(source).__name__} {which}{split}: {source.num_hands:,} hands, {len(source):,} images"
     yield from _source(source, title, look)
     if isinstance(source, HasMasks) and split == layouts.LAYOUTS[dataset].splits[0]:
         try:

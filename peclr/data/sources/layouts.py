@@ -22,6 +22,7 @@ Depth = Literal["present", "headers", "decode"]  # how closely to look at images
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
 MANIFEST: Final = "manifest.json"  # of crops and packed labels
+_HELD_BACK: Final = "evaluation_xyz.json"  # joints that authors once kept to themselves
 PROVENANCE: Final = "collected.json"  # says that labels are a teacher's, see `peclr.collect`
 
 
@@ -244,7 +245,7 @@ def present_splits(dataset: DataSet, root: Path) -> list[str]:
     if layout.sign:
         return [split for split in layout.splits if any(root.glob(named(layout.sign, split)))]
     signs = [sign for sign in (layout.folder, *layout.labels) if sign]
-    return [split for split in layout.splits if any((root / sign.format(split)).exists() for sign in signs)]
+    return [split for split in layout.splits if any((root / named(sign, split)).exists() for sign in signs)]
 
 
 def splits_to_check(dataset: DataSet, root: Path) -> list[str]:
@@ -256,9 +257,9 @@ def label_files(dataset: DataSet, root: Path, split: str) -> list[Path]:
     """Label files of a split; those that authors once held back, joints of evaluation, only where they are."""
     layout = LAYOUTS[dataset]
     names = [named(label, split) for label in layout.labels]
-    files = [path for name in names for path in (sorted(root.glob(name)) if "*" in name else [root / name])]
+    files = [path for name in names for path in (sorted(root.glob(name), key=str) if "*" in name else [root / name])]
     others = [path for name in layout.optional if (path := root / named(name, split)).is_file()]
-    return [path for path in files if path.name != "evaluation_xyz.json" or path.is_file()] + others
+    return [path for path in files if path.name != _HELD_BACK or path.is_file()] + others
 
 
 def named(pattern: str, split: str) -> str:
@@ -271,13 +272,12 @@ def check_labels(dataset: DataSet, root: Path, split: str) -> None:
     layout = LAYOUTS[dataset]
     if split not in layout.splits:
         raise ValueError(f"split {split!r} does not exist; expected one of {layout.splits}")
-    files = label_files(dataset, root, split)
-    missing = [path for path in files if not path.is_file()] or (
-        [] if files else [root / named(layout.labels[0], split)]
-    )
-    if missing:
-        looks = layout.expected.replace(layout.splits[0], split)
-        raise ValueError(f"{missing[0]} is missing; {root} is expected to hold {looks}")
+    for name in (named(label, split) for label in layout.labels):
+        # where patterns match anything, `label_files` lists it
+        there = any(root.glob(name)) if "*" in name else name == _HELD_BACK or (root / name).is_file()
+        if not there:
+            looks = layout.expected.replace(layout.splits[0], split)
+            raise ValueError(f"{root / name} is missing; {root} is expected to hold {looks}")
 
 
 def teacher_of(root: Path) -> str | None:

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
@@ -111,9 +112,14 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def _is_same(file: Path | None, stamp: Stamp | None) -> bool:
-    if file is None or stamp is None or not file.is_file() or file.stat().st_size != stamp.bytes:
+    if file is None or stamp is None:
         return False
-    return file.stat().st_mtime_ns == stamp.mtime_ns or stamp_of(file).sha256 == stamp.sha256
+    try:
+        status = file.stat()
+    except OSError:
+        return False
+    same_size = S_ISREG(status.st_mode) and status.st_size == stamp.bytes
+    return same_size and (status.st_mtime_ns == stamp.mtime_ns or sha256_of(file) == stamp.sha256)
 
 
 def write_packed(

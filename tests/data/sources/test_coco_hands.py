@@ -90,6 +90,7 @@ def test_packed_labels_are_the_same_and_doctor_knows_them(
     assert doctor_main([str(tmp_path), "--workers", "1"]) == 0
     said = capsys.readouterr().out
     assert said.count("packed, fresh") == 2
+    assert f"CocoHands {dataset}, train: " in said
     assert ("unknown side" in said) == (dataset in ("onehand10k", "panoptic"))
 
 
