@@ -73,6 +73,11 @@ class HandSource(ABC):
         """Read one image for a view that needs `min_side` pixels across the crop box: large JPEGs decode faster so."""
         return self[index]
 
+    def check_index(self, index: int) -> None:
+        """Refuse the index of an image that there is not."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has images 0 to {len(self) - 1}, not {index}")
+
     def check_images(self) -> None:
         """Open every image file's header, so that hours of work do not end at a damaged one; ValueError names it."""
         return  # not abstract: a source that is not files has nothing to do

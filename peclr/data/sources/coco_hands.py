@@ -17,7 +17,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -28,9 +28,8 @@ from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.hands_2d_labels import SIDES, DataSet2D, read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import BadImageError, image_sizes, read_reduced
-from peclr.data.sources.layouts import check_labels
-from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_places
+from peclr.data.sources.packed_labels import labels_of
+from peclr.data.sources.plausibility import doubt_places, refuse_faults
 from peclr.geometry import planar
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 from peclr.untrusted.text import shown
@@ -69,10 +68,9 @@ class CocoHands(HandSource):
             known = get_args(DataSet2D)
             raise ValueError(f"dataset {dataset!r}, crop_margin {crop_margin}: expected one of {known}, and > 0")
         self.root, self.split, self.name, self.crop_margin = Path(root), split, dataset, crop_margin
-        check_labels(dataset, self.root, split)
-        packed = open_if_fresh(dataset, self.root, split) if use_prepared else None
-        self._labels: Mapping[str, Array] = read_labels(dataset, self.root, split) if packed is None else packed
-        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self._labels, self._checked = labels_of(
+            dataset, self.root, split, lambda: read_labels(dataset, self.root, split), use_prepared=use_prepared
+        )
         there = _are_there(self.root, self._labels["image_name"])
         self._hands = np.flatnonzero(there[self._labels["image"]]).astype(np.int32)
         self.num_hands, self._num_labeled = len(self._hands), len(self._labels["image"])
@@ -82,8 +80,7 @@ class CocoHands(HandSource):
         step = -(-self.num_hands // _SAMPLED)
         sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
         joints_2d = self._labels["joints_2d"][self._hands[::step]]
-        if faults := doubt_places(joints_2d, sizes, f"{self.root}, {split}", step).faults:
-            raise ValueError("; ".join(faults))
+        refuse_faults(doubt_places(joints_2d, sizes, f"{self.root}, {split}", step))
 
     @property
     def boxes(self) -> NDArray[np.float32]:
@@ -164,8 +161,7 @@ class CocoHands(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
-        if not 0 <= index < self.num_hands:
-            raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        self.check_index(index)
         hand = int(self._hands[index])
         side = SIDES[self._labels["side"][hand]]
         square = planar.enlarged_square(self._labels["box"][hand].astype(np.float64), self.crop_margin)

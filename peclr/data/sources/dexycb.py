@@ -12,7 +12,6 @@ It is divided in four ways, s0 to s3, into train, val and test, and papers say w
 
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -24,9 +23,8 @@ from peclr.data.sources.dexycb_labels import CAMERAS, NO_HAND, SEQUENCES, SUBJEC
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand
-from peclr.data.sources.layouts import check_labels
-from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_joints
+from peclr.data.sources.packed_labels import labels_of
+from peclr.data.sources.plausibility import doubt_joints, refuse_faults
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal[
@@ -68,12 +66,10 @@ class DexYCB(HandSource):
         if split not in get_args(Split) or not crop_margin > 0:
             raise ValueError(f"split {split!r}, crop_margin {crop_margin}: expected one of {get_args(Split)}, and > 0")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
-        check_labels("dexycb", self.root, split)
-        packed = open_if_fresh("dexycb", self.root, split) if use_prepared else None
-        if packed is None and use_prepared:
-            _log.warning("%s: reading a label file a frame; `peclr prepare dexycb %s` does it once", root, root)
-        self._labels: Mapping[str, Array] = read_labels(self.root) if packed is None else packed
-        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        slow = "reading a label file a frame"
+        self._labels, self._checked = labels_of(
+            "dexycb", self.root, split, lambda: read_labels(self.root), use_prepared=use_prepared, slow=slow
+        )
         sequence, joints_3d = np.asarray(self._labels["sequence"]), self._labels["joints_3d"]
         subject, number = (self._labels[name][sequence] for name in ("subject", "number"))
         chosen = np.flatnonzero(is_of(split, subject, number, self._labels["camera"])).astype(np.int32)
@@ -85,8 +81,7 @@ class DexYCB(HandSource):
             raise ValueError(f"{root}: {split} has no hand in the subjects that are there; {'; '.join(self._notes)}")
         few = joints_3d[self._frames[:: -(-self.num_hands // _DOUBTED)]]
         doubts = doubt_joints(few, f"{self.root}, {split}")
-        if doubts.faults:
-            raise ValueError("; ".join(doubts.faults))
+        refuse_faults(doubts)
         self._notes += doubts.notes
 
     @property
@@ -154,8 +149,7 @@ class DexYCB(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
-        if not 0 <= index < self.num_hands:
-            raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        self.check_index(index)
         frame = int(self._frames[index])
         decoded = read_reduced(self._image_file(frame), None, min_side)
         return labeled_hand(

@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,10 +32,10 @@ from peclr.data.sources.images import (
     read_mask,
     read_reduced,
 )
-from peclr.data.sources.layouts import check_labels, label_files, teacher_of
+from peclr.data.sources.layouts import label_files, teacher_of
 from peclr.data.sources.listing import some
-from peclr.data.sources.packed_labels import open_if_fresh
-from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places
+from peclr.data.sources.packed_labels import labels_of
+from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places, refuse_faults
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_image
 from peclr.untrusted.binary import numbers
@@ -83,10 +83,9 @@ class FreiHAND(HandSource):
         if crop not in get_args(Crop) or not crop_margin > 0:
             raise ValueError(f"crop {crop!r}, crop_margin {crop_margin}: expected one of {get_args(Crop)}, and > 0")
         self.root, self.split, self._folder = Path(root), split, Path(root) / split / "rgb"
-        check_labels("freihand", self.root, split)
-        packed = open_if_fresh("freihand", self.root, split) if use_prepared else None
-        self.labels: Mapping[str, NDArray[np.float32]] = packed or self._read_labels()
-        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self.labels, self._checked = labels_of(
+            "freihand", self.root, split, self._read_labels, use_prepared=use_prepared
+        )
         self._K, self._scale, self._joints_3d = self.labels["K"], self.labels["scale"], self.labels.get("xyz")
         self.has_labels, self.num_hands = self._joints_3d is not None, len(self._K)
         check_intrinsics(torch.tensor(self._K), str(self._label_file("K")))
@@ -99,8 +98,7 @@ class FreiHAND(HandSource):
             self._joints_2d = joints_2d.astype(np.float32)
         teacher = teacher_of(self.root)
         self._notes = [*([f"labels are pseudo, those of {teacher}"] if teacher else []), *doubts.notes]
-        if faults := doubts.faults or self._doubt_places(-(-self.num_hands // _SAMPLED)).faults:
-            raise ValueError("; ".join(faults))
+        refuse_faults(doubts, self._doubt_places(-(-self.num_hands // _SAMPLED)))
 
     def __len__(self) -> int:
         return self._num_images
@@ -167,8 +165,7 @@ class FreiHAND(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read image `index` for a view; images in this layout may be larger than FreiHAND's."""
-        if not 0 <= index < self._num_images:
-            raise IndexError(f"{self._folder} has images 0 to {self._num_images - 1}, not {index}")
+        self.check_index(index)
         hand = self.hand_of(index)
         box = None if self._crop_boxes is None else self._crop_boxes[hand]
         decoded = read_reduced(self.image_file(index), None if box is None else box[2] - box[0], min_side)

@@ -14,7 +14,7 @@ Folders and sequences that were not downloaded are left out, as of its small sam
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -28,9 +28,8 @@ from peclr.data.sources.hanco_labels import CAMERAS, UNKNOWN, read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_mask, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand
-from peclr.data.sources.layouts import check_labels
-from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_joints, doubt_places
+from peclr.data.sources.packed_labels import Array, labels_of
+from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
 from peclr.geometry.camera import project
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, whole_image
@@ -70,14 +69,13 @@ class HanCo(HandSource):
         if frames not in get_args(Frames) or not crop_margin > 0:
             raise ValueError(f"frames {frames!r}, crop_margin {crop_margin}: expected {get_args(Frames)}, and > 0")
         self.root, self.split, self.frames, self.crop_margin = Path(root), split, frames, crop_margin
-        check_labels("hanco", self.root, split)
-        packed = open_if_fresh("hanco", self.root, split) if use_prepared else None
-        if packed is None and use_prepared:
-            _log.warning("%s: reading two files a frame; `peclr prepare hanco %s` does it once", root, root)
-        self._labels: Mapping[str, Array] = read_labels(self.root) if packed is None else packed
+        slow = "reading two files a frame"
+        self._labels, packed = labels_of(
+            "hanco", self.root, split, lambda: read_labels(self.root), use_prepared=use_prepared, slow=slow
+        )
         self.files = HanCoFiles(self.root, self._labels, split, frames)
         self.num_hands = len(self.files)
-        self._checked = packed is not None and not self.files.changed  # `peclr prepare` has looked at every image
+        self._checked = packed and not self.files.changed  # `peclr prepare` has looked at every image
         self._notes = self._doubt()
 
     def __len__(self) -> int:
@@ -169,8 +167,7 @@ class HanCo(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read image `index` for a view."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.root}, {self.split} has images 0 to {len(self) - 1}, not {index}")
+        self.check_index(index)
         path, hand = self.files.image(index), self.hand_of(index)
         name = f"{self.split}/{path.relative_to(self.root).as_posix()}"
         joints_3d, _, K = (array[0] for array in self._labeled(slice(hand, hand + 1)))
@@ -198,6 +195,5 @@ class HanCo(HandSource):
         where, few = f"{self.root}, {self.split}", known[:: -(-len(known) // _SAMPLED)]
         doubts = doubt_joints(joints_3d, where)
         sizes = image_sizes([self.files.image(int(self.files.start[hand])) for hand in hands[few]])
-        if faults := doubts.faults or doubt_places(joints_2d[few], sizes, where).faults:
-            raise ValueError("; ".join(faults))
+        refuse_faults(doubts, doubt_places(joints_2d[few], sizes, where))
         return doubts.notes

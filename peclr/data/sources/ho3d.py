@@ -25,9 +25,8 @@ from peclr.data.sources.ho3d_labels import read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand
-from peclr.data.sources.layouts import check_labels
-from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_joints, doubt_places
+from peclr.data.sources.packed_labels import labels_of
+from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
 from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
@@ -69,10 +68,9 @@ class HO3D(HandSource):
         if version not in (None, *get_args(Version)) or not crop_margin > 0:
             raise ValueError(f"version {version!r}, crop_margin {crop_margin}: expected {get_args(Version)}, and > 0")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
-        check_labels("ho3d", self.root, split)
-        packed = open_if_fresh("ho3d", self.root, split) if use_prepared else None
-        self._labels: Mapping[str, Array] = packed or read_labels(self.root, split)
-        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self._labels, self._checked = labels_of(
+            "ho3d", self.root, split, lambda: read_labels(self.root, split), use_prepared=use_prepared
+        )
         self.num_hands, self._joints_3d = len(self._labels["frame"]), self._labels.get("joints_3d")
         self.has_labels = self._joints_3d is not None
         self.version = self._find_version(version)
@@ -84,8 +82,7 @@ class HO3D(HandSource):
             step = -(-self.num_hands // _SAMPLED)
             sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
             joints_2d = self._projected(slice(None, None, step))
-            if faults := doubts.faults or doubt_places(joints_2d, sizes, self.root / split, step).faults:
-                raise ValueError("; ".join(faults))
+            refuse_faults(doubts, doubt_places(joints_2d, sizes, self.root / split, step))
             self._notes += doubts.notes
 
     @property
@@ -156,8 +153,7 @@ class HO3D(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
-        if not 0 <= index < self.num_hands:
-            raise IndexError(f"{self.root / self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        self.check_index(index)
         decoded = read_reduced(self.image_file(index), None, min_side)
         return labeled_hand(
             decoded,

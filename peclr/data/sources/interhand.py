@@ -14,7 +14,6 @@ A joint is known where the list of images calls it valid: annotated and, of Inte
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -28,9 +27,9 @@ from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.interhand_files import DataSetName
 from peclr.data.sources.interhand_labels import read_labels
 from peclr.data.sources.labeled_hand import labeled_hand
-from peclr.data.sources.layouts import check_labels, present_splits
-from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_joints, doubt_places
+from peclr.data.sources.layouts import present_splits
+from peclr.data.sources.packed_labels import labels_of
+from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
 from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
@@ -74,10 +73,9 @@ class InterHand(HandSource):
             raise ValueError(f"crop_margin {crop_margin}, fps {fps}: expected positive numbers")
         self.root, self.split, self.crop_margin, self.fps = Path(root), split, crop_margin, fps
         self.name: DataSetName = "assemblyhands" if present_splits("assemblyhands", self.root) else "interhand"
-        check_labels(self.name, self.root, split)
-        packed = open_if_fresh(self.name, self.root, split) if use_prepared else None
-        self._labels: Mapping[str, Array] = packed or read_labels(self.name, self.root, split)
-        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self._labels, self._checked = labels_of(
+            self.name, self.root, split, lambda: read_labels(self.name, self.root, split), use_prepared=use_prepared
+        )
         self.image, self.interact = self._labels["image"], self._labels["interact"]
         self.num_hands, self._joints_3d = len(self.image), self._labels["joints_3d"]
         check_intrinsics(torch.tensor(self._labels["K"]), f"{self.root}, cameras of {split}")
@@ -163,8 +161,7 @@ class InterHand(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
-        if not 0 <= index < self.num_hands:
-            raise IndexError(f"{self.root}, {self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        self.check_index(index)
         image, is_left = int(self.image[index]), bool(self.is_left[index])
         decoded = read_reduced(self._image_file(image), None, min_side)
         box, scale_m = self._labels["box"][index], float(self._labels["scale_m"][index])
@@ -199,8 +196,7 @@ class InterHand(HandSource):
         looked_at = whole[:: max(1, -(-len(whole) // _SAMPLED))]
         sizes = image_sizes([self._image_file(image) for image in self.image[looked_at].tolist()])
         places = doubt_places(self._projected(looked_at), sizes, self.root / "images")
-        if faults := doubts.faults or places.faults:
-            raise ValueError("; ".join(faults))
+        refuse_faults(doubts, places)
         return doubts.notes
 
 

@@ -4,11 +4,12 @@
 the files it came from. Readers use the folder while those files are the same. A folder appears whole or not at all.
 """
 
+import logging
 import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
-from peclr.data.sources.layouts import MANIFEST, DataSet, label_files, prepare_command, prepared_folder
+from peclr.data.sources.layouts import MANIFEST, DataSet, check_labels, label_files, prepare_command, prepared_folder
 from peclr.options import naming, write_whole
 from peclr.untrusted.binary import read_array, sha256_of
 from peclr.untrusted.text import as_type, read_json
@@ -28,6 +29,8 @@ Array = NDArray[Any]
 
 _SUMMED: Final = 2**26  # bytes; larger files are mapped in order not to be read, and are compared where they are copied
 _PIECE: Final = 2**20  # bytes
+_log = logging.getLogger(__name__)
+
 PARTIAL: Final = ".partial-"  # in the names of folders that are being written
 
 
@@ -87,6 +90,29 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     return packed
 
 
+def labels_of(
+    dataset: DataSet,
+    root: Path,
+    split: str,
+    read: Callable[[], Mapping[str, Array]],
+    *,
+    use_prepared: bool,
+    slow: str = "",
+) -> tuple[Mapping[str, Array], bool]:
+    """The labels of a split, packed ones where they are fresh and may be used, or else what `read` reads.
+
+    And whether they are packed: then `peclr prepare` has looked at every image, too. What makes reading `slow` is said
+    before. ValueError if there is no such split, or a label file is missing.
+    """
+    check_labels(dataset, root, split)
+    packed = open_if_fresh(dataset, root, split) if use_prepared else None
+    if packed is not None:
+        return packed, True
+    if slow and use_prepared:
+        _log.warning("%s: %s; `%s` does it once", root, slow, prepare_command(dataset, root, split))
+    return read(), False
+
+
 def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     """Open the packed labels of a split; None, with a warning, where they cannot be used."""
     try:
@@ -95,7 +121,7 @@ def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | No
         warnings.warn(
             f"prepared labels are not used: {error}. The original files are read instead, which is slower; "
             f"`{prepare_command(dataset, root, split)}` fixes it",
-            stacklevel=3,
+            stacklevel=4,  # of who makes a reader
         )
         return None
 

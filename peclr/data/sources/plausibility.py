@@ -43,6 +43,12 @@ class Doubts(NamedTuple):
             (self.faults if wrong.mean() > 0.5 else self.notes).append(f"{where}: {found}; expected {expected}")
 
 
+def refuse_faults(*found: Doubts) -> None:
+    """Raise the ValueError that says what most hands get wrong, by the first comparison that found something."""
+    if faults := next((doubts.faults for doubts in found if doubts.faults), None):
+        raise ValueError("; ".join(faults))
+
+
 def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str], object]) -> Doubts:
     """Compare labels with one another and with what hands measure; ValueError if no camera can see one.
 

@@ -9,7 +9,6 @@ Zimmermann & Brox, "Learning to Estimate 3D Hand Pose from Single RGB Images", I
 
 import logging
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -21,10 +20,9 @@ from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import BadImageError, read_gray, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand
-from peclr.data.sources.layouts import check_labels
 from peclr.data.sources.listing import some
-from peclr.data.sources.packed_labels import Array, open_if_fresh
-from peclr.data.sources.plausibility import doubt_joints, doubt_places
+from peclr.data.sources.packed_labels import labels_of
+from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
 from peclr.data.sources.rhd_labels import read_labels
 from peclr.geometry import planar
 from peclr.geometry.camera import check_intrinsics, project
@@ -68,10 +66,9 @@ class RHD(HandSource):
         if hands not in get_args(Hands) or not crop_margin > 0:
             raise ValueError(f"hands {hands!r}, crop_margin {crop_margin}: expected one of {get_args(Hands)}, and > 0")
         self.root, self.split, self.hands, self.crop_margin = Path(root), split, hands, crop_margin
-        check_labels("rhd", self.root, split)
-        packed = open_if_fresh("rhd", self.root, split) if use_prepared else None
-        self._labels: Mapping[str, Array] = read_labels(self.root, split) if packed is None else packed
-        self._checked = packed is not None  # `peclr prepare` has looked at every image
+        self._labels, self._checked = labels_of(
+            "rhd", self.root, split, lambda: read_labels(self.root, split), use_prepared=use_prepared
+        )
         visible = self._labels["visible"].sum(axis=-1)  # (N, 2), left and right
         chosen = visible > NUM_JOINTS // 2
         if hands == "prominent":
@@ -85,8 +82,7 @@ class RHD(HandSource):
         doubts, step = doubt_joints(self.joints_3d, where), -(-self.num_hands // _SAMPLED)
         joints_2d = self._projected()[::step]
         sizes = np.full((len(joints_2d), 2), float(_SIDE))
-        if faults := doubts.faults or doubt_places(joints_2d, sizes, where, step).faults:
-            raise ValueError("; ".join(faults))
+        refuse_faults(doubts, doubt_places(joints_2d, sizes, where, step))
         self._notes = doubts.notes
 
     @property
@@ -164,8 +160,7 @@ class RHD(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
-        if not 0 <= index < self.num_hands:
-            raise IndexError(f"{self.root / self.split} has hands 0 to {self.num_hands - 1}, not {index}")
+        self.check_index(index)
         path, frame, is_left = self.image_file(index), self._frame[index], bool(self.is_left[index])
         decoded = read_reduced(path, None, min_side)
         if (decoded.width, decoded.height) != (_SIDE, _SIDE):

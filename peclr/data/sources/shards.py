@@ -210,8 +210,7 @@ class Shards(HandSource):
         return array[self._versions[np.searchsorted(self._hand, np.arange(self.num_hands), sorter=self._versions)]]
 
     def __getitem__(self, index: int) -> HandSample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.root} has crops 0 to {len(self) - 1}, not {index}")
+        self.check_index(index)
         encoded, labels = self.stored(index)
         if impossible := impossible_label(labels):
             raise ValueError(f"{self.files.where(index)}: {impossible} is not possible; make it again")

@@ -12,7 +12,6 @@ fused to one of 22 letters, whose frames nobody has; Su0mLlax_0s and PQSjVMOaRGc
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,9 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.images import BadImageError, read_reduced
-from peclr.data.sources.layouts import check_labels, label_files
+from peclr.data.sources.layouts import label_files
 from peclr.data.sources.mano import joints_from_vertices, load_joint_regressor
-from peclr.data.sources.packed_labels import Array, open_if_fresh
+from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.youtube3d_labels import (
     MISSING,
     Split,
@@ -73,11 +72,9 @@ class YouTube3DHands(HandSource):
         if not crop_margin > 0:
             raise ValueError(f"crop_margin must be positive, got {crop_margin}")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
-        self._regressor = None if mano is None else load_joint_regressor(mano)
-        check_labels("youtube3d", self.root, split)
         [path] = label_files("youtube3d", self.root, split)
-        packed = open_if_fresh("youtube3d", self.root, split) if use_prepared else None
-        self._labels: Mapping[str, Array] = read_labels(path) if packed is None else packed
+        self._regressor = None if mano is None else load_joint_regressor(mano)
+        self._labels, _ = labels_of("youtube3d", self.root, split, lambda: read_labels(path), use_prepared=use_prepared)
         images, names = self._labels["image"], self._labels["image_name"]
         self._suffix = find_frames(self.root, names)
         stretched = stretched_frames(self.root, self._labels, self._suffix)
@@ -131,8 +128,7 @@ class YouTube3DHands(HandSource):
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the frame of hand `index` for a view."""
-        if not 0 <= index < self.num_hands:
-            raise IndexError(f"{self.root} has hands 0 to {self.num_hands - 1}, not {index}")
+        self.check_index(index)
         labels, annotation = self._labels, self._hands[index]
         number = labels["image"][annotation]
         name = frame_path(labels["image_name"][number], self._suffix[number])

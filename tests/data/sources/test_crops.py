@@ -150,7 +150,7 @@ def test_mistakes_are_named(layout: Layout, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"c/evaluation/manifest\.json is missing"):
         PreparedCrops(tmp_path / "c", "evaluation")
     crops = PreparedCrops(tmp_path / "c", "training")
-    with pytest.raises(IndexError, match="crops 0 to 17, not 18"):
+    with pytest.raises(IndexError, match="images 0 to 17, not 18"):
         crops[18]
     (tmp_path / "c/training/00000/00000003.jpg").unlink()
     with pytest.raises(ValueError, match=r"00000003\.jpg"):

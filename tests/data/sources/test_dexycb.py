@@ -72,7 +72,7 @@ def test_hands_come_in_the_official_order_without_frames_that_show_none(
     assert source[2]["id"] == f"s0_train/{SUBJECTS[0]}/20200709_141700/{CAMERAS[1]}/color_000001.jpg"
     assert source[15]["id"].startswith(f"s0_train/{SUBJECTS[0]}/20200709_141701/")
     assert len(set(source.group_of_hands().tolist())) == sequences
-    with pytest.raises(IndexError, match="hands 0 to 179, not 180"):
+    with pytest.raises(IndexError, match="images 0 to 179, not 180"):
         source[180]
 
 

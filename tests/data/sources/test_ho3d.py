@@ -55,7 +55,7 @@ def test_joints_are_metres_in_order_freihand_and_opencv_s_camera(root: Path, joi
         assert right - left == pytest.approx(bottom - top)
         assert (left < sample["joints_2d"][:, 0].min(), right > sample["joints_2d"][:, 0].max()) == (True, True)
     assert [source[0]["hand"], source[0]["id"], source[1]["id"]] == ["right", "train/ABF10/0000", "train/MC1/0002"]
-    with pytest.raises(IndexError, match="hands 0 to 4, not 5"):
+    with pytest.raises(IndexError, match="images 0 to 4, not 5"):
         source[5]
 
 

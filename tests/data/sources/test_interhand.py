@@ -69,7 +69,7 @@ def test_labels_are_as_written_and_left_hands_mirrored(both: BothHands) -> None:
         assert right - left == pytest.approx(bottom - top)
         assert (known > [left, top]).all()
         assert (known < [right, bottom]).all()
-    with pytest.raises(IndexError, match=f"hands 0 to {len(hands) - 1}, not {len(hands)}"):
+    with pytest.raises(IndexError, match=f"images 0 to {len(hands) - 1}, not {len(hands)}"):
         source[len(hands)]
 
 

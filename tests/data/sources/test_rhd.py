@@ -64,7 +64,7 @@ def test_the_prominent_hand_of_each_image_is_a_right_one(root: Path, joints: NDA
         assert sample["scale_m"] == pytest.approx(np.linalg.norm(expected[9] - expected[10]), rel=1e-5)
         np.testing.assert_allclose(source.joints_2d_of_hands()[frame], sample["joints_2d"], atol=1e-3)
     source.check_masks()
-    with pytest.raises(IndexError, match="hands 0 to 3, not 4"):
+    with pytest.raises(IndexError, match="images 0 to 3, not 4"):
         source[4]
 
 

@@ -202,7 +202,7 @@ def test_what_cannot_be_read_is_named(youtube: YouTube, tmp_path: Path) -> None:
         YouTube3DHands(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match="crop_margin must be positive, got 0"):
         YouTube3DHands(youtube.root, crop_margin=0)
-    with pytest.raises(IndexError, match="hands 0 to 3, not 4"):
+    with pytest.raises(IndexError, match="images 0 to 3, not 4"):
         YouTube3DHands(youtube.root)[4]
     (youtube.root / "youtube").rename(youtube.root / "frames")
     with pytest.raises(ValueError, match=r"none of the frames in youtube_train\.json exist"):
