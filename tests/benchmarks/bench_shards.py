@@ -9,7 +9,9 @@ import os
 import time
 import warnings
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ import torch
 
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.datasets import Augmentation, PairedViewDataset
+from peclr.data.loading.pairing import PairingName
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.sharding import shard_source
+from peclr.data.samples import HandSource
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.packed_labels import write_packed
 from peclr.data.sources.packed_text import pack_texts
@@ -82,15 +86,17 @@ def shard_pair_over_file_pair(root: Path, rounds: int = 1500) -> float:
     return taken["shards"] / taken["files"]
 
 
-def _many(root: Path, workers: int) -> tuple[float, float, float]:
+def opened_by_workers(
+    make: Callable[[], HandSource], workers: int, pairing: PairingName = "same_image"
+) -> tuple[float, float, float]:
     """Seconds to open, to make a data module, and the memory of a process that has loaded batches, with its workers."""
     multiprocessing.set_start_method("fork", force=True)  # of the loader's workers, as everywhere else on Linux
     warnings.filterwarnings("ignore", "This DataLoader will create 4 worker processes")  # it is meant
     torch.set_num_threads(1)
     started = time.process_time()
-    source = Shards(root)
+    source = make()
     opened = time.process_time()
-    data = PairedViewDataModule(sources=source, view_size=32, batch_size=16, num_workers=workers)
+    data = PairedViewDataModule(sources=source, pairing=pairing, view_size=32, batch_size=16, num_workers=workers)
     made = time.process_time()
     iterator = iter(data.train_dataloader())
     for _ in range(16):
@@ -109,8 +115,8 @@ def run() -> list[dict[str, Any]]:
         ratio = shard_pair_over_file_pair(folder)
         write_many(folder / "many", files[0])
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-            opened, made, alone = pool.submit(_many, folder / "many", 0).result()
-            _, _, together = pool.submit(_many, folder / "many", 4).result()
+            opened, made, alone = pool.submit(opened_by_workers, partial(Shards, folder / "many"), 0).result()
+            _, _, together = pool.submit(opened_by_workers, partial(Shards, folder / "many"), 4).result()
     rows: list[tuple[str, float, str, str | None]] = [
         ("shard_pair_over_file_pair", ratio, "× files", "≤ 1.0"),
         ("open_2m_hands_s", opened, "s of CPU", "≤ 2"),
