@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `peclr collect` or `peclr prepare` on 16 machines that see the same folders, then a job that checks and joins the parts:
+# `peclr collect`, `prepare` or `mine` on 16 machines that see the same folders, then a job that checks and joins the parts:
 #   job=$(sbatch --parsable --array=1-16 experiments/slurm_prepare.sh collect /videos --out /shared/hands)
 #   sbatch --dependency=afterok:$job experiments/slurm_prepare.sh collect /videos --out /shared/hands
 # A part that fails or is preempted goes on where it was when it is queued again.

@@ -11,7 +11,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _NOISE = ("Given value", "Subtypes", "Does not validate", "Errors:", "Expected a <class 'NoneType'>", "Expected a path")
 _MOST_LINES = 5
@@ -169,6 +173,17 @@ def write_whole(path: Path, content: bytes | str, *, shared: bool = False) -> No
     """
     with writing_whole(path, shared=shared) as file:
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+
+
+def array_on_disk(path: Path, kind: "type[np.generic]", shape: tuple[int, ...]) -> "NDArray[Any]":
+    """Map a new .npy file to write; OSError names it where the disk has no room for all of it."""
+    import numpy as np
+
+    array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", kind, shape)
+    if hasattr(os, "posix_fallocate"):  # a full disk would end the process by a signal when pages are written
+        with naming(path), path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def open_lock(path: Path) -> int:

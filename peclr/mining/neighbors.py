@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY
+from peclr.options import array_on_disk
 
 # An exact search takes time with the square of the number of hands: minutes for 100,000 of them.
 EXACT_UP_TO: Final = 20_000
@@ -229,8 +230,6 @@ def bytes_of_lists(hands: int, width: int, *, coded: bool = False) -> int:
 
 
 def _filled(shape: tuple[int, ...], value: float, kind: type[np.generic], path: Path | None) -> NDArray[Any]:
-    if path is None:
-        return np.full(shape, value, kind)
-    array = np.lib.format.open_memmap(path, "w+", kind, shape)
+    array = np.empty(shape, kind) if path is None else array_on_disk(path, kind, shape)
     array[:] = value
     return array

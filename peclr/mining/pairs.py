@@ -1,54 +1,25 @@
-"""From a source's hands to mined pairs: joints of labels or of a network, neighbors, and a drawing of some."""
+"""From the joints of a source's hands to mined pairs: neighbors, and a drawing of some."""
 
 import time
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs
-from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasVideos
+from peclr.data.samples import HandSource, HasVideos
 from peclr.data.sources.selection import ByTrack, same_hand
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.drawing.skeleton import draw_skeleton
 from peclr.drawing.tiles import sheet
 from peclr.geometry.planar import move
-from peclr.inference.hands import predict_source
-from peclr.inference.network import TrainedNetwork
-from peclr.mining.descriptors import normalize_joints, principal_components
+from peclr.mining.descriptors import describe
+from peclr.mining.joints import first_version
 from peclr.mining.neighbors import nearest
 
-_BATCH: Final = 32  # views that the network looks at together
 _TILE: Final = 144  # px
 _COLUMNS: Final = 5  # neighbors drawn of each hand
-
-
-def has_labels(source: HandSource) -> bool:
-    """Whether a source has 2-D joints, by its first hand."""
-    return _first_version(source, 0)["joints_2d"] is not None
-
-
-def joints_of(source: HandSource, detector: TrainedNetwork | None) -> NDArray[np.float32]:
-    """(hands, 21, 2), pixels of each hand's first version; NaN for joints that labels do not know.
-
-    The detector finds them in the source's crop boxes; None takes the labels. Where the source knows no camera, one is
-    assumed: only the wrist depends on it, as the network regresses the palm in its place. ValueError if a hand has no
-    label, an image cannot be read, or the network predicts what is not finite.
-    """
-    if detector is not None:
-        print(f"{source.name}: joints of {detector.checkpoint}, views of {detector.view_size} px")
-        return np.stack([hand.keypoints_2d for hand in predict_source(detector, source, _BATCH)]).astype(np.float32)
-    print(f"{source.name}: joints of the labels")
-    if isinstance(source, HasJoints2D) and (known := source.joints_2d_of_hands()) is not None:
-        return known
-    joints = []
-    for hand in tqdm(range(source.num_hands), desc=f"labels of {source.name}", unit=" hands", mininterval=0.5):
-        sample = _first_version(source, hand)
-        if sample["joints_2d"] is None:
-            raise ValueError(f"{source.name}, {sample['id']}: no 2-D joints to compare hands by, others have some")
-        joints.append(sample["joints_2d"])
-    return np.stack(joints)
 
 
 def video_of_hands(source: HandSource) -> NDArray[np.int64]:
@@ -64,25 +35,30 @@ def hands_apart(source: HandSource) -> NDArray[np.int64] | None:
     return same[np.arange(source.num_hands)] if isinstance(same, ByTrack) else same
 
 
+class Search(NamedTuple):
+    """How neighbors are found."""
+
+    neighbors: int  # of each hand
+    components: int
+    memory_gb: float
+
+
 def mine(
-    source: HandSource,
-    joints: NDArray[np.float32],
-    groups: NDArray[np.int64] | None,
-    neighbors: int,
-    components: int,
-    memory_gb: float,
+    source: HandSource, joints: NDArray[np.float32], groups: NDArray[np.int64] | None, search: Search, folder: Path
 ) -> MinedPairs:
     """Find the nearest hands of each hand by its joints (21, 2), px, and print how well that went.
 
-    Where groups (hands,) are given, only hands of other ones. ValueError if these joints cannot be compared.
+    Where groups (hands,) are given, only hands of other ones. What is large is in `folder`. ValueError if these joints
+    cannot be compared.
     """
     started = time.perf_counter()
     try:
-        poses = normalize_joints(joints)
+        descriptors, share = describe(joints, search.components, folder / "descriptors.npy")
     except ValueError as error:
         raise ValueError(f"{source.name}: {error}") from error
-    descriptors, share = principal_components(poses, components)
-    found, distances = nearest(descriptors, neighbors, groups, memory_gb=memory_gb, progress=True)
+    found, distances = nearest(
+        descriptors, search.neighbors, groups, memory_gb=search.memory_gb, folder=folder, progress=True
+    )
     seconds = time.perf_counter() - started
     alone = int((found[:, 0] == NOBODY).sum())
     print(
@@ -97,7 +73,7 @@ def draw_pairs(source: HandSource, joints: NDArray[np.floating], mined: MinedPai
     """Draw some hands, evenly chosen, each before its nearest neighbors with their distances; (H, W, 3), RGB."""
 
     def tile(hand: int) -> NDArray[np.uint8]:
-        crop = render_view(_first_version(source, hand), ViewGeometry(), _TILE)
+        crop = render_view(first_version(source, hand), ViewGeometry(), _TILE)
         return draw_skeleton(crop.image, move(crop.view_from_image, joints[hand]))
 
     tiles, titles = [], []
@@ -107,7 +83,3 @@ def draw_pairs(source: HandSource, joints: NDArray[np.floating], mined: MinedPai
         tiles.append([tile(number) for number in (hand, *near)])
         titles.append([f"hand {hand}", *near.values()])
     return sheet(tiles, titles)
-
-
-def _first_version(source: HandSource, hand: int) -> HandSample:
-    return source[source.versions_of(hand)[0]]

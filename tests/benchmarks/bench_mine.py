@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.mining.descriptors import normalize_joints, principal_components
+from peclr.mining.descriptors import describe
 from peclr.mining.neighbors import nearest
 from peclr.synthetic.anatomy import sample_subject
 from peclr.synthetic.poses import sample_pose
@@ -54,7 +54,7 @@ def run(count: int = POSES) -> list[dict[str, Any]]:
     """
     seen = joints(count)
     start = time.perf_counter()
-    descriptors, _ = principal_components(normalize_joints(seen), COMPONENTS)
+    descriptors, _ = describe(seen, COMPONENTS)
     neighbors, _ = nearest(descriptors, NEIGHBORS)
     seconds = time.perf_counter() - start
     queries = np.random.default_rng(1).choice(count, min(_CHECKED, count), replace=False)

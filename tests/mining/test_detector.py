@@ -12,10 +12,14 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.views.geometric import warp
 from peclr.geometry.planar import view_from_image
 from peclr.inference.network import TrainedNetwork
-from peclr.mining.pairs import joints_of
+from peclr.mining.joints import joints_of
 from tests.fake_net import FakeNet
 
 SIZE = 32  # of views, px
+
+
+def advance(units: int = 1, /, **counts: int) -> None:
+    """Move no bar."""
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def test_what_the_network_sees_comes_back_to_the_image(images: Path) -> None:
     points = torch.cat((torch.tensor([[-0.5, -0.5], [31.5, 31.5]]), torch.full((19, 2), 15.5)))
     network = FakeNet(points).eval()
     source = ImageFiles(images)
-    joints = joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
+    joints = joints_of(source, TrainedNetwork(network, SIZE, Path("fake")), range(40), advance)
     assert joints.shape == (40, 21, 2)
     boxes = np.stack([source[hand]["crop_box"] for hand in range(40)])
     np.testing.assert_allclose(joints[:, 0], boxes[:, :2], atol=1e-3)  # a view's edges are its crop box's
@@ -44,7 +48,7 @@ def test_what_the_network_sees_comes_back_to_the_image(images: Path) -> None:
 def test_the_network_sees_the_crop_box_of_images_that_were_read_reduced(images: Path) -> None:
     network, source = FakeNet(torch.full((21, 2), 15.5)).eval(), ImageFiles(images)
     assert "image_from_decoded" in source.read(0, 2 * SIZE)
-    joints_of(source, TrainedNetwork(network, SIZE, Path("fake")))
+    joints_of(source, TrainedNetwork(network, SIZE, Path("fake")), range(40), advance)
     seen = torch.cat([images for images, _ in network.seen])
     assert len(seen) == 40
     for hand in (0, 39):

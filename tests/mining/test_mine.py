@@ -12,8 +12,8 @@ from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.pairing import Similar
 from peclr.data.loading.pairs_file import NOBODY, read_pairs
 from peclr.data.sources.freihand import FreiHAND
-from peclr.mining import neighbors
-from peclr.mining.descriptors import normalize_joints, principal_components
+from peclr.mining import descriptors, neighbors
+from peclr.mining.descriptors import describe, normalize_joints, principal_axes
 from peclr.mining.neighbors import nearest
 
 
@@ -158,11 +158,26 @@ def test_joints_that_cannot_be_compared_are_refused() -> None:
 
 def test_components_keep_distances_as_far_as_they_explain_the_variance() -> None:
     flat = cloud(50, 3) @ cloud(3, 42, seed=1)  # a plane of three dimensions
-    components, share = principal_components(flat, 3)
+    axes = principal_axes(lambda: [flat], 3)
+    components, share = axes.project(flat), axes.share
     assert share == pytest.approx(1)
     expected = np.linalg.norm(flat[:25] - flat[25:], axis=1)
     np.testing.assert_allclose(np.linalg.norm(components[:25] - components[25:], axis=1), expected, rtol=1e-3)
-    assert principal_components(flat, 2)[1] < 1
+    assert principal_axes(lambda: [flat], 2).share < 1
+
+
+def test_many_hands_are_described_in_blocks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    joints = np.random.default_rng(0).normal(size=(50, 21, 2)).astype(np.float32)
+    joints[31, 4] = np.nan  # of no hand is this joint used, then
+    whole, share = describe(joints, 5)
+    monkeypatch.setattr(descriptors, "_BLOCK", 7)
+    blocks, same_share = describe(joints, 5, tmp_path / "described.npy")
+    np.testing.assert_allclose(blocks, whole, atol=1e-5)
+    assert share == pytest.approx(same_share)
+    np.testing.assert_array_equal(np.load(tmp_path / "described.npy"), blocks)
+    joints[33] = 1
+    with pytest.raises(ValueError, match="hand 33 has all"):
+        describe(joints, 5)
 
 
 def test_the_command_writes_pairs_that_training_reads(

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
+from peclr.__main__ import main
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.sharding import shard_source
 from peclr.data.sources.image_files import ImageFiles
-from peclr.parallel import run
+from peclr.parallel import run as run_job
 from tests.parallel.work import job_of
 
 dask = pytest.importorskip("dask", reason="needs the extra: pip install 'peclr[cluster]'")
@@ -61,14 +62,16 @@ def test_a_worker_that_is_killed_costs_no_task(cluster: Any, tmp_path: Path) -> 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    problems = run(job, workers=2, scheduler=cluster.scheduler_address, progress=False)
+    problems = run_job(job, workers=2, scheduler=cluster.scheduler_address, progress=False)
     killer.join()
     assert problems == {3: "file 3 is damaged"}
     assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == set("01245")
 
 
 def test_a_task_of_which_every_worker_dies_is_named(cluster: Any, tmp_path: Path) -> None:
-    problems = run(job_of(tmp_path, 3, {1: "crash"}), workers=2, scheduler=cluster.scheduler_address, progress=False)
+    problems = run_job(
+        job_of(tmp_path, 3, {1: "crash"}), workers=2, scheduler=cluster.scheduler_address, progress=False
+    )
     assert problems.keys() == {1}
     assert "died" in problems[1]
 
@@ -90,7 +93,21 @@ def test_shards_of_a_cluster_are_those_of_one_process(
         assert (tmp_path / "many" / file).read_bytes() == (tmp_path / "one" / file).read_bytes(), file
 
 
+def test_pairs_that_a_cluster_mines_are_those_of_one_process(
+    cluster: Any, tmp_path: Path, many_images: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["mine", many_images.name, f"--detector={run.relative_to(tmp_path)}"]
+    assert main([*words, "--out=one.npz", "--workers=1"]) == 0
+    victim = pids(cluster)[0]
+    timer = threading.Timer(0.3, lambda: os.kill(victim, signal.SIGKILL))
+    timer.start()
+    assert main([*words, "--out=many.npz", f"--scheduler={cluster.scheduler_address}"]) == 0
+    timer.join()
+    assert Path("many.npz").read_bytes() == Path("one.npz").read_bytes()
+
+
 def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
     timeout = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
     with timeout, pytest.raises(OSError, match=r"tcp://127\.0\.0\.1:9"):
-        run(job_of(tmp_path, 1), workers=1, scheduler="tcp://127.0.0.1:9", progress=False)
+        run_job(job_of(tmp_path, 1), workers=1, scheduler="tcp://127.0.0.1:9", progress=False)

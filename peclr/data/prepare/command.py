@@ -1,7 +1,6 @@
 """`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if asked to."""
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ from peclr.data.sources.layouts import (
     splits_to_check,
 )
 from peclr.data.sources.listing import some
-from peclr.options import CommandParser, check_writable, naming, positive
+from peclr.options import CommandParser, array_on_disk, check_writable, positive
 from peclr.parallel import add_part, check_claim
 
 if TYPE_CHECKING:
@@ -95,17 +94,10 @@ def _read_labels(
         from peclr.data.sources import hands_2d_labels
 
         return hands_2d_labels.read_labels(dataset, root, split, progress=progress)
-    import numpy as np
-
     from peclr.data.sources.youtube3d_labels import read_labels
 
     def on_disk(shape: tuple[int, ...], kind: "type[np.float32]") -> "NDArray[np.float32]":
-        path = folder / "vertices.npy"
-        array = np.lib.format.open_memmap(path, "w+", kind, shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk would end the process by a signal when pages are written
-            with naming(path), path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        return array
+        return array_on_disk(folder / "vertices.npy", kind, shape)
 
     return read_labels(label_files(dataset, root, split)[0], on_disk, progress=progress)
 
