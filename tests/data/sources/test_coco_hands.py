@@ -11,19 +11,27 @@ from typing import TYPE_CHECKING, Any, get_args
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.labeled import LabeledHandDataModule
 from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.sources import open_source
 from peclr.data.sources.coco_hands import CocoHands
 from peclr.data.sources.hands_2d_labels import DataSet2D
 from peclr.data.sources.images import BadImageError
+from peclr.data.sources.rhd import RHD
 from peclr.data.sources.selection import split_source
 from peclr.data.sources.some_hands import listed
+from peclr.data.views.geometric import GeometryRange
+from tests.data.sources.labeled_sets import write_rhd
 from tests.data.sources.sets_2d import HEIGHT, SPLITS, TRAIN, WIDTH, draw, hands_in_images, write_2d
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from peclr.data.samples import HandSource
 
 SETS = get_args(DataSet2D)
 SAMPLES = Path(os.environ.get("PECLR_PHOTOGRAPHS", "")) / "official_samples"
@@ -254,3 +262,29 @@ def test_official_samples_are_read(dataset: DataSet2D, tmp_path: Path) -> None:
         left, top, right, bottom = sample["crop_box"]
         assert ((low > [left - 2, top - 2]) & (high < [right + 2, bottom + 2])).all()  # people drew the boxes
         assert ((low >= -0.5) & (high <= np.array(sample["image"].shape[1::-1]) - 0.5)).all()
+
+
+def test_pretraining_and_finetuning_take_them_beside_hands_with_depth(tmp_path: Path) -> None:
+    """Joints that a batch calls known are where its views show dots; of RHD alone there is depth."""
+    write_2d(tmp_path / "onehand10k", "onehand10k", images=4)
+    write_2d(tmp_path / "hint", "hint")
+    write_rhd(tmp_path / "rhd")
+    sources = [CocoHands(tmp_path / name, dataset=name) for name in ("onehand10k", "hint")]
+    with_depth: list[HandSource] = [*sources, RHD(tmp_path / "rhd")]
+    geometry = GeometryRange(rotation=(-30, 30), scale=(1.0, 1.1), translation=(-0.05, 0.05))
+    labeled = LabeledHandDataModule(sources=with_depth, view_size=96, batch_size=14, geometry=geometry, val_fraction=0)
+    labeled.setup("fit")
+    batch = next(iter(labeled.train_dataloader()))
+    number = torch.from_numpy(labeled.train_set.source.hands)[batch["index"]]  # type: ignore[attr-defined]
+    assert torch.equal(batch["has_3d"], number >= 10)
+    assert torch.equal(~batch["joint_valid"].all(dim=1), number < 4)  # the wrists of OneHand10K
+    pixels = batch["joints_25d"][..., :2].round().long()
+    shown = batch["joint_valid"] & ((pixels >= 0) & (pixels < 96)).all(dim=-1)
+    hands, joints = shown.nonzero(as_tuple=True)
+    assert len(hands) > 250
+    x, y = pixels[hands, joints].T
+    assert batch["image"][hands, :, y, x].float().mean() > 110  # blurred, and others' colors
+    pairs = PairedViewDataModule(sources=with_depth, view_size=96, batch_size=14, with_joints=True, val_fraction=0)
+    views = next(iter(pairs.train_dataloader()))
+    assert views["view_from_crop"].isfinite().all()
+    assert (views["joints_2d"].isnan().any(dim=-1).sum(dim=-1) <= 1).all()
