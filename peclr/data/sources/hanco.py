@@ -26,17 +26,16 @@ from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.hanco_files import Frames, HanCoFiles, Split
 from peclr.data.sources.hanco_labels import CAMERAS, UNKNOWN, read_labels
 from peclr.data.sources.image_faults import check_image_files
-from peclr.data.sources.images import image_sizes, read_mask, read_reduced
+from peclr.data.sources.images import read_mask, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.packed_labels import Array, labels_of
-from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
+from peclr.data.sources.plausibility import check_some
 from peclr.geometry.camera import project
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, whole_image
 
 _FRAMES_PER_SECOND: Final = 5.0  # of the recordings
-_DOUBTED: Final = 2_000  # hands that are compared with what hands measure on opening, at most
-_SAMPLED: Final = 64  # hands whose images are looked at on opening, and whose masks before training
+_SAMPLED: Final = 64  # hands whose masks are looked at before training
 _AT_ONCE: Final = 4_096  # hands whose joints are projected
 
 _log = logging.getLogger(__name__)
@@ -76,7 +75,12 @@ class HanCo(HandSource):
         self.files = HanCoFiles(self.root, self._labels, split, frames)
         self.num_hands = len(self.files)
         self._checked = packed and not self.files.changed  # `peclr prepare` has looked at every image
-        self._notes = self._doubt()
+        self._notes = check_some(
+            self.num_hands,
+            lambda hands: self._labeled(hands)[:2],
+            lambda hand: self.files.image(int(self.files.start[hand])),
+            f"{self.root}, {split}",
+        )
 
     def __len__(self) -> int:
         return int(self.files.start[-1])
@@ -184,16 +188,3 @@ class HanCo(HandSource):
         joints_3d = self._labels["xyz"][row] @ M[:, :, :3].swapaxes(1, 2) + M[:, None, :, 3]
         joints_3d = np.where(self._labels["has_joints"][row, camera][:, None, None], joints_3d, np.nan)
         return joints_3d, project(torch.tensor(joints_3d), torch.tensor(K)).numpy(), K
-
-    def _doubt(self) -> list[str]:
-        """Look at the labels of some hands, and at the images of a few; ValueError for what most get wrong."""
-        hands = np.arange(0, self.num_hands, -(-self.num_hands // _DOUBTED))
-        joints_3d, joints_2d, _ = self._labeled(hands)
-        known = np.flatnonzero(np.isfinite(joints_3d).all(axis=(1, 2)))
-        if not len(known):
-            return ["no frame has joints: for pre-training only"]
-        where, few = f"{self.root}, {self.split}", known[:: -(-len(known) // _SAMPLED)]
-        doubts = doubt_joints(joints_3d, where)
-        sizes = image_sizes([self.files.image(int(self.files.start[hand])) for hand in hands[few]])
-        refuse_faults(doubts, doubt_places(joints_2d[few], sizes, where))
-        return doubts.notes

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.image_faults import check_image_files
-from peclr.data.sources.images import image_sizes, read_reduced
+from peclr.data.sources.images import read_reduced
 from peclr.data.sources.interhand_files import DataSetName
 from peclr.data.sources.interhand_labels import read_labels
 from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.layouts import present_splits
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
+from peclr.data.sources.plausibility import check_some
 from peclr.geometry.camera import check_intrinsics, project
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
@@ -38,8 +38,6 @@ Split = Literal["train", "val", "test"]
 
 _TITLES: Final[dict[DataSetName, str]] = {"interhand": "InterHand2.6M", "assemblyhands": "AssemblyHands"}
 _FPS: Final = 30.0  # InterHand2.6M's of 5 frames a second number them as those of 30
-_DOUBTED: Final = 2_000  # hands that are compared with what hands measure on opening, at most
-_SAMPLED: Final = 64  # hands whose images are looked at
 _AT_ONCE: Final = 50_000  # hands that are projected: megabytes
 
 
@@ -79,7 +77,12 @@ class InterHand(HandSource):
         self.image, self.interact = self._labels["image"], self._labels["interact"]
         self.num_hands, self._joints_3d = len(self.image), self._labels["joints_3d"]
         check_intrinsics(torch.tensor(self._labels["K"]), f"{self.root}, cameras of {split}")
-        self._notes = self._doubts()
+        self._notes = check_some(
+            self.num_hands,
+            lambda hands: (self._joints_3d[hands], self._projected(hands)),
+            lambda hand: self._image_file(int(self.image[hand])),
+            f"{self.root}, {split}",
+        )
 
     @property
     def joints_3d(self) -> NDArray[np.float32]:
@@ -187,17 +190,6 @@ class InterHand(HandSource):
         """(N, 21, 2), px of the images as they are."""
         joints_3d, K = self._joints_3d[hands], self._labels["K"][self._labels["lens"][self.image[hands]]]
         return project(torch.tensor(joints_3d).double(), torch.tensor(K).double()).float().numpy()
-
-    def _doubts(self) -> list[str]:
-        """What some hands differ in from what is expected; ValueError if it is most of them."""
-        few = np.arange(0, self.num_hands, -(-self.num_hands // _DOUBTED))
-        whole = few[np.isfinite(self._joints_3d[few]).all(axis=(1, 2))]
-        doubts = doubt_joints(self._joints_3d[whole], f"{self.root}, {self.split}")
-        looked_at = whole[:: max(1, -(-len(whole) // _SAMPLED))]
-        sizes = image_sizes([self._image_file(image) for image in self.image[looked_at].tolist()])
-        places = doubt_places(self._projected(looked_at), sizes, self.root / "images")
-        refuse_faults(doubts, places)
-        return doubts.notes
 
 
 def _pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
