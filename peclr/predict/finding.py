@@ -34,15 +34,10 @@ class _FollowedFrame(Frame):
 
 
 class HandFinder:
-    """Puts the hands that a detector finds into scenes, in place of hands whose boxes are not known.
+    """Puts the hands that a detector finds into scenes, in place of hands whose boxes are not known."""
 
-    Args:
-        detector: for still images.
-        tracked: for videos, which may be looked at less closely; None for the same.
-    """
-
-    def __init__(self, detector: MediaPipeHands, tracked: MediaPipeHands | None = None) -> None:
-        self._detector, self._tracked = detector, tracked or detector
+    def __init__(self, detector: MediaPipeHands) -> None:
+        self._detector = detector
         self._alone = Lock()  # scenes are read in several threads, and a network has one input
 
     def follow(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -68,7 +63,7 @@ class HandFinder:
                     return  # whoever reads the frame learns why
                 yield image
 
-        tracks = HandTracker(self._tracked)(images())
+        tracks = HandTracker(self._detector)(images())
         while True:
             with self._alone:
                 hands = next(tracks, None)
@@ -123,6 +118,5 @@ def choose_finder(find: Find, task_file: Path | str | None = None) -> tuple[Hand
             missing += [] if task_file else ["`peclr weights get hand-landmarker --accept`"]
             advice = f"{' and '.join(missing)} let a detector find all of them, with their sides"
             return None, "search", f"hands: one in each image, {_SAID['search']}; {advice}"
-    path = find_task_file(task_file)
-    finder = HandFinder(MediaPipeHands(path, tiles=True), MediaPipeHands(path))  # tiles take five times as long
+    finder = HandFinder(MediaPipeHands(find_task_file(task_file), tiles=True))
     return finder, "search", "hands: all that the detector finds, with their sides (--find detector)"
