@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from peclr.evaluate.command import CROPS
 from peclr.options import CommandParser, check_writable, write_whole
 
 if TYPE_CHECKING:  # `--help` must not import NumPy
-    from peclr.report.runs import TrainingRun
+    from peclr.report.discovery import Findings
 
 _EVALUATION: Final = "evaluation"
 
@@ -29,6 +30,7 @@ def report_main(arguments: list[str]) -> int:
     from peclr.report.page import report_page
     from peclr.report.results import group_rows, metrics_of
     from peclr.report.tables import csv_table, json_table, latex_table, text_table
+    from peclr.report.transfer import latex_transfers, transfers
     from peclr.runs.names import run_name
 
     findings = find_all(options.runs)
@@ -36,7 +38,7 @@ def report_main(arguments: list[str]) -> int:
     tables = {row.table.resolve() for row in findings.rows if row.table is not None}
     if replaced := [target for target in targets if target.resolve() in tables]:
         raise ValueError(f"--out {options.out}: it would replace {replaced[0]}, its subject")
-    if options.evaluate and _evaluate(findings.runs, options.evaluate, options.data):
+    if options.evaluate and _evaluate(findings, options):
         findings = find_all(options.runs)
     groups = group_rows(findings.rows)
     metrics = metrics_of(groups)
@@ -44,7 +46,7 @@ def report_main(arguments: list[str]) -> int:
     contents = (
         report_page(title, findings, options.data, options.hands),
         csv_table(groups, metrics),
-        latex_table(groups, metrics),
+        "\n".join(filter(None, (latex_table(groups, metrics), latex_transfers(transfers(groups, findings.runs))))),
         json.dumps({"title": title, **json_table(groups, metrics)}, indent=1) + "\n",
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,28 +70,55 @@ def _targets(options: argparse.Namespace) -> list[Path]:
     return targets
 
 
-def _evaluate(runs: list[TrainingRun], crop: str, data: Path | None) -> bool:
-    """Evaluate the fine-tuned runs that have not been; return whether there were any."""
+def _evaluate(findings: Findings, options: argparse.Namespace) -> bool:
+    """Evaluate the fine-tuned runs on the data sets on which they have not been; return whether there were any."""
     import contextlib
     import io
 
     from peclr.evaluate.command import evaluate_main
-    from peclr.report.runs import FINETUNING
+    from peclr.report.runs import FINETUNING, data_name
 
-    missing = [run for run in runs if run.kind == FINETUNING and not any((run.folder / _EVALUATION).glob("*"))]
-    if missing and data is None:
-        named = f", as its config does {missing[0].data}" if missing[0].data else ""
-        raise ValueError(
-            f"--evaluate: give --data; no folder is opened because a file of {missing[0].folder} names it{named}"
-        )
-    for run in missing:
+    scored = {(one.folder.absolute().parent, data_name(one.scores.data)) for one in findings.evaluations}
+    runs = [run for run in findings.runs if run.kind == FINETUNING]
+    if not options.data:
+        if missing := [run for run in runs if not any((run.folder / _EVALUATION).glob("*"))]:
+            named = f", as its config does {missing[0].data}" if missing[0].data else ""
+            raise ValueError(
+                f"--evaluate: give --data; no folder is opened because a file of {missing[0].folder} names it{named}"
+            )
+        return False
+    evaluated, choices = False, {data: _choices(data, options) for data in options.data}
+    for run, data in product(runs, options.data):
+        out = run.folder / _EVALUATION
+        if any(out.glob("*")):
+            out = run.folder / f"{_EVALUATION}_{data_name(str(data))}"
+        if (run.folder.absolute(), data_name(str(data))) in scored or any(out.glob("*")):
+            continue
         print(f"evaluating {run.name} on {data}", flush=True)
+        words = [str(run.folder), f"--data={data}", f"--out={out}", *choices[data]]
         with contextlib.redirect_stdout(io.StringIO()):  # its scores are in the report
             try:
-                evaluate_main([str(run.folder), f"--data={data}", f"--crop={crop}"])
+                evaluate_main(words)
             except (FileNotFoundError, ValueError) as error:
                 raise ValueError(f"{run.name} cannot be evaluated: {error}") from error
-    return bool(missing)
+        evaluated = True
+    return evaluated
+
+
+def _choices(data: Path, options: argparse.Namespace) -> list[str]:
+    """What `peclr evaluate` needs to know of a data set: where to look in FreiHAND's layout, the split of DexYCB."""
+    from peclr.data.sources.layouts import LAYOUTS, present_splits
+
+    if not data.is_dir():
+        raise FileNotFoundError(f"--data {data}: no such folder")
+    layout = next((layout for name, layout in LAYOUTS.items() if present_splits(name, data)), LAYOUTS["freihand"])
+    if layout is LAYOUTS["freihand"]:
+        return [f"--crop={options.evaluate}"]
+    if layout.choice and options.split not in layout.splits:
+        raise ValueError(
+            f"{data}: --split is {options.split}; expected one of {', '.join(layout.splits)}; {layout.choice}"
+        )
+    return [f"--split={options.split}"] if layout.choice else []
 
 
 def _parser() -> CommandParser:
@@ -99,12 +128,13 @@ def _parser() -> CommandParser:
         epilog="Folders are searched: `peclr report runs/rendered/demo` takes everything that `make demo` wrote. "
         "A result table sums up the runs below its folder.",
     )
-    help_data = "data set to show hands of, and to --evaluate on; none is opened because a file names it"
+    help_data = "data set, or one of several, to show hands of and to --evaluate on; no file's own is opened"
     help_runs = "folder of a run, of an evaluation, of many; or result JSON"
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=help_runs)
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="page to write (default: %(default)s)")
     parser.add_argument("--title", help="of the page (default: from the names of what it reports on)")
-    parser.add_argument("--data", type=Path, help=help_data)
+    parser.add_argument("--data", type=Path, action="append", default=[], metavar="PATH", help=help_data)
+    parser.add_argument("--split", help="of DexYCB, to --evaluate on: s0_test to s3_test")
     parser.add_argument("--hands", type=int, default=4, metavar="N", help="best and worst shown (default: %(default)s)")
     help_evaluate = "first run `peclr evaluate --crop CROP` where it has not been (%(choices)s; default: %(const)s)"
     crops: dict[str, Any] = {"nargs": "?", "const": CROPS[0], "choices": CROPS, "metavar": "CROP"}

@@ -5,12 +5,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 
 from peclr.report import results
-from peclr.report.results import Row, known_metrics, without_seed
-from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, is_run, read_evaluation, read_run
+from peclr.report.results import SCORED_ON, Row, known_metrics, without_seed
+from peclr.report.runs import SCORES_NAME, Evaluation, TrainingRun, data_name, is_run, read_evaluation, read_run
 from peclr.runs.layout import CHECKPOINTS, RESUMED
 from peclr.runs.names import said_name
 from peclr.untrusted.text import read_json
@@ -45,7 +45,7 @@ class Findings:
                 return
             row = replace(row, protocol=f"{row.protocol}, by another version")
         self._scored.setdefault((row.protocol, run), len(self.rows))
-        self.rows.append(row)
+        self.rows.append(replace(row, of=run))
 
 
 def find_all(given: Sequence[Path]) -> Findings:
@@ -83,7 +83,10 @@ def _add_folder(findings: Findings, root: Path, prefix: str, seen: set[Path]) ->
         seen.add(folder.resolve())
         scored: tuple[Row, Path] | None = None
         if evaluated and is_new:
-            called = _own_name(folder.parent, findings) or _name(folder, root, prefix, hidden="evaluation")
+            called = _name(folder, root, prefix, hidden="evaluation")
+            if own := _own_name(folder.parent, findings):
+                further = folder.name.partition("evaluation_")[2]  # of several, as `--evaluate` calls it
+                called = f"{own} on {further}" if further else own
             evaluation = read_evaluation(folder, called)
             findings.evaluations.append(evaluation)
             scored = _of_evaluation(evaluation)
@@ -146,7 +149,9 @@ def _of_evaluation(evaluation: Evaluation) -> tuple[Row, Path]:
     if run is None:
         of = _run_of(scores.checkpoint) or evaluation.folder.absolute()
     labels, seed = (None, None) if run is None else (run.labels, run.seed)
-    return Row(_protocol(scores.data, scores.hands, scores.crop), evaluation.name, labels, seed, evaluation.metrics), of
+    protocol = _protocol(scores.data, scores.hands, scores.crop, split=scores.split, labels=scores.labels)
+    tested_on = data_name(scores.data)
+    return Row(protocol, evaluation.name, labels, seed, evaluation.metrics, tested_on=tested_on), of
 
 
 def _of_test(run: TrainingRun) -> tuple[Row, Path]:
@@ -154,12 +159,16 @@ def _of_test(run: TrainingRun) -> tuple[Row, Path]:
     metrics = known_metrics({name.partition("/")[2]: value for name, value in run.metrics.items()})
     protocol = f"peclr {run.stage}"
     if run.stage == "test" and run.images and run.data:  # as `peclr evaluate` scores
-        protocol = _protocol(run.data, run.images, run.crop)
-    return Row(protocol, run.name, run.labels, run.seed, metrics), _run_of(run.checkpoint) or run.folder.absolute()
+        protocol = _protocol(run.data, run.images, run.crop, labels=run.labels_are)
+    row = Row(protocol, run.name, run.labels, run.seed, metrics, tested_on=data_name(run.data or ""))
+    return row, _run_of(run.checkpoint) or run.folder.absolute()
 
 
-def _protocol(data: str, hands: int, crop: str) -> str:
-    return f"scored on {PurePath(data).name or data}, {hands:,} hands" + (f", crop: {crop}" if crop else "")
+def _protocol(data: str, hands: int, crop: str, split: str = "", labels: str = "") -> str:
+    """How something was scored; of sets that are divided in several ways, the split says which."""
+    division = f" {split}" if "_" in split else ""
+    what = f"{SCORED_ON}{data_name(data)}{division}, {hands:,} hands"
+    return what + (f" with {labels}-labels" if labels else "") + (f", crop: {crop}" if crop else "")
 
 
 def _run_of(checkpoint: str | None) -> Path | None:

@@ -19,8 +19,9 @@ from peclr.report.contests import alone, contests
 from peclr.report.discovery import Findings
 from peclr.report.hands import ShownHand, shown_hands
 from peclr.report.results import METRICS, Group, group_rows
-from peclr.report.runs import FINETUNING, Evaluation, TrainingRun
+from peclr.report.runs import FINETUNING, Evaluation, TrainingRun, data_name
 from peclr.report.tables import html_tables
+from peclr.report.transfer import html_transfers, transfers
 from peclr.runs.layout import CONFIG
 
 _HERE: Final = Path(__file__).parent
@@ -33,6 +34,10 @@ _REMARK: Final = (
     "Mean ± sample standard deviation of n measurements, which differ in the seed. The best mean of a protocol and "
     "number of labeled hands is marked, where there is a choice. EPE is that of joints in the camera frame; "
     "root-relative is with both wrists at the origin; PA is after a similarity alignment. Scratch is no pre-training."
+)
+_TRANSFER: Final = (
+    "Rows are runs and what they were trained on, columns the data sets that they were scored on, underlined where a "
+    "run has trained on them. The best of a column is marked; numbers of two columns cannot be compared."
 )
 _HOW_TO_EVALUATE: Final = (
     '<p class="quiet"><code>peclr evaluate RUN --data DATA</code> makes accuracy curves, errors of each joint and a '
@@ -49,8 +54,8 @@ _APART: Final = '<p class="quiet">Protocols measure in different ways: numbers o
 _TURNING: Final = "<p>Prediction: thick bones, colored by finger; label: thin and light; wrists at 0. Drag to turn.</p>"
 
 
-def report_page(title: str, findings: Findings, data: Path | None, count: int) -> str:
-    """The whole file; `data` and `count` are of `shown_hands`."""
+def report_page(title: str, findings: Findings, data: Sequence[Path], count: int) -> str:
+    """The whole file; `data`, one folder for each data set, and `count` are of `shown_hands`."""
     groups, evaluations = group_rows(findings.rows), findings.evaluations
     finetuned = [run for run in findings.runs if run.kind == FINETUNING]
     pretrained = [run for run in findings.runs if run.kind != FINETUNING]
@@ -60,9 +65,11 @@ def report_page(title: str, findings: Findings, data: Path | None, count: int) -
     pretraining = _plotted("Pre-training", charts.training_curves(pretrained))
     finetuning = _plotted("Fine-tuning", charts.training_curves(finetuned))
     table = html_tables(groups)
+    matrices = html_transfers(transfers(groups, findings.runs))
     efficiency = "".join(_plotted(name, figure) for name, figure in charts.label_efficiency(groups).items())
     sections = [
         ("comparison", "Comparison", table and f"<p>{_REMARK}</p>{table}"),
+        ("transfer", "Train × test", matrices and f"<p>{_TRANSFER}</p>{matrices}"),
         ("labels", "Label efficiency", efficiency),
         ("pck", "Accuracy curves", _plotted("", charts.pck(evaluations))),
         ("joints", "Errors of each joint", _plotted("", charts.joint_errors(evaluations))),
@@ -104,14 +111,18 @@ def _plotted(heading: str, figure: Figure | None) -> str:
     return (f"<h3>{escape(heading)}</h3>" if heading else "") + f'<div class="chart">{html}</div>'
 
 
-def _galleries(evaluations: Sequence[Evaluation], data: Path | None, count: int) -> tuple[str, list[Turnable]]:
+def _galleries(evaluations: Sequence[Evaluation], data: Sequence[Path], count: int) -> tuple[str, list[Turnable]]:
     """Overlays of all evaluations on `data`, or why there are none; and titles and figures of their hands in 3-D."""
     parts, figures = [], list[Turnable]()
-    if data is None:
+    if not data:
         return (_HOW_TO_SHOW if evaluations else ""), []
     for evaluation in evaluations:
+        called = data_name(evaluation.scores.data)
+        root = data[0] if len(data) == 1 else next((one for one in data if data_name(str(one)) == called), None)
+        if root is None or (len(data) > 1 and not (root / "evaluation" / "rgb").is_dir()):
+            continue  # hands of FreiHAND's layout are drawn
         try:
-            hands = shown_hands(evaluation, data, count)
+            hands = shown_hands(evaluation, root, count)
         except (FileNotFoundError, ValueError) as error:  # no reason to write no report
             print(f"{evaluation.name}: no gallery: {error}", file=sys.stderr)
             parts.append(f'<h3>{escape(evaluation.name)}</h3><p class="quiet">Not drawn: {escape(str(error))}</p>')

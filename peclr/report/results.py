@@ -13,6 +13,7 @@ import msgspec
 from peclr.runs.aliases import ARMS
 from peclr.untrusted.text import as_type, read_json
 
+SCORED_ON: Final = "scored on "  # what a protocol that names a data set begins with
 _SEED_IN_NAME: Final = re.compile(r"[-_. ]?seed[-_=]?\d+", re.IGNORECASE)
 
 
@@ -66,6 +67,8 @@ class Row:
     metrics: Mapping[str, float]  # by name, for names of METRICS; finite
     table: Path | None = field(default=None, compare=False)  # that says it; None if a run or an evaluation does
     size: Any = field(default=None, compare=False)  # of the experiment, where the table says it
+    of: Path | None = field(default=None, compare=False)  # absolute folder of the run that was scored; None of tables
+    tested_on: str = field(default="", compare=False)  # the data set's name; "" where it is not known
 
 
 @dataclass(frozen=True)

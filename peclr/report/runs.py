@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 import msgspec
@@ -42,6 +42,8 @@ class TrainingRun:
     images: int | None = None  # number of all images that were tested on
     crop: str = "keypoints"  # where the network looked
     checkpoint: str | None = None  # that was scored or gone on with: a name, never a file to open
+    trained_on: tuple[str, ...] = ()  # names of the folders of data
+    labels_are: str = ""  # "pseudo", where scores are against a teacher's labels
 
 
 def is_run(folder: Path) -> bool:
@@ -68,13 +70,32 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     kind = str(said("model", "class_path") or "").rpartition(".")[2]
     counts = said("seed_everything"), said("data", "init_args", "num_labels")
     seed, labels = (count if type(count) is int and abs(count) < 2**63 else None for count in counts)
-    data, stage = said("data", "init_args", "root"), str(results.get("stage", "fit"))
+    stage = str(results.get("stage", "fit"))
+    roots = {name: _roots(said("data", "init_args", name)) for name in ("root", "sources", "test_sources")}
+    tested = roots["root"] or roots["test_sources" if stage == "test" else "sources"]
+    data = tested[0] if len(tested) == 1 else None
     return TrainingRun(
         *(name, folder, kind, seed, labels, data, stage, metrics, read_curves(folder)),
         images=images if type(images := results.get("images")) is int else None,
         crop=str(said("data", "init_args", "crop") or "keypoints"),
         checkpoint=checkpoint if isinstance(checkpoint := said("ckpt_path"), str) else None,
+        trained_on=tuple(dict.fromkeys(data_name(root) for root in roots["root"] or roots["sources"])),
+        labels_are=str(results.get("labels") or ""),
     )
+
+
+def data_name(root: str) -> str:
+    """What a data set is called: its folder."""
+    return PurePath(root).name or root
+
+
+def _roots(given: Any) -> list[str]:
+    """The paths in a config's `root`, or in its readers."""
+    if isinstance(given, list):
+        return [root for one in given for root in _roots(one)]
+    if isinstance(given, dict):
+        return _roots((given.get("init_args") or {}).get("root"))
+    return [given] if given and isinstance(given, str) else []
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -120,6 +141,8 @@ class Scores(msgspec.Struct, frozen=True):
     per_joint: dict[str, dict[str, float]]  # errors in mm by their names, by joint
     crop: str = ""  # where the network looked; "" if a file of predictions was scored
     checkpoint: str | None = None  # whose network predicted: a name, never a file to open
+    split: str = ""
+    labels: str = ""  # "pseudo", where they are a teacher's
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from peclr.report.results import Group, Metric, best_groups, label_count, metric
 from peclr.untrusted.text import printable, quoted
 
 _SPELLED: Final = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX: Final = str.maketrans(_SPELLED | {character: f"\\{character}" for character in "&%$#_{}"})
+LATEX: Final = str.maketrans(_SPELLED | {character: f"\\{character}" for character in "&%$#_{}"})
 _WORDS: Final = ("protocol", "labels", "weights")
-_MISSING: Final = "—"
+MISSING: Final = "—"
 
 
 def text_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
@@ -57,8 +57,8 @@ def latex_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
         if index and group.block != groups[index - 1].block:
             lines.append(r"\addlinespace")
         maths = [(cell.replace("±", r"\pm"), best) for cell, best in cells]
-        numbers = ["--" if cell == _MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in maths]
-        lines.append(" & ".join([*(word.translate(_LATEX) for word in _words(group)), *numbers]) + r" \\")
+        numbers = ["--" if cell == MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in maths]
+        lines.append(" & ".join([*(word.translate(LATEX) for word in _words(group)), *numbers]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -89,7 +89,7 @@ def html_tables(groups: Sequence[Group]) -> str:
     for protocol in dict.fromkeys(group.protocol for group in groups):
         same = [group for group in groups if group.protocol == protocol]
         metrics = metrics_of(same)
-        heads = "".join(f'<th scope="col">{_html_heading(metric)}</th>' for metric in metrics)
+        heads = "".join(f'<th scope="col">{html_heading(metric)}</th>' for metric in metrics)
         words = '<th scope="col">labeled<br>hands</th><th scope="col" class="word">weights</th><th scope="col">n</th>'
         lines = [f"<table><thead><tr>{words}{heads}</tr></thead><tbody>"]
         for index, (group, cells) in enumerate(zip(same, _cells(same, metrics), strict=True)):
@@ -103,7 +103,8 @@ def html_tables(groups: Sequence[Group]) -> str:
     return "\n".join(parts)
 
 
-def _html_heading(metric: Metric) -> str:
+def html_heading(metric: Metric) -> str:
+    """Title and unit of a column, and which way is better."""
     arrow, meaning = ("↑", "higher is better") if metric.higher_is_better else ("↓", "lower is better")
     heading = escape(metric.heading).replace("-", "\N{NON-BREAKING HYPHEN}")
     return f'{heading}&nbsp;<span title="{meaning}">{arrow}</span>'
@@ -116,11 +117,12 @@ def _words(group: Group) -> list[str]:
 def _cells(groups: Sequence[Group], metrics: Sequence[Metric]) -> list[list[tuple[str, bool]]]:
     """Mean and deviation by group and metric, and whether the mean is the best of its block."""
     best = [(metric, best_groups(groups, metric)) for metric in metrics]
-    return [[(_cell(group, metric), n in winners) for metric, winners in best] for n, group in enumerate(groups)]
+    return [[(entry(group, metric), n in winners) for metric, winners in best] for n, group in enumerate(groups)]
 
 
-def _cell(group: Group, metric: Metric) -> str:
+def entry(group: Group, metric: Metric) -> str:
+    """Mean and deviation for people, and over how many rows, where not all have the metric."""
     spread = group.spread(metric)
     if spread is None:
-        return _MISSING
+        return MISSING
     return shown(spread, metric) + ("" if spread.count == len(group.rows) else f" (n={spread.count})")

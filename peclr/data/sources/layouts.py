@@ -244,7 +244,8 @@ def present_splits(dataset: DataSet, root: Path) -> list[str]:
     layout = LAYOUTS[dataset]
     if layout.sign:
         return [split for split in layout.splits if any(root.glob(named(layout.sign, split)))]
-    signs = [sign for sign in (layout.folder, *layout.labels) if sign]
+    of_others = {name for other in LAYOUTS.values() for name in other.optional}  # HO-3D has an evaluation_xyz.json, too
+    signs = [sign for sign in (layout.folder, *layout.labels) if sign and sign not in of_others]
     return [split for split in layout.splits if any((root / named(sign, split)).exists() for sign in signs)]
 
 

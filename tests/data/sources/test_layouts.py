@@ -12,12 +12,13 @@ from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.sharding import shard_source
 from peclr.data.sources import open_source
 from peclr.data.sources.freihand import FreiHAND
+from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
-from peclr.data.sources.layouts import splits_of
+from peclr.data.sources.layouts import present_splits, splits_of
 from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
-from tests.data.sources.labeled_sets import write_interhand
+from tests.data.sources.labeled_sets import write_ho3d, write_interhand
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -38,6 +39,13 @@ def test_two_data_sets_in_one_folder_are_known_apart_by_the_split(layout: Layout
         shutil.move(path, layout.root / path.name)
     assert isinstance(open_source(layout.root), FreiHAND)
     assert isinstance(open_source(layout.root, "train"), YouTube3DHands)
+
+
+def test_joints_of_evaluation_make_no_freihand_of_ho3d(layout: Layout, tmp_path: Path) -> None:
+    write_ho3d(tmp_path / "ho3d")
+    shutil.copy(layout.root / "evaluation_xyz.json", tmp_path / "ho3d")
+    assert present_splits("freihand", tmp_path / "ho3d") == []
+    assert isinstance(open_source(tmp_path / "ho3d"), HO3D)
 
 
 def test_crops_are_opened_by_their_root_or_split(layout: Layout, tmp_path: Path) -> None:
