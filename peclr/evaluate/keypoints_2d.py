@@ -28,10 +28,13 @@ _WORST, _COLUMNS = 8, 4  # hands, and tiles side by side
 
 
 def set_2d(data: Path) -> DataSet2D | None:
-    """Which set with 2-D labels alone is at a path; None for any other."""
+    """Which set with 2-D labels alone is at a path; None for any other, ValueError for several, such as of COCO."""
     from peclr.data.sources.hands_2d_labels import DataSet2D
 
-    return next((name for name in get_args(DataSet2D) if present_splits(name, data)), None)
+    found: list[DataSet2D] = [name for name in get_args(DataSet2D) if present_splits(name, data)]
+    if len(found) > 1:
+        raise ValueError(f"{data} holds {' and '.join(found)}; expected one of them: a folder each, links will do")
+    return found[0] if found else None
 
 
 def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> None:

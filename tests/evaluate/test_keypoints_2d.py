@@ -114,4 +114,8 @@ def test_what_cannot_be_scored_is_refused(network: Path, tmp_path: Path) -> None
         evaluate(network, tmp_path / "data", "--crop", "image")
     with pytest.raises(ValueError, match=r"is hint, of which runs are scored"):
         evaluate_main(["--predictions", str(tmp_path / "pred.json"), "--data", str(tmp_path / "data")])
+    write_2d(tmp_path / "coco", "coco_wholebody", "val")
+    write_2d(tmp_path / "coco", "halpe", "val")
+    with pytest.raises(ValueError, match="holds coco_wholebody and halpe; expected one of them"):
+        evaluate(network, tmp_path / "coco")
     assert not (tmp_path / "scores").exists()

@@ -199,6 +199,11 @@ def _assemblyhands(folder: Path) -> list[Path]:
     return write_assemblyhands(folder / "hands").files()
 
 
+def _packed_2d(folder: Path) -> list[Path]:
+    write_2d(folder / "hint", "hint", images=1)
+    return _packed("hint", folder / "hint")
+
+
 def _rhd(folder: Path) -> list[Path]:
     write_rhd(folder / "rhd", frames=2)
     return sorted((folder / "rhd").rglob("*.pickle"))
@@ -394,6 +399,7 @@ READERS = {
     "packed YouTube3D": Reader(_packed_youtube, lambda folder: _samples(YouTube3DHands(folder / "youtube", "train"))),
     "HO3D": Reader(_ho3d, lambda folder: [_samples(HO3D(folder / "ho3d", split)) for split in ("train", "evaluation")]),
     "2-D hands": Reader(_hands_2d, _read_hands_2d),
+    "packed 2-D hands": Reader(_packed_2d, lambda folder: _samples(CocoHands(folder / "hint", "train", "hint"))),
     "RHD": Reader(_rhd, lambda folder: _samples(RHD(folder / "rhd"))),
     "DexYCB": Reader(_dexycb, _read_dexycb, protected=True),
     "InterHand2.6M": Reader(_interhand, lambda folder: _samples(InterHand(folder / "hands"))),

@@ -177,7 +177,7 @@ class CocoHands(HandSource):
         return hand_sample(
             decoded.image,
             square,
-            f"{self.split}/{self._labels['number'][hand]} in {self.image_name(index)}",
+            f"{self.split}/{self._labels['number'][hand]} {side} in {self.image_name(index)}",
             side,
             joints_2d=joints_2d,
             image_from_decoded=decoded.image_from_decoded,

@@ -42,7 +42,7 @@ class _Hand(NamedTuple):
     side: Side
     joints: Array  # (21, 2), NaN where nobody labeled one
     box: Array | None  # (4,), left, top, right, bottom; None goes around the joints
-    number: int  # of the annotation
+    number: int  # of the annotation, in its file or among files
     where: str
     occluded: Array | None = None  # (21,) bool
 
@@ -55,7 +55,6 @@ class _WholeBody(msgspec.Struct):
     righthand_kpts: _Triples
     lefthand_box: _Box
     righthand_box: _Box
-    id: int = -1
 
     def hands(self) -> Iterator[tuple[Side, Sequence[float], _Box | None]]:
         if self.lefthand_valid:
@@ -67,7 +66,6 @@ class _WholeBody(msgspec.Struct):
 class _Halpe(msgspec.Struct):
     image_id: int | str
     keypoints: list[float] = []  # some persons have none
-    id: int = -1
 
     def hands(self) -> Iterator[tuple[Side, Sequence[float], _Box | None]]:
         if len(self.keypoints) not in (0, _HALPE_NUMBERS):
@@ -81,7 +79,6 @@ class _OneHand(msgspec.Struct):
     image_id: int | str
     bbox: _Box
     keypoints: _Triples
-    id: int = -1
 
     def hands(self) -> Iterator[tuple[Side, Sequence[float], _Box | None]]:
         yield "unknown", self.keypoints, self.bbox
@@ -177,7 +174,7 @@ def _coco(
                 edges = None if box is None else _finite(box, "the box")
                 edges = None if edges is None else np.concatenate([edges[:2], edges[:2] + edges[2:]]) - 0.5
                 joints = _joints(np.array(numbers).reshape(-1, 3))
-                yield _Hand(name, (image.width, image.height), side, joints, edges, annotation.id, where)
+                yield _Hand(name, (image.width, image.height), side, joints, edges, number, where)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 

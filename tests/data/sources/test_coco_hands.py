@@ -69,6 +69,8 @@ def test_joints_are_where_the_image_shows_them_and_left_hands_are_mirrored(datas
         np.testing.assert_allclose(sample["joints_2d"][known], expected[side][known])
         assert np.isnan(sample["joints_2d"]).all(axis=1).sum() == (dataset == "onehand10k")
         np.testing.assert_array_equal(as_right[hand], sample["joints_2d"])
+        assert sample["id"].startswith("train/")
+        assert sample["id"].endswith(f" {side} in {source.image_name(hand)}")
         x, y = np.round(expected[side][known]).astype(int).T
         assert sample["image"][y, x].mean() > 150
         assert (sample["K"], sample["joints_3d"], sample["scale_m"]) == (None, None, None)
@@ -76,6 +78,7 @@ def test_joints_are_where_the_image_shows_them_and_left_hands_are_mirrored(datas
         margin = 2 if dataset == "hint" else 0
         half = 1.25 * ((high - low).max() / 2 + margin)
         np.testing.assert_allclose(sample["crop_box"], [*((low + high) / 2 - half), *((low + high) / 2 + half)])
+    assert len({source[hand]["id"] for hand in range(len(source))}) == len(source)
     with pytest.raises(IndexError, match="not 9"):
         source[9]
 
