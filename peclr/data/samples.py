@@ -168,8 +168,11 @@ class HasTracks(HasVideos, Protocol):
 class HasCameras(Protocol):
     """A source whose hands were seen by several cameras at the same moment."""
 
-    def frame_of_hands(self) -> NDArray[np.int64]:
-        """(num_hands,), a number that the images of one hand at one moment share, one a camera; −1 for none."""
+    def frame_of_hands(self) -> NDArray[np.int64] | None:
+        """(num_hands,), a number that the images of one hand at one moment share, one a camera; −1 for none.
+
+        None where nobody said.
+        """
 
     def camera_of_hands(self) -> NDArray[np.int64]:
         """(num_hands,), the number of the camera that saw each hand."""

@@ -65,7 +65,7 @@ def write_many(root: Path, jpeg: bytes, count: int = MANY) -> None:
     for name in NUMBERED:
         packed = pack_texts(["one"])
         known |= {f"{name}_text": packed.text, f"{name}_ends": packed.ends}
-    holes = [name for name in COLUMNS if name not in (*known, "hand", "K", "joints_3d", "scale_m")]
+    holes = [name for name in COLUMNS if name not in (*known, "moment", "camera", "hand", "K", "joints_3d", "scale_m")]
     for name in holes:
         shape = (count, *COLUMNS[name].shape)
         array = np.lib.format.open_memmap(root / f"{name}.npy", "w+", COLUMNS[name].kind, shape)

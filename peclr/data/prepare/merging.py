@@ -139,6 +139,8 @@ def _read_index(folder: Path, task: int) -> tuple[dict[str, Array], IndexFacts]:
         raise ValueError(f"{path} is of task {facts.task}; expected {task}, with shards {own}")
     count = sum(shard.crops for shard in facts.shards)
     for name, column in COLUMNS.items():
+        if name not in arrays and column.unknown is not None:  # it is newer than what wrote the task
+            arrays[name] = np.full((count, *column.shape), column.unknown, column.kind)
         array = arrays.get(name)
         if array is None or array.dtype != column.kind or array.shape != (count, *column.shape):
             found = "nothing" if array is None else f"{array.dtype} {array.shape}"

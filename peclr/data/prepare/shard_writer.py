@@ -23,7 +23,7 @@ import orjson
 
 from peclr.data.prepare.cutting import Crop, Row
 from peclr.data.sources.packed_text import pack_texts
-from peclr.data.sources.shard_format import COLUMNS, FOLDER, SIDES, TEXTS, About, Shard, key_of
+from peclr.data.sources.shard_format import COLUMNS, FOLDER, OF_CROP, SIDES, TEXTS, About, Shard, key_of
 from peclr.options import naming, write_whole
 from peclr.untrusted.text import printable
 
@@ -92,7 +92,7 @@ class ShardWriter:
         if self._tar is None:
             self._tar = _Tar(self.folder / FOLDER / f"{self.task:06d}-{len(self._shards):02d}.tar")
         row = {name: crop.labels.get(name, column.unknown) for name, column in COLUMNS.items()}
-        row |= {name: getattr(about, name) for name in ("score", "frame", "time", "track", "video", "hand")}
+        row |= {name: getattr(about, name) for name in OF_CROP}
         texts = {"id": crop.labels["id"], "file": about.file, "group": about.group, "class": about.class_name}
         key = key_of(self.task, len(self._rows))
         row |= {"length": len(crop.encoded), "crc": zlib.crc32(crop.encoded)}

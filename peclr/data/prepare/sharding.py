@@ -1,7 +1,7 @@
 """Cuts the hands of any source into shards, in tasks of so many images each."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from peclr.data.prepare.cutting import Crop, Cutting
 from peclr.data.prepare.merging import is_done, is_merged, merge
 from peclr.data.prepare.shard_writer import ShardWriter
 from peclr.data.samples import HandSource, HasNames, HasVideos
-from peclr.data.sources.selection import groups_of, pseudo_labels_of
+from peclr.data.sources.selection import cameras_of, groups_of, pseudo_labels_of, tracks_of
 from peclr.data.sources.shard_format import About, Facts, Labels
 from peclr.data.sources.shards import Shards
 from peclr.parallel import Advance, Job, Part, claim, run
@@ -77,14 +77,14 @@ def shard_source(
 class _Cut:
     """The work: task i cuts out the images of a range.
 
-    Of every hand of the source, `videos` are its number, `groups` and `classes` their names, where they are known.
+    Of every hand of the source, `numbers` are those of `About`, `groups` and `classes` names, where they are known.
     """
 
     source: HandSource
     folder: Path
     cutting: Cutting
     ranges: Sequence[range]
-    videos: NDArray[np.int64] | None = None
+    numbers: Mapping[str, NDArray[np.generic]]
     groups: Sequence[str] | None = None
     classes: Sequence[str] | None = None
 
@@ -103,7 +103,7 @@ class _Cut:
         hand = self.source.hand_of(index)
         return self.cutting(self.source[index]), About(
             hand=hand,
-            video=-1 if self.videos is None else int(self.videos[hand]),
+            **{name: number[hand].item() for name, number in self.numbers.items()},
             group="" if self.groups is None else self.groups[hand],
             class_name="" if self.classes is None else self.classes[hand],
         )
@@ -111,14 +111,20 @@ class _Cut:
 
 def _work(source: HandSource, folder: Path, cutting: Cutting, ranges: Sequence[range]) -> _Cut:
     if isinstance(source, Shards):
-        return _Cut(source, folder, cutting, ranges)
-    videos = source.video_of_hands() if isinstance(source, HasVideos) else None
+        return _Cut(source, folder, cutting, ranges, {})
+    numbers: dict[str, NDArray[np.generic]] = {}
+    if isinstance(source, HasVideos):
+        numbers["video"] = source.video_of_hands()
+    if tracks := tracks_of(source):
+        numbers |= tracks._asdict()
+    if cameras := cameras_of(source):
+        numbers |= {"moment": cameras.frame, "camera": cameras.camera}
     groups, classes = None, None
     if isinstance(source, HasNames):
         groups, classes = source.names_of_hands("group"), source.names_of_hands("class")
-    if groups is None and (numbers := groups_of(source)) is not None:
-        groups = list(map(str, numbers.tolist()))
-    return _Cut(source, folder, cutting, ranges, videos, groups, classes)
+    if groups is None and (of_hands := groups_of(source)) is not None:
+        groups = list(map(str, of_hands.tolist()))
+    return _Cut(source, folder, cutting, ranges, numbers, groups, classes)
 
 
 def _labels_of(source: HandSource) -> Labels:

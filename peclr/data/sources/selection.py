@@ -130,7 +130,9 @@ def cameras_of(source: HandSource) -> Cameras | None:
             return None
         cameras = [cameras or Cameras(np.full(hands, -1), np.full(hands, -1)) for hands, cameras in known]
         return Cameras(_joined([part.frame for part in cameras]), np.concatenate([part.camera for part in cameras]))
-    return Cameras(source.frame_of_hands(), source.camera_of_hands()) if isinstance(source, HasCameras) else None
+    if not isinstance(source, HasCameras) or (frame := source.frame_of_hands()) is None:
+        return None
+    return Cameras(frame, source.camera_of_hands())
 
 
 class ByTrack:

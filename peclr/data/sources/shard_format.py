@@ -50,8 +50,12 @@ COLUMNS: Final[dict[str, Column]] = CUT | {
     "time": Column(np.float64, (), math.nan),
     "track": Column(np.int64, (), -1),
     "video": Column(np.int64, (), -1),
+    "moment": Column(np.int64, (), -1),
+    "camera": Column(np.int64, (), -1),
     "hand": Column(np.int64, (), -1),
 }
+# the numbers of `About`
+OF_CROP: Final = ("score", "frame", "time", "track", "video", "moment", "camera", "hand")
 # texts: packed as NAME_text and NAME_ends; but for the id, which is every crop's own, numbered by NAME
 TEXTS: Final = ("id", "file", "group", "class")
 NUMBERED: Final = TEXTS[1:]
@@ -68,6 +72,8 @@ class About:
         time: seconds from the video's beginning.
         track: follows one hand through a video; −1 is none.
         video: number of the video or image among all that are read; −1 is not known.
+        moment: number that one hand has at one moment in the images of all cameras; −1 is that of none.
+        camera: number of the camera; −1 is not known.
         hand: number of the hand that the crop is a version of; −1 is a hand of its own.
         group: a person or a video, for example: of what must not be in two splits.
         class_name: what the hand shows, as someone says who is no detector.
@@ -79,6 +85,8 @@ class About:
     time: float = math.nan
     track: int = -1
     video: int = -1
+    moment: int = -1
+    camera: int = -1
     hand: int = -1
     group: str = ""
     class_name: str = ""

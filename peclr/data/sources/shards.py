@@ -26,7 +26,17 @@ from peclr.data.sources.remote import below, check_address, is_remote
 from peclr.data.sources.remote_shards import Remote, RemoteShardFiles, fetch_labels
 from peclr.data.sources.shard_cache import ShardCache
 from peclr.data.sources.shard_files import ShardFiles
-from peclr.data.sources.shard_format import COLUMNS, CUT, KIND, NUMBERED, SIDES, About, impossible_label, open_labels
+from peclr.data.sources.shard_format import (
+    COLUMNS,
+    CUT,
+    KIND,
+    NUMBERED,
+    OF_CROP,
+    SIDES,
+    About,
+    impossible_label,
+    open_labels,
+)
 from peclr.geometry.planar import Matrix
 
 
@@ -158,11 +168,10 @@ class Shards(HandSource):
     def about(self, index: int) -> About:
         """What is known of crop `index` beside its labels."""
         arrays, texts = self._arrays, self._texts
-        row = {
-            name: arrays[name][index].item() for name in ("score", "frame", "time", "track", "video") if name in arrays
-        }
+        row = {name: arrays[name][index].item() for name in OF_CROP if name in arrays}
+        row["hand"] = self.hand_of(index)
         file, group, class_name = (texts[name][int(arrays[name][index])] for name in NUMBERED)
-        return About(**row, file=file, group=group, class_name=class_name, hand=self.hand_of(index))
+        return About(**row, file=file, group=group, class_name=class_name)
 
     def encoded(self, index: int) -> bytes:
         """The JPEG of crop `index`; BadImageError names the shard, the crop and what was expected."""
@@ -190,6 +199,14 @@ class Shards(HandSource):
         if "video" not in self._arrays:
             raise ValueError(f"{self.root}: which video a hand is from is not known")
         return self._of_hands("video")
+
+    def frame_of_hands(self) -> NDArray[np.int64] | None:
+        """See `HasCameras`."""
+        return self._of_hands("moment") if "moment" in self._arrays else None
+
+    def camera_of_hands(self) -> NDArray[np.int64]:
+        """See `HasCameras`."""
+        return self._of_hands("camera")
 
     def group_of_hands(self) -> NDArray[np.int64] | None:
         """See `HasGroups`."""

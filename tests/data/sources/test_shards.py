@@ -19,18 +19,21 @@ import pytest
 from PIL import Image
 
 from peclr.data.datasets import PairedViewDataset
+from peclr.data.loading.pairing import AcrossCameras
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.merging import merge
 from peclr.data.prepare.shard_writer import ShardWriter
 from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
+from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import BadImageError
-from peclr.data.sources.selection import groups_of
+from peclr.data.sources.selection import cameras_of, groups_of, tracks_of
 from peclr.data.sources.shard_format import About
 from peclr.data.sources.shards import Shards
 from peclr.parallel import Part
+from tests.data.sources.labeled_sets import few_sequences, write_dexycb
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -406,3 +409,31 @@ def test_a_manifest_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(text.replace("000000-00.tar", "../../x.tar"))
     with pytest.raises(ValueError, match=r"manifest\.json, facts: .*regex"):
         Shards(tmp_path)
+
+
+def test_tracks_and_cameras_of_a_data_set_come_along(tmp_path: Path) -> None:
+    write_dexycb(tmp_path / "dexycb", subjects=1)
+    with few_sequences():
+        source = DexYCB(tmp_path / "dexycb", "s1_train")
+        shard_source(source, tmp_path / "shards", Cutting(24), per_task=20)
+    shard_source(Shards(tmp_path / "shards"), tmp_path / "copy", per_task=30)
+    for folder in ("shards", "copy"):
+        shards = Shards(tmp_path / folder)
+        for of_shards, of_source in ((tracks_of(shards), tracks_of(source)), (cameras_of(shards), cameras_of(source))):
+            assert of_shards is not None
+            assert of_source is not None
+            for ours, theirs in zip(of_shards, of_source, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+    assert cameras_of(Shards(collected(tmp_path / "s", np.random.default_rng(0)).root)) is None
+    first, second = AcrossCameras().within(Shards(tmp_path / "copy")).draw(9, np.random.default_rng(0))
+    assert [source[image]["id"].split("/")[2] for image in (first, second)] == ["20200709_141700"] * 2
+
+
+def test_tasks_of_a_version_that_knew_less_of_crops_are_merged(layout: Layout, tmp_path: Path) -> None:
+    shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING, per_task=9, part=Part(1, 1))
+    for index in (tmp_path / "s" / "tasks").glob("*.npz"):
+        with np.load(index) as arrays:
+            known = {name: array for name, array in arrays.items() if name not in ("moment", "camera")}
+        np.savez(index, allow_pickle=False, **known)
+    shard_source(FreiHAND(layout.root), tmp_path / "s", CUTTING, per_task=9)
+    assert len(Shards(tmp_path / "s")) == len(FreiHAND(layout.root))
