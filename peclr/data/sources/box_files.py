@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.coco_keypoints import CocoImage, by_id
+from peclr.geometry.planar import enclosing_square
 from peclr.untrusted.text import as_type, parse_json, read_bytes, read_json, read_table
 
 _FARTHEST: Final = 1e6  # px; no image is as large
 _SMALLEST: Final = 2.0  # px; what is smaller has been given in fractions of the image
 _SUFFIXES: Final = (".csv", ".json", ".jsonl")  # of files in a folder
+_SIDES: Final[tuple[Literal["left", "right"] | None, ...]] = (None, "left", "right")
 _SHOWN: Final = 0.25  # of a box must be in the image
 
 
@@ -27,6 +29,26 @@ class HandBox(NamedTuple):
 
     edges: NDArray[np.float64]
     side: Literal["left", "right"] | None = None
+
+
+class PackedBoxes:
+    """Boxes of many hands as arrays, of which some, or all, have none: of those, nothing is kept."""
+
+    def __init__(self, boxes: Sequence[HandBox | None]) -> None:
+        self.edges = np.full((len(boxes) if any(boxes) else 0, 4), np.nan)  # (hands, 4), px; (0, 4) without any
+        self._sides = np.zeros(len(self.edges), np.uint8)
+        for number, box in enumerate(boxes if len(self.edges) else ()):
+            if box is not None:
+                self.edges[number], self._sides[number] = box.edges, _SIDES.index(box.side)
+
+    def __getitem__(self, hand: int) -> HandBox | None:
+        if not len(self.edges) or np.isnan(self.edges[hand, 0]):
+            return None
+        return HandBox(self.edges[hand], _SIDES[self._sides[hand]])
+
+    def squares(self, hands: int) -> NDArray[np.float64]:
+        """(hands, 4), the enclosing squares; NaN without a box."""
+        return enclosing_square(self.edges) if len(self.edges) else np.full((hands, 4), np.nan)
 
 
 class _Row(msgspec.Struct):

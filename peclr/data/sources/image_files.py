@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.box_files import check_within, read_boxes
+from peclr.data.sources.box_files import PackedBoxes, check_within, read_boxes
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
+from peclr.data.sources.packed_text import pack_texts
 from peclr.geometry.planar import enclosing_square, mirror_box, whole_image
 
 
@@ -35,14 +36,18 @@ class ImageFiles(HandSource):
         found = read_boxes(Path(boxes)) if boxes is not None else {}
         if unknown := sorted(found.keys() - set(files)):
             raise ValueError(f"{boxes}: {unknown[0]} is not an image below {self.root}")
-        self._hands = [(file, box) for file in files for box in found.get(file, [None])]
+        hands = [(file, box) for file, name in enumerate(files) for box in found.get(name, [None])]
+        # packed: objects would be copied, page by page, in every worker that counts references to them
+        self._files, self._boxes = pack_texts(files), PackedBoxes([box for _, box in hands])
+        self._file = np.fromiter((file for file, _ in hands), np.int32, len(hands)) if boxes is not None else None
         if empty := sum(found.get(file) == [] for file in files):
             self._left_out[f"without a hand by {boxes}"] = empty
-        self.num_hands = len(self._hands)
+        self.num_hands = len(hands)
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
-        return [self.root / file for file in dict.fromkeys(file for file, _ in self._hands)]
+        used = range(len(self._files)) if self._file is None else np.unique(self._file).tolist()
+        return [self.root / self._files[file] for file in used]
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
@@ -51,22 +56,26 @@ class ImageFiles(HandSource):
     def check_images(self) -> None:
         """See `HandSource`; boxes beyond their images are refused, too."""
         check_image_files(self.image_paths())
-        boxes = [(self.root / file, box) for file, box in self._hands if box is not None]
-        sizes = image_sizes([path for path, _ in boxes]).tolist()
-        for (path, box), (width, height) in zip(boxes, sizes, strict=True):
-            check_within(box.edges, width, height, path)
+        edges = self._boxes.edges
+        hands = np.flatnonzero(~np.isnan(edges[:, 0])).tolist()
+        paths = [self.root / self._name(hand) for hand in hands]
+        for hand, path, (width, height) in zip(hands, paths, image_sizes(paths).tolist(), strict=True):
+            check_within(edges[hand], width, height, path)
 
     def identity(self) -> str:
         """See `HandSource`: of the images' names and boxes."""
-        boxes = [[math.nan] * 4 if box is None else enclosing_square(box.edges) for _, box in self._hands]
-        return hash_of(self.name, np.array([os.fsencode(file) for file, _ in self._hands]), np.array(boxes))
+        names = np.array([os.fsencode(self._name(hand)) for hand in range(self.num_hands)])
+        return hash_of(self.name, names, self._boxes.squares(self.num_hands))
+
+    def _name(self, hand: int) -> str:
+        return self._files[hand if self._file is None else int(self._file[hand])]
 
     def __getitem__(self, index: int) -> HandSample:
         return self.read(index, math.inf)
 
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
-        file, box = self._hands[index]
+        file, box = self._name(index), self._boxes[index]
         length = None if box is None else float((box.edges[2:] - box.edges[:2]).max())
         decoded = read_reduced(self.root / file, length, min_side)
         if box is None:

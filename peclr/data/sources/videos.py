@@ -7,8 +7,9 @@ long, cut their frames out once, by `peclr prepare any FOLDER --shards OUT` or w
 import logging
 import math
 import os
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.box_files import HandBox, read_boxes
+from peclr.data.sources.box_files import HandBox, PackedBoxes, read_boxes
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.listing import VIDEOS, list_files
 from peclr.geometry.planar import enclosing_square, mirror_box, whole_image
@@ -48,34 +49,37 @@ class Videos(HandSource):
             raise ValueError(f"every {every} is not a positive number of frames")
         self.root, self._files, _ = list_files(root, VIDEOS, "videos")
         self._times = [index_frames(self.root / file) for file in self._files]
-        self._hands: list[tuple[int, int, HandBox | None]] = []
+        counts = [len(times) for times, _, _ in self._times]
+        # of each hand; packed, as objects would be copied in every worker that counts references to them
+        self._video = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+        self._frame = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
         for video, (times, _, announced) in enumerate(self._times):
-            self._hands += [(video, number, None) for number in range(len(times))]
             if len(times) < announced:
                 _log.warning("%s: cut short, %d of %d frames are there", self._files[video], len(times), announced)
+        chosen, found = np.flatnonzero(self._frame % every == 0).tolist(), list[HandBox]()
         if boxes is not None:
-            found, frames = read_boxes(Path(boxes)), {self._name(*hand): hand for hand in self._hands}
-            if unknown := sorted(found.keys() - frames.keys()):
+            boxed, frames = read_boxes(Path(boxes)), {self._name(*self._at(n)): n for n in range(len(self._frame))}
+            if unknown := sorted(boxed.keys() - frames.keys()):
                 raise ValueError(f"{boxes}: {unknown[0]} is not one of the frames {min(frames)} …")
-            self._hands = [
-                (video, number, box) for name, (video, number, _) in frames.items() for box in found.get(name, ())
-            ]
-        self._hands = [hand for hand in self._hands if hand[1] % every == 0]
-        self.num_hands = len(self._hands)
+            of_frame = [boxed.get(self._name(*self._at(frame)), []) for frame in chosen]
+            chosen = np.repeat(chosen, list(map(len, of_frame))).tolist()
+            found = [box for some in of_frame for box in some]
+        self._boxes = PackedBoxes(found)
+        self._video, self._frame = self._video[chosen], self._frame[chosen]
+        self.num_hands = len(chosen)
         self._open: dict[tuple[int, int], _Decoder] = {}  # by process and video
 
     def identity(self) -> str:
         """See `HandSource`: of the frames' names and boxes."""
-        boxes = [[math.nan] * 4 if box is None else enclosing_square(box.edges) for *_, box in self._hands]
-        names = [os.fsencode(self._name(*hand)) for hand in self._hands]
-        return hash_of(self.name, np.array(names), np.array(boxes))
+        names = [os.fsencode(self._name(*self._at(hand))) for hand in range(self.num_hands)]
+        return hash_of(self.name, np.array(names), self._boxes.squares(self.num_hands))
 
     def video_of_hands(self) -> NDArray[np.int64]:
         """See `HasVideos`."""
-        return np.array([video for video, *_ in self._hands], np.int64)
+        return self._video.astype(np.int64)
 
     def __getitem__(self, index: int) -> HandSample:
-        video, number, box = self._hands[index]
+        (video, number), box = self._at(index), self._boxes[index]
         image = self._decoder(video).frame(number)
         if box is None:
             return hand_sample(image, whole_image(image.shape[1], image.shape[0]), self._name(video, number))
@@ -84,10 +88,14 @@ class Videos(HandSource):
             square, image = mirror_box(square, image.shape[1]), np.ascontiguousarray(image[:, ::-1])
         return hand_sample(image, square, self._name(video, number), side)
 
+    def _at(self, hand: int) -> tuple[int, int]:
+        """The video and the frame of a hand."""
+        return int(self._video[hand]), int(self._frame[hand])
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}
 
-    def _name(self, video: int, number: int, _: object = None) -> str:
+    def _name(self, video: int, number: int) -> str:
         return f"{self._files[video]}#{number}"
 
     def _decoder(self, video: int) -> "_Decoder":
@@ -105,8 +113,8 @@ class Videos(HandSource):
 class FrameTimes(NamedTuple):
     """Times at which the frames of a video are shown, in its own unit, ascending."""
 
-    times: list[int]  # of all frames; those that an edit list cuts away are none
-    keys: list[int]  # of those that can be decoded without others, one that is cut away included
+    times: Sequence[int]  # of all frames; those that an edit list cuts away are none
+    keys: Sequence[int]  # of those that can be decoded without others, one that is cut away included
     announced: int  # number of frames by the file's own account; more than `times` if it was cut short
 
 
@@ -132,7 +140,7 @@ def index_frames(path: str | Path) -> FrameTimes:
     if not times:
         raise ValueError(f"{path} has no frames")
     announced = round(duration / per_frame) if duration - (end - min(times)) > per_frame else 0
-    return FrameTimes(sorted(times), sorted(keys), max(len(times), announced))
+    return FrameTimes(array("q", sorted(times)), array("q", sorted(keys)), max(len(times), announced))
 
 
 def read_frames(

@@ -1,5 +1,8 @@
+import gc
 import json
 import math
+import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -7,7 +10,9 @@ import numpy as np
 import pytest
 
 from peclr.data.samples import HandSample
+from peclr.data.sources import image_files
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.listing import Listing
 from peclr.data.views.geometric import ViewGeometry, render_view
 
 
@@ -180,3 +185,18 @@ def test_the_identity_is_that_of_names_and_boxes(folder: Path, tmp_path: Path) -
     assert ImageFiles(folder, boxes).identity() != expected
     (folder / "a.png").rename(folder / "z.png")
     assert ImageFiles(folder).identity() != expected
+
+
+def test_a_hand_takes_the_bytes_of_its_name_and_box(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = [f"{number // 100:03d}/{number:05d}.jpg" for number in range(20_000)]  # 13 bytes each
+    listing = Listing(tmp_path, names, Counter())
+    monkeypatch.setattr(image_files, "list_files", lambda *_: listing)
+    (tmp_path / "boxes.csv").write_text("file,left,top,right,bottom\n000/00000.jpg,1,1,30,30\n000/00000.jpg,2,2,9,9\n")
+    for boxes, most in ((None, 30), (tmp_path / "boxes.csv", 80)):
+        tracemalloc.start()
+        source = ImageFiles(tmp_path, boxes)
+        gc.collect()
+        taken, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert source.num_hands == 20_000 + (boxes is not None)
+        assert taken < most * source.num_hands
