@@ -12,7 +12,11 @@ import pytest
 import torch
 
 from peclr.__main__ import main as peclr
+from peclr.data.prepare.cutting import Cutting
+from peclr.data.prepare.sharding import shard_source
+from peclr.data.sources import open_source
 from peclr.untrusted.binary import damage_of_zip
+from tests.data.sources.folder_server import serving_folder
 
 pytestmark = pytest.mark.slow
 CONF = Path(__file__).parent / "conf"
@@ -147,6 +151,34 @@ def test_two_processes_that_pre_train_together_survive_being_killed(rendered_han
     assert all(torch.equal(first[key], second[key]) for key in first)
     metrics = json.loads((run / "results.json").read_text())["metrics"]
     assert metrics["train/effective_negatives"] == 2 * 8 - 2, "of both processes"
+
+
+def test_a_killed_run_on_an_address_ends_with_the_weights_of_one_on_the_folder(
+    rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From six shards, of which four fit into the cache, by a host that breaks off now and then."""
+    folder, straight, run = tmp_path / "shards", tmp_path / "straight", tmp_path / "run"
+    shard_source(open_source(rendered_hands), folder, Cutting(64), per_task=8)
+    largest = max(path.stat().st_size for path in folder.glob("shards/*.tar"))
+    few = ("--data.shards_at_once=2", "--data.val_fraction=0", "--trainer.max_epochs=3", f"--run_dir={run}")
+    assert peclr(pretrain(folder, *few[:-1], f"--run_dir={straight}")) == 0
+    for name, value in (("PECLR_CACHE", str(tmp_path / "cache")), ("PECLR_CACHE_GB", f"{4 * largest / 1e9:.12f}")):
+        monkeypatch.setitem(ENVIRONMENT, name, value)
+    with serving_folder(folder) as served:
+        served.cut["000002-00.tar"] = [1000]
+        command = ["peclr", *pretrain(folder, *few, f"--data.root={served.address}", "--data.num_workers=2")]
+        process = start(tmp_path, *command)
+        last = wait_for(tmp_path, "run/checkpoints/last.ckpt", process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
+        assert 0 < torch.load(last, weights_only=True)["global_step"] < 30, "killed before its end"
+        process = start(tmp_path, *command, f"--ckpt_path={last}")
+        stderr = process.communicate(timeout=PATIENCE)[1]
+        assert process.returncode == 0, stderr
+        assert f"{served.address}: 0.1 MB of shards" in stderr
+    first, second = weights_of(straight), weights_of(run)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert len(list((tmp_path / "cache" / "shards").glob("*.tar"))) <= 4
 
 
 def test_two_processes_of_torchrun_share_a_folder_and_go_on_there_when_it_restarts_them(

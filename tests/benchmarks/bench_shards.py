@@ -33,6 +33,7 @@ from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from tests.benchmarks.bench_views import HANDS, freihand_files, medians, one_thread_each, proportional_set_mb
+from tests.data.sources.folder_server import serving_folder
 from tests.data.sources.old_crops import write_old_crops
 
 MANY, SHARDS = 2_000_000, 250
@@ -75,15 +76,19 @@ def write_many(root: Path, jpeg: bytes, count: int = MANY) -> None:
     write_packed(root, KIND, known | dict.fromkeys(holes, np.empty(0)), {}, facts)
 
 
-def shard_pair_over_file_pair(root: Path, rounds: int = 1500) -> float:
-    """CPU time of a pair of views from shards over that from files, of the same crops, with warm caches."""
+def shard_pairs(root: Path, rounds: int = 1500) -> tuple[float, float]:
+    """CPU time of a pair of views with warm caches, of the same crops: shards over files, fetched shards over others."""
     source, augmentation = ImageFiles(root / "images"), Augmentation(GeometryRange(), Photometric())
     shard_source(source, root / "shards", Cutting())
     write_old_crops(source, root / "files")
-    pairs = {kind: PairedViewDataset([Shards(root / kind)], augmentation=augmentation) for kind in ("shards", "files")}
+    with serving_folder(root / "shards") as served:
+        remote = Shards(served.address, root / "cache")
+        assert not remote.find_problems("decode"), "all of it is fetched"
+    sources = {"shards": Shards(root / "shards"), "files": Shards(root / "files"), "remote": remote}
+    pairs = {kind: PairedViewDataset([source], augmentation=augmentation) for kind, source in sources.items()}
     works = {kind: lambda epoch, dataset=dataset: dataset[epoch, epoch % HANDS] for kind, dataset in pairs.items()}
     taken = medians(works, rounds, time.process_time)  # type: ignore[arg-type]  # with a default
-    return taken["shards"] / taken["files"]
+    return taken["shards"] / taken["files"], taken["remote"] / taken["shards"]
 
 
 def opened_by_workers(
@@ -112,13 +117,14 @@ def run() -> list[dict[str, Any]]:
         files = freihand_files()
         for number, content in enumerate(files):
             (folder / "images" / f"{number}.jpg").write_bytes(content)
-        ratio = shard_pair_over_file_pair(folder)
+        over_files, over_shards = shard_pairs(folder)
         write_many(folder / "many", files[0])
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
             opened, made, alone = pool.submit(opened_by_workers, partial(Shards, folder / "many"), 0).result()
             _, _, together = pool.submit(opened_by_workers, partial(Shards, folder / "many"), 4).result()
     rows: list[tuple[str, float, str, str | None]] = [
-        ("shard_pair_over_file_pair", ratio, "× files", "≤ 1.0"),
+        ("shard_pair_over_file_pair", over_files, "× files", "≤ 1.0"),
+        ("cached_remote_pair_over_shard_pair", over_shards, "× shards", "≤ 1.02"),
         ("open_2m_hands_s", opened, "s of CPU", "≤ 2"),
         ("data_module_2m_hands_s", made, "s of CPU", None),
         ("one_process_2m_hands_mb", alone, "MB", None),

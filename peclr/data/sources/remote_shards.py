@@ -129,7 +129,7 @@ class RemoteShardFiles(ShardFiles):
         if here < whole and needed > free:
             held = f"shards may take {cache.most_bytes / 1e9:g} GB, of which {free / 1e9:.1f} GB are free"
             raise ValueError(f"{cache.folder}: {held}; {options} say how much may be where")
-        amounts = f"{len(shards):,} shards, {whole / 1e9:.3g} GB, of which {here / 1e9:.3g} GB are in {cache.folder}"
+        amounts = f"{whole / 1e6:,.1f} MB of shards, of which {here / 1e6:,.1f} MB are in {cache.folder}"
         kept = f"others are fetched when they are needed, and at most {cache.most_bytes / 1e9:g} GB kept"
         _log.warning("%s: %s; %s", self._remote.address, amounts, kept)
 

@@ -71,7 +71,7 @@ def wait_for(found: Callable[[], list[Path]]) -> list[Path]:
 def test_an_address_has_what_its_folder_has(served: Served, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     local, remote = Shards(served.root), open_source(f"{served.address}/")
     assert isinstance(remote, Shards)
-    assert f"6 shards, 0.000123 GB, of which 0 GB are in {cache}" in caplog.text
+    assert f"0.1 MB of shards, of which 0.0 MB are in {cache}" in caplog.text
     assert (len(remote), remote.num_hands, remote.name) == (len(local), local.num_hands, local.name)
     assert remote.identity() == local.identity()
     assert not stored(cache), "nothing is fetched before it is read"
