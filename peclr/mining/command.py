@@ -7,6 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from peclr.data.sources.remote import place
 from peclr.options import CommandParser, check_writable, locked, positive, usable_cores
 from peclr.parallel import add_part
 
@@ -180,7 +181,8 @@ def _parser() -> CommandParser:
         epilog=_EPILOG,
     )
     add = parser.add_argument
-    add("data", type=Path, nargs="+", metavar="DATA", help="folder of a data set, or of images each of one right hand")
+    what = "folder of a data set, or of images each of one right hand; address of shards"
+    add("data", type=place, nargs="+", metavar="DATA", help=what)
     add("--out", type=Path, required=True, help="a new .npz file")
     add("--split", help="of the data sets (default: the one to train on)")
     add("--neighbors", "--neighbours", type=int, default=8, metavar="K", help="of each hand (%(default)s)")

@@ -77,7 +77,7 @@ def write_many(root: Path, jpeg: bytes, count: int = MANY) -> None:
 
 
 def shard_pairs(root: Path, rounds: int = 1500) -> tuple[float, float]:
-    """CPU time of a pair of views with warm caches, of the same crops: shards over files, fetched shards over others."""
+    """CPU time of a pair of views with warm caches, of the same crops: shards over files, fetched ones over others."""
     source, augmentation = ImageFiles(root / "images"), Augmentation(GeometryRange(), Photometric())
     shard_source(source, root / "shards", Cutting())
     write_old_crops(source, root / "files")

@@ -16,6 +16,7 @@ from peclr.data.sources.layouts import (
     splits_to_check,
 )
 from peclr.data.sources.listing import some
+from peclr.data.sources.remote import is_remote, place
 from peclr.options import CommandParser, array_on_disk, check_writable, positive
 from peclr.parallel import add_part, check_claim
 
@@ -41,6 +42,8 @@ def prepare_main(arguments: list[str]) -> int:
         if options.shards is None or (options.split and len(options.split) > 1):
             raise ValueError(f"{ANY} needs --shards OUT, and takes one --split: labels of data sets alone are packed")
         return show(str(options.root), _cut(options, options.split and options.split[0], options.shards))
+    if is_remote(options.root):
+        raise ValueError(f"{options.root}: at an address there are shards; expected {ANY}, not {options.dataset}")
     layout, splits = LAYOUTS[options.dataset], options.split or splits_to_check(options.dataset, options.root)
     if not splits:
         raise ValueError(f"{options.root} does not hold {options.dataset}; expected {layout.expected}")
@@ -154,7 +157,7 @@ def _parser() -> CommandParser:
     )
     which = f"which data set it is; {ANY}, with --shards: images, videos or crops"
     parser.add_argument("dataset", choices=[*LAYOUTS, ANY], help=which)
-    parser.add_argument("root", type=Path, help="its folder")
+    parser.add_argument("root", type=place, help=f"its folder; with {ANY}, the address of shards, too")
     parser.add_argument("--split", action="append", metavar="S", help="may be repeated (default: all there are)")
     add_look(parser)
     group = parser.add_argument_group("crops", "each hand as a small JPEG, in tar files that `open_source` recognizes")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from peclr.data.sources import layouts
 from peclr.data.sources.layouts import DataSet, Depth
 from peclr.data.sources.listing import IMAGES, VIDEOS, describe_left_out, list_files, some
-from peclr.data.sources.remote import is_remote
+from peclr.data.sources.remote import place
 from peclr.options import CommandParser, positive
 
 if TYPE_CHECKING:
@@ -46,18 +46,18 @@ def doctor_main(arguments: list[str]) -> int:
         "status is 1 if something is wrong.",
     )
     root = "folder of a data set, or of several; address of shards"
-    parser.add_argument("roots", nargs="+", metavar="ROOT", help=root)
+    parser.add_argument("roots", type=place, nargs="+", metavar="ROOT", help=root)
     add_look(parser)
     options = parser.parse_args(arguments)
     look = Look(options.images, options.workers, progress=True)
     return max([show(title, findings) for root in options.roots for title, findings in _tables(root, look)])
 
 
-def _tables(root: str, look: Look) -> Iterator[tuple[str, list[Finding]]]:
-    if is_remote(root):
+def _tables(root: str | Path, look: Look) -> Iterator[tuple[str, list[Finding]]]:
+    if isinstance(root, str):
         yield root, list(_address(root, look))
     else:
-        yield from ((str(folder), examine(folder, look)) for folder in data_sets_below(Path(root)))
+        yield from ((str(folder), examine(folder, look)) for folder in data_sets_below(root))
 
 
 def add_look(parser: argparse.ArgumentParser) -> None:

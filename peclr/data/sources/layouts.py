@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.listing import IMAGES, VIDEOS, list_files
-from peclr.data.sources.remote import MissingError, below, is_remote
+from peclr.data.sources.remote import MissingError, address_of, below
 from peclr.parallel.job import PLAN
 from peclr.untrusted.text import printable, read_json
 
@@ -164,8 +164,8 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     Of data sets, None is the split to train on. ValueError if nothing is there that is known, or as the
     reader, which gets the options.
     """
-    if isinstance(path, str) and is_remote(path):
-        return _open_address(path, split, **options)
+    if (address := address_of(path)) is not None:
+        return _open_address(address, split, **options)
     root, found = Path(path), list[str]()
     for dataset, layout in LAYOUTS.items():
         if (present := present_splits(dataset, root)) and split in (None, *layout.splits):

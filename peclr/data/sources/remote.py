@@ -37,6 +37,22 @@ def is_remote(path: object) -> bool:
     return isinstance(path, str) and "://" in path
 
 
+def address_of(path: str | Path) -> str | None:
+    """The path if it is an address, None if it is none; ValueError for a `Path` of one, which has lost a slash."""
+    if (
+        isinstance(path, Path)
+        and str(path).startswith(tuple(f"{scheme}:/" for scheme in SCHEMES))
+        and not path.exists()
+    ):
+        raise ValueError(f"{path}: expected an address as text, which a Path takes a slash from")
+    return path if isinstance(path, str) and is_remote(path) else None
+
+
+def place(text: str) -> str | Path:
+    """An address as it is, anything else as a path: a `Path` of an address would have lost a slash."""
+    return text if is_remote(text) else Path(text)
+
+
 def below(folder: str | Path, name: str) -> str | Path:
     """The path or address of something in a folder."""
     return f"{folder.rstrip('/')}/{name}" if isinstance(folder, str) and is_remote(folder) else Path(folder) / name

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,7 +26,7 @@ from peclr.data.sources.images import BadImageError, in_threads
 from peclr.data.sources.layouts import MANIFEST, Depth
 from peclr.data.sources.packed_labels import PARTIAL, Manifest, crc_of, replacing
 from peclr.data.sources.remote import MissingError, fetch, size_of
-from peclr.data.sources.shard_cache import CACHE_GB_VARIABLE, ShardCache
+from peclr.data.sources.shard_cache import CACHE_GB_VARIABLE, LOCKS, ShardCache
 from peclr.data.sources.shard_files import ShardFiles, problem_of_shard
 from peclr.data.sources.shard_format import FOLDER, Opened, Shard
 from peclr.options import locked
@@ -40,6 +41,8 @@ _REQUESTS: Final = 8  # at once
 _THREADS: Final = 4  # that fetch ahead; a connection to a store is slower than the network
 _MOST_OPEN: Final = 4  # shards of a process: one that is open takes its room on the disk, also when it is removed
 _PATIENCE: Final = Patience(tries=6)  # pauses of a minute altogether
+
+_FIRST_TRIES: Final = 3  # of an address that may be mistyped
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +59,16 @@ class Remote(NamedTuple):
     address: str
     labels: Path
     cache: ShardCache
+
+    def here(self) -> "Remote":
+        """The same on this machine, which may be another one; ValueError if the set has changed meanwhile."""
+        if self.labels.is_dir():
+            return self
+        (self.cache.folder / LOCKS).mkdir(parents=True, exist_ok=True)
+        found = fetch_labels(self.address, self.cache)
+        if found != self:
+            raise ValueError(f"{self.address}: the set there has changed since it was opened; begin again")
+        return found
 
 
 def fetch_labels(address: str, cache: ShardCache) -> Remote:
@@ -77,7 +90,7 @@ def _read_manifest(address: str, cache: ShardCache) -> bytes:
     with tempfile.TemporaryDirectory(dir=cache.folder, prefix=".manifest-") as folder:
         copy = Path(folder) / MANIFEST
         try:
-            fetch(f"{address}/{MANIFEST}", copy, _MOST_MANIFEST, _PATIENCE)
+            fetch(f"{address}/{MANIFEST}", copy, _MOST_MANIFEST, replace(_PATIENCE, tries=_FIRST_TRIES))
         except MissingError as error:
             expected = "expected there what `peclr prepare DATASET … --shards FOLDER` writes"
             raise MissingError(f"{error}; {expected}") from error

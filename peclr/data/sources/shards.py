@@ -246,7 +246,7 @@ class Shards(HandSource):
 
 def _mapped(made: type[Shards], place: Path | Remote) -> Shards:
     shards = made.__new__(made)
-    shards._map(place)
+    shards._map(place.here() if isinstance(place, Remote) else place)
     return shards
 
 

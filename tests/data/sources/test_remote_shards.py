@@ -17,6 +17,7 @@ import pytest
 
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import PairedViewDataset
+from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.prepare.sharding import shard_source
@@ -233,6 +234,30 @@ def test_workers_read_what_the_process_has_opened(served: Served, method: str) -
     (served.root / "manifest.json").unlink()
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(remote.encoded, range(18), chunksize=1) == [local.encoded(index) for index in range(18)]
+
+
+def test_another_machine_copies_the_labels_again(served: Served, cache: Path, tmp_path: Path) -> None:
+    """As a worker of a cluster does, which has no such folder."""
+    remote = Shards(served.address)
+    pickled, expected = pickle.dumps(remote), remote.encoded(0)
+    shutil.rmtree(cache)
+    assert pickle.loads(pickled).encoded(0) == expected  # noqa: S301  # of this test
+    shutil.rmtree(cache)
+    (served.root / "manifest.json").write_text((served.root / "manifest.json").read_text() + "\n")
+    with pytest.raises(ValueError, match="the set there has changed since it was opened"):
+        pickle.loads(pickled)  # noqa: S301  # of this test
+
+
+def test_a_path_of_an_address_is_refused() -> None:
+    with pytest.raises(ValueError, match="https:/host/hands: expected an address as text"):
+        open_source(Path("https://host/hands"))
+
+
+def test_commands_take_addresses(served: Served, cache: Path, tmp_path: Path) -> None:
+    assert prepare_main(["any", served.address, "--shards", str(tmp_path / "copy"), "--workers=1"]) == 0
+    assert Shards(tmp_path / "copy").encoded(7) == Shards(served.root).encoded(7)
+    with pytest.raises(ValueError, match="at an address there are shards; expected any, not freihand"):
+        prepare_main(["freihand", served.address])
 
 
 def test_what_a_killed_process_has_begun_is_never_used(served: Served, cache: Path) -> None:
