@@ -72,15 +72,18 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
 
     ValueError where a choice is missing, or the labels, without which there is no scale.
     """
+    from peclr.data.sources.selection import SelectedHands
     from peclr.evaluate.predictions import Predictions
-    from peclr.evaluate.scoring import draw_pck, score, write_scores
+    from peclr.evaluate.scoring import draw_pck, draw_worst, score, write_scores
     from peclr.inference.network import load_network
 
     split = chosen_split(dataset, options)
     trained = load_network(options.run, options.view_size, options.device)
     source = _open(dataset, split, options, trained.crop_margin)
     labels, whole = _labels_of(source)
-    joints = _predict(trained, source, options)
+    as_right = _predict(trained, source, options)
+    joints = as_right.copy()
+    joints[source.is_left, :, 0] *= -1  # readers mirror them
     about: dict[str, object] = {"checkpoint": str(trained.checkpoint), "data": str(options.data), "split": split}
     about |= {"crop": "box", "view_size": trained.view_size, "border": trained.border, "turn": options.turn}
     if not whole.all():
@@ -92,6 +95,8 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     evaluation = replace(score(Predictions(joints[whole]), labels[whole]), leaderboard=official.scores)
     write_scores(out, evaluation, about, units=_UNITS + official.unit)
     draw_pck(evaluation, out / "pck.png")
+    shown = SelectedHands(source, whole.nonzero()[0])  # left ones mirrored
+    draw_worst(evaluation, Predictions(as_right[whole]), shown, out / "worst.png")
     print(*official.files, (out / "scores.txt").read_text(), sep="\n")
     print(*(about[name] for name in ("unknown", "note") if name in about), sep="\n")
 
@@ -131,7 +136,7 @@ def _labels_of(source: Source) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _predict(trained: TrainedNetwork, source: Source, options: argparse.Namespace) -> Array:
-    """Predictions (N, 21, 3), metres, camera frame, order freihand; of left hands as they are."""
+    """Predictions (N, 21, 3), metres, order freihand, of hands as their reader shows them: right ones."""
     import numpy as np
 
     from peclr.inference.crop_search import CropSearch
@@ -139,9 +144,7 @@ def _predict(trained: TrainedNetwork, source: Source, options: argparse.Namespac
 
     search = CropSearch("published", options.turn)
     hands = predict_source(trained, source, options.batch_size, search, progress=True)
-    joints = np.stack([hand.joints_3d for hand in hands])
-    joints[np.asarray(source.is_left), :, 0] *= -1  # readers mirror them
-    return joints
+    return np.stack([hand.joints_3d for hand in hands])
 
 
 def _ho3d(source: HO3D, joints: Array, labels: Array, out: Path) -> Official:

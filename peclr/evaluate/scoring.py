@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from peclr.data.sources.freihand import FreiHAND
+from peclr.data.samples import HandSource
 from peclr.data.sources.images import write_image
 from peclr.drawing.series import pck_curves, styles
 from peclr.drawing.tiles import Image, overlays, sheet
@@ -139,7 +139,7 @@ def draw_pck(evaluation: Evaluation, path: Path) -> None:
         figure.savefig(path, dpi=150)
 
 
-def draw_worst(evaluation: Evaluation, predictions: Predictions, source: FreiHAND, path: Path) -> None:
+def draw_worst(evaluation: Evaluation, predictions: Predictions, source: HandSource, path: Path) -> None:
     """Draw the hands with the largest PA-EPE: prediction, label beside it."""
     errors, epe = (evaluation.joints_mm[name].mean(axis=1) for name in ("pa_epe_mm", "epe_mm"))
     tiles: list[Image] = []

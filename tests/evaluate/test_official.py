@@ -128,6 +128,7 @@ def test_hands_with_unknown_joints_are_scored_by_those_that_are_known(
         assert said["note"] in capsys.readouterr().out
     else:
         assert official == pytest.approx({"mpjpe": means["all"]}, rel=1e-4)
+    assert (out / "worst.png").is_file()
     whole = np.asarray(np.isfinite(source.joints_3d).all(axis=(1, 2)))
     assert (said["hands"], said["split"]) == (whole.sum(), split)
     assert said["unknown"] == (f"{(~whole).sum()} of {len(whole)} hands have unknown joints: only scores.txt has these")

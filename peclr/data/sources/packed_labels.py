@@ -68,6 +68,9 @@ class PackedArrays(dict[str, Array]):
         self.manifest = as_type(read_json(path), Manifest, f"{path}, which peclr {__version__} cannot read")
         super().__init__({name: _map(self.folder / f"{name}.npy", crc) for name, crc in self.manifest.arrays.items()})
 
+    def __missing__(self, name: str) -> Array:
+        raise ValueError(f"{self.folder} has no {name}, which peclr {__version__} needs; prepare it again")
+
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         return type(self), (self.folder,)
 

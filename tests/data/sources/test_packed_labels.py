@@ -50,6 +50,11 @@ def test_arrays_come_back_mapped_and_read_only(folder: Path) -> None:
     assert packed.manifest.facts == {"size": 20}
 
 
+def test_an_array_that_another_version_packed_without_is_named(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"youtube3d_val has no other, which peclr .* needs; prepare it again"):
+        PackedArrays(folder)["other"]
+
+
 def test_pickles_hold_the_path_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     pickled = pickle.dumps(PackedArrays("youtube3d_val"))
