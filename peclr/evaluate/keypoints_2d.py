@@ -104,8 +104,9 @@ def score_2d(source: CocoHands, predicted: Array, labels: Array) -> dict[str, fl
 
 
 def _logged(scores: dict[str, float]) -> dict[str, float]:
-    """Scores by the names of reports."""
-    names = {"pck_0.2": "pck_0_2", "pck_0.05_all": "pck_0_05", "epe_px": "error_2d_px"}
+    """Scores by the names of reports; of HInt those of all joints and parts."""
+    names = {"pck_0.2": "pck_0_2", "auc_30px": "auc_30px", "epe_px": "epe_image_px"}
+    names |= {f"pck_{limit}_all": f"pck_{limit}".replace(".", "_") for limit in _HINT_THRESHOLDS}
     return {new: scores[name] for name, new in names.items() if name in scores}
 
 
