@@ -1,7 +1,8 @@
 """`peclr inspect`: the views that a config trains on, their keypoints, and both views brought back to the crop.
 
 Where matrices and pixels agree, hand and skeleton lie on themselves, and both views on top of each other, the first in
-red and the second in cyan, have no colored edges; from two versions of a hand, that holds for the hand alone.
+red and the second in cyan, have no colored edges; from two versions of a hand, that holds for the hand alone, and views
+of two cameras, between which there is no such map, stay as they are.
 """
 
 import argparse

@@ -45,7 +45,8 @@ class HanCoFiles:
         self._views = np.flatnonzero(wanted).astype(np.int32)  # number of the frame · 8 + camera
         self.left_out = int(there.sum()) * CAMERAS - len(self._views)
         if not len(self._views):
-            raise ValueError(f"{root}: {split} has no hand whose frame is {frames} in the sequences that are there")
+            others = "" if frames == "all" else "; frames: all takes the others, too"
+            raise ValueError(f"{root}: {split} has no {frames} frame in the sequences that are there{others}")
         versions = self._folders[sequence[self._views // CAMERAS]].sum(axis=1)
         self.start: NDArray[np.int64] = np.concatenate([[0], np.cumsum(versions)])
 

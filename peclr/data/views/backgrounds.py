@@ -21,6 +21,7 @@ Replace = Callable[[RenderedView, HandSample], Image]
 
 _MARGIN: Final = 1.25  # of the side of a view: a background is larger, and each view shows another part of it
 _PAIRS_PER_NEW: Final = 1024  # pairs of an epoch for each background that is new in it: every process makes them all
+_OUTLINES: Final = 2**16  # of hands, kept: about 64 MB, of all of FreiHAND's
 _RIM: Final = 0.03  # of an image's side, painted over around a hand for its shadow and its soft edge
 
 
@@ -106,6 +107,8 @@ class Backgrounds:
             if chance < self._settings.probability:
                 hand = source, self._sources[source].hand_of(images[view])
                 if hand not in self._outlines:
+                    if len(self._outlines) >= _OUTLINES:
+                        del self._outlines[next(iter(self._outlines))]
                     self._outlines[hand] = Outline.of(self._masks[source].read_mask(hand[1]))
                 part, feather = self._part(epoch, *place), self._settings.feather
                 new[view] = partial(replace_background, part, self._outlines[hand], feather)

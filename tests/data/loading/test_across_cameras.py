@@ -185,6 +185,18 @@ def test_pairs_are_a_function_of_seed_epoch_and_item() -> None:
     assert drawn(0) != drawn(1)
 
 
+def test_views_are_the_same_whatever_loads_them() -> None:
+    def batches(workers: int) -> list[torch.Tensor]:
+        data = PairedViewDataModule(
+            sources=Seen(), pairing=AcrossCameras(share=0.5), view_size=16, batch_size=8, num_workers=workers, seed=4
+        )
+        return [batch["views"] for batch in data.train_dataloader()]
+
+    alone, shared = batches(0), batches(2)
+    assert len(alone) == len(shared) > 4
+    assert all(map(torch.equal, alone, shared))
+
+
 @pytest.mark.parametrize(
     ("neighbors", "reason"),
     [

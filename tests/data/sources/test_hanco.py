@@ -85,7 +85,7 @@ def test_frames_are_those_that_were_looked_at_and_others_on_demand(root: Path) -
         (root / name).write_text(json.dumps(meta | {"has_fit": [[False] * 3] * 5, "is_valid": [[False] * 3] * 5}))
     [note] = HanCo(root, frames="all").doubts()[1:]
     assert note.endswith("hands that were looked at none has all joints: labels cannot be checked")
-    with pytest.raises(ValueError, match="train has no hand whose frame is valid in the sequences that are there"):
+    with pytest.raises(ValueError, match="train has no valid frame in the sequences that are there; frames: all takes"):
         HanCo(root)
 
 

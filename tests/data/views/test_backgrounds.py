@@ -228,6 +228,16 @@ def test_outlines_keep_gaps_parts_and_places() -> None:
     assert not drawn[~outer].any()
 
 
+def test_outlines_of_so_many_hands_are_kept_and_no_more(hands: FreiHAND, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [views(hands, ALWAYS)[0, index]["views"] for index in (0, 1, 2, 3, 0)]
+    monkeypatch.setattr("peclr.data.views.backgrounds._OUTLINES", 2)
+    few = views(hands, ALWAYS)
+    for index, views_then in zip((0, 1, 2, 3, 0), expected, strict=True):
+        assert torch.equal(few[0, index]["views"], views_then)
+        assert few._backgrounds is not None
+        assert len(few._backgrounds._outlines) <= 2
+
+
 def test_a_bank_moves_on_with_the_epochs(hands: FreiHAND) -> None:
     def images(bank: Backgrounds, epoch: int) -> list[bytes]:
         return [bank._part(epoch, which / 4, 0, 0).tobytes() for which in range(4)]
