@@ -187,7 +187,8 @@ def _data_set(dataset: DataSet, root: Path, split: str, look: Look) -> list[Find
         return [*check_split(dataset, root, split, look, use_prepared=packed is not None), of_labels]
     except ValueError as error:
         unzip = f"unzip -o {_ARCHIVES[split]} -d {root}" if dataset == "freihand" else ""
-        return [Finding("wrong", str(error), unzip or "get the labels again, and extract the videos' frames")]
+        frames = ", and extract the videos' frames" if dataset == "youtube3d" else ""
+        return [Finding("wrong", str(error), unzip or f"get the labels again{frames}")]
 
 
 def check_split(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
@@ -24,7 +25,8 @@ from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_joints, refuse_faults
+from peclr.data.sources.plausibility import check_some
+from peclr.geometry.camera import project
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal[
@@ -33,7 +35,6 @@ Split = Literal[
 ]  # fmt: skip
 
 _FRAMES_PER_SECOND: Final = 30.0  # of its RealSense cameras
-_DOUBTED: Final = 20_000  # hands that are compared with what hands measure on opening, at most
 
 _log = logging.getLogger(__name__)
 
@@ -79,10 +80,12 @@ class DexYCB(HandSource):
         self._notes = self._missing_subjects()
         if not self.num_hands:
             raise ValueError(f"{root}: {split} has no hand in the subjects that are there; {'; '.join(self._notes)}")
-        few = joints_3d[self._frames[:: -(-self.num_hands // _DOUBTED)]]
-        doubts = doubt_joints(few, f"{self.root}, {split}")
-        refuse_faults(doubts)
-        self._notes += doubts.notes
+        self._notes += check_some(
+            self.num_hands,
+            lambda hands: (joints_3d[self._frames[hands]], self._projected(hands)),
+            lambda hand: self._image_file(int(self._frames[hand])),
+            f"{self.root}, {split}",
+        )
 
     @property
     def joints_3d(self) -> NDArray[np.float32]:
@@ -160,6 +163,12 @@ class DexYCB(HandSource):
             self.crop_margin,
             is_left=bool(self._labels["is_left"][self._labels["sequence"][frame]]),
         )
+
+    def _projected(self, hands: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(N, 21, 2), px of the images as they are."""
+        frames = self._frames[hands]
+        joints_3d, K = self._labels["joints_3d"][frames], self._labels["K"][self._labels["camera"][frames]]
+        return project(torch.tensor(joints_3d).double(), torch.tensor(K).double()).numpy()
 
     def _name(self, frame: int) -> str:
         return file_name(self._labels, frame, "color_{:06d}.jpg")

@@ -33,9 +33,8 @@ _NOT_A_TURN: Final = 1e-2  # of R·Rᵀ from 1
 _SLOW: Final = 20_000  # images; seconds
 # of `_hands`, and which image it is in
 _HAND: Final = np.dtype([("image", "i4"), ("is_left", "?"), ("joints_3d", "f4", (NUM_JOINTS, 3)), ("box", "f4", 4)])
-_IMAGE: Final = np.dtype(
-    [("size", "i4", 2), *((kind, "i4") for kind in ("frame", "take", "camera", "person", "lens")), ("interact", "?")]
-)
+_NUMBERED: Final = ("take", "camera", "person", "lens")
+_IMAGE: Final = np.dtype([("size", "i4", 2), ("frame", "i4"), ("interact", "?"), *((kind, "i4") for kind in _NUMBERED)])
 
 _log = logging.getLogger(__name__)
 
@@ -52,41 +51,54 @@ def read_labels(dataset: DataSetName, root: Path, split: str, *, progress: bool 
     paths = label_files(dataset, root, split)
     kind = InterHandFiles if dataset == "interhand" else AssemblyHandsFiles
     files: LabelFiles = kind(*paths, progress=progress)
-    listed = _listed(files, paths[0])
+    listed, images = _listed(files, paths[0]), _Images()
     if len(listed) > _SLOW and not progress:
         _log.warning("%s: %d images; `peclr prepare %s %s` reads them once", paths[0], len(listed), dataset, root)
-    number = {kind: defaultdict[Any, int](count().__next__) for kind in ("take", "camera", "person", "lens")}
-    rows, images, names = dict[int, int](), list[tuple[Any, ...]](), list[bytes]()
 
-    def each() -> Iterator[tuple[Any, ...]]:
-        for entry, annotation in files.annotations:
-            where = f"{paths[0]}: annotation {entry}"
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for number, annotation in files.annotations:
+            where = f"{paths[0]}: annotation {number}"
             if (image := listed.get(annotation.image_id)) is None:
                 raise ValueError(f"{where} is of image {annotation.image_id}, not listed")
             moment, boxes = files.find(image), files.boxes(annotation)
             joints = _in_camera(moment, f"{paths[1]}: {image.file_name}")
-            for hand in _hands(joints, boxes, _flags(annotation, where), files.fewest, where):
-                if entry not in rows:  # an image has one annotation, of both hands
-                    rows[entry] = len(rows)
-                    names.append((files.folder.format(split) + image.file_name).encode())
-                    keys = {"take": moment.take, "camera": image.camera, "person": moment.person}
-                    numbers = [number[kind][key] for kind, key in (keys | {"lens": moment.K.tobytes()}).items()]
-                    images.append(((image.width, image.height), image.frame_idx, *numbers, boxes.interact))
-                yield rows[entry], *hand
+            if hands := list(_hands(joints, boxes, _flags(annotation, where), files.fewest, where)):
+                row = images.add(files.folder.format(split) + image.file_name, image, moment, interact=boxes.interact)
+                yield from ((row, *hand) for hand in hands)
 
-    hands = np.fromiter(each(), _HAND)
+    hands = np.fromiter(rows(), _HAND)
     if not len(hands):
         raise ValueError(f"{paths[0]}: none of {len(listed):,} images has a hand with joints that are valid")
-    of_images, joints_3d = np.array(images, _IMAGE), convert(hands["joints_3d"], "interhand", "freihand")
+    of_images, joints_3d = images.arrays(), convert(hands["joints_3d"], "interhand", "freihand")
     return {
-        **{name: np.ascontiguousarray(hands[name]) for name in ("image", "is_left", "box")},
+        **{name: hands[name].copy() for name in ("image", "is_left", "box")},
         "joints_3d": joints_3d,
         "scale_m": _scales(joints_3d, 2 * of_images["person"][hands["image"]] + hands["is_left"]),
-        "name": np.array(names),
-        **{name: np.ascontiguousarray(of_images[name]) for name in _IMAGE.names or ()},
-        "K": np.stack([np.frombuffer(K).reshape(3, 3) for K in number["lens"]]).astype(np.float32),
+        **of_images,
         "listed": np.array([len(listed)]),
     }
+
+
+class _Images:
+    """Images with hands, a row each, with numbers in place of names."""
+
+    def __init__(self) -> None:
+        self._rows, self._names = list[tuple[Any, ...]](), list[bytes]()
+        self._number = {kind: defaultdict[Any, int](count().__next__) for kind in _NUMBERED}
+
+    def add(self, name: str, image: LabeledImage, moment: Moment, *, interact: bool) -> int:
+        """Add an image, and return the number of its row."""
+        keys = (moment.take, image.camera, moment.person, moment.K.tobytes())
+        numbers = (self._number[kind][key] for kind, key in zip(_NUMBERED, keys, strict=True))
+        self._rows.append(((image.width, image.height), image.frame_idx, interact, *numbers))
+        self._names.append(name.encode())
+        return len(self._names) - 1
+
+    def arrays(self) -> dict[str, Array]:
+        """What `read_labels` returns of images, and of cameras."""
+        rows = np.array(self._rows, _IMAGE)
+        K = np.stack([np.frombuffer(lens).reshape(3, 3) for lens in self._number["lens"]]).astype(np.float32)
+        return {"name": np.array(self._names), "K": K} | {name: rows[name].copy() for name in _IMAGE.names or ()}
 
 
 def _listed(files: LabelFiles, path: Path) -> dict[int, LabeledImage]:
