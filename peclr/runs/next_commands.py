@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+_LABELS: Final = ("training_xyz.json", "joints_3d.npy")  # of FreiHAND's layout, and of shards
 _LABELED: Final = Path("data/freihand")  # stands for the labeled hands of somebody who pre-trained without
 
 
@@ -19,7 +20,7 @@ def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
     uses: tuple[tuple[object, ...], ...] = ()
     kind = str(_said(config, "model", "class_path")).rpartition(".")[2]
     if kind == "PretrainModule":
-        data = root if (root / "training_xyz.json").is_file() else _LABELED
+        data = root if any((root / sign).is_file() for sign in _LABELS) else _LABELED
         tune = ("fit", "--config", "finetune", f"--data.root={data}", f"--model.weights={run}")
         uses = (tune, ("export", run, "--out", run / "weights"))
     elif kind == "FinetuneModule":

@@ -78,9 +78,16 @@ def show(title: str, findings: Sequence[Finding]) -> int:
 
 
 def data_sets_below(root: Path) -> list[Path]:
-    """Data sets down to two folders below one, and what else there holds images or videos; itself if there are none."""
+    """Data sets down to two folders below one, and what else there holds images or videos; itself if there are none.
+
+    Folders of images beside folders of videos are two, as no source reads both.
+    """
     found, others = _below(root, 2)
-    return [*found, *others] if found else [root]
+    if found:
+        return [*found, *others]
+    kinds = {folder: (_holds(folder, IMAGES), _holds(folder, VIDEOS)) for folder in sorted(root.glob("*/"))}
+    kinds = {folder: held for folder, held in kinds.items() if any(held) and not folder.name.startswith(".")}
+    return list(kinds) if others and len({*kinds.values()}) > 1 and not _holds(root / "*") else [root]
 
 
 def _below(root: Path, depth: int) -> tuple[list[Path], list[Path]]:

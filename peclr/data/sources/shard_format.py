@@ -158,7 +158,10 @@ def _check_values(packed: PackedArrays, facts: Facts, texts: Mapping[str, Packed
         "side": packed["side"] < len(SIDES),
         "id": np.array([len(texts["id"]) == len(offset)]),
         **{name: (packed[name] >= 0) & (packed[name] < len(texts[name])) for name in NUMBERED},
+        **{name: packed[name] >= -1 for name in ("track", "video") if name in packed},
     }
+    time, track = packed.get("time", np.float64(math.nan)), packed.get("track", np.int64(-1))
+    checks["time"] = np.atleast_1d(np.isfinite(time) | (np.isnan(time) & (track < 0)))  # unknown times are of no track
     if (hand := packed.get("hand")) is not None:
         checks["hand"] = np.equal(hand, np.unique(hand, return_inverse=True)[1])  # without gaps
         checks["versions"] = np.equal(packed.get("versions", -1), np.argsort(hand, kind="stable"))
@@ -172,10 +175,12 @@ def impossible_label(labels: Mapping[str, Any]) -> str | None:
 
     Looked at as crops are read: to look at millions when a folder is opened would take longer than opening it.
     """
-    box, scale_m = labels["crop_box"], labels.get("scale_m", math.nan)
+    box, scale_m, matrix = labels["crop_box"], labels.get("scale_m", math.nan), labels["image_from_crop"]
     side = box[2] - box[0]
     if not (np.abs(box).max() < _FARTHEST and side > 0 and abs(box[3] - box[1] - side) < _ROUNDING * (1 + side)):
         return f"crop_box {box.tolist()}"
+    if not (np.isfinite(matrix).all() and matrix[2].tolist() == [0, 0, 1] and np.linalg.det(matrix[:2, :2])):
+        return f"image_from_crop {matrix.tolist()}"
     if scale_m <= 0 or scale_m == math.inf:
         return f"scale_m {scale_m}"
     return next((name for name in ("K", "joints_3d", "joints_2d") if np.isinf(labels.get(name, 0)).any()), None)

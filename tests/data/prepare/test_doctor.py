@@ -224,3 +224,18 @@ def test_a_folder_of_videos_is_known_with_what_is_wrong_in_it(
     status, table = table_of(tmp_path)
     assert status == 1
     assert "→ pip install 'peclr[video]'" in table
+
+
+def test_images_and_videos_side_by_side_are_both_listed(
+    tmp_path: Path, make_image: Callable[..., NDArray[np.uint8]], table_of: TableOf
+) -> None:
+    for name in ("photos", "videos", ".hidden"):
+        (tmp_path / name).mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "0.png"), make_image())
+    write_video(tmp_path / "videos" / "a.avi", [make_image(seed=number) for number in range(5)])
+    assert table_of(tmp_path) == (
+        0,
+        f"{tmp_path / 'photos'}\n  ok     1 images\n{tmp_path / 'videos'}\n  ok     1 videos, 5 frames\n",
+    )
+    cv2.imwrite(str(tmp_path / "0.png"), make_image())
+    assert table_of(tmp_path)[1] == f"{tmp_path}\n  ok     2 images\n  note   left out 1 .avi\n"

@@ -346,12 +346,16 @@ def test_a_merge_refuses_what_is_not_whole(tmp_path: Path, damage: Any, reason: 
         ("side", 3, "side of crop 7"),
         ("group", 2, "group of crop 7"),
         ("file", -1, "file of crop 7"),
+        ("track", -2, "track of crop 7"),
+        ("video", -2, "video of crop 7"),
+        ("time", np.inf, "time of crop 7"),
+        ("track", 0, "time of crop 7"),  # of a track, and not known
         ("crop_box", None, "crop_box is nothing, expected float64"),
         ("id_ends", None, "id_ends is missing"),
         ("id_ends", 5, "do not fit"),
     ],
 )
-def test_labels_that_are_not_possible_are_refused(tmp_path: Path, name: str, value: int | None, reason: str) -> None:
+def test_labels_that_are_not_possible_are_refused(tmp_path: Path, name: str, value: float | None, reason: str) -> None:
     collected(tmp_path, np.random.default_rng(0))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     if value is None:
@@ -371,6 +375,8 @@ def test_labels_that_are_not_possible_are_refused(tmp_path: Path, name: str, val
     [
         ("crop_box", np.nan, r"crop_box \[nan, .* is not possible"),
         ("crop_box", 5, "crop_box .* is not possible"),  # of no size
+        ("image_from_crop", np.nan, "image_from_crop .* is not possible"),
+        ("image_from_crop", 1, "image_from_crop .* is not possible"),  # of no rows
         ("K", np.inf, "K is not possible"),
         ("joints_3d", np.inf, "joints_3d is not possible"),
         ("joints_2d", -np.inf, "joints_2d is not possible"),
