@@ -16,15 +16,16 @@ if TYPE_CHECKING:  # `--help` must not import torch
     from numpy.typing import NDArray
 
     from peclr.data.sources.dexycb import DexYCB
+    from peclr.data.sources.hanco import HanCo
     from peclr.data.sources.ho3d import HO3D
     from peclr.data.sources.interhand import InterHand
     from peclr.data.sources.rhd import RHD
     from peclr.inference.network import TrainedNetwork
 
     Array = NDArray[np.float64]
-    Source = HO3D | DexYCB | InterHand | RHD
+    Source = HO3D | DexYCB | HanCo | InterHand | RHD
 
-OfficialSet = Literal["ho3d", "dexycb", "interhand", "assemblyhands", "rhd"]
+OfficialSet = Literal["ho3d", "dexycb", "hanco", "interhand", "assemblyhands", "rhd"]
 
 RESULTS_NAME: Final = "results.txt"  # of DexYCB, comma separated
 _MM_PER_M: Final = 1000.0
@@ -60,7 +61,7 @@ def chosen_split(dataset: DataSet, options: argparse.Namespace) -> str:
     layout = LAYOUTS[dataset]
     if options.split is None and layout.choice:
         raise ValueError(f"{options.data} is {dataset}: give --split s0_test, as most papers, or another of s0 to s3")
-    splits = layout.splits[-1:] if dataset == "ho3d" else layout.splits
+    splits = layout.splits[-1:] if dataset in ("ho3d", "hanco") else layout.splits
     split: str = options.split or layout.splits[-1]
     if split not in splits:
         raise ValueError(f"--split {split}: {dataset} is scored on {' or '.join(splits)}")
@@ -103,10 +104,13 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
 
 def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin: float) -> Source:
     from peclr.data.sources.dexycb import DexYCB
+    from peclr.data.sources.hanco import HanCo
     from peclr.data.sources.ho3d import HO3D
     from peclr.data.sources.interhand import InterHand
     from peclr.data.sources.rhd import RHD
 
+    if dataset == "hanco":
+        return HanCo(options.data, "test", "valid", margin)
     if dataset == "rhd":
         return RHD(options.data, split, crop_margin=margin)  # type: ignore[arg-type]  # one of the layout's splits
     if dataset == "dexycb":
@@ -165,6 +169,13 @@ def _dexycb(source: DexYCB, joints: Array, labels: Array, out: Path) -> Official
     return Official(dexycb_scores(joints, labels), "mm", (out / RESULTS_NAME,))
 
 
+def _hanco(source: HanCo, joints: Array, labels: Array, out: Path) -> Official:
+    from peclr.metrics.freihand import freihand_scores
+
+    # it has no scores of its own, and is of those who made FreiHAND
+    return Official(freihand_scores(joints, labels), "cm")
+
+
 def _interhand(source: InterHand, joints: Array, labels: Array, out: Path) -> Official:
     import numpy as np
 
@@ -196,6 +207,7 @@ def _rhd(source: RHD, joints: Array, labels: Array, out: Path) -> Official:
 _SCORERS: Final[dict[OfficialSet, Callable[[Any, Array, Array, Path], Official]]] = {
     "ho3d": _ho3d,
     "dexycb": _dexycb,
+    "hanco": _hanco,
     "interhand": _interhand,
     "assemblyhands": _assemblyhands,
     "rhd": _rhd,

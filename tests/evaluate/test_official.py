@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from peclr.data.sources.dexycb_labels import SUBJECTS
+from peclr.data.sources.hanco import HanCo
 from peclr.data.sources.interhand import InterHand, Split
 from peclr.evaluate.command import evaluate_main
 from peclr.geometry.joints import convert
@@ -19,10 +20,12 @@ from peclr.inference.crop_search import CropSearch
 from peclr.inference.hands import predict_source
 from peclr.inference.network import load_network
 from peclr.metrics.dexycb import dexycb_scores
+from peclr.metrics.freihand import freihand_scores
 from peclr.metrics.ho3d import ho3d_scores
 from peclr.metrics.rhd import rhd_scores
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from tests.data.sources.hanco_set import write_hanco
 from tests.data.sources.labeled_sets import (
     AXES,
     KINDS,
@@ -90,6 +93,18 @@ def test_dexycb_has_its_own_scores_and_results_of_left_hands_as_they_are(network
     apart = pixels(pred[left]).mean(axis=1) - pixels(true[left]).mean(axis=1)
     mirrored = pixels(pred[left] * [-1, 1, 1]).mean(axis=1) - pixels(true[left]).mean(axis=1)
     assert np.abs(apart).mean() < np.abs(mirrored).mean()
+
+
+def test_hanco_s_test_frames_are_scored_as_freihand(network: Path, tmp_path: Path) -> None:
+    joints = write_hanco(tmp_path / "hanco")[2, 0]  # the frame of the test sequence that was looked at, in eight views
+    out = evaluate(network, tmp_path / "hanco")
+    trained, source = load_network(network, SIZE, "cpu"), HanCo(tmp_path / "hanco", "test")
+    hands = predict_source(trained, source, 8, CropSearch("published"))
+    expected = freihand_scores(np.stack([hand.joints_3d for hand in hands]), joints)
+    assert scores(out) == pytest.approx(expected, rel=1e-4)
+    assert json.loads((out / "scores.json").read_text())["hands"] == 8
+    with pytest.raises(ValueError, match="--split train: hanco is scored on test"):
+        evaluate(network, tmp_path / "hanco", "--split", "train", "--out", str(tmp_path / "others"))
 
 
 @pytest.mark.parametrize("write", [write_interhand, write_assemblyhands])

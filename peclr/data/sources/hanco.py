@@ -31,7 +31,6 @@ from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.packed_labels import Array, labels_of
 from peclr.data.sources.plausibility import check_some
 from peclr.geometry.camera import project
-from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, whole_image
 
 _FRAMES_PER_SECOND: Final = 5.0  # of the recordings
@@ -129,12 +128,19 @@ class HanCo(HandSource):
         """See `HasMasks`."""
         return read_mask(self.files.path("mask_hand", hand))
 
+    @property
+    def joints_3d(self) -> NDArray[np.float32]:
+        """(num_hands, 21, 3), metres, camera frame, NaN where unknown."""
+        return np.concatenate([self._labeled(hands)[0].astype(np.float32) for hands in self._parts()])
+
+    @property
+    def is_left(self) -> NDArray[np.bool_]:
+        """(num_hands,), whether each hand is a left one: none is."""
+        return np.zeros(self.num_hands, np.bool_)
+
     def joints_2d_of_hands(self) -> NDArray[np.float32]:
         """See `HasJoints2D`."""
-        joints_2d = np.empty((self.num_hands, NUM_JOINTS, 2), np.float32)
-        for start in range(0, self.num_hands, _AT_ONCE):
-            joints_2d[start : start + _AT_ONCE] = self._labeled(slice(start, start + _AT_ONCE))[1]
-        return joints_2d
+        return np.concatenate([self._labeled(hands)[1].astype(np.float32) for hands in self._parts()])
 
     def group_of_hands(self) -> NDArray[np.int64]:
         """See `HasGroups`: people; a sequence of which nobody said whose hand it is is a group of its own."""
@@ -180,6 +186,10 @@ class HanCo(HandSource):
             return labeled_hand(decoded, name, K, joints_3d, self.crop_margin, is_left=False)
         square, from_decoded = whole_image(decoded.width, decoded.height), decoded.image_from_decoded
         return hand_sample(decoded.image, square, name, "right", K.astype(np.float32), image_from_decoded=from_decoded)
+
+    def _parts(self) -> list[slice]:
+        """All hands, so many at a time."""
+        return [slice(start, start + _AT_ONCE) for start in range(0, self.num_hands, _AT_ONCE)]
 
     def _labeled(self, hands: slice | NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px, NaN where unknown, and cameras (N, 3, 3), px."""
