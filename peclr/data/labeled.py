@@ -205,13 +205,13 @@ def by_source(source: HandSource, hands: NDArray[np.int64]) -> tuple[NDArray[np.
     ValueError where one has none of them.
     """
     if not isinstance(source, JoinedHands):
-        return hands, [len(SelectedHands(source, hands))]
+        return hands, [int(source.images_of_hands(hands)[1].sum())]
     number = source.source_of_hands()[hands]
     parts = [hands[number == one] for one in range(len(source.sources))]
     for part, one in zip(parts, source.sources, strict=True):
         if not len(part):
             raise ValueError(f"of the {len(hands)} labeled hands none is of {one.name}, which has a weight; take more")
-    return np.concatenate(parts), [len(SelectedHands(source, part)) for part in parts]
+    return np.concatenate(parts), [int(source.images_of_hands(part)[1].sum()) for part in parts]
 
 
 def check_labels(source: HandSource) -> None:

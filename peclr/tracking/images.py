@@ -163,7 +163,7 @@ def draw_hands(hands: Sequence[DrawnHand]) -> Image:
         tile_from_image = view_from_box(whole_image(*hand.image.shape[1::-1]), _SIDE)
         flat = [draw_skeleton(image, move(tile_from_image, points)) for points in (hand.true_2d, hand.predicted_2d)]
         error_px = float(np.nanmean(np.linalg.norm(hand.predicted_2d - hand.true_2d, axis=1)))
-        in_space = [np.full((_SIDE, 2 * _SIDE, 3), 255, np.uint8)] * 2, ["not known in 3-D", ""]
+        in_space = [np.full((_SIDE, 2 * _SIDE, 3), 255, np.uint8)] * 2, ["not all known in 3-D", ""]
         if np.isfinite(hand.error_mm):
             drawn = [draw_skeleton_3d(points, size=_SIDE) for points in (hand.true_3d, hand.predicted_3d)]
             in_space = drawn, ["true", f"predicted, aligned: {hand.error_mm:.1f} mm"]

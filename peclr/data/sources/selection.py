@@ -338,6 +338,28 @@ class JoinedHands(HandSource):
         for source in self.sources:
             source.check_images()
 
+    def hand_of_images(self) -> NDArray[np.int64]:
+        """(images,), the hand that each image shows."""
+        first = self._first_hand
+        return np.concatenate([first[one] + source.hand_of_images() for one, source in enumerate(self.sources)])
+
+    def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `HandSource`."""
+        number, versions = np.searchsorted(self._first_hand, hands, side="right") - 1, np.empty(len(hands), np.int64)
+        found = []
+        for one, source in enumerate(self.sources):
+            if not len(places := np.flatnonzero(number == one)):
+                continue
+            images, versions[places] = source.images_of_hands(hands[places] - self._first_hand[one])
+            found.append((places, images + self._first_image[one]))
+        first = np.cumsum(versions) - versions
+        joined = np.empty(versions.sum(), np.int64)
+        for places, images in found:
+            of_hand = np.repeat(np.arange(len(places)), versions[places])
+            within = np.arange(len(images)) - (np.cumsum(versions[places]) - versions[places])[of_hand]
+            joined[first[places][of_hand] + within] = images
+        return joined, versions
+
     def source_of_hands(self) -> NDArray[np.int64]:
         """(num_hands,), the number of the source that each hand is from."""
         return np.repeat(np.arange(len(self.sources)), np.diff(self._first_hand))

@@ -131,3 +131,16 @@ def test_tracks_and_groups_of_joined_hands_stay_apart(layout: Layout) -> None:
     assert groups[:3].tolist() == [4, 4, 4]
     assert len(set(groups.tolist())) == 1 + 6 + 2, "who is of no group is alone"
     assert tracks_of(JoinedHands([FreiHAND(layout.root)])) is None
+
+
+def test_images_of_joined_hands_are_those_of_each(layout: Layout) -> None:
+    """All at once as one by one, in any order, of sources with several versions and with one."""
+    joined = JoinedHands([FreiHAND(layout.root), FreiHAND(layout.root, "evaluation"), FreiHAND(layout.root)])
+    assert joined.hand_of_images().tolist() == [joined.hand_of(image) for image in range(len(joined))]
+    order = np.random.default_rng(0).permutation(joined.num_hands)
+    for hands in (order, order[:3], np.array([13, 0, 13, 6]), order[:0]):
+        images, versions = joined.images_of_hands(hands)
+        assert [list(part) for part in np.split(images, np.cumsum(versions)[:-1]) if len(hands)] == [
+            list(joined.versions_of(hand)) for hand in hands.tolist()
+        ]
+    assert joined.source_of_hands().tolist() == [0] * 6 + [1] * 2 + [2] * 6
