@@ -15,9 +15,8 @@ one, and its side is "unknown". Coordinates count pixels, whose centers are inte
 
 import logging
 import math
-import os
 import re
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
@@ -28,11 +27,11 @@ from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources.hands_2d_labels import SIDES, DataSet2D, read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import BadImageError, image_sizes, read_reduced
+from peclr.data.sources.listing import are_there
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import doubt_places, refuse_faults
 from peclr.geometry import planar
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-from peclr.untrusted.text import shown
 
 _SAMPLED: Final = 64  # hands whose images are looked at on opening
 
@@ -68,10 +67,10 @@ class CocoHands(HandSource):
             known = get_args(DataSet2D)
             raise ValueError(f"dataset {dataset!r}, crop_margin {crop_margin}: expected one of {known}, and > 0")
         self.root, self.split, self.name, self.crop_margin = Path(root), split, dataset, crop_margin
-        self._labels, self._checked = labels_of(
-            dataset, self.root, split, lambda: read_labels(dataset, self.root, split), use_prepared=use_prepared
-        )
-        there = _are_there(self.root, self._labels["image_name"])
+        read = partial(read_labels, dataset, self.root, split)
+        slow = "reading a label file a hand" if dataset in ("panoptic", "hint") else ""
+        self._labels, self._checked = labels_of(dataset, self.root, split, read, use_prepared=use_prepared, slow=slow)
+        there = are_there(self.root, self._labels["image_name"])
         self._hands = np.flatnonzero(there[self._labels["image"]]).astype(np.int32)
         self.num_hands, self._num_labeled = len(self._hands), len(self._labels["image"])
         if not self.num_hands:
@@ -182,20 +181,3 @@ class CocoHands(HandSource):
             joints_2d=joints_2d,
             image_from_decoded=decoded.image_from_decoded,
         )
-
-
-def _are_there(root: Path, names: Sequence[bytes] | NDArray[np.bytes_]) -> NDArray[np.bool_]:
-    """Which images (M,) are on disk: folders are listed, as separate looks at 100,000 files take seconds."""
-    listed: dict[bytes, set[bytes]] = {}
-    there = np.empty(len(names), np.bool_)
-    for number, name in enumerate(np.asarray(names).tolist()):
-        folder, _, file = name.rpartition(b"/")
-        if folder not in listed:
-            if name.startswith(b"/") or b".." in folder.split(b"/") or b"\0" in folder:
-                raise ValueError(
-                    f"{root}: its labels name {shown(name.decode(errors='replace'))}, which is not below it"
-                )
-            path = os.fsencode(root) + b"/" + folder
-            listed[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()  # noqa: PTH112, PTH208
-        there[number] = file in listed[folder]
-    return there

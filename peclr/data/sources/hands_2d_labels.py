@@ -49,8 +49,8 @@ class _Hand(NamedTuple):
 
 class _WholeBody(msgspec.Struct):
     image_id: int | str
-    lefthand_valid: bool
-    righthand_valid: bool
+    lefthand_valid: bool | int
+    righthand_valid: bool | int
     lefthand_kpts: _Triples
     righthand_kpts: _Triples
     lefthand_box: _Box
