@@ -19,6 +19,7 @@ KIND: Final = "shards"  # in the manifest
 FOLDER: Final = "shards"  # of the tar files
 SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
 _FARTHEST: Final = 1e6  # px; no crop is as large
+_BLOCK: Final = 2**20  # crops that are checked at a time
 _ROUNDING: Final = 1e-3  # of a crop box's side; it is square
 Labels = Literal["true", "pseudo", "none"]
 
@@ -151,23 +152,38 @@ def check_shapes(arrays: Mapping[str, Array], folder: Path, columns: Mapping[str
 
 
 def _check_values(packed: PackedArrays, facts: Facts, texts: Mapping[str, PackedText]) -> None:
-    offset, length = packed["offset"], packed["length"]
-    size = np.repeat([shard.bytes for shard in facts.shards], [shard.crops for shard in facts.shards])
-    checks = {
-        "offset and length": (offset >= 0) & (length > 0) & (length <= size) & (offset <= size - length),
-        "side": packed["side"] < len(SIDES),
-        "id": np.array([len(texts["id"]) == len(offset)]),
-        **{name: (packed[name] >= 0) & (packed[name] < len(texts[name])) for name in NUMBERED},
-        **{name: packed[name] >= -1 for name in ("track", "video") if name in packed},
-    }
-    time, track = packed.get("time", np.float64(math.nan)), packed.get("track", np.int64(-1))
-    checks["time"] = np.atleast_1d(np.isfinite(time) | (np.isnan(time) & (track < 0)))  # unknown times are of no track
+    count, ends = len(packed["offset"]), np.cumsum([shard.crops for shard in facts.shards], dtype=np.int64)
+    sizes = np.array([shard.bytes for shard in facts.shards], np.int64)
+    of_crops = {name: packed[name] for name in (*COLUMNS, *NUMBERED) if name in packed}
+    expected = dict[str, Array]()
     if (hand := packed.get("hand")) is not None:
-        checks["hand"] = np.equal(hand, np.unique(hand, return_inverse=True)[1])  # without gaps
-        checks["versions"] = np.equal(packed.get("versions", -1), np.argsort(hand, kind="stable"))
-    for name, holds in checks.items():
-        if not holds.all():
-            raise ValueError(f"{packed.folder}: {name} of crop {int(np.argmin(holds))} is not possible; make it again")
+        of_crops["versions"] = packed.get("versions", np.full(count, -1))
+        expected["hand"] = np.unique(hand, return_inverse=True)[1]  # without gaps
+        expected["versions"] = np.argsort(hand, kind="stable")
+    if len(texts["id"]) != count:
+        raise ValueError(f"{packed.folder}: {len(texts['id'])} ids of {count} crops are not possible; make it again")
+    for start in range(0, count, _BLOCK):
+        block = {name: array[start : start + _BLOCK] for name, array in of_crops.items()}
+        size = sizes[np.searchsorted(ends, np.arange(start, start + len(block["offset"])), side="right")]
+        checks = _possible(block, size, texts)
+        checks |= {name: np.equal(block[name], whole[start : start + _BLOCK]) for name, whole in expected.items()}
+        for name, holds in checks.items():
+            if not holds.all():
+                crop = start + int(np.argmin(holds))
+                raise ValueError(f"{packed.folder}: {name} of crop {crop} is not possible; make it again")
+
+
+def _possible(block: Mapping[str, Array], size: Array, texts: Mapping[str, PackedText]) -> dict[str, Array]:
+    """Which of some crops' labels are possible, by name; `size` (N,) is that of the shard that holds each, bytes."""
+    offset, length = block["offset"], block["length"]
+    time, track = block.get("time", np.float64(math.nan)), block.get("track", np.int64(-1))
+    return {
+        "offset and length": (offset >= 0) & (length > 0) & (length <= size) & (offset <= size - length),
+        "side": block["side"] < len(SIDES),
+        **{name: (block[name] >= 0) & (block[name] < len(texts[name])) for name in NUMBERED},
+        **{name: block[name] >= -1 for name in ("track", "video") if name in block},
+        "time": np.atleast_1d(np.isfinite(time) | (np.isnan(time) & (track < 0))),  # unknown times are of no track
+    }
 
 
 def impossible_label(labels: Mapping[str, Any]) -> str | None:

@@ -25,6 +25,7 @@ from peclr.data.prepare.merging import merge
 from peclr.data.prepare.shard_writer import ShardWriter
 from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
+from peclr.data.sources import shard_format
 from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
@@ -355,7 +356,10 @@ def test_a_merge_refuses_what_is_not_whole(tmp_path: Path, damage: Any, reason: 
         ("id_ends", 5, "do not fit"),
     ],
 )
-def test_labels_that_are_not_possible_are_refused(tmp_path: Path, name: str, value: float | None, reason: str) -> None:
+def test_labels_that_are_not_possible_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: float | None, reason: str
+) -> None:
+    monkeypatch.setattr(shard_format, "_BLOCK", 3)
     collected(tmp_path, np.random.default_rng(0))
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     if value is None:
