@@ -16,7 +16,8 @@ from peclr.losses.objectives import Objective, PeCLR
 class GeometryHead(Objective):
     """A contrast, plus the error of a small network that predicts the map between the two views from their features.
 
-    For views of one image or of one hand, between which there is a map.
+    For views of one image or of one hand, between which there is a map. Pairs without one, as of two cameras, come with
+    the identity for both views, and teach the network nothing.
 
     Args:
         contrast: By default `PeCLR`.
@@ -52,8 +53,10 @@ class GeometryHead(Objective):
         there_and_back = torch.cat((features, features.flip(1)))
         predicted = at_least_float32(self.layers(there_and_back.flatten(1)))
         between = relative_geometry(torch.cat((view_from_crop, view_from_crop.flip(1)))).to(predicted.dtype)
-        error = sum_over_processes(mse_loss(predicted, between, reduction="sum") / (2 * sum(counts)))
-        return contrast + self.weight * error
+        identity = torch.eye(3, device=view_from_crop.device, dtype=view_from_crop.dtype)
+        has_map = (view_from_crop != identity).flatten(1).any(dim=1).repeat(2)[:, None]
+        error = mse_loss(predicted * has_map, between * has_map, reduction="sum")
+        return contrast + self.weight * sum_over_processes(error / (2 * sum(counts)))
 
     def undo(self, projections: Tensor, view_from_crop: Tensor) -> Tensor:
         """Undo what the contrast undoes."""

@@ -104,3 +104,16 @@ def test_a_head_that_was_not_built_is_refused() -> None:
     projections, views, features = batch()
     with pytest.raises(ValueError, match=r"has no layers yet: call build\(4\)"):
         GeometryHead()(projections, views, features=features)
+
+
+def test_pairs_without_a_map_teach_it_nothing() -> None:
+    projections, views, features = batch()
+    views[::2] = torch.eye(3)
+    objective = GeometryHead(SimCLR())
+    objective.build(4)
+    features.requires_grad_()
+    (gradient,) = torch.autograd.grad(objective(projections, views, features=features), features)
+    assert (gradient[::2] == 0).all()
+    assert (gradient[1::2] != 0).any(dim=(1, 2)).all()
+    alone = objective(projections, torch.eye(3).expand(PAIRS, 2, 3, 3), features=features)
+    torch.testing.assert_close(alone, SimCLR()(projections, views))

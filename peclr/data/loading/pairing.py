@@ -128,8 +128,7 @@ class AcrossCameras(Pairing):
     A hand that no other camera saw is paired across its own versions. Nothing in the plane takes one camera's image to
     another's, so that there is nothing to undo: of these pairs `view_from_crop` is the identity. `SimCLR` does not
     look at it. `PeCLR` and its kin compare them as SimCLR does, and are SimCLR where all pairs are such: a `share`
-    below 1 leaves others, of one camera, to learn equivariance from. `GeometryHead` would learn from them that views
-    are never turned: it is not for them.
+    below 1 leaves others, of one camera, to learn equivariance from. To `GeometryHead` they teach nothing.
     """
 
     def __init__(self, neighbors: Mapping[int, Sequence[int]] | None = None, share: float = 1.0) -> None:
