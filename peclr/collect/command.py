@@ -229,22 +229,9 @@ def _parser() -> CommandParser:
     tiles = "look for small hands in parts of the images, too (default: yes)"
     add("--tiles", action=argparse.BooleanOptionalAction, default=True, help=tiles)
     add = parser.add_argument_group("which hands are kept").add_argument
-    add(
-        "--min-score",
-        "--min_score",
-        type=float,
-        default=0.5,
-        metavar="P",
-        help="of the detector (default: %(default)s)",
-    )
-    add(
-        "--min-size",
-        "--min_size",
-        type=float,
-        default=32,
-        metavar="PX",
-        help="longer side of a hand (default: %(default)s)",
-    )
+    score, size = "of the detector (default: %(default)s)", "longer side of a hand (default: %(default)s)"
+    add("--min-score", "--min_score", type=float, default=0.5, metavar="P", help=score)
+    add("--min-size", "--min_size", type=float, default=32, metavar="PX", help=size)
     sharpness = "below 0.02 is blurred, 0.1 to 0.6 in focus (default: %(default)s, all)"
     add("--min-sharpness", "--min_sharpness", type=float, default=0.0, metavar="S", help=sharpness)
     add = parser.add_argument_group("crops").add_argument

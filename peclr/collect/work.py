@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import tee
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -106,10 +105,9 @@ class Collector:
             return
         gap = self.every.gap(frame_rate(found) or _USUAL_RATE)
         tracker = HandTracker(self._detector, every=min(max(round(_SEEK_EVERY / gap), 1), 10))
-        frames, again = tee((frame, _load(frame)) for frame in frames_of([found], chosen=self.every.chooser()))
-        tracked = tracker(image for _, image in again if not isinstance(image, str))  # follows, one frame behind
-        for frame, image in frames:
-            yield frame, image, [] if isinstance(image, str) else [(one.track, one.hand) for one in next(tracked)]
+        for frame in frames_of([found], chosen=self.every.chooser()):
+            image = _load(frame)
+            yield frame, image, [] if isinstance(image, str) else [(one.track, one.hand) for one in tracker(image)]
 
     def _keep(
         self, image: Image, hands: Sequence[tuple[int, DetectedHand]], frame: Frame, about: About, out: ShardWriter

@@ -36,13 +36,6 @@ class DetectedHand:
     joints_2d: Array
     joints_3d: Array
 
-    def moved(self, x: float, y: float) -> "DetectedHand":
-        """Shift by pixels, as from a tile to its image."""
-        offset = np.array([x, y])
-        return DetectedHand(
-            self.side, self.score, self.box + np.tile(offset, 2), self.joints_2d + offset, self.joints_3d
-        )
-
 
 class HandDetector(Protocol):
     """Anything that finds hands: called with (H, W, 3) uint8 RGB, upright and not mirrored; the surest hand first."""

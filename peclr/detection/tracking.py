@@ -1,7 +1,6 @@
 """Follow hands through a video: a track's next region comes from its last joints, so that palms are sought rarely."""
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,7 +34,7 @@ class TrackedHand:
 
 
 class HandTracker:
-    """Hands in the frames of one video after the other; frames are read in order, once.
+    """The hands in the frames of one video, which are given in order, each once.
 
     Args:
         detector: finds hands that are new, and the joints of those that are known.
@@ -45,31 +44,31 @@ class HandTracker:
     def __init__(self, detector: MediaPipeHands, *, every: int = 10) -> None:
         if every < 1:
             raise ValueError(f"expected every ≥ 1 frames, got {every}")
-        self._detector, self._every = detector, every
-        self._next = 0
+        self._detector, self._every, self._cuts = detector, every, _Cuts()
+        self._tracks: list[TrackedHand] = []
+        self._lost: dict[TrackedHand, int] = {}  # with the frame in which they were lost
+        self._frame = self._next = 0
+        self._since = every  # palms were sought
 
-    def __call__(self, frames: Iterable[Image]) -> Iterator[list[TrackedHand]]:
-        """Yield the hands of each frame (H, W, 3) uint8 RGB of one video; a cut ends all tracks."""
-        tracks: list[TrackedHand] = []
-        lost: dict[TrackedHand, int] = {}  # with the frame in which they were lost
-        cuts, since = _Cuts(), self._every
-        for number, frame in enumerate(frames):
-            if cuts(frame):
-                tracks, lost, since = [], {}, self._every
-            followed = self._follow(frame, tracks)
-            kept = {track.track for track in followed}
-            lost |= {track: number for track in tracks if track.track not in kept}
-            lost = {track: when for track, when in lost.items() if number - when < _PATIENCE}
-            since += 1
-            if since >= self._every or lost or not followed:
-                followed += self._find(frame, followed, lost)
-                since = 0
-            tracks = followed
-            yield list(tracks)
+    def __call__(self, frame: Image) -> list[TrackedHand]:
+        """Find the hands of the next frame (H, W, 3) uint8 RGB; a cut ends all tracks."""
+        if self._cuts(frame):
+            self._tracks, self._lost, self._since = [], {}, self._every
+        followed = self._follow(frame)
+        kept = {track.track for track in followed}
+        self._lost |= {track: self._frame for track in self._tracks if track.track not in kept}
+        self._lost = {track: when for track, when in self._lost.items() if self._frame - when < _PATIENCE}
+        self._since += 1
+        if self._since >= self._every or self._lost or not followed:
+            followed += self._find(frame, followed)
+            self._since = 0
+        self._frame += 1
+        self._tracks = followed
+        return list(followed)
 
-    def _follow(self, frame: Image, tracks: list[TrackedHand]) -> list[TrackedHand]:
+    def _follow(self, frame: Image) -> list[TrackedHand]:
         followed: list[TrackedHand] = []
-        for track in tracks:
+        for track in self._tracks:
             hand = self._detector.hand_in(frame, region_from_joints(track.hand.joints_2d))
             # two tracks that fall on one hand: the older one has it, and a hand does not change its side
             same = hand is not None and any(is_same(hand, other.hand) for other in followed)
@@ -77,16 +76,16 @@ class HandTracker:
                 followed.append(TrackedHand(track.track, hand))
         return followed
 
-    def _find(self, frame: Image, tracks: list[TrackedHand], lost: dict[TrackedHand, int]) -> list[TrackedHand]:
-        """New hands; one that is near where a hand of its side was lost continues that track, and leaves `lost`."""
+    def _find(self, frame: Image, followed: list[TrackedHand]) -> list[TrackedHand]:
+        """New hands; one that is near where a hand of its side was lost continues that track."""
         found: list[TrackedHand] = []
         for hand in self._detector(frame):
-            if any(is_same(hand, track.hand) for track in tracks):
+            if any(is_same(hand, track.hand) for track in followed):
                 continue
-            near = {track: _distance(hand, track.hand) for track in lost if track.hand.side == hand.side}
+            near = {track: _distance(hand, track.hand) for track in self._lost if track.hand.side == hand.side}
             back = min(near, key=near.__getitem__, default=None)
             if back is not None and near[back] < _NEAR:
-                del lost[back]
+                del self._lost[back]
                 found.append(TrackedHand(back.track, hand))
             else:
                 found.append(TrackedHand(self._next, hand))

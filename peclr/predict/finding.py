@@ -13,7 +13,7 @@ import numpy as np
 from peclr.data.sources.inputs import Frame
 from peclr.detection import DetectedHand, MediaPipeHands, find_task_file, known_task_file
 from peclr.detection.tracking import HandTracker, TrackedHand
-from peclr.inference.crop_search import Finding, Image
+from peclr.inference.crop_search import Finding
 from peclr.inference.hands import HandQuery, Scene
 from peclr.predict.annotations import Annotations
 
@@ -52,26 +52,16 @@ class HandFinder:
                 yield from self._follow_one(group)
 
     def _follow_one(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        unread: list[Frame] = []  # the frame that the tracker looks at, or the last one if it cannot be loaded
-
-        def images() -> Iterator[Image]:
-            for frame in frames:
-                unread.append(frame)
-                try:
-                    image = frame.load()
-                except ValueError:
-                    return  # whoever reads the frame learns why
-                yield image
-
-        tracks = HandTracker(self._detector)(images())
-        while True:
+        tracker = HandTracker(self._detector)
+        for frame in frames:
+            try:
+                image = frame.load()
+            except ValueError:
+                yield frame  # whoever reads it learns why
+                continue
             with self._alone:
-                hands = next(tracks, None)
-            if hands is None:
-                break
-            frame = unread.pop()
-            yield _FollowedFrame(frame.input, frame.load, frame.number, frame.time_s, tuple(hands))
-        yield from unread
+                hands = tuple(tracker(image))
+            yield _FollowedFrame(frame.input, frame.load, frame.number, frame.time_s, hands)
 
     def read(self, frame: Frame, known: Annotations) -> Scene:
         """Read an image, with what is known about it, and its hands."""

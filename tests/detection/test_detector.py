@@ -30,9 +30,3 @@ def test_half_of_the_joints_at_the_same_places_are_one_hand_even_in_boxes_that_d
 def test_overlap_is_that_of_areas() -> None:
     boxes = np.array([[0, 0, 4, 4], [2, 2, 6, 6], [4, 0, 5, 5], [1, 1, 3, 3]], float)
     assert [overlap(boxes[0], box) for box in boxes] == [1.0, 4 / 28, 0.0, 4 / 16]
-
-
-def test_moving_moves_box_and_joints() -> None:
-    moved = hand().moved(3, -2)
-    np.testing.assert_allclose(moved.joints_2d - hand().joints_2d, np.tile([3, -2], (21, 1)))
-    np.testing.assert_allclose(moved.box - hand().box, [3, -2, 3, -2])

@@ -13,7 +13,8 @@ import pytest
 
 from peclr.data.sources.images import read_image
 from peclr.detection import DetectedHand, MediaPipeHands
-from peclr.detection.mediapipe import JOINT_FILE, PALM_FILE, Region, _merge
+from peclr.detection.mediapipe import Region, _merge
+from peclr.detection.networks import JOINT_FILE, PALM_FILE
 
 
 def extent(joints: Any) -> float:

@@ -23,7 +23,7 @@ def near(hand: DetectedHand, joints: Any) -> bool:
 def test_tracks_keep_their_hands_through_a_crossing_and_end_at_a_cut(task_file: Path, hands: Hands) -> None:
     tracker = HandTracker(MediaPipeHands(task_file))
     frames = both_scenes(hands)
-    found = list(tracker(frame for frame, _ in frames))
+    found = [tracker(frame) for frame, _ in frames]
     tracks: list[set[int]] = []
     for begin in (0, FRAMES):
         for side, hand in (("right", 0), ("left", 1)):
@@ -48,7 +48,7 @@ def test_palms_are_sought_rarely(task_file: Path, hands: Hands) -> None:
             return super().__call__(image)
 
     frames = [frame for frame, _ in scene(hands, 0)][:15]
-    found = list(HandTracker(Counting(task_file), every=10)(frames))
+    found = list(map(HandTracker(Counting(task_file), every=10), frames))
     assert all(len(tracks) == 2 for tracks in found)
     assert Counting.calls == 2
     with pytest.raises(ValueError, match="expected every ≥ 1"):

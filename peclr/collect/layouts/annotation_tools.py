@@ -2,8 +2,7 @@
 
 import json
 import math
-from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,37 +51,17 @@ def studio_config(name: str) -> str:
     )
 
 
-class StudioTasks:
-    """Writes Label Studio's tasks, one after the other, as a context: images whose points have been set already.
+def studio_task(file: str, width: int, height: int, joints_2d: NDArray[np.floating]) -> dict[str, Any]:
+    """A task of Label Studio: an image, by its path below the document root, whose points have been set.
 
-    They are annotations, not predictions: what nobody had to touch is exported as well.
+    Joints are (21, 2), px; NaN has no point. They are an annotation: of predictions, only what was touched is exported.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
-        self._between = "[\n"
-
-    def __enter__(self) -> "StudioTasks":
-        self._file = self._path.open("w", encoding="utf-8")
-        return self
-
-    def add(self, file: str, width: int, height: int, joints_2d: NDArray[np.floating]) -> None:
-        """Add an image, by its path below the document root, with joints (21, 2), px; NaN has no point."""
-        points = 100 * (joints_2d + 0.5) / (width, height)
-        about = {"from_name": "joints", "to_name": "image", "type": "keypointlabels", "image_rotation": 0}
-        about |= {"original_width": width, "original_height": height}
-        result = [
-            about | {"value": {"x": round(x, 4), "y": round(y, 4), "width": _POINT, "keypointlabels": [joint]}}
-            for joint, (x, y) in zip(JOINT_NAMES, points.tolist(), strict=True)
-            if math.isfinite(x) and math.isfinite(y)
-        ]
-        task: dict[str, Any] = {"data": {"image": f"{_STUDIO_FILES}{file}"}, "annotations": [{"result": result}]}
-        assert self._file is not None
-        self._file.write(self._between + json.dumps(task, separators=(",", ":")))
-        self._between = ",\n"
-
-    def __exit__(self, *_: object) -> None:
-        assert self._file is not None
-        self._file.write("\n]\n")
-        self._file.close()
+    points = 100 * (joints_2d + 0.5) / (width, height)
+    about = {"from_name": "joints", "to_name": "image", "type": "keypointlabels", "image_rotation": 0}
+    about |= {"original_width": width, "original_height": height}
+    result = [
+        about | {"value": {"x": round(x, 4), "y": round(y, 4), "width": _POINT, "keypointlabels": [joint]}}
+        for joint, (x, y) in zip(JOINT_NAMES, points.tolist(), strict=True)
+        if math.isfinite(x) and math.isfinite(y)
+    ]
+    return {"data": {"image": f"{_STUDIO_FILES}{file}"}, "annotations": [{"result": result}]}

@@ -22,10 +22,11 @@ from peclr.collect.layouts.annotation_tools import (
     CVAT_LABELS,
     STUDIO_CONFIG,
     STUDIO_TASKS,
-    StudioTasks,
     cvat_labels,
     studio_config,
+    studio_task,
 )
+from peclr.collect.layouts.json_list import JsonList
 from peclr.collect.work import CORRECTED, LEFT_OUT
 from peclr.collect.work import HANDS as HANDS_KEPT
 from peclr.data.prepare.cutting import Crop
@@ -53,7 +54,7 @@ def write_coco(hands: Shards, folder: Path) -> None:
     (folder / _IMAGES).mkdir(parents=True)
     (folder / ANNOTATIONS).parent.mkdir()
     document = CocoKeypoints({"description": "hands collected by peclr", "labels": hands.labels}, sides=["right"])
-    with naming(folder), StudioTasks(folder / STUDIO_TASKS) as tasks:
+    with naming(folder), JsonList(folder / STUDIO_TASKS) as tasks:
         for hand in range(len(hands)):
             about, sample, name = hands.about(hand), hands[hand], f"{hand:08d}.jpg"
             (folder / _IMAGES / name).write_bytes(hands.encoded(hand))
@@ -61,7 +62,7 @@ def write_coco(hands: Shards, folder: Path) -> None:
             assert joints_2d is not None
             more = {"group": about.group, "class": about.class_name, "source": sample["id"], "hand": sample["hand"]}
             document.add_hand(document.add_image(name, width, height), "right", joints_2d, about.score, **more)
-            tasks.add(f"{_IMAGES}/{name}", width, height, joints_2d)
+            tasks.append(studio_task(f"{_IMAGES}/{name}", width, height, joints_2d))
         (folder / ANNOTATIONS).write_bytes(document.to_bytes())
         (folder / CVAT_LABELS).write_text(cvat_labels(name_of("right")), encoding="utf-8")
         (folder / STUDIO_CONFIG).write_text(studio_config(name_of("right")), encoding="utf-8")

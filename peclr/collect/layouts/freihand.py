@@ -1,23 +1,22 @@
 """Collected hands in FreiHAND's layout, with pseudo-labels in place of labels."""
 
 import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
+from peclr.collect.layouts.json_list import JsonList, open_text
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.samples import HandSample
 from peclr.data.sources.images import write_image
 from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.geometry.planar import similarity
-from peclr.options import naming
 from peclr.untrusted.text import quoted
 
 SIZE: Final = 224  # px, of FreiHAND's images
@@ -33,12 +32,12 @@ def write_freihand(hands: Shards, root: Path, splits: Mapping[str, Sequence[int]
     `hands.csv` says where each image is from. ValueError if a hand has no joints in space.
     """
     with ExitStack() as stack:
-        table = csv.writer(stack.enter_context(_text(root / TABLE)))
+        table = csv.writer(stack.enter_context(open_text(root / TABLE)))
         table.writerow(_COLUMNS)
         for split, chosen in splits.items():
             (root / split / "rgb").mkdir(parents=True)
             kinds = ("K", "xyz", "scale", "group", *(["class"] if hands.names_of_hands("class") else []))
-            lists = [stack.enter_context(_List(root / f"{split}_{kind}.json")) for kind in kinds]
+            lists = [stack.enter_context(JsonList(root / f"{split}_{kind}.json")) for kind in kinds]
             for number, hand in enumerate(chosen):
                 about, sample, file = hands.about(hand), hands[hand], f"{split}/rgb/{number:08d}.jpg"
                 if sample["K"] is None or sample["joints_3d"] is None:
@@ -62,27 +61,3 @@ def _continued(sample: HandSample, cutting: Cutting) -> HandSample:
     continued = sample.copy()
     continued["image"], continued["image_from_decoded"] = image.astype(np.uint8), similarity(shift=(-far, -far))
     return continued
-
-
-class _List:
-    """A JSON file of a list that is written entry by entry, as it may be longer than memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._between = path, "["
-
-    def __enter__(self) -> "_List":
-        self._file: TextIO = _text(self._path)
-        return self
-
-    def append(self, entry: Any) -> None:
-        with naming(self._path):
-            self._file.write(self._between + json.dumps(entry))
-        self._between = ",\n"
-
-    def __exit__(self, *_: object) -> None:
-        with naming(self._path), self._file:
-            self._file.write("]\n")
-
-
-def _text(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
