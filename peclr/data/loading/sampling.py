@@ -185,15 +185,17 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         """Give this process' share of the epoch, from the position on."""
         epoch = self.epoch if self.shuffle else 0
         by_shard = self._shard_order(epoch)
-        order = self._order(epoch) if by_shard is None else self._unrepeated(by_shard, epoch, self._round())
+        order = self._order(epoch) if by_shard is None else self._unrepeated(by_shard, epoch)
         share = range(self.position + self.rank, self.total, self.num_replicas)
-        blocks = (share[start : start + _BLOCK] for start in range(0, len(share), _BLOCK))
+        # half a round, as the next round's shard is asked for with each block
+        size = _BLOCK if by_shard is None else min(_BLOCK, max(1, self._round() // (2 * self.num_replicas)))
+        blocks = (share[start : start + size] for start in range(0, len(share), size))
         return ((epoch, index) for block in blocks for index in order[self._asked_for(by_shard, block)].tolist())
 
     def _asked_for(self, order: ShardOrder | ShardDraws | None, block: range) -> NDArray[np.int64]:
         """The positions of a block, of which the shards are on their way."""
         if order is not None and self._in_shards is not None:
-            self._in_shards.ask_for(order, (block[0], block[-1]))
+            self._in_shards.ask_for(order, block[:1])
         return np.array(block, np.int64)
 
     @property
@@ -210,14 +212,18 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         return ShardDraws(sources, self._count, self.weights, self.seed, epoch, at_once)
 
     def _round(self) -> int:
-        """Items among which those of one hand are kept apart, so that they go on needing few shards at once."""
+        """Items of a round of a `ShardOrder`, about."""
         assert self._in_shards is not None
         rounds = sum(1 if isinstance(source, int) else len(source.starts) - 1 for source in self._in_shards.sources)
-        batch = 1 if self._unique is None else self._unique[1]
-        return min(_WINDOW, max(self._count // rounds, _BATCHES * batch))
+        return self._count // rounds
 
-    def _unrepeated(self, order: Order, epoch: int, window: int = _WINDOW) -> Order:
-        return order if self._unique is None else _WithoutRepeats(order, *self._unique, self.seed, epoch, window)
+    def _unrepeated(self, order: Order, epoch: int) -> Order:
+        if self._unique is None:
+            return order
+        hands_of, batch = self._unique
+        # from shard to shard, items stay near their rounds
+        window = _WINDOW if self._in_shards is None else min(_WINDOW, max(self._round(), _BATCHES * batch))
+        return _WithoutRepeats(order, hands_of, batch, self.seed, epoch, window)
 
     def _order(self, epoch: int) -> Order:
         if self.computes:

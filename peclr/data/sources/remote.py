@@ -125,9 +125,10 @@ def _try(url: str, work: Callable[[], str | None], patience: Patience) -> None:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise
             # of HTTP, fsspec says for whatever happens that there is no file
-            of_host = error.__cause__ or error if isinstance(error, FileNotFoundError) else error
+            hides = url.startswith("http") and isinstance(error, FileNotFoundError)
+            of_host = (hides and error.__cause__) or error
             reason = printable(f"{type(of_host).__name__} {of_host}".strip())
-            status = getattr(of_host, "status", None)
+            status = getattr(of_host, "status", None) or getattr(of_host, "code", None)  # of aiohttp, of gcsfs
             if isinstance(of_host, _GONE) or (isinstance(status, int) and 400 <= status < 500 and status not in BUSY):
                 raise MissingError(f"{url}: its host does not give it ({reason})") from error
             if number == patience.tries:

@@ -128,13 +128,23 @@ def test_processes_share_an_epoch_and_go_on_in_the_middle() -> None:
     whole = list(alone)
     assert {epoch for epoch, _ in whole} == {3}
     assert sorted(index for _, index in whole) == list(range(len(shards)))
-    assert {shard for _, needed in alone.asked for shard in needed} >= set(shards[[index for _, index in whole[:50]]])  # type: ignore[attr-defined]
     for processes in (2, 3):
         shares = [sampler(shards, process=(rank, processes)) for rank in range(processes)]
         for share in shares:
             share.seek(3, 6 * 11)
         taken = [list(share) for share in shares]
         assert [taken[place % processes][place // processes] for place in range(len(whole) - 66)] == whole[66:]
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_shards_are_asked_for_before_items_are_given(processes: int) -> None:
+    shards = shards_of([300] * 20)
+    one = sampler(shards, process=(processes - 1, processes))
+    for _, index in one:
+        _, needed = one.asked[-1]  # type: ignore[attr-defined]  # for the tests
+        assert shards[index] in needed
+        assert len(needed) == 4
+    assert len(one.asked) == 40  # type: ignore[attr-defined]
 
 
 def test_hands_are_kept_apart_and_shards_few() -> None:

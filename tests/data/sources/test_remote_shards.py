@@ -21,7 +21,7 @@ from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.prepare.sharding import shard_source
-from peclr.data.sources import open_source, remote_shards
+from peclr.data.sources import open_source, remote, remote_shards
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.shards import Shards
@@ -114,6 +114,40 @@ def test_a_split_is_a_folder_at_an_address(served: Served, tmp_path: Path) -> No
 def test_addresses_that_cannot_be_read_are_refused(address: str, reason: str, cache: Path) -> None:
     with pytest.raises(ValueError, match=reason):
         Shards(address)
+
+
+class Store:
+    """A store whose library has errors of its own."""
+
+    def __init__(self, error: Exception, cause: Exception | None = None) -> None:
+        self.error, self.cause, self.asked = error, cause, 0
+
+    def get_file(self, *_: object, **__: object) -> None:
+        self.asked += 1
+        raise self.error from self.cause
+
+
+class OfStoreError(Exception):
+    code = 403
+
+
+@pytest.mark.parametrize(
+    ("store", "kind", "asked"),
+    [
+        (Store(FileNotFoundError("no such key"), OfStoreError("NoSuchKey")), ValueError, 1),
+        (Store(PermissionError("denied")), ValueError, 1),
+        (Store(OfStoreError("Forbidden")), ValueError, 1),
+        (Store(RuntimeError("endpoint")), ConnectionError, 3),
+        (Store(OSError(5, "Input/output error")), ConnectionError, 3),
+    ],
+)
+def test_stores_say_in_many_ways_what_will_not_pass(
+    store: Store, kind: type[Exception], asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_open", lambda *_: (store, "bucket/file"))
+    with pytest.raises(kind, match="s3://bucket/file: its host"):
+        remote.fetch("s3://bucket/file", tmp_path / "file", 9, Patience(tries=3, pause=0.0))
+    assert store.asked == asked
 
 
 def test_what_is_no_set_is_refused(tmp_path: Path, cache: Path) -> None:
