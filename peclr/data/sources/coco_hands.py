@@ -15,6 +15,7 @@ one, and its side is "unknown". Coordinates count pixels, whose centers are inte
 
 import logging
 import math
+import os
 import re
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,19 @@ class CocoHands(HandSource):
         return list(dict.fromkeys(self.image_file(hand) for hand in range(self.num_hands)))
 
     def doubts(self) -> list[str]:
-        """See `HasFiles`."""
+        """See `HasFiles`; looks at all images, where making the reader looks at a few."""
+        images = np.unique(self._labels["image"][self._hands])
+        files = [self.root / os.fsdecode(name) for name in self._labels["image_name"][images].tolist()]
+        annotated = self._labels["image_size"][images]
+        sizes = image_sizes(files) if annotated.any() else annotated
+        other = ((sizes != annotated) & np.isfinite(sizes)).any(axis=1)
+        example = (
+            f"{files[int(other.argmax())]} for example: training stops at them, or with on_bad_image: skip does not"
+        )
+        found = [f"{other.sum():,} images are of another size than annotated, {example}"]
+        return self._notes() + (found if other.any() else [])
+
+    def _notes(self) -> list[str]:
         labeled, sides = f"{self._num_labeled:,} hands", self._labels["side"][self._hands]
         counted = {
             "have no image, and are left out": self._num_labeled - self.num_hands,
@@ -122,7 +135,7 @@ class CocoHands(HandSource):
 
     def check_images(self) -> None:
         """See `HandSource`; `peclr prepare` does it once for all runs."""
-        for note in self.doubts():
+        for note in self._notes():
             _log.warning("%s: %s", self.root, note)
         if not self._checked:
             check_image_files(self.image_paths())

@@ -221,6 +221,7 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(source.image_file(0)), small)
     with pytest.raises(BadImageError, match=r"\.jpg: 80 × 60 px, annotated with 160 × 120"):
         source[0]
+    assert f"1 images are of another size than annotated, {source.image_file(0)} for example" in source.doubts()[0]
     for image in source.image_paths():
         cv2.imwrite(str(image), small[:8, :8])
     with pytest.raises(ValueError, match="labels of images of that size"):
