@@ -1,4 +1,4 @@
-"""Labels of full size, once packed: DexYCB's 465,504 frames to train on, and HanCo's sequences with all backgrounds.
+"""Labels of full size, once packed: what there is to train on of DexYCB, HanCo, all backgrounds, and InterHand2.6M.
 
 Labels are synthetic, and one image, of one frame a camera, stands for all: links lead to its folder.
 """
@@ -17,6 +17,7 @@ from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.dexycb_labels import CAMERAS, SEQUENCES, SUBJECTS
 from peclr.data.sources.hanco import HanCo
 from peclr.data.sources.hanco_labels import FOLDERS
+from peclr.data.sources.interhand import InterHand
 from peclr.data.sources.layouts import DataSet, label_files, prepared_folder
 from peclr.data.sources.packed_labels import Array, name_below, stamp_of, write_packed
 from tests.benchmarks.bench_shards import opened_by_workers
@@ -25,6 +26,10 @@ from tests.data.conftest import hands_in_space
 
 DEXYCB_ITEMS = 465_504  # of s0_train, NVlabs/dex-ycb-toolkit
 HANCO_SEQUENCES, HANCO_FRAMES = 1_518, 70  # lmb-freiburg/contra-hand; how long they are differs there
+INTERHAND_SINGLE, INTERHAND_BOTH = (
+    687_548,
+    673_514,
+)  # images of train, 30 frames a second, mks0601.github.io/InterHand2.6M
 _POOL = 1_000  # different hands
 _K = np.array([[150.0, 0, 112], [0, 150, 112], [0, 0, 1]], np.float32)  # they are in images of 224 px
 
@@ -92,6 +97,32 @@ def write_hanco(root: Path, jpeg: bytes) -> None:
     _pack("hanco", root, "train", arrays)
 
 
+def write_interhand(root: Path, jpeg: bytes) -> None:
+    """Write images of single and of interacting hands, all of them the same file."""
+    _frames(root / "images" / "train", "{}.jpg", 1, jpeg)
+    (root / "annotations" / "train").mkdir(parents=True)
+    for kind in ("data", "camera", "joint_3d"):
+        (root / "annotations" / "train" / f"InterHand2.6M_train_{kind}.json").touch()
+    images = INTERHAND_SINGLE + INTERHAND_BOTH
+    hands, number = images + INTERHAND_BOTH, np.arange(images)
+    image = np.sort(np.concatenate([number, number[:INTERHAND_BOTH]])).astype(np.int32)
+    arrays = {
+        "image": image,
+        "is_left": np.arange(hands) % 2 == 1,
+        "joints_3d": _hands(hands),
+        "box": np.full((hands, 4), np.nan, np.float32),
+        "scale_m": np.full(hands, 0.03, np.float32),
+        "name": np.full(images, b"train/" + b"./" * 25 + b"0.jpg"),
+        "size": np.full((images, 2), 224, np.int32),
+        "interact": number < INTERHAND_BOTH,
+        "K": np.tile(_K, (2_000, 1, 1)),
+        "listed": np.array([images]),
+    }
+    arrays |= {"frame": number // 80, "take": number // 10_000, "camera": number % 80, "person": number % 21}
+    arrays |= {"lens": number % 2_000}
+    _pack("interhand", root, "train", {k: v.astype(np.int32) if v.dtype == np.int64 else v for k, v in arrays.items()})
+
+
 def _hands(count: int) -> Array:
     return np.resize(hands_in_space(_POOL, np.random.default_rng(0)), (count, 21, 3)).astype(np.float32)
 
@@ -117,9 +148,11 @@ def run() -> list[dict[str, Any]]:
         jpeg = freihand_files()[0]
         write_dexycb(folder / "dexycb", jpeg)
         write_hanco(folder / "hanco", jpeg)
+        write_interhand(folder / "interhand", jpeg)
         sources: dict[str, Callable[[], HandSource]] = {
             "dexycb": partial(DexYCB, folder / "dexycb", "s0_train"),
             "hanco": partial(HanCo, folder / "hanco", frames="all"),
+            "interhand": partial(InterHand, folder / "interhand"),
         }
         for name, make in sources.items():
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
