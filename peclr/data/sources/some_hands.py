@@ -100,6 +100,8 @@ class Marked:
 
     def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The numbers at positions (N,)."""
+        if len(positions) > self._count // 2:  # who wants most of them has the memory for all
+            return np.flatnonzero(np.unpackbits(self._chunks ^ self._flip, bitorder="little"))[positions]
         found = np.empty(positions.shape, np.int64)
         for start in range(0, len(positions), _AT_ONCE):
             some = positions[start : start + _AT_ONCE]

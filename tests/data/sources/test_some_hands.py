@@ -63,6 +63,8 @@ def test_marked_numbers_are_counted_where_they_are_needed(marks: list[bool], one
     marked = Marked(bits, len(marks), ones=ones)
     assert len(marked) == len(expected)
     np.testing.assert_array_equal(marked[np.arange(len(marked))], expected)
+    third = np.arange(0, len(marked), 3)  # fewer than half are looked for one by one
+    np.testing.assert_array_equal(marked[third], expected[third])
     assert [marked.item(position) for position in range(0, len(marked), 37)] == expected[::37].tolist()
     positions = np.full(len(marks), -1)
     positions[expected] = np.arange(len(expected))
