@@ -18,18 +18,22 @@ _RELEASE_EVERY: Final = 500  # entries, megabytes of JSON
 _CONTEXT: Final = 30  # bytes shown before and after a fault
 
 
-def map_json(path: Path, head: type[Head], looks: str) -> tuple[Head, Callable[[], None]]:
+def map_json(path: Path, head: type[Head], looks: str, *, nan_is_null: bool = False) -> tuple[Head, Callable[[], None]]:
     """Decode a file, of which `msgspec.Raw` parts stay where they are, and return what gives their memory back.
 
-    ValueError names the file, the place and what is there, and what it is expected to look like.
+    ValueError names the file, the place and what is there, and what it is expected to look like. NaN, which Python
+    writes and JSON does not have, may be read as null, from a copy of the file.
     """
     try:
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # a missing and an empty file
         raise ValueError(f"{path} cannot be read ({error}); expected a label file") from error
+    has_nan = nan_is_null and mapped.find(b"NaN") >= 0
     try:
-        content = msgspec.json.decode(memoryview(mapped), type=head)
+        content = msgspec.json.decode(
+            re.sub(rb"\bNaN\b", b"null", mapped) if has_nan else memoryview(mapped), type=head
+        )
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}{_at(error, mapped)}; expected {looks}") from None
 
@@ -54,7 +58,7 @@ def each(
     for number, encoded in enumerate(tqdm(entries, path.name, disable=not progress, mininterval=0.5)):
         try:
             entry = decoder.decode(encoded)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ValueError(f"{path}: {what} {number}: {error}") from None
         yield number, entry
         if number % _RELEASE_EVERY == 0:

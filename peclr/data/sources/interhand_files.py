@@ -32,6 +32,7 @@ _Vector = tuple[float, float, float]
 _Matrix = tuple[_Vector, _Vector, _Vector]
 _Four = tuple[float, float, float, float]
 _View = tuple[_Four, _Four, _Four]  # [R | t]
+_Known = float | None  # or NaN, where it is not
 _Flag = bool | float | tuple[bool | float]  # 1, true or [1]
 _LOOKS: Final = "{images: […], annotations: […]}"
 
@@ -89,7 +90,7 @@ class LabelFiles(Protocol):
 
 
 class _World(msgspec.Struct):
-    world_coord: Annotated[list[_Vector], _Both]
+    world_coord: Annotated[list[tuple[_Known, _Known, _Known]], _Both]
 
 
 class _Data(msgspec.Struct):
@@ -124,7 +125,9 @@ class InterHandFiles:
         self.images: Numbered[LabeledImage] = each(data, listed.images, _CapturedImage, release, what="image")
         self.annotations: Numbered[Annotation] = each(data, listed.annotations, _Typed, release, progress=progress)
         self._cameras, _ = map_json(cameras, dict[str, _Capture], "{capture: {campos, camrot, focal, princpt}}")
-        self._joints, _ = map_json(joints, dict[str, dict[str, msgspec.Raw]], "{capture: {frame: {world_coord}}}")
+        self._joints, _ = map_json(
+            joints, dict[str, dict[str, msgspec.Raw]], "{capture: {frame: {world_coord}}}", nan_is_null=True
+        )
         self._paths = cameras, joints
 
     def boxes(self, annotation: _Typed) -> Boxes:
@@ -177,7 +180,9 @@ class AssemblyHandsFiles:
         self.images = each(data, listed.images, LabeledImage, release, what="image")
         self.annotations: Numbered[Annotation] = each(data, listed.annotations, _Boxed, release, progress=progress)
         self._cameras, _ = map_json(cameras, _Calibration, "{calibration: {sequence: {intrinsics, extrinsics}}}")
-        self._joints, _ = map_json(joints, _Joints, "{annotations: {sequence: {frame: {world_coord}}}}")
+        self._joints, _ = map_json(
+            joints, _Joints, "{annotations: {sequence: {frame: {world_coord}}}}", nan_is_null=True
+        )
         self._paths = cameras, joints
 
     def boxes(self, annotation: _Boxed) -> Boxes:
@@ -207,7 +212,7 @@ def _find(table: Any, path: Path, **keys: str) -> Any:
 
 def _world(table: Any, path: Path, **keys: str) -> Array:
     place = ", ".join(f"{kind} {key}" for kind, key in keys.items())
-    return np.array(_decode(_find(table, path, **keys), _World, f"{path}: {place}").world_coord)
+    return np.array(_decode(_find(table, path, **keys), _World, f"{path}: {place}").world_coord, np.float64)
 
 
 def _decode(part: msgspec.Raw, expected: Any, where: object) -> Any:

@@ -201,6 +201,19 @@ def test_lists_that_are_wrong_are_named(interhand: BothHands, change: Callable[[
         InterHand(interhand.root)
 
 
+def test_joints_that_are_not_valid_may_be_anything(both: BothHands) -> None:
+    def spoil(contents: Any) -> None:
+        by_frame = contents.get("annotations", contents)
+        for frames in by_frame.values():
+            for points in frames.values():
+                valid = np.array(points["joint_valid"])
+                points["world_coord"] = np.where(valid, points["world_coord"], np.nan).tolist()
+
+    before = InterHand(both.root).joints_3d
+    assert "NaN" in both.edit(2, spoil).read_text()
+    np.testing.assert_array_equal(InterHand(both.root).joints_3d, before)
+
+
 def test_cameras_and_joints_that_are_wrong_are_named(both: BothHands) -> None:
     cameras = both.files()[1].read_text()
     data: dict[str, Any] = {}
@@ -231,10 +244,19 @@ def test_cameras_and_joints_that_are_wrong_are_named(both: BothHands) -> None:
         return change
 
     refused(2, moved([[1, 2, 3]] * 41), r".*frame (0000)?10: .*length >= 42")
-    refused(2, moved([[1, 2, None]] * 42), r".*frame (0000)?10: .*got `null`")
-    both.files()[2].write_text(joints.replace('"world_coord": [[', '"world_coord": [[NaN, ', 1))
-    with pytest.raises(ValueError, match=rf"{both.files()[2].name}: .*in '.*NaN, .*expected \{{"):
+    refused(2, moved([[1, 2, "3"]] * 42), r".*frame (0000)?10: .*got `str`")
+    both.files()[2].write_text(joints.replace('"world_coord": [[', '"world_coord": [[NaN, -', 1))
+    refused(2, lambda contents: None, r".*frame (0000)?10: .*length 3 - at")
+    unknown = moved([[np.nan, 2, 3]] * 42)
+    both.edit(2, unknown)
+    with pytest.raises(ValueError, match=r"annotation 0: joint 0 is valid, and at \[nan, nan, nan\] mm"):
         InterHand(both.root)
+    cameras_with_nan = cameras.replace("150.0", "NaN", 1)
+    both.files()[2].write_text(joints)
+    both.files()[1].write_text(cameras_with_nan)
+    with pytest.raises(ValueError, match=rf"{both.files()[1].name}: .*in '.*NaN, .*expected \{{"):
+        InterHand(both.root)
+    both.files()[1].write_text(cameras)
     both.files()[2].write_text(joints)
     behind = both.edit(2, moved([[0, 0, -1e5]] * 21 + [[0, 0, 1e5]] * 21))
     with pytest.raises(ValueError, match=r"data.*\.json: annotation 0: joint \d+ is valid, and at \[.*in front of"):
