@@ -135,6 +135,10 @@ class ShardWriter:
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
         write_whole(index_file(self.folder, self.task), content.getvalue(), shared=True)
+        # of one that was killed, when there was more to be read: no other task has shards of this name
+        for left in (self.folder / FOLDER).glob(f"{self.task:06d}-*.tar"):
+            if left.name not in {shard.name for shard in self._shards}:
+                left.unlink(missing_ok=True)
 
 
 class _Tar:

@@ -251,6 +251,18 @@ def test_an_error_leaves_nothing_of_a_task(tmp_path: Path) -> None:
     assert content(tmp_path / "t") == {}
 
 
+def test_shards_of_a_writer_that_was_killed_do_not_stay_where_less_can_be_read_now(tmp_path: Path) -> None:
+    source = ImageFiles(_images(tmp_path / "in", 2))
+    for count in (2, 1):
+        with ShardWriter(tmp_path / "s", 0, shard_bytes=1) as writer:
+            for number in range(count):
+                writer.add(CUTTING(source[number]), About())
+        if count == 2:  # killed before it said so
+            (tmp_path / "s" / "tasks" / "000000.npz").unlink()
+    merge(tmp_path / "s", 1, name="one", labels="none", settings={})
+    assert [path.name for path in (tmp_path / "s" / "shards").iterdir()] == ["000000-00.tar"]
+
+
 def test_a_broken_shard_costs_its_own_crops(tmp_path: Path) -> None:
     collected(tmp_path / "s", np.random.default_rng(0))
     for damage in ("cut", "changed", "gone"):
