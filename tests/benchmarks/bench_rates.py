@@ -12,7 +12,7 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
-from peclr.detection.mediapipe import known_task_file
+from peclr.detection import known_task_file
 from tests.benchmarks.bench_collect import IMAGES, collector, write_images
 from tests.benchmarks.bench_views import HANDS, freihand_files, medians, one_thread_each
 

@@ -24,6 +24,7 @@ from peclr.data.sources.some_hands import MANY
 # By name, where there is nothing to set.
 PairingName = Literal["same_image", "across_versions", "across_cameras"]
 
+_LOOKED_AT: Final = 10_000  # of very many hands, to say how many have no similar one
 _ROUNDING: Final = 1e-6  # s, of frames that are exactly as far apart as asked for
 
 _log = logging.getLogger(__name__)
@@ -262,10 +263,10 @@ class _SimilarPairs(_HandPairs):
     def __init__(self, source: HandSource, neighbors: NDArray[np.integer], nearest: int) -> None:
         super().__init__(source)
         self._neighbors, self._nearest = neighbors, nearest
-        looked_at = np.arange(min(source.num_hands, MANY))
+        is_listed = source.num_hands <= MANY  # of more, partners are looked up where they are needed
+        looked_at = np.arange(0, source.num_hands, 1 if is_listed else source.num_hands // _LOOKED_AT)
         partners = self._partners_of(looked_at)
-        # of more, they are looked up where they are needed
-        self._partners = partners if source.num_hands <= MANY else None
+        self._partners = partners if is_listed else None
         if alone := int((partners[:, 0] == NOBODY).sum()):
             found = f"{alone} of {len(looked_at)} hands have no similar one here"
             _log.info("%s: %s; they are paired across versions", source.name, found)
