@@ -24,8 +24,8 @@ from peclr.checkpoints import load_encoder
 from peclr.data.datamodules import LabeledHandDataModule
 from peclr.data.datasets import LabeledHandDataset
 from peclr.data.samples import LabeledBatch
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import SelectedHands
 from peclr.geometry.joints import WRIST
 from peclr.metrics.probe import EncodedHands, class_probe, ridge_probe
 from peclr.models.encoders import Encoder, ResNetEncoder

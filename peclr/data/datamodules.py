@@ -32,6 +32,7 @@ from peclr.data.options import GEOMETRY, PHOTOMETRIC, Published, check_sizes, on
 from peclr.data.samples import HandSource
 from peclr.data.sources import open_source
 from peclr.data.sources.coco_hands import CocoHands  # noqa: F401 (for configs)
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.dexycb import DexYCB  # noqa: F401 (for configs)
 from peclr.data.sources.freihand import FreiHAND  # noqa: F401 (for configs)
 from peclr.data.sources.hanco import HanCo  # noqa: F401 (for configs)
@@ -39,7 +40,7 @@ from peclr.data.sources.ho3d import HO3D  # noqa: F401 (for configs)
 from peclr.data.sources.image_files import ImageFiles  # noqa: F401 (for configs)
 from peclr.data.sources.interhand import InterHand  # noqa: F401 (for configs)
 from peclr.data.sources.rhd import RHD  # noqa: F401 (for configs)
-from peclr.data.sources.selection import SelectedHands, Split, count_hands, split_source
+from peclr.data.sources.selection import Split, count_hands, split_source
 from peclr.data.sources.shards import PreparedCrops, Shards  # noqa: F401 (for configs)
 from peclr.data.sources.videos import Videos  # noqa: F401 (for configs)
 from peclr.data.sources.youtube3d import YouTube3DHands  # noqa: F401 (for configs)

@@ -18,9 +18,10 @@ from peclr.data.loading.skipping import OnBadImage
 from peclr.data.options import GEOMETRY, PHOTOMETRIC, as_list, check_sizes, one_of
 from peclr.data.samples import HandSource
 from peclr.data.sources import open_source
+from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.freihand import Crop, FreiHAND
 from peclr.data.sources.layouts import present_splits, splits_of
-from peclr.data.sources.selection import JoinedHands, SelectedHands, hand_count, pseudo_labels_of, split_source
+from peclr.data.sources.selection import hand_count, pseudo_labels_of, split_source
 from peclr.data.sources.some_hands import listed
 from peclr.data.views.geometric import Border, GeometryRange
 from peclr.data.views.photometric import Photometric

@@ -73,7 +73,7 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
 
     ValueError where a choice is missing, or the labels, without which there is no scale.
     """
-    from peclr.data.sources.selection import SelectedHands
+    from peclr.data.sources.composed import SelectedHands
     from peclr.evaluate.predictions import Predictions
     from peclr.evaluate.scoring import draw_pck, draw_worst, score, write_scores
     from peclr.inference.network import load_network

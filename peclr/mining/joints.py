@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from peclr.data.prepare.sharding import task_ranges
 from peclr.data.samples import HandSample, HandSource, HasJoints2D
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.listing import some
-from peclr.data.sources.selection import SelectedHands
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.inference.hands import predict_source
 from peclr.inference.network import TrainedNetwork, load_network

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from peclr.data.samples import HandSample, HandSource
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.freihand import FreiHAND, Split
-from peclr.data.sources.selection import SelectedHands, split_hands
+from peclr.data.sources.selection import split_hands
 from peclr.data.views.geometric import Border, ViewGeometry, render_view
 from peclr.data.views.photometric import Photometric, Recolor
 from peclr.drawing.tiles import Image

@@ -16,8 +16,9 @@ from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.loading.loaders import ResumableLoader
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import HandSample, HandSource, hand_sample
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.images import decode_image
-from peclr.data.sources.selection import SelectedHands, split_hands
+from peclr.data.sources.selection import split_hands
 from peclr.data.sources.some_hands import split_groups_of_many
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric

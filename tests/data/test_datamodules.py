@@ -12,8 +12,8 @@ from jsonargparse import ArgumentParser
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
 from peclr.data.samples import HandSource, PairedViewBatch
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import SelectedHands
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from tests.trainer import quiet_trainer

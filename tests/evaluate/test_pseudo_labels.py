@@ -10,8 +10,9 @@ from peclr.__main__ import main
 from peclr.data.datamodules import LabeledHandDataModule
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.sharding import shard_source
+from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import JoinedHands, SelectedHands, pseudo_labels_of
+from peclr.data.sources.selection import pseudo_labels_of
 from peclr.data.sources.shards import Shards
 from peclr.evaluate.predictions import Predictions, read_labels, write_predictions
 from peclr.models.encoders import ResNetEncoder

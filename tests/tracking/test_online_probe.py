@@ -13,8 +13,8 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 
 from peclr.data.datamodules import PairedViewDataModule
+from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import JoinedHands, SelectedHands
 from peclr.geometry.affine import apply_affine, compose, rotation, scaling, translation
 from peclr.geometry.procrustes import similarity_align
 from peclr.losses.objectives import AffinePeCLR, PeCLR, SimCLR

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from peclr.data.loading.sampling import EpochSampler
-from peclr.data.sources.selection import SelectedHands
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.some_hands import SomeHands
 from peclr.options import usable_cores
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs, read_pairs
 from peclr.data.samples import HandSource
-from peclr.data.sources.selection import ByTrack, Cameras, SelectedHands, Tracks, cameras_of, same_hand, tracks_of
+from peclr.data.sources.composed import SelectedHands
+from peclr.data.sources.selection import ByTrack, Cameras, Tracks, cameras_of, same_hand, tracks_of
 from peclr.data.sources.some_hands import MANY
 
 # By name, where there is nothing to set.

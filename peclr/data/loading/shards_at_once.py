@@ -10,7 +10,7 @@ from peclr.data.loading.amounts import AUTO, Auto
 from peclr.data.loading.pairing import SourcePairs
 from peclr.data.loading.shard_order import ByShard
 from peclr.data.samples import HandSource, HasShards
-from peclr.data.sources.selection import JoinedHands, SelectedHands
+from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.some_hands import listed
 
 AT_ONCE: Final = 16  # of 8,192 crops: as many are mixed as fit into 2 GB

@@ -13,7 +13,8 @@ from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.loading.pairing import AcrossCameras, NearbyFrames, Similar
 from peclr.data.loading.pairs_file import MinedPairs, write_pairs
 from peclr.data.samples import HandSample, HandSource, PairedViewItem, hand_sample
-from peclr.data.sources.selection import JoinedHands, SelectedHands, cameras_of, same_hand, split_source
+from peclr.data.sources.composed import JoinedHands, SelectedHands
+from peclr.data.sources.selection import cameras_of, same_hand, split_source
 from peclr.data.sources.some_hands import listed
 from peclr.data.views.geometric import GeometryRange
 from peclr.losses.objectives import PeCLR, SimCLR

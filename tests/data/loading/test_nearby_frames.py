@@ -13,7 +13,8 @@ from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.pairing import NearbyFrames, Similar
 from peclr.data.loading.pairs_file import MinedPairs, write_pairs
 from peclr.data.samples import HandSample, HandSource, hand_sample
-from peclr.data.sources.selection import SelectedHands, groups_of, split_source, tracks_of
+from peclr.data.sources.composed import SelectedHands
+from peclr.data.sources.selection import groups_of, split_source, tracks_of
 from peclr.data.sources.some_hands import listed
 from peclr.training.pretrain import false_negatives
 

@@ -14,8 +14,8 @@ from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.pairing import AcrossVersions, Pairing, SameImage, Similar
 from peclr.data.loading.pairs_file import NOBODY, MinedPairs, read_pairs, write_pairs
 from peclr.data.samples import HandSource
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import SelectedHands
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout

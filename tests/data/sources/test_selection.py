@@ -7,15 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, HasJoints2D, HasMasks, HasVideos, require_masks
+from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.freihand import FreiHAND
-from peclr.data.sources.selection import (
-    JoinedHands,
-    SelectedHands,
-    groups_of,
-    hand_count,
-    split_hands,
-    tracks_of,
-)
+from peclr.data.sources.selection import groups_of, hand_count, split_hands, tracks_of
 from peclr.data.sources.youtube3d import YouTube3DHands
 
 if TYPE_CHECKING:

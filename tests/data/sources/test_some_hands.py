@@ -13,7 +13,8 @@ from peclr.data.loading import pairing, sampling
 from peclr.data.loading.loaders import ResumableLoader
 from peclr.data.samples import HandSample, HandSource, hand_sample
 from peclr.data.sources import selection, some_hands
-from peclr.data.sources.selection import JoinedHands, SelectedHands, count_hands, same_hand, split_hands, split_source
+from peclr.data.sources.composed import JoinedHands, SelectedHands
+from peclr.data.sources.selection import count_hands, same_hand, split_hands, split_source
 from peclr.data.sources.some_hands import Marked, Shuffled, SomeHands, listed, split_groups_of_many, split_many
 
 

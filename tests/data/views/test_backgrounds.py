@@ -14,10 +14,10 @@ from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.prepare.doctor import Look, examine
 from peclr.data.samples import HandSource, require_masks
+from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.images import read_mask
-from peclr.data.sources.selection import SelectedHands
 from peclr.data.views.backgrounds import Backgrounds, Outline, ReplaceBackground
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
