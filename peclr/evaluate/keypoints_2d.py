@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -40,7 +41,7 @@ def set_2d(data: Path) -> DataSet2D | None:
 def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> None:
     """Predict the 2-D keypoints of a split in the reader's crop boxes, and score them into the new folder `out`.
 
-    These sets have no cameras: one that looks through the middle stands in, which moves the wrist alone a little.
+    These sets have no cameras, on which the wrist alone would depend: it is taken to be as far as the palm.
     """
     import numpy as np
 
@@ -50,7 +51,7 @@ def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> N
     from peclr.inference.network import load_network
 
     split = chosen_split(dataset, options)
-    trained = load_network(options.run, options.view_size, options.device)
+    trained = replace(load_network(options.run, options.view_size, options.device), flat_wrist=True)
     source = CocoHands(options.data, split, dataset, trained.crop_margin)
     search = CropSearch("published", options.turn)
     hands = predict_source(trained, source, options.batch_size, search, progress=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from peclr.checkpoints.loading import load_weights
 from peclr.data.views.geometric import Border
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-from peclr.models.pose_net import PoseNet25D
+from peclr.models.pose_net import PoseNet25D, flat_keypoints
 
 
 class Seen(NamedTuple):
@@ -32,6 +32,7 @@ class TrainedNetwork:
     checkpoint: Path  # where its weights come from
     border: Border = "black"  # what its views show beyond an image, as in training
     crop_margin: float = PUBLISHED_CROP_MARGIN  # of its views around keypoints, as in training
+    flat_wrist: bool = False  # in pixels the wrist follows the palm, see `flat_keypoints`, in place of depth and camera
 
     def see(self, views: Sequence[NDArray[np.uint8]], K: Sequence[NDArray[np.floating]]) -> Seen:
         """Look at V views (S, S, 3), RGB, of right hands with cameras K (3, 3), px; ValueError if it predicts NaN."""
@@ -41,7 +42,9 @@ class TrainedNetwork:
             images = torch.from_numpy(np.stack(views)).to(device).permute(0, 3, 1, 2)
             cameras = torch.from_numpy(np.stack(K)).to(device, torch.float32)
             output = self.network(self.network.backend_model.normalize(images), cameras)
-            parts = (output["raw"]["keypoints_2d"], output["keypoints_2d"], output["joints_3d"])
+            raw = output["raw"]
+            keypoints_2d = flat_keypoints(raw) if self.flat_wrist else output["keypoints_2d"]
+            parts = (raw["keypoints_2d"], keypoints_2d, output["joints_3d"])
             seen = Seen(*(part.cpu().numpy() for part in parts))
         if not all(np.isfinite(part).all() for part in seen):
             raise ValueError(f"{self.checkpoint}: predicts joints that are not finite; have its weights diverged?")

@@ -199,3 +199,12 @@ def targets_from_labels(
         root_depth=targets["root_depth"],
         joint_valid=torch.cat((valid[:, :1] & middle, valid[:, 1:]), dim=1),
     )
+
+
+def flat_keypoints(regressed: PalmPose) -> Tensor:
+    """Keypoints (B, 21, 2), px of the view, order freihand, of hands whose camera nobody knows.
+
+    The wrist is where it is if it is as far as the palm and the middle MCP, as `targets_from_labels` has it; that of
+    `PoseOutput` follows depths, which may be anything where nothing taught them, and the camera.
+    """
+    return convert(wrist_from_palm(regressed["keypoints_2d"], _ORDER), _ORDER, "freihand")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,19 @@ def test_hint_is_scored_by_part_and_by_what_is_hidden(network: Path, tmp_path: P
     assert scores["pck_0.15_all"] == pytest.approx((together <= 0.15).mean(), abs=1e-6)
     assert len(scores) == 4 * 9 + 1
     assert set(read_evaluation(out, "a").metrics) == {"pck_0_05", "pck_0_1", "pck_0_15", "epe_image_px"}
+
+
+def test_depths_do_not_move_the_wrist(network: Path, tmp_path: Path) -> None:
+    """They may be anything in a network that has learned from pixels alone."""
+    write_2d(tmp_path / "data", "halpe", "val")
+    content = torch.load(network, weights_only=True)
+    content["state_dict"]["pose_net.backend_model.fc.bias"][2:63:3] += torch.linspace(-1, 1, 21)
+    torch.save(content, tmp_path / "deep.ckpt")
+    scores = []
+    for path in (network, tmp_path / "deep.ckpt"):
+        scores.append(evaluate(path, tmp_path / "data")[1])
+        shutil.rmtree(tmp_path / "scores")
+    assert scores[0] == scores[1]
 
 
 def test_what_cannot_be_scored_is_refused(network: Path, tmp_path: Path) -> None:

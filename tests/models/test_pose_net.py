@@ -11,7 +11,7 @@ from torch import Tensor
 from peclr.geometry.affine import rotation, translation
 from peclr.geometry.camera import project
 from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D, targets_from_joints, targets_from_labels
+from peclr.models.pose_net import PoseNet25D, flat_keypoints, targets_from_joints, targets_from_labels
 
 # Written out, not imported: order ait lists rings of joints, order freihand lists fingers.
 FREIHAND_FROM_AIT = [0, *(1 + finger + 5 * part for finger in range(5) for part in range(4))]
@@ -122,6 +122,8 @@ def test_partial_labels_give_the_targets_of_what_is_known() -> None:
     torch.testing.assert_close(some["keypoints_2d"][1, 0], (pixels[1, 0] + pixels[1, 9]) / 2)
     seen = some["joint_valid"][1:3, 1:]
     torch.testing.assert_close(some["keypoints_2d"][1:3, 1:][seen], whole["keypoints_2d"][1:3, 1:][seen])
+    # and gives the wrist's pixels back
+    torch.testing.assert_close(flat_keypoints(some)[1:2], pixels[1:2])
 
 
 def test_a_palm_without_depth_is_seen_within_two_pixels() -> None:

@@ -65,6 +65,10 @@ def test_a_set_of_pixels_alone_trains_and_logs_no_depth(rendered_hands: Path, tm
     assert tested.keys() == {"test/loss", "test/loss_keypoints_2d", "test/error_2d_px"}
     expected = module.loss.keypoints_2d_weight * tested["test/loss_keypoints_2d"]
     assert tested["test/loss"] == pytest.approx(expected, rel=1e-6)
+    with torch.no_grad():  # depths that nothing has taught do not move the wrist
+        module.pose_net.backend_model.fc.bias[2:63:3] += torch.linspace(-1, 1, 21)
+    (again,) = trainer.test(module, data, verbose=False)
+    assert again["test/error_2d_px"] == pytest.approx(tested["test/error_2d_px"], rel=1e-6)
 
 
 def outputs_gradient(module: FinetuneModule, batch: Any) -> Tensor:
