@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
 from peclr.data.sources.layouts import present_splits
-from peclr.evaluate.official import chosen_split
+from peclr.evaluate.official import chosen_split, how_predicted
 from peclr.options import write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -53,13 +53,17 @@ def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> N
     split = chosen_split(dataset, options)
     trained = replace(load_network(options.run, options.view_size, options.device), flat_wrist=True)
     source = CocoHands(options.data, split, dataset, trained.crop_margin)
+    source.check_images()
     search = CropSearch("published", options.turn)
     hands = predict_source(trained, source, options.batch_size, search, progress=True)
     predicted, labels = np.stack([hand.keypoints_2d for hand in hands]), source.joints_2d_of_hands()
     scores = score_2d(source, predicted, labels)
-    about: dict[str, object] = {"checkpoint": str(trained.checkpoint), "data": str(options.data), "split": split}
-    about |= {"crop": "box", "view_size": trained.view_size, "border": trained.border, "turn": options.turn}
-    about |= {"hands": len(predicted), "notes": source.doubts(), "units": _UNITS, "metrics": _logged(scores)}
+    about = how_predicted(trained, options, split) | {
+        "hands": len(predicted),
+        "notes": source.doubts(),
+        "units": _UNITS,
+        "metrics": _logged(scores),
+    }
     about |= {"pck": {}, "per_joint": {}}  # of 3-D
     out.mkdir(parents=True, exist_ok=True)
     lines = "".join(f"{name}: {value:f}\n" for name, value in scores.items())

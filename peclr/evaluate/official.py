@@ -68,6 +68,12 @@ def chosen_split(dataset: DataSet, options: argparse.Namespace) -> str:
     return split
 
 
+def how_predicted(trained: TrainedNetwork, options: argparse.Namespace, split: str) -> dict[str, object]:
+    """What scores.json says of the network, and of where it looked."""
+    about: dict[str, object] = {"checkpoint": str(trained.checkpoint), "data": str(options.data), "split": split}
+    return about | {"crop": "box", "view_size": trained.view_size, "border": trained.border, "turn": options.turn}
+
+
 def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Path) -> None:
     """Predict a split around the reader's crop boxes, and score it into the new folder `out`.
 
@@ -82,11 +88,11 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     trained = load_network(options.run, options.view_size, options.device)
     source = _open(dataset, split, options, trained.crop_margin)
     labels, whole = _labels_of(source)
+    source.check_images()
     as_right = _predict(trained, source, options)
     joints = as_right.copy()
     joints[source.is_left, :, 0] *= -1  # readers mirror them
-    about: dict[str, object] = {"checkpoint": str(trained.checkpoint), "data": str(options.data), "split": split}
-    about |= {"crop": "box", "view_size": trained.view_size, "border": trained.border, "turn": options.turn}
+    about = how_predicted(trained, options, split)
     if not whole.all():
         about["unknown"] = f"{(~whole).sum():,} of {len(whole):,} hands have unknown joints: only scores.txt has these"
     out.mkdir(parents=True, exist_ok=True)

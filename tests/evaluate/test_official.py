@@ -163,6 +163,15 @@ def test_rhd_is_scored_on_the_prominent_hands_of_both_sides(network: Path, tmp_p
     assert scores(out)["mean"] == pytest.approx(expected["mean"], rel=0.3)
 
 
+def test_an_image_that_is_missing_is_named_before_anything_is_predicted(network: Path, tmp_path: Path) -> None:
+    both = write_interhand(tmp_path / "hands", ["test"])
+    missing = both.root / "images" / "test" / "Capture0" / "image46.jpg"
+    missing.unlink()
+    with pytest.raises(ValueError, match=rf"{missing} is missing; get it again"):
+        evaluate(network, both.root)
+    assert not (tmp_path / "scores").exists()
+
+
 def test_hands_without_a_scale_are_refused_before_they_are_predicted(network: Path, tmp_path: Path) -> None:
     both = write_interhand(tmp_path / "hands", ["test"])
 
