@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peclr.data.sources.remote import folder_here
 from peclr.evaluate.keypoints_2d import evaluate_2d, set_2d
 from peclr.evaluate.official import evaluate_official, official_set
 from peclr.options import CommandParser, check_new_folder
@@ -136,7 +137,7 @@ def _parser() -> CommandParser:
     run = "a fine-tuning run's folder, a fine-tuned checkpoint, or one's name in `peclr weights`"
     parser.add_argument("run", nargs="?", type=Path, help=run)
     where = "folder of FreiHAND or in its layout, or of another labeled data set that `peclr prepare` knows"
-    parser.add_argument("--data", type=Path, required=True, help=where)
+    parser.add_argument("--data", type=folder_here, required=True, help=where)
     parser.add_argument("--split", help="of DexYCB, s0_test to s3_test; of others, such as val (default: the last one)")
     parser.add_argument("--version", choices=("v2", "v3"), help="of HO-3D, where its folder has images of both")
     parser.add_argument("--predictions", type=Path, help="score this pred.json, or its zip, instead of a network")

@@ -6,6 +6,7 @@ fsspec knows the stores. When to try again and what to believe is decided here: 
 import errno
 import logging
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +17,10 @@ from peclr.weights.fetching import BUSY, Patience
 
 SCHEMES: Final = ("https", "http", "s3", "gs")
 FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a disk, a quota, what a file may have
+_WEB: Final = ("https", "http")
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs"}  # for the others, the extra `remote`
 _GONE: Final = (FileNotFoundError, PermissionError, IsADirectoryError)  # of any store
+_SLOW_AFTER, _SLOWEST = 60.0, 10_000.0  # seconds; bytes a second, with which half a gigabyte takes 14 hours
 _LONGEST_PAUSE: Final = 60.0  # seconds
 _WRONG: Final = 2  # times that a whole file came with other content: it is another one
 
@@ -26,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 class MissingError(ValueError):
     """A host does not have, or does not give, a file."""
+
+
+class _SlowError(Exception):
+    """A file comes so slowly that it would never be there."""
 
 
 class _WrongError(Exception):
@@ -48,6 +55,13 @@ def address_of(path: str | Path) -> str | None:
     return path if isinstance(path, str) and is_remote(path) else None
 
 
+def folder_here(text: str) -> Path:
+    """The path of a folder, for argparse, which refuses an address."""
+    if is_remote(text):
+        raise ArgumentTypeError(f"{text} is an address; expected a folder of this machine")
+    return Path(text)
+
+
 def place(text: str) -> str | Path:
     """An address as it is, anything else as a path: a `Path` of an address would have lost a slash."""
     return text if is_remote(text) else Path(text)
@@ -66,6 +80,8 @@ def check_address(address: str) -> str:
         raise ValueError(
             f"{address}: nothing is read from {scheme}://, only from {listed}{did_you_mean(scheme, SCHEMES)}"
         )
+    if scheme in _WEB and "@" in rest.partition("/")[0]:
+        raise ValueError(f"{scheme}://…@…: an address is kept in configs; a name and a password belong in ~/.netrc")
     if not rest.strip("/") or any(sign in rest for sign in "?#*"):
         raise ValueError(f"{address}: expected the address of a folder, {scheme}://HOST/FOLDER")
     return address.rstrip("/")
@@ -142,7 +158,12 @@ def _try(url: str, work: Callable[[], str | None], patience: Patience) -> None:
 def _copy(filesystem: Any, path: str, url: str, target: Path, most_bytes: int) -> None:
     from fsspec.callbacks import Callback  # type: ignore[import-untyped]
 
+    begun = time.monotonic()
+
     def check(size: int | None, value: int, **_: Any) -> None:
+        waited = time.monotonic() - begun
+        if waited > _SLOW_AFTER and value < _SLOWEST * waited:
+            raise _SlowError(f"{value:,} bytes came in {waited:.0f} s")
         if max(size or 0, value) > most_bytes:
             raise _WrongError(f"{url}: its host has more of it than the {most_bytes:,} bytes that were expected")
 
@@ -151,7 +172,8 @@ def _copy(filesystem: Any, path: str, url: str, target: Path, most_bytes: int) -
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise OSError(error.errno, f"{error.strerror}, which {url} was to be copied to", str(target)) from error
+        advice = "make room, or give less cache_gb or another cache_dir"
+        raise OSError(error.errno, f"{error.strerror}, where {url} was copied to; {advice}", str(target)) from error
 
 
 def _open(url: str, timeout: float) -> tuple[Any, str]:
@@ -160,7 +182,7 @@ def _open(url: str, timeout: float) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-        if scheme in ("http", "https"):
+        if scheme in _WEB:
             from aiohttp import ClientTimeout
 
             # without it, five minutes for a file of any size

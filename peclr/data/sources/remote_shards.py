@@ -39,7 +39,6 @@ _MOST_MANIFEST: Final = 1_000_000_000  # bytes; a shard takes 150
 _MOST_ARRAY: Final = 10**13  # bytes; 21 joints of a billion crops take a fortieth of it
 _REQUESTS: Final = 8  # at once
 _THREADS: Final = 4  # that fetch ahead; a connection to a store is slower than the network
-_MOST_OPEN: Final = 4  # shards of a process: one that is open takes its room on the disk, also when it is removed
 _PATIENCE: Final = Patience(tries=6)  # pauses of a minute altogether
 
 _FIRST_TRIES: Final = 3  # of an address that may be mistyped
@@ -71,8 +70,8 @@ class Remote(NamedTuple):
         return found
 
 
-def fetch_labels(address: str, cache: ShardCache) -> Remote:
-    """Copy manifest and arrays, unless they are here; processes wait for one another.
+def fetch_labels(address: str, cache: ShardCache, *, again: bool = False) -> Remote:
+    """Copy manifest and arrays, unless they are here, or `again`; processes wait for one another.
 
     ValueError names the address if that is not a whole folder of shards; OSError if it cannot be reached.
     """
@@ -81,6 +80,8 @@ def fetch_labels(address: str, cache: ShardCache) -> Remote:
     labels = cache.folder / LABELS / key
     labels.parent.mkdir(exist_ok=True)
     with locked(cache.lock(key), f"another process copies the labels of {address}; waiting for it"):
+        if again:
+            shutil.rmtree(labels, ignore_errors=True)
         if not labels.is_dir():
             _copy_labels(address, manifest, labels)
     return Remote(address, labels, cache)
@@ -110,6 +111,8 @@ def _copy_labels(address: str, manifest: bytes, labels: Path) -> None:
     def copy(name: str) -> None:
         url, target = f"{address}/{name}.npy", partly / f"{name}.npy"
         fetch(url, target, _MOST_ARRAY, _PATIENCE, partial(problem, name))
+        with target.open("rb") as file:
+            os.fsync(file.fileno())  # large ones are not compared again
 
     with replacing(labels) as partly:
         (partly / MANIFEST).write_bytes(manifest)
@@ -126,7 +129,7 @@ class RemoteShardFiles(ShardFiles):
         """Take checked labels."""
         self._remote, self._fetched = remote, _Fetched(remote, opened.facts.shards)
         self._ahead: _Ahead | None = None
-        super().__init__(remote.labels, opened, self._fetched, _MOST_OPEN)
+        super().__init__(remote.labels, opened, self._fetched, touch=os.utime)
 
     def check_room(self) -> None:
         """Say how much may be fetched, and where to; ValueError if there is less room than it may take."""
@@ -170,10 +173,11 @@ class RemoteShardFiles(ShardFiles):
         try:
             return super().read(index)
         except BadImageError:
+            # what is in the cache may have changed there
             number = int(self.shard_of(index))
             if not self._fetched.forget_if_changed(number):
                 raise
-        self._open.cache_clear()
+            self._open.close(number)
         return super().read(index)
 
     def find_problems(self, depth: Depth = "headers", workers: int = 1, *, progress: bool = False) -> dict[str, str]:

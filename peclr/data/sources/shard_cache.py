@@ -25,6 +25,7 @@ _CACHE_GB: Final = 50.0
 LOCKS: Final = "locks"
 _LOCK: Final = "all"  # who makes room
 _POLL: Final = 0.05  # seconds
+_SILENCE: Final = 600.0  # seconds without a byte, longer than any host is waited for
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class ShardCache:
 
     def _find(self, shard: Shard) -> int | None:
         try:
-            descriptor = os.open(self.path(shard), os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(self.path(shard), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
         if os.fstat(descriptor).st_size != shard.bytes:  # the machine went down before all of it was on the disk
@@ -143,13 +144,18 @@ class ShardCache:
         return sum(sizes.values())
 
     def _is_left(self, sha256: str, path: Path) -> bool:
+        """Whether nobody is at work on a file, which then is removed."""
         descriptor = open_lock(self.lock(sha256))
         try:
-            with suppress(OSError):  # it is locked, or nothing can be
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # as `locked`
-                return True
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # as `locked`
+        except BlockingIOError:
+            return False
+        except OSError:  # nothing can be locked here
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime < _SILENCE:
+                    return False
         finally:
             os.close(descriptor)
-        return False
+        path.unlink(missing_ok=True)
+        return True

@@ -1,9 +1,11 @@
 """Reads crops where they are in tar files, by `os.pread`: no file is opened for a crop, and no position is shared."""
 
 import os
+import time
 import zlib
 from collections.abc import Callable
-from functools import lru_cache, partial
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,8 @@ from peclr.data.sources.remote import FULL
 from peclr.data.sources.shard_format import FOLDER, Opened, Shard, key_of
 from peclr.untrusted.binary import sha256_of
 
+OPEN: Final = os.O_RDONLY | os.O_NONBLOCK  # of what may be a pipe, for which nobody waits
+_TOUCH: Final = 10.0  # seconds
 _MOST_OPEN: Final = 64  # shards of a process: open files are few
 
 
@@ -22,7 +26,11 @@ class ShardFiles:
     """The tar files of a folder; opened when they are needed, in every process and thread."""
 
     def __init__(
-        self, root: Path, opened: Opened, open_shard: Callable[[int], int] | None = None, most_open: int | None = None
+        self,
+        root: Path,
+        opened: Opened,
+        open_shard: Callable[[int], int] | None = None,
+        touch: Callable[[int], None] | None = None,
     ) -> None:
         """Take checked labels.
 
@@ -30,14 +38,13 @@ class ShardFiles:
             root: Of the folder.
             opened: Its labels.
             open_shard: The descriptor of a shard, by its number; where it is None, of the file in the folder.
-            most_open: Of shards, in this process.
+            touch: Notes now and then that a shard, by its descriptor, is in use.
         """
         self._shards = opened.facts.shards
         self._paths = [root / FOLDER / shard.name for shard in self._shards]
         self._ends = np.cumsum([shard.crops for shard in self._shards], dtype=np.int64)
         self._offset, self._length, self._crc = (opened.arrays[name] for name in ("offset", "length", "crc"))
-        # of nothing that refers to these files: they are closed with them
-        self._open = lru_cache(most_open or _MOST_OPEN)(partial(_Descriptor, open_shard or partial(_open, self._paths)))
+        self._open = _OpenShards(open_shard or partial(_open, self._paths), touch)
 
     def key(self, index: int) -> str:
         """The name of crop `index`, without an ending."""
@@ -104,15 +111,43 @@ def problem_of_shard(path: Path, shard: Shard, depth: Depth) -> str | None:
 
 
 def _open(paths: list[Path], shard: int) -> int:
-    return os.open(paths[shard], os.O_RDONLY)
+    return os.open(paths[shard], OPEN)
+
+
+class _OpenShards:
+    """Shards that this process has open, which closes them when it is gone itself; any thread may ask, without a lock.
+
+    A file that was removed, as from a cache, takes up its room for as long as it is open: until the next is opened.
+    """
+
+    def __init__(self, open_shard: Callable[[int], int], touch: Callable[[int], None] | None) -> None:
+        self._open_shard, self._touch, self._kept = open_shard, touch, dict[int, _Descriptor]()
+
+    def __call__(self, shard: int) -> "_Descriptor":
+        """An open shard."""
+        if (found := self._kept.get(shard)) is not None:
+            if self._touch is not None and (now := time.monotonic()) > found.touched + _TOUCH:
+                found.touched = now
+                with suppress(OSError):  # of another user
+                    self._touch(found.number)
+            return found
+        opened = _Descriptor(self._open_shard(shard))
+        for number, one in list(self._kept.items()):
+            if len(self._kept) >= _MOST_OPEN or os.fstat(one.number).st_nlink == 0:
+                self.close(number)
+        self._kept[shard] = opened
+        return opened
+
+    def close(self, shard: int) -> None:
+        """Keep a shard no longer."""
+        self._kept.pop(shard, None)
 
 
 class _Descriptor:
-    """An open shard, closed when nobody uses it any more: another thread may, when it is no longer kept."""
+    """An open file, closed when nobody uses it any more: another thread may, when it is no longer kept."""
 
-    def __init__(self, open_shard: Callable[[int], int], shard: int) -> None:
-        self.number = open_shard(shard)
+    def __init__(self, number: int) -> None:
+        self.number, self.touched = number, time.monotonic()
 
     def __del__(self) -> None:
-        if hasattr(self, "number"):
-            os.close(self.number)
+        os.close(self.number)

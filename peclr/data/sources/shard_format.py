@@ -20,6 +20,7 @@ FOLDER: Final = "shards"  # of the tar files
 SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
 _FARTHEST: Final = 1e6  # px; no crop is as large
 _BLOCK: Final = 2**20  # crops that are checked at a time
+_MOST_JPEG: Final = 2**28  # bytes, which are read at once; no crop has as many
 _ROUNDING: Final = 1e-3  # of a crop box's side; it is square
 Labels = Literal["true", "pseudo", "none"]
 
@@ -175,10 +176,10 @@ def _check_values(packed: PackedArrays, facts: Facts, texts: Mapping[str, Packed
 
 def _possible(block: Mapping[str, Array], size: Array, texts: Mapping[str, PackedText]) -> dict[str, Array]:
     """Which of some crops' labels are possible, by name; `size` (N,) is that of the shard that holds each, bytes."""
-    offset, length = block["offset"], block["length"]
+    offset, length, most = block["offset"], block["length"], np.minimum(size, _MOST_JPEG)
     time, track = block.get("time", np.float64(math.nan)), block.get("track", np.int64(-1))
     return {
-        "offset and length": (offset >= 0) & (length > 0) & (length <= size) & (offset <= size - length),
+        "offset and length": (offset >= 0) & (length > 0) & (length <= most) & (offset <= size - length),
         "side": block["side"] < len(SIDES),
         **{name: (block[name] >= 0) & (block[name] < len(texts[name])) for name in NUMBERED},
         **{name: block[name] >= -1 for name in ("track", "video") if name in block},

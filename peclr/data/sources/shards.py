@@ -60,7 +60,12 @@ class Shards(HandSource):
     def __init__(self, root: str | Path, cache_dir: str | Path | None = None, cache_gb: float | None = None) -> None:
         """Map the labels; ValueError if that is not a whole folder of shards, which are not looked at."""
         if isinstance(root, str) and is_remote(root):
-            self._map(fetch_labels(check_address(root), ShardCache.at(cache_dir, cache_gb)))
+            address, cache = check_address(root), ShardCache.at(cache_dir, cache_gb)
+            remote = fetch_labels(address, cache)
+            try:
+                self._map(remote)
+            except ValueError:  # the copy may have been damaged
+                self._map(fetch_labels(address, cache, again=True))
             assert isinstance(self.files, RemoteShardFiles)
             self.files.check_room()
         else:

@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.prepare.sharding import shard_source
-from peclr.data.sources import open_source, remote, remote_shards
+from peclr.data.sources import open_source, remote, remote_shards, shard_files
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.shards import Shards
@@ -108,6 +109,7 @@ def test_a_split_is_a_folder_at_an_address(served: Served, tmp_path: Path) -> No
         ),
         ("https://", "expected the address of a folder"),
         ("https://host/folder?key=1", "expected the address of a folder"),
+        ("https://me:secret@host/folder", r"https://…@…: an address is kept in configs"),
         ("s3://bucket/folder", "pip install s3fs"),
     ],
 )
@@ -218,6 +220,15 @@ def test_a_host_that_stays_away_stops_the_run(served: Served, cache: Path, monke
     assert not stored(cache)
 
 
+def test_a_host_that_trickles_is_given_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote_set = Shards(served.address)
+    monkeypatch.setattr(remote, "_SLOW_AFTER", 0.1)
+    monkeypatch.setattr(remote, "_SLOWEST", 1e6)
+    served.piece_pause = 0.06
+    with pytest.raises(ConnectionError, match=r"_SlowError [\d,]+ bytes came in 0 s"):
+        remote_set.encoded(0)
+
+
 def test_a_set_that_changes_is_another_set(served: Served, layout: Layout, tmp_path: Path) -> None:
     before = Shards(served.address)
     expected = before.encoded(0)
@@ -229,7 +240,8 @@ def test_a_set_that_changes_is_another_set(served: Served, layout: Layout, tmp_p
         before.encoded(17)
 
 
-def test_the_cache_keeps_what_was_used_last(served: Served, cache: Path) -> None:
+def test_the_cache_keeps_what_was_used_last(served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_files, "_TOUCH", 0.0)
     local = Shards(served.root)
     sizes = [one.bytes for one in local.facts.shards]
     remote = Shards(served.address, cache_gb=(3 * max(sizes) + 1) / 1e9)
@@ -321,6 +333,48 @@ def test_labels_that_a_killed_process_has_begun_are_never_used(served: Served, c
     assert [path.name[0] == "." for path in (cache / "labels").iterdir()] == [False]
 
 
+def test_labels_of_the_cache_that_change_are_copied_again(served: Served, cache: Path) -> None:
+    Shards(served.address)
+    for damaged in (None, (served.root / "offset.npy").read_bytes()[:-1] + b"?"):
+        path = next(cache.glob("labels/*/offset.npy"))
+        path.unlink()
+        if damaged is not None:
+            path.write_bytes(damaged)
+        assert Shards(served.address).encoded(0) == Shards(served.root).encoded(0)
+    assert served.asked["offset.npy"] == 3
+
+
+def test_what_nobody_can_lock_is_left_after_a_while(
+    served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On file systems without locks, where it would otherwise take up room for ever."""
+    largest = max(one.bytes for one in Shards(served.root).facts.shards)
+    remote_set = Shards(served.address, cache_gb=largest / 1e9)
+
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    partial = cache / f".{'0' * 64}.{largest}.01234567"
+    partial.touch()
+    os.utime(partial, (0, 0))
+    assert remote_set.encoded(0) == Shards(served.root).encoded(0)
+    assert not partial.exists()
+
+
+def test_a_removed_shard_is_not_kept_open(served: Served, cache: Path) -> None:
+    """It would go on taking its room on the disk."""
+    largest = max(one.bytes for one in Shards(served.root).facts.shards)
+    remote_set = Shards(served.address, cache_gb=2 * largest / 1e9)
+    for number in range(6):
+        remote_set.encoded(3 * number)
+    links = list[str]()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # of listing itself
+            links.append(os.readlink(descriptor))  # noqa: PTH115  # a Path's is no text
+    assert sum(str(cache) in link and link.endswith("(deleted)") for link in links) <= 1
+
+
 def test_a_file_of_the_cache_that_changes_is_fetched_again(served: Served, cache: Path) -> None:
     remote, local = Shards(served.address), Shards(served.root)
     remote.encoded(0)
@@ -343,7 +397,7 @@ def test_a_full_disk_stops_the_run(served: Served, cache: Path) -> None:
     views = PairedViewDataset([remote], view_size=16, on_bad_image="skip")
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     try:
-        with pytest.raises(OSError, match=r"File too large, which http://.*000000-00\.tar was to be copied to: '/"):
+        with pytest.raises(OSError, match=r"File too large, where http://.*000000-00\.tar was copied to; make"):
             views[0]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -265,7 +265,7 @@ def test_shards_of_a_writer_that_was_killed_do_not_stay_where_less_can_be_read_n
 
 def test_a_broken_shard_costs_its_own_crops(tmp_path: Path) -> None:
     collected(tmp_path / "s", np.random.default_rng(0))
-    for damage in ("cut", "changed", "gone"):
+    for damage in ("cut", "changed", "gone", "pipe"):
         folder = tmp_path / damage
         shutil.copytree(tmp_path / "s", folder)
         path = folder / "shards" / "000001-00.tar"
@@ -274,13 +274,16 @@ def test_a_broken_shard_costs_its_own_crops(tmp_path: Path) -> None:
             path.write_bytes(raw[:700])
         elif damage == "gone":
             path.unlink()
+        elif damage == "pipe":  # from which reading would wait for ever
+            path.unlink()
+            os.mkfifo(path)
         else:
             raw[600] ^= 1  # in the JPEG of its first crop
             path.write_bytes(raw)
         shards = Shards(folder)
         assert shards[3]["id"] == "0#3"
         with pytest.raises(
-            BadImageError, match=r"000001-00\.tar, 000001-000000\.jpg: .*(expected a shard|No such file)"
+            BadImageError, match=r"000001-00\.tar, 000001-000000\.jpg: .*(expected a shard|No such file|Illegal seek)"
         ):
             shards[4]
         views = PairedViewDataset([shards], view_size=16, on_bad_image="skip")
@@ -356,6 +359,7 @@ def test_a_merge_refuses_what_is_not_whole(tmp_path: Path, damage: Any, reason: 
     [
         ("offset", -1, "offset and length of crop 7"),
         ("length", 10**9, "offset and length of crop 7"),
+        ("length", 2**40, "offset and length of crop 7"),  # of a shard that is said to be as large
         ("side", 3, "side of crop 7"),
         ("group", 2, "group of crop 7"),
         ("file", -1, "file of crop 7"),
@@ -381,6 +385,8 @@ def test_labels_that_are_not_possible_are_refused(
         array[-1] = value
         np.save(tmp_path / f"{name}.npy", array)
         manifest["arrays"][name] = None
+        if value == 2**40:
+            manifest["facts"]["shards"][-1]["bytes"] = 2**50
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match=reason):
         Shards(tmp_path)
