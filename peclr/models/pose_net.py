@@ -208,3 +208,8 @@ def flat_keypoints(regressed: PalmPose) -> Tensor:
     `PoseOutput` follows depths, which may be anything where nothing taught them, and the camera.
     """
     return convert(wrist_from_palm(regressed["keypoints_2d"], _ORDER), _ORDER, "freihand")
+
+
+def comparable_keypoints(output: PoseOutput, has_3d: Tensor) -> Tensor:
+    """Keypoints (B, 21, 2), px of the view, to hold against labels, of which hands (B,) `has_3d` says have depth."""
+    return torch.where(has_3d[:, None, None], output["keypoints_2d"], flat_keypoints(output["raw"]))

@@ -23,6 +23,7 @@ from peclr.drawing.views import draw_items
 from peclr.geometry.planar import move, view_from_box, whole_image
 from peclr.losses.objectives import as_points
 from peclr.metrics.pose import aligned_errors
+from peclr.models.pose_net import comparable_keypoints
 from peclr.tracking.epochs import EpochCallback, evenly, pairs_of
 from peclr.tracking.loggers import send_image
 from peclr.training import FinetuneModule, PretrainModule
@@ -122,9 +123,10 @@ class PoseImages(EpochCallback):
         if (batch := self._batch) is None:
             return
         device = pl_module.device
-        parts = zip(torch.split(batch["image"], _BATCH), torch.split(batch["K"], _BATCH), strict=True)
-        outputs = [pl_module(images.to(device), K.to(device)) for images, K in parts]
-        flat, deep = (torch.cat([out[key].double().cpu() for out in outputs]) for key in ("keypoints_2d", "joints_3d"))
+        parts = zip(*(torch.split(batch[key], _BATCH) for key in ("image", "K", "has_3d")), strict=True)
+        outputs = [(pl_module(image.to(device), K.to(device)), has_3d.to(device)) for image, K, has_3d in parts]
+        flat = torch.cat([comparable_keypoints(*output).double().cpu() for output in outputs])
+        deep = torch.cat([output["joints_3d"].double().cpu() for output, _ in outputs])
         true = batch["joints_3d"].double()
         aligned, errors = aligned_errors(deep * batch["scale_m"][:, None, None], true)
         valid = batch["joint_valid"]

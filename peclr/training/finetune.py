@@ -15,7 +15,7 @@ from peclr.data.samples import LabeledBatch
 from peclr.losses.pose import PUBLISHED_VIEW_SIZE, KnownLabels, PoseLoss, PoseLossTerms
 from peclr.metrics.pose import PoseMetrics, TermMeans
 from peclr.models.encoders import Encoder, ResNetEncoder
-from peclr.models.pose_net import PoseNet25D, PoseOutput, flat_keypoints, targets_from_labels
+from peclr.models.pose_net import PoseNet25D, PoseOutput, comparable_keypoints, targets_from_labels
 from peclr.runs.about import KEY, About, config_of, encoder_facts
 from peclr.training.head_start import solve_head
 from peclr.training.recipe import RecipeModule
@@ -147,7 +147,7 @@ class FinetuneModule(RecipeModule):
         # the hand's true scale, which FreiHAND gives, turns bone lengths into metres
         joints_3d = output["joints_3d"] * batch["scale_m"][:, None, None]
         labels_2d, has_3d = batch["joints_25d"][..., :2], batch["has_3d"]
-        predicted_2d = torch.where(has_3d[:, None, None], output["keypoints_2d"], flat_keypoints(output["raw"]))
+        predicted_2d = comparable_keypoints(output, has_3d)
         scores.update(joints_3d, batch["joints_3d"], predicted_2d, labels_2d, batch["joint_valid"], has_3d)
 
     def _log_scores(self, split: str) -> None:
