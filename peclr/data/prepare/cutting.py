@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample
 from peclr.data.sources.shard_format import SIDES
-from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange, from_decoded, warp
-from peclr.geometry.planar import Matrix, mirror, move, similarity, view_from_image
+from peclr.data.views.geometric import PUBLISHED_TRANSLATION, GeometryRange
+from peclr.geometry.planar import Matrix, mirror, move, similarity
 
 # What the default augmentation can show, in half sides of the crop box: a square's corner, rotated onto an axis and
 # widened by the largest scale, and the shift, which is twice the fraction in these units.
 DEFAULT_CONTEXT: Final = round(math.sqrt(2) * (GeometryRange().scale[1] + 2 * PUBLISHED_TRANSLATION), 2)
-
-_ROUNDING: Final = 1e-6  # px
 
 Row = dict[str, Any]
 
@@ -54,12 +52,7 @@ class Cutting(NamedTuple):
 
     def __call__(self, sample: HandSample) -> Crop:
         """Cut out one hand; ValueError, with the sample's id, if that cannot be encoded."""
-        box, (height, width) = sample["crop_box"], sample["image"].shape[:2]
-        square_from_image = view_from_image(similarity(1 / self.context), box, self.size)
-        (left, top), (right, bottom) = _covered(square_from_image, width, height, self.size).tolist()
-        crop_from_image = similarity(shift=(-left, -top)) @ square_from_image
-        shown = right - left, bottom - top
-        crop = warp(sample["image"], from_decoded(crop_from_image, sample), shown, "reflect")
+        crop, crop_from_image = self._cut(sample)
         ok, encoded = cv2.imencode(
             ".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, self.quality]
         )
@@ -70,7 +63,7 @@ class Cutting(NamedTuple):
         labels: Row = {
             "id": sample["id"],
             "image_from_crop": file_from_image @ np.linalg.inv(crop_from_image),
-            "crop_box": move(crop_from_image, box.reshape(2, 2)).ravel(),
+            "crop_box": move(crop_from_image, sample["crop_box"].reshape(2, 2)).ravel(),
             "side": SIDES.index(sample["hand"]),
         }
         K, joints_2d = sample["K"], sample["joints_2d"]
@@ -82,10 +75,49 @@ class Cutting(NamedTuple):
         }
         return Crop(encoded.tobytes(), labels | {name: label for name, label in known.items() if label is not None})
 
+    def _cut(self, sample: HandSample) -> tuple[NDArray[np.uint8], Matrix]:
+        """The crop (H, W, 3), and crop ← image.
 
-def _covered(crop_from_image: Matrix, width: int, height: int, size: int) -> NDArray[np.int64]:
-    """First pixels of a crop within the image, and those after the last ones, ((x, y), (x, y)); at least one."""
-    edges = move(crop_from_image, np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]])) + 0.5
-    first = np.clip(np.ceil(edges[0] - _ROUNDING), 0, size - 1)
-    last = np.clip(np.floor(edges[1] + _ROUNDING), first + 1, size)
-    return np.array([first, last]).astype(np.int64)
+        It is of whole pixels of the image as decoded, and as large as that makes it, half a pixel more or less: to
+        resize takes half of the time of a warp, which could be shifted.
+        """
+        image, decoded_from_image = sample["image"], np.linalg.inv(sample.get("image_from_decoded", np.eye(3)))
+        box = np.sort(move(decoded_from_image, sample["crop_box"].reshape(2, 2)), axis=0)
+        side = self.context * float(box[1, 0] - box[0, 0])
+        block = _block(self.size / side)
+        side = max(round(side / block), 1) * block
+        scale, edges = self.size / side, np.array(image.shape[1::-1])
+        first = np.round(box.mean(axis=0) - (side - 1) / 2)
+        least = math.ceil(1 / scale)  # px, which are one of the crop
+        start = np.clip(first, 0, np.maximum(edges - least, 0)).astype(int)
+        (left, top), (right, bottom) = start, np.clip(first + side, start + least, edges).astype(int)
+        crop = _resized(image[top:bottom, left:right], scale)
+        crop_from_decoded = similarity(scale, shift=tuple((0.5 - start) * scale - 0.5))
+        if decoded_from_image[0, 0] < 0:
+            crop, crop_from_decoded = np.fliplr(crop), mirror(crop.shape[1]) @ crop_from_decoded
+        return crop, crop_from_decoded @ decoded_from_image
+
+
+def _resized(part: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """Resize by exactly `scale`, with as many samples a pixel as `warp`; what is less than a pixel is cut off."""
+    if scale > 0.5:
+        return _resize(part, (0, 0), scale, cv2.INTER_LINEAR)
+    width, height = part.shape[1::-1]
+    if min(width, height) * scale < 1:  # a line, which has no scale
+        return _resize(part, (max(round(width * scale), 1), max(round(height * scale), 1)), 0, cv2.INTER_AREA)
+    if (block := _block(scale)) > 1:
+        width, height = width // block, height // block
+        part = _resize(part[: height * block, : width * block], (width, height), 0, cv2.INTER_AREA)
+    double = _resize(part, (0, 0), 2 * scale * block, cv2.INTER_LINEAR)
+    width, height = double.shape[1] // 2, double.shape[0] // 2
+    return _resize(double[: 2 * height, : 2 * width], (width, height), 0, cv2.INTER_AREA)
+
+
+def _resize(image: NDArray[np.uint8], size: tuple[int, int], scale: float, how: int) -> NDArray[np.uint8]:
+    """OpenCV's, to a size, or by a scale where that is (0, 0)."""
+    return cv2.resize(image, size, fx=scale, fy=scale, interpolation=how).astype(np.uint8, copy=False)
+
+
+def _block(scale: float) -> int:
+    """Side of the blocks, px, over which an image is averaged before it is resized."""
+    return max(int(1 / (2 * scale)), 1)

@@ -118,12 +118,8 @@ def render_view(sample: "HandSample", geometry: ViewGeometry, size: int, border:
     box = sample["crop_box"]
     view_from_crop = geometry.view_from_crop(float(box[2] - box[0]))
     matrix = view_from_image(view_from_crop, box, size)
-    return RenderedView(warp(sample["image"], from_decoded(matrix, sample), size, border), matrix, view_from_crop)
-
-
-def from_decoded(view_from_image: Matrix, sample: "HandSample") -> Matrix:
-    """View pixels ← pixels of the image as it was decoded."""
-    return view_from_image @ sample["image_from_decoded"] if "image_from_decoded" in sample else view_from_image
+    from_decoded = matrix @ sample["image_from_decoded"] if "image_from_decoded" in sample else matrix
+    return RenderedView(warp(sample["image"], from_decoded, size, border), matrix, view_from_crop)
 
 
 def pixels_to_keep(size: int, finest: float) -> float:
@@ -131,10 +127,8 @@ def pixels_to_keep(size: int, finest: float) -> float:
     return 2 * size / finest
 
 
-def warp(
-    image: NDArray[np.uint8], view_from_image: Matrix, size: int | tuple[int, int], border: Border = "black"
-) -> NDArray[np.uint8]:
-    """Warp an image (H, W, …) to a view (size, size, …), or of another width and height, bilinear.
+def warp(image: NDArray[np.uint8], view_from_image: Matrix, size: int, border: Border = "black") -> NDArray[np.uint8]:
+    """Warp an image (H, W, …) to a view (size, size, …) by view pixels ← image pixels, bilinear.
 
     Where the view is less than half as fine as the image, four samples are averaged for each pixel of the view, of an
     image that was averaged over square blocks where even these would skip pixels. On the spectrum of natural images,
@@ -142,38 +136,35 @@ def warp(
     sample or less.
     """
     cv2.ipp.setUseIPP(False)  # in this thread: it adds 4 µs to small calls, a tenth of a warp, and changes no pixel
-    mode, (width, height) = _BORDER_MODES[border], (size, size) if isinstance(size, int) else size
+    mode = _BORDER_MODES[border]
     (a, b, _), (c, d, _), _ = view_from_image.tolist()
     reduction = 1 / math.sqrt(abs(a * d - b * c))
     if reduction < 2:
-        view = cv2.warpAffine(image, view_from_image[:2], (width, height), borderMode=mode)
+        view = cv2.warpAffine(image, view_from_image[:2], (size, size), borderMode=mode)
         return view.astype(np.uint8, copy=False)
     double_from_image = from_reduced(2, 2) @ view_from_image  # of which the view is reduced twice
     block = min(int(reduction / 2), *image.shape[:2])
     if block > 1:
         # of a large image, blocks that are not shown take longer to average than all the rest
-        edges = image.shape[1], image.shape[0]
-        (left, top), (right, bottom) = _blocks_shown(view_from_image, edges, (width, height), block)
+        (left, top), (right, bottom) = _blocks_shown(view_from_image, image.shape[1], image.shape[0], size, block)
         part = image[top * block : bottom * block, left * block : right * block]
         image = cv2.resize(part, (right - left, bottom - top), interpolation=cv2.INTER_AREA).astype(
             np.uint8, copy=False
         )
         double_from_image = double_from_image @ from_reduced(block, block) @ similarity(shift=(left, top))
-    double = cv2.warpAffine(image, double_from_image[:2], (2 * width, 2 * height), borderMode=mode)
-    return cv2.resize(double, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    double = cv2.warpAffine(image, double_from_image[:2], (2 * size, 2 * size), borderMode=mode)
+    return cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def _blocks_shown(
-    view_from_image: Matrix, image: tuple[int, int], view: tuple[int, int], block: int
-) -> NDArray[np.int64]:
+def _blocks_shown(view_from_image: Matrix, width: int, height: int, size: int, block: int) -> NDArray[np.int64]:
     """First blocks of an image that a view shows, or its border reflects, and those after the last: ((x, y), (x, y)).
 
-    Images and views by width and height. Incomplete blocks, at the right and bottom, are left out.
+    Incomplete blocks, at the right and bottom, are left out.
     """
-    corners = np.array([[x, y, 1.0] for x in (-1, view[0]) for y in (-1, view[1])])
+    corners = np.array([[x, y, 1.0] for x in (-1, size) for y in (-1, size)])
     seen = corners @ np.linalg.inv(view_from_image).T[:, :2]
     low, high = seen.min(axis=0), seen.max(axis=0)
-    edges = np.array(image)
+    edges = np.array([width, height])
     first, last = np.minimum(low, 2 * edges - high), np.maximum(high, -low)  # mirrored at the edges, once
     whole = edges // block
     start = np.clip(np.floor(first / block) - 3, 0, whole - 1)

@@ -119,13 +119,13 @@ def test_crops_are_written_for_each_split(layout: Layout, youtube: YouTube, tmp_
     assert run("freihand", layout.root, "--crops", out, "--size", 32, "--workers", 1) == 0
     assert [len(PreparedCrops(out, split)) for split in ("training", "evaluation")] == [18, 2]
     left, _, right, _ = PreparedCrops(out, "training")[0]["crop_box"]
-    assert right - left == pytest.approx(32 / DEFAULT_CONTEXT)
+    assert right - left == pytest.approx(32 / DEFAULT_CONTEXT, rel=0.01)  # of whole pixels of the image
     (youtube.root / "youtube/filmA/video/frames/1.png").write_bytes(b"")
     assert run("youtube3d", youtube.root, "--crops", out, "--mano", regressor, "--context", 1, "--workers", 1) == 1
     sample = PreparedCrops(out, "train")[0]
     assert np.isfinite(sample["joints_2d"]).all()  # type: ignore[arg-type]
     left, _, right, _ = sample["crop_box"]
-    assert right - left == pytest.approx(256)
+    assert right - left == pytest.approx(256, rel=0.02)
 
 
 def test_crops_are_written_in_parts_of_whatever_is_there(

@@ -149,7 +149,7 @@ def test_blocks_that_are_not_shown_change_nothing(border: Border, monkeypatch: p
         with monkeypatch.context() as patch:
             everything = "peclr.data.views.geometric._blocks_shown"
             patch.setattr(
-                everything, lambda matrix, image, view, block: ((0, 0), (image[0] // block, image[1] // block))
+                everything, lambda matrix, width, height, size, block: ((0, 0), (width // block, height // block))
             )
             whole = warp(image, matrix, 9, border)
         np.testing.assert_array_equal(view, whole)

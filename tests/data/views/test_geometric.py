@@ -13,7 +13,7 @@ from torch import Tensor
 
 from peclr.data.views.geometric import GeometryRange, ViewGeometry, warp
 from peclr.geometry import affine
-from peclr.geometry.planar import Matrix, mirror, move, similarity, view_from_box, view_from_image
+from peclr.geometry.planar import Matrix, view_from_image
 
 if TYPE_CHECKING:
     from tests.data.conftest import DrawDots
@@ -222,18 +222,3 @@ def test_a_mirrored_border_leaves_nothing_black_and_changes_nothing_inside() -> 
     assert mirrored.min() >= 89
     inside = warp(np.full_like(image, 255), turned, 32, "black") == 255
     np.testing.assert_array_equal(black[inside], mirrored[inside])
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("side", [150.0, 400.0, 900.0, 2000.0])  # with and without averaging over blocks
-def test_a_part_of_a_view_shows_the_same(side: float, *, mirrored: bool) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (301, 403, 3), dtype=np.uint8)
-    for x, y in ((-0.4 * side, -0.3 * side), (403 - 0.6 * side, 301 - 0.7 * side)):
-        matrix = view_from_box(np.array([x, y, x + side, y + side]), 128)
-        matrix = matrix @ mirror(403) if mirrored else matrix
-        edges = move(matrix, np.array([[-0.5, -0.5], [402.5, 300.5]]))
-        (left, top), (right, bottom) = np.clip([np.ceil(edges.min(0)), np.floor(edges.max(0))], 0, 128).astype(int)
-        whole = warp(image, matrix, 128, "reflect")[top:bottom, left:right]
-        part = warp(image, similarity(shift=(-left, -top)) @ matrix, (right - left, bottom - top), "reflect")
-        assert part.size
-        np.testing.assert_allclose(part.astype(int), whole, atol=1)
