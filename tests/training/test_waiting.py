@@ -37,7 +37,9 @@ def test_finetuning_does_not_wait(encoder: ResNetEncoder, monkeypatch: pytest.Mo
     module = unlogged(FinetuneModule(encoder, view_size=32))
     joints = 0.05 * torch.randn(4, 21, 3) + torch.tensor([0, 0, 0.6])
     K = torch.tensor([[50.0, 0, 16], [0, 50, 16], [0, 0, 1]]).expand(4, 3, 3)
-    batch = {"image": torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8), "K": K, "joints_3d": joints}
+    known, has_3d = torch.rand(4, 21) < 0.8, torch.tensor([True, True, True, False])
+    labels = {"joints_3d": joints, "joints_25d": joints, "joint_valid": known, "has_3d": has_3d}
+    batch = {"image": torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8), "K": K, **labels}
     # what it looks at on a CPU alone
     monkeypatch.setattr("peclr.models.pose_net.to_25d", lambda joints, K, **options: (joints, joints[:, 0, 2]))
     with no_waiting("cpu"):
