@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.dexycb_labels import CAMERAS, NO_HAND, SEQUENCES, SUBJECTS, file_name, is_of, read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import read_reduced
-from peclr.data.sources.labeled_hand import labeled_hand
+from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import check_some
-from peclr.geometry.camera import project
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal[
@@ -82,7 +80,7 @@ class DexYCB(HandSource):
             raise ValueError(f"{root}: {split} has no hand in the subjects that are there; {'; '.join(self._notes)}")
         self._notes += check_some(
             self.num_hands,
-            lambda hands: (joints_3d[self._frames[hands]], self._projected(hands)),
+            self._places,
             lambda hand: self._image_file(int(self._frames[hand])),
             f"{self.root}, {split}",
         )
@@ -164,11 +162,11 @@ class DexYCB(HandSource):
             is_left=bool(self._labels["is_left"][self._labels["sequence"][frame]]),
         )
 
-    def _projected(self, hands: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(N, 21, 2), px of the images as they are."""
+    def _places(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px of the images as they are."""
         frames = self._frames[hands]
         joints_3d, K = self._labels["joints_3d"][frames], self._labels["K"][self._labels["camera"][frames]]
-        return project(torch.tensor(joints_3d).double(), torch.tensor(K).double()).numpy()
+        return joints_3d, projected(joints_3d, K)
 
     def _name(self, frame: int) -> str:
         return file_name(self._labels, frame, "color_{:06d}.jpg")

@@ -24,10 +24,10 @@ from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.ho3d_labels import read_labels
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
-from peclr.data.sources.labeled_hand import labeled_hand
+from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
-from peclr.geometry.camera import check_intrinsics, project
+from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal["train", "evaluation"]
@@ -81,7 +81,7 @@ class HO3D(HandSource):
             doubts = doubt_joints(self._joints_3d, where)
             step = -(-self.num_hands // _SAMPLED)
             sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
-            joints_2d = self._projected(slice(None, None, step))
+            joints_2d = projected(self._joints_3d[::step], self._labels["K"][::step])
             refuse_faults(doubts, doubt_places(joints_2d, sizes, self.root / split, step))
             self._notes += doubts.notes
 
@@ -145,8 +145,9 @@ class HO3D(HandSource):
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HasJoints2D`; None where a hand is mirrored, whose image would have to be opened."""
-        known = self.has_labels and not self._labels["is_left"].any()
-        return self._projected(slice(None)) if known else None
+        if self._joints_3d is None or self._labels["is_left"].any():
+            return None
+        return projected(self._joints_3d, self._labels["K"])
 
     def __getitem__(self, index: int) -> HandSample:
         return self.read(index, math.inf)
@@ -164,12 +165,6 @@ class HO3D(HandSource):
             is_left=bool(self._labels["is_left"][index]),
             box=self._labels["box"][index] if "box" in self._labels else None,
         )
-
-    def _projected(self, hands: slice) -> NDArray[np.float32]:
-        """(N, 21, 2), px of the images as they are."""
-        assert self._joints_3d is not None
-        joints_3d, K = (torch.tensor(array[hands]).double() for array in (self._joints_3d, self._labels["K"]))
-        return project(joints_3d, K).float().numpy()
 
     def _find_version(self, given: Version | None) -> Version:
         there = list[Version]()

@@ -26,19 +26,17 @@ from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import read_reduced
 from peclr.data.sources.interhand_files import DataSetName
 from peclr.data.sources.interhand_labels import read_labels
-from peclr.data.sources.labeled_hand import labeled_hand
+from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.layouts import present_splits
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import check_some
-from peclr.geometry.camera import check_intrinsics, project
-from peclr.geometry.joints import NUM_JOINTS
+from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
 Split = Literal["train", "val", "test"]
 
 _TITLES: Final[dict[DataSetName, str]] = {"interhand": "InterHand2.6M", "assemblyhands": "AssemblyHands"}
 _FPS: Final = 30.0  # InterHand2.6M's of 5 frames a second number them as those of 30
-_AT_ONCE: Final = 50_000  # hands that are projected: megabytes
 
 
 class InterHand(HandSource):
@@ -79,7 +77,7 @@ class InterHand(HandSource):
         check_intrinsics(torch.tensor(self._labels["K"]), f"{self.root}, cameras of {split}")
         self._notes = check_some(
             self.num_hands,
-            lambda hands: (self._joints_3d[hands], self._projected(hands)),
+            self._places,
             lambda hand: self._image_file(int(self.image[hand])),
             f"{self.root}, {split}",
         )
@@ -151,10 +149,7 @@ class InterHand(HandSource):
 
     def joints_2d_of_hands(self) -> NDArray[np.float32]:
         """See `HasJoints2D`."""
-        joints_2d = np.empty((self.num_hands, NUM_JOINTS, 2), np.float32)
-        for start in range(0, self.num_hands, _AT_ONCE):
-            hands = slice(start, start + _AT_ONCE)
-            joints_2d[hands] = self._projected(hands)
+        joints_2d = self._places(slice(None))[1]
         width = self._labels["size"][self.image, 0]
         joints_2d[..., 0] = np.where(self.is_left[:, None], width[:, None] - 1 - joints_2d[..., 0], joints_2d[..., 0])
         return joints_2d
@@ -186,10 +181,10 @@ class InterHand(HandSource):
         name: bytes = self._labels["name"][image]
         return self.root / "images" / name.decode()
 
-    def _projected(self, hands: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """(N, 21, 2), px of the images as they are."""
+    def _places(self, hands: slice | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px of the images as they are."""
         joints_3d, K = self._joints_3d[hands], self._labels["K"][self._labels["lens"][self.image[hands]]]
-        return project(torch.tensor(joints_3d).double(), torch.tensor(K).double()).float().numpy()
+        return joints_3d, projected(joints_3d, K)
 
 
 def _pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

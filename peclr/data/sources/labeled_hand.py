@@ -1,6 +1,7 @@
-"""A sample of a hand whose camera and joints a data set knows: mirrored if it is a left one, with its crop box."""
+"""Hands whose cameras and joints a data set knows: where they are in images, and samples, mirrored if they are left."""
 
 import math
+from typing import Final
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from peclr.geometry.camera import project
 from peclr.geometry.joints import SCALE_BONE
 
 Array = NDArray[np.floating]
+
+_AT_ONCE: Final = 50_000  # hands, megabytes of double precision
 
 
 def labeled_hand(
@@ -65,3 +68,12 @@ def labeled_hand(
         scale_m=scale_m,
         image_from_decoded=decoded.image_from_decoded,
     )
+
+
+def projected(joints_3d: Array, K: Array) -> NDArray[np.float32]:
+    """(N, 21, 2), px: where cameras K (N, 3, 3) see joints (N, 21, 3), computed in parts, as there may be millions."""
+    joints_2d = np.empty((*joints_3d.shape[:2], 2), np.float32)
+    for start in range(0, len(joints_2d), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        joints_2d[part] = project(torch.tensor(joints_3d[part]).double(), torch.tensor(K[part]).double()).numpy()
+    return joints_2d

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from peclr.data.samples import HandSample, HandSource, hash_of
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import BadImageError, read_gray, read_reduced
-from peclr.data.sources.labeled_hand import labeled_hand
+from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
 from peclr.data.sources.rhd_labels import read_labels
 from peclr.geometry import planar
-from peclr.geometry.camera import check_intrinsics, project
+from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.joints import NUM_JOINTS
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
@@ -174,5 +174,4 @@ class RHD(HandSource):
 
     def _projected(self) -> NDArray[np.float32]:
         """(num_hands, 21, 2), px of the images as they are."""
-        joints_3d, K = (torch.tensor(array).double() for array in (self.joints_3d, self._labels["K"][self._frame]))
-        return project(joints_3d, K).float().numpy()
+        return projected(self.joints_3d, self._labels["K"][self._frame])
