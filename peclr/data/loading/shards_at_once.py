@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.loading.amounts import AUTO, Auto
-from peclr.data.loading.pairing import SourcePairs
 from peclr.data.loading.shard_order import ByShard
+from peclr.data.loading.source_pairs import SourcePairs
 from peclr.data.samples import HandSource, HasShards
 from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.some_hands import listed

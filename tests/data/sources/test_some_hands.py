@@ -1,6 +1,7 @@
 """Splits that are computed: as those in memory are, for any number of hands, and without a list of them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from peclr.data.datamodules import PairedViewDataModule
-from peclr.data.loading import pairing, sampling
+from peclr.data.loading import pairing, sampling, source_pairs
 from peclr.data.loading.loaders import ResumableLoader
+from peclr.data.loading.pairing import NearbyFrames, Pairing, Similar
+from peclr.data.loading.pairs_file import MinedPairs, write_pairs
+from peclr.data.loading.source_pairs import FramePairs, LookedUpFramePairs
 from peclr.data.samples import HandSample, HandSource, hand_sample
 from peclr.data.sources import selection, some_hands
 from peclr.data.sources.composed import JoinedHands, SelectedHands
@@ -49,7 +53,7 @@ class Grouped(Followed):
 @pytest.fixture
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """More than fifty hands are very many."""
-    for module in (some_hands, selection, pairing):
+    for module in (some_hands, selection, pairing, source_pairs):
         monkeypatch.setattr(module, "MANY", 50)
     monkeypatch.setattr(sampling, "LARGE", 50)
 
@@ -184,3 +188,39 @@ def test_a_run_that_held_out_other_hands_does_not_go_on() -> None:
     loader.load_state_dict(state)
     with pytest.raises(ValueError, match="go on with the version of peclr that it began with"):
         loader.load_state_dict({"epoch": 0, "position": 8, "order": 2})
+
+
+@pytest.mark.parametrize("kind", ["similar", "frames"])
+def test_partners_that_are_looked_up_are_those_that_are_listed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Followed(300)
+    if kind == "similar":
+        neighbors = np.random.default_rng(0).integers(1, 300, (300, 4)).astype(np.int32)
+        neighbors = (np.arange(300)[:, None] + neighbors).astype(np.int32) % 300
+        mined = MinedPairs(source.name, source.identity(), neighbors, np.ones((300, 4), np.float32))
+        write_pairs(tmp_path / "pairs.npz", [mined], {})
+        choice: Pairing = Similar(tmp_path / "pairs.npz", nearest=2)
+    else:
+        choice = NearbyFrames(0.1)
+    listed_pairs = choice.within(SelectedHands(source, listed(split_many(300, 90, seed=1)[0])))
+    for module in (some_hands, selection, pairing, source_pairs):
+        monkeypatch.setattr(module, "MANY", 50)
+    monkeypatch.setattr(source_pairs, "_NEAR", 1)
+    looked_up = choice.within(SelectedHands(source, split_many(300, 90, seed=1)[0]))
+    assert (type(looked_up) is type(listed_pairs)) == (kind == "similar")
+    drawn = [
+        [pairs.draw(item, np.random.default_rng(item)) for item in range(210)] for pairs in (listed_pairs, looked_up)
+    ]
+    assert drawn[0] == drawn[1]
+    assert np.mean([first != second for first, second in drawn[0]]) > 0.5
+
+
+@pytest.mark.usefixtures("many")
+def test_frames_out_of_order_are_listed() -> None:
+    class Back(Followed):
+        def time_of_hands(self) -> NDArray[np.float64]:
+            return super().time_of_hands()[::-1].copy()
+
+    assert isinstance(NearbyFrames().within(Followed(300)), LookedUpFramePairs)
+    assert isinstance(NearbyFrames().within(Back(300)), FramePairs)
