@@ -8,8 +8,9 @@ import logging
 import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from peclr.options import choices, did_you_mean
 from peclr.untrusted.text import printable
@@ -24,6 +25,8 @@ _SLOW_AFTER, _SLOWEST = 60.0, 10_000.0  # seconds; bytes a second, with which ha
 _LONGEST_PAUSE: Final = 60.0  # seconds
 _WRONG: Final = 2  # times that a whole file came with other content: it is another one
 
+Result = TypeVar("Result")
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,6 +36,10 @@ class MissingError(ValueError):
 
 class _SlowError(Exception):
     """A file comes so slowly that it would never be there."""
+
+
+class _DamagedError(Exception):
+    """What came may have been damaged on its way."""
 
 
 class _WrongError(Exception):
@@ -104,55 +111,57 @@ def fetch(
         ValueError: it is too long, or wrong twice.
         OSError: the host cannot be reached, or broke off every time; or the disk is full, then it names `target`.
     """
-    problems, opened = list[str](), _open(url, patience.timeout)
+    wrong, opened = 0, _open(url, patience.timeout)
 
-    def copy() -> str | None:
+    def copy() -> None:
+        nonlocal wrong
         _copy(*opened, url, target, most_bytes)
-        if check is None or (problem := check(target)) is None:
-            return None
-        problems.append(problem)
-        if len(problems) == _WRONG:
-            raise _WrongError(f"{url} {problem}")
-        return problem
+        if check is not None and (problem := check(target)) is not None:
+            wrong += 1
+            raise (_DamagedError if wrong < _WRONG else _WrongError)(f"{url} {problem}")
 
     _try(url, copy, patience)
 
 
 def size_of(url: str, patience: Patience) -> int | None:
     """Bytes of a remote file, of which nothing is fetched; None where its host does not say. Errors as of `fetch`."""
-    sizes, (filesystem, path) = list[int | None](), _open(url, patience.timeout)
-
-    def look() -> None:
-        sizes.append(filesystem.info(path).get("size"))
-
-    _try(url, look, patience)
-    return sizes[-1]
+    filesystem, path = _open(url, patience.timeout)
+    size: int | None = _try(url, lambda: filesystem.info(path).get("size"), patience)
+    return size
 
 
-def _try(url: str, work: Callable[[], str | None], patience: Patience) -> None:
-    """Work until it gives no problem; errors as of `fetch`."""
-    for number in range(1, patience.tries + 1):
+def _try(url: str, work: Callable[[], Result], patience: Patience) -> Result:
+    """What comes of work that raises nothing; errors as of `fetch`."""
+    for number in count(1):
         try:
-            if (reason := work()) is None:
-                return
+            return work()
         except _WrongError as error:
             raise ValueError(str(error)) from None
         except Exception as error:  # each store's library has errors of its own
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            # of HTTP, fsspec says for whatever happens that there is no file
-            hides = url.startswith("http") and isinstance(error, FileNotFoundError)
-            of_host = (hides and error.__cause__) or error
-            reason = printable(f"{type(of_host).__name__} {of_host}".strip())
-            status = getattr(of_host, "status", None) or getattr(of_host, "code", None)  # of aiohttp, of gcsfs
-            if isinstance(of_host, _GONE) or (isinstance(status, int) and 400 <= status < 500 and status not in BUSY):
-                raise MissingError(f"{url}: its host does not give it ({reason})") from error
-            if number == patience.tries:
+            reason = _reason(url, error)
+            if number >= patience.tries:
+                if isinstance(error, _DamagedError):
+                    raise ValueError(str(error)) from None
                 advice = "begin again when it answers, which goes on from what is here"
                 raise ConnectionError(f"{url}: its host failed {number} times ({reason}); {advice}") from error
         pause = min(patience.pause * 2 ** (number - 1), _LONGEST_PAUSE)
         _log.warning("%s: %s; trying again in %g s", url, reason, pause)
         time.sleep(pause)
+    raise AssertionError  # not reached
+
+
+def _reason(url: str, error: Exception) -> str:
+    """Why a host gave nothing, if that may pass; else MissingError, or the error itself for a full disk."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        raise error
+    # of HTTP, fsspec says for whatever happens that there is no file
+    hides = url.startswith("http") and isinstance(error, FileNotFoundError)
+    of_host = (hides and error.__cause__) or error
+    reason = printable(f"{type(of_host).__name__} {of_host}".strip())
+    status = getattr(of_host, "status", None) or getattr(of_host, "code", None)  # of aiohttp, of gcsfs
+    if isinstance(of_host, _GONE) or (isinstance(status, int) and 400 <= status < 500 and status not in BUSY):
+        raise MissingError(f"{url}: its host does not give it ({reason})") from error
+    return reason
 
 
 def _copy(filesystem: Any, path: str, url: str, target: Path, most_bytes: int) -> None:

@@ -39,7 +39,7 @@ _MOST_MANIFEST: Final = 1_000_000_000  # bytes; a shard takes 150
 _MOST_ARRAY: Final = 10**13  # bytes; 21 joints of a billion crops take a fortieth of it
 _REQUESTS: Final = 8  # at once
 _THREADS: Final = 4  # that fetch ahead; a connection to a store is slower than the network
-_PATIENCE: Final = Patience(tries=6)  # pauses of a minute altogether
+_PATIENCE: Final = Patience(tries=10)  # pauses of four minutes altogether
 
 _FIRST_TRIES: Final = 3  # of an address that may be mistyped
 
@@ -210,16 +210,20 @@ class _Fetched:
         """The descriptor of a shard; ValueError if it cannot be had, OSError as `fetch`."""
         if number in self._broken:
             raise ValueError(self._broken[number])
+        try:
+            return self.try_to_open(number, _PATIENCE)
+        except ValueError as error:
+            self._broken[number] = str(error)
+            raise
+
+    def try_to_open(self, number: int, patience: Patience) -> int:
+        """The same, of which nothing is remembered."""
         shard, url = self._shards[number], _url_of(self._remote, self._shards[number])
 
         def check(path: Path) -> str | None:
             return problem_of_shard(path, shard, "decode")
 
-        try:
-            return self._remote.cache.open(shard, lambda target: fetch(url, target, shard.bytes, _PATIENCE, check))
-        except ValueError as error:
-            self._broken[number] = str(error)
-            raise
+        return self._remote.cache.open(shard, lambda target: fetch(url, target, shard.bytes, patience, check))
 
     def forget_if_changed(self, number: int) -> bool:
         """Remove a shard whose content in the cache is not what it was; whether it is."""
@@ -252,7 +256,7 @@ class _Ahead:
 def _fetch_all(fetched: _Fetched, queue: "SimpleQueue[int | None]") -> None:
     while (number := queue.get()) is not None:
         with suppress(ValueError, OSError):
-            os.close(fetched(number))
+            os.close(fetched.try_to_open(number, replace(_PATIENCE, tries=1)))
     queue.put(None)  # for the other threads
 
 

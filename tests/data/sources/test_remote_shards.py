@@ -180,6 +180,16 @@ def test_a_host_that_fails_now_and_then_is_asked_again(served: Served, caplog: p
     assert remote.encoded(6) == local.encoded(6)
 
 
+def test_what_comes_last_is_compared_too(served: Served, cache: Path) -> None:
+    remote_set = Shards(served.address)
+    served.statuses[shard(0)] = [500, 500]
+    served.says_length = False
+    served.cut[shard(0)] = [2000]
+    with pytest.raises(BadImageError, match=r"000000-00\.tar has 2,000 bytes, expected"):
+        remote_set.encoded(0)
+    assert not stored(cache)
+
+
 @pytest.mark.parametrize("damage", ["gone", "changed", "short", "long", "cut"])
 def test_a_broken_shard_costs_its_own_crops(served: Served, damage: str, cache: Path) -> None:
     remote = Shards(served.address)
@@ -445,14 +455,21 @@ def test_an_epoch_needs_few_shards_at_a_time(served: Served, cache: Path, monkey
     assert 10 <= sum(served.asked[shard(number)] for number in range(6)) <= 16
 
 
-def test_shards_are_fetched_before_they_are_needed(served: Served, cache: Path) -> None:
+def test_shards_are_fetched_before_they_are_needed(
+    served: Served, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     remote = Shards(served.address)
     remote.fetch_ahead([3, 1])
     wait_for(lambda: sorted(cache.glob("*.tar"))[1:])
     remote.fetch_ahead([1, 3, 5])
     wait_for(lambda: sorted(cache.glob("*.tar"))[2:])
     remote.encoded(3)
-    assert [served.asked[shard(number)] for number in range(6)] == [0, 1, 0, 1, 0, 1]
+    served.statuses[shard(0)] = [500]
+    remote.fetch_ahead([0])  # once, and without a word
+    wait_for(lambda: [served.root] * served.asked[shard(0)])
+    assert remote.encoded(0) == Shards(served.root).encoded(0)
+    assert "500" not in caplog.text
+    assert [served.asked[shard(number)] for number in range(6)] == [2, 1, 0, 1, 0, 1]
 
 
 @pytest.mark.parametrize(
