@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from peclr.data.sources.layouts import LAYOUTS, DataSet, present_splits
@@ -43,6 +44,7 @@ class Official(NamedTuple):
     unit: str
     files: tuple[Path, ...] = ()  # that its scorer takes
     note: str = ""
+    metrics: Mapping[str, float] = MappingProxyType({})  # that reports compare, beside those that runs log
 
 
 def official_set(data: Path) -> OfficialSet | None:
@@ -99,7 +101,9 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     official = _SCORERS[dataset](source, joints, labels, out)
     if official.note:
         about["note"] = official.note
-    evaluation = replace(score(Predictions(joints[whole]), labels[whole]), leaderboard=official.scores)
+    evaluation = score(Predictions(joints[whole]), labels[whole])
+    metrics = evaluation.metrics | dict(official.metrics)
+    evaluation = replace(evaluation, leaderboard=official.scores, metrics=metrics)
     write_scores(out, evaluation, about, units=_UNITS + official.unit)
     draw_pck(evaluation, out / "pck.png")
     shown = SelectedHands(source, whole.nonzero()[0])  # left ones mirrored
@@ -196,12 +200,15 @@ def _interhand(source: InterHand, joints: Array, labels: Array, out: Path) -> Of
 
     true = by_image(labels)
     kinds = np.where(source.interact, "interacting", "right")  # any single one
-    return Official(interhand_scores(by_image(joints), true, np.isfinite(true[..., 0]), kinds), "mm", note=_MRRPE)
+    scores = interhand_scores(by_image(joints), true, np.isfinite(true[..., 0]), kinds)
+    known = {f"{name}_mm": score for name, score in scores.items() if np.isfinite(score)}  # where there are such hands
+    return Official(scores, "mm", note=_MRRPE, metrics=known)
 
 
 def _assemblyhands(source: InterHand, joints: Array, labels: Array, out: Path) -> Official:
     # its toolkit takes each hand for a single one
-    return Official({"mpjpe": _interhand(source, joints, labels, out).scores["mpjpe_all"]}, "mm")
+    mpjpe = _interhand(source, joints, labels, out).scores["mpjpe_all"]
+    return Official({"mpjpe": mpjpe}, "mm", metrics={"mpjpe_all_mm": mpjpe})
 
 
 def _rhd(source: RHD, joints: Array, labels: Array, out: Path) -> Official:

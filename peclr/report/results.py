@@ -43,6 +43,8 @@ METRICS: Final = (
     Metric("epe_mm", "EPE", "mm", 1),
     Metric("root_relative_epe_mm", "root-relative EPE", "mm", 1),
     Metric("pa_epe_mm", "PA-EPE", "mm", 1),
+    *(Metric(f"mpjpe_{kind}_mm", f"MPJPE, {kind}", "mm", 1) for kind in ("all", "single", "interacting")),
+    Metric("mrrpe_mm", "MRRPE", "mm", 1),
     Metric("error_2d_px", "2-D error", "px", 2),
     Metric("epe_image_px", "2-D error in the image", "px", 1),
     *(Metric(f"pck_{n}".replace(".", "_"), f"PCK@{n}", "", 3, higher_is_better=True) for n in (0.05, 0.1, 0.15, 0.2)),

@@ -25,6 +25,7 @@ from peclr.metrics.ho3d import ho3d_scores
 from peclr.metrics.rhd import rhd_scores
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from peclr.report.runs import read_evaluation
 from tests.data.sources.hanco_set import write_hanco
 from tests.data.sources.labeled_sets import (
     AXES,
@@ -144,6 +145,9 @@ def test_hands_with_unknown_joints_are_scored_by_those_that_are_known(
     else:
         assert official == pytest.approx({"mpjpe": means["all"]}, rel=1e-4)
     assert (out / "worst.png").is_file()
+    compared = read_evaluation(out, "hands").metrics
+    assert compared["mpjpe_all_mm"] == pytest.approx(means["all"])
+    assert ("mrrpe_mm" in compared) == (write is write_interhand)
     whole = np.asarray(np.isfinite(source.joints_3d).all(axis=(1, 2)))
     assert (said["hands"], said["split"]) == (whole.sum(), split)
     assert said["unknown"] == (f"{(~whole).sum()} of {len(whole)} hands have unknown joints: only scores.txt has these")
