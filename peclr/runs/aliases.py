@@ -46,6 +46,8 @@ CLASSES: Final[dict[str, str]] = {
 METRICS: Final[dict[str, str]] = {"probe/epe_mm": "probe/root_relative_epe_mm"}
 # old name of what a result table compares → name now: without pre-training
 ARMS: Final[dict[str, str]] = {"random": "scratch"}
+# option that older runs did not know, in a run's config → the value by which they went, where it is not null
+ABSENT: Final[dict[str, Any]] = {"model.init_args.solve_head": False, "data.init_args.shards_at_once": "auto"}
 # name of a metric → its name in the scores.json of version 0.1, and the unit there, of means cm
 _SCORES: Final[dict[str, tuple[str, float]]] = {
     "epe_mm": ("xyz_mean3d", 10.0),

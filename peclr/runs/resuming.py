@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from peclr.runs.about import KEY, About
+from peclr.runs.aliases import ABSENT
 from peclr.runs.durable import read_checkpoint
 from peclr.runs.layout import listed, read_results, read_run_config
 from peclr.untrusted.binary import naming_damage
@@ -32,7 +33,7 @@ def changed_values(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[st
 
     What is left to the amount of data now is no difference: it will be as it was, see `settled`.
     """
-    old, new = dict(_decisive(before)), dict(_decisive(now))
+    old, new = ABSENT | dict(_decisive(before)), ABSENT | dict(_decisive(now))
     keys = sorted(key for key in old.keys() | new.keys() if key not in AUTOMATIC or new.get(key) != "auto")
     return {key: (old.get(key), new.get(key)) for key in keys if not _is_same(key, old.get(key), new.get(key))}
 
