@@ -95,6 +95,7 @@ def read_corrections(path: Path) -> dict[int, Array]:
     images = by_id(document.images, path)
     numbers = {image.id: _number_of(image.file_name, path) for image in images.values()}
     orders = {category.id: _order_of(category, path) for category in document.categories if category.keypoints}
+    of_left = {category.id for category in document.categories if category.name == name_of("left")}
     joints = dict[int, Array]()
     for place, hand in enumerate(document.annotations):
         where = f"{path}: annotation {place}"
@@ -103,6 +104,8 @@ def read_corrections(path: Path) -> dict[int, Array]:
         if hand.keypoints is None:  # a rectangle of Label Studio
             continue
         file, number = images[hand.image_id].file_name, numbers[hand.image_id]
+        if hand.category_id in of_left:
+            raise ValueError(f"{where}, of {file}, is a {name_of('left')}; crops show right ones, left hands mirrored")
         if number in joints:
             raise ValueError(f"{where} is a second hand of {file}; a crop shows one: remove the other")
         points = np.array(hand.keypoints, np.float64).reshape(NUM_JOINTS, 3)
@@ -124,8 +127,6 @@ def _number_of(file: str, path: Path) -> int:
 def _order_of(category: _Category, path: Path) -> list[int]:
     """Where each joint stands in a category's keypoints."""
     assert category.keypoints is not None
-    if category.name == name_of("left"):
-        raise ValueError(f"{path}: category {category.name}: crops show right hands, as left ones are mirrored")
     if sorted(category.keypoints) != sorted(JOINT_NAMES):
         wrong = sorted({*category.keypoints} ^ {*JOINT_NAMES})
         raise ValueError(f"{path}: category {category.name} has other joints than were written: {some(wrong)}")
