@@ -175,7 +175,7 @@ def test_a_killed_run_on_an_address_ends_with_the_weights_of_one_on_the_folder(
         process = start(tmp_path, *command, f"--ckpt_path={last}")
         stderr = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == 0, stderr
-        assert f"{served.address}: 0.1 MB of shards" in stderr
+        assert "MB of shards, of which" in stderr
     first, second = weights_of(straight), weights_of(run)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert len(list((tmp_path / "cache" / "shards").glob("*.tar"))) <= 4
