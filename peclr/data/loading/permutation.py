@@ -66,17 +66,24 @@ class Permutation:
 
     def item(self, position: int) -> int:
         """The item at one position."""
-        if not 0 <= position < self.n:
-            raise IndexError(f"position {position} of {self.n} items")
+        return self._walked_one(position, range(_ROUNDS))
+
+    def position_of(self, item: int) -> int:
+        """The position of one item."""
+        return self._walked_one(item, range(_ROUNDS)[::-1])
+
+    def _walked_one(self, number: int, rounds: range) -> int:
+        if not 0 <= number < self.n:
+            raise IndexError(f"position {number} of {self.n} items")
         right_bits, masks, keys = self._plain
         while True:
-            halves = [position >> right_bits, position & masks[1]]
-            for number, key in enumerate(keys):
-                changed = number % 2
-                halves[changed] ^= _mixed_one(halves[1 - changed] + key) & masks[changed]
-            position = (halves[0] << right_bits) | halves[1]
-            if position < self.n:
-                return position
+            halves = [number >> right_bits, number & masks[1]]
+            for turn in rounds:  # each is its own inverse
+                changed = turn % 2
+                halves[changed] ^= _mixed_one(halves[1 - changed] + keys[turn]) & masks[changed]
+            number = (halves[0] << right_bits) | halves[1]
+            if number < self.n:
+                return number
 
     def positions_of(self, items: ArrayLike) -> NDArray[np.int64]:
         """The positions of items, of any shape; IndexError beyond n."""

@@ -18,7 +18,7 @@ from peclr.data.sources.some_hands import MANY
 
 _LOOKED_AT: Final = 10_000  # of very many hands, to say how many have no similar one
 _ROUNDING: Final = 1e-6  # s, of frames that are exactly as far apart as asked for
-_NEAR: Final = 256  # hands before and behind one, among which frames of its track are looked for at first
+_NEAR: Final = 64  # hands before and behind one, among which frames of its track are looked for at first
 _BLOCK: Final = 2**20  # hands that are checked at a time
 
 _log = logging.getLogger(__name__)
@@ -130,9 +130,27 @@ class SimilarPairs(HandPairs):
         return np.take_along_axis(partners, nearest_first, axis=1)
 
     def _partner(self, item: int, rng: np.random.Generator) -> int:
-        partners = self._partners_of(np.array([item]))[0] if self._partners is None else self._partners[item]
+        if self._partners is None:
+            found = self._look_up(item)
+            return found[rng.integers(len(found))] if found else NOBODY
+        partners = self._partners[item]
         count = int((partners != NOBODY).sum())
         return int(partners[rng.integers(count)]) if count else NOBODY
+
+    def _look_up(self, item: int) -> list[int]:
+        """The same of one item, in a tenth of the time that arrays would take."""
+        source, same = self._source, self._same_hand
+        place_of = source.place_of if isinstance(source, SelectedHands) else int
+        hand = int(source.hands[item]) if isinstance(source, SelectedHands) else item
+        found = list[int]()
+        own = None if same is None else same[item]
+        for neighbor in self._neighbors[hand].tolist():
+            other = neighbor if neighbor == NOBODY else place_of(neighbor)
+            if other != NOBODY and (same is None or same[other] != own):
+                found.append(other)
+                if len(found) == self._nearest:
+                    break
+        return found
 
 
 class FramePairs(HandPairs):
@@ -186,11 +204,11 @@ class LookedUpFramePairs(HandPairs):
                 break
             reach *= 4
         others = start + np.flatnonzero(near & (tracks[start:stop] == track))
-        others = others[others != hand]
-        if isinstance(source, SelectedHands):
-            places = source.places_of(others)
-            others = places[places >= 0]
-        return int(others[rng.integers(len(others))]) if len(others) else NOBODY
+        for other in rng.permutation(others[others != hand]).tolist():
+            place = source.place_of(other) if isinstance(source, SelectedHands) else other
+            if place >= 0:  # most are: tracks are not divided, where that can be
+                return place
+        return NOBODY
 
 
 def are_in_order(source: HandSource, time: NDArray[np.float64]) -> bool:

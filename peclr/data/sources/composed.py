@@ -52,6 +52,12 @@ class SelectedHands(HandSource):
         """See `HandSource`."""
         return self._start is None
 
+    def place_of(self, hand: int) -> int:
+        """The number here of one hand of `source`; −1 if it is not selected."""
+        if isinstance(self.hands, SomeHands):
+            return self.hands.place_of(hand)
+        return int(self.places_of(np.array([hand]))[0])
+
     def places_of(self, hands: NDArray[np.int64]) -> NDArray[np.int64]:
         """The numbers here of hands (N,) of `source`; −1 for those that are not selected."""
         if isinstance(self.hands, SomeHands):

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,8 +146,14 @@ class ByTrack:
         self._selected = source.hands if isinstance(source, SelectedHands) else None
         self.count = source.num_hands + int(track.max()) + 1
 
-    def __getitem__(self, hands: int | NDArray[np.int64]) -> NDArray[np.int64]:
+    @overload
+    def __getitem__(self, hands: int) -> int: ...
+    @overload
+    def __getitem__(self, hands: NDArray[np.int64]) -> NDArray[np.int64]: ...
+    def __getitem__(self, hands: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
         track = self._track[hands if self._selected is None else self._selected[hands]]
+        if isinstance(hands, int):
+            return hands if track < 0 else self._alone + int(track)
         return np.where(track < 0, hands, self._alone + track)
 
 

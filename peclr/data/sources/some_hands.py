@@ -28,6 +28,9 @@ class Numbering(Protocol):
     def item(self, position: int) -> int:
         """The hand at one position."""
 
+    def position_of(self, item: int) -> int:
+        """The position of one hand; −1 if it has none."""
+
     def __getitem__(self, positions: NDArray[np.int64], /) -> NDArray[np.int64]:
         """The hands at some positions."""
 
@@ -66,6 +69,11 @@ class SomeHands:
         for start in range(0, len(self), _AT_ONCE):
             yield from self[np.arange(start, min(start + _AT_ONCE, len(self)))].tolist()
 
+    def place_of(self, hand: int) -> int:
+        """The place of one hand among these; −1 if it is not."""
+        position = self._numbering.position_of(hand)
+        return position - self._start if self._start <= position < self._stop else -1
+
     def places_of(self, hands: NDArray[np.int64]) -> NDArray[np.int64]:
         """The places of hands among these; −1 for those that are not."""
         positions = self._numbering.positions_of(hands)
@@ -97,6 +105,14 @@ class Marked:
         before = int(self._ends[chunk - 1]) if chunk else 0
         bits = np.unpackbits(self._chunks[chunk] ^ self._flip, bitorder="little")
         return chunk * _CHUNK + int(bits.nonzero()[0][position - before])
+
+    def position_of(self, item: int) -> int:
+        """The position of one number; −1 if it is not among them."""
+        chunk, place = divmod(item, _CHUNK)
+        bits = int.from_bytes((self._chunks[chunk] ^ self._flip).tobytes(), "little")
+        if not bits >> place & 1:
+            return -1
+        return (int(self._ends[chunk - 1]) if chunk else 0) + (bits & ((1 << place) - 1)).bit_count()
 
     def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The numbers at positions (N,)."""
@@ -139,6 +155,11 @@ class Shuffled:
     def item(self, position: int) -> int:
         """The number at one position."""
         return self._numbers.item(self._order.item(position))
+
+    def position_of(self, item: int) -> int:
+        """The position of one number; −1 if it is not among them."""
+        inside = self._numbers.position_of(item)
+        return inside if inside < 0 else self._order.position_of(inside)
 
     def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """The numbers at positions (N,)."""

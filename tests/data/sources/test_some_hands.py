@@ -74,12 +74,15 @@ def test_marked_numbers_are_counted_where_they_are_needed(marks: list[bool], one
     positions = np.full(len(marks), -1)
     positions[expected] = np.arange(len(expected))
     np.testing.assert_array_equal(marked.positions_of(np.arange(len(marks))), positions)
+    assert [marked.position_of(number) for number in range(0, len(marks), 23)] == positions[::23].tolist()
     if len(marked):
         shuffled = Shuffled(marked, seed)
         hands = shuffled[np.arange(len(marked))]
         assert sorted(hands.tolist()) == expected.tolist()
         assert [shuffled.item(position) for position in range(len(marked))] == hands.tolist()
         np.testing.assert_array_equal(hands[shuffled.positions_of(expected)], expected)
+        every = range(len(marks))
+        assert [shuffled.position_of(number) for number in every] == shuffled.positions_of(np.array(every)).tolist()
 
 
 def test_many_hands_are_divided_as_few_are() -> None:
@@ -91,6 +94,7 @@ def test_many_hands_are_divided_as_few_are() -> None:
     places = training.places_of(np.arange(1000))
     np.testing.assert_array_equal(places[listed(training)], np.arange(900))
     assert (places[listed(held_out)] == -1).all()
+    assert [training.place_of(hand) for hand in range(1000)] == places.tolist()
     assert list(split_many(1000, 100, seed=4)[1]) != list(held_out)
     for wrong in (900, -1):
         with pytest.raises(IndexError, match=f"hand {wrong} of 900"):
@@ -212,8 +216,17 @@ def test_partners_that_are_looked_up_are_those_that_are_listed(
     drawn = [
         [pairs.draw(item, np.random.default_rng(item)) for item in range(210)] for pairs in (listed_pairs, looked_up)
     ]
-    assert drawn[0] == drawn[1]
-    assert np.mean([first != second for first, second in drawn[0]]) > 0.5
+    if kind == "similar":
+        assert drawn[0] == drawn[1]
+    else:  # another order of the same frames
+        times, tracks = source.time_of_hands(), source.track_of_hands()
+        hands = listed(split_many(300, 90, seed=1)[0])
+        for (first, second), (_, expected) in zip(drawn[1], drawn[0], strict=True):
+            assert (first == second) == (first == expected)
+            one, other = hands[[first, second]]
+            assert abs(times[one] - times[other]) <= 0.1 + 1e-6
+            assert one == other or tracks[one] == tracks[other] >= 0
+    assert np.mean([first != second for first, second in drawn[1]]) > 0.5
 
 
 @pytest.mark.usefixtures("many")
