@@ -72,6 +72,12 @@ def move(matrix: NDArray[np.floating], points: NDArray[np.floating]) -> Matrix:
     return moved
 
 
+def check_margin(crop_margin: float) -> None:
+    """Refuse margins of crops that are not positive and finite."""
+    if not 0 < crop_margin < math.inf:
+        raise ValueError(f"crop_margin {crop_margin}: expected a positive number")
+
+
 def square_around_keypoints(keypoints: ArrayLike, margin: float) -> NDArray[np.float64]:
     """The published crop (…, 4) around keypoints (…, P, 2), px.
 

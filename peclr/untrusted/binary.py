@@ -67,6 +67,19 @@ def numbers(entries: Any, shape: tuple[int, ...], where: object) -> "NDArray[np.
     return array
 
 
+def numbers_in(content: Any, name: str, shape: tuple[int, ...], where: object) -> "NDArray[Any]":
+    """What a dict of arrays has under a name: numbers of that shape, finite in single precision; or a ValueError."""
+    import numpy as np
+
+    array = content.get(name) if isinstance(content, Mapping) else None
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "iuf":
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise ValueError(f"{where}: {name} is {found}; expected numbers of shape {shape}")
+    if not (np.abs(array) <= np.finfo(np.float32).max).all():
+        raise ValueError(f"{where}: {name} has NaN or infinity: {shown(array.tolist())}")
+    return array
+
+
 def _shape_of(entry: Any, dimensions: int = _MAX_DIMENSIONS) -> tuple[int, ...] | None:
     """The shape of nested lists of numbers; None if they are anything else."""
     if type(entry) is not list:

@@ -64,9 +64,9 @@ class CocoHands(HandSource):
                 Halpe and Panoptic, goes around its joints.
             use_prepared: Whether to use the labels that `peclr prepare` has packed, while they are fresh.
         """
-        if dataset not in get_args(DataSet2D) or not crop_margin > 0:
-            known = get_args(DataSet2D)
-            raise ValueError(f"dataset {dataset!r}, crop_margin {crop_margin}: expected one of {known}, and > 0")
+        planar.check_margin(crop_margin)
+        if dataset not in get_args(DataSet2D):
+            raise ValueError(f"dataset {dataset!r} does not exist; expected one of {get_args(DataSet2D)}")
         self.root, self.split, self.name, self.crop_margin = Path(root), split, dataset, crop_margin
         read = partial(read_labels, dataset, self.root, split)
         slow = "reading a label file a hand" if dataset in ("panoptic", "hint") else ""

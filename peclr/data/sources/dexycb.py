@@ -13,7 +13,7 @@ It is divided in four ways, s0 to s3, into train, val and test, and papers say w
 import logging
 import math
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from peclr.data.sources.images import read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import check_some
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
 Split = Literal[
     "s0_train", "s0_val", "s0_test", "s1_train", "s1_val", "s1_test",
@@ -62,8 +62,7 @@ class DexYCB(HandSource):
             crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
             use_prepared: Whether to use the labels that `peclr prepare dexycb` has packed, while they are fresh.
         """
-        if split not in get_args(Split) or not crop_margin > 0:
-            raise ValueError(f"split {split!r}, crop_margin {crop_margin}: expected one of {get_args(Split)}, and > 0")
+        check_margin(crop_margin)
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
         slow = "reading a label file a frame"
         self._labels, self._checked = labels_of(

@@ -15,7 +15,7 @@ from peclr.data.sources.images import in_threads
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.untrusted.binary import read_arrays
+from peclr.untrusted.binary import numbers_in, read_arrays
 from peclr.untrusted.text import read_yaml, shown
 
 SUBJECTS: Final = (
@@ -152,15 +152,8 @@ def _read_joints(path: Path, K: NDArray[np.float64]) -> Array:
     if not path.is_file():
         raise ValueError(f"{path} is missing, and its sequence has a frame of that number")
     arrays = read_arrays(path, ("joint_3d", "joint_2d"))
-    for name, size in (("joint_3d", 3), ("joint_2d", 2)):
-        array, shape = arrays.get(name), (1, NUM_JOINTS, size)
-        if array is None or array.shape != shape or array.dtype.kind != "f":
-            found = "is not there" if array is None else f"is {array.dtype} {array.shape}"
-            raise ValueError(f"{path}: {name} {found}; expected numbers of shape {shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{path}: {name} has NaN or infinity: {shown(array.tolist())}")
-    joints: Array = arrays["joint_3d"][0]
-    in_image: Array = arrays["joint_2d"][0]
+    joints: Array = numbers_in(arrays, "joint_3d", (1, NUM_JOINTS, 3), path)[0]
+    in_image: Array = numbers_in(arrays, "joint_2d", (1, NUM_JOINTS, 2), path)[0]
     if (joints == NO_HAND).all():
         return joints
     projected = joints.astype(np.float64) @ K.T

@@ -37,7 +37,7 @@ from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places, refuse_faults
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, square_around_keypoints, whole_image
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin, square_around_keypoints, whole_image
 from peclr.untrusted.binary import numbers
 from peclr.untrusted.text import read_json
 
@@ -80,8 +80,9 @@ class FreiHAND(HandSource):
 
         from peclr.geometry.camera import check_intrinsics, project
 
-        if crop not in get_args(Crop) or not crop_margin > 0:
-            raise ValueError(f"crop {crop!r}, crop_margin {crop_margin}: expected one of {get_args(Crop)}, and > 0")
+        check_margin(crop_margin)
+        if crop not in get_args(Crop):
+            raise ValueError(f"crop {crop!r} does not exist; expected one of {get_args(Crop)}")
         self.root, self.split, self._folder = Path(root), split, Path(root) / split / "rgb"
         self.labels, self._checked = labels_of(
             "freihand", self.root, split, self._read_labels, use_prepared=use_prepared

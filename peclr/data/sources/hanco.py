@@ -31,7 +31,7 @@ from peclr.data.sources.labeled_hand import labeled_hand
 from peclr.data.sources.packed_labels import Array, labels_of
 from peclr.data.sources.plausibility import check_some
 from peclr.geometry.camera import project
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, whole_image
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin, whole_image
 
 _FRAMES_PER_SECOND: Final = 5.0  # of the recordings
 _SAMPLED: Final = 64  # hands whose masks are looked at before training
@@ -64,8 +64,9 @@ class HanCo(HandSource):
             crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
             use_prepared: Whether to use the labels that `peclr prepare hanco` has packed, while they are fresh.
         """
-        if frames not in get_args(Frames) or not crop_margin > 0:
-            raise ValueError(f"frames {frames!r}, crop_margin {crop_margin}: expected {get_args(Frames)}, and > 0")
+        check_margin(crop_margin)
+        if frames not in get_args(Frames):
+            raise ValueError(f"frames {frames!r} does not exist; expected one of {get_args(Frames)}")
         self.root, self.split, self.frames, self.crop_margin = Path(root), split, frames, crop_margin
         slow = "reading two files a frame"
         self._labels, packed = labels_of(

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -21,6 +21,8 @@ FOLDERS: Final = ("rgb", "rgb_merged", "rgb_homo", "rgb_color_auto", "rgb_color_
 UNKNOWN: Final = -1  # of the subject
 _RIGID: Final = 0.01  # by which rows of a rotation may fail to be orthonormal
 
+_Subject = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
 
 class _Meta(msgspec.Struct):
     """meta.json: of each sequence a list with an entry a frame."""
@@ -28,7 +30,7 @@ class _Meta(msgspec.Struct):
     is_train: list[list[bool]]
     is_valid: list[list[bool]]
     has_fit: list[list[bool]]
-    subject_id: list[list[int | None]]
+    subject_id: list[list[_Subject | None]]
 
 
 def read_labels(root: Path, *, progress: bool = False) -> dict[str, Array]:

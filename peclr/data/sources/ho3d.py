@@ -28,7 +28,7 @@ from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
 from peclr.geometry.camera import check_intrinsics
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
 Split = Literal["train", "evaluation"]
 Version = Literal["v2", "v3"]
@@ -65,8 +65,9 @@ class HO3D(HandSource):
                 evaluation, over half of the longer side of the official box.
             use_prepared: Whether to use the labels that `peclr prepare ho3d` has packed, while they are fresh.
         """
-        if version not in (None, *get_args(Version)) or not crop_margin > 0:
-            raise ValueError(f"version {version!r}, crop_margin {crop_margin}: expected {get_args(Version)}, and > 0")
+        check_margin(crop_margin)
+        if version not in (None, *get_args(Version)):
+            raise ValueError(f"version {version!r} does not exist; expected one of {get_args(Version)}")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
         self._labels, self._checked = labels_of(
             "ho3d", self.root, split, lambda: read_labels(self.root, split), use_prepared=use_prepared

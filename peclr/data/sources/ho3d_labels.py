@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from peclr.data.sources.layouts import label_files
+from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS, convert
-from peclr.untrusted.binary import numbers
+from peclr.untrusted.binary import numbers, numbers_in
 from peclr.untrusted.pickles import read_pickle
 from peclr.untrusted.text import read_json, shown
 
@@ -35,6 +37,8 @@ def read_labels(root: Path, split: str, *, progress: bool = False) -> dict[str, 
     lines = path.read_text(errors="replace").split()
     if not lines or (wrong := [line for line in lines if not _LINE.fullmatch(line)]):
         raise ValueError(f"{path}: expected lines SEQUENCE/FRAME, found {shown(wrong[0] if lines else '')}")
+    if twice := [line for line, count in Counter(lines).items() if count > 1]:
+        raise ValueError(f"{path} lists frames more than once: {some(twice)}")
     if len(lines) > _SLOW and not progress:
         _log.warning("%s: reading %d label files; `peclr prepare ho3d %s` does it once for all", path, len(lines), root)
     of_points = split == "train"
@@ -78,24 +82,15 @@ def _hands_of(path: Path, *, of_points: bool) -> Iterator[tuple[bool, Array, Arr
         raise ValueError(f"{path}: expected names and values, found a {type(meta).__name__}")
     if of_points and meta.get("objRot", ()) is None:
         return
-    K = _checked(meta, "camMat", (3, 3), path)
+    K = numbers_in(meta, "camMat", (3, 3), path)
     suffix, shape = ("Joints3D", (NUM_JOINTS, 3)) if of_points else ("BoundingBox", (4,))
     keys = [prefix + suffix for prefix in _PREFIXES if meta.get(prefix + suffix) is not None]
     if not keys:
         raise ValueError(f"{path} has no hand{suffix}, but {shown(sorted(map(str, meta)))}")
     for key in keys:
-        values = _checked(meta, key, shape, path)
+        value = meta[key]  # boxes are lists
+        listed = isinstance(value, list | tuple) and all(isinstance(number, int | float) for number in value)
+        values = numbers_in({key: np.array(value)} if listed else meta, key, shape, path)
         if not of_points and not (values[2:] > values[:2]).all():
             raise ValueError(f"{path}: {key} is {values.tolist()}; expected left, top, right, bottom, px")
         yield _PREFIXES[key.removesuffix(suffix)], K, to_project(values) if of_points else values
-
-
-def _checked(meta: dict[Any, Any], key: str, shape: tuple[int, ...], path: Path) -> Array:
-    value = meta.get(key)
-    array = np.array(value) if isinstance(value, list | tuple) else value
-    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "iuf":
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(value).__name__
-        raise ValueError(f"{path}: {key} is {found}; expected numbers of shape {shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path}: {key} has NaN or infinity: {shown(array.tolist())}")
-    return array

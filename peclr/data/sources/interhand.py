@@ -31,7 +31,7 @@ from peclr.data.sources.layouts import present_splits
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import check_some
 from peclr.geometry.camera import check_intrinsics
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
 Split = Literal["train", "val", "test"]
 
@@ -65,8 +65,9 @@ class InterHand(HandSource):
             fps: Frames a second of which the numbers count, for pairs of nearby frames.
             use_prepared: Whether to use the labels that `peclr prepare` has packed, while they are fresh.
         """
-        if not crop_margin > 0 or not 0 < fps < math.inf:
-            raise ValueError(f"crop_margin {crop_margin}, fps {fps}: expected positive numbers")
+        check_margin(crop_margin)
+        if not 0 < fps < math.inf:
+            raise ValueError(f"fps {fps}: expected a positive number")
         self.root, self.split, self.crop_margin, self.fps = Path(root), split, crop_margin, fps
         self.name: DataSetName = "assemblyhands" if present_splits("assemblyhands", self.root) else "interhand"
         self._labels, self._checked = labels_of(

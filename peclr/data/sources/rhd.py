@@ -63,8 +63,9 @@ class RHD(HandSource):
             crop_margin: Half side of the crop box over the distance of the farthest keypoint from their mean.
             use_prepared: Whether to use the labels that `peclr prepare rhd` has packed, while they are fresh.
         """
-        if hands not in get_args(Hands) or not crop_margin > 0:
-            raise ValueError(f"hands {hands!r}, crop_margin {crop_margin}: expected one of {get_args(Hands)}, and > 0")
+        planar.check_margin(crop_margin)
+        if hands not in get_args(Hands):
+            raise ValueError(f"hands {hands!r} does not exist; expected one of {get_args(Hands)}")
         self.root, self.split, self.hands, self.crop_margin = Path(root), split, hands, crop_margin
         self._labels, self._checked = labels_of(
             "rhd", self.root, split, lambda: read_labels(self.root, split), use_prepared=use_prepared

@@ -1,13 +1,14 @@
 """The label file of RHD, a pickle a split, as arrays; see `peclr.data.sources.rhd`. Does not import torch."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from peclr.data.sources.layouts import label_files
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS, convert
+from peclr.untrusted.binary import numbers_in
 from peclr.untrusted.pickles import read_pickle
 from peclr.untrusted.text import shown
 
@@ -29,7 +30,11 @@ def read_labels(root: Path, split: str) -> dict[str, Array]:
     if wrong := [key for key in content if not isinstance(key, int) or not 0 <= key < _MOST_FRAMES]:
         raise ValueError(f"{path}: a frame is called {shown(wrong[0])}; expected a number of five digits")
     frames = sorted(content)
-    labels = {name: np.stack([_checked(content[frame], name, frame, path) for frame in frames]) for name in _SHAPES}
+    labels = {
+        name: np.stack([numbers_in(content[frame], name, shape, f"{path}: frame {frame}") for frame in frames])
+        for name, shape in _SHAPES.items()
+    }
+    labels = {name: array.astype(np.float64) for name, array in labels.items()}
     joints, flags = labels["xyz"].reshape(-1, 2, NUM_JOINTS, 3), labels["uv_vis"].reshape(-1, 2, NUM_JOINTS, 3)
     projected = joints @ labels["K"][:, None].swapaxes(-1, -2)
     depth = np.where(projected[..., 2:] > 0, projected[..., 2:], np.nan)
@@ -45,14 +50,3 @@ def read_labels(root: Path, split: str) -> dict[str, Array]:
         "joints_3d": convert(joints, "rhd", "freihand").astype(np.float32),
         "visible": convert(flags, "rhd", "freihand")[..., 2] > 0,
     }
-
-
-def _checked(frame: Any, name: str, number: int, path: Path) -> Array:
-    array = frame.get(name) if isinstance(frame, dict) else None
-    where = f"{path}: frame {number}, {name}"
-    if not isinstance(array, np.ndarray) or array.shape != _SHAPES[name] or array.dtype.kind not in "iuf":
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else f"a {type(array).__name__}"
-        raise ValueError(f"{where} is {found}; expected numbers of shape {_SHAPES[name]}")
-    if not (np.abs(array) < np.finfo(np.float32).max).all():
-        raise ValueError(f"{where} has NaN or infinity: {shown(array.tolist())}")
-    return array.astype(np.float64)

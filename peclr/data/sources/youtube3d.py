@@ -69,8 +69,7 @@ class YouTube3DHands(HandSource):
                 the longer side of the vertices' bounding box.
             use_prepared: Whether to use the labels that `peclr prepare youtube3d` has packed, while they are fresh.
         """
-        if not crop_margin > 0:
-            raise ValueError(f"crop_margin must be positive, got {crop_margin}")
+        planar.check_margin(crop_margin)
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
         [path] = label_files("youtube3d", self.root, split)
         self._regressor = None if mano is None else load_joint_regressor(mano)

@@ -212,6 +212,8 @@ def edited(path: Path, keys: tuple[Any, ...], value: object) -> None:
         ("meta.json", ("is_valid", 2), [True], r"meta\.json: sequence 2 has 3 frames in is_train, but 1 in is_valid"),
         ("meta.json", ("has_fit",), [[True]], r"meta\.json: is_train has 5 sequences, but has_fit 1"),
         ("meta.json", ("is_train", 1, 2), "maybe", r"meta\.json: .*is_train\[\.\.\.\]\[\.\.\.\]|Expected `bool`"),
+        ("meta.json", ("subject_id", 0, 1), 2**31, r"meta\.json: Expected `int` <= 2147483647 .*subject_id"),
+        ("meta.json", ("subject_id", 0, 1), -5, r"meta\.json: Expected `int` >= 0 .*subject_id"),
         ("meta.json", ("subject_id",), None, r"meta\.json: Expected `array`, got `null` - at `\$\.subject_id`"),
         (CALIBRATION, ("K",), [[[1]]], r"00000001\.json: K is \[\[\[1\]\]\]; expected one of each of 8 cameras"),
         (CALIBRATION, ("K", 3, 0, 0), 0, r"00000001\.json: K of camera 3 is .*; expected an intrinsic matrix"),
@@ -230,7 +232,7 @@ def test_labels_that_are_wrong_are_named_with_file_and_value(
 
 
 def test_files_that_are_missing_or_in_other_units_are_named(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"frames 'best', crop_margin 1\.25: expected"):
+    with pytest.raises(ValueError, match="frames 'best' does not exist; expected one of"):
         HanCo(root, frames="best")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split 'val' does not exist"):
         HanCo(root, "val")  # type: ignore[arg-type]

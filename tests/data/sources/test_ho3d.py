@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 from pathlib import Path
@@ -170,6 +171,11 @@ def change(root: Path, **values: Any) -> None:
     [
         ({"handJoints3D": np.full((21, 3), np.nan)}, r"MC1/meta/0002\.pkl: handJoints3D has NaN or infinity"),
         ({"handJoints3D": np.ones((20, 3))}, r"0002\.pkl: handJoints3D is float64 \(20, 3\); expected .* \(21, 3\)"),
+        (
+            {"handJoints3D": np.full((21, 3), -1e300)},
+            r"0002\.pkl: handJoints3D has NaN or infinity: \[\[-1e\+300",
+        ),
+        ({"camMat": [[1], [2, 3]]}, r"0002\.pkl: camMat is list; expected numbers"),
         ({"handJoints3D": "none"}, r"0002\.pkl: handJoints3D is str; expected numbers"),
         ({"handJoints3D": None}, r"0002\.pkl has no handJoints3D, but .*camMat"),
         ({"camMat": None}, r"0002\.pkl: camMat is NoneType"),
@@ -190,13 +196,17 @@ def test_files_that_are_missing_or_wrong_are_named_before_training(root: Path, t
         (root / "train.txt").write_text(lines)
         with pytest.raises(ValueError, match=rf"train\.txt: expected lines SEQUENCE/FRAME, {found}"):
             HO3D(root)
+    (root / "train.txt").write_text("ABF10/0000\nABF10/0003\nABF10/0000\n")
+    with pytest.raises(ValueError, match=r"train\.txt lists frames more than once: ABF10/0000$"):
+        HO3D(root)
     (root / "train.txt").unlink()
     with pytest.raises(ValueError, match=r"train\.txt is missing; .* is expected to hold train\.txt"):
         open_source(root)
     with pytest.raises(ValueError, match="split 'test' does not exist"):
         HO3D(root, "test")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="crop_margin 0: expected"):
-        HO3D(root, crop_margin=0)
+    for margin in (0.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"crop_margin {margin}: expected a positive number"):
+            HO3D(root, crop_margin=margin)
     (root / "evaluation" / "ABF11" / "rgb" / "0007.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"0007\.png"):
         HO3D(root, "evaluation").check_images()

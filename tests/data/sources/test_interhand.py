@@ -163,7 +163,7 @@ def test_the_split_is_one_that_is_there(interhand: BothHands, tmp_path: Path) ->
         open_source(interhand.root, "test")
     with pytest.raises(ValueError, match=r"has no split test; there are train"):
         open_source(write_assemblyhands(tmp_path / "worn").root, "test")  # whose labels nobody has
-    with pytest.raises(ValueError, match=r"fps 0\.0: expected positive numbers"):
+    with pytest.raises(ValueError, match=r"fps 0\.0: expected a positive number"):
         InterHand(interhand.root, fps=0.0)
 
 

@@ -114,9 +114,9 @@ def set_joint(value: float) -> Callable[[Any], object]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (set_joint(np.nan), r"frame 2, xyz has NaN or infinity"),
-        (lambda content: content[1].pop("K"), r"frame 1, K is a NoneType; expected numbers of shape \(3, 3\)"),
-        (lambda content: content[1].update(xyz=np.zeros((21, 3))), r"frame 1, xyz is float64 \(21, 3\); .*\(42, 3\)"),
+        (set_joint(np.nan), r"frame 2: xyz has NaN or infinity"),
+        (lambda content: content[1].pop("K"), r"frame 1: K is NoneType; expected numbers of shape \(3, 3\)"),
+        (lambda content: content[1].update(xyz=np.zeros((21, 3))), r"frame 1: xyz is float64 \(21, 3\); .*\(42, 3\)"),
         (lambda content: content.update(a=content[0]), r"a frame is called 'a'; expected a number of five digits"),
         (lambda content: content.clear(), r"expected frames by their numbers, found \{\}"),
         (
@@ -172,7 +172,7 @@ def test_files_that_are_missing_or_wrong_are_named(root: Path) -> None:
         source.check_images()
     with pytest.raises(ValueError, match=r"anno_evaluation\.pickle is missing"):
         RHD(root, "evaluation")
-    with pytest.raises(ValueError, match="hands 'all', crop_margin"):
+    with pytest.raises(ValueError, match="hands 'all' does not exist; expected one of"):
         RHD(root, hands="all")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split 'test' does not exist"):
         RHD(root, "test")  # type: ignore[arg-type]

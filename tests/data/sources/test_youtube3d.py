@@ -200,7 +200,7 @@ def test_what_cannot_be_read_is_named(youtube: YouTube, tmp_path: Path) -> None:
         YouTube3DHands(youtube.root, "training")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"youtube_train\.json is missing"):
         YouTube3DHands(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="crop_margin must be positive, got 0"):
+    with pytest.raises(ValueError, match="crop_margin 0: expected a positive number"):
         YouTube3DHands(youtube.root, crop_margin=0)
     with pytest.raises(IndexError, match="images 0 to 3, not 4"):
         YouTube3DHands(youtube.root)[4]
