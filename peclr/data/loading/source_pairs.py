@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from peclr.data.loading.pairs_file import NOBODY
 from peclr.data.samples import HandSource, HasVideos
 from peclr.data.sources.composed import SelectedHands
+from peclr.data.sources.mapped import SharesFiles
 from peclr.data.sources.selection import ByTrack, Cameras, Tracks, same_hand
 from peclr.data.sources.some_hands import MANY
 
@@ -24,7 +25,7 @@ _BLOCK: Final = 2**20  # hands that are checked at a time
 _log = logging.getLogger(__name__)
 
 
-class SourcePairs:
+class SourcePairs(SharesFiles):
     """The pairs of one source: every image is an item, and both views are of it."""
 
     def __init__(self, source: HandSource) -> None:
@@ -188,10 +189,10 @@ class LookedUpFramePairs(HandPairs):
 
     def __init__(self, source: HandSource, tracks: Tracks, seconds: float) -> None:
         super().__init__(source)
-        self._tracks, self._seconds = tracks, seconds + _ROUNDING
+        self._track, self._time, self._seconds = tracks.track, tracks.time, seconds + _ROUNDING
 
     def _partner(self, item: int, rng: np.random.Generator) -> int:
-        source, (tracks, times) = self._source, self._tracks
+        source, tracks, times = self._source, self._track, self._time
         hand = int(source.hands[item]) if isinstance(source, SelectedHands) else item
         track, time = tracks[hand], times[hand]
         if track < 0:

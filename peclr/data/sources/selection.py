@@ -12,6 +12,7 @@ from peclr.data.rng import KeyedRng
 from peclr.data.samples import HandSource, HasCameras, HasGroups, HasTracks
 from peclr.data.sources.composed import Hands, JoinedHands, SelectedHands
 from peclr.data.sources.layouts import teacher_of
+from peclr.data.sources.mapped import SharesFiles
 from peclr.data.sources.some_hands import MANY, SomeHands, listed, split_groups_of_many, split_many
 
 _log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def cameras_of(source: HandSource) -> Cameras | None:
     return Cameras(frame, source.camera_of_hands())
 
 
-class ByTrack:
+class ByTrack(SharesFiles):
     """For very many hands, what `same_hand` lists for fewer: a number that the hands of a track share.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Splits that are computed: as those in memory are, for any number of hands, and without a list of them."""
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from peclr.data.sources import selection, some_hands
 from peclr.data.sources.composed import JoinedHands, SelectedHands
 from peclr.data.sources.selection import count_hands, same_hand, split_hands, split_source
 from peclr.data.sources.some_hands import Marked, Shuffled, SomeHands, listed, split_groups_of_many, split_many
+from peclr.untrusted.binary import read_array
 
 
 class Followed(HandSource):
@@ -227,6 +229,34 @@ def test_partners_that_are_looked_up_are_those_that_are_listed(
             assert abs(times[one] - times[other]) <= 0.1 + 1e-6
             assert one == other or tracks[one] == tracks[other] >= 0
     assert np.mean([first != second for first, second in drawn[1]]) > 0.5
+
+
+@pytest.mark.usefixtures("many")
+def test_processes_that_are_spawned_map_files_again(tmp_path: Path) -> None:
+    count = 4000
+    for name in ("track", "time"):
+        np.save(tmp_path / f"{name}.npy", getattr(Followed(count), f"{name}_of_hands")())
+
+    class Mapped(Followed):
+        def track_of_hands(self) -> NDArray[np.int64]:
+            return read_array(tmp_path / "track.npy", mapped=True)
+
+        def time_of_hands(self) -> NDArray[np.float64]:
+            return read_array(tmp_path / "time.npy", mapped=True)
+
+    source = Mapped(count)
+    neighbors = ((np.arange(count)[:, None] + [9, 17, 30]) % count).astype(np.int32)
+    mined = MinedPairs(source.name, source.identity(), neighbors, np.ones(neighbors.shape, np.float32))
+    write_pairs(tmp_path / "pairs.npz", [mined], {})
+    for choice in (Similar(tmp_path / "pairs.npz"), NearbyFrames(0.1)):
+        pairs = choice.within(source)
+        pairs._source = Followed(count)  # a class that can be pickled
+        content = pickle.dumps(pairs)
+        assert len(content) < 2000
+        again = pickle.loads(content)  # noqa: S301 (our own)
+        for item in range(0, count, 97):
+            assert again.draw(item, np.random.default_rng(item)) == pairs.draw(item, np.random.default_rng(item))
+            assert again.hand_shown(item) == pairs.hand_shown(item)
 
 
 @pytest.mark.usefixtures("many")
