@@ -18,9 +18,9 @@ from tests.data.sources.sets_2d import write_2d
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted([*ROOT.glob("experiments/**/*.yaml"), *ROOT.glob("tests/conf/*.yaml")])
-# sweeps are for `wandb sweep`, suites for experiments.rendered: they name configs rather than being some; most of
-# the paper's are parts of others (tests/experiments/test_paper.py)
-RUNNABLE = [path for path in CONFIGS if not {"sweeps", "suites", "suite.yaml", "paper"} & set(path.parts)]
+# sweeps are for `wandb sweep`, suites for experiments.rendered and .real: they name configs rather than being some;
+# most of the paper's are parts of others (tests/experiments/test_paper.py)
+RUNNABLE = [path for path in CONFIGS if not {"sweeps", "suites", "paper"} & set(path.parts)]
 
 
 @pytest.fixture(scope="module")

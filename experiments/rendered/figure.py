@@ -62,7 +62,11 @@ def _bars(axis: Axes, rows: list[dict[str, Any]], protocol: str, labels: int) ->
 
 def draw_figure(suite: Suite, size: Size, hands: Path, results: dict[str, Any], out: Path) -> Path:
     """Draw `out/demo.png`, of the first seed but for the errors, and return its path."""
-    seed, schedule, labels = results["seeds"][0], next(iter(size.finetune_steps)), max(suite.finetune_labels)
+    seed, schedule, labels = (
+        results["seeds"][0],
+        next(iter(size.finetune_steps)),
+        max(filter(None, suite.finetune_labels)),
+    )
     data = LabeledHandDataModule(root=hands, view_size=size.view_px, seed=seed, border="reflect")
     data.setup("test")
     items = [data.test_set[index] for index in range(2 * PAIRS)]

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import torch
 from torch.utils.data import DataLoader
 
-from experiments.rendered.plan import FINETUNE, PRETRAIN, SCRATCH, Arm, Size, Suite
+from experiments.rendered.plan import FINETUNE, PRETRAIN, Arm, Size, Suite
 from experiments.rendered.progress import COUNTED, Row, Task, steps_of
 from peclr.__main__ import main as peclr
 from peclr.checkpoints import load_encoder
@@ -43,7 +43,7 @@ class Job:
 
     arm: Arm
     seed: int
-    size: Size
+    size: Size  # the arm's own
     hands: Path
     out: Path  # the experiment's folder
 
@@ -60,18 +60,11 @@ class Job:
     @property
     def weights(self) -> Path | None:
         """The pre-trained checkpoint."""
-        return None if self.arm.name == SCRATCH else self.pretrain_run / LAST
+        return self.pretrain_run / LAST if self.arm.pretrains else None
 
-    @property
-    def pretrain_steps(self) -> int:
-        """As many as the size has, unless the arm says otherwise."""
-        option = "--trainer.max_steps="
-        given = [word for word in self.overrides("pretrain") if word.startswith(option)]
-        return int(given[-1].removeprefix(option)) if given else self.size.pretrain_steps
-
-    def finetune_run(self, labels: int, schedule: str) -> Path:
-        """The run of fine-tuning on that many labels."""
-        return self.folder / f"finetune-{schedule}-{labels}"
+    def finetune_run(self, labels: int | None, schedule: str) -> Path:
+        """The run of fine-tuning on that many labels; None is all."""
+        return self.folder / f"finetune-{schedule}-{_said(labels)}"
 
     def overrides(self, stage: str) -> list[str]:
         """What the arm changes in a stage's config."""
@@ -105,13 +98,14 @@ class Job:
             *self.overrides("pretrain"),
         ]
 
-    def finetuning(self, labels: int, schedule: str) -> list[str]:
+    def finetuning(self, labels: int | None, schedule: str) -> list[str]:
         """Options of fine-tuning and of scoring it, but for the weights."""
+        number = "null" if labels is None else labels
         return [
             *self._options(FINETUNE),
             f"--data.root={self.hands}",
             f"--data.batch_size={self.size.finetune_batch}",
-            f"--data.num_labels={labels}",
+            f"--data.num_labels={number}",
             f"--trainer.max_steps={self.size.finetune_steps[schedule]}",
         ]
 
@@ -120,36 +114,46 @@ class Job:
         return {"protocol": protocol, "weights": self.arm.name, "labels": labels, "seed": self.seed, **scores}
 
 
+def jobs_of(suite: Suite, seed: int, size: Size, hands: Path, out: Path) -> list[Job]:
+    """The arms of a suite with one seed."""
+    return [Job(arm, seed, arm.sized(size), hands, out) for arm in suite.arms]
+
+
+def _said(labels: int | None) -> str:
+    return "all" if labels is None else str(labels)
+
+
 def stages_of(suite: Suite, jobs: Sequence[Job]) -> list[list[Task]]:
     """What the arms of a suite have to do with one seed: pre-training first."""
     pretraining: dict[Path, Task] = {}
     then = []
     for job in jobs:
-        title, run = f"{job.arm.name} (seed {job.seed})", job.pretrain_run
+        title, run, cost = f"{job.arm.name} (seed {job.seed})", job.pretrain_run, job.arm.step_cost
         if job.weights is not None and run not in pretraining:
             work = partial(pretrain, job)
-            pretraining[run] = Task(title, "pretrain", job.pretrain_steps, run, run.with_suffix(".json"), work)
+            done = run.with_suffix(".json")
+            pretraining[run] = Task(title, "pretrain", job.size.pretrain_steps, run, done, work, cost)
         if suite.probe_labels:
             # a forward pass is a third of a step
             images = job.size.versions * max(labels or job.size.train for labels in suite.probe_labels)
             steps = (images + job.size.evaluation) // (6 * job.size.pretrain_batch)
-            done, work = job.folder / "probe.json", partial(probe, job, suite.probe_labels)
-            then.append(Task(f"{title} probed", "pretrain", steps, done, done, work))
+            done, work = job.folder / "probe.json", partial(probe, job, suite.probe_labels, suite.score)
+            then.append(Task(f"{title} probed", "pretrain", steps, done, done, work, cost))
     for schedule, steps in jobs[0].size.finetune_steps.items():
-        for labels in suite.finetune_labels:
+        for labels in suite.schedules.get(schedule, suite.finetune_labels):
             for job in jobs:
                 if not suite.finetune_arms or job.arm.name in suite.finetune_arms:
-                    title = f"{job.arm.name} (seed {job.seed}) fine-tuned on {labels} labels, {schedule}"
-                    run = job.finetune_run(labels, schedule)
+                    title = f"{job.arm.name} (seed {job.seed}) fine-tuned on {_said(labels)} labels, {schedule}"
+                    run, cost = job.finetune_run(labels, schedule), job.arm.step_cost
                     work = partial(finetune, job, labels, schedule, suite.score)
-                    then.append(Task(title, "finetune", steps, run, run.with_suffix(".json"), work))
+                    then.append(Task(title, "finetune", steps, run, run.with_suffix(".json"), work, cost))
     return [list(pretraining.values()), then]
 
 
 def timed(pool: Executor, jobs: Sequence[Job], suite: Suite, todo: Sequence[Task]) -> dict[str, float]:
     """Seconds of a step by kind, of kinds that are much of the work, and of a run's start: timed as they will run."""
     long = {kind for kind in ("pretrain", "finetune") if sum(t.steps for t in todo if t.kind == kind) > 20 * _TIMED}
-    job = next((job for job in jobs if job.weights is not None), jobs[0])
+    job = next((job for job in jobs if job.weights is not None and not job.arm.times), jobs[0])
     options = {"pretrain": job.pretraining()}
     if suite.finetune_labels:
         options["finetune"] = job.finetuning(suite.finetune_labels[0], next(iter(job.size.finetune_steps)))
@@ -204,8 +208,11 @@ def pretrain(job: Job) -> list[Row]:
     return []
 
 
-def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
-    """Ridge probes on the frozen encoder, one for each label count that there are hands for."""
+def probe(job: Job, label_counts: tuple[int | None, ...], score: Literal["test", "validate"] = "test") -> list[Row]:
+    """Ridge probes on the frozen encoder, one for each label count that there are hands for.
+
+    The strength of the ridge is chosen on validation hands: of scores on these, on one half, which is not scored.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(job.seed)
     scratch = ResNetEncoder(job.size.encoder, width=job.size.width)
@@ -216,14 +223,21 @@ def probe(job: Job, label_counts: tuple[int | None, ...]) -> list[Row]:
     num_labels = most if most <= job.size.train // 2 else None
     data = LabeledHandDataModule(job.hands, job.size.view_px, num_labels=num_labels, **still)
     data.setup("fit")
-    data.setup("test")
     assert data.val_set is not None  # some hands are held out by default
+    splits = [data.train_set, data.val_set]
+    if score == "test":
+        data.setup("test")
+        splits.append(data.test_set)
     encoder.to("cuda" if torch.cuda.is_available() else "cpu")
-    splits = (data.train_set, data.val_set, data.test_set)
-    train, val, test = (encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
+    train, val, *tests = (encode(encoder, DataLoader(split, batch_size=250)) for split in splits)
     hands = len(train.features) // job.size.versions  # the images of a hand are one after the other
     counts = [hands if labels is None else labels for labels in label_counts]
     classes = [_classes(split) for split in splits]
+    if score == "validate":
+        half = len(val.features) // job.size.versions // 2 * job.size.versions
+        val, *tests = val.first(half), val.after(half)
+        classes[1:] = classes[1][:half], classes[1][half:]
+    (test,) = tests
     rows = []
     for count in counts:
         if count <= hands:
@@ -261,7 +275,7 @@ def encode(encoder: Encoder, loader: Iterable[LabeledBatch]) -> EncodedHands:
     return EncodedHands(torch.cat(features), torch.cat(joints_2d), torch.cat(joints_3d))
 
 
-def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "validate"]) -> list[Row]:
+def finetune(job: Job, labels: int | None, schedule: str, score: Literal["test", "validate"]) -> list[Row]:
     """Fine-tune end to end on `labels` hands and score on the evaluation hands, or on validation hands."""
     run, options = job.finetune_run(labels, schedule), job.finetuning(labels, schedule)
     if run.exists():
@@ -273,4 +287,8 @@ def finetune(job: Job, labels: int, schedule: str, score: Literal["test", "valid
     metrics: dict[str, float] = json.loads((run / score / RESULTS).read_text())["metrics"]
     split = {"validate": "val/", "test": "test/"}[score]
     scores = {name.removeprefix(split): value for name, value in metrics.items() if name.startswith(split)}
+    if labels is None:
+        data = LabeledHandDataModule(job.hands, seed=job.seed)
+        data.setup("fit")
+        labels = len(data.train_set) // job.size.versions
     return [job.row(f"fine-tuned, {schedule}", labels, scores)]

@@ -53,11 +53,12 @@ class Task:
     """What one process does at a time, and what is known of how long that takes."""
 
     title: str  # for the one who waits
-    kind: str  # tasks of one kind take equally long steps
+    kind: str  # tasks of one kind take equally long steps, but for their cost
     steps: int  # in all; what does not train is worth so many
     run: Path  # the training run's folder
     done: Path  # the file of its rows, which is there when it is done
     work: Callable[[], list[Row]]
+    cost: float = 1.0  # how long a step takes, in steps of its kind
 
     def rows(self) -> list[Row] | None:
         """What it has found, if it is done."""
@@ -74,14 +75,14 @@ class Task:
 
 def remaining(tasks: Sequence[Task], processes: int, pace: dict[str, float]) -> float:
     """Seconds until all are done, each by the first process that is free; `pace` learns from runs that go on."""
-    pace |= {task.kind: seconds for task in tasks if (seconds := steps_of(task.run)[1]) is not None}
+    pace |= {task.kind: seconds / task.cost for task in tasks if (seconds := steps_of(task.run)[1]) is not None}
     # what has not run yet is as much slower, or faster, than guessed
     ratio = max((seconds / _GUESS[kind] for kind, seconds in pace.items()), default=1.0)
     known = {kind: pace.get(kind, ratio * guess) for kind, guess in _GUESS.items()}
     free = [0.0] * processes
     for task in tasks:
         step, _ = steps_of(task.run)
-        left = max(task.steps - step, 0) * known[task.kind] + (0 if step else known["start"])
+        left = max(task.steps - step, 0) * task.cost * known[task.kind] + (0 if step else known["start"])
         heapq.heapreplace(free, free[0] + left)
     return max(free)
 
@@ -98,8 +99,8 @@ def show(bar: "tqdm[Any]", left: float, running: str) -> None:
     bar.update(gone / max(gone + left, 1e-9) - bar.n)
 
 
-def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int, pace: dict[str, float]) -> list[Row]:
-    """Do what is not done, stage after stage, until one fails; returns the rows of all tasks, in their order."""
+def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int, pace: dict[str, float]) -> None:
+    """Do what is not done, stage after stage, until one fails."""
     found = {task: task.rows() for stage in stages for task in stage}
     look: dict[str, Any] = {"bar_format": "{percentage:3.0f} % {bar:20} {desc}", "leave": False, "dynamic_ncols": True}
     often = 1 if sys.stderr.isatty() else 20  # a file or a pipe gets lines, but few
@@ -116,4 +117,3 @@ def run_stages(stages: Sequence[Sequence[Task]], pool: Executor, processes: int,
                 left = sum(remaining(tasks, processes, pace) for tasks in later)
                 at_work = [f"{task.title} {step}/{task.steps}" for task in later[0] if (step := steps_of(task.run)[0])]
                 show(bar, left, ", ".join(at_work)[:60])
-    return [row for rows in found.values() for row in rows or ()]

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -56,7 +57,7 @@ def settled(out: Path, size: Size, given: str | None) -> Size:
 def check_plan(out: Path, suite: Suite, size: Size) -> None:
     """Note what the folder is for; ValueError if it holds another experiment."""
     configs = {path.stem: yaml.safe_load(path.read_text()) for path in (PRETRAIN, FINETUNE)}
-    arms = {arm.name: arm.overrides for arm in suite.arms}
+    arms = {arm.name: arm.plan for arm in suite.arms}
     # as JSON has it
     plan = json.loads(json.dumps({"arms": arms, "size": asdict(size), "recipe": configs}))
     noted = out / "plan.json"
@@ -101,15 +102,13 @@ def workers(processes: int) -> Iterator[Executor]:
             signal.signal(number, handler)
 
 
-def run_suite(
-    suite: Suite, size: Size, hands: Path, out: Path, seeds: Sequence[int], processes: int
-) -> list[dict[str, Any]]:
-    """Do what is not done yet on hands in FreiHAND's layout; returns the rows of all seeds."""
-    from experiments.rendered.jobs import Job, mine, stages_of, timed
+def run_suite(suite: Suite, size: Size, hands: Path, out: Path, seeds: Sequence[int], processes: int) -> None:
+    """Do what is not done yet on hands in FreiHAND's layout."""
+    from experiments.rendered.jobs import jobs_of, mine, stages_of, timed
     from experiments.rendered.progress import remaining, run_stages, until
 
     mine(suite.arms, hands)
-    jobs = [[Job(arm, seed, size, hands, out) for arm in suite.arms] for seed in seeds]
+    jobs = [jobs_of(suite, seed, size, hands, out) for seed in seeds]
     stages = [stage for of_seed in jobs for stage in stages_of(suite, of_seed)]
     todo = [[task for task in stage if task.rows() is None] for stage in stages]
     with workers(processes) as pool:
@@ -118,26 +117,38 @@ def run_suite(
         pace = timed(pool, jobs[0], suite, [task for stage in todo for task in stage]) if on_cpu else {}
         if any(todo):
             print(until(sum(remaining(stage, processes, pace) for stage in todo)), flush=True)
-        return run_stages(stages, pool, processes, pace)
+        run_stages(stages, pool, processes, pace)
+
+
+def rows_of(suite: Suite, size: Size, hands: Path, out: Path) -> list[dict[str, Any]]:
+    """What is known of all arms, from this session and from others, which may have had more seeds."""
+    from experiments.rendered.jobs import jobs_of, stages_of
+
+    seeds = sorted(int(folder.name.removeprefix("seed")) for folder in out.glob("seed*"))
+    stages = (stage for seed in seeds for stage in stages_of(suite, jobs_of(suite, seed, size, hands, out)))
+    return [row for stage in stages for task in stage for row in task.rows() or ()]
 
 
 def write_results(
     suite: Suite, size: Size, name: str, rows: list[dict[str, Any]], hands: Path, out: Path, **session: Any
 ) -> None:
     """Write and print tables, and draw."""
-    from experiments.rendered.summary import draw, metrics_of, table
+    from experiments.rendered.summary import changes, draw, metrics_of, table
 
     cpuinfo = Path("/proc/cpuinfo")  # of Linux
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
     results: dict[str, Any] = {"suite": suite.name, "title": suite.title, "size": {"name": name, **asdict(size)}}
-    results |= {"machine": f"{processor}, {os.cpu_count()} cores", **session, "rows": rows}
+    results |= {"score": suite.score, "baseline": suite.baseline, "machine": f"{processor}, {os.cpu_count()} cores"}
+    results |= {"seeds": sorted({row["seed"] for row in rows}), **session, "rows": rows}
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     tables = "\n".join(table(rows, metric, suite.baseline) for metric in metrics_of(rows))
+    if suite.baseline:
+        tables += f"\n{changes(results)}"
     (out / "table.md").write_text(tables)
     draw(results, out / "figure.png")
     print(f"\n{tables}\n{out / 'results.json'}\n{out / 'figure.png'}")
-    if suite.pictured:
+    if suite.pictured and {*suite.pictured} <= {row["weights"] for row in rows}:
         from experiments.rendered.figure import draw_figure
 
         print(draw_figure(suite, size, hands, results, out))
@@ -148,14 +159,18 @@ def add_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Add the options of every comparison; `out` says where its folder is by default."""
     parser.add_argument("--size", choices=SIZES, default=None, help="how much work (default: the suite's own)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of pre-training (default: 0 1 2)")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these; results show all that is done")
     parser.add_argument("--out", type=Path, default=None, help=f"folder (default: {out})")
     parser.add_argument("--processes", type=int, default=None, help="runs side by side (default: one per core; gpu: 1)")
     parser.add_argument("--precision", default=None, help="of training (default: what pays on this CPU)")
 
 
-def compare(suite: Suite, size: Size, out: Path, options: argparse.Namespace, hands: Path | None = None) -> None:
+def compare(
+    suite: Suite, size: Size, out: Path, options: argparse.Namespace, command: str, hands: Path | None = None
+) -> None:
     """Do what is not done yet of a suite by `add_options`, and write its results; `hands` are rendered by default."""
     started, name = time.perf_counter(), options.size or suite.size
+    chosen = suite if options.arms is None else suite.only(options.arms)
     on_cpu = size.trainer["accelerator"] == "cpu"
     if on_cpu:
         # Half of what experiments do is small matrices: more threads would only wait for one another.
@@ -165,9 +180,11 @@ def compare(suite: Suite, size: Size, out: Path, options: argparse.Namespace, ha
         size = settled(out, size, options.precision)
         check_plan(out, suite, size)
         folder = hands or make_hands(size)
-        rows = run_suite(suite, size, folder, out, options.seeds, processes)
+        run_suite(chosen, size, folder, out, options.seeds, processes)
+        rows = rows_of(suite, size, folder, out)
+    given = ["--size", name, *(["--arms", *options.arms] if options.arms else ()), "--seeds", *map(str, options.seeds)]
     session = {
-        "seeds": options.seeds,
+        "command": f"python -m {command} {shlex.join(given)}",
         "seconds_of_this_session": round(time.perf_counter() - started),
         "cpu_seconds_of_this_session": round(sum(os.times()[:4])),  # with its processes
     }
@@ -198,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         suite = read_suite(options.suite)
         name = options.size or suite.size
         out = options.out or Path("runs", "rendered", name if suite.name == name else f"{suite.name}-{name}")
-        compare(suite, SIZES[name], out, options)
+        compare(suite, SIZES[name], out, options, f"experiments.rendered.run {suite.name}")
 
     return status_of("rendered", work)
 

@@ -1,12 +1,19 @@
-"""An experiment's table and figure: means over seeds, with standard deviations."""
+"""An experiment's tables and figure: means over seeds, with standard deviations.
 
+`python -m experiments.rendered.summary results.json …` prints what changes were worth, a table for each file.
+"""
+
+import argparse
+import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,7 +27,7 @@ METRICS: Final = {
     "class_accuracy_percent": "accuracy of a linear probe of classes, %",
 }
 _HIGHER_IS_BETTER: Final = {"class_accuracy_percent"}
-PROTOCOLS: Final = ("frozen probe", "fine-tuned, short", "fine-tuned, converged")
+PROTOCOLS: Final = ("frozen probe", "fine-tuned, short", "fine-tuned, converged", "fine-tuned, long")
 LOOK: Final[dict[Any, Any]] = {
     "font.family": "DejaVu Sans",
     "savefig.dpi": 110,
@@ -34,6 +41,7 @@ _MARKS: Final = {"circle": "o", "square": "s", "diamond": "D", "cross": "P", "st
 }
 _DASHES: Final = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
 _MOST_CURVES: Final = 10  # more cannot be distinguished
+_CHANGED: Final = ("root_relative_epe_mm", "pa_epe_mm")
 
 
 def names_of(rows: Iterable[Row]) -> list[str]:
@@ -88,6 +96,43 @@ def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str |
     return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:], ""])
 
 
+def changes(results: dict[str, Any], *, percent: bool = False) -> str:
+    """Markdown: what each arm differs from the baseline by, of the same seed: root-relative EPE / PA-EPE, mm.
+
+    The baseline's are its own errors. Differences are bold where they are better than 0 by more than their standard
+    deviation over seeds, of which there are two or more. In percent of the baseline's, if wanted.
+    """
+    rows: list[Row] = results["rows"]
+    columns = sorted({(row["protocol"], row["labels"]) for row in rows}, key=lambda of: (PROTOCOLS.index(of[0]), of[1]))
+    errors = {(r["protocol"], r["labels"], r["weights"], r["seed"]): r for r in rows}
+    seeds_of = {arm: {row["seed"] for row in rows if row["weights"] == arm} for arm in names_of(rows)}
+    lines = []
+    for arm in seeds_of:
+        seeds, cells = seeds_of[arm] & seeds_of[results["baseline"]], []
+        for column in columns:
+            pairs = [(errors.get((*column, arm, s)), errors.get((*column, results["baseline"], s))) for s in seeds]
+            known = [(own, other) for own, other in pairs if own and other]
+            cells.append(" / ".join(_change(known, metric, percent=percent) for metric in _CHANGED) if known else "")
+        lines.append([arm, f"{len(seeds)}", *cells])
+    unit, shown = (
+        "% of the baseline's" if percent else "mm",
+        [f"{protocol}, {labels:,}" for protocol, labels in columns],
+    )
+    head = [f"root-relative EPE / PA-EPE, {unit}", "seeds", *shown]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)) + "\n"
+
+
+def _change(pairs: Sequence[tuple[Row, Row]], metric: str, *, percent: bool) -> str:
+    """Mean and standard deviation of errors' differences to others; of the errors where these are their own."""
+    own, other = (np.array([rows[of][metric] for rows in pairs]) for of in (0, 1))
+    itself = pairs[0][0] is pairs[0][1]
+    values = own if itself else 100 * (own / other - 1) if percent else own - other
+    spread = float(values.std(ddof=1)) if len(values) > 1 else None
+    text = f"{values.mean():{'' if itself else '+'}.1f}" + ("" if spread is None else f" ± {spread:.1f}")
+    clearly = not itself and spread is not None and values.mean() < -spread
+    return (f"**{text}**" if clearly else text).replace("-", "−")
+
+
 def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     """Error over labeled hands, one curve per kind of weights."""
     of_protocol = [row for row in rows if row["protocol"] == protocol]
@@ -137,3 +182,22 @@ def draw(results: dict[str, Any], out: Path) -> None:
         bars = f"{seeds} seed{'s'[: seeds > 1]}; bars are standard deviations"
         figure.suptitle(f"{results['title']}\n{bars}", fontsize=11)
         figure.savefig(out)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the options and print."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.rendered.summary", description=__doc__)
+    parser.add_argument("results", type=Path, nargs="+", help="results.json of a suite with a baseline")
+    parser.add_argument("--percent", action="store_true", help="differences in percent of the baseline's errors")
+    options = parser.parse_args(arguments)
+    for path in options.results:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        if not results.get("baseline"):
+            print(f"{path}: expected results of a suite with a baseline", file=sys.stderr)
+            return 2
+        print(f"{results['title']} (`{results['command']}`)\n\n{changes(results, percent=options.percent)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

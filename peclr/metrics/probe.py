@@ -26,6 +26,10 @@ class EncodedHands:
         """The first `count` hands: subsets of different sizes are nested."""
         return EncodedHands(self.features[:count], self.joints_2d[:count], self.joints_3d[:count])
 
+    def after(self, count: int) -> "EncodedHands":
+        """All but the first `count` hands."""
+        return EncodedHands(self.features[count:], self.joints_2d[count:], self.joints_3d[count:])
+
 
 @dataclass(frozen=True)
 class ProbeScores:

@@ -111,12 +111,12 @@ def test_one_command_compares_upright_and_turned_hands(
     monkeypatch.setattr(rendered, "workers", lambda processes: nullcontext(Here()))
     monkeypatch.setattr(real, "make_hands", lambda size: rendered_hands)
     monkeypatch.setitem(SIZES, "real-walk", replace(SIZES["real-walk"], pretrain_steps=2, finetune_steps={"short": 1}))
-    suite = tmp_path / "suite.yaml"
+    suite = tmp_path / "pretraining.yaml"
     arms = "{scratch: , 'PeCLR on rendered hands': ['--data.sources.init_args.root={rendered}']}"
     suite.write_text(
         f"title: A title\narms: {arms}\nprobe_labels: [8]\nfinetune_labels: [8]\nfinetune_arms: [scratch]\n"
     )
-    monkeypatch.setattr(real, "SUITE", suite)
+    monkeypatch.setattr(real, "SUITES", tmp_path)
     assert real.main([str(collected), "--size=real-walk", "--out=out", "--processes=1", "--seeds", "0"]) == 0
     for kind in ("upright", "turned"):
         rows = json.loads(Path("out", kind, "results.json").read_text())["rows"]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import threading
 import time
@@ -21,12 +23,14 @@ from matplotlib.figure import Figure
 from pytorch_lightning.loggers import Logger
 from tqdm import tqdm
 
+from experiments.real import run as real
 from experiments.rendered import jobs as rendered_jobs
 from experiments.rendered import run as rendered
-from experiments.rendered.jobs import Job, probe, stages_of, timed
+from experiments.rendered import summary
+from experiments.rendered.jobs import Job, jobs_of, probe, stages_of, timed
 from experiments.rendered.plan import PRETRAIN, SIZES, SUITES, Arm, Suite, read_suite
 from experiments.rendered.progress import COUNTED, Task, remaining, show, steps_of
-from experiments.rendered.summary import draw, over_seeds, table
+from experiments.rendered.summary import changes, draw, over_seeds, table
 from peclr.sweeps.lock import hold
 from peclr.training import precision
 
@@ -41,37 +45,43 @@ class Here(Executor):
 
 
 ROOT = Path(__file__).parents[2]
-NAMES = sorted(path.stem for path in SUITES.glob("*.yaml"))
+PATHS = sorted([*SUITES.glob("*.yaml"), *real.SUITES.glob("*.yaml")])
 
 
-def jobs_of(suite: Suite) -> list[Job]:
-    return [Job(arm, 3, SIZES[suite.size], Path("hands"), Path("out")) for arm in suite.arms if arm.name != "scratch"]
+def pretraining_of(suite: Suite) -> list[Job]:
+    return [job for job in jobs_of(suite, 3, SIZES[suite.size], Path("hands"), Path("out")) if job.arm.pretrains]
 
 
 def test_the_makefile_knows_the_hands_of_the_demo() -> None:
     assert f"\nHANDS = {rendered.folder_of_hands(SIZES['demo'])}\n" in (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"recipe"}))
-def test_every_arm_is_a_valid_run_of_its_own(name: str, parse: Callable[[list[str]], Any]) -> None:
-    suite = read_suite(name)
-    size, jobs = SIZES[suite.size], jobs_of(suite)
+@pytest.mark.parametrize(
+    "path", [path for path in PATHS if path.stem != "recipe"], ids=lambda path: "-".join(path.parts[-3:])
+)
+def test_every_arm_is_a_valid_run_of_its_own(path: Path, parse: Callable[[list[str]], Any]) -> None:
+    suite = read_suite(path.stem, path.parent)
+    jobs = pretraining_of(suite)
     parsed = [parse(job.pretraining()) for job in jobs]
     assert len({str(config) for config in parsed}) == len(jobs), "two arms are the same run"
     assert len({arm.folder for arm in suite.arms}) == len(suite.arms), "two arms share a folder"
     for job, config in zip(jobs, parsed, strict=True):  # also where an arm names a class of its own
         model, data = config.model.init_args, config.data.init_args
+        size = job.size
         assert (model.encoder.init_args.width, model.weight_decay, data.border) == (size.width, 1e-4, "reflect")
         assert (data.seed, data.batch_size) == (3, size.pretrain_batch)
-        steps = 5000 if "5,000" in job.arm.name else size.pretrain_steps
-        assert config.trainer.max_steps == job.pretrain_steps == steps
+        assert config.trainer.max_steps == (5000 if "5,000" in job.arm.name else size.pretrain_steps)
+        assert data.view_size == SIZES[suite.size].view_px * (2 if "96" in job.arm.name else 1)
+        temperatures = set(re.findall(r"temperature=([\d.]+)", str(model.objective)))
+        if suite.name == "wins" and model.objective.class_path.split(".")[-1] != "VICReg":
+            assert temperatures == {job.arm.name.partition("temperature ")[2] or "0.1"}, "one change at a time"
         images = data.epoch_length or size.train * (size.versions if data.pairing == "same_image" else 1)
         assert model.warmup_epochs * (images // size.pretrain_batch) == pytest.approx(size.warmup_steps)
 
 
 def test_every_arm_of_the_recipe_is_valid_and_unlike_the_others(parse: Callable[[list[str]], Any]) -> None:
     suite = read_suite("recipe")
-    size, jobs = SIZES[suite.size], jobs_of(suite)
+    size, jobs = SIZES[suite.size], pretraining_of(suite)
     assert len({arm.overrides for arm in suite.arms}) == len({arm.folder for arm in suite.arms}) == len(jobs)
     # options are parsed one by one: all arms' in one command are quicker than a command for each
     config = parse(
@@ -110,6 +120,49 @@ def test_a_suite_with_a_key_that_is_none_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("experiments.rendered.plan.SUITES", tmp_path)
     with pytest.raises(ValueError, match=r"mine\.yaml.*probe"):
         read_suite("mine")
+    for wrong in ("{time: {view_px: 2}}", "{times: {train: 2}}"):  # all arms of a seed share their hands
+        (tmp_path / "mine.yaml").write_text(f"title: A title\narms: {{wide: {wrong}}}\n")
+        with pytest.raises(ValueError, match=r"mine\.yaml.*(time|train)"):
+            read_suite("mine")
+    (tmp_path / "mine.yaml").write_text("title: A title\narms: {scratch: }\nbaseline: PeCLR\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml.*\['PeCLR'\]"):
+        read_suite("mine")
+
+
+def test_an_arm_may_do_more_than_the_others(tmp_path: Path) -> None:
+    arms = (Arm("PeCLR"), Arm("wide", times={"view_px": 2}), Arm("long", times={"pretrain_steps": 2.5}))
+    suite = Suite("small", "A title", (*arms, Arm("scratch, wide", times={"view_px": 2})), finetune_labels=(8,))
+    jobs = jobs_of(suite, 0, SIZES["walk"], Path("hands"), tmp_path)
+    assert [(job.size.view_px, job.size.pretrain_steps) for job in jobs] == [(32, 3), (64, 3), (32, 8), (64, 3)]
+    assert all(f"--data.view_size={job.size.view_px}" in job.finetuning(8, "short") for job in jobs)
+    pretraining, tuning = stages_of(suite, jobs)
+    assert [task.steps for task in pretraining] == [3, 3, 8], "scratch does not pre-train at any size"
+    assert {task.title: task.cost for task in tuning}["scratch, wide (seed 0) fine-tuned on 8 labels, short"] == 2
+    (tmp_path / "out").mkdir()
+    rendered.check_plan(tmp_path / "out", suite, SIZES["walk"])
+    rendered.check_plan(tmp_path / "out", suite, SIZES["walk"])
+    other = Suite("small", "A title", (Arm("wide", times={"view_px": 3}),))
+    with pytest.raises(ValueError, match="other overrides for \\['wide'\\]"):
+        rendered.check_plan(tmp_path / "out", other, SIZES["walk"])
+
+
+def test_a_suite_of_some_arms_fine_tunes_those_of_them_that_it_did() -> None:
+    suite = read_suite("benchmark")
+    some = suite.only(["SimCLR, same image", "scratch"])
+    assert [arm.name for arm in some.arms] == ["scratch", "SimCLR, same image"]
+    assert some.finetune_arms == ("scratch",)
+    none = suite.only(["SimCLR, same image"])
+    _, then = stages_of(none, jobs_of(none, 0, SIZES["walk"], Path("hands"), Path("out")))
+    assert [task.title for task in then] == ["SimCLR, same image (seed 0) probed"]
+    with pytest.raises(ValueError, match=r"benchmark has no arms \['other'\].*PeCLR, across versions"):
+        suite.only(["scratch", "other"])
+
+
+def test_a_schedule_may_have_labels_of_its_own() -> None:
+    suite = read_suite("final")
+    _, then = stages_of(suite, jobs_of(suite.only(["PeCLR"]), 0, SIZES["large"], Path("hands"), Path("out")))
+    titles = [task.title.partition("fine-tuned on ")[2] for task in then[1:]]
+    assert titles == ["100 labels, converged", "300 labels, converged", "all labels, long"]
 
 
 def test_an_experiment_runs_and_goes_on_where_it_stopped(
@@ -126,6 +179,8 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     monkeypatch.setattr(rendered, "read_suite", lambda name: suite)
     monkeypatch.setitem(SIZES, "walk", replace(SIZES["walk"], train=24, finetune_steps={"short": 2}))
     arguments = ["small", "--size=walk", "--out=out", "--processes=1", "--seeds", "0"]
+    assert rendered.main([*arguments, "--arms", "nobody"]) == 2
+    assert "no arms ['nobody']" in capfd.readouterr().err
     assert rendered.main(arguments) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     found = [(row["protocol"], row["labels"], row["weights"]) for row in results["rows"]]
@@ -146,8 +201,9 @@ def test_an_experiment_runs_and_goes_on_where_it_stopped(
     (tmp_path / "out" / "seed0" / "scratch" / "probe.json").unlink()
     again: list[dict[str, Any]] = []
     monkeypatch.setattr(rendered, "write_results", lambda suite, size, name, rows, hands, out, **_: again.extend(rows))
-    assert rendered.main(arguments) == 0
-    assert again == results["rows"], "what is repeated must come out the same"
+    assert rendered.main([*arguments, "--arms", "scratch"]) == 0
+    assert again == results["rows"], "what is repeated must come out the same, beside what other sessions did"
+    assert results["command"] == "python -m experiments.rendered.run small --size walk --seeds 0"
     shown = capfd.readouterr().out
     assert "scratch (seed 0) probed  done" in shown
     assert shown.count("done") == 1
@@ -256,6 +312,19 @@ def test_a_probe_is_the_same_whether_it_reads_all_hands_or_those_it_needs(render
     assert len(everything) == 3
 
 
+def test_a_probe_of_validation_hands_does_not_look_at_the_test_split(rendered_hands: Path, tmp_path: Path) -> None:
+    for split in ("training", "evaluation"):
+        shutil.copytree(rendered_hands / split, tmp_path / "hands" / split)
+        for path in rendered_hands.glob(f"{split}_*.json"):
+            shutil.copy(path, tmp_path / "hands")
+    size = replace(SIZES["walk"], train=24, versions=1)
+    job = Job(Arm("scratch"), 0, size, tmp_path / "hands", tmp_path)
+    on_test, on_validation = probe(job, (8,)), probe(job, (8,), "validate")
+    assert on_test != on_validation
+    shutil.rmtree(tmp_path / "hands" / "evaluation")
+    assert probe(job, (8,), "validate") == on_validation
+
+
 def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "out").mkdir()
     size = SIZES["walk"]
@@ -287,7 +356,7 @@ def test_two_processes_do_not_work_in_one_folder(
     assert "another process works here" in capsys.readouterr().err
 
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"protocol": "frozen probe", "weights": weights, "labels": labels, "seed": seed}
     | dict.fromkeys(("error_2d_px", "root_relative_epe_mm", "pa_epe_mm"), base + labels / 1000 + seed)
     for weights, base in (("PeCLR", 20.0), ("scratch", 30.0))
@@ -309,6 +378,25 @@ def test_differences_are_to_the_baseline_of_the_same_seed() -> None:
     lines = table(ROWS, baseline="PeCLR").splitlines()
     assert lines[2].startswith("| PeCLR | 20.6 ± 0.7 |")
     assert lines[3] == "| scratch | **+10.0 ± 0.0** | **+10.0 ± 0.0** |"
+
+
+def test_changes_are_those_of_both_errors_of_the_same_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    better = [{**row, "weights": "better", "pa_epe_mm": row["pa_epe_mm"] - 1 - row["seed"]} for row in ROWS[:4]]
+    alone = [{**row, "weights": "one seed", "pa_epe_mm": row["pa_epe_mm"] + 2} for row in ROWS[:4] if not row["seed"]]
+    results = {"title": "A title", "command": "a command", "baseline": "PeCLR", "rows": [*ROWS[:4], *better, *alone]}
+    lines = changes(results).splitlines()
+    assert lines[0] == "| root-relative EPE / PA-EPE, mm | seeds | frozen probe, 100 | frozen probe, 1,000 |"
+    assert lines[2] == "| PeCLR | 2 | 20.6 ± 0.7 / 20.6 ± 0.7 | 21.5 ± 0.7 / 21.5 ± 0.7 |"
+    assert lines[3] == "| better | 2 | +0.0 ± 0.0 / **−1.5 ± 0.7** | +0.0 ± 0.0 / **−1.5 ± 0.7** |"
+    assert lines[4] == "| one seed | 1 | +0.0 / +2.0 | +0.0 / +2.0 |"
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert summary.main([str(tmp_path / "results.json"), "--percent"]) == 0
+    shown = capsys.readouterr().out
+    assert "A title (`a command`)" in shown
+    assert "| one seed | 1 | +0.0 / +10.0 | +0.0 / +9.5 |" in shown  # 2 of 20.1 and 21.0 mm
+    (tmp_path / "results.json").write_text(json.dumps({**results, "baseline": None}))
+    assert summary.main([str(tmp_path / "results.json")]) == 2
+    assert "expected results of a suite with a baseline" in capsys.readouterr().err
 
 
 def test_what_was_not_measured_stays_empty() -> None:
