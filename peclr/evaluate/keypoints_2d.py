@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
-from peclr.data.sources.layouts import present_splits
+from peclr.data.sources.layouts import data_set_at
 from peclr.evaluate.official import chosen_split, how_predicted
 from peclr.options import write_whole
 
@@ -32,10 +32,8 @@ def set_2d(data: Path) -> DataSet2D | None:
     """Which set with 2-D labels alone is at a path; None for any other, ValueError for several, such as of COCO."""
     from peclr.data.sources.hands_2d_labels import DataSet2D
 
-    found: list[DataSet2D] = [name for name in get_args(DataSet2D) if present_splits(name, data)]
-    if len(found) > 1:
-        raise ValueError(f"{data} holds {' and '.join(found)}; expected one of them: a folder each, links will do")
-    return found[0] if found else None
+    here = data_set_at(data)
+    return next((name for name in get_args(DataSet2D) if name == here), None)
 
 
 def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
-from peclr.data.sources.layouts import LAYOUTS, DataSet, present_splits
+from peclr.data.sources.layouts import LAYOUTS, DataSet, data_set_at
 from peclr.options import write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -48,8 +48,9 @@ class Official(NamedTuple):
 
 
 def official_set(data: Path) -> OfficialSet | None:
-    """Which of these sets is at a path; None for any other, which is taken to be FreiHAND."""
-    return next((name for name in get_args(OfficialSet) if present_splits(name, data)), None)
+    """Which of these sets is at a path; None for any other, ValueError for several, such as of COCO."""
+    here = data_set_at(data)
+    return next((name for name in get_args(OfficialSet) if name == here), None)
 
 
 def chosen_split(dataset: DataSet, options: argparse.Namespace) -> str:
@@ -108,8 +109,8 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     draw_pck(evaluation, out / "pck.png")
     shown = SelectedHands(source, whole.nonzero()[0])  # left ones mirrored
     draw_worst(evaluation, Predictions(as_right[whole]), shown, out / "worst.png")
-    print(*official.files, (out / "scores.txt").read_text(), sep="\n")
-    print(*(about[name] for name in ("unknown", "note") if name in about), sep="\n")
+    notes = [about[name] for name in ("unknown", "note") if name in about]
+    print(*official.files, (out / "scores.txt").read_text(), *notes, sep="\n")
 
 
 def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin: float) -> Source:

@@ -107,11 +107,11 @@ def _evaluate(findings: Findings, options: argparse.Namespace) -> bool:
 
 def _choices(data: Path, options: argparse.Namespace) -> list[str]:
     """What `peclr evaluate` needs to know of a data set: where to look in FreiHAND's layout, the split of DexYCB."""
-    from peclr.data.sources.layouts import LAYOUTS, present_splits
+    from peclr.data.sources.layouts import LAYOUTS, data_set_at
 
     if not data.is_dir():
         raise FileNotFoundError(f"--data {data}: no such folder")
-    layout = next((layout for name, layout in LAYOUTS.items() if present_splits(name, data)), LAYOUTS["freihand"])
+    layout = LAYOUTS[data_set_at(data) or "freihand"]
     if layout is LAYOUTS["freihand"]:
         return [f"--crop={options.evaluate}"]
     if layout.choice and options.split not in layout.splits:

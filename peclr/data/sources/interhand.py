@@ -27,7 +27,7 @@ from peclr.data.sources.images import read_reduced
 from peclr.data.sources.interhand_files import DataSetName
 from peclr.data.sources.interhand_labels import read_labels
 from peclr.data.sources.labeled_hand import labeled_hand, projected
-from peclr.data.sources.layouts import present_splits
+from peclr.data.sources.layouts import data_set_at
 from peclr.data.sources.packed_labels import labels_of
 from peclr.data.sources.plausibility import check_some
 from peclr.geometry.camera import check_intrinsics
@@ -69,7 +69,7 @@ class InterHand(HandSource):
         if not 0 < fps < math.inf:
             raise ValueError(f"fps {fps}: expected a positive number")
         self.root, self.split, self.crop_margin, self.fps = Path(root), split, crop_margin, fps
-        self.name: DataSetName = "assemblyhands" if present_splits("assemblyhands", self.root) else "interhand"
+        self.name: DataSetName = "assemblyhands" if data_set_at(self.root) == "assemblyhands" else "interhand"
         self._labels, self._checked = labels_of(
             self.name, self.root, split, lambda: read_labels(self.name, self.root, split), use_prepared=use_prepared
         )

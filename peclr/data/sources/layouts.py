@@ -161,20 +161,20 @@ def open_source(path: str | Path, split: str | None = None, **options: Any) -> "
     """Open the reader of what is at a path: folder of a data set or shards, images or videos, or a pattern of them.
 
     At an address there are shards, or those of several splits in folders of their names.
-    Of data sets, None is the split to train on. ValueError if nothing is there that is known, or as the
-    reader, which gets the options.
+    Of data sets, None is the split to train on. ValueError if nothing is there that is known, or several sets that have
+    the split, or as the reader, which gets the options.
     """
     if (address := address_of(path)) is not None:
         return _open_address(address, split, **options)
-    root, found = Path(path), list[str]()
-    for dataset, layout in LAYOUTS.items():
-        if (present := present_splits(dataset, root)) and split in (None, *layout.splits):
-            if split is None and layout.choice:
-                splits, reader = ", ".join(layout.splits), layout.reader.rpartition(".")[2]
-                words = f"data.sources: {{class_path: {reader}, init_args: {{root: {root}, split: {present[0]}}}}}"
-                raise ValueError(f"{root} is {dataset}, choose a split ({layout.choice}): {splits}; {words}")
-            return open_data_set(dataset, root, split or layout.splits[0], **options)
-        found += present
+    root = Path(path)
+    if (dataset := data_set_at(root, split)) is not None:
+        layout = LAYOUTS[dataset]
+        if split is None and layout.choice:
+            splits, reader = ", ".join(layout.splits), layout.reader.rpartition(".")[2]
+            words = f"data.sources: {{class_path: {reader}, init_args: {{root: {root}, split: {layout.splits[0]}}}}}"
+            raise ValueError(f"{root} is {dataset}, choose a split ({layout.choice}): {splits}; {words}")
+        return open_data_set(dataset, root, split or layout.splits[0], **options)
+    found = [present for other in LAYOUTS for present in present_splits(other, root)]
     crops = [file.parent for file in (root / MANIFEST, *sorted(root.glob(f"*/{MANIFEST}"))) if file.is_file()]
     for folder in crops:
         trained_on = len(crops) == 1 or folder.name in [layout.splits[0] for layout in LAYOUTS.values()]
@@ -215,7 +215,7 @@ def splits_of(path: str | Path, division: str | None = None) -> tuple[str | None
     is missing, or not meant.
     """
     root = Path(path)
-    here = next((layout for dataset, layout in LAYOUTS.items() if present_splits(dataset, root)), None)
+    here = LAYOUTS[dataset] if (dataset := data_set_at(root)) else None
     divisions = [split.removesuffix("_train") for split in here.splits if "_train" in split] if here else []
     if (division not in divisions) if divisions else (division is not None):
         expected = f"one of {', '.join(divisions)}; {here.choice}" if here and divisions else "null"
@@ -226,6 +226,15 @@ def splits_of(path: str | Path, division: str | None = None) -> tuple[str | None
         return None, here.splits[-1]
     last = [layout.splits[-1] for layout in LAYOUTS.values() if not layout.choice]
     return None, next((split for split in last if (root / split / MANIFEST).is_file()), last[0])
+
+
+def data_set_at(root: Path, split: str | None = None) -> DataSet | None:
+    """Which data set, of those that have the split, is at a path; None for none, ValueError for several."""
+    having = [dataset for dataset, layout in LAYOUTS.items() if split in (None, *layout.splits)]
+    found = [dataset for dataset in having if present_splits(dataset, root)]
+    if len(found) > 1:
+        raise ValueError(f"{root} holds {' and '.join(found)}; expected one of them: a folder each, links will do")
+    return found[0] if found else None
 
 
 def open_data_set(dataset: DataSet, root: Path, split: str, **options: Any) -> "HandSource":

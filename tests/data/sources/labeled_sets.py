@@ -204,7 +204,7 @@ def _write_both(root: Path, splits: Sequence[str], *, worn: bool) -> BothHands:
             write_dots(root / "images" / ("ego_images_rectified" if worn else "") / split / image, *shown)
     for split in splits:
         folder = root / "annotations" / split
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if worn:
             names = [f"assemblyhands_{split}_{kind}_v1-1" for kind in ("ego_data", "ego_calib", "joint_3d")]
             of_split = [

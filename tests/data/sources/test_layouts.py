@@ -14,11 +14,12 @@ from peclr.data.sources import open_source
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
+from peclr.data.sources.interhand import InterHand
 from peclr.data.sources.layouts import present_splits, splits_of
 from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
-from tests.data.sources.labeled_sets import write_ho3d, write_interhand
+from tests.data.sources.labeled_sets import write_assemblyhands, write_ho3d, write_interhand
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -37,8 +38,22 @@ def test_data_sets_are_recognized_and_opened_to_train_on(layout: Layout, youtube
 def test_two_data_sets_in_one_folder_are_known_apart_by_the_split(layout: Layout, youtube: YouTube) -> None:
     for path in youtube.root.iterdir():
         shutil.move(path, layout.root / path.name)
-    assert isinstance(open_source(layout.root), FreiHAND)
+    assert isinstance(open_source(layout.root, "training"), FreiHAND)
     assert isinstance(open_source(layout.root, "train"), YouTube3DHands)
+    with pytest.raises(ValueError, match="holds freihand and youtube3d; expected one of them: a folder each"):
+        open_source(layout.root)
+    with pytest.raises(ValueError, match="holds freihand and youtube3d"):
+        splits_of(layout.root)
+
+
+def test_two_data_sets_with_one_split_in_one_folder_are_refused(tmp_path: Path) -> None:
+    write_interhand(tmp_path)
+    write_assemblyhands(tmp_path)
+    for read in (open_source, splits_of, InterHand):
+        with pytest.raises(ValueError, match="holds interhand and assemblyhands; expected one of them"):
+            read(tmp_path)
+    with pytest.raises(ValueError, match="holds interhand and assemblyhands"):
+        open_source(tmp_path, "val")
 
 
 def test_joints_of_evaluation_make_no_freihand_of_ho3d(layout: Layout, tmp_path: Path) -> None:
