@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from peclr.detection.detector import Array, DetectedHand, Image, overlap, without_duplicates
 from peclr.detection.networks import Network, find_task_file, read_networks
@@ -115,14 +116,17 @@ class MediaPipeHands:
         shorter, longer = sorted(image.shape[:2])
         if longer > _LONGEST:
             raise ValueError(f"the image is {longer:,} px long; expected at most {_LONGEST:,}, to find hands in it")
-        hands = self._hands(image, self.regions(image))
-        if self.tiles and longer > _PALM_SIDE:  # a smaller image has shown all of its pixels
-            for x, y, tile in _tiles(image):
-                regions = [region.moved(x, y) for region in self.regions(tile)]
-                new = [region for region in regions if not any(region.shows(hand) for hand in hands)]
-                hands = self._hands(image, new, known=hands) if new else hands
+        # a small image has shown all of its pixels as a whole
+        tiles = list(_tiles(image)) if self.tiles and longer > _PALM_SIDE else []
+        whole, *others = self._regions([image, *(tile for _, _, tile in tiles)])
+        hands = self._hands(image, whole)
+        for (x, y, _), found in zip(tiles, others, strict=True):
+            regions = [region.moved(x, y) for region in found]
+            new = [region for region in regions if not any(region.shows(hand) for hand in hands)]
+            hands = self._hands(image, new, known=hands) if new else hands
         if self.margin and not hands and shorter >= _NARROWEST * longer:
-            hands = self._hands(image, self.regions(image, margin=_MARGIN))
+            (whole,) = self._regions([image], margin=_MARGIN)
+            hands = self._hands(image, whole)
         return hands[: self.max_hands]
 
     def _hands(self, image: Image, regions: Sequence[Region], known: Sequence[DetectedHand] = ()) -> list[DetectedHand]:
@@ -130,25 +134,25 @@ class MediaPipeHands:
         found = (self.hand_in(image, region) for region in regions)
         return without_duplicates([*known, *(hand for hand in found if hand is not None)])
 
-    def regions(self, image: Image, margin: float = 0.0) -> list[Region]:
-        """Where hands are, by palms; the surest first.
+    def _regions(self, images: Sequence[Image], margin: float = 0.0) -> list[list[Region]]:
+        """Where hands are, in each image, by palms; the surest first.
 
-        With a margin, of the image's longer side, its edges go on beyond it, and that is looked at, too.
+        With a margin, of an image's longer side, its edges go on beyond it, and that is looked at, too. What is done
+        for all images together finds code and pixels in the processor's caches.
         """
-        height, width = image.shape[:2]
         border = cv2.BORDER_REPLICATE if margin else cv2.BORDER_CONSTANT
-        whole = Region(width / 2, height / 2, (1 + 2 * margin) * max(width, height), border=border)
-        raw, logits = self._palms(whole.crop(image, _PALM_SIDE))
-        logits = logits.ravel()
-        near = np.flatnonzero(logits > self._least_logit)  # few of two thousand
-        scores = 1 / (1 + np.exp(-np.clip(logits[near].astype(np.float64), -100, 100)))
-        sure, scores = near[scores >= self.min_score], scores[scores >= self.min_score]
-        if not len(sure):
-            return []
-        points = raw[0, sure].astype(np.float64).reshape(-1, 9, 2) / _PALM_SIDE + _OFFSETS[sure]
-        palms, unit = _merge(points, scores)[: self.max_hands], whole.image_from_unit()
+        sizes = [image.shape[1::-1] for image in images]
+        wholes = [Region(w / 2, h / 2, (1 + 2 * margin) * max(w, h), border=border) for w, h in sizes]
+        crops = [whole.crop(image, _PALM_SIDE) for whole, image in zip(wholes, images, strict=True)]
+        palms = [_palms_of(self._palms(crop), self._least_logit) for crop in crops]
+        return [self._regions_of(whole, *found) for whole, found in zip(wholes, palms, strict=True)]
+
+    def _regions_of(self, whole: Region, points: Array, scores: Array) -> list[Region]:
+        """Regions for the joint network, by palms (N, 9, 2) and their scores (N,) in a whole image."""
+        sure = scores >= self.min_score
+        palms, unit = _merge(points[sure], scores[sure])[: self.max_hands], whole.image_from_unit()
         regions = (_region_of(palm @ unit[:, :2].T + unit[:, 2], palm[1] * whole.side) for palm in palms)
-        return [region._replace(border=border) for region in regions]
+        return [region._replace(border=whole.border) for region in regions]
 
     def hand_in(self, image: Image, region: Region) -> DetectedHand | None:
         """The hand that a region shows; None if the network sees none."""
@@ -164,6 +168,14 @@ class MediaPipeHands:
         joints_3d[:, :2] = joints_3d[:, :2] @ turn.T
         box = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
         return DetectedHand("right" if right[0, 0] > 0.5 else "left", score, box, joints_2d, joints_3d)
+
+
+def _palms_of(outputs: Sequence[NDArray[np.float32]], least_logit: float) -> tuple[Array, Array]:
+    """Points (N, 9, 2) in 0 to 1, and scores (N,), of those palms in the network's outputs that may be some."""
+    raw, logits = outputs
+    near = np.flatnonzero(logits > least_logit)  # few of two thousand
+    scores = 1 / (1 + np.exp(-np.clip(logits.ravel()[near].astype(np.float64), -100, 100)))
+    return raw[0, near].astype(np.float64).reshape(-1, 9, 2) / _PALM_SIDE + _OFFSETS[near], scores
 
 
 def _region_of(palm: Array, size: Array) -> Region:
