@@ -35,12 +35,21 @@ def evaluate_main(arguments: list[str]) -> int:
         evaluate_official(dataset, options, out)
     elif in_2d := set_2d(options.data):
         evaluate_2d(in_2d, options, out)
-    elif options.run is not None:
-        evaluate_run(options, out)
     else:
-        evaluate_predictions(options.predictions, options.data, out)
+        _check_of_freihand(options)
+        if options.run is not None:
+            evaluate_run(options, out)
+        else:
+            evaluate_predictions(options.predictions, options.data, out)
     print(f"\n{out}")
     return 0
+
+
+def _check_of_freihand(options: argparse.Namespace) -> None:
+    """Refuse what only other sets have a choice of."""
+    for name, value in (("split", options.split), ("version", options.version)):
+        if value not in (None, "evaluation"):
+            raise ValueError(f"--{name} {value} is of other sets; of FreiHAND's layout, evaluation is scored")
 
 
 def evaluate_run(options: argparse.Namespace, out: Path) -> None:

@@ -54,13 +54,15 @@ def official_set(data: Path) -> OfficialSet | None:
 
 
 def chosen_split(dataset: DataSet, options: argparse.Namespace) -> str:
-    """The split to score, by default the last one; ValueError for options that are of FreiHAND's layout alone."""
+    """The split to score, by default the last one; ValueError for options that are of other sets alone."""
     if options.run is None:
         raise ValueError(
             f"{options.data} is {dataset}, of which runs are scored; --predictions are of FreiHAND's layout"
         )
     if options.crop not in (None, "keypoints"):
         raise ValueError(f"--crop {options.crop} is of FreiHAND's layout; here the network looks at the reader's boxes")
+    if options.version is not None and dataset != "ho3d":
+        raise ValueError(f"--version {options.version} is of HO-3D; {options.data} is {dataset}")
     layout = LAYOUTS[dataset]
     if options.split is None and layout.choice:
         raise ValueError(f"{options.data} is {dataset}: give --split s0_test, as most papers, or another of s0 to s3")

@@ -62,6 +62,8 @@ def find_all(given: Sequence[Path]) -> Findings:
         if path.is_dir():
             if not _add_folder(findings, path, tails[path.resolve()] if len(tails) > 1 else "", seen):
                 raise ValueError(f"{path}: nothing to report on; {_EXPECTED}")
+        elif path.suffix != ".json":
+            raise ValueError(f"{path}: nothing to report on; {_EXPECTED}")
         elif path.resolve() not in seen:
             seen.add(path.resolve())
             findings.rows += results.read_table(path)

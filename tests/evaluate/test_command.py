@@ -168,6 +168,9 @@ def test_nothing_is_overwritten_and_one_thing_is_evaluated(run: Path, rendered_h
         evaluate(run, "--data", rendered_hands, "--out", tmp_path / "out", "--batch-size", 0)
     with pytest.raises(ValueError, match="give either RUN"):
         evaluate("--data", rendered_hands)
+    for option, value in (("split", "training"), ("version", "v3")):
+        with pytest.raises(ValueError, match=rf"--{option} {value} is of other sets; of FreiHAND's layout, evaluation"):
+            evaluate(run, "--data", rendered_hands, "--out", tmp_path / "out", f"--{option}", value)
 
 
 def test_a_network_that_has_diverged_is_told(run: Path, rendered_hands: Path, tmp_path: Path) -> None:

@@ -198,6 +198,9 @@ def test_what_is_ambiguous_or_missing_is_asked_for_by_name(network: Path, tmp_pa
         evaluate(network, tmp_path / "ho3d")
     with pytest.raises(ValueError, match=r"0006 is missing; expected it as \.jpg \(v3\)"):
         evaluate(network, tmp_path / "ho3d", "--version", "v3")
+    write_rhd(tmp_path / "rhd", "evaluation")
+    with pytest.raises(ValueError, match=r"--version v3 is of HO-3D; .*rhd is rhd"):
+        evaluate(network, tmp_path / "rhd", "--version", "v3")
     with pytest.raises(ValueError, match=r"--split train: ho3d is scored on evaluation"):
         evaluate(network, tmp_path / "ho3d", "--split", "train")
     with pytest.raises(ValueError, match="--crop image is of FreiHAND's layout"):

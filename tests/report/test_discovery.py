@@ -137,6 +137,9 @@ def test_nothing_to_report_on_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty: nothing to report on; expected a run"):
         find_all([tmp_path / "empty"])
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(ValueError, match=r"last\.ckpt: nothing to report on; expected a run"):
+        find_all([tmp_path / "last.ckpt"])
     with pytest.raises(FileNotFoundError, match="gone: no such file or folder"):
         find_all([tmp_path / "gone"])
 
