@@ -152,7 +152,7 @@ def write_results(
         from experiments.rendered.figure import draw_figure
 
         print(draw_figure(suite, size, hands, results, out))
-    print(f"As a page: make report RUN={out} DATA={folder_of_hands(size)}")
+    print(f"As a page: make report RUN={out} DATA={hands}")
 
 
 def add_options(parser: argparse.ArgumentParser, out: str) -> None:

@@ -217,6 +217,33 @@ def test_any_magnitude_gives_a_finite_loss_and_gradient(
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["SiMHand", "SplitObjective", "VICReg", "GeometryHead", "SoftPeCLR"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_half_precision_costs_a_loss_no_more_than_its_input_was_rounded(name: str, dtype: torch.dtype) -> None:
+    projections, view_from_crop = random_batch()
+    objective: Objective = getattr(objectives, name)()
+    torch.manual_seed(0)
+    objective.build(32)
+    joints = torch.rand(len(projections), 2, 21, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def loss_and_gradient(given: Tensor, of: torch.dtype) -> tuple[Tensor, Tensor]:
+        low = given.detach().requires_grad_()
+        known = {"features": low, "joints_2d": joints.to(of), "hand": torch.arange(len(low))}
+        known = {key: value for key, value in known.items() if key in objective.needs}
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=of == torch.float32):
+            loss = objective(low, view_from_crop.to(of), **known)
+        return loss, torch.autograd.grad(loss, low)[0].double()
+
+    loss, gradient = loss_and_gradient(projections.to(dtype), torch.float32)
+    objective.double()
+    expected, exact = loss_and_gradient(projections.to(dtype).double(), torch.float64)
+    assert loss.dtype == torch.float32
+    # autocast runs a network's layers in half precision, as it does those of the encoder
+    of_loss, of_gradient = (5e-3, 0.1) if name == "GeometryHead" else (1e-5, 1e-5 if dtype == torch.float32 else 5e-3)
+    torch.testing.assert_close(loss.double(), expected, rtol=of_loss, atol=0)
+    assert (gradient - exact).norm() <= of_gradient * exact.norm()
+
+
 @pytest.mark.parametrize("objective", [SimCLR(), PeCLR(), AffinePeCLR()])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_one_dead_projection_does_not_poison_the_batch(
