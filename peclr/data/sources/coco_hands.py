@@ -30,7 +30,7 @@ from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import BadImageError, image_sizes, read_reduced
 from peclr.data.sources.listing import are_there
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_places, refuse_faults
+from peclr.data.sources.plausibility import doubt_boxes, doubt_places, refuse_faults
 from peclr.geometry import planar
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
 
@@ -80,7 +80,10 @@ class CocoHands(HandSource):
         step = -(-self.num_hands // _SAMPLED)
         sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
         joints_2d = self._labels["joints_2d"][self._hands[::step]]
-        refuse_faults(doubt_places(joints_2d, sizes, f"{self.root}, {split}", step))
+        where = f"{self.root}, {split}"
+        refuse_faults(
+            doubt_places(joints_2d, sizes, where, step), doubt_boxes(self.boxes[::step], joints_2d, where, step)
+        )
 
     @property
     def boxes(self) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
+from peclr.data.sources.plausibility import doubt_boxes, doubt_joints, doubt_places, refuse_faults
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
@@ -83,7 +83,10 @@ class HO3D(HandSource):
             step = -(-self.num_hands // _SAMPLED)
             sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
             joints_2d = projected(self._joints_3d[::step], self._labels["K"][::step])
-            refuse_faults(doubts, doubt_places(joints_2d, sizes, self.root / split, step))
+            places = [doubt_places(joints_2d, sizes, self.root / split, step)]
+            if split == "evaluation":
+                places.append(doubt_boxes(self._labels["box"][::step], joints_2d, self.root / split, step))
+            refuse_faults(doubts, *places)
             self._notes += doubts.notes
 
     @property

@@ -146,6 +146,19 @@ def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -
     return found
 
 
+def doubt_boxes(boxes: Array, joints_2d: Array, where: object, step: int = 1) -> Doubts:
+    """Compare boxes (N, 4), px, of every `step`-th hand with its joints (N, 21, 2), px, NaN where unknown."""
+    found = Doubts([], [])
+    within = (joints_2d >= boxes[:, None, :2]) & (joints_2d <= boxes[:, None, 2:])
+    share = within.all(axis=-1).sum(axis=1) / np.isfinite(joints_2d).all(axis=-1).sum(axis=1).clip(1)
+
+    def describe(hand: int) -> str:
+        return f"{hand * step} has {share[hand]:.0%} of its joints in its box {boxes[hand].round(1).tolist()}"
+
+    found.add(where, share < 0.5, describe, "most: are both of the same hands, and is it left, top, right, bottom?")
+    return found
+
+
 def _check_positive(file: object, values: Array, reason: str) -> None:
     if not values[hand := int(values.argmin())] > 0:
         raise ValueError(f"{file}: hand {hand} {reason.format(values[hand])}")

@@ -123,6 +123,16 @@ def test_hint_says_which_joints_are_hidden_and_its_boxes_are_its_own(tmp_path: P
     np.testing.assert_allclose(source.boxes[first], corners)
 
 
+def test_boxes_of_other_hands_are_refused(tmp_path: Path) -> None:
+    write_2d(tmp_path, "hint")
+    for path in tmp_path.rglob("*.json"):
+        (hand,) = json.loads(path.read_text())
+        left, top, right, bottom = hand["bbox"][0]
+        path.write_text(json.dumps([hand | {"bbox": [[left + 60, top, right + 60, bottom]]}]))
+    with pytest.raises(ValueError, match=r"6 of 6 hands, hand 0 has \d+% of its joints in its box \[.*expected most"):
+        CocoHands(tmp_path, dataset="hint")
+
+
 def test_hands_without_an_image_are_left_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

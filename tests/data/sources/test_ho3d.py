@@ -85,6 +85,10 @@ def test_evaluation_has_boxes_and_joints_where_they_are_published(root: Path, jo
     labeled = HO3D(root, "evaluation")
     np.testing.assert_allclose(labeled[2]["joints_3d"], joints[7], atol=1e-6)  # type: ignore[arg-type]
     np.testing.assert_allclose(labeled[2]["crop_box"], unlabeled[2]["crop_box"])  # labels do not help to look
+    for number, name in enumerate(("ABF10/0006", "ABF11/0007", "MC1/0008")):
+        write_meta(root, "evaluation", name, handJoints3D=stored[number, 0], handBoundingBox=[0, 0, 9, 9])
+    with pytest.raises(ValueError, match=r"ho3d/evaluation: 3 of 3 hands, hand 0 has \d+% of its joints in its box \["):
+        HO3D(root, "evaluation")
     (root / "evaluation_xyz.json").write_text(json.dumps(stored[:2].tolist()))
     with pytest.raises(ValueError, match=r"evaluation_xyz\.json has 2 hands, but .*evaluation\.txt lists 3"):
         HO3D(root, "evaluation")
