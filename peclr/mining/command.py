@@ -176,7 +176,7 @@ def _search(
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="peclr mine",
-        description="Find the hands of a data set that are most alike: 2-D joints without their place and size, PCA, "
+        description="Find the hands of a data set that are most alike: 2-D joints without their place and size, PCA,\n"
         "nearest neighbors by FAISS. Pre-train with them by pairing: {class_path: Similar, init_args: {pairs: FILE}}.",
         epilog=_EPILOG,
     )
