@@ -48,7 +48,7 @@ def test_importing_is_light(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def home(rendered_hands: Path, run: Path, make_image: Callable[..., NDArray[np.uint8]], tmp_path: Path) -> Path:
+def home(rendered_hands: Path, make_image: Callable[..., NDArray[np.uint8]], tmp_path: Path) -> Path:
     """A folder in which the README's paths are there, with hands enough for a batch: the rendered ones, twice."""
     images = tmp_path / "data" / "freihand" / "training" / "rgb"
     images.mkdir(parents=True)
@@ -59,7 +59,6 @@ def home(rendered_hands: Path, run: Path, make_image: Callable[..., NDArray[np.u
     for name in ("K", "scale", "xyz"):
         labels = json.loads((rendered_hands / f"training_{name}.json").read_text())
         (images.parents[1] / f"training_{name}.json").write_text(json.dumps(2 * labels))
-    (tmp_path / "peclr-rn50-freihand").symlink_to(run)  # a run goes by its path
     cv2.imwrite(str(tmp_path / "photo.jpg"), make_image())
     return tmp_path
 

@@ -1,6 +1,7 @@
 """The network that comes with the package: found by its name, taken where none is named, and missed with a word."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from peclr.__main__ import main
 from peclr.checkpoints import load_pose_net
 from peclr.checkpoints.loading import load_weights
+from peclr.data.sources.images import read_image
 from peclr.predict import HandPredictor
 from peclr.weights import catalog as catalogs
 from peclr.weights.catalog import BUILT_IN, catalog
@@ -124,3 +126,23 @@ def test_the_one_that_ships_is_small_and_has_a_card() -> None:
     card = SHIPPED.with_suffix(".md").read_text(encoding="utf-8")
     assert "Apache-2.0" in card
     assert "2011.08927" in card
+
+
+DIGITS = Path(os.environ.get("PECLR_PHOTOGRAPHS", "")) / "digits"
+
+
+@pytest.mark.skipif(not DIGITS.is_dir(), reason="PECLR_PHOTOGRAPHS names no folder with digits")
+def test_the_one_that_ships_finds_the_joints_of_photographed_hands() -> None:
+    predict = HandPredictor.load(find="search")
+    for side in ("right", "left"):
+        errors = []
+        for label in json.loads((DIGITS / "labels.json").read_text())[::40]:
+            image, joints = read_image(DIGITS / "photos" / label["file"]), np.array(label["joints_2d"])
+            if side == "left":
+                image, joints[:, 0] = image[:, ::-1], image.shape[1] - 1 - joints[:, 0]
+            low, high = joints.min(axis=0), joints.max(axis=0)
+            (hand,) = predict(np.ascontiguousarray(image), box=[*low, *high], hand=side)
+            distances = np.linalg.norm(hand.keypoints_2d - joints, axis=1)
+            errors.append(distances.mean() / (high - low).max())
+        assert len(errors) > 30
+        assert np.median(errors) < 0.06  # of the longer side of the hand's box
