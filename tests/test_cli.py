@@ -299,7 +299,7 @@ def test_a_checkpoint_of_another_objective_is_refused_and_the_difference_named(
     assert "SimCLR here" in shown
 
 
-def test_resuming_with_another_value_is_told(resumable: Path, rendered_hands: Path) -> None:
+def test_resuming_with_another_value_is_said(resumable: Path, rendered_hands: Path) -> None:
     with pytest.warns(UserWarning, match=r"model\.init_args\.lars: True before, False now"):
         resume(rendered_hands, resumable, "--model.lars=false")
 

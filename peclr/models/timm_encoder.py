@@ -24,7 +24,6 @@ _FREE: Final = ("apache-2.0", "bsd-3-clause", "mit")
 _HUB_FILES: Final = ("model.safetensors", "pytorch_model.bin")  # in timm's order
 # what checkpoints and exported files of this package have before timm's keys
 _OWN_PREFIXES: Final = ("encoder.model.", "pose_net.backend_model.model.", "backend_model.model.", "model.")
-_FAILURES: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _NEAREST_SHOWN: Final = 3
 RGB: Final = 3  # channels
 

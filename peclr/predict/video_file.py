@@ -16,7 +16,6 @@ from peclr.options import naming
 # players in browsers know H.264 in MP4 and little else; frames of an .avi are JPEGs, for old programs
 _CODECS: Final = {".mp4": (("libx264", "yuv420p"), ("mpeg4", "yuv420p")), ".avi": (("mjpeg", "yuvj420p"),)}
 _OPTIONS: Final = {"libx264": {"preset": "veryfast", "crf": "20"}, "mpeg4": {"qscale": "3"}, "mjpeg": {"qscale": "3"}}
-_FINEST: Final = 65535  # MPEG-4 counts time in at most so many parts of a second (ISO/IEC 14496-2, 6.3.3)
 
 
 class VideoFile:

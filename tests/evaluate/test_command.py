@@ -151,7 +151,7 @@ def test_labels_alone_are_enough_to_score_a_file(
     assert scores["f_score_5"] == pytest.approx(1)
 
 
-def test_another_number_of_hands_is_told(rendered_hands: Path, tmp_path: Path) -> None:
+def test_another_number_of_hands_is_named(rendered_hands: Path, tmp_path: Path) -> None:
     plain, _ = write_predictions(tmp_path, Predictions(np.zeros((5, 21, 3))))
     with pytest.raises(ValueError, match=r"pred\.json: predicts 5 hands, but .*evaluation_xyz\.json has 8"):
         evaluate("--predictions", plain, "--data", rendered_hands)
@@ -173,7 +173,7 @@ def test_nothing_is_overwritten_and_one_thing_is_evaluated(run: Path, rendered_h
             evaluate(run, "--data", rendered_hands, "--out", tmp_path / "out", f"--{option}", value)
 
 
-def test_a_network_that_has_diverged_is_told(run: Path, rendered_hands: Path, tmp_path: Path) -> None:
+def test_a_network_that_has_diverged_is_named(run: Path, rendered_hands: Path, tmp_path: Path) -> None:
     moved = shutil.copytree(run, tmp_path / "run")
     path = moved / "checkpoints" / "last.ckpt"
     content = torch.load(path, weights_only=True)

@@ -80,7 +80,7 @@ def test_what_is_wrong_is_told_by_name(content: Any, message: str, tmp_path: Pat
         read_predictions(written(tmp_path / "pred.json", content))
 
 
-def test_files_that_are_none_are_told(tmp_path: Path) -> None:
+def test_files_that_are_none_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json: no such file"):
         read_predictions(tmp_path / "nowhere.json")
     (tmp_path / "cut.json").write_text("[[[[0, 0,")

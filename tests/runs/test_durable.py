@@ -92,7 +92,7 @@ def damaged(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["first header", "name in the directory", "compression", "disk number"])
-def test_a_bit_that_flips_in_the_archives_own_records_is_told(place: str, tmp_path: Path) -> None:
+def test_a_bit_that_flips_in_the_archives_own_records_is_named(place: str, tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     write_checkpoint(content(1), tmp_path / "previous.ckpt")
     write_checkpoint(content(2), path)

@@ -32,7 +32,7 @@ def test_a_file_means_itself() -> None:
     assert find_checkpoint("weights.pth") == Path("weights.pth")
 
 
-def test_no_and_several_checkpoints_are_told(tmp_path: Path) -> None:
+def test_no_and_several_checkpoints_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no such checkpoint as checkpoints/last\.ckpt"):
         find_checkpoint(tmp_path)
     with pytest.raises(ValueError, match=r"several checkpoints; name one of .*epoch=1\.ckpt, .*epoch=2\.ckpt"):

@@ -65,7 +65,7 @@ def test_what_does_not_decide_the_weights_may_differ(values: dict[str, Any]) -> 
         ("trainer__precision", "bf16-mixed"),
     ],
 )
-def test_what_decides_them_is_told(key: str, value: Any, checkpoint: Path) -> None:
+def test_what_decides_them_is_said(key: str, value: Any, checkpoint: Path) -> None:
     found = check_fit(checkpoint, torch.nn.Linear(2, 3), changed(**{key: value}))
     assert [(name, now) for name, (_, now) in found.items()] == [(key.replace("__", "."), value)]
 

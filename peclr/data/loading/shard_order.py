@@ -122,7 +122,7 @@ class InShards(NamedTuple):
     Attributes:
         sources: the items of each by shard, or their number where any may come at any time.
         at_once: shards of a source to read from at a time.
-        fetch_ahead: told the number of a source, and the shards that it will be read from.
+        fetch_ahead: called with the number of a source and the shards that it will be read from.
     """
 
     sources: Sequence[ByShard | int]
