@@ -20,6 +20,7 @@ from peclr.untrusted.text import read_json
 
 LOCK: Final = ".lock"  # in a job's folder, of what only one process may do at a time
 PLAN: Final = "plan.json"  # in a job's folder: what is done there
+_HASH: Final = re.compile(r"[0-9a-f]{64}")  # SHA-256: what it is of has changed, the digits say nothing
 
 
 class Advance(Protocol):
@@ -129,8 +130,10 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> None:
     found = found if isinstance(found, dict) else {}
     if changed := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
         name = changed[0]
-        was, now = (_short(one.get(name)) for one in (found, wanted))
-        raise ValueError(f"{folder} was begun with {name} {was}, now it is {now}; give the same again, or a new folder")
+        was, now = found.get(name), wanted.get(name)
+        hashed = isinstance(was, str) and isinstance(now, str) and _HASH.fullmatch(was) and _HASH.fullmatch(now)
+        what = f"other {name}" if hashed else f"{name} {_short(was)}, now it is {_short(now)}"
+        raise ValueError(f"{folder} was begun with {what}; give the same again, or a new folder")
 
 
 def run(

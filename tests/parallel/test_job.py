@@ -64,6 +64,9 @@ def test_a_folder_belongs_to_one_plan(tmp_path: Path) -> None:
     claim(folder, {"size": 256, "files": ["a"]})
     with pytest.raises(ValueError, match=r"out was begun with size 256, now it is 128"):
         claim(folder, {"size": 128, "files": ["a"]})
+    claim(tmp_path / "hashed", {"inputs": "0" * 64})
+    with pytest.raises(ValueError, match=r"hashed was begun with other inputs; give the same again"):
+        claim(tmp_path / "hashed", {"inputs": "1" * 64})
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(FileExistsError, match="other is neither empty"):
