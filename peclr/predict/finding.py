@@ -56,11 +56,11 @@ class HandFinder:
         for frame in frames:
             try:
                 image = frame.load()
+                with self._alone:
+                    hands = tuple(tracker(image))
             except ValueError:
                 yield frame  # whoever reads it learns why
                 continue
-            with self._alone:
-                hands = tuple(tracker(image))
             yield _FollowedFrame(frame.input, frame.load, frame.number, frame.time_s, hands)
 
     def read(self, frame: Frame, known: Annotations) -> Scene:
@@ -72,8 +72,11 @@ class HandFinder:
         if isinstance(frame, _FollowedFrame):
             found = [(one.hand, one.track) for one in frame.hands]
         else:
-            with self._alone:
-                found = [(hand, None) for hand in self._detector(scene.image)]
+            try:
+                with self._alone:
+                    found = [(hand, None) for hand in self._detector(scene.image)]
+            except ValueError as error:
+                raise ValueError(f"{frame.input.source}: {error}") from error
         (asked,) = scene.hands
         return replace(scene, hands=tuple(_query(asked, hand, track) for hand, track in found))
 

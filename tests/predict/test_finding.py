@@ -82,6 +82,20 @@ def test_a_side_or_a_box_that_is_given_stays(trained: TrainedNetwork, make_image
     assert hands.to_dict()["score_kind"] == {"hand": "spread", "joints": "spread"}
 
 
+def test_an_image_that_hands_cannot_be_found_in_is_named(trained: TrainedNetwork, make_image: MakeImage) -> None:
+    class Refusing(Fake):
+        def __call__(self, image: NDArray[np.uint8]) -> list[DetectedHand]:
+            raise ValueError("the image is 40,000 px long")
+
+    finder = HandFinder(cast("MediaPipeHands", Refusing()))
+    frames = [
+        Frame(Input("in/a.png", "a.png", "image"), make_image),
+        Frame(Input("b.mp4", "b.mp4", "video"), make_image),
+    ]
+    reasons = [str(scene) for _, scene, _ in HandPredictor(trained, finder=finder).stream(frames, annotate())]
+    assert reasons == ["in/a.png: the image is 40,000 px long", "b.mp4: the image is 40,000 px long"]
+
+
 def test_a_video_that_ends_early_keeps_its_frames(trained: TrainedNetwork, make_image: MakeImage) -> None:
     def broken() -> NDArray[np.uint8]:
         raise ValueError("the video is cut short")
