@@ -25,7 +25,7 @@ def table(facts: Facts) -> str:
     """Numbers of images and hands, and why some were left out, for a terminal."""
     counts = facts.counts
     rows = [("images", counts[IMAGES]), ("  without hands", counts.get(EMPTY, 0))] if IMAGES in counts else []
-    rows += [("  that could not be read", len(facts.problems))] if facts.problems else []
+    rows += [("could not be read", len(facts.problems))] if facts.problems else []
     left_out = {name: count for name, count in counts.items() if name.startswith(LEFT_OUT)}
     rows += [("hands found", counts.get(HANDS, 0) + sum(left_out.values()))]
     rows += [(f"  {name}", count) for name, count in left_out.items()]

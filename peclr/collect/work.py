@@ -94,20 +94,26 @@ class Collector:
 
     def _look(self, found: Input) -> Iterator[tuple[Frame, Image | str, list[tuple[int, DetectedHand]]]]:
         """Each frame of an input, its image or why there is none, and its hands with their tracks, −1 for none."""
-        if found.kind == "image":
-            for frame in frames_of([found]):
-                image, hands = _load(frame), list[DetectedHand]()
-                try:
-                    hands = hands if isinstance(image, str) else self._detector(image)
-                except ValueError as error:
-                    image = f"{found.source}: {error}"
-                yield frame, image, [(-1, hand) for hand in hands]
-            return
-        gap = self.every.gap(frame_rate(found) or _USUAL_RATE)
-        tracker = HandTracker(self._detector, every=min(max(round(_SEEK_EVERY / gap), 1), 10))
-        for frame in frames_of([found], chosen=self.every.chooser()):
-            image = _load(frame)
-            yield frame, image, [] if isinstance(image, str) else [(one.track, one.hand) for one in tracker(image)]
+        tracker = None if found.kind == "image" else self._tracker(found)
+        for frame in frames_of([found], chosen=None if tracker is None else self.every.chooser()):
+            try:
+                image = frame.load()
+            except ValueError as error:
+                yield frame, str(error), []
+                continue
+            try:
+                if tracker is None:
+                    hands = [(-1, hand) for hand in self._detector(image)]
+                else:
+                    hands = [(one.track, one.hand) for one in tracker(image)]
+            except ValueError as error:
+                yield frame, f"{found.source}: {error}", []
+                continue
+            yield frame, image, hands
+
+    def _tracker(self, video: Input) -> HandTracker:
+        gap = self.every.gap(frame_rate(video) or _USUAL_RATE)
+        return HandTracker(self._detector, every=min(max(round(_SEEK_EVERY / gap), 1), 10))
 
     def _keep(
         self, image: Image, hands: Sequence[tuple[int, DetectedHand]], frame: Frame, about: About, out: ShardWriter
@@ -159,10 +165,3 @@ def _frames_of(video: Input, every: Every) -> int:
     """How many frames will be looked at, as far as its header says."""
     rate = frame_rate(video) or _USUAL_RATE
     return max(1, round((count_frames([video]) or 0) / rate / every.gap(rate)))
-
-
-def _load(frame: Frame) -> Image | str:
-    try:
-        return frame.load()
-    except ValueError as error:
-        return str(error)

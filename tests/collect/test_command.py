@@ -1,6 +1,7 @@
 """`peclr collect`: from images and videos to data sets that the readers open."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from peclr.__main__ import main
+from peclr.collect.summary import table
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.shards import Shards
@@ -71,6 +73,7 @@ def test_images_become_shards(collected: Shards) -> None:
     }
     long, problem = summary["not_read"]
     assert "long.png: the image is 32,767 px long" in long
+    assert re.search("^could not be read +2$", table(hands.facts), re.M)  # beside the 4 images, not of them
     assert problem.endswith("page.jpg: 22 bytes that are not a readable image")
     assert cv2.imread(str(hands.root / "sheet.png")) is not None
 
