@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.experiments.conftest import Parse
 
 README = (Path(__file__).parents[2] / "experiments" / "README.md").read_text(encoding="utf-8")
-BLOCK = re.search(r"\*\*Your own images and videos\.\*\*.*?```sh\n(.*?)```", README, re.DOTALL)
+BLOCK = re.search(r"## Your own images and videos\n.*?```sh\n(.*?)```", README, re.DOTALL)
 assert BLOCK is not None
 COMMANDS = [shlex.split(line, comments=True)[1:] for line in BLOCK[1].replace("\\\n", " ").splitlines()]
 FITS = [words[1:] for words in COMMANDS if words[0] == "fit"]
