@@ -153,6 +153,19 @@ def test_two_processes_that_pre_train_together_survive_being_killed(rendered_han
     assert metrics["train/effective_negatives"] == 2 * 8 - 2, "of both processes"
 
 
+def test_two_processes_over_shards_end_with_the_weights_of_one(rendered_hands: Path, tmp_path: Path) -> None:
+    """Six shards, of hands that each process reads a part of; the encoder is frozen, as BatchNorm sees parts alone."""
+    shards, one, two = tmp_path / "shards", tmp_path / "one", tmp_path / "two"
+    shard_source(open_source(rendered_hands), shards, Cutting(64), per_task=8)
+    assert peclr(finetune(shards, f"--run_dir={one}")) == 0
+    process = start(tmp_path, "peclr", *finetune(shards, *TWO, "--data.num_workers=2", f"--run_dir={two}"))
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, stderr
+    assert_same_head(one, two)
+    begun = torch.load(one / "checkpoints" / "last.ckpt", weights_only=True)
+    assert begun["global_step"] == torch.load(two / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] > 8
+
+
 def test_a_killed_run_on_an_address_ends_with_the_weights_of_one_on_the_folder(
     rendered_hands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.sharding import shard_source
 from peclr.data.sources.image_files import ImageFiles
 from peclr.parallel import run as run_job
+from tests.hand_video import both_scenes, render_hands, write_video
 from tests.parallel.work import job_of
 
 dask = pytest.importorskip("dask", reason="needs the extra: pip install 'peclr[cluster]'")
@@ -51,6 +53,27 @@ def pids(cluster: Any) -> list[int]:
         return list(client.run(os.getpid).values())
 
 
+@contextmanager
+def killed_soon(cluster: Any) -> Iterator[None]:
+    """One of the workers is killed while this goes on."""
+    victim = pids(cluster)[0]
+    timer = threading.Timer(0.3, lambda: os.kill(victim, signal.SIGKILL))
+    timer.start()
+    yield
+    timer.join()
+
+
+def assert_same_files(one: Path, many: Path) -> None:
+    """Two folders have the same files, byte for byte."""
+    names, others = (
+        sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) for folder in (one, many)
+    )
+    assert names == others
+    assert len(names) > 10
+    for name in names:
+        assert (many / name).read_bytes() == (one / name).read_bytes(), name
+
+
 def test_a_worker_that_is_killed_costs_no_task(cluster: Any, tmp_path: Path) -> None:
     job = job_of(tmp_path, 6, {0: "wait", 3: "error"})
 
@@ -82,15 +105,9 @@ def test_shards_of_a_cluster_are_those_of_one_process(
     monkeypatch.chdir(tmp_path)  # of which the workers know nothing
     source, cutting = ImageFiles(many_images.relative_to(tmp_path)), Cutting(64)
     shard_source(source, Path("one"), cutting, per_task=8)
-    victim = pids(cluster)[0]
-    timer = threading.Timer(0.3, lambda: os.kill(victim, signal.SIGKILL))
-    timer.start()
-    shard_source(source, Path("many"), cutting, per_task=8, scheduler=cluster.scheduler_address)
-    timer.join()
-    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert len(files) > 10
-    for file in files:
-        assert (tmp_path / "many" / file).read_bytes() == (tmp_path / "one" / file).read_bytes(), file
+    with killed_soon(cluster):
+        shard_source(source, Path("many"), cutting, per_task=8, scheduler=cluster.scheduler_address)
+    assert_same_files(Path("one"), Path("many"))
 
 
 def test_pairs_that_a_cluster_mines_are_those_of_one_process(
@@ -99,12 +116,26 @@ def test_pairs_that_a_cluster_mines_are_those_of_one_process(
     monkeypatch.chdir(tmp_path)
     words = ["mine", many_images.name, f"--detector={run.relative_to(tmp_path)}"]
     assert main([*words, "--out=one.npz", "--workers=1"]) == 0
-    victim = pids(cluster)[0]
-    timer = threading.Timer(0.3, lambda: os.kill(victim, signal.SIGKILL))
-    timer.start()
-    assert main([*words, "--out=many.npz", f"--scheduler={cluster.scheduler_address}"]) == 0
-    timer.join()
+    with killed_soon(cluster):
+        assert main([*words, "--out=many.npz", f"--scheduler={cluster.scheduler_address}"]) == 0
     assert Path("many.npz").read_bytes() == Path("one.npz").read_bytes()
+
+
+def test_hands_that_a_cluster_collects_are_those_of_one_process(
+    cluster: Any, tmp_path: Path, task_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a video and three images, four tasks."""
+    monkeypatch.chdir(tmp_path)
+    frames = [frame for frame, _ in both_scenes(render_hands(tmp_path / "hands"))]
+    Path("files").mkdir()
+    write_video(Path("files", "a.mp4"), frames[:6])
+    for number, frame in enumerate(frames[6:9]):
+        cv2.imwrite(f"files/{number}.png", frame[..., ::-1])
+    words = ["collect", "files", "--every=1"]
+    assert main([*words, "--out=one", "--workers=1"]) == 0
+    with killed_soon(cluster):
+        assert main([*words, "--out=many", f"--scheduler={cluster.scheduler_address}"]) == 0
+    assert_same_files(Path("one"), Path("many"))
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path: Path) -> None:
