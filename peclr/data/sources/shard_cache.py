@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from peclr.data.sources.shard_format import Shard
-from peclr.options import locked, open_lock
+from peclr.options import check_writable, locked, open_lock
 from peclr.untrusted.text import limit
 from peclr.weights.catalog import CACHE_VARIABLE, cache_folder
 
@@ -49,8 +49,9 @@ class ShardCache:
         folder = (cache_folder() if cache_dir is None else Path(cache_dir).expanduser()).absolute() / "shards"
         try:
             (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+            check_writable(folder)
         except OSError as error:
-            reason = f"cannot be made ({error.strerror}); cache_dir, or {CACHE_VARIABLE}, names another"
+            reason = f"cannot be used ({error.strerror}); cache_dir, or {CACHE_VARIABLE}, names another"
             raise OSError(error.errno, f"a cache of shards {reason}", str(folder)) from error
         return cls(folder, int(most_gb * 1e9))
 

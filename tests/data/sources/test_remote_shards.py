@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -9,6 +10,7 @@ import pickle
 import resource
 import shutil
 import signal
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -425,6 +427,23 @@ def test_a_cache_that_has_no_room_is_refused_at_once(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
     with pytest.raises(ValueError, match=r"50 GB, of which 0\.0 GB are free; cache_gb"):
         Shards(served.address)
+
+
+def test_a_cache_that_cannot_be_written_is_refused_with_what_helps(
+    served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that another user has filled, or that is mounted to be read alone."""
+    open_source(served.address)
+
+    def refuse(**_: Any) -> Any:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(
+        OSError, match=r"a cache of shards .*Read-only file system.*cache_dir, or PECLR_CACHE"
+    ) as raised:
+        Shards(served.address)
+    assert raised.value.filename == str(cache)
 
 
 def seen(root: object, **options: Any) -> list[tuple[int, str]]:
