@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 
 from peclr.data.datasets import PairedViewDataset
 from peclr.data.loading.pairing import AcrossCameras
+from peclr.data.prepare import merging
 from peclr.data.prepare.cutting import Cutting
 from peclr.data.prepare.merging import merge
 from peclr.data.prepare.shard_writer import ShardWriter
@@ -419,6 +421,33 @@ def test_a_crop_with_an_impossible_label_is_refused(
     assert shards[0]["id"]
     with pytest.raises(ValueError, match=rf"000000-00\.tar, 000000-000001\.jpg: {reason}"):
         shards[1]
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+def test_a_merge_takes_little_memory_where_every_crop_is_a_hand(*, unknown: bool) -> None:
+    """Of its arrays, for each crop; experiments/scale.md counts on it."""
+    survey, crops, size = merging._Survey(), 200_000, 8192
+    tracemalloc.start()
+    for start in range(0, crops, size):
+        numbers = np.arange(start, min(start + size, crops))
+        survey.crops += len(numbers)
+        survey._hands.append(np.full(len(numbers), -1) if unknown else 3 * numbers)
+        survey._seen.append(-numbers)
+    assert survey.hands() is None
+    assert survey.twice() == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 36 * crops
+
+
+def test_hands_are_numbered_without_gaps_and_crops_that_came_twice_counted() -> None:
+    survey = merging._Survey()
+    survey.crops, survey._seen = 5, [np.array([7, 9, 7]), np.array([7, 1])]
+    survey._hands = [np.array([4, -1, 4]), np.array([-1, 8])]
+    hands = survey.hands()
+    assert hands is not None
+    assert hands.tolist() == [0, 2, 0, 3, 1]
+    assert survey.twice() == 2
 
 
 def test_a_merge_writes_through_no_link(tmp_path: Path, layout: Layout) -> None:
