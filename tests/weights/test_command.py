@@ -49,7 +49,7 @@ def test_the_list_says_of_each_what_it_is_and_whether_it_is_here(
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("name", catalog().keys() - {BUILT_IN})
+@pytest.mark.parametrize("name", sorted(catalog().keys() - {BUILT_IN}))
 def test_without_accept_the_terms_are_stated_and_nothing_is_done(
     name: str, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
