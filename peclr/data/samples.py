@@ -206,7 +206,7 @@ class HasShards(Protocol):
     def is_remote(self) -> bool:
         """Whether a shard is fetched when it is needed."""
 
-    def shard_of_images(self) -> NDArray[np.int64]:
+    def shard_of_images(self) -> NDArray[np.integer]:
         """(images,), the number of the shard that each image is in."""
 
     def check_cache(self, at_once: int | None, why: str) -> None:

@@ -32,7 +32,11 @@ class ByShard:
         if shards.max() < _FEW:
             shards = shards.astype(np.uint16)
         self.shards, self.starts = shards, np.concatenate([[0], np.cumsum(np.bincount(shards))])
-        self.items = np.argsort(shards, kind="stable").astype(np.uint32 if len(shards) < 2**32 else np.int64)
+        kind = np.uint32 if len(shards) < 2**32 else np.int64
+        if (shards[1:] >= shards[:-1]).all():  # as a whole set is: sorting takes several times the memory
+            self.items = np.arange(len(shards), dtype=kind)
+        else:
+            self.items = np.argsort(shards, kind="stable").astype(kind)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -66,7 +66,7 @@ def check_caches(pairs: Sequence[SourcePairs], sources: Sequence[HandSource], at
             shards.check_cache(None if reason else at_once, reason or f"data.shards_at_once is {at_once}")
 
 
-def _shard_of_images(source: HandSource) -> NDArray[np.int64] | None:
+def _shard_of_images(source: HandSource) -> NDArray[np.integer] | None:
     if isinstance(source, SelectedHands):
         whole = _shard_of_images(source.source)
         return None if whole is None else whole[listed(source.images)]

@@ -152,9 +152,9 @@ class Shards(HandSource):
         """See `HasShards`."""
         return self.remote is not None
 
-    def shard_of_images(self) -> NDArray[np.int64]:
+    def shard_of_images(self) -> NDArray[np.int32]:
         """See `HasShards`."""
-        return np.repeat(np.arange(self.num_shards), [shard.crops for shard in self.facts.shards])
+        return np.repeat(np.arange(self.num_shards, dtype=np.int32), [shard.crops for shard in self.facts.shards])
 
     def check_cache(self, at_once: int | None, why: str) -> None:
         """See `HasShards`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,19 @@ def test_each_item_comes_once(sizes: list[int], at_once: int, through: int) -> N
     for position in positions.tolist():
         assert shards[items[position]] in order.needed(position)
         assert len(order.needed(position)) <= at_once + 1
+
+
+def test_items_that_stand_shard_by_shard_take_little_memory() -> None:
+    """For each of a whole set; experiments/scale.md counts on it."""
+    count = 200_000
+    shards = np.repeat(np.arange(count // 8000, dtype=np.int32), 8000)
+    tracemalloc.start()
+    by_shard = ByShard(shards)
+    kept, peak = (number / count for number in tracemalloc.get_traced_memory())
+    tracemalloc.stop()
+    np.testing.assert_array_equal(by_shard.items, np.arange(count))
+    assert kept < 6.5
+    assert peak < 11
 
 
 def test_an_item_depends_on_its_position_alone() -> None:
