@@ -8,6 +8,7 @@ equally cold caches; medians count.
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import statistics
 import tempfile
@@ -249,9 +250,18 @@ def _memory_mb(root: Path) -> tuple[float, float]:
 
 
 def proportional_set_mb(processes: list[int]) -> float:
-    """Resident memory of processes, pages that several share counted once, MB."""
-    lines = (line for pid in processes for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+    """Resident memory of processes, pages that several share counted once, MB.
+
+    Without libraries' unchanged pages: how much of them is a process's share depends on who else on the machine has
+    loaded them.
+    """
+    total, is_library = 0, False
+    for line in (line for pid in processes for line in Path(f"/proc/{pid}/smaps").read_text().splitlines()):
+        if mapped := re.match(r"[0-9a-f]+-[0-9a-f]+ (?:\S+ +){4}(.*)", line):
+            is_library = ".so" in Path(mapped[1]).suffixes
+        elif line.startswith("Pss_Anon:" if is_library else "Pss:"):
+            total += int(line.split()[1])
+    return total * 1024 / 1e6
 
 
 def run() -> list[dict[str, Any]]:
