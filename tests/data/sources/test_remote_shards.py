@@ -468,10 +468,11 @@ def test_training_sees_the_same_from_an_address(served: Served, cache: Path, num
 def test_an_epoch_needs_few_shards_at_a_time(served: Served, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     largest = max(one.bytes for one in Shards(served.root).facts.shards)
     monkeypatch.setenv("PECLR_CACHE_GB", f"{4 * largest / 1e9:.12f}")
+    monkeypatch.setattr(remote_shards, "_THREADS", 0)  # one that is late fetches what has been read, in place of others
     assert seen(served.address, shards_at_once=2) == seen(served.root, shards_at_once=2)
     assert len(stored(cache)) <= 4
     # in each of two epochs once, and the one that closes the circle twice
-    assert 10 <= sum(served.asked[shard(number)] for number in range(6)) <= 16
+    assert 10 <= sum(served.asked[shard(number)] for number in range(6)) <= 14
 
 
 def test_shards_are_fetched_before_they_are_needed(
