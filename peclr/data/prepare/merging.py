@@ -77,7 +77,7 @@ def _merged(folder: Path, tasks: int, facts: Facts, *, progress: bool) -> Facts:
         counts.update(index.counts)
     if not survey.crops:
         seen = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
-        raise ValueError(f"{folder}: no crop was made; {some([seen, *facts.problems])}")
+        raise ValueError(f"{folder}: no crop was made; {some([*([seen] if seen else []), *facts.problems])}")
     if not {"joints_2d", "joints_3d"} & survey.known:
         facts.labels = "none"
     _verify(folder, facts.shards, progress=progress)

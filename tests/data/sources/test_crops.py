@@ -183,7 +183,7 @@ def test_there_is_no_set_if_no_image_can_be_read(youtube: YouTube, tmp_path: Pat
     source = YouTube3DHands(youtube.root)
     for frame in youtube.root.glob("youtube/*/video/frames/*"):
         frame.write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"no crop was made; .*frames/1\.png"):
+    with pytest.raises(ValueError, match=r"no crop was made; [^,].*frames/1\.png"):
         shard_source(source, tmp_path / "c" / "train")
     assert not (tmp_path / "c" / "train" / "manifest.json").exists()
 
