@@ -24,6 +24,7 @@ from peclr.predict.annotations import Annotations, annotate
 from peclr.predict.document import SCHEMA, Method, to_document
 from peclr.predict.finding import Find, HandFinder, choose_finder
 from peclr.predict.outputs import draw_hands
+from peclr.untrusted.text import shown
 from peclr.weights.catalog import BUILT_IN
 
 _NOTHING = Annotations()
@@ -194,10 +195,12 @@ def _frame(image: Any) -> Frame:
     if isinstance(image, Pillow.Image):
         upright = ImageOps.exif_transpose(image).convert("RGB")
         return Frame(Input("image", "image", "image"), partial(np.asarray, upright, np.uint8))
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"expected a file, a PIL image or an array, got {type(image).__name__} {shown(image)}")
     return Frame(Input("array", "array", "image"), partial(_checked_image, image))
 
 
 def _checked_image(image: Image) -> Image:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"expected an RGB image (H, W, 3) of uint8; got {image.dtype} {image.shape}")
     return image

@@ -280,6 +280,14 @@ def test_what_is_not_known_of_is_refused(trained: TrainedNetwork, make_image: Ma
         HandPredictor(trained)(make_image(), hands="left")  # type: ignore[call-overload]  # that is the test
 
 
+def test_what_is_no_image_is_refused(trained: TrainedNetwork) -> None:
+    predictor = HandPredictor(trained)
+    with pytest.raises(ValueError, match="expected a file, a PIL image or an array, got int 3"):
+        predictor(3)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match=r"expected an RGB image .*; got uint8 \(0, 5, 3\)"):
+        predictor(np.zeros((0, 5, 3), np.uint8))
+
+
 def test_a_network_that_diverged_is_refused(make_image: MakeImage) -> None:
     _, predictor = fake(np.full((21, 2), np.nan))
     with pytest.raises(ValueError, match="not finite"):
