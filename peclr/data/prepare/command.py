@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, show
 from peclr.data.sources.layouts import (
     LAYOUTS,
+    MANIFEST,
     DataSet,
     check_labels,
     label_files,
@@ -41,6 +42,7 @@ def prepare_main(arguments: list[str]) -> int:
     if options.dataset == ANY:
         if options.shards is None or (options.split and len(options.split) > 1):
             raise ValueError(f"{ANY} needs --shards OUT, and takes one --split: labels of data sets alone are packed")
+        _check_apart(options.root, options.shards)
         return show(str(options.root), _cut(options, options.split and options.split[0], options.shards))
     if is_remote(options.root):
         raise ValueError(f"{options.root}: at an address there are shards; expected {ANY}, not {options.dataset}")
@@ -49,6 +51,12 @@ def prepare_main(arguments: list[str]) -> int:
         raise ValueError(f"{options.root} does not hold {options.dataset}; expected {layout.expected}")
     packed = set[Path]()
     return max([_prepare(options, split, packed) for split in splits])
+
+
+def _check_apart(root: str | Path, shards: Path) -> None:
+    """Refuse crops in the folder that they are of, which would be taken for them alone; ValueError."""
+    if isinstance(root, Path) and shards.resolve().parent == root.resolve() and not any(root.glob(f"*/{MANIFEST}")):
+        raise ValueError(f"--shards {shards} is in {root}, which would be taken for its crops; give a folder elsewhere")
 
 
 def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> None:

@@ -146,6 +146,7 @@ def test_crops_are_written_in_parts_of_whatever_is_there(
 
 def test_mistakes_of_crops_are_named_before_anything_is_done(layout: Layout, tmp_path: Path) -> None:
     (tmp_path / "crops" / "training").mkdir(parents=True)
+    images = layout.root / "training" / "rgb"
     (tmp_path / "crops" / "training" / "mine.txt").touch()
     with pytest.raises(FileExistsError, match="crops/training is neither empty"):
         run("freihand", layout.root, "--shards", tmp_path / "crops")
@@ -153,6 +154,7 @@ def test_mistakes_of_crops_are_named_before_anything_is_done(layout: Layout, tmp
         (("freihand", layout.root, "--part", "1/2"), "--part and --scheduler divide the work of --shards"),
         (("any", layout.root), "any needs --shards OUT"),
         (("any", layout.root, "--shards", tmp_path / "c", "--quality", 101), "--quality 101"),
+        (("any", images, "--shards", images / "crops"), "rgb/crops is in .*rgb, which would be taken for its crops"),
     ):
         with pytest.raises(ValueError, match=reason):
             run(*wrong)
