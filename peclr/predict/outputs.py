@@ -165,8 +165,9 @@ def _write_names(image: Image, names: Iterable[tuple[str, NDArray[np.float64]]])
         away = points[WRIST] - points.mean(axis=0)
         x, y = points[WRIST] + away / max(float(np.linalg.norm(away)), 1.0) * (wide + high) / 2
         x, y = np.clip((x - wide / 2, y + high / 2), (0, high), (max(0, width - wide), height - below)).round()
+        step = high + below if y < height / 2 else -high - below  # once: both ways in turn might never end
         while any(abs(x - left) < max(wide, other) and abs(y - line) < high for left, line, other in taken):
-            y += high + below if y < height / 2 else -high - below
+            y += step
         taken.append((x, y, wide))
         for ink, wider in ((_BLACK, 2 * thickness), (_WHITE, 0)):
             place = (int(x), int(y))

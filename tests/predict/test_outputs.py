@@ -79,7 +79,7 @@ def test_the_side_is_written_in_the_image_wherever_the_wrist_is() -> None:
         assert np.ptp(columns) > 15, origin
 
 
-@pytest.mark.parametrize("top", [10.0, 350.0])
+@pytest.mark.parametrize("top", [10.0, *range(180, 230, 10), 350.0])  # about the middle, a name could turn for ever
 def test_names_of_hands_with_one_wrist_are_not_written_over_each_other(top: float) -> None:
     image = np.full((400, 400, 3), 128, np.uint8)
     hand = replace(spread_hand((150, top)), track=7)
