@@ -280,7 +280,8 @@ def finetune(job: Job, labels: int | None, schedule: str, score: Literal["test",
     run, options = job.finetune_run(labels, schedule), job.finetuning(labels, schedule)
     if run.exists():
         shutil.rmtree(run)  # cheaper to repeat than to resume
-    weights = [] if job.weights is None else [f"--model.weights={job.weights}"]
+    # features of random weights, whose BatchNorm has counted nothing, are no longer these after the first steps
+    weights = ["--model.solve_head=false"] if job.weights is None else [f"--model.weights={job.weights}"]
     run_peclr(["fit", *options, *weights, COUNTED, *job.overrides("finetune"), f"--run_dir={run}"])
     scored = [f"--ckpt_path={run / LAST}", f"--run_dir={run / score}", "--trainer.limit_val_batches=1.0"]
     run_peclr([score, *options, "--verbose=false", *scored])

@@ -46,7 +46,8 @@ class FinetuneModule(RecipeModule):
             spoil what pre-training has taught (Kumar et al., "Fine-Tuning can Distort Pretrained Features", ICLR
             2022). BatchNorm statistics do not wait.
         solve_head: start with the last layer that a ridge regression of the pose on the encoder's features finds, not
-            with all joints in the middle of the view: better in a few seconds than a head that learned first.
+            with all joints in the middle of the view: better in a few seconds than a head that learned first. For
+            encoders with weights: features of random ones, whose BatchNorm has counted nothing, soon are others.
         view_size: side of the views, pixels: where an untrained network expects the hand. None is the published side,
             and in a config that of the data.
         loss: of the pose; what is not given of it is as published, pixels counted as if views were 224 px.
