@@ -12,8 +12,6 @@ import pytest
 import torch
 
 from peclr.evaluate.command import evaluate_main
-from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D
 from peclr.report.runs import read_evaluation
 from tests.data.sources.sets_2d import SPLITS, write_2d
 
@@ -21,16 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fine-tuned checkpoint that has learned nothing."""
-    torch.manual_seed(0)
-    state = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE).state_dict()
-    path = tmp_path_factory.mktemp("network") / "last.ckpt"
-    torch.save({"state_dict": {f"pose_net.{key}": value for key, value in state.items()}}, path)
-    return path
 
 
 def evaluate(network: Path, data: Path, *options: str) -> tuple[Path, dict[str, float]]:

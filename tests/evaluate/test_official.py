@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from peclr.data.sources.dexycb_labels import SUBJECTS
 from peclr.data.sources.hanco import HanCo
@@ -23,8 +22,6 @@ from peclr.metrics.dexycb import dexycb_scores
 from peclr.metrics.freihand import freihand_scores
 from peclr.metrics.ho3d import ho3d_scores
 from peclr.metrics.rhd import rhd_scores
-from peclr.models.encoders import ResNetEncoder
-from peclr.models.pose_net import PoseNet25D
 from peclr.report.runs import read_evaluation
 from tests.data.sources.hanco_set import write_hanco
 from tests.data.sources.labeled_sets import (
@@ -41,16 +38,6 @@ from tests.data.sources.labeled_sets import (
 )
 
 SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fine-tuned checkpoint that has learned nothing."""
-    torch.manual_seed(0)
-    state = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE).state_dict()
-    path = tmp_path_factory.mktemp("network") / "last.ckpt"
-    torch.save({"state_dict": {f"pose_net.{key}": value for key, value in state.items()}}, path)
-    return path
 
 
 def evaluate(network: Path, data: Path, *options: str) -> Path:

@@ -1,9 +1,9 @@
 """Which hands belong together, by group, track or moment, and splits that keep them so."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from peclr.data.sources.some_hands import MANY, SomeHands, listed, split_groups_
 _log = logging.getLogger(__name__)
 
 Split = tuple[Hands, Hands]  # hands to train on, and held out
+Pair = tuple[NDArray[np.int64], NDArray[Any]]  # a number of each hand, and what goes with it
 
 
 def hand_count(amount: float, num_hands: int, what: str) -> int:
@@ -95,43 +96,46 @@ class Cameras(NamedTuple):
 
 
 def tracks_of(source: HandSource) -> Tracks | None:
-    """Return the tracks of a source, or of some hands of one; None where it has none."""
-    if isinstance(source, SelectedHands):
-        whole = tracks_of(source.source)
-        if whole is None:
-            return None
-        hands = listed(source.hands)
-        return Tracks(whole.track[hands], whole.time[hands])
-    if isinstance(source, JoinedHands):
-        known = [(part.num_hands, tracks_of(part)) for part in source.sources]
-        if not any(tracks for _, tracks in known):
-            return None
-        tracks = [tracks or Tracks(np.full(hands, -1), np.full(hands, np.nan)) for hands, tracks in known]
-        return Tracks(_joined([part.track for part in tracks]), np.concatenate([part.time for part in tracks]))
+    """Return the tracks of a source, or of those that it is made of; None where it has none."""
+    known = _of_parts(source, _own_tracks, np.nan)
+    return known and Tracks(*known)
+
+
+def _own_tracks(source: HandSource) -> Pair | None:
     if not isinstance(source, HasTracks):
         return None
     track = source.track_of_hands()
     followed = any((track[start : start + MANY] >= 0).any() for start in range(0, len(track), MANY))
-    return Tracks(track, source.time_of_hands()) if followed else None
+    return (track, source.time_of_hands()) if followed else None
 
 
 def cameras_of(source: HandSource) -> Cameras | None:
-    """Return the cameras of a source, or of some hands of one; None where it has none."""
-    if isinstance(source, SelectedHands):
-        whole = cameras_of(source.source)
-        if whole is None:
-            return None
-        hands = listed(source.hands)
-        return Cameras(whole.frame[hands], whole.camera[hands])
-    if isinstance(source, JoinedHands):
-        known = [(part.num_hands, cameras_of(part)) for part in source.sources]
-        if not any(cameras for _, cameras in known):
-            return None
-        cameras = [cameras or Cameras(np.full(hands, -1), np.full(hands, -1)) for hands, cameras in known]
-        return Cameras(_joined([part.frame for part in cameras]), np.concatenate([part.camera for part in cameras]))
+    """Return the cameras of a source, or of those that it is made of; None where it has none."""
+    known = _of_parts(source, _own_cameras, -1)
+    return known and Cameras(*known)
+
+
+def _own_cameras(source: HandSource) -> Pair | None:
     if not isinstance(source, HasCameras) or (frame := source.frame_of_hands()) is None:
         return None
-    return Cameras(frame, source.camera_of_hands())
+    return frame, source.camera_of_hands()
+
+
+def _of_parts(source: HandSource, own: Callable[[HandSource], Pair | None], unknown: float) -> Pair | None:
+    """Return a number of each hand, −1 for none, and what goes with it; `own` knows them of a source by itself."""
+    if isinstance(source, SelectedHands):
+        if (whole := _of_parts(source.source, own, unknown)) is None:
+            return None
+        hands = listed(source.hands)
+        return whole[0][hands], whole[1][hands]
+    if isinstance(source, JoinedHands):
+        known = [_of_parts(part, own, unknown) for part in source.sources]
+        if not any(known):
+            return None
+        counts = [part.num_hands for part in source.sources]
+        pairs = [pair or (np.full(n, -1), np.full(n, unknown)) for pair, n in zip(known, counts, strict=True)]
+        return _joined([numbers for numbers, _ in pairs]), np.concatenate([values for _, values in pairs])
+    return own(source)
 
 
 class ByTrack(SharesFiles):
