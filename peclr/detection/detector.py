@@ -14,6 +14,7 @@ Image = NDArray[np.uint8]
 _SAME_JOINTS = 10  # of 21
 _SAME_PLACE = 0.2  # of the palm's size
 _SAME_BOX = 0.2  # intersection over union
+_PART = 1 / 30  # of the area of a hand's box; of 13 fingers in 40 enlarged photographs 12 took less
 _PALM = (0, 5, 17)  # wrist and the outer knuckles, order freihand
 _TINY = float(np.finfo(float).tiny)
 
@@ -60,6 +61,11 @@ def is_same(a: DetectedHand, b: DetectedHand) -> bool:
     return int((distances < near).sum()) >= _SAME_JOINTS or bool(overlap(a.box, b.box) > _SAME_BOX)
 
 
+def is_part(hand: DetectedHand, of: DetectedHand) -> bool:
+    """Whether a find is a part of a hand, as fingers of enlarged images are: mostly in its box, and far smaller."""
+    return bool(_area(hand.box) < _PART * _area(of.box) and _shared(hand.box, of.box) > _area(hand.box) / 2)
+
+
 def _palm_size(hand: DetectedHand) -> float:
     corners = hand.joints_2d[list(_PALM)]
     return float(np.linalg.norm(corners - np.roll(corners, 1, axis=0), axis=-1).max())
@@ -67,6 +73,14 @@ def _palm_size(hand: DetectedHand) -> float:
 
 def overlap(a: Array, b: Array) -> Array:
     """Intersection over union (…) of boxes (…, 4), left, top, right, bottom."""
-    shared = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0).prod(axis=-1)
-    areas = (a[..., 2:] - a[..., :2]).prod(axis=-1) + (b[..., 2:] - b[..., :2]).prod(axis=-1)
-    return np.asarray(shared / np.maximum(areas - shared, _TINY), np.float64)
+    shared = _shared(a, b)
+    return np.asarray(shared / np.maximum(_area(a) + _area(b) - shared, _TINY), np.float64)
+
+
+def _shared(a: Array, b: Array) -> Array:
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    return np.asarray(np.maximum(sides, 0).prod(axis=-1))
+
+
+def _area(box: Array) -> Array:
+    return np.asarray((box[..., 2:] - box[..., :2]).prod(axis=-1))

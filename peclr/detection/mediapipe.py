@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.detection.detector import Array, DetectedHand, Image, overlap, without_duplicates
+from peclr.detection.detector import Array, DetectedHand, Image, is_part, overlap, without_duplicates
 from peclr.detection.networks import Network, find_task_file, read_networks
 
 _PALM_SIDE: Final = 192  # px, of the palm network's input
@@ -130,9 +130,10 @@ class MediaPipeHands:
         return hands[: self.max_hands]
 
     def _hands(self, image: Image, regions: Sequence[Region], known: Sequence[DetectedHand] = ()) -> list[DetectedHand]:
-        """Known hands, and those that regions show beside them."""
+        """Known hands, and those that regions show beside them; what is a part of a known one is none."""
         found = (self.hand_in(image, region) for region in regions)
-        return without_duplicates([*known, *(hand for hand in found if hand is not None)])
+        new = [hand for hand in found if hand is not None and not any(is_part(hand, other) for other in known)]
+        return without_duplicates([*known, *new])
 
     def _regions(self, images: Sequence[Image], margin: float = 0.0) -> list[list[Region]]:
         """Where hands are, in each image, by palms; the surest first.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from peclr.detection.detector import DetectedHand, overlap, without_duplicates
+from peclr.detection.detector import DetectedHand, is_part, overlap, without_duplicates
 
 
 def hand(x: float = 0, y: float = 0, scale: float = 10, seed: int = 0) -> DetectedHand:
@@ -25,6 +25,15 @@ def test_half_of_the_joints_at_the_same_places_are_one_hand_even_in_boxes_that_d
     assert without_duplicates([first, far]) == [first]
     joints[5:11] += 200
     assert without_duplicates([first, far]) == [first, far]
+
+
+def test_a_find_mostly_in_the_box_of_a_far_larger_hand_is_a_part_of_it() -> None:
+    whole = hand(scale=100)
+    assert is_part(hand(40, 40), whole)
+    assert is_part(hand(40, whole.box[1] - 4), whole), "a fingertip is beyond its joints"
+    assert not is_part(hand(40, whole.box[1] - 7), whole)
+    assert not is_part(hand(40, 40, scale=25), whole), "another hand, farther away"
+    assert not is_part(whole, hand(40, 40))
 
 
 def test_overlap_is_that_of_areas() -> None:

@@ -110,6 +110,14 @@ def test_small_hands_are_found_in_tiles(task_file: Path, hand_image: np.ndarray[
     assert near[1] >= max(near[0], 1)
 
 
+def test_fingers_of_an_enlarged_hand_are_no_hands(task_file: Path, photographs: Path) -> None:
+    detector, paths = MediaPipeHands(task_file, tiles=True), sorted((photographs / "digits" / "photos" / "5").iterdir())
+    images = (cv2.resize(read_image(path), (400, 400), interpolation=cv2.INTER_CUBIC) for path in paths[:20])
+    found = [len(detector(np.asarray(image, np.uint8))) for image in images]
+    assert min(found) == 1
+    assert sum(found) <= 21  # 33 if fingers count
+
+
 def test_an_image_without_hands_has_none(detector: MediaPipeHands) -> None:
     assert detector(np.zeros((50, 80, 3), np.uint8)) == []
     for wrong in (np.zeros((50, 80), np.uint8), np.zeros((50, 80, 3)), np.zeros((0, 80, 3), np.uint8)):
