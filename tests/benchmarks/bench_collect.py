@@ -24,6 +24,7 @@ from peclr.detection import DetectedHand, known_task_file
 from peclr.parallel import Job
 from peclr.parallel import run as run_job
 from peclr.synthetic.writer import write_freihand_layout
+from tests.benchmarks.run import Row
 
 IMAGES = 12
 ROUNDS = 3
@@ -119,32 +120,16 @@ def peak_kb(folder: Path, count: int) -> int:
     return int(peak.value)
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Without the detector's file, memory alone."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if task_file := known_task_file():
             write_images(folder / "images")
             shares = [share_of_networks(folder / "images", folder / f"out{n}", task_file) for n in range(ROUNDS)]
-            rows.append(
-                {
-                    "name": "collect_over_bare_networks",
-                    "value": round(statistics.median(shares), 3),
-                    "unit": f"of the rate of networks and decoding alone, {WIDTH} × {HEIGHT} px, CPU time",
-                    "target": "≥ 0.9",
-                }
-            )
+            unit = f"of the rate of networks and decoding alone, {WIDTH} × {HEIGHT} px, CPU time"
+            rows.append(("collect_over_bare_networks", statistics.median(shares), unit, "≥ 0.9"))
         few, many = (peak_kb(folder, count) for count in (FEW, MANY))
-    ratio = {
-        "name": "collect_memory_10000_over_100",
-        "value": round(many / few, 3),
-        "unit": f"peak of one process, {few / 1024:.0f} MB for {FEW} images, the detector's networks not counted",
-        "target": "<= 1.1",
-    }
-    return [*rows, ratio]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)
+    unit = f"peak of one process, {few / 1024:.0f} MB for {FEW} images, the detector's networks not counted"
+    return [*rows, ("collect_memory_10000_over_100", many / few, unit, "≤ 1.1")]

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,14 +21,12 @@ from peclr.data.sources.layouts import DataSet, label_files, prepared_folder
 from peclr.data.sources.packed_labels import Array, name_below, stamp_of, write_packed
 from tests.benchmarks.bench_shards import opened_by_workers
 from tests.benchmarks.bench_views import freihand_files, one_thread_each
+from tests.benchmarks.run import Row
 from tests.data.conftest import hands_in_space
 
 DEXYCB_ITEMS = 465_504  # of s0_train, NVlabs/dex-ycb-toolkit
 HANCO_SEQUENCES, HANCO_FRAMES = 1_518, 70  # lmb-freiburg/contra-hand; how long they are differs there
-INTERHAND_SINGLE, INTERHAND_BOTH = (
-    687_548,
-    673_514,
-)  # images of train, 30 frames a second, mks0601.github.io/InterHand2.6M
+INTERHAND_SINGLE, INTERHAND_BOTH = 687_548, 673_514  # images of train, 30 a second, mks0601.github.io/InterHand2.6M
 _POOL = 1_000  # different hands
 _K = np.array([[150.0, 0, 112], [0, 150, 112], [0, 0, 1]], np.float32)  # they are in images of 224 px
 
@@ -141,9 +138,9 @@ def _pack(dataset: DataSet, root: Path, split: str, arrays: dict[str, Array]) ->
     write_packed(folder, folder.name, arrays, stamps, {})
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure everything, one thread each."""
-    rows: list[tuple[str, float, str, str | None]] = []
+    rows: list[Row] = []
     with one_thread_each() as folder:
         jpeg = freihand_files()[0]
         write_dexycb(folder / "dexycb", jpeg)
@@ -164,11 +161,4 @@ def run() -> list[dict[str, Any]]:
                 (f"one_process_{name}_mb", alone, "MB", None),
                 (f"four_workers_{name}_mb", together - alone, "MB over no workers", "≤ 200"),
             ]
-    return [
-        {"name": name, "value": round(value, 3), "unit": unit, "target": target} for name, value, unit, target in rows
-    ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)
+    return rows

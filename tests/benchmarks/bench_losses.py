@@ -21,11 +21,10 @@ from peclr.losses.nt_xent import nt_xent_loss
 from peclr.losses.objectives import PeCLR
 from peclr.models.encoders import ResNetEncoder
 from peclr.training.pretrain import PretrainModule
+from tests.benchmarks.run import Row
 
 PAIRS, FEATURES, TEMPERATURE = 4096, 128, 0.5
 MICRO_BATCH, MICRO_BATCHES, VIEW_SIZE = 16, 8, 64
-
-Row = dict[str, Any]
 
 
 def run() -> list[Row]:
@@ -35,15 +34,10 @@ def run() -> list[Row]:
     z = normalize(torch.randn(2 * PAIRS, FEATURES, generator=generator), dim=1)
     logits_bytes = (2 * PAIRS) ** 2 * z.element_size()
     return [
-        row("nt_xent_over_floor", time_ratio(lambda: nt_xent(z), lambda: floor(z)), "× time", "≤ 1.5"),
-        row("nt_xent_peak_over_logits", peak_bytes(lambda: nt_xent(z)) / logits_bytes, "× memory", "≤ 2"),
-        row("contrast_batch_peak_over_micro_batch", micro_batch_ratio(), "× memory", "≤ 1.5"),
+        ("nt_xent_over_floor", time_ratio(lambda: nt_xent(z), lambda: floor(z)), "× time", "≤ 1.5"),
+        ("nt_xent_peak_over_logits", peak_bytes(lambda: nt_xent(z)) / logits_bytes, "× memory", "≤ 2"),
+        ("contrast_batch_peak_over_micro_batch", micro_batch_ratio(), "× memory", "≤ 1.5"),
     ]
-
-
-def row(name: str, value: float, unit: str, target: str) -> Row:
-    """One line of the table."""
-    return {"name": name, "value": round(value, 3), "unit": unit, "target": target}
 
 
 def nt_xent(z: Tensor) -> None:

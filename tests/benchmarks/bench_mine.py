@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from peclr.mining.descriptors import describe
 from peclr.mining.neighbors import bytes_of_lists, nearest
 from peclr.synthetic.anatomy import sample_subject
 from peclr.synthetic.poses import sample_pose
+from tests.benchmarks.run import Row
 
 POSES = 100_000
 COMPONENTS, NEIGHBORS = 14, 8  # the command's
@@ -58,14 +58,15 @@ def nearest_by_brute_force(descriptors: NDArray[np.float32], queries: NDArray[np
     return np.concatenate(found)
 
 
+def private_mb() -> float:
+    """Memory of this process alone: pages of files are no one's, and come and go."""
+    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None, "needs Linux"
+    return int(found[1]) / 1e3
+
+
 def private_mb_while(work: Callable[[], object], every: float = 0.02) -> float:
-    """Most memory that this process alone has while it works, more than before, MB; mapped files are not in it."""
-
-    def private_mb() -> float:
-        found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
-        assert found is not None, "needs Linux"
-        return int(found[1]) / 1e3
-
+    """Most memory that this process alone has while it works, more than before, MB."""
     before, done, seen = private_mb(), threading.Event(), [0.0]
 
     def watch() -> None:
@@ -100,7 +101,7 @@ def recall(neighbors: NDArray[np.int32], descriptors: NDArray[np.float32]) -> fl
     return float((neighbors[queries, 0] == nearest_by_brute_force(descriptors, queries)).mean())
 
 
-def run(count: int = POSES) -> list[dict[str, Any]]:
+def run(count: int = POSES) -> list[Row]:
     """Measure once.
 
     Args:
@@ -116,15 +117,12 @@ def run(count: int = POSES) -> list[dict[str, Any]]:
     # by itself, so that no memory that was freed here is used again there
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         cpu_seconds, megabytes, found_by_codes = pool.submit(by_codes, count).result()
-    rows = [
+    return [
         ("mine_100k_s" if count == POSES else "mine_s", seconds, f"s, {size}", "≤ 60" if count == POSES else None),
         ("mine_recall_at_1", found, "of brute force", "≥ 0.99"),
         ("mine_codes_s_per_million", cpu_seconds / millions, f"s of CPU, at {size}", None),
         ("mine_codes_mb_per_million", megabytes / millions, "MB, beside mapped files", None),
         ("mine_codes_recall_at_1", found_by_codes, "of brute force", "≥ 0.9"),
-    ]
-    return [
-        {"name": name, "value": round(value, 4), "unit": unit, "target": target} for name, value, unit, target in rows
     ]
 
 

@@ -1,13 +1,11 @@
 """What an epoch over 100 million items and a split of them cost before the first, and a pair more than of 10,000."""
 
 import multiprocessing
-import re
 import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +21,9 @@ from peclr.data.sources.some_hands import split_groups_of_many
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from peclr.geometry.planar import whole_image
+from tests.benchmarks.bench_mine import private_mb
 from tests.benchmarks.bench_views import FREIHAND_SIDE, freihand_files, medians, one_thread_each
+from tests.benchmarks.run import Row
 
 MANY, FEW = 100_000_000, 10_000
 
@@ -73,39 +73,24 @@ def split_of_tracks(per_track: int = 100) -> tuple[float, float]:
         track = np.lib.format.open_memmap(Path(folder, "track.npy"), "w+", np.int32, (MANY,))
         for start in range(0, MANY, 10**6):
             track[start : start + 10**6] = np.arange(start, start + 10**6) // per_track
-        before, started = _private_mb(), time.process_time()
+        before, started = private_mb(), time.process_time()
         split = split_groups_of_many(track, MANY // 20, seed=0)
         assert split is not None
         assert len(split[1]) == MANY // 20
-        return time.process_time() - started, _private_mb() - before
+        return time.process_time() - started, private_mb() - before
 
 
-def _private_mb() -> float:
-    """Memory of this process alone: pages of files are no one's, and come and go."""
-    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found is not None, "needs Linux"
-    return int(found[1]) / 1e3
-
-
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure everything, one thread each."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         seconds, megabytes = pool.submit(start_of_epoch).result()
         of_tracks = pool.submit(split_of_tracks).result()
     with one_thread_each():
         ratio = pair_of_many_over_pair_of_few(freihand_files()[0])
-    rows = [
+    return [
         ("epoch_start_100m_s", seconds, "s of CPU", "≤ 0.5"),
         ("epoch_start_100m_mb", megabytes, "MB", "≤ 20"),
         ("tracks_split_100m_s", of_tracks[0], "s of CPU", None),
         ("tracks_split_100m_mb", of_tracks[1], "MB, beside the mapped file", "≤ 25"),
         ("pair_of_100m_over_10k", ratio, "× of 10,000", "≤ 1.05"),
     ]
-    return [
-        {"name": name, "value": round(value, 4), "unit": unit, "target": target} for name, value, unit, target in rows
-    ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

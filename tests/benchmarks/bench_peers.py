@@ -20,6 +20,7 @@ from torchvision.transforms import functional  # type: ignore[import-untyped]
 from peclr.data.sources.freihand import FreiHAND
 from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD
 from tests.benchmarks.bench_views import HANDS, augmented, freihand_files, medians, one_thread_each, write_freihand
+from tests.benchmarks.run import Row
 
 VIEW, ROUNDS = 128, 2000
 _HUE_STEPS = 255  # the published code clips hue there, where OpenCV's ends at 180
@@ -80,12 +81,9 @@ def pairs_per_cpu_second(root: Path) -> dict[str, float]:
     return {name: 1 / seconds for name, seconds in medians(works, ROUNDS, time.process_time).items()}
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure all that are there, one thread each."""
     with one_thread_each() as folder:
         write_freihand(folder, HANDS, 1, freihand_files())
         rates = pairs_per_cpu_second(folder)
-    return [
-        {"name": f"pairs_{name}", "value": round(rate, 1), "unit": "pairs per CPU second", "target": None}
-        for name, rate in rates.items()
-    ]
+    return [(f"pairs_{name}", rate, "pairs per CPU second", None) for name, rate in rates.items()]

@@ -4,7 +4,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,14 +17,13 @@ from peclr.models.pose_net import PoseNet25D
 from peclr.predict.document import Method
 from peclr.predict.outputs import OutputFolder
 from peclr.predict.predictor import HandPredictor
+from tests.benchmarks.run import Row
 
 IMAGES = 24
 BATCH_SIZE = 8
 VIEW_SIZE = 224
 ROUNDS = 3
-PASSES = len(SEARCH_FRACTIONS) + len(
-    CropSearch().angles
-)  # through the network for every image without a box: all count
+PASSES = len(SEARCH_FRACTIONS) + len(CropSearch().angles)  # through the network for every image without a box
 
 
 def write_images(folder: Path, count: int) -> None:
@@ -57,7 +55,7 @@ def predict_seconds(trained: TrainedNetwork, images: Path, out: Path) -> float:
     return time.perf_counter() - start
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure in turns, as the machine has other work as well; the median of the ratios counts."""
     torch.manual_seed(0)
     network = PoseNet25D(ResNetEncoder("resnet50")).init_for(VIEW_SIZE).eval()
@@ -75,22 +73,9 @@ def run() -> list[dict[str, Any]]:
             after = bare_seconds(trained, IMAGES)
             ratios.append(PASSES * (before + after) / 2 / taken)
             rates.append(IMAGES / taken)
+    of_views = f"of ResNet-50's views/s, {PASSES} passes per image, batch {BATCH_SIZE}"
+    of_images = f"images of {VIEW_SIZE} px/s, {torch.get_num_threads()} threads"
     return [
-        {
-            "name": "predict_over_bare_network",
-            "value": round(statistics.median(ratios), 3),
-            "unit": f"of ResNet-50's views/s, {PASSES} passes per image, batch {BATCH_SIZE}",
-            "target": "≥ 0.9",
-        },
-        {
-            "name": "predict_images_per_s",
-            "value": round(statistics.median(rates), 2),
-            "unit": f"images of {VIEW_SIZE} px/s, {torch.get_num_threads()} threads",
-            "target": None,
-        },
+        ("predict_over_bare_network", statistics.median(ratios), of_views, "≥ 0.9"),
+        ("predict_images_per_s", statistics.median(rates), of_images, None),
     ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

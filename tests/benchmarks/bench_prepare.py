@@ -7,17 +7,14 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from tests.data.conftest import hands_in_space
+from tests.benchmarks.bench_views import FREIHAND_HANDS, FREIHAND_VERSIONS, write_freihand
+from tests.benchmarks.run import Row
 
-# Kulon et al., CVPR 2020; Zimmermann et al., ICCV 2019
-YOUTUBE3D_HANDS = 47_125
-FREIHAND_HANDS, FREIHAND_VERSIONS = 32_560, 4
+YOUTUBE3D_HANDS = 47_125  # Kulon et al., CVPR 2020
 _POOL = 64  # different meshes; more of them would make the same text at a hundredth of the speed
 
 _TIMED = """
@@ -32,16 +29,12 @@ print(json.dumps([seconds, int(status["VmHWM"].split()[0]) * 1024 / 1e9]))
 """
 
 
-def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
-    """Makes data sets of full size in a temporary folder, 3 GB, and measures.
-
-    Args:
-        hands: Of YouTube3DHands; fewer for a quick look.
-    """
+def run() -> list[Row]:
+    """Make data sets of full size in a temporary folder, 3 GB, and measure."""
     with tempfile.TemporaryDirectory() as folder:
         videos, freihand = Path(folder, "videos"), Path(folder, "freihand")
-        write_youtube3d(videos, hands)
-        write_freihand(freihand)
+        write_youtube3d(videos, YOUTUBE3D_HANDS)
+        write_freihand(freihand, FREIHAND_HANDS, FREIHAND_VERSIONS, [b""])
         gigabytes = (videos / "youtube_train.json").stat().st_size / 1e9
         imports = "from pathlib import Path; from peclr.data.prepare.command import pack_labels"
         seconds, peak = timed(imports, f"pack_labels('youtube3d', Path({str(videos)!r}), 'train')")
@@ -51,9 +44,9 @@ def run(hands: int = YOUTUBE3D_HANDS) -> list[dict[str, Any]]:
             timed("from peclr.data.sources.freihand import FreiHAND", f"FreiHAND({str(freihand)!r})")[0],
         ]
     return [
-        {"name": "prepare_youtube3d_peak_gb", "value": peak, "unit": "GB", "target": 3.0},
-        {"name": "prepare_youtube3d_gb_per_s", "value": gigabytes / seconds, "unit": "GB/s", "target": None},
-        {"name": "open_prepared_s", "value": max(opened), "unit": "s", "target": 2.0},
+        ("prepare_youtube3d_peak_gb", peak, "GB", "≤ 3"),
+        ("prepare_youtube3d_gb_per_s", gigabytes / seconds, "GB/s", None),
+        ("open_prepared_s", max(opened), "s", "≤ 2"),
     ]
 
 
@@ -84,26 +77,3 @@ def write_youtube3d(root: Path, hands: int) -> None:
             rest = f'"is_left": {hand % 2}, "image_id": {hand}, "id": {hand}'
             file.write(f'{", " if hand else ""}{{"vertices": {meshes[hand % _POOL]}, {rest}}}')
         file.write("]}")
-
-
-def write_freihand(root: Path) -> None:
-    """Writes labels of full size, and empty images."""
-    rgb = root / "training" / "rgb"
-    rgb.mkdir(parents=True)
-    for number in range(FREIHAND_HANDS * FREIHAND_VERSIONS):
-        (rgb / f"{number:08d}.jpg").touch()
-    xyz = hands_in_space(FREIHAND_HANDS, np.random.default_rng(0))
-    labels = {
-        "K": np.tile([[480.0, 0, 112], [0, 480, 112], [0, 0, 1]], (FREIHAND_HANDS, 1, 1)),
-        "scale": np.linalg.norm(xyz[:, 9] - xyz[:, 10], axis=-1),
-        "xyz": xyz,
-    }
-    for kind, values in labels.items():
-        (root / f"training_{kind}.json").write_text(json.dumps(values.tolist()))
-
-
-if __name__ == "__main__":
-    start = time.perf_counter()
-    for row in run(int(sys.argv[1]) if len(sys.argv) > 1 else YOUTUBE3D_HANDS):
-        print(row)
-    print(f"{time.perf_counter() - start:.0f} s")

@@ -3,7 +3,6 @@
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 from peclr.data.datasets import Augmentation, PairedViewDataset
 from peclr.data.prepare.cutting import Cutting
@@ -15,11 +14,12 @@ from peclr.data.views.photometric import Photometric
 from peclr.detection import known_task_file
 from tests.benchmarks.bench_collect import IMAGES, collector, write_images
 from tests.benchmarks.bench_views import HANDS, freihand_files, medians, one_thread_each
+from tests.benchmarks.run import Row
 
 _ROUNDS = 600
 
 
-def of_shards(folder: Path) -> list[tuple[str, float, str]]:
+def of_shards(folder: Path) -> list[Row]:
     """Cutting 224 px images into shards, reading and checking those, and making pairs of 128 px views of them."""
     images = folder / "images"
     images.mkdir()
@@ -39,11 +39,11 @@ def of_shards(folder: Path) -> list[tuple[str, float, str]]:
     checking = time.process_time() - started
     size = sum(shard.bytes for shard in facts.shards)
     return [
-        ("pairs_per_s", 1 / taken["pair"], "pairs of 128 px views, from shards of 256 px crops"),
-        ("shard_reads_per_s", 1 / taken["read"], "crops, with their sums compared"),
-        ("shard_check_mb_per_s", size / checking / 1e6, "MB of shards compared with their SHA-256"),
-        ("prepare_images_per_s", HANDS / cutting, "images of 224 px into shards"),
-        ("crop_kb", sum(len(source.encoded(n)) for n in range(HANDS)) / HANDS / 1e3, "kB of a rendered crop's JPEG"),
+        ("pairs_per_s", 1 / taken["pair"], "pairs of 128 px views, from shards of 256 px crops", None),
+        ("shard_reads_per_s", 1 / taken["read"], "crops, with their sums compared", None),
+        ("shard_check_mb_per_s", size / checking / 1e6, "MB of shards compared with their SHA-256", None),
+        ("prepare_images_per_s", HANDS / cutting, "images of 224 px into shards", None),
+        ("crop_kb", sum(len(source.encoded(n)) for n in range(HANDS)) / HANDS / 1e3, "kB of a crop's JPEG", None),
     ]
 
 
@@ -59,15 +59,10 @@ def collected_per_s(folder: Path, task_file: Path, rounds: int = 3) -> float:
     return IMAGES / statistics.median(taken)
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure everything, one thread each."""
     with one_thread_each() as folder:
         rows = of_shards(folder)
         if task_file := known_task_file():
-            rows.append(("collect_images_per_s", collected_per_s(folder, task_file), "images of two hands each"))
-    return [{"name": name, "value": round(value, 2), "unit": unit, "target": None} for name, value, unit in rows]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)
+            rows.append(("collect_images_per_s", collected_per_s(folder, task_file), "images of two hands each", None))
+    return rows

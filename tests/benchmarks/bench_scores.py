@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 
 from peclr.evaluate.predictions import Predictions, read_predictions
 from peclr.metrics.freihand import freihand_scores
+from tests.benchmarks.run import Row
 
 HANDS = 3960  # of FreiHAND's evaluation split
-LIMITS_S = {"keypoint_scores_s": 0.5, "mesh_scores_s": 20.0, "predictions_read_s": 5.0}
 
 
 def hands(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -24,22 +23,18 @@ def hands(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return labels + rng.normal(0.0, 0.006, labels.shape), labels
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure each once, after a warm-up on a few hands."""
     pred_xyz, xyz = hands(21)
     pred_verts, verts = hands(778)
     freihand_scores(pred_xyz[:8], xyz[:8], pred_verts[:8], verts[:8])
     with tempfile.TemporaryDirectory() as folder:
         path = write_float64(Path(folder), Predictions(pred_xyz, pred_verts))
-        times = {
-            "keypoint_scores_s": seconds(lambda: freihand_scores(pred_xyz, xyz)),
-            "mesh_scores_s": seconds(lambda: freihand_scores(pred_xyz, xyz, pred_verts, verts)),
-            "predictions_read_s": seconds(lambda: read_predictions(path)),
-        }
-    return [
-        {"name": name, "value": round(value, 3), "unit": "s", "target": f"≤ {LIMITS_S[name]:g}"}
-        for name, value in times.items()
-    ]
+        return [
+            ("keypoint_scores_s", seconds(lambda: freihand_scores(pred_xyz, xyz)), "s", "≤ 0.5"),
+            ("mesh_scores_s", seconds(lambda: freihand_scores(pred_xyz, xyz, pred_verts, verts)), "s", "≤ 20"),
+            ("predictions_read_s", seconds(lambda: read_predictions(path)), "s", "≤ 5"),
+        ]
 
 
 def write_float64(folder: Path, predictions: Predictions) -> Path:
@@ -55,8 +50,3 @@ def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

@@ -33,6 +33,7 @@ from peclr.data.sources.shards import Shards
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
 from tests.benchmarks.bench_views import HANDS, freihand_files, medians, one_thread_each, proportional_set_mb
+from tests.benchmarks.run import Row
 from tests.data.sources.folder_server import serving_folder
 from tests.data.sources.old_crops import write_old_crops
 
@@ -116,7 +117,7 @@ def opened_by_workers(
     return opened - started, made - opened, proportional_set_mb([os.getpid(), *children])
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure everything, one thread each."""
     with one_thread_each() as folder:
         (folder / "images").mkdir()
@@ -128,7 +129,7 @@ def run() -> list[dict[str, Any]]:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
             opened, made, alone = pool.submit(opened_by_workers, partial(Shards, folder / "many"), 0).result()
             _, _, together = pool.submit(opened_by_workers, partial(Shards, folder / "many"), 4).result()
-    rows: list[tuple[str, float, str, str | None]] = [
+    return [
         ("shard_pair_over_file_pair", over_files, "× files", "≤ 1.0"),
         ("cached_remote_pair_over_shard_pair", over_shards, "× shards", "≤ 1.02"),
         ("open_2m_hands_s", opened, "s of CPU", "≤ 2"),
@@ -136,11 +137,3 @@ def run() -> list[dict[str, Any]]:
         ("one_process_2m_hands_mb", alone, "MB", None),
         ("four_workers_2m_hands_mb", together - alone, "MB over no workers", "≤ 100"),
     ]
-    return [
-        {"name": name, "value": round(value, 3), "unit": unit, "target": target} for name, value, unit, target in rows
-    ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

@@ -8,13 +8,11 @@ than in the experiments' configs.
 
 import logging
 import statistics
-import tempfile
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -27,6 +25,8 @@ from peclr.synthetic.writer import write_freihand_layout
 from peclr.training import PretrainModule
 from peclr.training.callbacks import FiniteLoss
 from peclr.training.optim import LARS, split_weight_decay
+from tests.benchmarks.bench_views import one_thread_each
+from tests.benchmarks.run import Row
 
 HANDS, VIEW_SIZE, PAIRS = 64, 64, 32  # a step of half a ResNet-18 on 64 views takes 0.1 to 0.3 s
 STEPS, WARM_UP = 28, 4
@@ -119,29 +119,17 @@ def data_wait_share(root: Path, folder: Path) -> float:
     return float(waited / (waited + worked))
 
 
-def run() -> list[dict[str, Any]]:
-    """Measures everything, one thread each."""
-    threads = cv2.getNumThreads(), torch.get_num_threads()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+def run() -> list[Row]:
+    """Measure everything, one thread each."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # the table is what is to be read
-    try:
-        with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few workers are meant
-            folder, root = Path(temporary), Path(temporary, "hands")
-            write_freihand_layout(root, HANDS, 1, seed=0, size=112, versions=1, workers=1, progress=False)
-            lightning, bare = step_seconds(root, folder)
-            share = data_wait_share(root, folder)
-    finally:
-        cv2.setNumThreads(threads[0])
-        torch.set_num_threads(threads[1])
+    with one_thread_each() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few workers are meant
+        root = folder / "hands"
+        write_freihand_layout(root, HANDS, 1, seed=0, size=112, versions=1, workers=1, progress=False)
+        lightning, bare = step_seconds(root, folder)
+        share = data_wait_share(root, folder)
     unit = f"× a bare step of {1000 * bare:.0f} ms CPU; Lightning adds {1000 * (lightning - bare):.1f} ms"
     return [
-        {"name": "lightning_over_bare_loop", "value": round(lightning / bare, 3), "unit": unit, "target": "≤ 1.05"},
-        {"name": "data_wait_share", "value": round(share, 4), "unit": "of a step's time, one worker", "target": None},
+        ("lightning_over_bare_loop", lightning / bare, unit, "≤ 1.05"),
+        ("data_wait_share", share, "of a step's time, one worker", None),
     ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

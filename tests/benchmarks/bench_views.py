@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -35,6 +34,7 @@ from peclr.data.sources.images import read_reduced
 from peclr.data.views.backgrounds import ReplaceBackground
 from peclr.data.views.geometric import GeometryRange, pixels_to_keep
 from peclr.data.views.photometric import Photometric
+from tests.benchmarks.run import Row
 
 Image = NDArray[np.uint8]
 
@@ -264,36 +264,19 @@ def proportional_set_mb(processes: list[int]) -> float:
     return total * 1024 / 1e6
 
 
-def run() -> list[dict[str, Any]]:
+def run() -> list[Row]:
     """Measure everything, one thread each."""
     with one_thread_each() as folder:
         write_freihand(folder / "small", HANDS, 1, freihand_files())
         write_masks(folder / "small")
         write_freihand(folder / "full", FREIHAND_HANDS, FREIHAND_VERSIONS, freihand_files())
         pack_labels("freihand", folder / "full", "training")
-        rows = [
+        with_background = view_pair_over_imread(folder / "small", background=ReplaceBackground())
+        return [
             ("view_pair_over_imread", view_pair_over_imread(folder / "small"), "× imread", "≤ 2.6"),
-            (
-                "view_pair_with_background_over_imread",
-                view_pair_over_imread(folder / "small", background=ReplaceBackground()),
-                "× imread",
-                "≤ 2.6",
-            ),
+            ("view_pair_with_background_over_imread", with_background, "× imread", "≤ 2.6"),
             ("two_workers_speedup", two_workers_speedup(folder / "small"), "× one worker", "≥ 1.6"),
             ("loader_overhead", loader_overhead(folder / "small"), "of the pairs' cost", "≤ 0.15"),
-            (
-                "large_photo_over_reduced_decode",
-                large_photo_over_reduced_decode(folder / "large"),
-                "× decode",
-                "≤ 1.4",
-            ),
+            ("large_photo_over_reduced_decode", large_photo_over_reduced_decode(folder / "large"), "× decode", "≤ 1.4"),
             ("four_workers_memory_mb", four_workers_memory_mb(folder / "full"), "MB over no workers", "≤ 400"),
         ]
-    return [
-        {"name": name, "value": round(value, 3), "unit": unit, "target": target} for name, value, unit, target in rows
-    ]
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(row)

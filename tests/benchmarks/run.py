@@ -1,7 +1,7 @@
 """`make bench`: runs all benchmarks beside this file, prints a table, writes `runs/bench.json`.
 
-A benchmark is a file bench_NAME.py with `run() -> list[dict]` of name, value, unit and target; targets such as
-"<= 2.6" or None. Words after the command choose benchmarks: `python -m tests.benchmarks.run views`.
+A benchmark is a file bench_NAME.py with `run() -> list[Row]`. Words after the command choose benchmarks:
+`python -m tests.benchmarks.run views`.
 """
 
 import importlib
@@ -13,12 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 OUT = Path("runs", "bench.json")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
-Row = dict[str, Any]
+Row = tuple[str, float, str, str | None]  # name, value, unit, and a target such as "<= 2.6"
 
 
 def machine() -> str:
@@ -32,16 +31,16 @@ def machine() -> str:
     return f"{name[1] if name else platform.processor() or platform.machine()}, {cores} cores{memory}"
 
 
-def meets(value: float, target: str | float | None) -> bool | None:
+def meets(value: float, target: str | None) -> bool | None:
     """Whether a value keeps its target; None without one.
 
     Args:
         value: As measured.
-        target: "<= 2.6", "≥ 1.6" and the like; a number alone is a limit from above.
+        target: "<= 2.6", "≥ 1.6" and the like.
     """
     if target is None:
         return None
-    matched = re.fullmatch(r"(<=|≤|<|>=|≥|>)?\s*([\d.]+)", str(target).strip())
+    matched = re.fullmatch(r"(<=|≤|<|>=|≥|>)\s*([\d.]+)", target)
     if matched is None:
         raise ValueError(f"target {target!r} is not a comparison with a number")
     limit = float(matched[2])
@@ -61,7 +60,7 @@ def table(rows: Sequence[Row]) -> str:
     """Rows as text, with what misses its target marked."""
     marks = {True: "ok", False: "MISSED", None: ""}
     lines = [
-        (row["name"], f"{row['value']:.4g}", row["unit"], str(row["target"] or ""), marks[row["met"]]) for row in rows
+        (name, f"{value:.4g}", unit, target or "", marks[meets(value, target)]) for name, value, unit, target in rows
     ]
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     return "\n".join(
@@ -82,12 +81,15 @@ def main(chosen: Sequence[str]) -> int:
         print(f"{name} …", end=" ", flush=True)
         measured = run()
         print(f"{time.perf_counter() - start:.0f} s", flush=True)
-        rows += [{**row, "met": meets(row["value"], row["target"])} for row in measured]
+        rows += measured
         OUT.parent.mkdir(exist_ok=True)
-        written = [{key: row[key] for key in ("name", "value", "unit", "target")} | {"machine": here} for row in rows]
+        written = [
+            {"name": name, "value": round(value, 4), "unit": unit, "target": target, "machine": here}
+            for name, value, unit, target in rows
+        ]
         OUT.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\n{here}, one thread each\n\n{table(rows)}\n\n{OUT}")
-    return int(any(row["met"] is False for row in rows))
+    return int(any(meets(value, target) is False for _, value, _, target in rows))
 
 
 if __name__ == "__main__":
