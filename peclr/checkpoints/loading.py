@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from peclr.checkpoints.layouts import CoverageReport, Layout, StateDict, recognize_layout, recognize_resnet
 from peclr.data.views.geometric import Border
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-from peclr.models.encoders import Encoder, ResNetEncoder
+from peclr.models.encoders import Encoder, ResNetEncoder, class_path_of
 from peclr.models.pose_net import PoseNet25D
 from peclr.models.timm_encoder import TimmEncoder
 from peclr.runs.about import KEY, About
@@ -170,11 +170,6 @@ def _identity(encoder: Encoder) -> tuple[object, ...]:
     """What has to be the same of two encoders whose weights fit each other."""
     described = encoder.description
     return type(encoder), described.partition(".")[0] if isinstance(encoder, TimmEncoder) else described
-
-
-def class_path_of(cls: type) -> str:
-    """The class path by which a file names a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def read_content(path: Path) -> Content:

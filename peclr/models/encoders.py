@@ -136,8 +136,7 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
 
     def config(self) -> dict[str, Any]:
         """Class path and arguments that build this encoder again, as in a run's config."""
-        path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return {"class_path": path, "init_args": {"name": self.name, "width": self.width}}
+        return {"class_path": class_path_of(type(self)), "init_args": {"name": self.name, "width": self.width}}
 
     def _rebuild(self, block: type[BasicBlock | Bottleneck], blocks_per_stage: tuple[int, ...], stem: int) -> None:
         """Replace everything that has channels: torchvision's constructor knows one width only."""
@@ -150,6 +149,11 @@ class ResNetEncoder(ResNet, Encoder):  # type: ignore[misc]  # torchvision ships
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # as torchvision initializes its own
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def class_path_of(cls: type) -> str:
+    """The class path by which a config or a file names a class."""
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def encoders_in(module: nn.Module) -> list[Encoder]:

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor, nn
 
-from peclr.models.encoders import Encoder
+from peclr.models.encoders import Encoder, class_path_of
 from peclr.untrusted.binary import check_tensors, read_safetensors, read_torch
 
 DEFAULT: Final = "DEFAULT"  # torchvision's word for it, too
@@ -91,8 +91,7 @@ class TimmEncoder(Encoder):
 
     def config(self) -> dict[str, Any]:
         """Class path and arguments that build this encoder again, as in a run's config."""
-        path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return {"class_path": path, "init_args": {"name": self.name, "view_size": self.view_size}}
+        return {"class_path": class_path_of(type(self)), "init_args": {"name": self.name, "view_size": self.view_size}}
 
     def layers(self) -> list[list[nn.Parameter]]:
         """Parameters layer by layer, as timm groups them for layer-wise decay."""

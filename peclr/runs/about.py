@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 
 from peclr import __version__
 from peclr.data.views.geometric import Border
-from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from peclr.models.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder, class_path_of
 from peclr.runs.aliases import renewed
 from peclr.runs.layout import check_view_size, check_views
 from peclr.untrusted.text import parse_json
@@ -86,10 +86,8 @@ def config_of(built: Any) -> dict[str, Any]:
     if hasattr(built, "config"):
         return dict(built.config())
     names = [name for name in inspect.signature(type(built)).parameters if hasattr(built, name)]
-    return {
-        "class_path": f"{type(built).__module__}.{type(built).__qualname__}",
-        "init_args": {name: _plain(getattr(built, name)) for name in names},
-    }
+    arguments = {name: _plain(getattr(built, name)) for name in names}
+    return {"class_path": class_path_of(type(built)), "init_args": arguments}
 
 
 def _plain(value: Any) -> Any:

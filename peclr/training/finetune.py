@@ -14,7 +14,7 @@ from peclr.collectives import mean_over_processes
 from peclr.data.samples import LabeledBatch
 from peclr.losses.pose import PUBLISHED_VIEW_SIZE, KnownLabels, PoseLoss, PoseLossTerms
 from peclr.metrics.pose import PoseMetrics, TermMeans
-from peclr.models.encoders import Encoder, ResNetEncoder
+from peclr.models.encoders import Encoder, ResNetEncoder, class_path_of
 from peclr.models.pose_net import PoseNet25D, PoseOutput, comparable_keypoints, targets_from_labels
 from peclr.runs.about import KEY, About, config_of, encoder_facts
 from peclr.training.head_start import solve_head
@@ -31,7 +31,7 @@ def encoder_config(weights: Path | str | None) -> dict[str, Any]:
     if weights is not None:
         found = config_of(load_encoder(weights))
         return found | {"init_args": found["init_args"] | {"weights": None}}
-    return {"class_path": f"{ResNetEncoder.__module__}.{ResNetEncoder.__qualname__}", "init_args": PUBLISHED_START}
+    return {"class_path": class_path_of(ResNetEncoder), "init_args": PUBLISHED_START}
 
 
 class FinetuneModule(RecipeModule):
