@@ -7,14 +7,14 @@ job's folders, and the one that it runs in, under the same names. Needs `pip ins
 import os
 import pickle
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 from peclr.parallel.job import Advanced, Ended, Event
-from peclr.parallel.processes import Work, attempt
+from peclr.parallel.processes import Work, do
 
 _PATIENCE: Final = 60  # seconds, for the first worker
 
@@ -57,9 +57,7 @@ def on_cluster(work: Work, tasks: Sequence[int], scheduler: str) -> Iterator[Eve
         for future, result in done:
             task = running.pop(future.key)
             if future.status == "finished":
-                problem, units, counts = result
-                yield Advanced(task, units, counts)
-                yield Ended(task, problem)
+                yield from result
             elif alone:
                 yield Ended(task, str(result[1]) if isinstance(result, tuple) else str(result))
             else:
@@ -68,21 +66,10 @@ def on_cluster(work: Work, tasks: Sequence[int], scheduler: str) -> Iterator[Eve
             fill()
 
 
-def _do(pickled: bytes, folder: str, task: int) -> tuple[str | None, int, dict[str, int]]:
-    """Do a task on a worker: the problem, None for none, and what was counted."""
+def _do(pickled: bytes, folder: str, task: int) -> tuple[Advanced, Ended]:
+    """Do a task on a worker."""
     os.chdir(folder)  # paths may be relative
-    units, counted = 0, Counter[str]()
-
-    def advance(done: int = 1, /, **counts: int) -> None:
-        nonlocal units
-        units += done
-        counted.update(counts)
-
     known: tuple[bytes, Any] | None = getattr(_of_thread, "work", None)
     if known is None or known[0] != pickled:
         known = _of_thread.work = (pickled, pickle.loads(pickled))  # noqa: S301 (from who runs this cluster)
-    problem, again = attempt(known[1], task, advance)
-    if again:
-        units, counted = 0, Counter()
-        problem, _ = attempt(known[1], task, advance)
-    return problem, units, dict(counted)
+    return do(known[1], task)

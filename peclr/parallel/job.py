@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from peclr.options import locked, positive, usable_cores, write_whole
-from peclr.untrusted.text import read_json
+from peclr.untrusted.text import read_json, shown
 
 LOCK: Final = ".lock"  # in a job's folder, of what only one process may do at a time
 PLAN: Final = "plan.json"  # in a job's folder: what is done there
@@ -132,7 +132,7 @@ def claim(folder: Path, plan: Mapping[str, Any]) -> None:
         name = changed[0]
         was, now = found.get(name), wanted.get(name)
         hashed = isinstance(was, str) and isinstance(now, str) and _HASH.fullmatch(was) and _HASH.fullmatch(now)
-        what = f"other {name}" if hashed else f"{name} {_short(was)}, now it is {_short(now)}"
+        what = f"other {name}" if hashed else f"{name} {shown(was, 60)}, now it is {shown(now, 60)}"
         raise ValueError(f"{folder} was begun with {what}; give the same again, or a new folder")
 
 
@@ -191,14 +191,9 @@ def _shown(
                 bar.update(event.units)
                 if counts:
                     seconds = max(bar.format_dict["elapsed"], 1e-3) if progress else 1
-                    shown = (f"{count:,} {name} ({count / seconds:.1f}/s)" for name, count in counts.items())
-                    bar.set_postfix_str(", ".join(shown), refresh=False)
+                    rates = (f"{count:,} {name} ({count / seconds:.1f}/s)" for name, count in counts.items())
+                    bar.set_postfix_str(", ".join(rates), refresh=False)
             else:
                 # what a crashed try has counted is taken back; an estimate of a size is made good
                 bar.update((job.sizes[event.task] if event.problem is None else 0) - advanced[event.task])
                 yield event
-
-
-def _short(value: object, length: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= length else text[: length - 1] + "…"

@@ -27,17 +27,23 @@ _PATIENCE: Final = 5.0  # seconds in which a process that has nothing to do ends
 def in_this_process(work: Work, tasks: Sequence[int]) -> Iterator[Event]:
     """Do tasks one after the other; their advance comes when they end."""
     for task in tasks:
-        events: list[Event] = []
+        yield from do(work, task)
 
-        def advance(units: int = 1, /, *, _task: int = task, _events: list[Event] = events, **counts: int) -> None:
-            _events.append(Advanced(_task, units, counts))
 
-        problem, again = attempt(work, task, advance)
-        if again:
-            events.clear()
-            problem, _ = attempt(work, task, advance)
-        yield from events
-        yield Ended(task, problem)
+def do(work: Work, task: int) -> tuple[Advanced, Ended]:
+    """Do a task, again if that may help: what it has done in the end, and how it ended."""
+    units, counted = 0, Counter[str]()
+
+    def advance(more: int = 1, /, **counts: int) -> None:
+        nonlocal units
+        units += more
+        counted.update(counts)
+
+    problem, again = attempt(work, task, advance)
+    if again:
+        units, counted = 0, Counter()
+        problem, _ = attempt(work, task, advance)
+    return Advanced(task, units, counted), Ended(task, problem)
 
 
 def in_processes(work: Work, tasks: Sequence[int], workers: int) -> Iterator[Event]:
