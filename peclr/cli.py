@@ -42,6 +42,7 @@ from peclr.training import FinetuneModule, PretrainModule, callbacks
 from peclr.training.finetune import encoder_config
 from peclr.training.lightning import Trainer, quiet_lightning
 from peclr.training.precision import say_if_bf16_is_slow
+from peclr.untrusted.text import value_at
 
 # a config may name the classes of modules that are loaded without their modules
 NAMED_IN_CONFIGS = (
@@ -273,7 +274,7 @@ def _options_at_top(subcommand: str) -> dict[str, Option]:
 def _data_seed(seed_everything: int, ckpt_path: str | None) -> int:
     """The seed of data for which none is given: that of the checkpoint's run, or else the one of everything."""
     config = read_run_config(Path(ckpt_path)) if ckpt_path else {}
-    seed = ((config.get("data") or {}).get("init_args") or {}).get("seed")
+    seed = value_at(config, "data", "init_args", "seed")
     return seed if isinstance(seed, int) else int(seed_everything)
 
 

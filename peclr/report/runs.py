@@ -10,7 +10,7 @@ import msgspec
 from peclr.report.results import known_metrics
 from peclr.runs.aliases import renewed_metrics, renewed_scores
 from peclr.runs.layout import CONFIG, METRICS, RESULTS, last_checkpoint, metrics_files, read_run_config
-from peclr.untrusted.text import as_type, read_json, read_table, shown
+from peclr.untrusted.text import as_type, read_json, read_table, shown, value_at
 
 SCORES_NAME: Final = "scores.json"
 FINETUNING: Final = "FinetuneModule"  # kind of a run
@@ -60,25 +60,18 @@ def read_run(folder: Path, name: str) -> TrainingRun:
     logged = renewed_metrics(results.get("metrics", {}))
     metrics = {key: float(value) for key, value in logged.items() if type(value) in (int, float)}
     config = read_run_config(last_checkpoint(folder))  # asked for by the place of a checkpoint
-
-    def said(*keys: str) -> Any:
-        value: Any = config
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        return value
-
-    kind = str(said("model", "class_path") or "").rpartition(".")[2]
-    counts = said("seed_everything"), said("data", "init_args", "num_labels")
+    kind = str(value_at(config, "model", "class_path") or "").rpartition(".")[2]
+    counts = config.get("seed_everything"), value_at(config, "data", "init_args", "num_labels")
     seed, labels = (count if type(count) is int and abs(count) < 2**63 else None for count in counts)
     stage = str(results.get("stage", "fit"))
-    roots = {name: _roots(said("data", "init_args", name)) for name in ("root", "sources", "test_sources")}
+    roots = {name: _roots(value_at(config, "data", "init_args", name)) for name in ("root", "sources", "test_sources")}
     tested = roots["root"] or roots["test_sources" if stage == "test" else "sources"]
     data = tested[0] if len(tested) == 1 else None
     return TrainingRun(
         *(name, folder, kind, seed, labels, data, stage, metrics, read_curves(folder)),
         images=images if type(images := results.get("images")) is int else None,
-        crop=str(said("data", "init_args", "crop") or "keypoints"),
-        checkpoint=checkpoint if isinstance(checkpoint := said("ckpt_path"), str) else None,
+        crop=str(value_at(config, "data", "init_args", "crop") or "keypoints"),
+        checkpoint=checkpoint if isinstance(checkpoint := config.get("ckpt_path"), str) else None,
         trained_on=tuple(dict.fromkeys(data_name(root) for root in roots["root"] or roots["sources"])),
         labels_are=str(results.get("labels") or ""),
     )
@@ -94,7 +87,7 @@ def _roots(given: Any) -> list[str]:
     if isinstance(given, list):
         return [root for one in given for root in _roots(one)]
     if isinstance(given, dict):
-        return _roots((given.get("init_args") or {}).get("root"))
+        return _roots(value_at(given, "init_args", "root"))
     return [given] if given and isinstance(given, str) else []
 
 

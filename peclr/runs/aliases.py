@@ -4,11 +4,11 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from peclr.untrusted.text import check_yaml, read_yaml
+from peclr.untrusted.text import check_yaml, read_yaml, value_at
 
 _MAKES_YAML: Final = re.compile(r"[\n\[{&*]")  # more than one plain value
 _DATA: Final = "peclr.data"
@@ -92,16 +92,10 @@ def renewed_arguments(words: Sequence[str], configs: Sequence[Any] = ()) -> list
         files = [word.partition("=")[2] for word in words if word.startswith(("--config=", "-c="))]
         files += [value for option, value in pairwise(words) if option in ("--config", "-c")]
         read = (read_yaml(Path(file)) for file in files if Path(file).is_file())
-        if not any(map(_names_sources, [*configs, *read])):
+        if all(value_at(config, "data", "init_args", "sources") is None for config in chain(configs, read)):
             _report("--data.sources.init_args.root", "--data.root")
             words = [_OLD_ROOT.sub("--data.root", word) for word in words]
     return list(map(_renewed_argument, words))
-
-
-def _names_sources(config: Any) -> bool:
-    data = config.get("data") if isinstance(config, dict) else None
-    arguments = data.get("init_args") if isinstance(data, dict) else None
-    return isinstance(arguments, dict) and arguments.get("sources") is not None
 
 
 def _renewed_argument(word: str) -> str:

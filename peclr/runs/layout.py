@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from peclr.runs.aliases import renewed, renewed_metrics
-from peclr.untrusted.text import read_json, read_yaml, shown
+from peclr.untrusted.text import read_json, read_yaml, shown, value_at
 
 if TYPE_CHECKING:
     from peclr.data.views.geometric import Border
@@ -90,8 +90,7 @@ def view_size_of_run(checkpoint: Path) -> int | None:
     """Side in pixels of the views in the config of a checkpoint's run; None if there is none."""
     config = read_run_config(checkpoint)
     for part in ("data", "model"):
-        section = config.get(part)
-        arguments = (section.get("init_args") or {}) if isinstance(section, dict) else {}
+        arguments = value_at(config, part, "init_args") or {}
         if "view_size" in arguments:
             return check_view_size(arguments["view_size"], f"{run_folder(checkpoint)}/{CONFIG}: {part}")
     return None
@@ -118,8 +117,7 @@ def check_views(border: Any, crop_margin: Any, where: Path | str) -> tuple["Bord
 
 def views_of_run(checkpoint: Path) -> tuple["Border | None", float | None]:
     """Border and margin of the views in the config of a checkpoint's run; None where it does not say."""
-    section = read_run_config(checkpoint).get("data")
-    arguments = (section.get("init_args") or {}) if isinstance(section, dict) else {}
+    arguments = value_at(read_run_config(checkpoint), "data", "init_args") or {}
     where = f"{run_folder(checkpoint)}/{CONFIG}: data"
     return check_views(arguments.get("border"), arguments.get("crop_margin"), where)
 

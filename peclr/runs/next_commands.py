@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from peclr.untrusted.text import value_at
+
 _LABELS: Final = ("training_xyz.json", "joints_3d.npy")  # of FreiHAND's layout, and of shards
 _LABELED: Final = Path("data/freihand")  # stands for the labeled hands of somebody who pre-trained without
 
@@ -14,11 +16,11 @@ def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
 
     Only data with an evaluation split in FreiHAND's layout can be scored on; shards have none.
     """
-    sources = _said(config, "data", "init_args", "sources")
+    sources = value_at(config, "data", "init_args", "sources")
     source = sources[0] if isinstance(sources, list) and sources else sources
-    root = Path(_said(config, "data", "init_args", "root") or _said(source, "init_args", "root") or _LABELED)
+    root = Path(value_at(config, "data", "init_args", "root") or value_at(source, "init_args", "root") or _LABELED)
     uses: tuple[tuple[object, ...], ...] = ()
-    kind = str(_said(config, "model", "class_path")).rpartition(".")[2]
+    kind = str(value_at(config, "model", "class_path")).rpartition(".")[2]
     if kind == "PretrainModule":
         data = root if any((root / sign).is_file() for sign in _LABELS) else _LABELED
         tune = ("fit", "--config", "finetune", f"--data.root={data}", f"--model.weights={run}")
@@ -29,9 +31,3 @@ def next_commands(run: Path, config: Mapping[str, Any]) -> list[str]:
         evaluate, report = ("evaluate", run, "--data", root), ("report", run)
         uses = (evaluate, predict, (*report, "--data", root)) if scores else (predict, report)
     return [shlex.join(["peclr", *map(str, words)]) for words in uses]
-
-
-def _said(config: Any, *keys: str) -> Any:
-    for key in keys:
-        config = config.get(key) if isinstance(config, Mapping) else None
-    return config

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from codecs import getincrementaldecoder
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -103,6 +103,13 @@ def as_type(value: Any, expected: type[Typed], where: object, *, strict: bool = 
         return msgspec.convert(value, expected, strict=strict)
     except msgspec.ValidationError as error:
         raise ValueError(f"{where}: {error}") from None
+
+
+def value_at(value: Any, *keys: str) -> Any:
+    """What plain data hold under a key, of what is there under the next, and so on; None where there is no such key."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def shown(value: object, length: int = 80) -> str:
