@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peclr.data.sources.layouts import data_set_at
 from peclr.data.sources.remote import folder_here
-from peclr.evaluate.keypoints_2d import evaluate_2d, set_2d
-from peclr.evaluate.official import evaluate_official, official_set
+from peclr.evaluate.keypoints_2d import evaluate_2d
+from peclr.evaluate.official import SCORERS, evaluate_official
 from peclr.options import CommandParser, check_new_folder
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -31,10 +32,11 @@ def evaluate_main(arguments: list[str]) -> int:
     # inside a run's folder; beside a file, and named after it
     out = options.out or (given / _OUT_NAME if given.is_dir() else given.parent / f"{given.stem}_{_OUT_NAME}")
     check_new_folder(out)
-    if dataset := official_set(options.data):
+    dataset = data_set_at(options.data)
+    if dataset in SCORERS:
         evaluate_official(dataset, options, out)
-    elif in_2d := set_2d(options.data):
-        evaluate_2d(in_2d, options, out)
+    elif dataset and dataset not in ("freihand", "youtube3d"):  # its labels are 2-D alone
+        evaluate_2d(dataset, options, out)
     else:
         _check_of_freihand(options)
         if options.run is not None:

@@ -6,9 +6,9 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
-from peclr.data.sources.layouts import data_set_at
+from peclr.data.sources.layouts import DataSet, open_data_set
 from peclr.evaluate.official import chosen_split, how_predicted
 from peclr.options import write_whole
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # `--help` must not import torch
     from numpy.typing import NDArray
 
     from peclr.data.sources.coco_hands import CocoHands
-    from peclr.data.sources.hands_2d_labels import DataSet2D
 
     Array = NDArray[np.floating]
 
@@ -28,29 +27,20 @@ _UNITS: Final = "px of the image; PCK and AUC 0 to 1, PCK by the longer side of 
 _WORST, _COLUMNS = 8, 4  # hands, and tiles side by side
 
 
-def set_2d(data: Path) -> DataSet2D | None:
-    """Which set with 2-D labels alone is at a path; None for any other, ValueError for several, such as of COCO."""
-    from peclr.data.sources.hands_2d_labels import DataSet2D
-
-    here = data_set_at(data)
-    return next((name for name in get_args(DataSet2D) if name == here), None)
-
-
-def evaluate_2d(dataset: DataSet2D, options: argparse.Namespace, out: Path) -> None:
+def evaluate_2d(dataset: DataSet, options: argparse.Namespace, out: Path) -> None:
     """Predict the 2-D keypoints of a split in the reader's crop boxes, and score them into the new folder `out`.
 
     These sets have no cameras, on which the wrist alone would depend: it is taken to be as far as the palm.
     """
     import numpy as np
 
-    from peclr.data.sources.coco_hands import CocoHands
     from peclr.inference.crop_search import CropSearch
     from peclr.inference.hands import predict_source
     from peclr.inference.network import load_network
 
     split = chosen_split(dataset, options)
     trained = replace(load_network(options.run, options.view_size, options.device), flat_wrist=True)
-    source = CocoHands(options.data, split, dataset, trained.crop_margin)
+    source: Any = open_data_set(dataset, options.data, split, crop_margin=trained.crop_margin)  # `CocoHands`
     source.check_images()
     search = CropSearch("published", options.turn)
     hands = predict_source(trained, source, options.batch_size, search, progress=True)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from peclr.data.sources.layouts import LAYOUTS, DataSet, data_set_at
+from peclr.data.sources.layouts import LAYOUTS, DataSet, open_data_set
 from peclr.options import write_whole
 
 if TYPE_CHECKING:  # `--help` must not import torch
@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # `--help` must not import torch
 
     Array = NDArray[np.float64]
     Source = HO3D | DexYCB | HanCo | InterHand | RHD
-
-OfficialSet = Literal["ho3d", "dexycb", "hanco", "interhand", "assemblyhands", "rhd"]
 
 RESULTS_NAME: Final = "results.txt"  # of DexYCB, comma separated
 _MM_PER_M: Final = 1000.0
@@ -45,12 +43,6 @@ class Official(NamedTuple):
     files: tuple[Path, ...] = ()  # that its scorer takes
     note: str = ""
     metrics: Mapping[str, float] = MappingProxyType({})  # that reports compare, beside those that runs log
-
-
-def official_set(data: Path) -> OfficialSet | None:
-    """Which of these sets is at a path; None for any other, ValueError for several, such as of COCO."""
-    here = data_set_at(data)
-    return next((name for name in get_args(OfficialSet) if name == here), None)
 
 
 def chosen_split(dataset: DataSet, options: argparse.Namespace) -> str:
@@ -79,8 +71,8 @@ def how_predicted(trained: TrainedNetwork, options: argparse.Namespace, split: s
     return about | {"crop": "box", "view_size": trained.view_size, "border": trained.border, "turn": options.turn}
 
 
-def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Path) -> None:
-    """Predict a split around the reader's crop boxes, and score it into the new folder `out`.
+def evaluate_official(dataset: DataSet, options: argparse.Namespace, out: Path) -> None:
+    """Predict a split, of a set in `SCORERS`, around the reader's crop boxes, and score it into the new folder `out`.
 
     ValueError where a choice is missing, or the labels, without which there is no scale.
     """
@@ -101,7 +93,7 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     if not whole.all():
         about["unknown"] = f"{(~whole).sum():,} of {len(whole):,} hands have unknown joints: only scores.txt has these"
     out.mkdir(parents=True, exist_ok=True)
-    official = _SCORERS[dataset](source, joints, labels, out)
+    official = SCORERS[dataset](source, joints, labels, out)
     if official.note:
         about["note"] = official.note
     evaluation = score(Predictions(joints[whole]), labels[whole])
@@ -115,25 +107,12 @@ def evaluate_official(dataset: OfficialSet, options: argparse.Namespace, out: Pa
     print(*official.files, (out / "scores.txt").read_text(), *notes, sep="\n")
 
 
-def _open(dataset: OfficialSet, split: str, options: argparse.Namespace, margin: float) -> Source:
-    from peclr.data.sources.dexycb import DexYCB
-    from peclr.data.sources.hanco import HanCo
-    from peclr.data.sources.ho3d import HO3D
-    from peclr.data.sources.interhand import InterHand
-    from peclr.data.sources.rhd import RHD
-
-    if dataset == "hanco":
-        return HanCo(options.data, "test", "valid", margin)
-    if dataset == "rhd":
-        return RHD(options.data, split, crop_margin=margin)  # type: ignore[arg-type]  # one of the layout's splits
-    if dataset == "dexycb":
-        return DexYCB(options.data, split, margin)  # type: ignore[arg-type]  # one of the layout's splits
-    if dataset != "ho3d":
-        return InterHand(options.data, split, margin)  # type: ignore[arg-type]  # one of the layout's splits
-    source = HO3D(options.data, "evaluation", options.version, margin)
-    if not source.has_labels:
+def _open(dataset: DataSet, split: str, options: argparse.Namespace, margin: float) -> Source:
+    version = {"version": options.version} if dataset == "ho3d" else {}
+    source: Any = open_data_set(dataset, options.data, split, crop_margin=margin, **version)
+    if dataset == "ho3d" and not source.has_labels:
         raise ValueError(f"{options.data / 'evaluation_xyz.json'} is missing: it has the scales, and is scored by")
-    return source
+    return source  # type: ignore[no-any-return]  # one of these, by name
 
 
 def _labels_of(source: Source) -> tuple[Array, NDArray[np.bool_]]:
@@ -220,7 +199,7 @@ def _rhd(source: RHD, joints: Array, labels: Array, out: Path) -> Official:
     return Official(rhd_scores(joints, labels, source.visible), "mm")
 
 
-_SCORERS: Final[dict[OfficialSet, Callable[[Any, Array, Array, Path], Official]]] = {
+SCORERS: Final[dict[DataSet, Callable[[Any, Array, Array, Path], Official]]] = {
     "ho3d": _ho3d,
     "dexycb": _dexycb,
     "hanco": _hanco,
