@@ -8,7 +8,7 @@ from peclr.options import CommandParser, UsageError, did_you_mean, naming
 
 _PACKAGE = Path(__file__).parent
 _CLONE = _PACKAGE.parent / "experiments"  # their home; the build packs them into the wheel
-_CONFIG_OPTIONS = ("--config", "-c")
+CONFIG_OPTIONS = ("--config", "-c")
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -31,9 +31,9 @@ def find_configs(words: Sequence[str]) -> list[str]:
     found: list[str] = []
     for word in words:
         option, equals, value = word.partition("=")
-        if equals and option in _CONFIG_OPTIONS:
+        if equals and option in CONFIG_OPTIONS:
             word = f"{option}={find_config(value)}"
-        elif found and found[-1] in _CONFIG_OPTIONS:
+        elif found and found[-1] in CONFIG_OPTIONS:
             word = str(find_config(word))
         found.append(word)
     return found

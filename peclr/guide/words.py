@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from peclr.options import UsageError, choices, did_you_mean, nearest
-from peclr.shipped import shipped_configs, summary
+from peclr.shipped import CONFIG_OPTIONS, shipped_configs, summary
 from peclr.untrusted.text import read_yaml, yaml_lines
 
 STARTS: Final = ("pretrain_peclr", "pretrain_photos", "finetune")  # configs to begin with
-_CONFIG: Final = ("--config", "-c")
 # keys of a config, which are options, too; a test compares them with the parser's
 TOP_KEYS: Final = (
     "seed_everything",
@@ -76,17 +75,16 @@ def read_words(subcommand: str, words: Sequence[str]) -> Iterator[Word]:
         if not text.startswith("-"):
             if text.partition("=")[0].partition(".")[0] in TOP_KEYS:
                 raise UsageError(f"{subcommand} takes options, --name=value; did you mean --{text}?")
-            hint = f"; did you mean --config {text}?" if Path(text).suffix in {".yaml", ".yml"} else ""
-            if not hint:
-                hint = f"; did you mean --config {text}?" if text in shipped_configs() else did_you_mean(text, TOP_KEYS)
+            is_config = Path(text).suffix in {".yaml", ".yml"} or text in shipped_configs()
+            hint = f"; did you mean --config {text}?" if is_config else did_you_mean(text, TOP_KEYS)
             raise UsageError(f"takes options, --name=value; {text} belongs to none{hint}")
         name, equals, value = text.partition("=")
-        if not name.startswith("--") and name not in (*_CONFIG, "-h"):
+        if not name.startswith("--") and name not in (*CONFIG_OPTIONS, "-h"):
             raise UsageError(f"no option {name}; did you mean -{name}?")
-        if not equals and waiting and not waiting[0].startswith("--") and waiting[0] not in _CONFIG:
+        if not equals and waiting and not waiting[0].startswith("--") and waiting[0] not in CONFIG_OPTIONS:
             value = waiting.pop(0)
             text, equals = f"{name} {value}", "="
-        yield Word("config" if name in _CONFIG else name.lstrip("-"), value if equals else None, text)
+        yield Word("config" if name in CONFIG_OPTIONS else name.lstrip("-"), value if equals else None, text)
 
 
 def read_configs(given: Sequence[Word]) -> Iterator[tuple[Word, Config]]:

@@ -45,10 +45,6 @@ class Metric(Struct, frozen=True):
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
 
-    def renewed(self) -> Metric:
-        """The same under its present name."""
-        return replace(self, name=renamed(self.name))
-
 
 class Hyperband(Struct, frozen=True, forbid_unknown_fields=True):
     """Early termination: after `first` values of the metric, eta times as many, and so on, the best 1 / eta go on."""
@@ -226,7 +222,7 @@ def read_sweep(path: Path) -> Sweep:
         command = given.get("command")
         words = [str(word) for word in command] if isinstance(command, list) else command
         sweep = convert({**given, "name": path.stem, "parameters": {}, "command": words}, Sweep)
-        sweep = replace(sweep, metric=sweep.metric.renewed())
+        sweep = replace(sweep, metric=replace(sweep.metric, name=renamed(sweep.metric.name)))
         if _ARGS not in sweep.command:
             raise ValueError(f"command is {list(sweep.command)}; one of its words has to be {_ARGS}")
         for word in sweep.command:
