@@ -21,6 +21,7 @@ from peclr.guide.hints import (
     is_called,
     is_plain,
     literals_of,
+    only_class,
     options_of,
 )
 from peclr.guide.words import Config, Word, read_config, read_configs, read_words
@@ -56,7 +57,7 @@ class _Reader:
     def __init__(self, subcommand: str, options: Mapping[str, Option]) -> None:
         self._subcommand, self._options = subcommand, options
         # by keys without class_path and init_args; trainer and checkpoint are of one class each
-        self._made: dict[Keys, type] = {(name,): only for name in options if (only := _only(options[name].hint))}
+        self._made: dict[Keys, type] = {(name,): only for name in options if (only := only_class(options[name].hint))}
         self._given: set[Keys] = set()
         self._called: set[Keys] = set()
 
@@ -83,7 +84,7 @@ class _Reader:
                 return
             if names[0] == "init_args":
                 names.pop(0)
-            made = self._made.get(path) or _only(option.hint) or _class_by_default(option)
+            made = self._made.get(path) or only_class(option.hint) or _class_by_default(option)
             if made is None and (base := base_of(option.hint)) is not None:
                 first = f"--{_dotted(path)}=NAME before it, one of {choices(choices_of(base))}"
                 raise UsageError(f"{word.text}: {_dotted(path)} has no class yet; give {first}")
@@ -143,7 +144,7 @@ class _Reader:
     def _look_inside(self, value: dict[Any, Any], base: type, keys: Keys, source: Config | Word) -> None:
         """Look at the options of a class, written as a mapping."""
         path = _canonical(keys)
-        made = self._made.get(path) or _only(base)
+        made = self._made.get(path) or only_class(base)
         if "class_path" in value or made is None or "init_args" in value:
             for key in value:
                 if key in _CLASS_KEYS:
@@ -202,12 +203,6 @@ def _meant(name: str, keys: Keys, base: type, known: Sequence[str]) -> str:
     if keys == ("data", "sources") and Path(name).exists():
         return f"; a path is for data.root: --data.root={name}"
     return did_you_mean(name, known) or did_you_mean(name.rpartition(".")[2], choices_of(base))
-
-
-def _only(hint: Any) -> type | None:
-    """The class that is meant where none is named."""
-    base = base_of(hint)
-    return base if base is not None and (is_plain(base) or choices_of(base) == {base.__name__: base}) else None
 
 
 def _class_by_default(option: Option) -> type | None:

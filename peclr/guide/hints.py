@@ -132,6 +132,12 @@ def is_plain(made: type) -> bool:
     return dataclasses.is_dataclass(made)
 
 
+def only_class(hint: Any) -> type | None:
+    """The class that is meant where none is named."""
+    base = base_of(hint)
+    return base if base is not None and (is_plain(base) or choices_of(base) == {base.__name__: base}) else None
+
+
 def fits(hint: Any, value: Any) -> bool:
     """Whether the command line would take a value, a text as typed or what YAML holds, for an option."""
     if hint in (inspect.Parameter.empty, Any):

@@ -14,6 +14,7 @@ from peclr.guide.hints import (
     find_class,
     is_called,
     is_plain,
+    only_class,
     options_of,
 )
 from peclr.guide.words import Word
@@ -40,7 +41,7 @@ def section_help(subcommand: str, names: Sequence[str], chosen: str | None, opti
     if option is None or base is None:
         raise UsageError(f"--{dotted}.help: no option that takes a class{did_you_mean(names[0], options)}")
     known = choices_of(base)
-    if is_plain(base) or known == {base.__name__: base}:
+    if only_class(base):
         chosen = base.__name__
     if chosen is None:
         return "\n\n".join(_choices(subcommand, dotted, base))
