@@ -134,15 +134,18 @@ def ranked(groups: Iterable[Group], metric: Metric) -> list[tuple[Group, Spread]
     return sorted(found, key=lambda pair: -pair[1].mean if metric.higher_is_better else pair[1].mean)
 
 
+def winners(groups: Iterable[Group], metric: Metric) -> list[Group]:
+    """Groups with the best mean; none where all that have the metric have it."""
+    rivals = ranked(groups, metric)
+    best = [group for group, spread in rivals if spread.mean == rivals[0][1].mean]
+    return best if len(best) < len(rivals) else []
+
+
 def best_groups(groups: Sequence[Group], metric: Metric) -> set[int]:
     """Indices of the groups with the best mean of their protocol and label count, where there is a choice."""
-    best: set[int] = set()
-    for block in {group.block for group in groups}:
-        rivals = ranked([group for group in groups if group.block == block], metric)
-        winners = [group for group, spread in rivals if spread.mean == rivals[0][1].mean]
-        if len(winners) < len(rivals):
-            best |= {index for index, group in enumerate(groups) if group in winners}
-    return best
+    rivals = [[group for group in groups if group.block == block] for block in {group.block for group in groups}]
+    best = [group for same in rivals for group in winners(same, metric)]
+    return {index for index, group in enumerate(groups) if group in best}
 
 
 def shown(spread: Spread, metric: Metric) -> str:

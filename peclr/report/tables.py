@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import chain
 from typing import Any, Final
@@ -56,10 +56,15 @@ def latex_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> str:
     for index, (group, cells) in enumerate(zip(groups, _cells(groups, metrics), strict=True)):
         if index and group.block != groups[index - 1].block:
             lines.append(r"\addlinespace")
-        maths = [(cell.replace("±", r"\pm"), best) for cell, best in cells]
-        numbers = ["--" if cell == MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in maths]
-        lines.append(" & ".join([*(word.translate(LATEX) for word in _words(group)), *numbers]) + r" \\")
+        lines.append(latex_row(_words(group), cells))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def latex_row(words: Iterable[str], cells: Iterable[tuple[str, bool]]) -> str:
+    """A line of a `tabular`: words, then means and deviations, and whether each is to be bold."""
+    maths = [(cell.replace("±", r"\pm"), best) for cell, best in cells]
+    numbers = ["--" if cell == MISSING else r"\boldmath" * best + f"${cell}$" for cell, best in maths]
+    return " & ".join([*(word.translate(LATEX) for word in words), *numbers]) + r" \\"
 
 
 def json_table(groups: Sequence[Group], metrics: Sequence[Metric]) -> dict[str, Any]:

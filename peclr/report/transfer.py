@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from peclr.report.results import SCORED_ON, Group, Metric, label_count, metrics_of, ranked
+from peclr.report.results import SCORED_ON, Group, Metric, label_count, metrics_of, winners
 from peclr.report.runs import TrainingRun
-from peclr.report.tables import LATEX, MISSING, entry, html_heading
+from peclr.report.tables import LATEX, MISSING, entry, html_heading, latex_row
 from peclr.untrusted.text import printable
 
 Trained = tuple[str, float | None]  # weights, and number of labeled hands
@@ -40,10 +40,9 @@ class Transfer:
             if group is None or group.spread(self.metric) is None:
                 found.append((MISSING, False, False))
                 continue
-            rivals = ranked([groups[column] for groups in self.rows.values() if column in groups], self.metric)
-            winners = [rival for rival, spread in rivals if spread.mean == rivals[0][1].mean]
+            best = winners([groups[column] for groups in self.rows.values() if column in groups], self.metric)
             own = group.rows[0].tested_on in self.trained_on[row]
-            found.append((entry(group, self.metric), group in winners and len(winners) < len(rivals), own))
+            found.append((entry(group, self.metric), group in best, own))
         return found
 
 
@@ -106,9 +105,6 @@ def latex_transfers(found: Sequence[Transfer]) -> str:
             " & ".join(head.translate(LATEX) for head in heads) + r" \\",
             r"\midrule",
         ]
-        for row in transfer.rows:
-            maths = [(text.replace("±", r"\pm"), best) for text, best, _ in transfer.cells(row)]
-            numbers = ["--" if text == MISSING else r"\boldmath" * best + f"${text}$" for text, best in maths]
-            lines.append(" & ".join([*(name.translate(LATEX) for name in transfer.names(row)), *numbers]) + r" \\")
+        lines += [latex_row(transfer.names(row), [cell[:2] for cell in transfer.cells(row)]) for row in transfer.rows]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""]))
     return "\n".join(parts)
