@@ -252,16 +252,7 @@ def _refusing(what: str) -> Iterator[None]:
     """Turn what timm's functions raise where they cannot do something into a ValueError."""
     try:
         yield
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{what}{f': {reason}' if reason else ''}") from error
 

@@ -28,9 +28,9 @@ _LOCAL_HEADER: Final = "<4s5H3I2H"  # before a member of a zip (APPNOTE.TXT 4.3.
 _MAPPED_BLOCK: Final = 2**22
 _LONGEST_NPY_HEAD: Final = 2**16  # as of version 1.0
 _DAMAGE: Final = (
-    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError,
-    ArithmeticError, SyntaxError, AssertionError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error,
-    tarfile.TarError, tokenize.TokenError, pickle.UnpicklingError, OSError, struct.error,
+    ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, ArithmeticError, SyntaxError,
+    AssertionError, MemoryError, OSError, zipfile.BadZipFile, zlib.error, tarfile.TarError, tokenize.TokenError,
+    pickle.UnpicklingError, struct.error,
 )  # fmt: skip  # what libraries raise about damaged files
 
 
@@ -209,7 +209,7 @@ def damage_of_zip(path: Path) -> str | None:
             if declared > size:  # torch.save compresses nothing, and shares no bytes between parts
                 return f"its parts declare {declared:,} bytes, and it has {size:,}"
             part = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
         # flipped bits make names that are no text, or ask for a password or a compression
         return f"not a whole file of torch.save ({error}; {path.stat().st_size / 1e6:,.1f} MB)"
     return None if part is None else f"its part {part} is not what was written"
