@@ -23,31 +23,22 @@ class Camera(NamedTuple):
     origin: Literal["given", "exif", "assumed"]
 
 
-class Cameras:
-    """Cameras of inputs.
-
-    Args:
-        given: K, (3, 3), px of the upright image, by the `file` of the input; "" for all.
-    """
-
-    def __init__(self, given: Mapping[str, Matrix] | None = None) -> None:
-        self.given = given or {}
-
-    def of(self, found: Input, width: int, height: int) -> Camera:
-        """The camera of an image of that size."""
-        K = self.given.get(found.file, self.given.get(_ALL))
-        if K is not None:
-            return Camera(K, "given")
-        focal = read_focal_35mm(Path(found.source)) if found.kind == "image" else None
-        if focal is not None:
-            return Camera(centered_camera(focal * math.hypot(width, height) / _FILM_DIAGONAL, width, height), "exif")
-        return Camera(centered_camera(ASSUMED_FOCAL * max(width, height), width, height), "assumed")
+def camera_of(found: Input, width: int, height: int, given: Mapping[str, Matrix]) -> Camera:
+    """The camera of an image of that size, where some are `given` as by `read_cameras`."""
+    K = given.get(found.file, given.get(_ALL))
+    if K is not None:
+        return Camera(K, "given")
+    focal = read_focal_35mm(Path(found.source)) if found.kind == "image" else None
+    if focal is not None:
+        return Camera(centered_camera(focal * math.hypot(width, height) / _FILM_DIAGONAL, width, height), "exif")
+    return Camera(centered_camera(ASSUMED_FOCAL * max(width, height), width, height), "assumed")
 
 
 def read_cameras(given: str | None, inputs: Sequence[Input]) -> dict[str, Matrix]:
-    """Cameras as `Cameras` takes them: from FX,FY,CX,CY in px, or a JSON file that holds 3×3 numbers, or {file: 3×3}.
+    """Read K, (3, 3), px of the upright image, by the `file` of the input; "" for all.
 
-    A file is named as it was given, relative to the folder given, or by its name alone; ValueError if none is an input.
+    From FX,FY,CX,CY in px, or a JSON file that holds 3×3 numbers, or {file: 3×3}. A file is named as it was given,
+    relative to the folder given, or by its name alone; ValueError if none is an input.
     """
     if given is None:
         return {}

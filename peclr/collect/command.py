@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from peclr.collect.frames import every_of
-from peclr.options import CommandParser, check_new_folder, check_writable, positive
+from peclr.options import CommandParser, check_new_folder, check_writable, positive, write_whole
 from peclr.parallel import add_job_options
 from peclr.untrusted.text import printable
 
@@ -117,7 +117,7 @@ def _convert(source: Path, options: argparse.Namespace, folder: Path) -> Shards:
 
 def _collector(options: argparse.Namespace, folder: Path) -> Collector:
     """What does the work; everything that may be wrong with the options is found here."""
-    from peclr.collect.cameras import Cameras, read_cameras
+    from peclr.collect.cameras import read_cameras
     from peclr.collect.groups import groups_of
     from peclr.collect.hands import Thresholds
     from peclr.collect.work import Collector, tasks_of, with_unique_files
@@ -139,7 +139,7 @@ def _collector(options: argparse.Namespace, folder: Path) -> Collector:
         folder.absolute(),
         task_file.absolute(),
         options.tiles,
-        Cameras(read_cameras(options.K, inputs)),
+        read_cameras(options.K, inputs),
         Thresholds(options.min_score, options.min_size, options.min_sharpness),
         options.every,
         _cutting(options),
@@ -168,7 +168,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _hash_of(collector: Collector) -> str:
     """Hash cameras, and the names and groups of all inputs, which other machines may see elsewhere, in order."""
-    given = {file: K.tolist() for file, K in sorted(collector.cameras.given.items())}
+    given = {file: K.tolist() for file, K in sorted(collector.cameras.items())}
     digest = hashlib.sha256(repr(given).encode(errors="surrogateescape"))
     for task in collector.tasks:
         for found, group in zip(task.inputs, task.groups, strict=True):
@@ -185,7 +185,6 @@ def _finish(hands: Shards, options: argparse.Namespace, folder: Path) -> None:
     from peclr.data.sources.layouts import PROVENANCE
     from peclr.data.sources.packed_labels import replacing
     from peclr.data.sources.selection import split_source
-    from peclr.options import write_whole
 
     facts, own = hands.facts, hands.root == folder
     with ExitStack() as stack:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import cv2
 
-from peclr.collect.cameras import Cameras
+from peclr.collect.cameras import camera_of
 from peclr.collect.frames import Every
 from peclr.collect.groups import Group
 from peclr.collect.hands import LeftOut, Thresholds, labeled
@@ -21,6 +21,7 @@ from peclr.data.sources.shard_format import About
 from peclr.detection import DetectedHand, MediaPipeHands
 from peclr.detection.detector import Image
 from peclr.detection.tracking import HandTracker
+from peclr.geometry.planar import Matrix
 from peclr.parallel import Advance
 
 # of the account, beside the reasons why hands were left out
@@ -56,7 +57,7 @@ class Collector:
         folder: of the shards.
         task_file: of the detector.
         tiles: whether small hands are sought in parts of the images.
-        cameras: of images.
+        cameras: that are given, as by `read_cameras`.
         thresholds: for hands.
         every: frames of videos.
         cutting: of the crops.
@@ -66,7 +67,7 @@ class Collector:
     folder: Path
     task_file: Path
     tiles: bool
-    cameras: Cameras
+    cameras: Mapping[str, Matrix]
     thresholds: Thresholds
     every: Every
     cutting: Cutting
@@ -121,7 +122,7 @@ class Collector:
         """Write the hands of an image, or count the reasons why not."""
         out.counts[IMAGES] += 1
         out.counts[EMPTY] += not hands
-        camera = self.cameras.of(frame.input, image.shape[1], image.shape[0]) if hands else None
+        camera = camera_of(frame.input, image.shape[1], image.shape[0], self.cameras) if hands else None
         name = about.file
         if frame.number is not None and frame.time_s is not None:
             about, name = replace(about, frame=frame.number, time=frame.time_s), f"{name}#{frame.number}"

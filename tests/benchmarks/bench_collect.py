@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from peclr.collect.cameras import Cameras
 from peclr.collect.frames import Every
 from peclr.collect.groups import groups_of
 from peclr.collect.hands import Thresholds
@@ -52,7 +51,7 @@ def collector(images: Path, folder: Path, task_file: Path, kind: type[Collector]
     """What `peclr collect IMAGES` makes, with default options."""
     inputs, every = find_inputs([str(images)]), Every()
     tasks = tasks_of(inputs, groups_of(inputs, None), every)
-    return kind(tasks, folder, task_file, True, Cameras(), Thresholds(), every, Cutting())  # noqa: FBT003
+    return kind(tasks, folder, task_file, True, {}, Thresholds(), every, Cutting())  # noqa: FBT003
 
 
 def share_of_networks(images: Path, folder: Path, task_file: Path) -> float:

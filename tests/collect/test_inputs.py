@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from peclr.collect.cameras import Cameras, read_cameras
+from peclr.collect.cameras import camera_of, read_cameras
 from peclr.collect.frames import Every, every_of
 from peclr.collect.groups import Group, groups_of
 from peclr.collect.work import with_unique_files
@@ -24,15 +24,15 @@ def image(folder: Path, focal: Any = None) -> Input:
 
 
 def test_a_camera_is_given_or_has_the_focal_length_of_exif_or_is_assumed(tmp_path: Path) -> None:
-    K, origin = Cameras().of(image(tmp_path, focal=26), 400, 300)
+    K, origin = camera_of(image(tmp_path, focal=26), 400, 300, {})
     assert origin == "exif"
     diagonal = 2 * np.arctan(np.hypot(400, 300) / 2 / K[0, 0])
     assert diagonal == pytest.approx(2 * np.arctan(np.hypot(36, 24) / 2 / 26))  # sees as much as on film
     assert K[:2, 2].tolist() == [199.5, 149.5]
     for unknown in (None, 0):
-        K, origin = Cameras().of(image(tmp_path, unknown), 400, 300)
+        K, origin = camera_of(image(tmp_path, unknown), 400, 300, {})
         assert (origin, K[0, 0], K[1, 1]) == ("assumed", 480, 480)
-    K, origin = Cameras(read_cameras("500,510,200,150", INPUTS)).of(image(tmp_path, focal=26), 400, 300)
+    K, origin = camera_of(image(tmp_path, focal=26), 400, 300, read_cameras("500,510,200,150", INPUTS))
     assert (origin, K.tolist()) == ("given", [[500, 0, 200], [0, 510, 150], [0, 0, 1]])
 
 
@@ -40,10 +40,10 @@ def test_cameras_are_read_from_a_file_for_all_or_by_file(tmp_path: Path) -> None
     path, K = tmp_path / "K.json", "[[500,0,200],[0,500,150],[0,0,1]]"
     one, other = image(tmp_path), INPUTS[0]
     path.write_text(K)
-    assert Cameras(read_cameras(str(path), [one])).of(one, 400, 300).origin == "given"
+    assert camera_of(one, 400, 300, read_cameras(str(path), [one])).origin == "given"
     path.write_text(f'{{"1.jpg": {K}}}')
-    cameras = Cameras(read_cameras(str(path), [one, other]))
-    assert [cameras.of(found, 400, 300).origin for found in (one, other)] == ["assumed", "given"]
+    cameras = read_cameras(str(path), [one, other])
+    assert [camera_of(found, 400, 300, cameras).origin for found in (one, other)] == ["assumed", "given"]
     with pytest.raises(ValueError, match=r"K\.json: none of its 1 names is that of an input, such as a\.jpg"):
         read_cameras(str(path), [one])
     for text in ("[[1,2],[3,4]]", K.replace("500", "-5"), '{"a": 7}'):
