@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +36,6 @@ class DetectedHand:
     box: Array
     joints_2d: Array
     joints_3d: Array
-
-
-class HandDetector(Protocol):
-    """Anything that finds hands: called with (H, W, 3) uint8 RGB, upright and not mirrored; the surest hand first."""
-
-    def __call__(self, image: Image) -> list[DetectedHand]:
-        """Find hands."""
 
 
 def without_duplicates(hands: Sequence[DetectedHand]) -> list[DetectedHand]:

@@ -35,12 +35,6 @@ class PalmPose(TypedDict):
     root_depth: Tensor  # (B,), depth of the palm, bone lengths; refined where it is a prediction
 
 
-class PoseTargets(PalmPose):
-    """Labels as `PalmPose`."""
-
-    scale: Tensor  # (B,), length of the bone, metres
-
-
 class PartialTargets(PalmPose):
     """Labels as `PalmPose`; what is not known has any finite value."""
 
@@ -164,15 +158,14 @@ class PoseNet25D(nn.Module):
 
 
 @torch.no_grad()
-def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PoseTargets:
+def targets_from_joints(joints_3d: Tensor, K: Tensor) -> PalmPose:
     """Labels in the network's own terms, of joints (B, 21, 3), metres, camera frame, order freihand with the wrist."""
     palm_3d = palm_from_wrist(convert(joints_3d, "freihand", _ORDER), _ORDER)
     joints_25d, scale = to_25d(palm_3d, K, root=_PALM, bone=_BONE)
-    return PoseTargets(
+    return PalmPose(
         keypoints_2d=joints_25d[..., :2],
         depth_rel=joints_25d[..., 2],
         root_depth=palm_3d[..., _PALM, 2] / scale,
-        scale=scale,
     )
 
 
