@@ -115,6 +115,14 @@ def positive(text: str) -> int:
     return number
 
 
+def check_new(path: Path | str) -> Path:
+    """Return a path; FileExistsError if there is such a file already."""
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists already; give another path or remove it")
+    return path
+
+
 def check_new_folder(folder: Path) -> None:
     """Refuse an output folder that is not empty or could not be written, while nothing has been computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from peclr.checkpoints.saving import check_new
 from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.models.pose_net import PoseNet25D
-from peclr.options import naming
+from peclr.options import check_new, naming
 
 # before its first import: onnxruntime sends usage data otherwise, and disable_telemetry_events() comes too late
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

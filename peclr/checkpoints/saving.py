@@ -11,7 +11,7 @@ from peclr import __version__
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import Encoder, ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
-from peclr.options import write_whole
+from peclr.options import check_new, write_whole
 from peclr.runs.about import KEY, About
 
 _IMAGENET_CLASSES = 1000
@@ -35,14 +35,6 @@ def file_metadata(name: str, about: About) -> dict[str, str]:
             "unit_3d": "lengths of the bone from middle_mcp to middle_pip, camera frame",
         }
     return metadata
-
-
-def check_new(path: Path | str) -> Path:
-    """Return a path; FileExistsError if there is such a file already."""
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path} exists already; give another path or remove it")
-    return path
 
 
 def torchvision_obstacle(encoder: Encoder) -> str | None:

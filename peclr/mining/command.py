@@ -102,6 +102,7 @@ def _detectors(options: Namespace, sources: Sequence[HandSource]) -> list[Detect
     """What finds the joints of each source; None for its labels. ValueError where there is neither."""
     from peclr.inference.network import load_network
     from peclr.mining.joints import Detector, has_labels
+    from peclr.untrusted.binary import sha256_of
 
     labeled = list(map(has_labels, sources))
     if options.detector is None:
@@ -113,7 +114,7 @@ def _detectors(options: Namespace, sources: Sequence[HandSource]) -> list[Detect
         detectors: list[Detector | None] = [None] * len(sources)
     else:
         trained = load_network(options.detector)
-        detector = Detector.of(options.detector, trained)
+        detector = Detector(options.detector, str(trained.checkpoint), sha256_of(trained.checkpoint))
         detectors = [detector if options.ignore_labels or not known else None for known in labeled]
     for source, found_by in zip(sources, detectors, strict=True):
         network = found_by and f"{trained.checkpoint}, views of {trained.view_size} px"

@@ -33,11 +33,6 @@ class Detector(NamedTuple):
     checkpoint: str  # of the run
     sha256: str  # of the checkpoint
 
-    @classmethod
-    def of(cls, run: Path, trained: TrainedNetwork) -> "Detector":
-        """The detector of a run, of which `trained` was loaded."""
-        return cls(run, str(trained.checkpoint), sha256_of(trained.checkpoint))
-
     def load(self) -> TrainedNetwork:
         """Load it; ValueError if it has changed."""
         trained = load_network(self.run)

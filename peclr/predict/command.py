@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _OF_BUILT_IN = f"{BUILT_IN}, trained on rendered hands and pseudo-labeled digits"
 _FROM_BOX_FILE = "both-from-box-file"
 _STILLS_PER_SECOND = 10.0  # in a video of still images
-_CAMERA_RATE = 30.0
 
 _EPILOG = """\
 A box is tight around the hand, in pixels of the upright image; it fills 0.7 of the network's view. Without one,
@@ -54,7 +53,7 @@ def predict_main(arguments: list[str]) -> int:
 
     from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
     from peclr.inference.network import load_network
-    from peclr.predict.outputs import OutputFolder
+    from peclr.predict.outputs import CAMERA_RATE, OutputFolder
     from peclr.predict.predictor import HandPredictor
     from peclr.predict.video_file import VideoFile
 
@@ -65,7 +64,7 @@ def predict_main(arguments: list[str]) -> int:
     annotations, notes = _annotations(options, inputs)
     video = None
     if options.video is not None:
-        default = _CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
+        default = CAMERA_RATE if inputs[0].kind == "camera" else _STILLS_PER_SECOND
         check_writable(options.video.parent)
         video = VideoFile(options.video, frame_rate(inputs[0]) or default)
     if options.overlay and any(found.kind != "image" for found in inputs) and find_spec("av") is None:

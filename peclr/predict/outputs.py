@@ -27,7 +27,7 @@ from peclr.predict.tables import Format, TableFile
 from peclr.predict.video_file import VideoFile
 
 _READABLE = 512  # px, of an overlay's longer side: smaller images are enlarged by whole factors to about this
-_CAMERA_RATE = 30.0  # frames per second of a video of what a camera sees
+CAMERA_RATE = 30.0  # frames per second of a video of what a camera sees
 _WHITE, _BLACK = (255, 255, 255), (20, 20, 20)
 _BACKLOG = 16  # images that wait to be written: their memory is bounded
 
@@ -119,7 +119,7 @@ class OutputFolder:
     def _overlay_of(self, found: Input, path: Path) -> VideoFile:
         if self._overlay_video is None or self._overlay_video.path != path:
             self._close_overlay()
-            self._overlay_video = VideoFile(path, frame_rate(found) or _CAMERA_RATE)
+            self._overlay_video = VideoFile(path, frame_rate(found) or CAMERA_RATE)
         return self._overlay_video
 
     def _close_overlay(self) -> None:

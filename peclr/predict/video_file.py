@@ -11,7 +11,7 @@ import numpy as np
 
 from peclr.data.sources.videos import import_av
 from peclr.inference.crop_search import Image
-from peclr.options import naming
+from peclr.options import check_new, naming
 
 # players in browsers know H.264 in MP4 and little else; frames of an .avi are JPEGs, for old programs
 _CODECS: Final = {".mp4": (("libx264", "yuv420p"), ("mpeg4", "yuv420p")), ".avi": (("mjpeg", "yuvj420p"),)}
@@ -27,8 +27,7 @@ class VideoFile:
     def __init__(self, path: Path, rate: float) -> None:
         if path.suffix.lower() not in _CODECS:
             raise ValueError(f"{path}: expected a video ending in {' or '.join(_CODECS)}")
-        if path.exists():
-            raise FileExistsError(f"{path} exists already; give another path or remove it")
+        check_new(path)
         self._av = import_av()
         self.path, self.rate = path, rate
         self._partial = path.with_name(f".{path.name}.partial")
