@@ -76,9 +76,13 @@ def evaluate_official(dataset: DataSet, options: argparse.Namespace, out: Path) 
 
     ValueError where a choice is missing, or the labels, without which there is no scale.
     """
+    import numpy as np
+
     from peclr.data.sources.composed import SelectedHands
     from peclr.evaluate.predictions import Predictions
     from peclr.evaluate.scoring import draw_pck, draw_worst, score, write_scores
+    from peclr.inference.crop_search import CropSearch
+    from peclr.inference.hands import predict_source
     from peclr.inference.network import load_network
 
     split = chosen_split(dataset, options)
@@ -86,9 +90,11 @@ def evaluate_official(dataset: DataSet, options: argparse.Namespace, out: Path) 
     source = _open(dataset, split, options, trained.crop_margin)
     labels, whole = _labels_of(source)
     source.check_images()
-    as_right = _predict(trained, source, options)
+    search = CropSearch("published", options.turn)
+    hands = predict_source(trained, source, options.batch_size, search, progress=True)
+    as_right = np.stack([hand.joints_3d for hand in hands])  # as readers show them
     joints = as_right.copy()
-    joints[source.is_left, :, 0] *= -1  # readers mirror them
+    joints[source.is_left, :, 0] *= -1
     about = how_predicted(trained, options, split)
     if not whole.all():
         about["unknown"] = f"{(~whole).sum():,} of {len(whole):,} hands have unknown joints: only scores.txt has these"
@@ -129,18 +135,6 @@ def _labels_of(source: Source) -> tuple[Array, NDArray[np.bool_]]:
     if not whole.any():
         raise ValueError(f"{source.root}: all {len(whole):,} hands have unknown joints; expected one that is known")
     return labels, whole
-
-
-def _predict(trained: TrainedNetwork, source: Source, options: argparse.Namespace) -> Array:
-    """Predictions (N, 21, 3), metres, order freihand, of hands as their reader shows them: right ones."""
-    import numpy as np
-
-    from peclr.inference.crop_search import CropSearch
-    from peclr.inference.hands import predict_source
-
-    search = CropSearch("published", options.turn)
-    hands = predict_source(trained, source, options.batch_size, search, progress=True)
-    return np.stack([hand.joints_3d for hand in hands])
 
 
 def _ho3d(source: HO3D, joints: Array, labels: Array, out: Path) -> Official:
