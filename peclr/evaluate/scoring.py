@@ -18,13 +18,12 @@ from peclr.evaluate.predictions import Predictions
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.geometry.procrustes import similarity_align
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.points import F_SCORE_THRESHOLDS, PCK_THRESHOLDS, summarize_errors
+from peclr.metrics.points import F_SCORE_THRESHOLDS, MM_PER_M, PCK_THRESHOLDS, summarize_errors
 from peclr.metrics.pose import ERRORS_MM, joint_scores
 from peclr.options import naming, write_whole
 
 Array = NDArray[np.float64]
 
-_MM_PER_M: Final = 1000.0
 _UNITS: Final = "mm; AUC, PCK and F-scores 0 to 1; scores.txt has the leaderboard's, in cm"
 _MM_PER_CM: Final = 10.0
 _HEADS: Final = {"epe_mm": "EPE", "root_relative_epe_mm": "root-relative", "pa_epe_mm": "PA-EPE"}
@@ -48,7 +47,7 @@ class Evaluation:
 
     def pck_mm(self) -> dict[str, list[float]]:
         """The curves of `pck`, and their "thresholds_mm"."""
-        thresholds = (PCK_THRESHOLDS * _MM_PER_M).tolist()
+        thresholds = (PCK_THRESHOLDS * MM_PER_M).tolist()
         return {"thresholds_mm": thresholds, **{name: curve.tolist() for name, curve in self.pck.items()}}
 
 
@@ -66,7 +65,7 @@ def score(predictions: Predictions, xyz: Array, verts: Array | None = None) -> E
     summaries = {name: summarize_errors(*pair) for name, pair in curves.items()}
     if "mesh" in summaries:
         means = {"mesh_epe_mm": "mesh", "pa_mesh_epe_mm": "mesh_al"}
-        metrics |= {name: _MM_PER_M * summaries[curve].mean_m for name, curve in means.items()}
+        metrics |= {name: MM_PER_M * summaries[curve].mean_m for name, curve in means.items()}
         metrics |= {f"f_score_{limit}": leaderboard[f"f_al_score_{limit}"] for limit in F_SCORE_THRESHOLDS}
     return Evaluation(
         hands=len(pred),

@@ -7,9 +7,8 @@ Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 
 from numpy.typing import ArrayLike
 
 from peclr.geometry.joints import NUM_JOINTS, WRIST
-from peclr.metrics.points import align, checked_pair, summarize_errors
+from peclr.metrics.points import MM_PER_M, align, checked_pair, summarize_errors
 
-_MM_PER_M = 1000.0
 _NO_HAND = -1  # every coordinate of a frame's label
 
 
@@ -35,5 +34,5 @@ def dexycb_scores(pred: ArrayLike, joints_3d: ArrayLike) -> dict[str, float]:
     scores: dict[str, float] = {}
     for name, (points, label) in alignments.items():
         summary = summarize_errors(points, label)
-        scores |= {f"{name}_mpjpe": _MM_PER_M * summary.mean_m, f"{name}_auc": summary.auc}
+        scores |= {f"{name}_mpjpe": MM_PER_M * summary.mean_m, f"{name}_auc": summary.auc}
     return scores

@@ -7,9 +7,7 @@ ICCV 2019, as its evaluation code (lmb-freiburg/freihand) computes them.
 from numpy.typing import ArrayLike
 
 from peclr.geometry.joints import NUM_JOINTS
-from peclr.metrics.points import F_SCORE_THRESHOLDS, Array, align, checked_pair, f_scores, summarize_errors
-
-_CM_PER_M = 100.0
+from peclr.metrics.points import CM_PER_M, F_SCORE_THRESHOLDS, Array, align, checked_pair, f_scores, summarize_errors
 
 
 def freihand_scores(
@@ -42,8 +40,8 @@ def freihand_scores(
 def _point_scores(name: str, pred: Array, true: Array, aligned: Array) -> dict[str, float]:
     raw, after = summarize_errors(pred, true), summarize_errors(aligned, true)
     return {
-        f"{name}_mean3d": raw.mean_m * _CM_PER_M,
+        f"{name}_mean3d": raw.mean_m * CM_PER_M,
         f"{name}_auc3d": raw.auc,
-        f"{name}_al_mean3d": after.mean_m * _CM_PER_M,
+        f"{name}_al_mean3d": after.mean_m * CM_PER_M,
         f"{name}_al_auc3d": after.auc,
     }

@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike
 
 from peclr.geometry.joints import joint_index
 from peclr.metrics.freihand import freihand_scores
-from peclr.metrics.points import Array, summarize_errors
+from peclr.metrics.points import CM_PER_M, Array, summarize_errors
 
-_CM_PER_M = 100.0
 _WRIST, _MIDDLE_MCP = joint_index("wrist", "mano"), joint_index("middle_mcp", "mano")
 
 
@@ -35,7 +34,7 @@ def ho3d_scores(
         "xyz_auc3d": scores.pop("xyz_auc3d"),
         "xyz_procrustes_al_mean3d": scores.pop("xyz_al_mean3d"),
         "xyz_procrustes_al_auc3d": scores.pop("xyz_al_auc3d"),
-        "xyz_scale_trans_al_mean3d": _CM_PER_M * aligned.mean_m,
+        "xyz_scale_trans_al_mean3d": CM_PER_M * aligned.mean_m,
         "xyz_scale_trans_al_auc3d": aligned.auc,
         **scores,
     }

@@ -17,6 +17,7 @@ from peclr.geometry.procrustes import similarity_align
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+MM_PER_M, CM_PER_M = 1000.0, 100.0
 # Metres: 0 to 5 cm in 100 steps.
 PCK_THRESHOLDS: Array = np.linspace(0.0, 0.05, 100)
 # Metres, with what scores.txt calls them.

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from peclr.geometry.joints import MIDDLE_MCP, NUM_JOINTS, WRIST
-from peclr.metrics.points import Array, Mask, checked_pair, mean_over_joints
+from peclr.metrics.points import MM_PER_M, Array, Mask, checked_pair, mean_over_joints
 
-_MM_PER_M = 1000.0
 _THRESHOLDS: Array = np.linspace(0.0, 0.05, 20)  # metres
 _FROM_20_MM = 8  # the first of them that counts for the area from 20 to 50 mm
 
@@ -32,8 +31,8 @@ def rhd_scores(pred: ArrayLike, joints_3d: ArrayLike, visible: ArrayLike) -> dic
     shares = np.array([mean_over_joints(errors <= threshold, known) for threshold in _THRESHOLDS])
     medians = [float(np.median(errors[known[:, joint], joint])) for joint in np.flatnonzero(known.any(axis=0))]
     return {
-        "mean": _MM_PER_M * mean_over_joints(errors, known),
-        "median": _MM_PER_M * float(np.mean(medians)),
+        "mean": MM_PER_M * mean_over_joints(errors, known),
+        "median": MM_PER_M * float(np.mean(medians)),
         "auc_0_50": _area(shares, _THRESHOLDS),
         "auc_20_50": _area(shares[_FROM_20_MM:], _THRESHOLDS[_FROM_20_MM:]),
     }
