@@ -53,10 +53,7 @@ def overlays_2d(image: Image, predicted: NDArray[np.floating], label: NDArray[np
     corner = np.minimum(np.maximum((low + high - side) / 2, 0), np.maximum(last - side, 0))
     tile_from_image = view_from_box(np.concatenate((corner, corner + side)), _SIDE)
     tile = warp(image, tile_from_image, _SIDE)
-    return (
-        draw_skeleton(tile, move(tile_from_image, predicted)),
-        draw_skeleton(tile, move(tile_from_image, label)),
-    )
+    return draw_skeleton(tile, move(tile_from_image, predicted)), draw_skeleton(tile, move(tile_from_image, label))
 
 
 def _project(joints: Matrix, K: Matrix) -> Matrix:

@@ -79,11 +79,7 @@ def score_2d(source: CocoHands, predicted: Array, labels: Array) -> dict[str, fl
         scores["pck_0.2"] = pck(predicted, labels, known, size, _THRESHOLD, strict=True)
         scores["auc_30px"] = auc(predicted, labels, known)
     else:
-        kinds = {
-            "all": known,
-            "visible": known & ~source.occluded,
-            "occluded": known & source.occluded,
-        }
+        kinds = {"all": known, "visible": known & ~source.occluded, "occluded": known & source.occluded}
         parts = np.array([source.image_name(hand).split("/")[0].partition("_")[2] for hand in range(source.num_hands)])
         for part in ["", *sorted(set(parts.tolist()))]:
             of_part = np.equal(parts, part) if part else np.ones(len(parts), np.bool_)

@@ -29,10 +29,7 @@ _OPTIONS: Final = {
         ("--trainer.accumulate_grad_batches N|auto", "batches that one optimizer step sums up"),
         ("--trainer.precision P", "32-true, 16-mixed or bf16-mixed"),
         ("--trainer.logger WandbLogger|TensorBoard", "beside metrics.csv, which is always there"),
-        (
-            "--model.encoder.init_args.name NAME",
-            "resnet18 to resnet152; with --model.encoder=TimmEncoder any of timm",
-        ),
+        ("--model.encoder.init_args.name NAME", "resnet18 to resnet152; with --model.encoder=TimmEncoder any of timm"),
         ("--model.objective NAME", "in pre-training: PeCLR, SimCLR and others; `--model.help` lists them"),
         ("--model.weights FILE", "in fine-tuning: the checkpoint of a pre-training run, or published weights"),
         ("--model.optimizer.init_args.lr RATE", "before it is scaled by the batch, see --model.lr_scaling"),

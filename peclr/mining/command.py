@@ -192,12 +192,8 @@ def _parser() -> CommandParser:
     add("--memory-gb", type=float, default=MEMORY_GB, metavar="GB", help=memory)
     add("--detector", type=Path, metavar="RUN", help="fine-tuned network that finds the joints of data without labels")
     add("--ignore-labels", action="store_true", help="use --detector for all data")
-    add(
-        "--other-video",
-        "--other-film",
-        action="store_true",
-        help="never pair hands of one video (default: of one track)",
-    )
+    apart = "never pair hands of one video (default: of one track)"
+    add("--other-video", "--other-film", action="store_true", help=apart)
     group = parser.add_argument_group("work in parts", "where images have to be looked at")
     help_ = "processes (default: one a core; with a GPU, this one)"
     group.add_argument("--workers", type=positive, metavar="N", help=help_)

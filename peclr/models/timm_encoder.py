@@ -46,12 +46,7 @@ class TimmEncoder(Encoder):
     """
 
     def __init__(
-        self,
-        name: str,
-        weights: str | None = None,
-        view_size: int | None = None,
-        *,
-        grad_checkpointing: bool = False,
+        self, name: str, weights: str | None = None, view_size: int | None = None, *, grad_checkpointing: bool = False
     ) -> None:
         super().__init__()
         self.name = name

@@ -135,11 +135,8 @@ def _ask(begun: _Begun, there: int, timeout: float) -> tuple[HTTPResponse, int]:
         else:
             if answer.status != _PARTIAL_CONTENT:
                 return answer, 0
-            first = f"bytes {there}-"
-            if answer.headers.get("Content-Range", "").startswith(first) and _validator(answer.headers) in (
-                begun.validator,
-                None,
-            ):
+            goes_on = answer.headers.get("Content-Range", "").startswith(f"bytes {there}-")
+            if goes_on and _validator(answer.headers) in (begun.validator, None):
                 return answer, there
             answer.close()
     return _open(begun.url, timeout, {}), 0
