@@ -170,12 +170,9 @@ def trained() -> "TrainedNetwork":
 @pytest.fixture
 def run(trained: "TrainedNetwork", tmp_path: Path) -> Path:
     """A fine-tuning run's folder with that network."""
-    folder = tmp_path / "run"
-    (folder / "checkpoints").mkdir(parents=True)
-    state = {f"pose_net.{key}": value for key, value in trained.network.state_dict().items()}
-    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
-    (folder / "config.yaml").write_text(f"model:\n  init_args:\n    view_size: {VIEW_SIZE}\n")
-    return folder
+    from tests.saved_run import save_run
+
+    return save_run(tmp_path / "run", trained.network, VIEW_SIZE)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
-"""A video that tests make: a right and a left rendered hand cross over clutter, and after a cut two others."""
+"""Videos that tests write, and one: a right and a left rendered hand cross over clutter, and after a cut two others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from peclr.data.samples import HandSample
 from peclr.data.sources.freihand import FreiHAND
@@ -52,13 +53,24 @@ def both_scenes(hands: Hands) -> list[tuple[Image, list[Any]]]:
     return [*scene(hands, 0), *scene(hands[::-1], 1)]
 
 
-def write_video(path: Path, frames: Iterator[Image] | list[Image]) -> None:
-    """Write frames (H, W, 3) RGB, with little loss."""
+def write_video(path: Path, frames: Sequence[Image], rate: Fraction = Fraction(RATE)) -> None:
+    """Write frames (H, W, 3) RGB, so many a second, with little loss."""
     import av
 
+    height, width = frames[0].shape[:2]
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:  # headers first
-        stream = container.add_stream("mpeg4", rate=Fraction(RATE))
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 8_000_000
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 8_000_000
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
         container.mux(stream.encode())
+
+
+def write_clip(path: Path, images: Sequence[Image], rate: float = 4) -> None:
+    """Write images (H, W, 3), channels in OpenCV's order, as Motion JPEG, which needs no PyAV."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, images[0].shape[1::-1])
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write MJPG")
+    for image in images:
+        writer.write(image)
+    writer.release()

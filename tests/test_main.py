@@ -19,6 +19,7 @@ from torch._utils import ExceptionWrapper  # what a DataLoader hands on from its
 
 from peclr.__main__ import SUBCOMMANDS, main
 from peclr.models.encoders import ResNetEncoder
+from tests.full_disk import full_disk
 
 HEAVY = {"torch", "pytorch_lightning", "albumentations", "cv2", "matplotlib", "numpy", "optuna"}
 
@@ -45,6 +46,7 @@ MISTAKES = [
     ("fit --config=finetune --trainr.max_epochs=1", "no option --trainr.max_epochs=1; did you mean --trainer?"),
     ("fit --config=sweeps/finetune", "`peclr sweep"),
     ("test --config=finetune", "--ckpt_path RUN/checkpoints/last.ckpt"),
+    ("validate --config=finetune", "--ckpt_path RUN/checkpoints/last.ckpt"),
 ]
 
 
@@ -199,12 +201,8 @@ def test_a_full_disk_is_told_in_one_line_that_names_the_file(
     command: str, hands: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = commands_that_write(hands, tmp_path / "out")[command]
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # writes fail as on a full disk, if with another reason
-    try:
+    with full_disk(200):
         assert main(words) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     [line] = lines_of(capsys)
     assert str(tmp_path) in line
     assert "File too large" in line or "the disk may be full" in line

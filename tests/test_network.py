@@ -132,8 +132,5 @@ def test_a_download_that_was_accepted_opens_one(accept: bool, tmp_path: Path) ->
 def test_a_connection_would_be_seen(tmp_path: Path) -> None:
     log = tmp_path / "strace.log"
     code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.1', 9))"
-    subprocess.run(
-        [*STRACE, str(log), sys.executable, "-c", code],
-        check=False,
-    )
+    subprocess.run([*STRACE, str(log), sys.executable, "-c", code], check=False)
     assert len(connections(log)) == 1

@@ -18,6 +18,7 @@ from peclr.geometry.affine import compose, rotation, scaling, translation
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from tests.saved_run import save_run
 
 pytestmark = pytest.mark.last
 SIZE = 48
@@ -27,18 +28,16 @@ SIZE = 48
 def finetuned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that has been evaluated, with joints as far apart as a trained network's: the camera matters."""
     folder = tmp_path_factory.mktemp("runs") / "finetuned"
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "evaluation").mkdir()
     torch.manual_seed(0)
     network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
     with torch.no_grad():
         network.backend_model.fc.bias += torch.randn(64) * torch.tensor([8.0, 8.0, 0.4]).repeat(22)[:64]
         for parameter in network.zroot_ref.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
+    save_run(folder, network, SIZE)
     config = f"data: {{init_args: {{view_size: {SIZE}, root: null}}}}\ntrainer: {{max_epochs: 7}}\n"
     (folder / "config.yaml").write_text(config)
+    (folder / "evaluation").mkdir()
     (folder / "evaluation" / "scores.json").write_text(json.dumps({"metrics": {"pa_epe_mm": 12.5}}))
     return folder
 

@@ -30,10 +30,7 @@ def prefixed(prefix: str, state: State) -> State:
 
 
 def torchvision_state(encoder: ResNetEncoder) -> State:
-    return dict(encoder.state_dict()) | {
-        "fc.weight": torch.zeros(10, encoder.feature_dim),
-        "fc.bias": torch.zeros(10),
-    }
+    return dict(encoder.state_dict()) | {"fc.weight": torch.zeros(10, encoder.feature_dim), "fc.bias": torch.zeros(10)}
 
 
 def training_checkpoint(encoder: ResNetEncoder) -> State:

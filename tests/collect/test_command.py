@@ -20,6 +20,7 @@ from peclr.data.views.geometric import ViewGeometry, render_view
 from peclr.geometry.camera import project
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.synthetic.writer import write_freihand_layout
+from tests.json_files import edit_json
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +66,7 @@ def test_images_become_shards(collected: Shards) -> None:
         assert 0.1 < sample["joints_3d"][0, 2] < 2
     summary = json.loads((hands.root / "collected.json").read_text())
     assert summary["labels"] == "pseudo"
-    assert summary["counts"] == {
-        "camera: assumed": 3,
-        "hands": 3,
-        "images": 4,
-        "images without hands": 1,
-    }
+    assert summary["counts"] == {"camera: assumed": 3, "hands": 3, "images": 4, "images without hands": 1}
     long, problem = summary["not_read"]
     assert "long.png: the image is 32,767 px long" in long
     assert re.search("^could not be read +2$", table(hands.facts), re.M)  # beside the 4 images, not of them
@@ -227,9 +223,7 @@ def test_corrections_that_do_not_fit_are_refused(
 ) -> None:
     assert main(["collect", str(collected.root), f"--out={tmp_path / 'coco'}", "--layout=coco"]) == 0
     path = tmp_path / "coco" / "annotations" / "person_keypoints_default.json"
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(json.dumps(document))
+    edit_json(path, change)
     capsys.readouterr()
     assert main(["collect", str(tmp_path / "coco"), f"--out={tmp_path / 'out'}"]) == 2
     assert reason in capsys.readouterr().err

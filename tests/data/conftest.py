@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.json_files import edit_json
+
 SIZE = 112
 BACKGROUNDS = [(40, 0, 0), (0, 40, 0), (0, 0, 40), (30, 30, 0)]  # RGB, one per version
 
@@ -27,10 +29,7 @@ class Layout:
 
     def edit(self, file: str, change: Callable[[Any], object]) -> None:
         """Rewrites a JSON file after `change` has changed its contents in place."""
-        path = self.root / file
-        contents = json.loads(path.read_text())
-        change(contents)
-        path.write_text(json.dumps(contents))
+        edit_json(self.root / file, change)
 
 
 def draw_dots(
@@ -122,9 +121,7 @@ class YouTube:
 
     def edit(self, change: Callable[[Any], object]) -> None:
         """Rewrites the labels after `change` has changed them in place."""
-        labels = json.loads(self.labels.read_text())
-        change(labels)
-        self.labels.write_text(json.dumps(labels))
+        edit_json(self.labels, change)
 
 
 FRAMES: list[dict[str, Any]] = [

@@ -11,12 +11,11 @@ from jsonargparse import ArgumentParser
 
 from peclr.data.datamodules import LabeledHandDataModule, PairedViewDataModule
 from peclr.data.datasets import LabeledHandDataset, PairedViewDataset
-from peclr.data.samples import HandSource, PairedViewBatch
+from peclr.data.samples import HandSource
 from peclr.data.sources.composed import SelectedHands
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.views.geometric import GeometryRange
 from peclr.data.views.photometric import Photometric
-from tests.trainer import quiet_trainer
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -265,37 +264,3 @@ def test_configs_name_classes_briefly_and_override_single_options(layout: Layout
     config["init_args"]["geometry"] = {"rotatoin": [-10, 10]}
     with pytest.raises(ArgumentError, match="rotatoin"):
         parser.parse_object({"data": config})
-
-
-class Recorder(pl.LightningModule):
-    """Keeps the indices and matrices of each epoch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen: dict[int, list[PairedViewBatch]] = {}
-
-    def training_step(self, batch: PairedViewBatch) -> torch.Tensor:
-        self.seen.setdefault(self.current_epoch, []).append(batch)
-        return self.weight
-
-    def validation_step(self, batch: PairedViewBatch) -> None:
-        pass
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
-# no worker is wanted for eighteen images; torch's own deprecation, met by Lightning
-@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*LeafSpec.* is deprecated")
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_lightning_hands_every_epoch_to_the_workers(layout: Layout, num_workers: int) -> None:
-    module = paired(layout.root, num_workers=num_workers)
-    recorder = Recorder()
-    trainer = quiet_trainer(layout.root, max_epochs=2)
-    trainer.fit(recorder, datamodule=module)
-    for epoch, batches in recorder.seen.items():
-        indices = torch.cat([batch["index"] for batch in batches]).tolist()
-        expected = torch.stack([module.train_set[epoch, index]["view_from_crop"] for index in indices])
-        torch.testing.assert_close(torch.cat([batch["view_from_crop"] for batch in batches]), expected)
-    assert sorted(recorder.seen) == [0, 1]

@@ -51,9 +51,10 @@ def test_geometry_is_as_published(views: tuple[NDArray[np.float64], NDArray[np.f
     degrees = np.degrees(np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0]))
     np.testing.assert_allclose(degrees, degrees.round(), atol=1e-3)
     assert agrees(degrees + np.random.default_rng(0).uniform(-0.5, 0.5, len(degrees)), -45.5, 45.5)
-    for axis in (0, 1):
-        assert agrees(matrices[:, axis, 2] * scale / 2 * SIDE, 0, 15)
+    shifts = matrices[:, :2, 2].T * scale / 2 * SIDE
+    assert all(agrees(shift, 0, 15) for shift in shifts)
     assert agrees(1.25 * scale, 0.9, 1.5)
+    assert np.abs(np.corrcoef(np.stack([degrees, *shifts, scale])) - np.eye(4)).max() < 0.2
 
 
 def test_colors_are_as_published(views: tuple[NDArray[np.float64], NDArray[np.float64]]) -> None:

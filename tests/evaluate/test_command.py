@@ -15,6 +15,7 @@ from peclr.evaluate.predictions import Predictions, read_labels, read_prediction
 from peclr.inference.network import load_network
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
+from tests.saved_run import save_run
 
 SIZE = 32
 SCORED = {"scores.txt", "scores.json", "pck.png", "worst.png"}
@@ -23,17 +24,12 @@ SCORED = {"scores.txt", "scores.json", "pck.png", "worst.png"}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fine-tuning run's folder, with a network that predicts different hands for different images."""
-    folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
     network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
     with torch.no_grad():
         network.backend_model.fc.weight *= 20
         network.backend_model.fc.bias += torch.randn(64) * torch.tensor([4.0, 4.0, 0.3]).repeat(22)[:64]
-    (folder / "checkpoints").mkdir()
-    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
-    (folder / "config.yaml").write_text(f"model: {{init_args: {{view_size: {SIZE}}}}}\n")
-    return folder
+    return save_run(tmp_path_factory.mktemp("evaluated") / "run", network, SIZE)
 
 
 @pytest.fixture

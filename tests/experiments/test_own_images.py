@@ -18,7 +18,7 @@ from peclr.__main__ import main
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.drawing.views import read_data_module
 from peclr.shipped import find_config
-from tests.predict.test_command import write_video
+from tests.hand_video import write_clip
 
 if TYPE_CHECKING:
     from tests.experiments.conftest import Parse
@@ -42,7 +42,7 @@ def folder(
         hand = {"box": [5, 5, 30, 40], "hand": ("left", "right")[number % 2]}
         said = {"schema": "peclr.prediction/1", "source": f"my_images/{number}.jpg", "file": f"{number}.jpg"}
         (tmp_path / "hands" / f"{number}.json").write_text(json.dumps(said | {"hands": [hand]}))
-    write_video(tmp_path / "my_videos" / "a.avi", [make_image(seed=number) for number in range(41)])
+    write_clip(tmp_path / "my_videos" / "a.avi", [make_image(seed=number) for number in range(41)])
     (tmp_path / "data" / "freihand").symlink_to(rendered_hands)
     (tmp_path / "my_data").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)

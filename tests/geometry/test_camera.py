@@ -23,10 +23,7 @@ def views(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     offset, angle, factor = (torch.rand(n, k, generator=generator).to(dtype) for k in (2, 1, 1))
     return compose(
-        translation(40 * offset),
-        rotation(3 * angle[:, 0]),
-        scaling(0.5 + factor[:, 0]),
-        translation(-20 * offset),
+        translation(40 * offset), rotation(3 * angle[:, 0]), scaling(0.5 + factor[:, 0]), translation(-20 * offset)
     )
 
 

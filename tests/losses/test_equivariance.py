@@ -82,11 +82,7 @@ def test_it_commutes_with_scaling_the_points() -> None:
 
 def test_range_and_mean_are_constants_to_the_gradient() -> None:
     """So the Jacobian is that of the rotation alone, point by point."""
-    points, offset, angle = (
-        random_points(1, 3),
-        torch.full((1, 2), 0.2).double(),
-        torch.full((1,), 0.4).double(),
-    )
+    points, offset, angle = random_points(1, 3), torch.full((1, 2), 0.2).double(), torch.full((1,), 0.4).double()
     points.requires_grad_()
     moved = undo_translation_rotation(points, offset, angle)
     rows = [torch.autograd.grad(value, points, retain_graph=True)[0] for value in moved.flatten()]

@@ -43,10 +43,7 @@ def random_hands(count: int = 17, noise: float = 0.015, seed: int = 0) -> tuple[
     ("measure", "formula"),
     [
         (epe_mm, lambda p, t: 1000 * (p - t).norm(dim=-1).mean()),
-        (
-            root_relative_epe_mm,
-            lambda p, t: 1000 * ((p - p[:, :1]) - (t - t[:, :1])).norm(dim=-1).mean(),
-        ),
+        (root_relative_epe_mm, lambda p, t: 1000 * ((p - p[:, :1]) - (t - t[:, :1])).norm(dim=-1).mean()),
     ],
 )
 def test_mean_errors_are_millimetres(measure: Measure, formula: Measure) -> None:

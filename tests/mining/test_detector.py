@@ -1,11 +1,13 @@
 """Mining data without labels: joints that a network finds, in pixels of the image."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from peclr.__main__ import main
 from peclr.data.sources.image_files import ImageFiles
@@ -23,13 +25,12 @@ def advance(units: int = 1, /, **counts: int) -> None:
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
+def images(tmp_path: Path, make_image: Callable[..., NDArray[np.uint8]]) -> Path:
     """Forty images: more than the network looks at together; JPEGs so large that they are read reduced."""
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(40):
-        coarse = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{number:02d}.jpg"), cv2.resize(coarse, (320, 256 + number)))
+        cv2.imwrite(str(folder / f"{number:02d}.jpg"), make_image(256 + number, 320, number))
     return folder
 
 

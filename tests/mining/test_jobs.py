@@ -6,26 +6,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from peclr.__main__ import main
 from peclr.inference.network import TrainedNetwork
+from tests.saved_run import save_run
 
 TASKS = 3
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory, make_image: Callable[..., NDArray[np.uint8]]) -> Path:
     """Images of three tasks."""
     folder = tmp_path_factory.mktemp("images")
     for number in range(150):
-        coarse = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{number:03d}.png"), cv2.resize(coarse, (40, 36)))
+        cv2.imwrite(str(folder / f"{number:03d}.png"), make_image(36, 40, number))
     return folder
 
 
@@ -40,12 +42,7 @@ def parts_of(out: Path) -> Path:
 @pytest.fixture(scope="module")
 def run(trained: TrainedNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fine-tuned network: always the same file, which pairs name."""
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "checkpoints").mkdir()
-    state = {f"pose_net.{key}": value for key, value in trained.network.state_dict().items()}
-    torch.save({"state_dict": state}, folder / "checkpoints" / "last.ckpt")
-    (folder / "config.yaml").write_text(f"model:\n  init_args:\n    view_size: {trained.view_size}\n")
-    return folder
+    return save_run(tmp_path_factory.mktemp("mining") / "run", trained.network, trained.view_size)
 
 
 @pytest.fixture(scope="module")

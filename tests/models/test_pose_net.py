@@ -63,10 +63,7 @@ def test_predictions_are_the_published_networks(published: PoseNet25D, reference
     vectors = np.load(reference / "pose_net_rn50.npz")
     rng = np.random.default_rng(int(vectors["seed"]))
     image = torch.from_numpy(rng.standard_normal((4, 3, 224, 224)).astype(np.float32))
-    cameras = {
-        "kp3d": torch.from_numpy(vectors["K"]),
-        "kp3d_default_K": DEFAULT_K.expand(4, 3, 3),
-    }
+    cameras = {"kp3d": torch.from_numpy(vectors["K"]), "kp3d_default_K": DEFAULT_K.expand(4, 3, 3)}
     for name, K in cameras.items():
         with torch.no_grad():
             output = published(image, K)

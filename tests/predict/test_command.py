@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.videos import Videos
 from peclr.predict import HandPredictor
 from peclr.predict.command import predict_main
-from tests.predict.test_outputs import full_disk
+from tests.full_disk import full_disk
+from tests.hand_video import write_clip
 
 MakeImage = Callable[..., NDArray[np.uint8]]
 
@@ -113,7 +114,7 @@ def test_what_was_predicted_says_where_hands_are_in_training_and_in_the_next_pre
     run: Path, images: Path, make_image: MakeImage, tmp_path: Path
 ) -> None:
     pytest.importorskip("av")
-    write_video(images / "clip.avi", [make_image(seed=number) for number in range(3)])
+    write_clip(images / "clip.avi", [make_image(seed=number) for number in range(3)])
     boxes, out = tmp_path / "boxes.csv", tmp_path / "out"
     boxes.write_text(
         "file,left,top,right,bottom,hand,frame\n0.png,5,5,30,40,left,\n2.png,5,5,30,40,right,\nclip.avi,5,5,30,40,left,1\n"
@@ -137,18 +138,9 @@ def test_what_was_predicted_says_where_hands_are_in_training_and_in_the_next_pre
     ]
 
 
-def write_video(path: Path, images: Sequence[NDArray[np.uint8]]) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 4, images[0].shape[1::-1])
-    if not writer.isOpened():
-        pytest.skip("this OpenCV cannot write MJPG")
-    for image in images:
-        writer.write(image)
-    writer.release()
-
-
 def test_a_video_in_and_a_video_out(run: Path, make_image: MakeImage, tmp_path: Path) -> None:
     clip = tmp_path / "clip.avi"
-    write_video(clip, [make_image(seed=number) for number in range(5)])
+    write_clip(clip, [make_image(seed=number) for number in range(5)])
     out, video = tmp_path / "out", tmp_path / "skeletons.avi"
     assert predict_main([str(run), str(clip), f"--out={out}", f"--video={video}", "--max-frames=4"]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["clip.jsonl", "clip.overlay.mp4"]
@@ -241,9 +233,7 @@ def test_a_full_disk_ends_with_the_files_name(
 def test_names_that_are_not_utf8(run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = os.fsdecode(b"caf\xe9")  # Latin-1
     (images / "1.png").rename(images / f"{name}.png")
-    writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, (80, 60))
-    writer.write(np.zeros((60, 80, 3), np.uint8))
-    writer.release()
+    write_clip(tmp_path / "clip.avi", [np.zeros((60, 80, 3), np.uint8)])
     (tmp_path / "clip.avi").rename(images / f"{name}2.avi")
     out = tmp_path / f"out {name}"
     assert main(["predict", str(run), str(images), "--out", str(out), "--sides"]) == 0

@@ -1,7 +1,7 @@
 """Which hands are predicted where nobody says it: those of the detector, or one in each image."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from peclr.inference.network import TrainedNetwork
 from peclr.predict import HandPredictor
 from peclr.predict.annotations import annotate
 from peclr.predict.finding import HandFinder, choose_finder
-from peclr.synthetic.writer import write_freihand_layout
+from tests.hand_video import render_hands, scene, write_video
 
 MakeImage = Callable[..., NDArray[np.uint8]]
 JOINTS = 21
@@ -187,32 +187,10 @@ def test_both_hands_of_photographs(
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A right and a left rendered hand that move, at 30000/1001 frames a second."""
-    import av
-
     root = tmp_path_factory.mktemp("video")
-    write_freihand_layout(root / "h", train=5, evaluation=1, seed=0, size=224, versions=1, workers=1, progress=False)
-    source = FreiHAND(root / "h")
-    hands = [(source[index]["image"], source.read_mask(index)[..., None] > 0) for index in (0, 4)]
-    hands[1] = hands[1][0][:, ::-1], hands[1][1][:, ::-1]
-    coarse = np.random.default_rng(0).integers(90, 170, (4, 6, 3), np.uint8)
-    clutter = cv2.resize(coarse, (520, 300), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
-
-    def frames() -> Iterator[NDArray[np.uint8]]:
-        for number in range(12):
-            frame = clutter.copy()
-            for (image, mask), x, y in zip(hands, (2 * number, 296 - 2 * number), (10, 60), strict=True):
-                part = frame[y : y + 224, x : x + 224]
-                part[:] = np.where(mask, image, part)
-            yield frame
-
-    path = root / "hands.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=Fraction(30000, 1001))
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 520, 300, "yuv420p", 8_000_000
-        for frame in frames():
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
-        container.mux(stream.encode())
-    return path
+    frames = [frame for frame, _ in scene(render_hands(root / "h"), 0)]
+    write_video(root / "hands.mp4", frames[:12], Fraction(30000, 1001))
+    return root / "hands.mp4"
 
 
 def test_hands_keep_their_tracks_in_a_video_and_its_overlay(

@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from peclr.predict import outputs as outputs_module
 from peclr.predict.document import Method
 from peclr.predict.outputs import OutputFolder, draw_hands
 from peclr.predict.video_file import VideoFile
+from tests.full_disk import full_disk
 
 MakeImage = Callable[..., NDArray[np.uint8]]
 
@@ -138,18 +138,6 @@ def test_nothing_is_overwritten(trained: TrainedNetwork, tmp_path: Path) -> None
         VideoFile(tmp_path / "old.mp4", 10)
     with pytest.raises(ValueError, match=r"\.gif: expected a video ending in"):
         VideoFile(tmp_path / "new.gif", 10)
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file can grow past a number of bytes, as on a full disk; the system says "File too large"."""
-    resource = pytest.importorskip("resource", reason="a limit of POSIX systems")
-    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from peclr.__main__ import main
 from peclr.data.sources.images import read_image
 from peclr.detection.detector import overlap
 from peclr.geometry.joints import BONES
+from tests.hand_video import write_video
 
 Array = NDArray[Any]
 WIDTH, HEIGHT, FRAMES = 640, 400, 36  # of each of the two scenes
@@ -67,12 +68,7 @@ def test_photographed_hands_keep_their_tracks_through_a_crossing_and_end_at_a_cu
     first, second = cut_out(photographs, 325), cut_out(photographs, 1125)
     backgrounds = [read_image(photographs / "wild" / f"c_000000{name}.jpg") for name in ("000785", "040083")]
     frames = [*scene([first, second], backgrounds[0]), *scene([second, first], backgrounds[1])]
-    with av.open(str(tmp_path / "hands.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=Fraction(25))
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, "yuv420p", 4_000_000
-        for image, _ in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image)))
-        container.mux(stream.encode())
+    write_video(tmp_path / "hands.mp4", [image for image, _ in frames], Fraction(25))
     words = ["predict", str(run), str(tmp_path / "hands.mp4"), f"--hand-landmarker={task_file}", "--no-scores"]
     assert main([*words, f"--out={tmp_path / 'out'}"]) == 0
     documents = [json.loads(line) for line in (tmp_path / "out" / "hands.jsonl").read_text().splitlines()]

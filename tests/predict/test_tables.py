@@ -22,7 +22,8 @@ from peclr.inference.network import TrainedNetwork
 from peclr.predict.document import Method
 from peclr.predict.outputs import OutputFolder
 from peclr.predict.tables import NAMES, Format
-from tests.predict.test_outputs import full_disk, spread_hand
+from tests.full_disk import full_disk
+from tests.predict.test_outputs import spread_hand
 
 MakeImage = Callable[..., NDArray[np.uint8]]
 

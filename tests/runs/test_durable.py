@@ -9,6 +9,7 @@ import torch
 
 from peclr.runs.durable import CheckpointWriteError, check_checkpoint, read_checkpoint, write_checkpoint
 from peclr.untrusted.binary import damage_of_zip
+from tests.full_disk import full_disk
 
 
 def content(value: float) -> dict[str, Any]:
@@ -68,17 +69,11 @@ def test_a_run_that_dies_while_it_writes_leaves_the_old_one(
 
 
 def test_a_full_disk_is_told_and_costs_nothing(tmp_path: Path) -> None:
-    import resource
-
     path = tmp_path / "last.ckpt"
     write_checkpoint(content(1), path)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    try:
-        with pytest.raises(CheckpointWriteError, match=r"last\.ckpt: could not be written: .*MB are free"):
-            write_checkpoint(content(2), path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    message = r"last\.ckpt: could not be written: .*MB are free"
+    with full_disk(2000), pytest.raises(CheckpointWriteError, match=message):
+        write_checkpoint(content(2), path)
     assert value_of(path) == 1
     assert names(tmp_path) == {"last.ckpt"}
 

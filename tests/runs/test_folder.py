@@ -14,14 +14,7 @@ import pytest
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's stub forgets it
 
-from peclr.runs.folder import (
-    RUN_DIR_VARIABLE,
-    RUNS,
-    Claim,
-    FirstStep,
-    RunFolder,
-    choose_run_folder,
-)
+from peclr.runs.folder import RUN_DIR_VARIABLE, RUNS, Claim, FirstStep, RunFolder, choose_run_folder
 from peclr.runs.layout import newest_checkpoint
 from tests.trainer import quiet_trainer
 

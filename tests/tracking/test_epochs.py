@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from peclr.tracking.epochs import EpochCallback, undisturbed
-from tests.trainer import quiet_trainer
+from tests.trainer import OneWeight, quiet_trainer
 
 
 class Layers(pl.LightningModule):
@@ -58,23 +58,6 @@ class Looks(EpochCallback):
         self.steps.append(trainer.global_step)
 
 
-class Line(pl.LightningModule):
-    """The least that trains."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.line = nn.Linear(1, 1)
-
-    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
-        """Some loss."""
-        loss: torch.Tensor = self.line(batch[0]).square().mean()
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Some optimizer."""
-        return torch.optim.SGD(self.parameters(), 0.1)
-
-
 @pytest.mark.parametrize(
     ("epochs", "most", "expected"), [(3, -1, [0, 8, 12]), (-1, 10, [0, 8, 10]), (9, 8, [0, 8]), (-1, 3, [0, 3])]
 )
@@ -84,5 +67,5 @@ def test_the_last_epoch_is_looked_at_whatever_ends_the_run(
 ) -> None:
     looks = Looks(every_n_epochs=2)
     trainer = quiet_trainer(tmp_path, max_epochs=epochs, max_steps=most, callbacks=[looks])
-    trainer.fit(Line(), DataLoader(TensorDataset(torch.ones(4, 1))))
+    trainer.fit(OneWeight(), DataLoader(TensorDataset(torch.ones(4, 1))))
     assert looks.steps == expected

@@ -1,8 +1,6 @@
-"""Nothing waits for the device, compiled runs write the same checkpoints, batches are copied as bytes."""
+"""Losses are read seldom, compiled runs write the same checkpoints, batches are copied as bytes."""
 
 import math
-from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,86 +12,25 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.utilities import move_data_to_device
-from torch import Tensor, nn
+from torch import nn
 
 from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.sources.freihand import FreiHAND
-from peclr.losses.objectives import (
-    AffinePeCLR,
-    GeometryHead,
-    Objective,
-    PeCLR,
-    SimCLR,
-    SiMHand,
-    SoftPeCLR,
-    SplitObjective,
-    VICReg,
-)
+from peclr.losses.objectives import SimCLR
 from peclr.models.encoders import ResNetEncoder
-from peclr.training import FinetuneModule, PretrainModule
+from peclr.training import PretrainModule
 from peclr.training.callbacks import CompileEncoder, EpochLine, FiniteLoss, SparingProgressBar
-from peclr.training.optim import LARS, split_weight_decay
+from peclr.training.optim import LARS
+from tests.distributed.worker import batch_of
 from tests.trainer import quiet_trainer
 
-PAIRS, SIZE = 4, 32
+SIZE = 32
 CALLBACKS = "peclr.training.callbacks"
-
-
-def paired_batch(device: str) -> dict[str, torch.Tensor]:
-    """Views of uint8 noise, not moved."""
-    views = torch.randint(256, (PAIRS, 2, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
-    matrices = torch.eye(3, device=device).expand(PAIRS, 2, 3, 3)
-    joints = torch.rand(PAIRS, 2, 21, 2, device=device)
-    hands = torch.arange(PAIRS, device=device)
-    return {"views": views, "view_from_crop": matrices, "hand": hands, "joints_2d": joints}
-
-
-def labeled_batch(device: str) -> dict[str, torch.Tensor]:
-    joints = torch.rand(PAIRS, 21, 3, device=device) + 1
-    image = torch.randint(256, (PAIRS, 3, SIZE, SIZE), dtype=torch.uint8, device=device)
-    known = torch.ones(PAIRS, 21, dtype=torch.bool, device=device)
-    labels = {"joints_3d": joints, "joints_25d": joints, "joint_valid": known, "has_3d": known[:, 0]}
-    return {"image": image, "K": torch.eye(3, device=device).expand(PAIRS, 3, 3), **labels}
-
-
-def step(module: pl.LightningModule, batch: dict[str, torch.Tensor]) -> None:
-    """A step with LARS, all of whose arithmetic is on the batch's device."""
-    inner = torch.optim.SGD(split_weight_decay(module.parameters(), 1e-6), lr=0.1, momentum=0.9)
-    optimizer = LARS(inner)
-    # there is no autocast for `meta`, and without mixed precision nothing to switch off
-    no_autocast = patch("torch.autocast", lambda *arguments, **options: nullcontext())
-    with patch.object(module, "log"), patch.object(module, "log_dict"), no_autocast:
-        loss = module.training_step(batch)
-        assert isinstance(loss, torch.Tensor)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
-    optimizer.step()
 
 
 def tiny(**options: Any) -> ResNetEncoder:
     torch.manual_seed(0)
     return ResNetEncoder("resnet18", width=0.125, **options)
-
-
-@pytest.mark.parametrize("made", [SimCLR, PeCLR, AffinePeCLR, SiMHand, SoftPeCLR, SplitObjective, VICReg, GeometryHead])
-@pytest.mark.parametrize("micro_batch", [None, 2])
-def test_pretraining_steps_never_wait_for_the_device(made: Callable[[], Objective], micro_batch: int | None) -> None:
-    """Tensors on `meta` have no values: asking for one, as .item() or a branch does, raises."""
-    step(PretrainModule(tiny(), made(), micro_batch=micro_batch).to("meta"), paired_batch("meta"))
-
-
-def test_asking_for_a_value_is_caught() -> None:
-    class Waits(SimCLR):
-        def forward(self, projections: Tensor, view_from_crop: Tensor, **known: Tensor) -> Tensor:
-            loss = super().forward(projections, view_from_crop)
-            assert loss > 0
-            return loss
-
-    with pytest.raises(RuntimeError, match="meta"):
-        step(PretrainModule(tiny(), Waits()).to("meta"), paired_batch("meta"))
-
-
-def test_finetuning_steps_never_wait_for_the_device() -> None:
-    step(FinetuneModule(tiny(), view_size=SIZE).to("meta"), labeled_batch("meta"))
 
 
 def fit(root: Path, folder: Path, **options: Any) -> tuple[PretrainModule, pl.Trainer]:
@@ -172,7 +109,7 @@ def test_modules_without_an_encoder_are_named() -> None:
 
 
 def test_batches_are_copied_as_bytes_and_without_waiting() -> None:
-    batch = paired_batch("cpu")
+    batch = batch_of(4)
     calls: list[dict[str, Any]] = []
 
     def to(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
@@ -182,7 +119,7 @@ def test_batches_are_copied_as_bytes_and_without_waiting() -> None:
     with patch.object(torch.Tensor, "to", to):
         move_data_to_device(batch, torch.device("cuda", 0))
     assert all(call["non_blocking"] for call in calls)
-    assert calls[0]["dtype"] == torch.uint8
+    assert torch.uint8 in {call["dtype"] for call in calls}
 
 
 def test_optimizers_may_be_fused() -> None:

@@ -8,6 +8,7 @@ import torch
 from peclr.losses.objectives import Objective
 from peclr.models.encoders import ResNetEncoder
 from peclr.training import FinetuneModule, PretrainModule
+from peclr.training.optim import LARS, split_weight_decay
 from tests.distributed.worker import OBJECTIVES, batch_of
 from tests.waiting import no_waiting
 
@@ -24,12 +25,15 @@ def unlogged(module: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_pretraining_does_not_wait(encoder: ResNetEncoder, name: str) -> None:
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_pretraining_does_not_wait(encoder: ResNetEncoder, name: str, micro_batch: int | None) -> None:
     objective: Objective = OBJECTIVES[name]()
-    module = unlogged(PretrainModule(encoder, objective, projection_features=16, micro_batch=3))
+    module = unlogged(PretrainModule(encoder, objective, projection_features=16, micro_batch=micro_batch))
+    optimizer = LARS(torch.optim.SGD(split_weight_decay(module.parameters(), 1e-6), lr=0.1, momentum=0.9))
     batch = batch_of(6)
     with no_waiting("cpu"):
         module.training_step(batch).backward()
+        optimizer.step()
     assert encoder.conv1.weight.grad.abs().sum() > 0
 
 

@@ -2,7 +2,6 @@
 
 import errno
 import random
-import resource
 import shutil
 import socket
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from peclr.weights.fetching import Patience, _Redirects, download, forget
+from tests.full_disk import full_disk
 from tests.weights.server import Page, serving
 
 CONTENT = random.Random(0).randbytes(600_000)
@@ -162,13 +162,8 @@ def test_redirects_are_followed_but_not_from_protected_to_open(target: Path) -> 
 
 
 def test_a_full_disk_is_named_before_and_while(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # writes fail as on a full disk, if with another reason
-    try:
-        with pytest.raises(OSError, match="File too large") as raised:
-            fetch(Page(CONTENT), target)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with full_disk(100_000), pytest.raises(OSError, match="File too large") as raised:
+        fetch(Page(CONTENT), target)
     assert raised.value.filename == str(target)
     assert fetch(Page(CONTENT), target) == CONTENT  # what was written is a beginning like any other
     forget(target)

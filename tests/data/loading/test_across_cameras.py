@@ -122,12 +122,7 @@ def test_other_cameras_and_other_frames_are_no_negatives() -> None:
     np.testing.assert_array_equal(untracked, [4 * (hand // 4) for hand in range(72)] + [72, 73])
     for pairing in ("same_image", "across_cameras", NearbyFrames(0.2)):
         module = PairedViewDataModule(
-            sources=source,
-            pairing=pairing,
-            view_size=16,
-            batch_size=4,
-            val_fraction=0.0,
-            unique_hands_in_batch=True,
+            sources=source, pairing=pairing, view_size=16, batch_size=4, val_fraction=0.0, unique_hands_in_batch=True
         )
         batches = torch.stack([batch["hand"] for batch in module.train_dataloader()])
         assert len(set(batches.flatten().tolist())) == 8, "recordings, and hands alone"

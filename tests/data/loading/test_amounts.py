@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
 
 from peclr.__main__ import main
 from peclr.data.datamodules import PairedViewDataModule
@@ -100,12 +102,11 @@ def test_what_is_left_to_the_amount_of_data_is_no_other_value() -> None:
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
+def images(tmp_path: Path, make_image: Callable[..., NDArray[np.uint8]]) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(18):
-        image = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{number}.jpg"), cv2.resize(image, (64, 48)))
+        cv2.imwrite(str(folder / f"{number}.jpg"), make_image(48, 64, number))
     return folder
 
 

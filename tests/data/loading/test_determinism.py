@@ -24,7 +24,7 @@ from peclr.data.samples import HandSource, PairedViewBatch
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.shards import Shards
 from peclr.data.views.photometric import Photometric
-from tests.trainer import quiet_trainer
+from tests.trainer import OneWeight, quiet_trainer
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -122,20 +122,16 @@ def test_the_state_does_not_tell_who_has_loaded(layout: Layout, num_workers: int
         assert loader.state_dict() == {"epoch": EPOCH, "position": STOP * BATCH}
 
 
-class WritesDown(pl.LightningModule):
+class WritesDown(OneWeight):
     """Writes down what a process was trained on in each step."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
         self.folder, self.seen = folder, dict[int, Seen]()
 
     def training_step(self, batch: PairedViewBatch) -> torch.Tensor:
         self.seen[self.global_step] = items(batch)
-        return self.weight
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
+        return super().training_step(batch)
 
     def on_train_end(self) -> None:
         (self.folder / f"rank-{self.global_rank}.json").write_text(json.dumps(self.seen))

@@ -14,7 +14,7 @@ from peclr.data.datamodules import PairedViewDataModule
 from peclr.data.loading.loaders import NumWorkers, ResumableLoader, make_loader, workers_of
 from peclr.data.loading.sampling import EpochSampler
 from peclr.data.samples import PairedViewBatch
-from tests.trainer import quiet_trainer
+from tests.trainer import OneWeight, quiet_trainer
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -24,12 +24,11 @@ EPOCHS, BATCHES = 3, 4  # 18 images, batches of 4
 Record = tuple[int, list[int], bytes]
 
 
-class Recorder(pl.LightningModule):
+class Recorder(OneWeight):
     """Notes what it is trained on: epoch, indices, pixels. Stops in the middle of a step if asked to."""
 
     def __init__(self, stop_in_step: int | None = None) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen: list[Record] = []
         self.stop_in_step = stop_in_step
 
@@ -37,13 +36,10 @@ class Recorder(pl.LightningModule):
         if self.global_step == self.stop_in_step:
             raise InterruptedError("in the middle of a step")
         self.seen.append((self.current_epoch, batch["index"].tolist(), batch["views"].numpy().tobytes()))
-        return self.weight
+        return super().training_step(batch)
 
     def validation_step(self, batch: PairedViewBatch) -> None:
         pass
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
 
 
 class SaveAndStop(Callback):
@@ -73,12 +69,7 @@ class SaveAndStop(Callback):
 
 def train(root: Path, recorder: Recorder, num_workers: int = 0, callback: Callback | None = None, **fit: Any) -> None:
     module = PairedViewDataModule(
-        root,
-        view_size=16,
-        batch_size=4,
-        val_fraction=fit.pop("val_fraction", 0.0),
-        num_workers=num_workers,
-        seed=3,
+        root, view_size=16, batch_size=4, val_fraction=fit.pop("val_fraction", 0.0), num_workers=num_workers, seed=3
     )
     trainer = quiet_trainer(
         root, max_epochs=EPOCHS, num_sanity_val_steps=0, callbacks=[callback] if callback is not None else []

@@ -98,12 +98,6 @@ def test_hands_of_a_track_count_as_one_hand() -> None:
     assert all(mixed[item]["hand"] == hand for item, hand in enumerate(mixed.hands()))
 
 
-def test_batches_of_more_pairs_than_tracks_cannot_be_unique() -> None:
-    source = Followed(untracked=0)
-    with pytest.raises(ValueError, match=r"32 pairs 32 are from followed, which has 6 hands \(tracks\)"):
-        PairedViewDataModule(sources=source, batch_size=32, val_fraction=0.0, unique_hands_in_batch=True)
-
-
 def test_similar_hands_are_never_of_the_same_track(tmp_path: Path) -> None:
     path, source = tmp_path / "pairs.npz", Followed(untracked=0)
     neighbors = np.stack([(np.arange(72) + 6) % 72, (np.arange(72) + 7) % 72], axis=1).astype(

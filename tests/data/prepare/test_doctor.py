@@ -18,7 +18,7 @@ from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.parallel import Part
 from tests.data.sources.old_crops import write_old_crops
-from tests.predict.test_command import write_video
+from tests.hand_video import write_clip
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -212,7 +212,7 @@ def test_a_folder_of_videos_is_known_with_what_is_wrong_in_it(
     tmp_path: Path, make_image: Callable[..., NDArray[np.uint8]], table_of: TableOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a.avi", "b.avi", "c.avi"):
-        write_video(tmp_path / name, [make_image(seed=number) for number in range(5)])
+        write_clip(tmp_path / name, [make_image(seed=number) for number in range(5)])
     (tmp_path / "b.avi").write_bytes((tmp_path / "a.avi").read_bytes()[:200])
     (tmp_path / "d.gif").write_bytes(b"")
     status, table = table_of(tmp_path)
@@ -232,7 +232,7 @@ def test_images_and_videos_side_by_side_are_both_listed(
     for name in ("photos", "videos", ".hidden"):
         (tmp_path / name).mkdir()
     cv2.imwrite(str(tmp_path / "photos" / "0.png"), make_image())
-    write_video(tmp_path / "videos" / "a.avi", [make_image(seed=number) for number in range(5)])
+    write_clip(tmp_path / "videos" / "a.avi", [make_image(seed=number) for number in range(5)])
     assert table_of(tmp_path) == (
         0,
         f"{tmp_path / 'photos'}\n  ok     1 images\n{tmp_path / 'videos'}\n  ok     1 videos, 5 frames\n",

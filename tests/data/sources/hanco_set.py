@@ -1,10 +1,8 @@
 """A tiny HanCo in its official layout, with bright dots drawn at joints."""
 
 import itertools
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from peclr.geometry.planar import similarity
 from tests.data.conftest import draw_dots, hands_in_space
 from tests.data.sources.labeled_sets import HEIGHT, WIDTH, K
+from tests.json_files import write_json
 
 TRAIN, TEST, LISTED = (0, 2), 4, 5  # sequences; of 1 and 3 there are no images, but 3 is calibrated
 VALID, FIT = (True, False, False), (True, True, False)  # frames of each
@@ -57,9 +56,3 @@ def write_hanco(root: Path) -> NDArray[np.float64]:
     }
     write_json(root / "meta.json", meta)
     return joints
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a file, and the folders that it is in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))

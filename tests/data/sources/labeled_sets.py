@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from peclr.data.sources import dexycb, dexycb_labels
 from peclr.geometry.joints import convert
 from tests.data.conftest import draw_dots, hands_in_space
+from tests.json_files import edit_json
 
 K = np.array([[150.0, 0, 60], [0, 150, 44], [0, 0, 1]])
 WIDTH, HEIGHT = 120, 90
@@ -137,9 +138,7 @@ class BothHands:
     def edit(self, number: int, change: Callable[[Any], object], split: str = "train") -> Path:
         """Rewrite one of the files after `change` has changed its contents in place."""
         path = self.files(split)[number]
-        contents = json.loads(path.read_text())
-        change(contents)
-        path.write_text(json.dumps(contents))
+        edit_json(path, change)
         return path
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.selection import split_source
 from peclr.data.sources.some_hands import listed
+from tests.json_files import set_at
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -104,15 +105,6 @@ def edit(file: str, change: Callable[[Any], object]) -> Damage:
     return lambda layout: layout.edit(file, change)
 
 
-def set_entry(value: object, *place: int) -> Callable[[Any], object]:
-    def change(entries: Any) -> None:
-        for step in place[:-1]:
-            entries = entries[step]
-        entries[place[-1]] = value
-
-    return change
-
-
 def empty_folder(layout: Layout) -> None:
     for file in (layout.root / "training/rgb").iterdir():
         file.unlink()
@@ -131,18 +123,18 @@ SINGULAR = [[300, 0, 56], [0, 0, 56], [0, 0, 1]]
         (edit("training_xyz.json", list.pop), r"training_K\.json has 6.*training_xyz\.json has 5"),
         (edit("training_scale.json", lambda e: e.append(0.03)), r"training_scale\.json has 7"),
         (edit("training_xyz.json", lambda e: e[2].pop()), r"training_xyz\.json: hand 2 .*\(21, 3\)"),
-        (edit("training_K.json", set_entry("k", 1, 0, 0)), r"training_K\.json: hand 1 .*\(3, 3\)"),
-        (edit("training_xyz.json", set_entry(float("nan"), 4, 7, 1)), r"training_xyz\.json: hand 4 .*NaN or infinity"),
-        (edit("training_xyz.json", set_entry(1e300, 4, 7, 1)), r"training_xyz\.json: hand 4 .*NaN or infinity"),
-        (edit("training_K.json", set_entry(float("inf"), 3, 0, 2)), r"training_K\.json: hand 3 .*NaN or infinity"),
-        (edit("training_scale.json", set_entry(None, 5)), r"training_scale\.json: hand 5 .*None"),
-        (edit("training_xyz.json", set_entry(bool(1), 3, 9, 0)), r"training_xyz\.json: hand 3 is not numbers"),
-        (edit("training_K.json", set_entry("300", 3, 0, 0)), r"training_K\.json: hand 3 is not numbers"),
-        (edit("training_scale.json", set_entry(0, 5)), r"training_scale\.json: hand 5 .*0\.0"),
-        (edit("training_K.json", set_entry(SINGULAR, 2)), r"training_K\.json: .*entry 2.*300"),
-        (edit("training_xyz.json", set_entry(-0.1, 1, 3, 2)), r"training_xyz\.json: hand 1 .*-0\.1"),
+        (edit("training_K.json", set_at("k", 1, 0, 0)), r"training_K\.json: hand 1 .*\(3, 3\)"),
+        (edit("training_xyz.json", set_at(float("nan"), 4, 7, 1)), r"training_xyz\.json: hand 4 .*NaN or infinity"),
+        (edit("training_xyz.json", set_at(1e300, 4, 7, 1)), r"training_xyz\.json: hand 4 .*NaN or infinity"),
+        (edit("training_K.json", set_at(float("inf"), 3, 0, 2)), r"training_K\.json: hand 3 .*NaN or infinity"),
+        (edit("training_scale.json", set_at(None, 5)), r"training_scale\.json: hand 5 .*None"),
+        (edit("training_xyz.json", set_at(bool(1), 3, 9, 0)), r"training_xyz\.json: hand 3 is not numbers"),
+        (edit("training_K.json", set_at("300", 3, 0, 0)), r"training_K\.json: hand 3 is not numbers"),
+        (edit("training_scale.json", set_at(0, 5)), r"training_scale\.json: hand 5 .*0\.0"),
+        (edit("training_K.json", set_at(SINGULAR, 2)), r"training_K\.json: .*entry 2.*300"),
+        (edit("training_xyz.json", set_at(-0.1, 1, 3, 2)), r"training_xyz\.json: hand 1 .*-0\.1"),
         (
-            edit("training_xyz.json", lambda e: set_entry(e[1][9], 1, 10)(e)),
+            edit("training_xyz.json", lambda e: set_at(e[1][9], 1, 10)(e)),
             r"training_xyz\.json: hand 1 .*joints 9 and 10",
         ),
         (remove("training/rgb/00000007.jpg"), r"training/rgb: missing images, 00000007\.jpg"),

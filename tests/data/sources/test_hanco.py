@@ -26,7 +26,9 @@ from peclr.data.sources.hanco_labels import FOLDERS
 from peclr.data.sources.selection import same_hand, split_source
 from peclr.data.sources.some_hands import listed
 from peclr.data.views.backgrounds import ReplaceBackground
-from tests.data.sources.hanco_set import BACKGROUNDS, write_hanco, write_json
+from tests.data.sources.hanco_set import BACKGROUNDS, write_hanco
+from tests.data.sources.same_hands import assert_same_hands
+from tests.json_files import edit_json, set_at, write_json
 
 
 @pytest.fixture(scope="session")
@@ -80,9 +82,7 @@ def test_frames_are_those_that_were_looked_at_and_others_on_demand(root: Path) -
     np.testing.assert_allclose(sample["crop_box"], [-0.5, -15.5, 119.5, 104.5])  # all of the image
     np.testing.assert_array_equal(np.isnan(everything.joints_2d_of_hands()[:24, 0, 0]), [False] * 16 + [True] * 8)
     assert len({valid.identity(), everything.identity(), HanCo(root, frames="fit").identity()}) == 3
-    for name in ("meta.json",):
-        meta = json.loads((root / name).read_text())
-        (root / name).write_text(json.dumps(meta | {"has_fit": [[False] * 3] * 5, "is_valid": [[False] * 3] * 5}))
+    edit_json(root / "meta.json", lambda meta: meta.update(has_fit=[[False] * 3] * 5, is_valid=[[False] * 3] * 5))
     [note] = HanCo(root, frames="all").doubts()[1:]
     assert note.endswith("hands that were looked at none has all joints: labels cannot be checked")
     with pytest.raises(ValueError, match="train has no valid frame in the sequences that are there; frames: all takes"):
@@ -90,10 +90,10 @@ def test_frames_are_those_that_were_looked_at_and_others_on_demand(root: Path) -
 
 
 def test_a_hand_behind_a_camera_has_no_joints_in_it(root: Path) -> None:
-    path = root / "calib" / "0000" / "00000000.json"
-    calibration = json.loads(path.read_text())
-    calibration["M"][2][2][3] -= 5  # the camera is 5 m farther on
-    path.write_text(json.dumps(calibration))
+    def farther(calibration: Any) -> None:
+        calibration["M"][2][2][3] -= 5  # m, of the camera
+
+    edit_json(root / "calib" / "0000" / "00000000.json", farther)
     source = HanCo(root)
     assert 2 not in source.camera_of_hands()[source.frame_of_hands() == 0]
     assert source.num_hands == 15
@@ -173,11 +173,7 @@ def test_packed_labels_are_the_same_and_look_at_images_once(
     assert "prepared/hanco_all: packed, fresh" in said
     assert "masks of all hands: pre-training can replace" in said
     packed, read = HanCo(root, frames="all"), HanCo(root, frames="all", use_prepared=False)
-    for image in range(0, len(read), 7):
-        a: dict[str, Any] = {**packed[image]}
-        b: dict[str, Any] = {**read[image]}
-        assert all(np.array_equal(a[key], b[key]) for key in a)
-    assert packed.identity() == read.identity()
+    assert_same_hands(packed, read, every=7)
     assert len(pickle.dumps(packed)) < 4000  # workers map the labels
     looked = list[int]()
     monkeypatch.setattr("peclr.data.sources.hanco.check_image_files", lambda paths: looked.append(len(paths)))
@@ -196,14 +192,6 @@ def test_packed_labels_are_the_same_and_look_at_images_once(
 
 
 CALIBRATION, JOINTS = "calib/0002/00000001.json", "xyz/0002/00000001.json"
-
-
-def edited(path: Path, keys: tuple[Any, ...], value: object) -> None:
-    content = inside = json.loads(path.read_text())
-    for key in keys[:-1]:
-        inside = inside[key]
-    inside[keys[-1]] = value
-    write_json(path, content)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +214,7 @@ def edited(path: Path, keys: tuple[Any, ...], value: object) -> None:
 def test_labels_that_are_wrong_are_named_with_file_and_value(
     root: Path, file: str, keys: tuple[Any, ...], value: object, reason: str
 ) -> None:
-    edited(root / file, keys, value)
+    edit_json(root / file, set_at(value, *keys))
     with pytest.raises(ValueError, match=reason):
         HanCo(root)
 

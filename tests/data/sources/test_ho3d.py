@@ -24,6 +24,7 @@ from peclr.data.sources.selection import split_source
 from peclr.data.sources.some_hands import listed
 from peclr.geometry.joints import JOINT_NAMES, convert
 from tests.data.sources.labeled_sets import AXES, WIDTH, pixels, write_dots, write_ho3d, write_meta
+from tests.data.sources.same_hands import assert_same_hands
 
 
 @pytest.fixture
@@ -144,11 +145,7 @@ def test_packed_labels_are_the_same_and_are_packed_again_when_the_list_changes(
     packed, read = HO3D(root), HO3D(root, use_prepared=False)
     assert isinstance(packed._joints_3d, np.ndarray)
     assert isinstance(packed._joints_3d.base, np.memmap)
-    for number in range(5):
-        a: dict[str, Any] = {**packed[number]}
-        b: dict[str, Any] = {**read[number]}
-        assert all(np.array_equal(a[key], b[key]) for key in a)
-    assert packed.identity() == read.identity()
+    assert_same_hands(packed, read)
     assert len(pickle.dumps(packed)) < 2000  # workers map the labels
     assert doctor_main([str(root), "--workers", "1"]) == 0
     assert "prepared/ho3d_train: packed, fresh" in capsys.readouterr().out
@@ -175,10 +172,7 @@ def change(root: Path, **values: Any) -> None:
     [
         ({"handJoints3D": np.full((21, 3), np.nan)}, r"MC1/meta/0002\.pkl: handJoints3D has NaN or infinity"),
         ({"handJoints3D": np.ones((20, 3))}, r"0002\.pkl: handJoints3D is float64 \(20, 3\); expected .* \(21, 3\)"),
-        (
-            {"handJoints3D": np.full((21, 3), -1e300)},
-            r"0002\.pkl: handJoints3D has NaN or infinity: \[\[-1e\+300",
-        ),
+        ({"handJoints3D": np.full((21, 3), -1e300)}, r"0002\.pkl: handJoints3D has NaN or infinity: \[\[-1e\+300"),
         ({"camMat": [[1], [2, 3]]}, r"0002\.pkl: camMat is list; expected numbers"),
         ({"handJoints3D": "none"}, r"0002\.pkl: handJoints3D is str; expected numbers"),
         ({"handJoints3D": None}, r"0002\.pkl has no handJoints3D, but .*camMat"),
@@ -238,12 +232,6 @@ def test_hands_are_followed_through_their_sequences(root: Path, joints: NDArray[
         write_dots(root / "train" / f"{name.replace('/', '/rgb/')}.png", joints[0])
     (root / "train.txt").write_text("MC1/0002\nABF10/0003\nMC1/last")
     two = HO3D(root)
-    assert two.track_of_hands().tolist() == [
-        2,
-        3,
-        0,
-        -1,
-        -1,
-    ]  # one has no time
+    assert two.track_of_hands().tolist() == [2, 3, 0, -1, -1]  # one has no time
     assert two.video_of_hands().tolist() == [1, 1, 0, 1, 1]
     assert np.isnan(two.time_of_hands()).tolist() == [False] * 3 + [True] * 2

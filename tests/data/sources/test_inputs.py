@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from peclr.data.sources.inputs import count_frames, find_inputs, frame_rate, frames_of
+from tests.hand_video import write_clip
 
 MakeImage = Callable[..., NDArray[np.uint8]]
 
@@ -22,16 +23,10 @@ def save(path: Path, image: NDArray[np.uint8]) -> Path:
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     """Seven frames of growing brightness, ten a second."""
-    path = tmp_path / "clip.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (48, 32))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV cannot write MJPG")
-    for number in range(7):
-        image = np.zeros((32, 48, 3), np.uint8)
-        image[..., 2] = 30 * number  # red, in OpenCV's order
-        writer.write(image)
-    writer.release()
-    return path
+    reds = np.zeros((7, 32, 48, 3), np.uint8)
+    reds[..., 2] = 30 * np.arange(7)[:, None, None]
+    write_clip(tmp_path / "clip.avi", [*reds], rate=10)
+    return tmp_path / "clip.avi"
 
 
 def test_a_folder_is_searched_with_the_folders_below(tmp_path: Path, make_image: MakeImage) -> None:
@@ -139,17 +134,11 @@ def test_a_camera_gives_frames_until_it_is_left_with_times_of_its_own(monkeypatc
     assert FakeCamera.released
 
 
-def test_a_video_that_is_none_is_said_when_it_is_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "clip.mp4"
-    path.write_text("nothing")
-    (frame,) = frames_of(find_inputs([str(path)]))
-    with pytest.raises(ValueError, match=r"clip\.mp4 cannot be read as a video"):
-        frame.load()
-
-
-def test_unreadable_images_are_said_when_they_are_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    path.write_bytes(b"no image")
-    (frame,) = frames_of(find_inputs([str(path)]))
-    with pytest.raises(ValueError, match=r"a\.jpg: 8 bytes"):
+@pytest.mark.parametrize(
+    ("name", "message"), [("clip.mp4", r"clip\.mp4 cannot be read as a video"), ("a.jpg", r"a\.jpg: 8 bytes")]
+)
+def test_what_is_unreadable_is_said_when_it_is_loaded(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / name).write_bytes(b"no image")
+    (frame,) = frames_of(find_inputs([str(tmp_path / name)]))
+    with pytest.raises(ValueError, match=message):
         frame.load()

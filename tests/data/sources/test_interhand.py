@@ -19,6 +19,8 @@ from peclr.data.sources.interhand import InterHand
 from peclr.data.sources.selection import split_source
 from peclr.data.sources.some_hands import listed
 from tests.data.sources.labeled_sets import WIDTH, BothHands, pixels, write_assemblyhands, write_interhand
+from tests.data.sources.same_hands import assert_same_hands
+from tests.json_files import set_at
 
 Write = Callable[[Path], BothHands]
 # of the hands that count: their image, and whether they are left; AssemblyHands leaves out the fifth, of 5 joints
@@ -77,9 +79,7 @@ def test_hands_of_few_joints_are_cropped_by_their_box_and_scaled_by_the_persons(
     source = InterHand(interhand.root, crop_margin=1.0)
     few: Any = source[6]
     assert np.isfinite(few["joints_2d"][:, 0]).sum() == 5
-    listed = []
-    interhand.edit(0, lambda data: listed.append(data["annotations"][4]["bbox"]))
-    x, y, width, height = listed[0]
+    x, y, width, height = json.loads(interhand.files()[0].read_text())["annotations"][4]["bbox"]
     middle, half = np.array([x + width / 2, y + height / 2]) - 0.5, max(width, height) / 2
     np.testing.assert_allclose(few["crop_box"], np.concatenate([middle - half, middle + half]), atol=1e-3)
     # right hands of the same subject, whose bone is known
@@ -147,11 +147,7 @@ def test_packed_labels_are_the_same_and_known_to_doctor(both: BothHands, capsys:
     assert f"InterHand train: {read.num_hands} hands, {read.num_hands} images" in said
     assert f"{read.name}_train: packed, fresh" in said
     packed: Any = InterHand(both.root)
-    assert packed.identity() == read.identity()
-    for number in range(read.num_hands):
-        one: Any = packed[number]
-        other: Any = read[number]
-        assert all(np.array_equal(one[key], other[key], equal_nan=key.startswith("joints")) for key in one)
+    assert_same_hands(packed, read)
     path = both.edit(0, lambda data: data["annotations"].pop())
     with pytest.warns(UserWarning, match=rf"is stale: .*{path.name} is missing, new or has changed"):
         assert InterHand(both.root).num_hands == read.num_hands - 1
@@ -168,11 +164,8 @@ def test_the_split_is_one_that_is_there(interhand: BothHands, tmp_path: Path) ->
 
 
 def _first(key: str, value: Any) -> Callable[[Any], None]:
-    def change(data: Any) -> None:
-        kind, _, name = key.partition(".")
-        data[kind][0][name] = value
-
-    return change
+    kind, _, name = key.partition(".")
+    return set_at(value, kind, 0, name)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +179,7 @@ def _first(key: str, value: Any) -> Callable[[Any], None]:
         (_first("images.id", 51), r"data\.json: image id 51 is both .*image10\.jpg and .*image16\.jpg"),
         (_first("annotations.image_id", 1), r"data\.json: annotation 0 is of image 1, not listed"),
         (_first("annotations.joint_valid", [[1]] * 41), r"data\.json: annotation 0: .*length >= 42.*joint_valid"),
-        (
-            _first("annotations.joint_valid", [0.5] * 42),
-            r"data\.json: annotation 0: joint_valid has 0\.5 at 0; expected 0 and 1",
-        ),
+        (_first("annotations.joint_valid", [0.5] * 42), r"annotation 0: joint_valid has 0\.5 at 0; expected 0 and 1"),
         (_first("annotations.hand_type", "both"), r"data\.json: annotation 0: Invalid enum value 'both'"),
         (_first("annotations.bbox", [1, 2, 3]), r"data\.json: annotation 0: .*bbox"),
         (lambda data: data["annotations"].clear(), r"data\.json: none of 7 images has a hand"),
@@ -216,9 +206,7 @@ def test_joints_that_are_not_valid_may_be_anything(both: BothHands) -> None:
 
 def test_cameras_and_joints_that_are_wrong_are_named(both: BothHands) -> None:
     cameras = both.files()[1].read_text()
-    data: dict[str, Any] = {}
-    both.edit(0, data.update)
-    image, worn = data["images"][0], source_name(both) == "assemblyhands"
+    image, worn = json.loads(both.files()[0].read_text())["images"][0], source_name(both) == "assemblyhands"
     camera = f"{image['camera']}_mono10bit" if worn else image["camera"]
 
     def turn(contents: Any) -> None:
@@ -292,8 +280,9 @@ def test_official_samples_are_read(photographs: Path, tmp_path: Path) -> None:
     assert (source.num_hands, len(source.interact), len(source.doubts())) == (6, 4, 2)
     assert source.is_left.tolist() == [False, True, False, True, True, False]
     assert sorted(source.interact.tolist()) == [False, False, True, True]
-    listed = {image["id"]: image for image in _read(samples / "test_interhand2.6m_data.json")["images"]}
-    for annotation in _read(samples / "test_interhand2.6m_data.json")["annotations"]:
+    data = json.loads((samples / "test_interhand2.6m_data.json").read_text())
+    listed = {image["id"]: image for image in data["images"]}
+    for annotation in data["annotations"]:
         image = listed[annotation["image_id"]]
         hands = [n for n in range(6) if image["file_name"] in source[n]["id"]]
         joints = np.concatenate([np.asarray(source[n]["joints_2d"]) for n in hands])
@@ -307,7 +296,3 @@ def test_official_samples_are_read(photographs: Path, tmp_path: Path) -> None:
     scales = [source[n]["scale_m"] or 0 for n in range(6)]
     assert min(scales) > 0.035
     assert max(scales) < 0.05
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text())

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from peclr.data.sources.packed_labels import PackedArrays, open_if_fresh, replacing, stamp_of, write_packed
+from tests.json_files import edit_json, set_at
 
 ARRAYS: dict[str, Any] = {
     "a": np.arange(60, dtype=np.float32).reshape(20, 3),
@@ -80,15 +81,7 @@ def test_nothing_prepared_is_no_reason_to_warn(source: Path) -> None:
 
 
 def another_source(folder: Path, source: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sources"]["other.json"] = manifest["sources"][source.name]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-
-
-def another_format(folder: Path, source: Path) -> None:
-    del source
-    text = (folder / "manifest.json").read_text()
-    (folder / "manifest.json").write_text(text.replace('"format": 2', '"format": 9'))
+    edit_json(folder / "manifest.json", lambda it: it["sources"].update({"other.json": it["sources"][source.name]}))
 
 
 def cut(path: Path, length: int = 1) -> None:
@@ -105,7 +98,9 @@ DAMAGE: dict[str, Any] = {
     "val.json is missing, new or has changed": lambda _, source: rewrite(source, "[1, 2, 4]"),
     "json is missing, new or has changed": lambda _, source: source.unlink(),
     "other.json": another_source,
-    r"Invalid enum value 9 - at `\$\.format`": another_format,
+    r"Invalid enum value 9 - at `\$\.format`": lambda folder, _: edit_json(
+        folder / "manifest.json", set_at(9, "format")
+    ),
     r"a\.npy cannot be mapped": lambda folder, _: (folder / "a.npy").unlink(),
     r"one\.npy cannot be mapped": lambda folder, _: cut(folder / "one.npy"),
     r"manifest\.json is missing": lambda folder, _: (folder / "manifest.json").unlink(),
@@ -124,9 +119,8 @@ def test_stale_and_damaged_folders_are_reported_and_not_used(folder: Path, sourc
 
 
 def test_what_the_version_before_has_packed_is_read(folder: Path, source: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
     stamps = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in ARRAYS.items()}
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1, "arrays": stamps}))
+    edit_json(folder / "manifest.json", lambda manifest: manifest.update(format=1, arrays=stamps))
     packed = opened(source)
     assert packed is not None
     np.testing.assert_array_equal(packed["a"], ARRAYS["a"])
@@ -190,8 +184,7 @@ def test_large_arrays_are_mapped_and_not_read(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_manifest_names_no_files_elsewhere(folder: Path) -> None:
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"arrays": {"a": None, "../other": None}}))
+    edit_json(folder / "manifest.json", set_at({"a": None, "../other": None}, "arrays"))
     with pytest.raises(ValueError, match=r"manifest\.json, which .*matching regex"):
         PackedArrays(folder)
 

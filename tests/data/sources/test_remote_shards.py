@@ -7,7 +7,6 @@ import hashlib
 import multiprocessing
 import os
 import pickle
-import resource
 import shutil
 import signal
 import tempfile
@@ -31,6 +30,7 @@ from peclr.data.sources.shards import Shards
 from peclr.weights.catalog import CACHE_VARIABLE
 from peclr.weights.fetching import Patience
 from tests.data.sources.folder_server import Served, serving_folder
+from tests.full_disk import full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -405,14 +405,10 @@ def test_a_file_of_the_cache_that_changes_is_fetched_again(served: Served, cache
 
 def test_a_full_disk_stops_the_run(served: Served, cache: Path) -> None:
     remote = Shards(served.address)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     views = PairedViewDataset([remote], view_size=16, on_bad_image="skip")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"File too large, where http://.*000000-00\.tar was copied to; make"):
-            views[0]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    message = r"File too large, where http://.*000000-00\.tar was copied to; make"
+    with full_disk(2000), pytest.raises(OSError, match=message):
+        views[0]
     assert not stored(cache)
     assert views[0]["index"] == 0
 

@@ -25,6 +25,7 @@ from peclr.data.sources.some_hands import listed
 from peclr.geometry.joints import JOINT_NAMES
 from peclr.untrusted.pickles import read_pickle
 from tests.data.sources.labeled_sets import write_rhd
+from tests.data.sources.same_hands import assert_same_hands
 
 SAMPLES = Path(os.environ.get("PECLR_PHOTOGRAPHS", "")) / "official_samples" / "rhd"
 
@@ -97,11 +98,8 @@ def test_both_hands_are_those_of_which_most_is_visible_and_stay_together(root: P
 def test_packed_labels_are_the_same_and_masks_are_known(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prepare_main(["rhd", str(root)]) == 0
     packed, read = RHD(root), RHD(root, use_prepared=False)
-    for hand in range(4):
-        a: dict[str, Any] = {**packed[hand]}
-        b: dict[str, Any] = {**read[hand]}
-        assert all(np.array_equal(a[key], b[key]) for key in a)
-    assert packed.identity() == read.identity() != RHD(root, hands="both").identity()
+    assert_same_hands(packed, read)
+    assert packed.identity() != RHD(root, hands="both").identity()
     assert isinstance(open_source(root), RHD)
     assert doctor_main([str(root), "--workers", "1"]) == 0
     assert "masks of all hands" in capsys.readouterr().out

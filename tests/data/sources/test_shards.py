@@ -7,7 +7,6 @@ import json
 import multiprocessing
 import os
 import pickle
-import resource
 import shutil
 import subprocess
 import tarfile
@@ -37,6 +36,8 @@ from peclr.data.sources.shard_format import About
 from peclr.data.sources.shards import Shards
 from peclr.parallel import Part
 from tests.data.sources.labeled_sets import few_sequences, write_dexycb
+from tests.full_disk import full_disk
+from tests.json_files import edit_json, set_at
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout
@@ -192,19 +193,13 @@ def test_shards_are_ended_when_they_are_full(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_named_and_left_as_it_was(tmp_path: Path) -> None:
     crop = CUTTING(ImageFiles(_images(tmp_path / "in", 1))[0])
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill() -> None:
-        with ShardWriter(tmp_path / "s", 0) as writer:
-            for _ in range(100):
-                writer.add(crop, About())
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    try:
-        with pytest.raises(OSError, match=r"File too large: .*000000-00\.tar"):
-            fill()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with (  # noqa: PT012 (both the writing and the end may say it)
+        full_disk(20_000),
+        pytest.raises(OSError, match=r"File too large: .*000000-00\.tar"),
+        ShardWriter(tmp_path / "s", 0) as writer,
+    ):
+        for _ in range(100):
+            writer.add(crop, About())
     assert not list((tmp_path / "s" / "shards").iterdir())
 
 
@@ -414,9 +409,7 @@ def test_a_crop_with_an_impossible_label_is_refused(
     array = np.load(tmp_path / "s" / f"{name}.npy")
     array[1] = value
     np.save(tmp_path / "s" / f"{name}.npy", array)
-    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
-    manifest["arrays"][name] = None
-    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
+    edit_json(tmp_path / "s" / "manifest.json", set_at(None, "arrays", name))
     shards = Shards(tmp_path / "s")
     assert shards[0]["id"]
     with pytest.raises(ValueError, match=rf"000000-00\.tar, 000000-000001\.jpg: {reason}"):

@@ -16,6 +16,7 @@ from peclr.data.sources.images import BadImageError, read_image
 from peclr.data.sources.youtube3d import YouTube3DHands
 from peclr.data.sources.youtube3d_labels import find_frames, read_labels
 from peclr.geometry.joints import JOINT_NAMES, MIDDLE_MCP, TIPS, WRIST
+from tests.data.sources.same_hands import assert_same_hands
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,15 +151,11 @@ def test_it_has_no_camera_and_no_metric_labels_and_makes_pairs(youtube: YouTube)
 
 
 def test_prepared_labels_give_the_same_samples(youtube: YouTube) -> None:
-    expected = [YouTube3DHands(youtube.root)[index] for index in range(4)]
+    read = YouTube3DHands(youtube.root)
     pack_labels("youtube3d", youtube.root, "train")
     youtube.labels.with_name("youtube_val.json").write_text("not looked at")
     hands = YouTube3DHands(youtube.root)
-    for index, sample in enumerate(expected):
-        prepared = hands[index]
-        assert prepared.keys() == sample.keys()
-        for key, value in sample.items():
-            np.testing.assert_array_equal(prepared[key], value)  # type: ignore[literal-required]
+    assert_same_hands(hands, read)
 
 
 @pytest.mark.parametrize("name", ["youtube/../../x.png", "/etc/x.png"])

@@ -54,10 +54,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], object], str]] = {
     "a vertex is missing": (lambda labels: labels["annotations"][3]["vertices"].pop(), "annotation 3.*778"),
     "a key is missing": (lambda labels: labels["annotations"][4].pop("is_left"), "annotation 4.*is_left"),
     "a side is neither": (lambda labels: labels["annotations"][0].update(is_left=2), "is_left is 2.*0 or 1"),
-    "an image is unknown": (
-        lambda labels: labels["annotations"][1].update(image_id=99),
-        "annotation 1 is of image 99",
-    ),
+    "an image is unknown": (lambda labels: labels["annotations"][1].update(image_id=99), "annotation 1 is of image 99"),
     "an id is two images": (lambda labels: labels["images"][1].update(id=10), r"id 10 is both .*1\.png and"),
     "an image has no size": (lambda labels: labels["images"][1].update(width=0), r"images\[1\]\.width|width"),
     "an image is elsewhere": (lambda labels: labels["images"][1].update(name="../a.png"), r"'\.\./a\.png'"),
