@@ -27,6 +27,7 @@ from peclr.losses.pose import PoseLoss
 from peclr.models.encoders import ResNetEncoder
 from peclr.report.discovery import find_all
 from peclr.training import FinetuneModule, PretrainModule
+from tests.contents import contents
 
 CONF = Path(__file__).parent / "conf"
 
@@ -210,17 +211,13 @@ def resumable(pretrained: Path, tmp_path: Path) -> Path:
     return run
 
 
-def content_of(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_a_run_that_has_ended_is_left_as_it_is(
     resumable: Path, rendered_hands: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = content_of(resumable)
+    before = contents(resumable)
     assert resume(rendered_hands, resumable, "--trainer.max_steps=4") == 0
     assert "the run has ended" in capsys.readouterr().err
-    assert content_of(resumable) == before
+    assert contents(resumable) == before
 
 
 def test_results_that_a_kill_cost_are_written_from_the_last_checkpoint(resumable: Path, rendered_hands: Path) -> None:

@@ -28,6 +28,22 @@ def connections(log: Path) -> list[str]:
     return [line for line in lines if INTERNET.search(line) and not re.search(r'"127\.0\.0\.1"|"::1"', line)]
 
 
+def without_a_connection(words: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What a command does in a folder, which is its home; it has opened no connection."""
+    log = folder / "strace.log"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "PYTEST"))}
+    done = subprocess.run(
+        [*STRACE, str(log), sys.executable, "-m", "peclr", *words],
+        cwd=folder,
+        env={**environment, "HOME": str(folder), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert connections(log) == []
+    return done
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
@@ -69,18 +85,8 @@ def test_no_command_opens_a_connection(
     sweep = sorted((Path(__file__).parents[1] / "experiments" / "sweeps").glob("*.yaml"))[0]
     (run / "results.json").write_text('{"stage": "fit", "metrics": {}}')
     words = [word.format(conf=CONF, hands=hands, run=run, sweep=sweep) for word in COMMANDS[name].split(" ")]
-    log = tmp_path / "strace.log"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "PYTEST"))}
-    done = subprocess.run(
-        [*STRACE, str(log), sys.executable, "-m", "peclr", *words],
-        cwd=tmp_path,
-        env={**environment, "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = without_a_connection(words, tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert connections(log) == []
 
 
 NOT_HERE = {
@@ -94,18 +100,10 @@ NOT_HERE = {
 def test_weights_that_are_not_here_are_asked_for_without_a_connection(
     command: str, tmp_path: Path, rendered_hands: Path, images: Path
 ) -> None:
-    log = tmp_path / "strace.log"
-    done = subprocess.run(
-        [*STRACE, str(log), sys.executable, "-m", "peclr", *command.format(hands=rendered_hands).split(" ")],
-        cwd=tmp_path,
-        env={**os.environ, "HOME": str(tmp_path), "PECLR_CACHE": str(tmp_path), "TORCH_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == NOT_HERE[command]
+    words = command.format(hands=rendered_hands).split(" ")
+    done = without_a_connection(words, tmp_path, PECLR_CACHE=str(tmp_path), TORCH_HOME=str(tmp_path))
+    assert done.returncode == NOT_HERE[command], done.stderr[-2000:]
     assert "peclr weights get" in done.stdout + done.stderr
-    assert connections(log) == []
 
 
 @pytest.mark.parametrize("accept", [False, True])

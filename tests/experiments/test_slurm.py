@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "slurm.sh"
+BASH = shutil.which("bash") or ""
 
 
 def peclr_arguments() -> list[str]:
@@ -21,11 +22,9 @@ def peclr_arguments() -> list[str]:
     return [word for word in shlex.split(command) if word != "$@"]
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(not BASH, reason="there is no bash")
 def test_the_script_is_valid() -> None:
-    bash = shutil.which("bash")
-    assert bash is not None
-    assert subprocess.run([bash, "-n", SCRIPT], check=False).returncode == 0
+    assert subprocess.run([BASH, "-n", SCRIPT], check=False).returncode == 0
 
 
 def test_its_arguments_are_the_trainers() -> None:
@@ -43,7 +42,7 @@ def test_it_asks_for_as_many_gpus_as_tasks_and_for_the_signal_that_lightning_req
     assert "#SBATCH --requeue" in SCRIPT.read_text()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(not BASH, reason="there is no bash")
 @pytest.mark.parametrize(
     ("environment", "more"),
     [
@@ -62,9 +61,7 @@ def test_a_job_of_an_array_does_its_part(tmp_path: Path, environment: dict[str, 
     python.chmod(0o755)
     command = ["collect", "my videos", "--out", "hands"]
     script = ROOT / "experiments" / "slurm_prepare.sh"
-    bash = shutil.which("bash")
-    assert bash is not None
     done = subprocess.run(
-        [bash, script, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        [BASH, script, *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["-m", "peclr", *command, *more]

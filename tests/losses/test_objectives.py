@@ -13,6 +13,7 @@ from peclr.losses import objectives
 from peclr.losses.equivariance import undo_translation_rotation
 from peclr.losses.nt_xent import nt_xent_loss
 from peclr.losses.objectives import AffinePeCLR, Objective, PeCLR, SimCLR
+from peclr.losses.simhand import SiMHand
 
 N_HANDS = 1000
 
@@ -190,16 +191,17 @@ def test_gradients(objective: SimCLR | AffinePeCLR) -> None:
     assert torch.autograd.gradcheck(lambda p: objective(p, view_from_crop), projections.requires_grad_())
 
 
-@pytest.mark.parametrize("objective", [SimCLR(), PeCLR(), AffinePeCLR()])
+@pytest.mark.parametrize("objective", [SimCLR(), PeCLR(), AffinePeCLR(), SiMHand(temperature=0.05)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("magnitude", [0.0, 1e-8, 1e-3, 1.0, 1e4])
 def test_any_magnitude_gives_a_finite_loss_and_gradient(
-    objective: SimCLR | PeCLR | AffinePeCLR, dtype: torch.dtype, magnitude: float
+    objective: Objective, dtype: torch.dtype, magnitude: float
 ) -> None:
     projections, view_from_crop = random_batch()
     scaled = (magnitude * projections).to(dtype).requires_grad_()
+    joints = 128 * torch.rand(8, 2, 21, 2, generator=torch.Generator().manual_seed(2))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = objective(scaled, view_from_crop.float())
+        loss = objective(scaled, view_from_crop.float(), joints_2d=joints)
     (gradient,) = torch.autograd.grad(loss, scaled)
     assert loss.dtype == torch.float32
     assert loss.isfinite()

@@ -1,7 +1,6 @@
 """The official DexYCB scores: parity, a re-derivation in loops, and refusals."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,6 @@ from peclr.metrics.dexycb import dexycb_scores
 
 Array = NDArray[np.float64]
 Vectors = dict[str, Array]
-
-
-@pytest.fixture(scope="module")
-def vectors(reference: Path) -> Vectors:
-    with np.load(reference / "dexycb_eval.npz") as archive:
-        return {key: archive[key] for key in archive}
 
 
 def procrustes(pred: Array, true: Array) -> Array:

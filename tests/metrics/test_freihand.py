@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,8 @@ Vectors = dict[str, Array]
 
 
 @pytest.fixture(scope="module")
-def vectors(reference: Path) -> Vectors:
-    with np.load(reference / "freihand_eval.npz") as archive:
-        return {key: archive[key].astype(np.float64) for key in archive}
+def vectors(vectors: Vectors) -> Vectors:
+    return {key: values.astype(np.float64) for key, values in vectors.items()}
 
 
 def random_hands(count: int, noise: float = 0.02, seed: int = 0) -> tuple[Array, Array]:

@@ -1,7 +1,5 @@
 """The official HO-3D scores: parity, the all-zero prediction, and the third alignment hand by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,12 +9,6 @@ from peclr.metrics.ho3d import align_scale_translation, ho3d_scores
 
 Vectors = dict[str, NDArray[np.float64]]
 POINTS = ("pred_xyz", "xyz", "pred_verts", "verts")
-
-
-@pytest.fixture(scope="module")
-def vectors(reference: Path) -> Vectors:
-    with np.load(reference / "ho3d_eval.npz") as archive:
-        return {key: archive[key] for key in archive}
 
 
 def test_scores_are_the_official_ones_in_the_order_of_scores_txt(vectors: Vectors) -> None:

@@ -1,6 +1,5 @@
 """The official InterHand2.6M scores: parity, a re-derivation in loops, unknown joints, and refusals."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,6 @@ from peclr.metrics.interhand import interhand_scores
 
 Vectors = dict[str, NDArray[Any]]
 INPUTS = ("pred", "joints", "valid", "hand_type")
-
-
-@pytest.fixture(scope="module")
-def vectors(reference: Path) -> Vectors:
-    with np.load(reference / "interhand_eval.npz") as archive:
-        return {key: archive[key] for key in archive}
 
 
 def inputs(vectors: Vectors) -> Vectors:

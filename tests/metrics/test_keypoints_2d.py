@@ -1,7 +1,5 @@
 """Scores of 2-D keypoints: parity with HaMeR's and mmpose's, a re-derivation in loops, and refusals."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,12 +9,6 @@ from peclr.metrics.keypoints_2d import auc, epe, pck
 Array = NDArray[np.float64]
 Vectors = dict[str, Array]
 Points = tuple[Array, Array, Array]  # predictions, labels, which are visible
-
-
-@pytest.fixture(scope="module")
-def vectors(reference: Path) -> Vectors:
-    with np.load(reference / "keypoints_2d_eval.npz") as archive:
-        return {key: archive[key] for key in archive}
 
 
 @pytest.fixture

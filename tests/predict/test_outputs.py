@@ -191,7 +191,7 @@ def test_a_video_that_cannot_be_begun_says_why(make_image: MakeImage, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_video_takes_images_of_any_size(make_image: MakeImage, tmp_path: Path) -> None:
+def test_a_video_takes_images_of_any_size(tmp_path: Path) -> None:
     video = VideoFile(tmp_path / "new" / "out.avi", 5)
     video.write(np.full((33, 49, 3), (200, 0, 0), np.uint8))
     video.write(np.full((33, 49, 3), (0, 200, 0), np.uint8))

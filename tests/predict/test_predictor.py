@@ -77,7 +77,7 @@ def test_the_network_gets_the_camera_of_its_crop(make_image: MakeImage) -> None:
         np.testing.assert_allclose(in_view, expected, rtol=1e-5)
 
 
-def test_beyond_the_image_is_black_before_normalization(make_image: MakeImage) -> None:
+def test_beyond_the_image_is_black_before_normalization() -> None:
     network, predictor = fake(np.full((21, 2), 16.0))
     predictor(np.full((60, 80, 3), 255, np.uint8), box=(-30, 0, 10, 40))
     view = network.seen[0][0][0]

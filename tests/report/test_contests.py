@@ -6,10 +6,7 @@ import pytest
 
 from peclr.report.contests import Contest, alone, contests
 from peclr.report.results import Row, group_rows
-
-
-def row(weights: str, seed: int | None, labels: float | None = 100, protocol: str = "p", **metrics: float) -> Row:
-    return Row(protocol, weights, labels, seed, metrics)
+from tests.report.test_results import row
 
 
 def contest(*rows: Row) -> Contest:

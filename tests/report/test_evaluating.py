@@ -5,23 +5,20 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 from peclr.__main__ import main
 from peclr.models.encoders import ResNetEncoder
 from peclr.models.pose_net import PoseNet25D
 from tests.data.sources.labeled_sets import write_interhand
 from tests.data.sources.sets_2d import write_2d
+from tests.saved_run import save_run
 
 SIZE = 32
 
 
 def write_run(run: Path, data: Path) -> None:
     """Write a fine-tuned run that has learned nothing."""
-    (run / "checkpoints").mkdir(parents=True)
-    network = PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE)
-    state = {f"pose_net.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state}, run / "checkpoints" / "last.ckpt")
+    save_run(run, PoseNet25D(ResNetEncoder("resnet18", 0.125)).init_for(SIZE), SIZE)
     (run / "config.yaml").write_text(
         f"model: {{class_path: peclr.training.FinetuneModule, init_args: {{view_size: {SIZE}}}}}\n"
         f"data: {{init_args: {{root: {data}, num_labels: 24}}}}\n"

@@ -31,23 +31,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert names(path.parent) == {"epoch.ckpt"}
 
 
-@pytest.mark.parametrize("hard_links", [True, False])
-def test_the_last_one_is_kept_as_the_previous_one(
-    *, hard_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not hard_links:
-
-        def refused(self: Path, target: Path) -> None:
-            raise PermissionError
-
-        monkeypatch.setattr(Path, "hardlink_to", refused)
-    for value in (1, 2, 3):
-        write_checkpoint(content(value), tmp_path / "last.ckpt")
-    assert value_of(tmp_path / "last.ckpt") == 3
-    assert value_of(tmp_path / "previous.ckpt") == 2
-    assert names(tmp_path) == {"last.ckpt", "previous.ckpt"}
-
-
 @pytest.mark.parametrize("moment", ["fsync", "replace"])
 def test_a_run_that_dies_while_it_writes_leaves_the_old_one(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -108,7 +108,7 @@ class Noon(datetime):
         return cls(2026, 1, 1, 12, tzinfo=tz)
 
 
-def test_a_folder_belongs_to_one_process_while_it_lives(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_process_while_it_lives() -> None:
     last = begun(Path("mine")) / "checkpoints" / "last.ckpt"
     with another(Path("new")) as (new, process):
         with pytest.raises(FileExistsError, match="run_dir new: another process is at work there"):
@@ -131,7 +131,7 @@ def started(given: Path, ckpt_path: Path | None = None) -> Claim:
     return claim
 
 
-def test_a_start_that_fails_gives_the_folder_back(tmp_path: Path) -> None:
+def test_a_start_that_fails_gives_the_folder_back() -> None:
     run = Path("runs/mine")
     started(run).release(failed=True)
     assert not run.exists()
@@ -140,13 +140,13 @@ def test_a_start_that_fails_gives_the_folder_back(tmp_path: Path) -> None:
     assert sorted(run.rglob("*")) == [run / "checkpoints", last]
 
 
-def test_what_a_killed_start_left_is_cleared_by_the_same_command(tmp_path: Path) -> None:
+def test_what_a_killed_start_left_is_cleared_by_the_same_command() -> None:
     started(Path("mine"))  # and no more, as if killed
     assert choose_run_folder(Path("mine"), "pretrain", None).claim is not None
     assert not Path("mine/config-2.yaml").exists()
 
 
-def test_a_config_alone_is_kept_beside(tmp_path: Path) -> None:
+def test_a_config_alone_is_kept_beside() -> None:
     """Older versions left one where a start was killed, but a user may have written it as well."""
     Path("old").mkdir()
     Path("old/config.yaml").write_text("theirs")

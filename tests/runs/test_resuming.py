@@ -70,7 +70,7 @@ def test_what_decides_them_is_said(key: str, value: Any, checkpoint: Path) -> No
     assert [(name, now) for name, (_, now) in found.items()] == [(key.replace("__", "."), value)]
 
 
-def test_a_checkpoint_away_from_its_run_says_itself_what_differs(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_away_from_its_run_says_itself_what_differs(tmp_path: Path) -> None:
     objective = {"class_path": "peclr.losses.objectives.PeCLR", "init_args": {"temperature": 0.1}}
     config = changed(model__init_args__objective=objective, data__init_args__view_size=48)
     about = About(kind="pretrain", encoder={}, objective=objective, view_size=48)
@@ -88,7 +88,7 @@ def test_a_checkpoint_away_from_its_run_says_itself_what_differs(checkpoint: Pat
         check_fit(tmp_path / "x.ckpt", torch.nn.Linear(2, 3), config)
 
 
-def test_a_class_may_have_moved_within_the_package(checkpoint: Path) -> None:
+def test_a_class_may_have_moved_within_the_package() -> None:
     objective = {"class_path": "peclr.losses.objectives.PeCLR", "init_args": {}}
     before = changed(model__init_args__objective=objective)
     now = changed(model__init_args__objective=objective | {"class_path": "peclr.PeCLR"})

@@ -14,6 +14,7 @@ from peclr.geometry.joints import SCALE_BONE
 from peclr.synthetic import writer
 from peclr.synthetic.arrays import Bytes
 from peclr.synthetic.writer import SynthSummary, is_complete, write_freihand_layout
+from tests.contents import contents
 
 Written = tuple[Path, SynthSummary]
 
@@ -24,10 +25,6 @@ ARGUMENTS: dict[str, Any] = {"train": 18, "evaluation": 3, "seed": 5, "size": 48
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     out = tmp_path_factory.mktemp("synth") / "hands"
     return out, write_freihand_layout(out, **ARGUMENTS, workers=1, progress=False)
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def labels(root: Path, split: str, key: str) -> list[Any]:

@@ -1,10 +1,8 @@
 """`peclr weights` lists, states terms, and fetches only when they are accepted; names stand wherever weights do."""
 
 import json
-import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 import torch
@@ -13,15 +11,6 @@ from peclr.__main__ import main
 from peclr.checkpoints import load_encoder
 from peclr.weights.catalog import BUILT_IN, Published, catalog
 from tests.weights.server import Page, described, serving
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise AssertionError("a connection was opened")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def lines(text: str) -> list[str]:

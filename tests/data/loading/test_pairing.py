@@ -131,7 +131,7 @@ def test_pairs_survive_the_file(hands: FreiHAND, pairs: Path) -> None:
         write_pairs(pairs, [expected], {})
 
 
-def test_files_that_are_not_pairs_are_refused(hands: FreiHAND, tmp_path: Path) -> None:
+def test_files_that_are_not_pairs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere\.npz cannot be read"):
         Similar(tmp_path / "nowhere.npz")
     text, pickled, future = tmp_path / "text.npz", tmp_path / "pickled.npz", tmp_path / "future.npz"

@@ -1,6 +1,5 @@
 """No batch shows a hand twice, whichever process and restart asks."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,7 +92,7 @@ def test_batches_larger_than_the_number_of_hands_are_refused(layout: "Layout") -
     PairedViewDataModule(sources=sources, batch_size=6, weights=[2, 1], **options)
 
 
-def test_sources_are_kept_apart_by_their_hands(layout: "Layout", tmp_path: Path) -> None:
+def test_sources_are_kept_apart_by_their_hands(layout: "Layout") -> None:
     sources: list[Any] = [FreiHAND(layout.root), FreiHAND(layout.root, "evaluation")]
     module = PairedViewDataModule(
         sources=sources, view_size=16, val_fraction=0, batch_size=4, unique_hands_in_batch=True

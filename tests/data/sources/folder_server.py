@@ -1,14 +1,15 @@
 """A web server on this machine that has a folder, without listing it or giving parts, and fails as it is asked to."""
 
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Final
+
+from tests.weights.server import running
 
 PIECE: Final = 2048  # bytes that are sent at once
 
@@ -39,7 +40,9 @@ class Served:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers for the folder of its server."""
+    """Answers for a folder."""
+
+    served: Served
 
     def do_HEAD(self) -> None:
         self._answer(body=False)
@@ -48,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        served: Served = self.server.served  # type: ignore[attr-defined]  # put there below
+        served = self.served
         path = served.root / self.path.lstrip("/")
         served.asked[path.name] += body
         time.sleep(served.pause)
@@ -78,14 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving_folder(root: Path) -> Iterator[Served]:
     """Serve a folder."""
-    served, server = Served(root), ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.served = served  # type: ignore[attr-defined]  # for the handlers
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    served.address = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield served
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+
+    class Handler(_Handler):
+        served = Served(root)
+
+    with running(Handler) as Handler.served.address:
+        yield Handler.served

@@ -59,9 +59,7 @@ def test_divisions_are_the_official_ones() -> None:
     assert parts["s3_val"] == official(lambda s, q, c: q // 5 in (3, 19))
 
 
-def test_hands_come_in_the_official_order_without_frames_that_show_none(
-    root: Path, written: tuple[Path, NDArray[np.float64]]
-) -> None:
+def test_hands_come_in_the_official_order_without_frames_that_show_none(root: Path) -> None:
     source = DexYCB(root, "s0_train")
     sequences = 3 * 4  # the fifth of each subject is held out
     assert (source.num_items, source.num_hands) == (sequences * 16, sequences * 15)

@@ -186,7 +186,7 @@ def test_labels_that_are_wrong_are_named_with_file_and_value(root: Path, values:
         HO3D(root)
 
 
-def test_files_that_are_missing_or_wrong_are_named_before_training(root: Path, tmp_path: Path) -> None:
+def test_files_that_are_missing_or_wrong_are_named_before_training(root: Path) -> None:
     (root / "train" / "MC1" / "meta" / "0002.pkl").unlink()
     with pytest.raises(ValueError, match=r"0002\.pkl is missing, and its frame is listed"):
         HO3D(root)

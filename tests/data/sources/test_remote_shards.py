@@ -294,7 +294,7 @@ def test_workers_read_what_the_process_has_opened(served: Served, method: str) -
         assert pool.map(remote.encoded, range(18), chunksize=1) == [local.encoded(index) for index in range(18)]
 
 
-def test_another_machine_copies_the_labels_again(served: Served, cache: Path, tmp_path: Path) -> None:
+def test_another_machine_copies_the_labels_again(served: Served, cache: Path) -> None:
     """As a worker of a cluster does, which has no such folder."""
     remote = Shards(served.address)
     pickled, expected = pickle.dumps(remote), remote.encoded(0)

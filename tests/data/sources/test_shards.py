@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -35,6 +34,7 @@ from peclr.data.sources.selection import cameras_of, groups_of, tracks_of
 from peclr.data.sources.shard_format import About
 from peclr.data.sources.shards import Shards
 from peclr.parallel import Part
+from tests.contents import contents
 from tests.data.sources.labeled_sets import few_sequences, write_dexycb
 from tests.full_disk import full_disk
 from tests.json_files import edit_json, set_at
@@ -48,11 +48,6 @@ def key(shards: Shards, index: int) -> str:
 
 
 CUTTING = Cutting(size=48, quality=98)
-
-
-def content(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_samples_are_those_of_the_source(source: HandSource, tmp_path: Path) -> None:
@@ -103,7 +98,7 @@ def test_parts_and_processes_make_the_same_bytes(layout: Layout, tmp_path: Path)
         assert shard_source(source, tmp_path / "parts", CUTTING, per_task=5, part=Part(number, 2)) is None
     assert not (tmp_path / "parts" / "manifest.json").exists()
     shard_source(source, tmp_path / "parts", CUTTING, per_task=5)
-    assert content(tmp_path / "one") == content(tmp_path / "two") == content(tmp_path / "parts")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two") == contents(tmp_path / "parts")
     facts = Shards(tmp_path / "one").facts
     assert [shard.crops for shard in facts.shards] == [5, 4, 5, 3]
     assert "00000008.jpg" in facts.problems[0]
@@ -245,7 +240,7 @@ def test_an_error_leaves_nothing_of_a_task(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert content(tmp_path / "t") == {}
+    assert contents(tmp_path / "t") == {}
 
 
 def test_shards_of_a_writer_that_was_killed_do_not_stay_where_less_can_be_read_now(tmp_path: Path) -> None:
@@ -321,7 +316,7 @@ def test_of_several_merges_one_does_the_work(tmp_path: Path, layout: Layout) -> 
     with multiprocessing.get_context("fork").Pool(3) as pool:
         done = [pool.apply_async(shard_source, (source, folder, CUTTING), {"per_task": 3}) for _ in range(3)]
         assert [facts.get(60) == Shards(tmp_path / "one").facts for facts in done] == [True] * 3
-    assert content(folder) == content(tmp_path / "one")
+    assert contents(folder) == contents(tmp_path / "one")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.packed_labels import PARTIAL, PackedArrays
 from peclr.data.sources.shards import Shards
 from peclr.data.sources.youtube3d import YouTube3DHands
+from tests.contents import contents
 
 if TYPE_CHECKING:
     from tests.data.conftest import Layout, YouTube
@@ -140,15 +141,10 @@ def test_crops_of_runs_that_are_killed_are_made_by_the_next(youtube: YouTube, tm
     """It goes on where the first died, wherever that was; the bytes are those of one that was left alone."""
     source, cutting = YouTube3DHands(youtube.root), Cutting(32)
     shard_source(source, tmp_path / "whole", cutting, per_task=2)
-    expected = {
-        path.relative_to(tmp_path / "whole"): path for path in (tmp_path / "whole").rglob("*") if path.is_file()
-    }
-    count = 1
+    expected, count = contents(tmp_path / "whole"), 1
     while killed_at(count, partial(shard_source, source, folder := tmp_path / str(count), cutting, per_task=2)):
         assert not (folder / "manifest.json").exists() or len(Shards(folder)) == 4
         shard_source(source, folder, cutting, per_task=2)
-        assert {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} == set(expected)
-        for relative, path in expected.items():
-            assert (folder / relative).read_bytes() == path.read_bytes()
+        assert contents(folder) == expected
         count += 1
     assert count > 12

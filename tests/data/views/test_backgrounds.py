@@ -125,7 +125,7 @@ def test_colors_are_augmented_after_it(hands: FreiHAND) -> None:
     assert (view - view[:1]).abs().max() == 0
 
 
-def test_hands_of_the_images_behind_are_painted_over(layout: "Layout", tmp_path: Path) -> None:
+def test_hands_of_the_images_behind_are_painted_over(layout: "Layout") -> None:
     """A red hand on a black image, behind a hand that is not there: nothing red is left."""
     (layout.root / "training/mask").mkdir()
     image, mask = np.zeros((112, 112, 3), np.uint8), np.zeros((112, 112), np.uint8)
