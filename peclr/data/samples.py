@@ -15,6 +15,9 @@ if TYPE_CHECKING:  # preparing a data set needs no torch
     from torch import Tensor
 
 
+Side = Literal["right", "left", "unknown"]
+
+
 class HandSample(TypedDict):
     """One image of one right hand, as a reader hands it over; px are of the upright image at full size, always."""
 
@@ -26,7 +29,7 @@ class HandSample(TypedDict):
     # (4,), left, top, right, bottom, px: a square, also beyond the image, that an un-augmented view shows, with margin
     crop_box: NDArray[np.float64]
     scale_m: float | None  # metres from middle MCP to middle PIP; None without label
-    hand: Literal["right", "left", "unknown"]  # in the original image: where "left", image, K and joints are mirrored
+    hand: Side  # in the original image: where "left", image, K and joints are mirrored
     id: str  # names the image within its source
     image_from_decoded: NotRequired[NDArray[np.float64]]  # (3, 3), px ← `image`, where decoded at a reduced scale
 
@@ -35,7 +38,7 @@ def hand_sample(
     image: NDArray[np.uint8],
     crop_box: NDArray[np.float64],
     id: str,  # noqa: A002 (the key)
-    hand: Literal["right", "left", "unknown"] = "unknown",
+    hand: Side = "unknown",
     K: NDArray[np.float32] | None = None,
     joints_3d: NDArray[np.float32] | None = None,
     joints_2d: NDArray[np.float32] | None = None,
@@ -100,9 +103,10 @@ class HandSource(ABC):
 
     def hand_of_images(self) -> NDArray[np.int64]:
         """(images,), the hand that each image shows."""
-        if type(self).hand_of is HandSource.hand_of:
-            return np.arange(len(self))
-        return np.fromiter(map(self.hand_of, range(len(self))), np.int64, len(self))
+        images, versions = self.images_of_hands(np.arange(self.num_hands))
+        hands = np.empty(len(self), np.int64)
+        hands[images] = np.repeat(np.arange(self.num_hands), versions)
+        return hands
 
     def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The indices of the images that show some hands, hand after hand, and (hands,) how many show each."""
@@ -110,9 +114,6 @@ class HandSource(ABC):
             return hands, np.ones_like(hands)
         versions = [np.asarray(self.versions_of(hand), np.int64) for hand in hands.tolist()]
         return np.concatenate(versions), np.fromiter(map(len, versions), np.int64, len(versions))
-
-
-SingleImages = HandSource  # for sources with an image a hand, which need to number nothing
 
 
 @runtime_checkable
@@ -221,6 +222,13 @@ def require_masks(source: HandSource) -> HasMasks:
     if not isinstance(source, HasMasks):
         raise ValueError(f"{source.name} has no masks of its hands, without which backgrounds cannot be replaced")
     return source
+
+
+def images_in_a_row(start: NDArray[np.int64], hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """See `HandSource.images_of_hands`, where hand i is shown by images `start[i]` to before `start[i + 1]`."""
+    versions = np.diff(start)[hands]
+    before = np.cumsum(versions) - versions
+    return np.repeat(start[hands] - before, versions) + np.arange(versions.sum()), versions
 
 
 def hash_of(name: str, *arrays: NDArray[Any]) -> str:

@@ -28,11 +28,11 @@ from peclr.data.prepare.sharding import shard_source
 from peclr.data.samples import HandSource
 from peclr.data.sources.box_files import read_boxes
 from peclr.data.sources.coco_hands import CocoHands
+from peclr.data.sources.coco_hands_labels import DataSet2D
 from peclr.data.sources.coco_keypoints import CocoKeypoints
 from peclr.data.sources.dexycb import DexYCB
 from peclr.data.sources.freihand import FreiHAND
 from peclr.data.sources.hanco import HanCo
-from peclr.data.sources.hands_2d_labels import DataSet2D
 from peclr.data.sources.ho3d import HO3D
 from peclr.data.sources.image_files import ImageFiles
 from peclr.data.sources.inputs import Input

@@ -1,9 +1,8 @@
 """`peclr prepare`: one pass that checks a data set, packs its labels, and cuts out its hands if asked to."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from peclr.data.prepare.doctor import Finding, Look, add_look, check_split, show
 from peclr.data.sources.layouts import (
@@ -18,13 +17,8 @@ from peclr.data.sources.layouts import (
 )
 from peclr.data.sources.listing import some
 from peclr.data.sources.remote import is_remote, place
-from peclr.options import CommandParser, array_on_disk, check_writable, positive
+from peclr.options import CommandParser, check_writable, positive
 from peclr.parallel import add_part, check_claim
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 
 ANY: Final = "any"  # in place of a data set's name
 
@@ -61,56 +55,21 @@ def _check_apart(root: str | Path, shards: Path) -> None:
 
 def pack_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> None:
     """Read and check the labels of a split, and pack them; errors as of the reader, and nothing is written then."""
-    from peclr.data.sources.packed_labels import name_below, replacing, stamp_of, write_packed
+    from peclr.data.sources.freihand import FreiHAND
+    from peclr.data.sources.packed_labels import name_below, read_labels, replacing, stamp_of, write_packed
 
     files, folder = label_files(dataset, root, split), prepared_folder(dataset, root, split)
     with replacing(folder) as partial:
         before = [path.stat().st_mtime_ns for path in files if path.is_file()]
-        arrays = _read_labels(dataset, root, split, partial, progress=progress)
+        if dataset == "freihand":
+            arrays = FreiHAND(root, split, use_prepared=False).labels  # type: ignore[arg-type]  # it checks the split
+        else:
+            options = {"folder": partial} if dataset == "youtube3d" else {}
+            arrays = read_labels(dataset, root, split, progress=progress, **options)
         stamps = {name_below(root, path): stamp_of(path) for path in files}
         if before != [stamp.mtime_ns for stamp in stamps.values()]:
             raise ValueError(f"{root}: {some(list(stamps))} changed while it was read; expected it to stay as it is")
         write_packed(partial, folder.name, arrays, stamps, {})
-
-
-def _read_labels(
-    dataset: DataSet, root: Path, split: str, folder: Path, *, progress: bool
-) -> Mapping[str, "NDArray[np.generic]"]:
-    """The arrays to pack; those that would take much memory are written to `folder` at once."""
-    if dataset == "freihand":
-        from peclr.data.sources.freihand import FreiHAND
-
-        return FreiHAND(root, split, use_prepared=False).labels  # type: ignore[arg-type]  # the reader checks the split
-    if dataset == "ho3d":
-        from peclr.data.sources import ho3d_labels
-
-        return ho3d_labels.read_labels(root, split, progress=progress)
-    if dataset == "dexycb":
-        from peclr.data.sources import dexycb_labels
-
-        return dexycb_labels.read_labels(root, progress=progress)
-    if dataset == "hanco":
-        from peclr.data.sources import hanco_labels
-
-        return hanco_labels.read_labels(root, progress=progress)
-    if dataset == "interhand" or dataset == "assemblyhands":
-        from peclr.data.sources import interhand_labels
-
-        return interhand_labels.read_labels(dataset, root, split, progress=progress)
-    if dataset == "rhd":
-        from peclr.data.sources import rhd_labels
-
-        return rhd_labels.read_labels(root, split)
-    if dataset != "youtube3d":
-        from peclr.data.sources import hands_2d_labels
-
-        return hands_2d_labels.read_labels(dataset, root, split, progress=progress)
-    from peclr.data.sources.youtube3d_labels import read_labels
-
-    def on_disk(shape: tuple[int, ...], kind: "type[np.float32]") -> "NDArray[np.float32]":
-        return array_on_disk(folder / "vertices.npy", kind, shape)
-
-    return read_labels(label_files(dataset, root, split)[0], on_disk, progress=progress)
 
 
 def _prepare(options: argparse.Namespace, split: str, packed: set[Path]) -> int:

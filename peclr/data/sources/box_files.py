@@ -13,8 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from peclr.data.samples import HandSample, Side, hand_sample
 from peclr.data.sources.coco_keypoints import CocoImage, by_id
-from peclr.geometry.planar import enclosing_square
+from peclr.data.sources.images import DecodedImage
+from peclr.geometry.planar import enclosing_square, mirror, mirror_box, move
 from peclr.untrusted.text import as_type, parse_json, read_bytes, read_json, read_table
 
 _FARTHEST: Final = 1e6  # px; no image is as large
@@ -165,6 +167,22 @@ def _coco_rows(path: Path, content: dict[str, Any]) -> tuple[list[_Row], Iterabl
 def _side_of(category: str) -> Literal["left", "right"] | None:
     words = re.split(r"[^a-z]+", category.lower())
     return "left" if "left" in words else "right" if "right" in words else None
+
+
+def boxed_hand(
+    decoded: DecodedImage,
+    square: NDArray[np.float64],
+    name: str,
+    side: Side,
+    joints_2d: NDArray[np.float32] | None = None,
+) -> HandSample:
+    """Make the sample of a hand from an image, its square (4,), px, and perhaps joints (21, 2), before mirroring."""
+    if side == "left":
+        decoded, square = decoded.mirrored(), mirror_box(square, decoded.width)
+        if joints_2d is not None:
+            joints_2d = move(mirror(decoded.width), joints_2d).astype(np.float32)
+    from_decoded = decoded.image_from_decoded
+    return hand_sample(decoded.image, square, name, side, joints_2d=joints_2d, image_from_decoded=from_decoded)
 
 
 def check_box(edges: ArrayLike, where: str) -> NDArray[np.float64]:

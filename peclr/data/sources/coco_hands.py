@@ -13,30 +13,24 @@ All list joints in order freihand. OneHand10K and Panoptic's dome do not say whi
 one, and its side is "unknown". Coordinates count pixels, whose centers are integers, as far as anybody says.
 """
 
-import logging
 import math
 import os
 import re
-from functools import partial
 from pathlib import Path
-from typing import Final, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.hands_2d_labels import SIDES, DataSet2D, read_labels
-from peclr.data.sources.image_faults import check_image_files
+from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.sources.box_files import boxed_hand
+from peclr.data.sources.coco_hands_labels import SIDES, DataSet2D
+from peclr.data.sources.image_faults import check_labeled_images
 from peclr.data.sources.images import BadImageError, image_sizes, read_reduced
 from peclr.data.sources.listing import are_there
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_boxes, doubt_places, refuse_faults
-from peclr.geometry import planar
-from peclr.geometry.planar import PUBLISHED_CROP_MARGIN
-
-_SAMPLED: Final = 64  # hands whose images are looked at on opening
-
-_log = logging.getLogger(__name__)
+from peclr.data.sources.plausibility import doubt_boxes, doubt_places, refuse_faults, sampled
+from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin, enlarged_square
 
 
 class CocoHands(HandSource):
@@ -64,26 +58,21 @@ class CocoHands(HandSource):
                 Halpe and Panoptic, goes around its joints.
             use_prepared: Whether to use the labels that `peclr prepare` has packed, while they are fresh.
         """
-        planar.check_margin(crop_margin)
+        check_margin(crop_margin)
         if dataset not in get_args(DataSet2D):
             raise ValueError(f"dataset {dataset!r} does not exist; expected one of {get_args(DataSet2D)}")
         self.root, self.split, self.name, self.crop_margin = Path(root), split, dataset, crop_margin
-        read = partial(read_labels, dataset, self.root, split)
-        slow = "reading a label file a hand" if dataset in ("panoptic", "hint") else ""
-        self._labels, self._checked = labels_of(dataset, self.root, split, read, use_prepared=use_prepared, slow=slow)
+        self._labels = labels_of(dataset, self.root, split, use_prepared=use_prepared)
         there = are_there(self.root, self._labels["image_name"])
         self._hands = np.flatnonzero(there[self._labels["image"]]).astype(np.int32)
         self.num_hands, self._num_labeled = len(self._hands), len(self._labels["image"])
         if not self.num_hands:
             example = self._labels["image_name"][0].decode(errors="surrogateescape")
             raise ValueError(f"{self.root / example} is missing, and all other images of {split}")
-        step = -(-self.num_hands // _SAMPLED)
-        sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
-        joints_2d = self._labels["joints_2d"][self._hands[::step]]
-        where = f"{self.root}, {split}"
-        refuse_faults(
-            doubt_places(joints_2d, sizes, where, step), doubt_boxes(self.boxes[::step], joints_2d, where, step)
-        )
+        hands, where = sampled(self.num_hands), f"{self.root}, {split}"
+        sizes, joints_2d = image_sizes(list(map(self.image_file, hands))), self._labels["joints_2d"][self._hands[hands]]
+        boxed = doubt_boxes(self.boxes[hands], joints_2d, where, hands.step)
+        refuse_faults(doubt_places(joints_2d, sizes, where, hands.step), boxed)
 
     @property
     def boxes(self) -> NDArray[np.float32]:
@@ -137,12 +126,8 @@ class CocoHands(HandSource):
         return [f"{count:,} of {labeled} {what}" for what, count in counted.items() if count]
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare` does it once for all runs."""
-        for note in self._notes():
-            _log.warning("%s: %s", self.root, note)
-        if not self._checked:
-            check_image_files(self.image_paths())
-            self._checked = True
+        """See `HandSource`."""
+        check_labeled_images(self._labels, self.image_paths, [f"{self.root}: {note}" for note in self._notes()])
 
     def identity(self) -> str:
         """See `HandSource`: of the annotations' numbers and the joints."""
@@ -179,21 +164,11 @@ class CocoHands(HandSource):
         self.check_index(index)
         hand = int(self._hands[index])
         side = SIDES[self._labels["side"][hand]]
-        square = planar.enlarged_square(self._labels["box"][hand].astype(np.float64), self.crop_margin)
-        joints_2d = self._labels["joints_2d"][hand]
+        square = enlarged_square(self._labels["box"][hand].astype(np.float64), self.crop_margin)
         decoded = read_reduced(self.image_file(index), float(square[2] - square[0]), min_side)
         width, height = self._labels["image_size"][self._labels["image"][hand]].tolist()
         if width and (width, height) != (decoded.width, decoded.height):
             sizes = f"{decoded.width} × {decoded.height} px, annotated with {width} × {height}"
             raise BadImageError(f"{self.image_file(index)}: {sizes}")
-        if side == "left":
-            decoded, square = decoded.mirrored(), planar.mirror_box(square, decoded.width)
-            joints_2d = planar.move(planar.mirror(decoded.width), joints_2d).astype(np.float32)
-        return hand_sample(
-            decoded.image,
-            square,
-            f"{self.split}/{self._labels['number'][hand]} {side} in {self.image_name(index)}",
-            side,
-            joints_2d=joints_2d,
-            image_from_decoded=decoded.image_from_decoded,
-        )
+        name = f"{self.split}/{self._labels['number'][hand]} {side} in {self.image_name(index)}"
+        return boxed_hand(decoded, square, name, side, self._labels["joints_2d"][hand])

@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hash_of, require_masks
+from peclr.data.samples import HandSample, HandSource, hash_of, images_in_a_row, require_masks
 from peclr.data.sources.some_hands import SomeHands, listed
 
 Hands = NDArray[np.int64] | SomeHands  # numbers of hands
@@ -67,10 +67,9 @@ class SelectedHands(HandSource):
             self._places[self.hands] = np.arange(self.num_hands)
         return self._places[hands]
 
-    def hand_of_images(self) -> NDArray[np.int64]:
-        """(images,), the hand that each image shows."""
-        hands = np.arange(self.num_hands)
-        return hands if self._start is None else np.repeat(hands, np.diff(self._start))
+    def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `HandSource`."""
+        return super().images_of_hands(hands) if self._start is None else images_in_a_row(self._start, hands)
 
     def check_images(self) -> None:
         """Those of the whole source."""
@@ -125,11 +124,6 @@ class JoinedHands(HandSource):
         for source in self.sources:
             source.check_images()
 
-    def hand_of_images(self) -> NDArray[np.int64]:
-        """(images,), the hand that each image shows."""
-        first = self._first_hand
-        return np.concatenate([first[one] + source.hand_of_images() for one, source in enumerate(self.sources)])
-
     def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """See `HandSource`."""
         number, versions = np.searchsorted(self._first_hand, hands, side="right") - 1, np.empty(len(hands), np.int64)
@@ -139,12 +133,10 @@ class JoinedHands(HandSource):
                 continue
             images, versions[places] = source.images_of_hands(hands[places] - self._first_hand[one])
             found.append((places, images + self._first_image[one]))
-        first = np.cumsum(versions) - versions
-        joined = np.empty(versions.sum(), np.int64)
+        start = np.concatenate([[0], np.cumsum(versions)])
+        joined = np.empty(start[-1], np.int64)
         for places, images in found:
-            of_hand = np.repeat(np.arange(len(places)), versions[places])
-            within = np.arange(len(images)) - (np.cumsum(versions[places]) - versions[places])[of_hand]
-            joined[first[places][of_hand] + within] = images
+            joined[images_in_a_row(start, places)[0]] = images
         return joined, versions
 
     def source_of_hands(self) -> NDArray[np.int64]:

@@ -72,9 +72,11 @@ class CropFiles:
         except OSError as error:
             raise BadImageError(f"{self.where(index)}: cannot be read ({error.strerror})") from error
 
-    def find_problems(self, depth: Depth = "headers", workers: int = 1, *, progress: bool = False) -> dict[Path, str]:
+    def find_problems(self, depth: Depth = "headers", workers: int = 1, *, progress: bool = False) -> dict[str, str]:
         """Files that are missing or no images."""
-        return find_problems([self._path(index) for index in range(self._count)], depth, workers, progress=progress)
+        paths = [self._path(index) for index in range(self._count)]
+        problems = find_problems(paths, depth, workers, progress=progress)
+        return {str(path): problem for path, problem in problems.items()}
 
     def _path(self, index: int) -> Path:
         return self._root / f"{index // _FOLDER_SIZE:05d}" / f"{index:08d}.jpg"

@@ -10,7 +10,6 @@ Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 
 It is divided in four ways, s0 to s3, into train, val and test, and papers say which they use: so does a reader's split.
 """
 
-import logging
 import math
 from pathlib import Path
 from typing import Final, Literal
@@ -19,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
-from peclr.data.sources.dexycb_labels import CAMERAS, NO_HAND, SEQUENCES, SUBJECTS, file_name, is_of, read_labels
-from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.dexycb_labels import CAMERAS, NO_HAND, SEQUENCES, SUBJECTS, file_name, is_of
+from peclr.data.sources.image_faults import check_labeled_images
 from peclr.data.sources.images import read_reduced
-from peclr.data.sources.labeled_hand import labeled_hand, projected
-from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import check_some
+from peclr.data.sources.labeled_hand import check_some, labeled_hand
+from peclr.data.sources.packed_labels import Array, labels_of
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
 Split = Literal[
@@ -33,8 +31,6 @@ Split = Literal[
 ]  # fmt: skip
 
 _FRAMES_PER_SECOND: Final = 30.0  # of its RealSense cameras
-
-_log = logging.getLogger(__name__)
 
 
 class DexYCB(HandSource):
@@ -64,10 +60,7 @@ class DexYCB(HandSource):
         """
         check_margin(crop_margin)
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
-        slow = "reading a label file a frame"
-        self._labels, self._checked = labels_of(
-            "dexycb", self.root, split, lambda: read_labels(self.root), use_prepared=use_prepared, slow=slow
-        )
+        self._labels = labels_of("dexycb", self.root, split, use_prepared=use_prepared)
         sequence, joints_3d = np.asarray(self._labels["sequence"]), self._labels["joints_3d"]
         subject, number = (self._labels[name][sequence] for name in ("subject", "number"))
         chosen = np.flatnonzero(is_of(split, subject, number, self._labels["camera"])).astype(np.int32)
@@ -77,12 +70,7 @@ class DexYCB(HandSource):
         self._notes = self._missing_subjects()
         if not self.num_hands:
             raise ValueError(f"{root}: {split} has no hand in the subjects that are there; {'; '.join(self._notes)}")
-        self._notes += check_some(
-            self.num_hands,
-            self._places,
-            lambda hand: self._image_file(int(self._frames[hand])),
-            f"{self.root}, {split}",
-        )
+        self._notes += check_some(self.num_hands, self._labeled, self.image_file, f"{self.root}, {split}")
 
     @property
     def joints_3d(self) -> NDArray[np.float32]:
@@ -93,12 +81,16 @@ class DexYCB(HandSource):
     @property
     def is_left(self) -> NDArray[np.bool_]:
         """(num_hands,), whether each hand is a left one, which samples show mirrored."""
-        is_left: NDArray[np.bool_] = self._labels["is_left"][self._labels["sequence"][self._frames]]
+        is_left: NDArray[np.bool_] = self._labels["is_left"][self._of_hands("sequence")]
         return is_left
+
+    def image_file(self, hand: int) -> Path:
+        """Path of the image of a hand."""
+        return self.root / self._image_name(hand)
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
-        return [self._image_file(frame) for frame in self._frames.tolist()]
+        return [self.image_file(hand) for hand in range(self.num_hands)]
 
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
@@ -106,12 +98,8 @@ class DexYCB(HandSource):
         return [f"{without:,} of {self.num_items:,} frames show no hand, and are left out", *self._notes]
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare dexycb` does it once for all runs."""
-        for note in self._notes:
-            _log.warning("%s: %s", self.root, note)
-        if not self._checked:
-            check_image_files(self.image_paths())
-            self._checked = True
+        """See `HandSource`."""
+        check_labeled_images(self._labels, self.image_paths, [f"{self.root}: {note}" for note in self._notes])
 
     def identity(self) -> str:
         """See `HandSource`: of the split, the sequences and the frames."""
@@ -119,7 +107,7 @@ class DexYCB(HandSource):
 
     def group_of_hands(self) -> NDArray[np.int64]:
         """See `HasGroups`: sequences, whose views and frames are alike."""
-        return np.asarray(self._labels["sequence"])[self._frames].astype(np.int64)
+        return self._of_hands("sequence")
 
     def video_of_hands(self) -> NDArray[np.int64]:
         """See `HasVideos`: sequences, by all cameras."""
@@ -131,18 +119,16 @@ class DexYCB(HandSource):
 
     def time_of_hands(self) -> NDArray[np.float64]:
         """See `HasTracks`: by the number of the frame."""
-        seconds: NDArray[np.float64] = np.asarray(self._labels["frame"])[self._frames] / _FRAMES_PER_SECOND
-        return seconds
+        return self._of_hands("frame") / _FRAMES_PER_SECOND
 
     def frame_of_hands(self) -> NDArray[np.int64]:
         """See `HasCameras`: sequences and their frames, which all cameras take at once."""
-        frame: NDArray[np.int32] = np.asarray(self._labels["frame"])[self._frames]
-        moments: NDArray[np.int64] = self.group_of_hands() * (int(frame.max()) + 1) + frame
-        return moments
+        frame = self._of_hands("frame")
+        return self.group_of_hands() * (int(frame.max()) + 1) + frame
 
     def camera_of_hands(self) -> NDArray[np.int64]:
         """See `HasCameras`: by place in `CAMERAS`."""
-        return np.asarray(self._labels["camera"])[self._frames].astype(np.int64)
+        return self._of_hands("camera")
 
     def __getitem__(self, index: int) -> HandSample:
         return self.read(index, math.inf)
@@ -150,28 +136,21 @@ class DexYCB(HandSource):
     def read(self, index: int, min_side: float) -> HandSample:
         """Read the image of hand `index` for a view."""
         self.check_index(index)
-        frame = int(self._frames[index])
-        decoded = read_reduced(self._image_file(frame), None, min_side)
-        return labeled_hand(
-            decoded,
-            f"{self.split}/{self._name(frame)}",
-            self._labels["K"][self._labels["camera"][frame]],
-            self._labels["joints_3d"][frame],
-            self.crop_margin,
-            is_left=bool(self._labels["is_left"][self._labels["sequence"][frame]]),
-        )
+        decoded, name = read_reduced(self.image_file(index), None, min_side), f"{self.split}/{self._image_name(index)}"
+        is_left = bool(self._labels["is_left"][self._labels["sequence"][self._frames[index]]])
+        return labeled_hand(decoded, name, *self._labeled(index), self.crop_margin, is_left=is_left)
 
-    def _places(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px of the images as they are."""
+    def _of_hands(self, name: str) -> NDArray[np.int64]:
+        """(num_hands,), what a label says of each hand's frame."""
+        return np.asarray(self._labels[name])[self._frames].astype(np.int64)
+
+    def _labeled(self, hands: int | NDArray[np.int64]) -> tuple[Array, Array]:
+        """Joints (…, 21, 3), metres, camera frame, and cameras (…, 3, 3), px, of hands (…)."""
         frames = self._frames[hands]
-        joints_3d, K = self._labels["joints_3d"][frames], self._labels["K"][self._labels["camera"][frames]]
-        return joints_3d, projected(joints_3d, K)
+        return self._labels["joints_3d"][frames], self._labels["K"][self._labels["camera"][frames]]
 
-    def _name(self, frame: int) -> str:
-        return file_name(self._labels, frame, "color_{:06d}.jpg")
-
-    def _image_file(self, frame: int) -> Path:
-        return self.root / self._name(frame)
+    def _image_name(self, hand: int) -> str:
+        return file_name(self._labels, int(self._frames[hand]), "color_{:06d}.jpg")
 
     def _missing_subjects(self) -> list[str]:
         """Say which subjects of the split are not there; ValueError where scores would be of other hands."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.images import in_threads
+from peclr.data.sources.layouts import DataSet
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS
@@ -29,8 +30,6 @@ CAMERAS: Final = (
 SEQUENCES = 100  # of each subject
 NO_HAND: Final = -1  # every coordinate of a frame without one
 _ROUNDING: Final = 1.0  # px, of the published 2-D joints
-
-Labels = dict[str, Array]
 
 
 def is_of(
@@ -55,26 +54,20 @@ def is_of(
     return ~np.isin(key, [number for group in groups.values() for number in group])
 
 
-def read_labels(root: Path, *, progress: bool = False) -> Labels:
-    """Read the labels of all subjects that are there, a file a frame; ValueError names the file and value.
+def read_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> dict[str, Array]:
+    """Read the labels of all subjects that are there, for all splits; ValueError names the file and value.
 
     Of N frames, in the toolkit's order: `joints_3d` (N, 21, 3), metres, camera frame, −1 where there is no hand;
     `sequence`, `camera`, `frame` (N,). Of S sequences `sequence_name`, SUBJECT/SEQUENCE, `subject`, `number` of the
     subject's, `is_left` (S,). Of the cameras `K` (8, 3, 3), px.
     """
     K = np.stack([_read_camera(root, serial) for serial in CAMERAS])
-    names, subject, number, is_left, frames = list[str](), list[int](), list[int](), list[bool](), list[int]()
-    for name, of_subject, of_number in _sequences(root):
-        left, count = _read_meta(root / name / "meta.yml")
-        names.append(name)
-        subject.append(of_subject)
-        number.append(of_number)
-        is_left.append(left)
-        frames.append(count)
+    sequences = [(*one, *_read_meta(root / one[0] / "meta.yml")) for one in _sequences(root)]
+    names, subject, number, is_left, frames = zip(*sequences, strict=True)
     counts = np.repeat(frames, len(CAMERAS))  # of each sequence and camera
     of_run = np.repeat(np.arange(len(counts)), counts)
     first = np.repeat(np.cumsum(counts) - counts, counts)
-    labels: Labels = {
+    labels: dict[str, Array] = {
         "sequence": (of_run // len(CAMERAS)).astype(np.int32),
         "camera": (of_run % len(CAMERAS)).astype(np.uint8),
         "frame": (np.arange(len(of_run)) - first).astype(np.int32),

@@ -12,7 +12,6 @@ A hand's versions differ in background. Older downloads have no evaluation_xyz.j
     {training,evaluation}_group.json, …_class.json      one name per hand: of its person or recording, of what it shows
 """
 
-import logging
 import math
 import os
 import re
@@ -24,30 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.image_faults import check_image_files
-from peclr.data.sources.images import (
-    BadImageError,
-    image_sizes,
-    read_header,
-    read_mask,
-    read_reduced,
-)
-from peclr.data.sources.layouts import label_files, teacher_of
+from peclr.data.sources.image_faults import check_labeled_images
+from peclr.data.sources.images import BadImageError, image_sizes, read_header, read_mask, read_reduced
+from peclr.data.sources.layouts import teacher_of
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places, refuse_faults
-from peclr.geometry.joints import NUM_JOINTS
+from peclr.data.sources.plausibility import Doubts, doubt_labels, doubt_places, refuse_faults, sampled
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin, square_around_keypoints, whole_image
-from peclr.untrusted.binary import numbers
 from peclr.untrusted.text import read_json
 
 Split = Literal["training", "evaluation"]
 Crop = Literal["keypoints", "image"]
-
-_SAMPLED = 64  # hands whose images are looked at on opening, and whose masks before training
-_LABEL_SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (NUM_JOINTS, 3)}  # as files
-
-_log = logging.getLogger(__name__)
 
 
 class FreiHAND(HandSource):
@@ -84,9 +70,7 @@ class FreiHAND(HandSource):
         if crop not in get_args(Crop):
             raise ValueError(f"crop {crop!r} does not exist; expected one of {get_args(Crop)}")
         self.root, self.split, self._folder = Path(root), split, Path(root) / split / "rgb"
-        self.labels, self._checked = labels_of(
-            "freihand", self.root, split, self._read_labels, use_prepared=use_prepared
-        )
+        self.labels = labels_of("freihand", self.root, split, use_prepared=use_prepared)
         self._K, self._scale, self._joints_3d = self.labels["K"], self.labels["scale"], self.labels.get("xyz")
         self.has_labels, self.num_hands = self._joints_3d is not None, len(self._K)
         check_intrinsics(torch.tensor(self._K), str(self._label_file("K")))
@@ -99,7 +83,7 @@ class FreiHAND(HandSource):
             self._joints_2d = joints_2d.astype(np.float32)
         teacher = teacher_of(self.root)
         self._notes = [*([f"labels are pseudo, those of {teacher}"] if teacher else []), *doubts.notes]
-        refuse_faults(doubts, self._doubt_places(-(-self.num_hands // _SAMPLED)))
+        refuse_faults(doubts, self._doubt_places(sampled(self.num_hands)))
 
     def __len__(self) -> int:
         return self._num_images
@@ -124,7 +108,7 @@ class FreiHAND(HandSource):
         wanted = [f"{hand:08d}.jpg" for hand in range(self.num_hands)]
         if missing := sorted({*wanted}.difference(os.listdir(folder))):  # noqa: PTH208 (names are enough)
             raise ValueError(f"{folder}: missing masks, {some(missing)}; expected one of each hand")
-        for hand in range(0, self.num_hands, -(-self.num_hands // _SAMPLED)):
+        for hand in sampled(self.num_hands):
             self.read_mask(hand)
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
@@ -189,34 +173,21 @@ class FreiHAND(HandSource):
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
         unlabeled = [] if self.has_labels else [f"no {self._label_file('xyz').name}: for prediction only"]
-        return [*unlabeled, *self._notes, *self._doubt_places(1).notes]
+        return [*unlabeled, *self._notes, *self._doubt_places(range(self.num_hands)).notes]
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare freihand` does it once for all runs."""
-        for note in self._notes:
-            _log.warning("%s", note)
-        if not self._checked:
-            check_image_files(self.image_paths())
-            self._checked = True
+        """See `HandSource`."""
+        check_labeled_images(self.labels, self.image_paths, self._notes)
 
-    def _doubt_places(self, step: int) -> Doubts:
-        """Look at every `step`-th hand and its first image."""
+    def _doubt_places(self, hands: range) -> Doubts:
+        """Look at some hands and their first images."""
         if self._joints_2d is None:
             return Doubts([], [])
-        sizes = image_sizes([Path(self.image_file(hand)) for hand in range(0, self.num_hands, step)])
-        return doubt_places(self._joints_2d[::step], sizes, self._folder, step)
+        sizes = image_sizes([Path(self.image_file(hand)) for hand in hands])
+        return doubt_places(self._joints_2d[hands], sizes, self._folder, hands.step)
 
     def _label_file(self, kind: str) -> Path:
         return self.root / f"{self.split}_{kind}.json"
-
-    def _read_labels(self) -> dict[str, NDArray[np.float32]]:
-        """The label files as arrays, whose memory workers share, unlike a list's."""
-        files = zip(label_files("freihand", self.root, self.split), _LABEL_SHAPES.items(), strict=False)
-        labels = {kind: numbers(read_json(path), shape, path).astype(np.float32) for path, (kind, shape) in files}
-        if len({len(array) for array in labels.values()}) > 1:
-            listed = ", ".join(f"{self._label_file(kind)} has {len(array)}" for kind, array in labels.items())
-            raise ValueError(f"label files must list the same hands, but {listed}")
-        return labels
 
     def _count_images(self) -> int:
         """Number of images, after checking that they are numbered without a gap and that the labels fit."""

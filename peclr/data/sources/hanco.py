@@ -12,32 +12,26 @@ Zimmermann et al., "Contrastive Representation Learning for Hand Shape Estimatio
 Folders and sequences that were not downloaded are left out, as of its small sample, HanCo_tester.zip.
 """
 
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
+from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of, images_in_a_row
 from peclr.data.sources.hanco_files import Frames, HanCoFiles, Split
-from peclr.data.sources.hanco_labels import CAMERAS, UNKNOWN, read_labels
+from peclr.data.sources.hanco_labels import CAMERAS, UNKNOWN
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import read_mask, read_reduced
-from peclr.data.sources.labeled_hand import labeled_hand
-from peclr.data.sources.packed_labels import Array, labels_of
-from peclr.data.sources.plausibility import check_some
-from peclr.geometry.camera import project
+from peclr.data.sources.labeled_hand import check_some, labeled_hand, projected
+from peclr.data.sources.packed_labels import Array, PackedArrays, labels_of
+from peclr.data.sources.plausibility import sampled
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin, whole_image
 
 _FRAMES_PER_SECOND: Final = 5.0  # of the recordings
-_SAMPLED: Final = 64  # hands whose masks are looked at before training
 _AT_ONCE: Final = 4_096  # hands whose joints are projected
-
-_log = logging.getLogger(__name__)
 
 
 class HanCo(HandSource):
@@ -68,16 +62,12 @@ class HanCo(HandSource):
         if frames not in get_args(Frames):
             raise ValueError(f"frames {frames!r} does not exist; expected one of {get_args(Frames)}")
         self.root, self.split, self.frames, self.crop_margin = Path(root), split, frames, crop_margin
-        slow = "reading two files a frame"
-        self._labels, packed = labels_of(
-            "hanco", self.root, split, lambda: read_labels(self.root), use_prepared=use_prepared, slow=slow
-        )
+        self._labels = labels_of("hanco", self.root, split, use_prepared=use_prepared)
         self.files = HanCoFiles(self.root, self._labels, split, frames)
         self.num_hands = len(self.files)
-        self._checked = packed and not self.files.changed  # `peclr prepare` has looked at every image
         self._notes = check_some(
             self.num_hands,
-            lambda hands: self._labeled(hands)[:2],
+            self._labeled,
             lambda hand: self.files.image(int(self.files.start[hand])),
             f"{self.root}, {split}",
         )
@@ -93,15 +83,9 @@ class HanCo(HandSource):
         """The images that show `hand`."""
         return range(*self.files.start[hand : hand + 2].tolist())
 
-    def hand_of_images(self) -> NDArray[np.int64]:
-        """(images,), the hand that each image shows."""
-        return np.repeat(np.arange(self.num_hands), np.diff(self.files.start))
-
     def images_of_hands(self, hands: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """See `HandSource`."""
-        versions = np.diff(self.files.start)[hands]
-        before = np.cumsum(versions) - versions
-        return np.repeat(self.files.start[hands] - before, versions) + np.arange(versions.sum()), versions
+        return images_in_a_row(self.files.start, hands)
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`: of both splits, and of frames without joints, too."""
@@ -114,15 +98,14 @@ class HanCo(HandSource):
         return [f"versions: {', '.join(self.files.folders())}", *(notes if left_out else []), *self._notes]
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare hanco` does it once for all runs."""
-        if not self._checked:
+        """See `HandSource`; of packed labels, folders that were downloaded since are looked at."""
+        if self.files.changed or not isinstance(self._labels, PackedArrays):
             check_image_files([self.files.image(image) for image in range(len(self))])
-            self._checked = True
 
     def check_masks(self) -> None:
         """See `HasMasks`."""
         self.files.check_listed("mask_hand")
-        for hand in range(0, self.num_hands, -(-self.num_hands // _SAMPLED)):
+        for hand in sampled(self.num_hands):
             self.read_mask(hand)
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
@@ -141,7 +124,7 @@ class HanCo(HandSource):
 
     def joints_2d_of_hands(self) -> NDArray[np.float32]:
         """See `HasJoints2D`."""
-        return np.concatenate([self._labeled(hands)[1].astype(np.float32) for hands in self._parts()])
+        return np.concatenate([projected(*self._labeled(hands)) for hands in self._parts()])
 
     def group_of_hands(self) -> NDArray[np.int64]:
         """See `HasGroups`: people; a sequence of which nobody said whose hand it is is a group of its own."""
@@ -181,10 +164,10 @@ class HanCo(HandSource):
         self.check_index(index)
         path, hand = self.files.image(index), self.hand_of(index)
         name = f"{self.split}/{path.relative_to(self.root).as_posix()}"
-        joints_3d, _, K = (array[0] for array in self._labeled(slice(hand, hand + 1)))
+        joints_3d, K = (array[0] for array in self._labeled(slice(hand, hand + 1)))
         decoded, known = read_reduced(path, None, min_side), bool(np.isfinite(joints_3d).all())
         if known:
-            return labeled_hand(decoded, name, K, joints_3d, self.crop_margin, is_left=False)
+            return labeled_hand(decoded, name, joints_3d, K, self.crop_margin, is_left=False)
         square, from_decoded = whole_image(decoded.width, decoded.height), decoded.image_from_decoded
         return hand_sample(decoded.image, square, name, "right", K.astype(np.float32), image_from_decoded=from_decoded)
 
@@ -192,10 +175,9 @@ class HanCo(HandSource):
         """All hands, so many at a time."""
         return [slice(start, start + _AT_ONCE) for start in range(0, self.num_hands, _AT_ONCE)]
 
-    def _labeled(self, hands: slice | NDArray[np.int64]) -> tuple[Array, Array, Array]:
-        """Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px, NaN where unknown, and cameras (N, 3, 3), px."""
+    def _labeled(self, hands: slice | NDArray[np.int64]) -> tuple[Array, Array]:
+        """Joints (N, 21, 3), metres, camera frame, NaN where unknown, and cameras (N, 3, 3), px."""
         row, camera = self.files.view(hands)
         M, K = (self._labels[name][row, camera].astype(np.float64) for name in ("M", "K"))
         joints_3d = self._labels["xyz"][row] @ M[:, :, :3].swapaxes(1, 2) + M[:, None, :, 3]
-        joints_3d = np.where(self._labels["has_joints"][row, camera][:, None, None], joints_3d, np.nan)
-        return joints_3d, project(torch.tensor(joints_3d), torch.tensor(K)).numpy(), K
+        return np.where(self._labels["has_joints"][row, camera][:, None, None], joints_3d, np.nan), K

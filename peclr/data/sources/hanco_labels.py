@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr.data.sources.images import in_threads
+from peclr.data.sources.layouts import DataSet
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS
@@ -33,8 +34,8 @@ class _Meta(msgspec.Struct):
     subject_id: list[list[_Subject | None]]
 
 
-def read_labels(root: Path, *, progress: bool = False) -> dict[str, Array]:
-    """Read the labels of all sequences that are calibrated; ValueError names the file and value that is wrong.
+def read_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> dict[str, Array]:
+    """Read the labels of all calibrated sequences, for both splits; ValueError names the file and value that is wrong.
 
     Of N frames, sequence after sequence: `sequence`, `frame`, `subject` (N,), `is_train`, `is_valid` (N,) bool; `xyz`
     (N, 21, 3), metres, world frame, 0 where there are none; of the cameras `M` (N, 8, 3, 4), camera ← world, metres,

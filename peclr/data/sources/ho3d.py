@@ -21,12 +21,11 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
-from peclr.data.sources.ho3d_labels import read_labels
-from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.image_faults import check_labeled_images
 from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_boxes, doubt_joints, doubt_places, refuse_faults
+from peclr.data.sources.plausibility import doubt_boxes, doubt_joints, doubt_places, refuse_faults, sampled
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
@@ -34,14 +33,14 @@ Split = Literal["train", "evaluation"]
 Version = Literal["v2", "v3"]
 
 _SUFFIXES: Final[Mapping[Version, str]] = {"v2": ".png", "v3": ".jpg"}
-_SAMPLED: Final = 64  # hands whose images are looked at on opening
 _FRAMES_PER_SECOND: Final = 30.0  # of its RealSense cameras
 
 
 class HO3D(HandSource):
     """One split: every annotated hand is one image. Left hands, of H2O-3D, are mirrored.
 
-    Of evaluation, the crop is around the official box, and there are joints where `evaluation_xyz.json` is.
+    Of evaluation, the crop is around the official box, and there are joints where `evaluation_xyz.json` is: `joints_3d`
+    (num_hands, 21, 3), metres, camera frame, of left hands as they are, or None.
     """
 
     name = "ho3d"
@@ -69,36 +68,27 @@ class HO3D(HandSource):
         if version not in (None, *get_args(Version)):
             raise ValueError(f"version {version!r} does not exist; expected one of {get_args(Version)}")
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
-        self._labels, self._checked = labels_of(
-            "ho3d", self.root, split, lambda: read_labels(self.root, split), use_prepared=use_prepared
-        )
-        self.num_hands, self._joints_3d = len(self._labels["frame"]), self._labels.get("joints_3d")
-        self.has_labels = self._joints_3d is not None
+        self._labels = labels_of("ho3d", self.root, split, use_prepared=use_prepared)
+        self.num_hands, self.joints_3d = len(self._labels["frame"]), self._labels.get("joints_3d")
+        self.has_labels = self.joints_3d is not None
         self.version = self._find_version(version)
         where = f"{self.root / split}/*/meta"
         check_intrinsics(torch.tensor(self._labels["K"]), f"{where}, camMat")
         self._notes = list[str]()
-        if self._joints_3d is not None:
-            doubts = doubt_joints(self._joints_3d, where)
-            step = -(-self.num_hands // _SAMPLED)
-            sizes = image_sizes([self.image_file(hand) for hand in range(0, self.num_hands, step)])
-            joints_2d = projected(self._joints_3d[::step], self._labels["K"][::step])
-            places = [doubt_places(joints_2d, sizes, self.root / split, step)]
+        if self.joints_3d is not None:
+            doubts, hands = doubt_joints(self.joints_3d, where), sampled(self.num_hands)
+            sizes = image_sizes(list(map(self.image_file, hands)))
+            joints_2d = projected(self.joints_3d[hands], self._labels["K"][hands])
+            places = [doubt_places(joints_2d, sizes, self.root / split, hands.step)]
             if split == "evaluation":
-                places.append(doubt_boxes(self._labels["box"][::step], joints_2d, self.root / split, step))
+                places.append(doubt_boxes(self._labels["box"][hands], joints_2d, self.root / split, hands.step))
             refuse_faults(doubts, *places)
             self._notes += doubts.notes
 
     @property
-    def joints_3d(self) -> NDArray[np.float32] | None:
-        """(num_hands, 21, 3), metres, camera frame, of left hands as they are; None without labels."""
-        return self._joints_3d
-
-    @property
     def is_left(self) -> NDArray[np.bool_]:
         """(num_hands,), whether each hand is a left one, which samples show mirrored."""
-        is_left: NDArray[np.bool_] = self._labels["is_left"]
-        return is_left
+        return self._labels["is_left"]
 
     def image_file(self, hand: int) -> Path:
         """Path of the image of a hand."""
@@ -118,14 +108,12 @@ class HO3D(HandSource):
         return [f"version {self.version[1]}", *(left_out if listed > shown_in else []), *unlabeled, *self._notes]
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare ho3d` does it once for all runs."""
-        if not self._checked:
-            check_image_files(self.image_paths())
-            self._checked = True
+        """See `HandSource`."""
+        check_labeled_images(self._labels, self.image_paths)
 
     def identity(self) -> str:
         """See `HandSource`: of the frames' names and the hands' sides."""
-        return hash_of(f"{self.name} {self.version} {self.split}", self._labels["frame"], self._labels["is_left"])
+        return hash_of(f"{self.name} {self.version} {self.split}", self._labels["frame"], self.is_left)
 
     def group_of_hands(self) -> NDArray[np.int64]:
         """See `HasGroups`: sequences whose names begin with the same letters, of one person with one object."""
@@ -149,9 +137,9 @@ class HO3D(HandSource):
 
     def joints_2d_of_hands(self) -> NDArray[np.float32] | None:
         """See `HasJoints2D`; None where a hand is mirrored, whose image would have to be opened."""
-        if self._joints_3d is None or self._labels["is_left"].any():
+        if self.joints_3d is None or self.is_left.any():
             return None
-        return projected(self._joints_3d, self._labels["K"])
+        return projected(self.joints_3d, self._labels["K"])
 
     def __getitem__(self, index: int) -> HandSample:
         return self.read(index, math.inf)
@@ -163,10 +151,10 @@ class HO3D(HandSource):
         return labeled_hand(
             decoded,
             f"{self.split}/{self._labels['frame'][index].decode()}",
+            None if self.joints_3d is None else self.joints_3d[index],
             self._labels["K"][index],
-            None if self._joints_3d is None else self._joints_3d[index],
             self.crop_margin,
-            is_left=bool(self._labels["is_left"][index]),
+            is_left=bool(self.is_left[index]),
             box=self._labels["box"][index] if "box" in self._labels else None,
         )
 

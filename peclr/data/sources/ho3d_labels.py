@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from peclr.data.sources.layouts import label_files
+from peclr.data.sources.layouts import DataSet, label_files
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS, convert
@@ -27,13 +27,13 @@ _SLOW: Final = 1000  # files; a second
 _log = logging.getLogger(__name__)
 
 
-def read_labels(root: Path, split: str, *, progress: bool = False) -> dict[str, Array]:
+def read_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> dict[str, Array]:
     """Read the labels of a split, a file a frame; ValueError names the file and value that is wrong.
 
     Of N hands, `frame` (N,), SEQUENCE/FRAME; `is_left` (N,) bool; `K` (N, 3, 3) px; `joints_3d` (N, 21, 3), metres,
     OpenCV's camera, order freihand, where they are known; of evaluation `box` (N, 4) px. `listed` (1,) frames.
     """
-    path, *xyz = label_files("ho3d", root, split)
+    path, *xyz = label_files(dataset, root, split)
     lines = path.read_text(errors="replace").split()
     if not lines or (wrong := [line for line in lines if not _LINE.fullmatch(line)]):
         raise ValueError(f"{path}: expected lines SEQUENCE/FRAME, found {shown(wrong[0] if lines else '')}")

@@ -5,16 +5,18 @@
 What the decoder reads is fine.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
 from peclr.data.sources.images import BOXES, UNREADABLE, WORKERS, in_threads, not_an_image, read_image
 from peclr.data.sources.layouts import Depth
+from peclr.data.sources.packed_labels import Array, PackedArrays
 
 _END: Final = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "PNG": b"IEND"}  # ITU T.81 B.1.1.3, ISO/IEC 15948 11.2.5
 _MANY: Final = 20_000  # takes seconds
@@ -23,6 +25,8 @@ _DECODED: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "PPM", "TIFF", "G
 _MOST_BOXES: Final = 64  # to look at; HEIC has three or four
 # tags of TIFF, offsets and numbers of bytes: of strips, and of tiles
 _TIFF_PARTS: Final = ((273, 279), (324, 325))
+
+_log = logging.getLogger(__name__)
 
 
 def image_problem(path: Path, depth: Depth = "headers") -> str | None:
@@ -45,9 +49,27 @@ def find_problems(paths: Sequence[Path], depth: Depth, workers: int = 1, *, prog
     return {path: problem for path, problem in looked_at if problem}
 
 
+def check_labeled_images(
+    labels: Mapping[str, Array], paths: Callable[[], Sequence[Path]], notes: Iterable[str] = ()
+) -> None:
+    """Log what is odd with labels, and look at their images, unless `peclr prepare`, which packs labels, has done so.
+
+    ValueError as of `check_image_files`.
+    """
+    for note in notes:
+        _log.warning("%s", note)
+    if not isinstance(labels, PackedArrays):
+        check_image_files(paths())
+
+
 def check_image_files(paths: Sequence[Path]) -> None:
     """Look at the headers of image files, with a bar if they are many; ValueError names the first that is none."""
-    if problems := find_problems(paths, "headers", WORKERS, progress=len(paths) > _MANY):
+    refuse_problems(find_problems(paths, "headers", WORKERS, progress=len(paths) > _MANY))
+
+
+def refuse_problems(problems: Mapping[Any, str]) -> None:
+    """Raise the ValueError that names the first of some files with problems."""
+    if problems:
         path, problem = next(iter(problems.items()))
         more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
         raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.box_files import PackedBoxes, check_within, read_boxes
+from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.sources.box_files import PackedBoxes, boxed_hand, check_within, read_boxes
 from peclr.data.sources.image_faults import check_image_files
 from peclr.data.sources.images import image_sizes, read_reduced
 from peclr.data.sources.listing import IMAGES, describe_left_out, list_files
 from peclr.data.sources.packed_text import pack_texts
-from peclr.geometry.planar import enclosing_square, mirror_box, whole_image
+from peclr.geometry.planar import enclosing_square, whole_image
 
 
 class ImageFiles(HandSource):
@@ -79,11 +79,6 @@ class ImageFiles(HandSource):
         length = None if box is None else float((box.edges[2:] - box.edges[:2]).max())
         decoded = read_reduced(self.root / file, length, min_side)
         if box is None:
-            square = whole_image(decoded.width, decoded.height)
-        else:
-            check_within(box.edges, decoded.width, decoded.height, self.root / file)
-            square = enclosing_square(box.edges)
-        side = "unknown" if box is None else box.side or "unknown"
-        if side == "left":
-            decoded, square = decoded.mirrored(), mirror_box(square, decoded.width)
-        return hand_sample(decoded.image, square, file, side, image_from_decoded=decoded.image_from_decoded)
+            return boxed_hand(decoded, whole_image(decoded.width, decoded.height), file, "unknown")
+        check_within(box.edges, decoded.width, decoded.height, self.root / file)
+        return boxed_hand(decoded, enclosing_square(box.edges), file, box.side or "unknown")

@@ -22,14 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
-from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.image_faults import check_labeled_images
 from peclr.data.sources.images import read_reduced
 from peclr.data.sources.interhand_files import DataSetName
-from peclr.data.sources.interhand_labels import read_labels
-from peclr.data.sources.labeled_hand import labeled_hand, projected
+from peclr.data.sources.labeled_hand import check_some, labeled_hand, projected
 from peclr.data.sources.layouts import data_set_at
-from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import check_some
+from peclr.data.sources.packed_labels import Array, labels_of
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.planar import PUBLISHED_CROP_MARGIN, check_margin
 
@@ -70,35 +68,28 @@ class InterHand(HandSource):
             raise ValueError(f"fps {fps}: expected a positive number")
         self.root, self.split, self.crop_margin, self.fps = Path(root), split, crop_margin, fps
         self.name: DataSetName = "assemblyhands" if data_set_at(self.root) == "assemblyhands" else "interhand"
-        self._labels, self._checked = labels_of(
-            self.name, self.root, split, lambda: read_labels(self.name, self.root, split), use_prepared=use_prepared
-        )
+        self._labels = labels_of(self.name, self.root, split, use_prepared=use_prepared)
         self.image, self.interact = self._labels["image"], self._labels["interact"]
-        self.num_hands, self._joints_3d = len(self.image), self._labels["joints_3d"]
+        self.num_hands = len(self.image)
         check_intrinsics(torch.tensor(self._labels["K"]), f"{self.root}, cameras of {split}")
         self._notes = check_some(
-            self.num_hands,
-            self._places,
-            lambda hand: self._image_file(int(self.image[hand])),
-            f"{self.root}, {split}",
+            self.num_hands, self._labeled, lambda hand: self._image_file(self.image[hand]), f"{self.root}, {split}"
         )
 
     @property
     def joints_3d(self) -> NDArray[np.float32]:
         """(num_hands, 21, 3), metres, camera frame, of left hands as they are, NaN where unknown."""
-        return self._joints_3d
+        return self._labels["joints_3d"]
 
     @property
     def is_left(self) -> NDArray[np.bool_]:
         """(num_hands,), whether each hand is a left one, which samples show mirrored."""
-        is_left: NDArray[np.bool_] = self._labels["is_left"]
-        return is_left
+        return self._labels["is_left"]
 
     @property
     def scale_m(self) -> NDArray[np.float32]:
         """(num_hands,), metres from middle MCP to PIP, NaN where it is not known of any hand of that person."""
-        scale_m: NDArray[np.float32] = self._labels["scale_m"]
-        return scale_m
+        return self._labels["scale_m"]
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
@@ -107,7 +98,7 @@ class InterHand(HandSource):
     def doubts(self) -> list[str]:
         """See `HasFiles`."""
         listed, images = int(self._labels["listed"][0]), len(self.interact)
-        partly = int(np.isnan(self._joints_3d).any(axis=(1, 2)).sum())
+        partly = int(np.isnan(self.joints_3d).any(axis=(1, 2)).sum())
         return [
             f"{_TITLES[self.name]}: {self.num_hands:,} hands in {images:,} of {listed:,} images; others show none",
             f"{partly:,} of {self.num_hands:,} hands have joints that are unknown",
@@ -115,10 +106,8 @@ class InterHand(HandSource):
         ]
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare` does it once for all runs."""
-        if not self._checked:
-            check_image_files(self.image_paths())
-            self._checked = True
+        """See `HandSource`."""
+        check_labeled_images(self._labels, self.image_paths)
 
     def identity(self) -> str:
         """See `HandSource`: of the images' names, and which hands are in them."""
@@ -150,7 +139,7 @@ class InterHand(HandSource):
 
     def joints_2d_of_hands(self) -> NDArray[np.float32]:
         """See `HasJoints2D`."""
-        joints_2d = self._places(slice(None))[1]
+        joints_2d = projected(*self._labeled(slice(None)))
         width = self._labels["size"][self.image, 0]
         joints_2d[..., 0] = np.where(self.is_left[:, None], width[:, None] - 1 - joints_2d[..., 0], joints_2d[..., 0])
         return joints_2d
@@ -163,12 +152,11 @@ class InterHand(HandSource):
         self.check_index(index)
         image, is_left = int(self.image[index]), bool(self.is_left[index])
         decoded = read_reduced(self._image_file(image), None, min_side)
-        box, scale_m = self._labels["box"][index], float(self._labels["scale_m"][index])
+        box, scale_m = self._labels["box"][index], float(self.scale_m[index])
         return labeled_hand(
             decoded,
             f"{self._labels['name'][image].decode()}, {'left' if is_left else 'right'} hand",
-            self._labels["K"][self._labels["lens"][image]],
-            self._joints_3d[index],
+            *self._labeled(index),
             self.crop_margin,
             is_left=is_left,
             box=None if np.isnan(box).any() else box,
@@ -182,10 +170,9 @@ class InterHand(HandSource):
         name: bytes = self._labels["name"][image]
         return self.root / "images" / name.decode()
 
-    def _places(self, hands: slice | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px of the images as they are."""
-        joints_3d, K = self._joints_3d[hands], self._labels["K"][self._labels["lens"][self.image[hands]]]
-        return joints_3d, projected(joints_3d, K)
+    def _labeled(self, hands: int | slice | NDArray[np.int64]) -> tuple[Array, Array]:
+        """Joints (…, 21, 3), metres, camera frame, and cameras (…, 3, 3), px, of hands (…)."""
+        return self.joints_3d[hands], self._labels["K"][self._labels["lens"][self.image[hands]]]
 
 
 def _pairs(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:

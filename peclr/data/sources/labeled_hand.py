@@ -1,6 +1,8 @@
-"""Hands whose cameras and joints a data set knows: where they are in images, and samples, mirrored if they are left."""
+"""Hands whose cameras and joints a data set knows: their places, checks, and samples, mirrored if they are left."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -8,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, hand_sample
-from peclr.data.sources.images import DecodedImage
+from peclr.data.sources.images import DecodedImage, image_sizes
+from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults, sampled
 from peclr.geometry import planar
 from peclr.geometry.camera import project
 from peclr.geometry.joints import SCALE_BONE
@@ -16,13 +19,14 @@ from peclr.geometry.joints import SCALE_BONE
 Array = NDArray[np.floating]
 
 _AT_ONCE: Final = 50_000  # hands, megabytes of double precision
+_CHECKED: Final = 2_000  # hands of a set that takes long to look through
 
 
 def labeled_hand(
     decoded: DecodedImage,
     name: str,
-    K: Array,
     joints_3d: Array | None,
+    K: Array,
     crop_margin: float,
     *,
     is_left: bool,
@@ -34,8 +38,8 @@ def labeled_hand(
     Args:
         decoded: The image.
         name: Of the image within its source.
-        K: (3, 3), px.
         joints_3d: (21, 3), metres, camera frame, order freihand, NaN where unknown; None for `box` alone.
+        K: (3, 3), px.
         crop_margin: Half side of the crop box over the distance of the farthest joint from their mean, or over half of
             the longer side of `box`.
         is_left: Whether it is a left hand.
@@ -68,6 +72,32 @@ def labeled_hand(
         scale_m=scale_m,
         image_from_decoded=decoded.image_from_decoded,
     )
+
+
+def check_some(
+    num_hands: int,
+    labels: Callable[[NDArray[np.int64]], tuple[Array, Array]],
+    image_file: Callable[[int], Path],
+    where: object,
+) -> list[str]:
+    """Notes on the labels of some hands, of millions, and on the images of a few; ValueError for what most get wrong.
+
+    Args:
+        num_hands: How many there are.
+        labels: Joints (N, 21, 3), metres, camera frame, NaN where unknown, and cameras (N, 3, 3), px, of hands (N,).
+        image_file: Path of the image of a hand.
+        where: What they are, for messages.
+    """
+    hands = np.array(sampled(num_hands, _CHECKED))
+    joints_3d, K = labels(hands)
+    whole = np.flatnonzero(np.isfinite(joints_3d).all(axis=(1, 2)))
+    if not len(whole):
+        return [f"of {len(hands):,} hands that were looked at none has all joints: labels cannot be checked"]
+    few = whole[sampled(len(whole))]
+    doubts = doubt_joints(joints_3d, where)
+    sizes = image_sizes([image_file(hand) for hand in hands[few].tolist()])
+    refuse_faults(doubts, doubt_places(projected(joints_3d[few], K[few]), sizes, where))
+    return doubts.notes
 
 
 def projected(joints_3d: Array, K: Array) -> NDArray[np.float32]:

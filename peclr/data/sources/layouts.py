@@ -18,7 +18,7 @@ DataSet = Literal[
     "freihand", "youtube3d", "ho3d", "dexycb", "hanco", "interhand", "assemblyhands", "rhd",
     "coco_wholebody", "halpe", "onehand10k", "panoptic", "hint",
 ]  # fmt: skip
-Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.images`
+Depth = Literal["present", "headers", "decode"]  # how closely to look at images, see `peclr.data.sources.image_faults`
 
 DEPTHS: Final[tuple[Depth, ...]] = get_args(Depth)
 MANIFEST: Final = "manifest.json"  # of crops and packed labels
@@ -29,16 +29,17 @@ PROVENANCE: Final = "collected.json"  # says that labels are a teacher's, see `p
 class Layout(NamedTuple):
     """A data set on disk."""
 
-    reader: str  # class, below `peclr.data.sources`
+    reader: str  # MODULE.CLASS, below `peclr.data.sources`; MODULE_labels reads its labels
     splits: tuple[str, ...]  # the one to train on first
     labels: tuple[str, ...]  # files of a split's labels, {} or in capitals {1}, relative to the root; may be patterns
-    folder: str  # of a split's images, relative to the root; "" where splits share them
     expected: str  # for messages
+    folder: str = ""  # of a split's images, relative to the root, where it is recognized by that, too
     sign: str = ""  # pattern of what a split is recognized by, where labels or folders have names that others have, too
     choice: str = ""  # what the splits are, where none is the one to train on
     packed: str = "{}"  # name of the packed labels of a split, which several may share
     checked: int | None = None  # how many of the splits hold all images; None is all of them
     optional: tuple[str, ...] = ()  # files of labels that need not be there
+    slow: str = ""  # what takes so long where labels are not packed
     options: Mapping[str, str] = MappingProxyType({})  # of the reader, which reads others, too
 
 
@@ -47,21 +48,19 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "freihand.FreiHAND",
         ("training", "evaluation"),
         ("{}_K.json", "{}_scale.json", "{}_xyz.json"),
-        "{}/rgb",
         "training/rgb/00000000.jpg … with training_K.json, training_xyz.json, training_scale.json",
+        folder="{}/rgb",
     ),
     "youtube3d": Layout(
         "youtube3d.YouTube3DHands",
         ("train", "val", "test"),
         ("youtube_{}.json",),
-        "",
         "youtube_train.json, and frames in youtube/VIDEO/video/frames/",
     ),
     "ho3d": Layout(
         "ho3d.HO3D",
         ("train", "evaluation"),
         ("{}.txt",),
-        "",
         "train.txt, and train/SEQUENCE/rgb and …/meta",
         sign="{}/*/meta",
         optional=("{}_xyz.json",),
@@ -70,28 +69,27 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "dexycb.DexYCB",
         tuple(f"{setup}_{part}" for setup in ("s0", "s1", "s2", "s3") for part in ("train", "val", "test")),
         ("calibration/intrinsics/*.yml", "*-subject-*/*/meta.yml"),
-        "",
         "20200709-subject-01/SEQUENCE/CAMERA/color_000000.jpg … with calibration/intrinsics",
         sign="calibration/intrinsics",
         choice="s0 divides by sequence, as most papers, s1 by subject, s2 by view, s3 by object",
         packed="all",
         checked=3,
+        slow="reading a label file a frame",
     ),
     "hanco": Layout(
         "hanco.HanCo",
         ("train", "test"),
         ("meta.json", "calib/*/00000000.json"),
-        "",
         "rgb/0000/cam0/00000000.jpg … with meta.json, calib and xyz",
         sign="rgb*/[0-9][0-9][0-9][0-9]/cam0",
         packed="all",
         checked=1,
+        slow="reading two files a frame",
     ),
     "interhand": Layout(
         "interhand.InterHand",
         ("train", "val", "test"),
         tuple(f"annotations/{{0}}/InterHand2.6M_{{0}}_{kind}.json" for kind in ("data", "camera", "joint_3d")),
-        "",
         "images/train, and annotations/train/InterHand2.6M_train_data.json, …_camera.json and …_joint_3d.json",
     ),
     "assemblyhands": Layout(
@@ -100,7 +98,6 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         tuple(
             f"annotations/{{0}}/assemblyhands_{{0}}_{kind}_v1-1.json" for kind in ("ego_data", "ego_calib", "joint_3d")
         ),
-        "",
         "images/ego_images_rectified, and annotations/train/assemblyhands_train_ego_data_v1-1.json, …_ego_calib_… and "
         "…_joint_3d_v1-1.json",
     ),
@@ -108,14 +105,12 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "rhd.RHD",
         ("training", "evaluation"),
         ("{0}/anno_{0}.pickle",),
-        "",
         "training/anno_training.pickle, and images in training/color",
     ),
     "coco_wholebody": Layout(
         "coco_hands.CocoHands",
         ("train", "val"),
         ("annotations/coco_wholebody_{}_v1.0.json",),
-        "",
         "annotations/coco_wholebody_train_v1.0.json, and images in train2017",
         options={"dataset": "coco_wholebody"},
     ),
@@ -123,7 +118,6 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "coco_hands.CocoHands",
         ("train", "val"),
         ("annotations/halpe_{}_v1.json",),
-        "",
         "annotations/halpe_train_v1.json, and images in hico_20160224_det/images/train2015, of val in val2017",
         options={"dataset": "halpe"},
     ),
@@ -131,7 +125,6 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "coco_hands.CocoHands",
         ("train", "test"),
         ("annotations/onehand10k_{}.json",),
-        "",
         "annotations/onehand10k_train.json of mmpose, and images in Train/source",
         options={"dataset": "onehand10k"},
     ),
@@ -139,19 +132,19 @@ LAYOUTS: Final[dict[DataSet, Layout]] = {
         "coco_hands.CocoHands",
         ("train", "test"),
         ("hand_labels/manual_{}/*.json",),
-        "",
         "hand_labels/manual_train/NAME.jpg and NAME.json, and perhaps hand143_panopticdb",
         sign="hand_labels/manual_{}",
         optional=("hand143_panopticdb/hands_v143_14817.json",),
+        slow="reading a label file a hand",
         options={"dataset": "panoptic"},
     ),
     "hint": Layout(
         "coco_hands.CocoHands",
         ("train", "val", "test"),
         ("{1}_*_*/*.json",),
-        "",
         "TRAIN_newdays_img/NAME_r.jpg and NAME_r.json, TRAIN_epick_img, TRAIN_ego4d_img",
         sign="{1}_*_img",
+        slow="reading a label file a hand",
         options={"dataset": "hint"},
     ),
 }

@@ -9,8 +9,9 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from stat import S_ISREG
 from typing import Annotated, Any, Final, Literal, Self
@@ -20,7 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclr import __version__
-from peclr.data.sources.layouts import MANIFEST, DataSet, check_labels, label_files, prepare_command, prepared_folder
+from peclr.data.sources.layouts import (
+    LAYOUTS,
+    MANIFEST,
+    DataSet,
+    check_labels,
+    label_files,
+    prepare_command,
+    prepared_folder,
+)
 from peclr.options import naming, write_whole
 from peclr.untrusted.binary import read_array, sha256_of
 from peclr.untrusted.text import as_type, read_json
@@ -93,27 +102,26 @@ def open_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:
     return packed
 
 
-def labels_of(
-    dataset: DataSet,
-    root: Path,
-    split: str,
-    read: Callable[[], Mapping[str, Array]],
-    *,
-    use_prepared: bool,
-    slow: str = "",
-) -> tuple[Mapping[str, Array], bool]:
-    """The labels of a split, packed ones where they are fresh and may be used, or else what `read` reads.
+def labels_of(dataset: DataSet, root: Path, split: str, *, use_prepared: bool) -> Mapping[str, Array]:
+    """The labels of a split: `PackedArrays` where they are fresh and may be used, or else those of its files.
 
-    And whether they are packed: then `peclr prepare` has looked at every image, too. What makes reading `slow` is said
-    before. ValueError if there is no such split, or a label file is missing.
+    ValueError if there is no such split, or a label file is missing.
     """
     check_labels(dataset, root, split)
     packed = open_if_fresh(dataset, root, split) if use_prepared else None
     if packed is not None:
-        return packed, True
-    if slow and use_prepared:
+        return packed
+    if use_prepared and (slow := LAYOUTS[dataset].slow):
         _log.warning("%s: %s; `%s` does it once", root, slow, prepare_command(dataset, root, split))
-    return read(), False
+    return read_labels(dataset, root, split)
+
+
+def read_labels(dataset: DataSet, root: Path, split: str, **options: Any) -> Mapping[str, Array]:
+    """Read the label files of a split; ValueError names the file and value that is wrong."""
+    module = LAYOUTS[dataset].reader.partition(".")[0]
+    labels: Mapping[str, Array]
+    labels = import_module(f"peclr.data.sources.{module}_labels").read_labels(dataset, root, split, **options)
+    return labels
 
 
 def open_if_fresh(dataset: DataSet, root: Path, split: str) -> PackedArrays | None:

@@ -5,13 +5,11 @@ most hands of a set get wrong is a fault of the set; what a few get wrong is cou
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.sources.images import image_sizes
 from peclr.geometry.joints import BONES, SCALE_BONE, WRIST, permutation
 
 Array = NDArray[np.floating]
@@ -24,8 +22,6 @@ _SCALE_ERROR: Final = 0.05  # of a length that is written twice
 # 0.87 and less for those in one of these.
 _SHORTER: Final = 0.95
 _SAMPLED: Final = 500  # hands, enough for a median
-_CHECKED: Final = 2_000  # hands of a set that takes long to look through
-_LOOKED_AT: Final = 64  # hands whose images are opened
 _OTHER_ORDERS: Final[Mapping[str, list[int]]] = {
     "order ait": list(permutation("ait", "freihand")),
     "order mano": list(permutation("mano", "freihand")),
@@ -45,6 +41,11 @@ class Doubts(NamedTuple):
         if wrong.any():
             found = f"{wrong.sum():,} of {len(wrong):,} hands, hand {first(int(wrong.argmax()))}"
             (self.faults if wrong.mean() > 0.5 else self.notes).append(f"{where}: {found}; expected {expected}")
+
+
+def sampled(num_hands: int, most: int = 64) -> range:
+    """A few of many hands, from everywhere among them: by default, as many as images are opened at once for a look."""
+    return range(0, num_hands, -(-num_hands // most))
 
 
 def refuse_faults(*found: Doubts) -> None:
@@ -75,7 +76,7 @@ def doubt_labels(joints_3d: Array | None, scale: Array, file_of: Callable[[str],
     found.add(xyz, deep, lambda hand: f"{hand} has its wrist at depth {depth[hand]:.4g}", "metres from the camera")
     apart, same = np.abs(scale - bone) > _SCALE_ERROR * bone, f"{xyz} has {words}, which it must be"
     found.add(scales, apart, lambda hand: f"{hand} has scale {scale[hand]:.4g} where that is {bone[hand]:.4g}", same)
-    few = joints[:: -(-len(joints) // _SAMPLED)]
+    few = joints[sampled(len(joints), _SAMPLED)]
     lengths = {name: _length(few[:, order]) / _length(few).clip(1e-12) for name, order in _OTHER_ORDERS.items()}
     shorter, name = min((float(np.median(length)), name) for name, length in lengths.items())
     if shorter < _SHORTER:
@@ -93,32 +94,6 @@ def doubt_joints(joints_3d: Array, where: object) -> Doubts:
         return Doubts([], [])
     parent, child = SCALE_BONE
     return doubt_labels(whole, np.linalg.norm(whole[:, parent] - whole[:, child], axis=-1), lambda _: where)
-
-
-def check_some(
-    num_hands: int,
-    labels: Callable[[NDArray[np.int64]], tuple[Array, Array]],
-    image_file: Callable[[int], Path],
-    where: object,
-) -> list[str]:
-    """Notes on the labels of some hands, of millions, and on the images of a few; ValueError for what most get wrong.
-
-    Args:
-        num_hands: How many there are.
-        labels: Joints (N, 21, 3), metres, camera frame, and (N, 21, 2), px, of hands (N,), NaN where unknown.
-        image_file: Path of the image of a hand.
-        where: What they are, for messages.
-    """
-    hands = np.arange(0, num_hands, -(-num_hands // _CHECKED))
-    joints_3d, joints_2d = labels(hands)
-    whole = np.flatnonzero(np.isfinite(joints_3d).all(axis=(1, 2)))
-    if not len(whole):
-        return [f"of {len(hands):,} hands that were looked at none has all joints: labels cannot be checked"]
-    few = whole[:: -(-len(whole) // _LOOKED_AT)]
-    doubts = doubt_joints(joints_3d, where)
-    sizes = image_sizes([image_file(hand) for hand in hands[few].tolist()])
-    refuse_faults(doubts, doubt_places(joints_2d[few], sizes, where))
-    return doubts.notes
 
 
 def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -> Doubts:

@@ -10,7 +10,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 from peclr.options import choices, did_you_mean
 from peclr.untrusted.text import printable
@@ -46,7 +46,7 @@ class _WrongError(Exception):
     """What comes is not the file that was expected: to ask again would not help."""
 
 
-def is_remote(path: object) -> bool:
+def is_remote(path: object) -> TypeGuard[str]:
     """Whether a path is an address, which has a scheme; one of `Path` is none."""
     return isinstance(path, str) and "://" in path
 
@@ -59,7 +59,7 @@ def address_of(path: str | Path) -> str | None:
         and not path.exists()
     ):
         raise ValueError(f"{path}: expected an address as text, which a Path takes a slash from")
-    return path if isinstance(path, str) and is_remote(path) else None
+    return path if is_remote(path) else None
 
 
 def folder_here(text: str) -> Path:
@@ -76,7 +76,7 @@ def place(text: str) -> str | Path:
 
 def below(folder: str | Path, name: str) -> str | Path:
     """The path or address of something in a folder."""
-    return f"{folder.rstrip('/')}/{name}" if isinstance(folder, str) and is_remote(folder) else Path(folder) / name
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else Path(folder) / name
 
 
 def check_address(address: str) -> str:

@@ -7,7 +7,6 @@ Zimmermann & Brox, "Learning to Estimate 3D Hand Pose from Single RGB Images", I
     training/anno_training.pickle, evaluation/anno_evaluation.pickle
 """
 
-import logging
 import math
 from pathlib import Path
 from typing import Final, Literal, get_args
@@ -17,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hash_of
-from peclr.data.sources.image_faults import check_image_files
+from peclr.data.sources.image_faults import check_labeled_images
 from peclr.data.sources.images import BadImageError, read_gray, read_reduced
 from peclr.data.sources.labeled_hand import labeled_hand, projected
 from peclr.data.sources.listing import some
 from peclr.data.sources.packed_labels import labels_of
-from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults
-from peclr.data.sources.rhd_labels import read_labels
+from peclr.data.sources.plausibility import doubt_joints, doubt_places, refuse_faults, sampled
 from peclr.geometry import planar
 from peclr.geometry.camera import check_intrinsics
 from peclr.geometry.joints import NUM_JOINTS
@@ -34,9 +32,6 @@ Hands = Literal["prominent", "both"]
 
 _SIDE: Final = 320  # px, of all images
 _IN_MASK: Final = {True: (2, 17), False: (18, 33)}  # by whether it is the left hand
-_SAMPLED: Final = 64  # masks that are looked at
-
-_log = logging.getLogger(__name__)
 
 
 class RHD(HandSource):
@@ -67,9 +62,7 @@ class RHD(HandSource):
         if hands not in get_args(Hands):
             raise ValueError(f"hands {hands!r} does not exist; expected one of {get_args(Hands)}")
         self.root, self.split, self.hands, self.crop_margin = Path(root), split, hands, crop_margin
-        self._labels, self._checked = labels_of(
-            "rhd", self.root, split, lambda: read_labels(self.root, split), use_prepared=use_prepared
-        )
+        self._labels = labels_of("rhd", self.root, split, use_prepared=use_prepared)
         visible = self._labels["visible"].sum(axis=-1)  # (N, 2), left and right
         chosen = visible > NUM_JOINTS // 2
         if hands == "prominent":
@@ -80,10 +73,9 @@ class RHD(HandSource):
         if not self.num_hands:
             raise ValueError(f"{where}: no hand is visible in {len(visible)} frames")
         check_intrinsics(torch.tensor(self._labels["K"]), f"{where}, K")
-        doubts, step = doubt_joints(self.joints_3d, where), -(-self.num_hands // _SAMPLED)
-        joints_2d = self._projected()[::step]
-        sizes = np.full((len(joints_2d), 2), float(_SIDE))
-        refuse_faults(doubts, doubt_places(joints_2d, sizes, where, step))
+        doubts, few = doubt_joints(self.joints_3d, where), sampled(self.num_hands)
+        sizes = np.full((len(few), 2), float(_SIDE))
+        refuse_faults(doubts, doubt_places(self._projected()[few], sizes, where, few.step))
         self._notes = doubts.notes
 
     @property
@@ -116,12 +108,8 @@ class RHD(HandSource):
         return self._notes
 
     def check_images(self) -> None:
-        """See `HandSource`; `peclr prepare rhd` does it once for all runs."""
-        for note in self._notes:
-            _log.warning("%s: %s", self.root, note)
-        if not self._checked:
-            check_image_files(self.image_paths())
-            self._checked = True
+        """See `HandSource`."""
+        check_labeled_images(self._labels, self.image_paths, [f"{self.root}: {note}" for note in self._notes])
 
     def identity(self) -> str:
         """See `HandSource`: of the frames' numbers and the hands' sides."""
@@ -142,7 +130,7 @@ class RHD(HandSource):
         masks = [self._file("mask", hand) for hand in range(self.num_hands)]
         if missing := [str(mask) for mask in masks if not mask.is_file()]:
             raise ValueError(f"missing masks, {some(missing)}; expected one of each image")
-        for hand in range(0, self.num_hands, -(-self.num_hands // _SAMPLED)):
+        for hand in sampled(self.num_hands):
             self.read_mask(hand)
 
     def read_mask(self, hand: int) -> NDArray[np.uint8]:
@@ -167,7 +155,7 @@ class RHD(HandSource):
         if (decoded.width, decoded.height) != (_SIDE, _SIDE):
             raise BadImageError(f"{path} has {decoded.width} × {decoded.height} px; expected {_SIDE} × {_SIDE}")
         name = f"{self.split}/{path.stem}" + (f", {'left' if is_left else 'right'}" if self.hands == "both" else "")
-        labels = self._labels["K"][frame], self._labels["joints_3d"][frame, self._side[index]]
+        labels = self._labels["joints_3d"][frame, self._side[index]], self._labels["K"][frame]
         return labeled_hand(decoded, name, *labels, self.crop_margin, is_left=is_left)
 
     def _file(self, folder: str, hand: int) -> Path:

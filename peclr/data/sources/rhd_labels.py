@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from peclr.data.sources.layouts import label_files
+from peclr.data.sources.layouts import DataSet, label_files
 from peclr.data.sources.packed_labels import Array
 from peclr.geometry.joints import NUM_JOINTS, convert
 from peclr.untrusted.binary import numbers_in
@@ -17,13 +17,13 @@ _ROUNDING: Final = 1.0  # px, of the published 2-D joints
 _MOST_FRAMES: Final = 100_000  # their numbers have five digits
 
 
-def read_labels(root: Path, split: str) -> dict[str, Array]:
-    """Read the labels of a split; ValueError names the file, the frame and the value that is wrong.
+def read_labels(dataset: DataSet, root: Path, split: str, *, progress: bool = False) -> dict[str, Array]:
+    """Read the labels of a split, of which no bar is shown; ValueError names the file, the frame and the value.
 
     Of N frames, `frame` (N,), their numbers; `K` (N, 3, 3), px; of the left and then the right hand `joints_3d`
     (N, 2, 21, 3), metres, camera frame, order freihand, and `visible` (N, 2, 21) bool.
     """
-    path = label_files("rhd", root, split)[0]
+    path = label_files(dataset, root, split)[0]
     content = read_pickle(path)
     if not isinstance(content, dict) or not content:
         raise ValueError(f"{path}: expected frames by their numbers, found {shown(content)}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from peclr.data.samples import Side
 from peclr.data.sources.layouts import MANIFEST
 from peclr.data.sources.packed_labels import Array, PackedArrays
 from peclr.data.sources.packed_text import PackedText
@@ -17,7 +18,7 @@ from peclr.untrusted.text import as_type
 
 KIND: Final = "shards"  # in the manifest
 FOLDER: Final = "shards"  # of the tar files
-SIDES: Final[tuple[Literal["right", "left", "unknown"], ...]] = ("right", "left", "unknown")
+SIDES: Final[tuple[Side, ...]] = ("right", "left", "unknown")
 _FARTHEST: Final = 1e6  # px; no crop is as large
 _BLOCK: Final = 2**20  # crops that are checked at a time
 _MOST_JPEG: Final = 2**28  # bytes, which are read at once; no crop has as many

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
 from peclr.data.sources import crops
+from peclr.data.sources.image_faults import refuse_problems
 from peclr.data.sources.images import decode_image
 from peclr.data.sources.layouts import MANIFEST, Depth
 from peclr.data.sources.listing import some
@@ -59,7 +60,7 @@ class Shards(HandSource):
 
     def __init__(self, root: str | Path, cache_dir: str | Path | None = None, cache_gb: float | None = None) -> None:
         """Map the labels; ValueError if that is not a whole folder of shards, which are not looked at."""
-        if isinstance(root, str) and is_remote(root):
+        if is_remote(root):
             address, cache = check_address(root), ShardCache.at(cache_dir, cache_gb)
             remote = fetch_labels(address, cache)
             try:
@@ -127,15 +128,11 @@ class Shards(HandSource):
 
     def check_images(self) -> None:
         """See `HandSource`: that the shards are there, and as long as they were."""
-        if problems := self.find_problems():
-            path, problem = next(iter(problems.items()))
-            more = f", and {len(problems) - 1} more like it" if len(problems) > 1 else ""
-            raise ValueError(f"{path} {problem}{more}; get it again, or train with on_bad_image: skip")
+        refuse_problems(self.find_problems())
 
     def find_problems(self, depth: Depth = "headers", workers: int = 4, *, progress: bool = False) -> dict[str, str]:
         """What is wrong with files, without their names; "decode" compares the content of whole shards."""
-        problems = self.files.find_problems(depth, workers, progress=progress)
-        return {str(path): problem for path, problem in problems.items()}
+        return self.files.find_problems(depth, workers, progress=progress)
 
     def doubts(self) -> list[str]:
         """What could not be read when the crops were cut."""

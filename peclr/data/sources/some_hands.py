@@ -5,7 +5,7 @@ hundred million, which are counted where they are needed (Jacobson, FOCS 1989: r
 """
 
 from collections.abc import Iterator
-from typing import Final, Protocol, overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +19,10 @@ _AT_ONCE: Final = 4096  # numbers that are looked up at a time
 _BLOCK: Final = 2**18  # hands whose groups are read at a time: a multiple of the chunk
 
 
-class Numbering(Protocol):
-    """Numbers of hands by their positions, and back."""
-
-    def __len__(self) -> int:
-        """How many have a position."""
-
-    def item(self, position: int) -> int:
-        """The hand at one position."""
-
-    def position_of(self, item: int) -> int:
-        """The position of one hand; −1 if it has none."""
-
-    def __getitem__(self, positions: NDArray[np.int64], /) -> NDArray[np.int64]:
-        """The hands at some positions."""
-
-    def positions_of(self, items: NDArray[np.int64], /) -> NDArray[np.int64]:
-        """The positions of hands; −1 for those that have none."""
-
-
 class SomeHands:
-    """The hands at the positions from `start` to `stop` of a numbering, indexed as an array (N,) of them would be."""
+    """The hands at the positions from `start` to `stop` of an order, indexed as an array (N,) of them would be."""
 
-    def __init__(self, numbering: Numbering, start: int, stop: int) -> None:
+    def __init__(self, numbering: "Permutation | Shuffled", start: int, stop: int) -> None:
         self._numbering, self._start, self._stop = numbering, start, stop
 
     def __len__(self) -> int:

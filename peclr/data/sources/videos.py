@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from peclr.data.samples import HandSample, HandSource, hand_sample, hash_of
-from peclr.data.sources.box_files import HandBox, PackedBoxes, read_boxes
-from peclr.data.sources.images import BadImageError
+from peclr.data.samples import HandSample, HandSource, hash_of
+from peclr.data.sources.box_files import HandBox, PackedBoxes, boxed_hand, read_boxes
+from peclr.data.sources.images import BadImageError, DecodedImage
 from peclr.data.sources.listing import VIDEOS, list_files
-from peclr.geometry.planar import enclosing_square, mirror_box, whole_image
+from peclr.geometry.planar import enclosing_square, whole_image
 
 _MOST_OPEN = 8  # videos of a process: open files are few
 
@@ -80,13 +80,11 @@ class Videos(HandSource):
 
     def __getitem__(self, index: int) -> HandSample:
         (video, number), box = self._at(index), self._boxes[index]
-        image = self._decoder(video).frame(number)
+        image, name = self._decoder(video).frame(number), self._name(video, number)
+        decoded = DecodedImage(image, image.shape[1], image.shape[0])
         if box is None:
-            return hand_sample(image, whole_image(image.shape[1], image.shape[0]), self._name(video, number))
-        square, side = enclosing_square(box.edges), box.side or "unknown"
-        if side == "left":
-            square, image = mirror_box(square, image.shape[1]), np.ascontiguousarray(image[:, ::-1])
-        return hand_sample(image, square, self._name(video, number), side)
+            return boxed_hand(decoded, whole_image(decoded.width, decoded.height), name, "unknown")
+        return boxed_hand(decoded, enclosing_square(box.edges), name, box.side or "unknown")
 
     def _at(self, hand: int) -> tuple[int, int]:
         """The video and the frame of a hand."""

@@ -28,7 +28,6 @@ from peclr.data.sources.youtube3d_labels import (
     find_frames,
     frame_path,
     is_stretched,
-    read_labels,
     stretched_frames,
 )
 from peclr.geometry import planar
@@ -73,7 +72,7 @@ class YouTube3DHands(HandSource):
         self.root, self.split, self.crop_margin = Path(root), split, crop_margin
         [path] = label_files("youtube3d", self.root, split)
         self._regressor = None if mano is None else load_joint_regressor(mano)
-        self._labels, _ = labels_of("youtube3d", self.root, split, lambda: read_labels(path), use_prepared=use_prepared)
+        self._labels = labels_of("youtube3d", self.root, split, use_prepared=use_prepared)
         images, names = self._labels["image"], self._labels["image_name"]
         self._suffix = find_frames(self.root, names)
         stretched = stretched_frames(self.root, self._labels, self._suffix)

@@ -4,8 +4,7 @@ youtube_train.json holds 110 million numbers in 2 GB. One pass of msgspec over t
 begin and end and copies nothing; they are then decoded one by one, straight into a float32 array.
 """
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
@@ -15,13 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peclr.data.sources.images import image_sizes
-from peclr.data.sources.listing import is_below
+from peclr.data.sources.layouts import DataSet, label_files
+from peclr.data.sources.listing import are_there, is_below
 from peclr.data.sources.mano import NUM_VERTICES
+from peclr.data.sources.packed_labels import Array
+from peclr.options import array_on_disk
 from peclr.untrusted.large_json import each, map_json
-from peclr.untrusted.text import shown
 
 Split = Literal["train", "val", "test"]
-Arrays = dict[str, NDArray[Any]]
 
 FRAME_SUFFIXES: Final = (".png", ".jpg", ".jpeg")  # labels say .png, whatever users have saved
 MISSING: Final = len(FRAME_SUFFIXES)
@@ -53,21 +53,23 @@ class _Labels(msgspec.Struct):
 
 
 def read_labels(
-    path: Path, allocate: Callable[..., NDArray[np.float32]] = np.empty, *, progress: bool = False
-) -> Arrays:
-    """Read and check a label file; ValueError names the file, the place and the value that is wrong.
+    dataset: DataSet, root: Path, split: str, *, folder: Path | None = None, progress: bool = False
+) -> dict[str, Array]:
+    """Read the labels of a split; ValueError names the file, the place and the value that is wrong.
 
-    The array of the vertices is allocated by its shape and type, on disk for example.
+    Vertices, which may take much memory, are written to the `folder`, where there is one.
 
     Of N hands, `vertices` (N, 778, 3), x and y px of the frame as annotated, order MANO; `is_left` (N,) bool;
     `image` (N,), which frame; `annotation_id` (N,). Of M frames, `image_name` (M,), UTF-8; `image_size` (M, 2), width
     and height px as annotated.
     """
+    [path] = label_files(dataset, root, split)
     labels, release = map_json(path, _Labels, "{images: […], annotations: […]}")
     if not labels.annotations:
         raise ValueError(f"{path}: no annotations; expected one per hand")
     numbers, hands = _number_images(path, labels.images), len(labels.annotations)
-    vertices = allocate((hands, NUM_VERTICES, 3), np.float32)
+    shape = hands, NUM_VERTICES, 3
+    vertices = array_on_disk(folder / "vertices.npy", np.float32, shape) if folder else np.empty(shape, np.float32)
     is_left, image, ids = np.empty(hands, bool), np.empty(hands, np.int32), np.empty(hands, np.int64)
     for hand, annotation in each(path, labels.annotations, _Annotation, release, progress=progress):
         try:
@@ -92,21 +94,13 @@ def read_labels(
 def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8]:
     """The frames that are on disk: (M,), positions in `FRAME_SUFFIXES`, or `MISSING`.
 
-    Folders are listed, one look each: separate looks at 47,125 files take seconds.
+    ValueError as of `are_there`: packed labels may be a stranger's.
     """
-    listed: dict[str, set[str]] = {}
     found = np.full(len(names), MISSING, np.uint8)
-    for number, name in enumerate(names.tolist()):
-        folder, _, file = name.decode(errors="surrogateescape").rpartition("/")
-        if folder not in listed:
-            if folder.startswith("/") or ".." in folder.split("/"):  # packed labels may be a stranger's
-                raise ValueError(f"{root}: its labels name {shown(name)}, which is not below it")
-            # a Path for each of 500,000 frames takes seconds
-            path = f"{root}/{folder}"
-            listed[folder] = set(os.listdir(path)) if os.path.isdir(path) else set()  # noqa: PTH112, PTH208
-        stem = file.rpartition(".")[0]
-        there = (position for position, suffix in enumerate(FRAME_SUFFIXES) if stem + suffix in listed[folder])
-        found[number] = next(there, MISSING)
+    stems = [name.rpartition(b".")[0] for name in names.tolist()]
+    for position, suffix in enumerate(FRAME_SUFFIXES):
+        there = are_there(Path(root), np.array([stem + suffix.encode() for stem in stems], np.bytes_))
+        found[there & (found == MISSING)] = position
     return found
 
 

@@ -19,7 +19,7 @@ from peclr.data.prepare.command import prepare_main
 from peclr.data.prepare.doctor import doctor_main
 from peclr.data.sources import open_source
 from peclr.data.sources.coco_hands import CocoHands
-from peclr.data.sources.hands_2d_labels import DataSet2D
+from peclr.data.sources.coco_hands_labels import DataSet2D
 from peclr.data.sources.images import BadImageError
 from peclr.data.sources.rhd import RHD
 from peclr.data.sources.selection import split_source

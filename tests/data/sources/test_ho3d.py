@@ -143,8 +143,8 @@ def test_packed_labels_are_the_same_and_are_packed_again_when_the_list_changes(
     assert "HO3D train: 5 hands, 5 images" in said
     assert "1 of 6 frames have no annotation, and are left out" in said
     packed, read = HO3D(root), HO3D(root, use_prepared=False)
-    assert isinstance(packed._joints_3d, np.ndarray)
-    assert isinstance(packed._joints_3d.base, np.memmap)
+    assert isinstance(packed.joints_3d, np.ndarray)
+    assert isinstance(packed.joints_3d.base, np.memmap)
     assert_same_hands(packed, read)
     assert len(pickle.dumps(packed)) < 2000  # workers map the labels
     assert doctor_main([str(root), "--workers", "1"]) == 0

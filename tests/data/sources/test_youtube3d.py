@@ -160,7 +160,7 @@ def test_prepared_labels_give_the_same_samples(youtube: YouTube) -> None:
 
 @pytest.mark.parametrize("name", ["youtube/../../x.png", "/etc/x.png"])
 def test_prepared_labels_name_no_frames_elsewhere(youtube: YouTube, name: str) -> None:
-    names = read_labels(youtube.labels)["image_name"].copy()
+    names = read_labels("youtube3d", youtube.root, "train")["image_name"].copy()
     names[0] = name.encode()
     with pytest.raises(ValueError, match="which is not below it"):
         find_frames(youtube.root, names)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def test_arrays_are_what_was_written(youtube: YouTube) -> None:
-    arrays = read_labels(youtube.labels)
+    arrays = read_labels("youtube3d", youtube.root, "train")
     np.testing.assert_allclose(arrays["vertices"], youtube.vertices, rtol=1e-6)
     assert arrays["is_left"].tolist() == [False, True, False, True, True]
     assert arrays["image"].tolist() == [0, 0, 1, 2, 1]
@@ -24,7 +24,7 @@ def test_arrays_are_what_was_written(youtube: YouTube) -> None:
 
 
 def test_images_may_come_after_annotations_and_keys_that_nobody_knows(youtube: YouTube) -> None:
-    expected = read_labels(youtube.labels)
+    expected = read_labels("youtube3d", youtube.root, "train")
 
     def reorder(labels: dict[str, Any]) -> None:
         labels["info"] = {"nested": [1, {"}": "]"}]}
@@ -32,13 +32,13 @@ def test_images_may_come_after_annotations_and_keys_that_nobody_knows(youtube: Y
         labels["annotations"][0]["score"] = [None]
 
     youtube.edit(reorder)
-    for name, array in read_labels(youtube.labels).items():
+    for name, array in read_labels("youtube3d", youtube.root, "train").items():
         np.testing.assert_array_equal(array, expected[name])
 
 
 def test_an_image_that_is_listed_twice_is_one(youtube: YouTube) -> None:
     youtube.edit(lambda labels: labels["images"].append(labels["images"][0]))
-    assert read_labels(youtube.labels)["image"].tolist() == [0, 0, 1, 2, 1]
+    assert read_labels("youtube3d", youtube.root, "train")["image"].tolist() == [0, 0, 1, 2, 1]
 
 
 def set_vertex(hand: int, vertex: int, value: object) -> Callable[[Any], object]:
@@ -76,7 +76,7 @@ def test_wrong_labels_are_refused_and_named(youtube: YouTube, damage: str) -> No
     change, message = DAMAGE[damage]
     youtube.edit(change)
     with pytest.raises(ValueError, match=message) as error:
-        read_labels(youtube.labels)
+        read_labels("youtube3d", youtube.root, "train")
     assert str(youtube.labels) in str(error.value)
 
 
@@ -98,7 +98,7 @@ DEEP = b'{"images": ' + b"[" * 5000 + b"]" * 5000 + b', "annotations": []}'
 def test_files_that_are_no_labels_are_refused_and_named(youtube: YouTube, content: bytes) -> None:
     youtube.labels.write_bytes(content)
     with pytest.raises(ValueError, match=r"youtube_train\.json"):
-        read_labels(youtube.labels)
+        read_labels("youtube3d", youtube.root, "train")
 
 
 def test_labels_cut_anywhere_are_refused(youtube: YouTube) -> None:
@@ -106,7 +106,7 @@ def test_labels_cut_anywhere_are_refused(youtube: YouTube) -> None:
     for length in np.random.default_rng(3).integers(1, len(content) - 1, 40).tolist():
         youtube.labels.write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"youtube_train\.json"):
-            read_labels(youtube.labels)
+            read_labels("youtube3d", youtube.root, "train")
 
 
 def test_labels_with_a_changed_byte_are_refused_or_still_labels(youtube: YouTube) -> None:
@@ -114,17 +114,17 @@ def test_labels_with_a_changed_byte_are_refused_or_still_labels(youtube: YouTube
     for position, byte in zip(rng.integers(0, len(content), 60), rng.integers(0, 256, 60), strict=True):
         youtube.labels.write_bytes(content[:position] + bytes([byte]) + content[position + 1 :])
         try:
-            vertices = read_labels(youtube.labels)["vertices"]
+            vertices = read_labels("youtube3d", youtube.root, "train")["vertices"]
         except ValueError:
             with pytest.raises(ValueError, match=r"youtube_train\.json"):
-                read_labels(youtube.labels)
+                read_labels("youtube3d", youtube.root, "train")
         else:
             assert np.isfinite(vertices).all()
             assert vertices.shape[1:] == (778, 3)
 
 
 def test_frames_are_found_whatever_their_suffix(youtube: YouTube) -> None:
-    names = read_labels(youtube.labels)["image_name"]
+    names = read_labels("youtube3d", youtube.root, "train")["image_name"]
     suffix = find_frames(youtube.root, names)
     assert [FRAME_SUFFIXES[s] if s != MISSING else None for s in suffix] == [".png", ".jpg", None, ".png"]
     assert frame_path(names[1], suffix[1]) == "youtube/filmA/video/frames/2.jpg"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from peclr.data.samples import Side
 from peclr.data.sources.coco_keypoints import CocoImage, by_id
 from peclr.data.sources.layouts import label_files
 from peclr.data.sources.packed_labels import Array
@@ -19,7 +20,6 @@ from peclr.untrusted.large_json import each, map_json
 from peclr.untrusted.text import as_type, read_json, shown
 
 DataSet2D = Literal["coco_wholebody", "halpe", "onehand10k", "panoptic", "hint"]
-Side = Literal["right", "left", "unknown"]
 
 SIDES: Final[tuple[Side, ...]] = ("right", "left", "unknown")  # as numbers in arrays
 _FARTHEST: Final = 1e6  # px; no image is as large
@@ -27,6 +27,8 @@ _SMALLEST: Final = 2.0  # px, of the longer side of a hand's box
 _HALPE: Final[Mapping[Side, int]] = {"left": 94, "right": 115}  # the first of a hand's joints among 136
 _HALPE_NUMBERS: Final = 3 * 136
 
+_ONE_EACH: Final = msgspec.Meta(min_length=NUM_JOINTS, max_length=NUM_JOINTS)  # of the joints
+_Points = Annotated[list[tuple[float, float, float]], _ONE_EACH]
 _Triples = Annotated[list[float], msgspec.Meta(min_length=3 * NUM_JOINTS, max_length=3 * NUM_JOINTS)]
 _Box = tuple[float, float, float, float]
 _Side = Annotated[int, msgspec.Meta(gt=0, le=100_000)]  # px
@@ -95,12 +97,12 @@ class _Document(msgspec.Struct):
 
 
 class _PanopticHand(msgspec.Struct):
-    hand_pts: Annotated[list[tuple[float, float, float]], msgspec.Meta(min_length=NUM_JOINTS, max_length=NUM_JOINTS)]
+    hand_pts: _Points
     is_left: bool | float  # 0 and 1, or false and true
 
 
 class _DomeHand(msgspec.Struct):
-    joint_self: Annotated[list[tuple[float, float, float]], msgspec.Meta(min_length=NUM_JOINTS, max_length=NUM_JOINTS)]
+    joint_self: _Points
     img_paths: str
 
 
@@ -109,8 +111,8 @@ class _Dome(msgspec.Struct):
 
 
 class _HIntHand(msgspec.Struct):
-    keypoints: Annotated[list[tuple[float, float]], msgspec.Meta(min_length=NUM_JOINTS, max_length=NUM_JOINTS)]
-    occlusion: Annotated[list[float], msgspec.Meta(min_length=NUM_JOINTS, max_length=NUM_JOINTS)]
+    keypoints: Annotated[list[tuple[float, float]], _ONE_EACH]
+    occlusion: Annotated[list[float], _ONE_EACH]
     bbox: Annotated[list[_Box], msgspec.Meta(min_length=1, max_length=1)]
 
 
