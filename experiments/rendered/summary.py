@@ -60,12 +60,12 @@ def metrics_of(rows: Sequence[Row]) -> list[str]:
 
 
 def over_seeds(rows: Iterable[Row], protocol: str, labels: int, weights: str, metric: str) -> tuple[float, float]:
-    """Mean and standard deviation (0 for one seed); NaN where nothing was measured."""
+    """Mean and standard deviation (NaN for one seed); NaN where nothing was measured."""
     wanted = (protocol, labels, weights)
     values = [
         row[metric] for row in rows if metric in row and (row["protocol"], row["labels"], row["weights"]) == wanted
     ]
-    return (fmean(values), stdev(values) if len(values) > 1 else 0.0) if values else (math.nan, math.nan)
+    return (fmean(values), stdev(values) if len(values) > 1 else math.nan) if values else (math.nan, math.nan)
 
 
 def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str | None = None) -> str:
@@ -89,7 +89,8 @@ def table(rows: list[Row], metric: str = "root_relative_epe_mm", baseline: str |
         scores = {name: over_seeds(shown, *column, name, metric) for name in names}
         best = best_of((scores[name][0] for name in others if not math.isnan(scores[name][0])), default=None)
         for name, (mean, deviation) in scores.items():
-            text = f"{mean:{'' if baseline in (None, name) else '+'}.1f} ± {deviation:.1f}"
+            spread = "" if math.isnan(deviation) else f" ± {deviation:.1f}"
+            text = f"{mean:{'' if baseline in (None, name) else '+'}.1f}{spread}"
             cells[name].append("" if math.isnan(mean) else f"**{text}**" if mean == best else text)
     head = [METRICS[metric], *(f"{protocol}, {labels:,}" for protocol, labels in columns)]
     lines = [f"| {' | '.join(line)} |" for line in (head, *cells.values())]
@@ -149,17 +150,17 @@ def curves(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
     axis.grid(axis="y", alpha=0.3)
 
 
-def _list(axis: Axes, rows: list[Row], protocol: str, metric: str) -> None:
-    """Arms among each other, the first at the top and its mean drawn through all: for more than curves can show."""
+def _list(axis: Axes, rows: list[Row], protocol: str, metric: str, baseline: str | None) -> None:
+    """Arms among each other, the baseline's mean drawn through all: for more than curves can show."""
     of_protocol = [row for row in rows if row["protocol"] == protocol]
     names, looks = names_of(of_protocol), styles(f"{labels:,} labels" for labels in counts_of(of_protocol))
     for labels, (label, look) in zip(counts_of(of_protocol), looks.items(), strict=True):
         means, deviations = zip(*(over_seeds(rows, protocol, labels, name, metric) for name in names), strict=True)
         style: dict[str, Any] = {"color": look.color, "marker": _MARKS[look.mark], "ls": "", "ms": 4.5}
         axis.errorbar(means, range(len(names)), xerr=deviations, capsize=2, label=label, **style)
-        axis.axvline(means[0], color=look.color, ls=":", lw=1)
+        axis.axvline(means[names.index(baseline) if baseline in names else 0], color=look.color, ls=":", lw=1)
     axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.5, -0.5)  # the first at the top
     axis.set_xlabel(METRICS[metric])
     axis.set_title(protocol, loc="left", fontsize=10)
     axis.grid(axis="y", alpha=0.3)
@@ -170,16 +171,20 @@ def draw(results: dict[str, Any], out: Path) -> None:
     rows: list[Row] = results["rows"]
     shown = [protocol for protocol in PROTOCOLS if any(row["protocol"] == protocol for row in rows)]
     arms, seeds = len(names_of(rows)), len(results["seeds"])
-    kind, height = (curves, 3.3) if arms <= _MOST_CURVES else (_list, 0.9 + 0.25 * arms)
+    listed = arms > _MOST_CURVES
+    height = 0.9 + 0.25 * arms if listed else 3.3
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(9.6, height * len(shown) + 1), layout="constrained")
-        axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if kind is _list else "none")
+        axes = figure.subplots(len(shown), 2, squeeze=False, sharey="row" if listed else "none")
         for line, protocol in zip(axes, shown, strict=True):
             for axis, metric in zip(line, ("root_relative_epe_mm", "pa_epe_mm"), strict=True):
-                kind(axis, rows, protocol, metric)
+                if listed:
+                    _list(axis, rows, protocol, metric, results.get("baseline"))
+                else:
+                    curves(axis, rows, protocol, metric)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-        bars = f"{seeds} seed{'s'[: seeds > 1]}; bars are standard deviations"
+        bars = f"{seeds} seeds; bars are standard deviations" if seeds > 1 else "1 seed"
         figure.suptitle(f"{results['title']}\n{bars}", fontsize=11)
         figure.savefig(out)
 
