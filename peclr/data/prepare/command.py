@@ -88,7 +88,7 @@ def _prepare(options: argparse.Namespace, split: str, packed: set[Path]) -> int:
         pack_labels(dataset, root, split, progress=True)
         packed.add(folder)
     findings = [*check_split(dataset, root, split, Look(options.images, options.workers, progress=True))]
-    findings.append(Finding("ok", f"labels are packed in {prepared_folder(dataset, root, split)}"))
+    findings.append(Finding("ok", f"labels are packed in {folder}"))
     if shards is not None:
         findings += _cut(options, split, shards)
     return show(f"{root}, {split}", findings)

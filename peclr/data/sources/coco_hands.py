@@ -110,11 +110,12 @@ class CocoHands(HandSource):
         annotated = self._labels["image_size"][images]
         sizes = image_sizes(files) if annotated.any() else annotated
         other = ((sizes != annotated) & np.isfinite(sizes)).any(axis=1)
-        example = (
-            f"{files[int(other.argmax())]} for example: training stops at them, or with on_bad_image: skip does not"
-        )
-        found = [f"{other.sum():,} images are of another size than annotated, {example}"]
-        return self._notes() + (found if other.any() else [])
+        notes = self._notes()
+        if other.any():
+            example = f"{files[int(other.argmax())]} for example: training stops at them"
+            found = f"{other.sum():,} images are of another size than annotated, {example}"
+            notes.append(f"{found}, or with on_bad_image: skip does not")
+        return notes
 
     def _notes(self) -> list[str]:
         labeled, sides = f"{self._num_labeled:,} hands", self._labels["side"][self._hands]

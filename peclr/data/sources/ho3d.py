@@ -92,9 +92,7 @@ class HO3D(HandSource):
 
     def image_file(self, hand: int) -> Path:
         """Path of the image of a hand."""
-        name: bytes = self._labels["frame"][hand]
-        sequence, _, frame = name.decode().partition("/")
-        return self.root / self.split / sequence / "rgb" / f"{frame}{_SUFFIXES[self.version]}"
+        return self._image(hand).with_suffix(_SUFFIXES[self.version])
 
     def image_paths(self) -> list[Path]:
         """See `HasFiles`."""
@@ -158,15 +156,17 @@ class HO3D(HandSource):
             box=self._labels["box"][index] if "box" in self._labels else None,
         )
 
+    def _image(self, hand: int) -> Path:
+        """Path of the image of a hand, without its suffix."""
+        name: bytes = self._labels["frame"][hand]
+        return self.root / self.split / name.decode().replace("/", "/rgb/")
+
     def _find_version(self, given: Version | None) -> Version:
-        there = list[Version]()
-        for self.version in get_args(Version) if given is None else (given,):
-            if self.image_file(0).is_file():
-                there.append(self.version)
+        image, asked_for = self._image(0), get_args(Version) if given is None else (given,)
+        there: list[Version] = [one for one in asked_for if image.with_suffix(_SUFFIXES[one]).is_file()]
         if len(there) == 1:
             return there[0]
-        image = self.image_file(0).with_suffix("")
         if there:
             raise ValueError(f"{image} is there as .png, of v2, and as .jpg, of v3; say which: version: v2, or v3")
-        suffixes = " or ".join(f"{_SUFFIXES[one]} ({one})" for one in ((given,) if given else get_args(Version)))
+        suffixes = " or ".join(f"{_SUFFIXES[one]} ({one})" for one in asked_for)
         raise ValueError(f"{image} is missing; expected it as {suffixes}")

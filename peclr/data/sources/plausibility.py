@@ -121,7 +121,7 @@ def doubt_places(joints_2d: Array, sizes: Array, where: object, step: int = 1) -
     return found
 
 
-def doubt_boxes(boxes: Array, joints_2d: Array, where: object, step: int = 1) -> Doubts:
+def doubt_boxes(boxes: Array, joints_2d: Array, where: object, step: int) -> Doubts:
     """Compare boxes (N, 4), px, of every `step`-th hand with its joints (N, 21, 2), px, NaN where unknown."""
     found = Doubts([], [])
     within = (joints_2d >= boxes[:, None, :2]) & (joints_2d <= boxes[:, None, 2:])
