@@ -4,13 +4,16 @@ import contextlib
 import io
 import json
 import logging
+import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -179,8 +182,13 @@ def run_peclr(arguments: Sequence[str]) -> None:
     torch.set_num_threads(1)
     for name in ("pytorch_lightning", "lightning_fabric"):  # what they say of each run would bury the comparison
         logging.getLogger(name).setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
-        status = peclr(arguments)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = peclr(arguments)
+    except SystemExit:
+        if parent_process() is not None:
+            os._exit(128 + signal.SIGTERM)  # a pool's process would go on with what it has taken in advance
+        raise
     if status:
         raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
 

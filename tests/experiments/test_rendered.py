@@ -236,8 +236,8 @@ def test_ctrl_c_and_the_same_again_end_with_the_weights_of_an_undisturbed_run(
     monkeypatch.chdir(tmp_path)
     flag = tmp_path / "flag"  # else the run may have ended before the test has seen that it began
     pausing = f"{{class_path: {__name__}.Pausing, init_args: {{flag: {flag}}}}}"
-    arm = Arm("PeCLR", (f"--trainer.logger={pausing}", "--trainer.log_every_n_steps=1"))
-    monkeypatch.setattr(rendered, "read_suite", lambda name: Suite("small", "A title", (arm,), ()))
+    arms = Arm("PeCLR", (f"--trainer.logger={pausing}", "--trainer.log_every_n_steps=1")), Arm("next")
+    monkeypatch.setattr(rendered, "read_suite", lambda name: Suite("small", "A title", arms, ()))
     monkeypatch.setattr(rendered, "write_results", lambda *_, **__: None)  # there is nothing to write
     # 5 steps an epoch
     monkeypatch.setitem(SIZES, "walk", replace(SIZES["walk"], train=40, pretrain_steps=33))
@@ -257,6 +257,7 @@ def test_ctrl_c_and_the_same_again_end_with_the_weights_of_an_undisturbed_run(
     assert "the same command goes on" in capfd.readouterr().err
     assert active_children() == []
     assert 7 <= steps_of(tmp_path / "disturbed" / run)[0] <= 9
+    assert not Path("disturbed", "seed0", "next").exists(), "it has begun another run before it stopped"
     assert rendered.main([*arguments, "--out=disturbed"]) == 0
     paths = [tmp_path / out / run / "checkpoints" / "last.ckpt" for out in ("undisturbed", "disturbed")]
     straight, resumed = (torch.load(path, weights_only=True) for path in paths)
