@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 
 from peclr.collectives import pairs_per_process, sum_over_processes
 from peclr.geometry.affine import at_least_float32, compose, invert, rotation_angle
-from peclr.losses.objectives import Objective, PeCLR
+from peclr.losses.objectives import Objective, PeCLR, check_weights
 
 
 class GeometryHead(Objective):
@@ -26,6 +26,9 @@ class GeometryHead(Objective):
     """
 
     def __init__(self, contrast: Objective | None = None, weight: float = 1.0, hidden: int = 256) -> None:
+        check_weights(weight=weight)
+        if hidden < 1:
+            raise ValueError(f"hidden is the width of a layer, expected at least 1, got {hidden}")
         super().__init__()
         self.contrast = contrast or PeCLR()
         self.weight = weight

@@ -4,6 +4,7 @@ See `nt_xent` and `equivariance` for the papers and the mathematics. Objectives 
 this one, can be imported from here all the same.
 """
 
+import math
 from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import Any, Literal
@@ -149,6 +150,13 @@ def as_points(projections: Tensor) -> Tensor:
     if projections.shape[-1] % 2:
         raise ValueError(f"PeCLR reads projections as 2-D points, got odd D = {projections.shape[-1]}")
     return projections.reshape(*projections.shape[:-1], -1, 2)
+
+
+def check_weights(**weights: float) -> None:
+    """Refuse weights of a loss's terms that are negative or not finite."""
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{name} weighs a term of the loss: expected a number from 0, got {weight}")
 
 
 def check_shapes(projections: Tensor, view_from_crop: Tensor) -> None:

@@ -5,6 +5,8 @@ Huynh et al., "Boosting Contrastive Self-Supervised Learning with False Negative
 and go gradually.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,7 @@ class SoftPeCLR(PeCLR):
     def __init__(
         self, temperature: float = 0.5, *, translation: bool = True, rotation: bool = True, radius: float = 0.4
     ) -> None:
-        if not radius > 0:
+        if not 0 < radius < math.inf:
             raise ValueError(f"radius must be above 0, got {radius}")
         super().__init__(temperature, translation=translation, rotation=rotation)
         self.radius = radius

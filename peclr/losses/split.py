@@ -7,7 +7,7 @@ The idea of SIE: Garrido et al., "Self-supervised learning of Split Invariant Eq
 import torch
 from torch import Tensor
 
-from peclr.losses.objectives import Objective, PeCLR, SimCLR, check_shapes
+from peclr.losses.objectives import Objective, PeCLR, SimCLR, check_shapes, check_weights
 
 
 class SplitObjective(Objective):
@@ -29,6 +29,7 @@ class SplitObjective(Objective):
     ) -> None:
         if not 0 < share < 1:
             raise ValueError(f"the invariant part's share of the features is between 0 and 1, got {share}")
+        check_weights(weight=weight)
         super().__init__()
         self.invariant = invariant or SimCLR()
         self.equivariant = equivariant or PeCLR()

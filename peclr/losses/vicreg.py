@@ -11,7 +11,7 @@ from torch.nn.functional import mse_loss, relu
 from peclr.collectives import pairs_per_process
 from peclr.geometry.affine import at_least_float32
 from peclr.losses.nt_xent import full_precision_matmul, gather_views
-from peclr.losses.objectives import Objective, undo_views
+from peclr.losses.objectives import Objective, check_weights, undo_views
 
 
 class VICReg(Objective):
@@ -36,6 +36,7 @@ class VICReg(Objective):
         translation: bool = True,
         rotation: bool = True,
     ) -> None:
+        check_weights(invariance=invariance, variance=variance, covariance=covariance)
         super().__init__()
         self.invariance = invariance
         self.variance = variance

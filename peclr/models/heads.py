@@ -11,6 +11,8 @@ class ProjectionHead(nn.Sequential):
     """
 
     def __init__(self, in_features: int, hidden: int = 512, out_features: int = 128) -> None:
+        if min(hidden, out_features) < 1:
+            raise ValueError(f"layers of a projection head are at least 1 wide, got {hidden} and {out_features}")
         super().__init__(
             nn.Linear(in_features, hidden),
             nn.BatchNorm1d(hidden),

@@ -106,6 +106,11 @@ def test_a_head_that_was_not_built_is_refused() -> None:
         GeometryHead()(projections, views, features=features)
 
 
+def test_a_layer_of_no_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="hidden is the width of a layer, expected at least 1, got 0"):
+        GeometryHead(hidden=0)
+
+
 def test_pairs_without_a_map_teach_it_nothing() -> None:
     projections, views, features = batch()
     views[::2] = torch.eye(3)

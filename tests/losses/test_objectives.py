@@ -292,3 +292,17 @@ def test_temperatures_that_no_softmax_has_are_refused_when_it_is_made(
 ) -> None:
     with pytest.raises(ValueError, match=f"temperature must be above 0, got {temperature}"):
         objective(temperature)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("GeometryHead", "weight"),
+        ("SplitObjective", "weight"),
+        *(("VICReg", term) for term in ("invariance", "variance", "covariance")),
+    ],
+)
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_weights_that_no_sum_has_are_refused_when_it_is_made(name: str, weight: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{weight} weighs a term of the loss: expected a number from 0, got {value}"):
+        getattr(objectives, name)(**{weight: value})

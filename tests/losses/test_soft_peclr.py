@@ -103,5 +103,6 @@ def test_a_batch_without_joints_and_a_radius_of_nothing_are_refused() -> None:
         SoftPeCLR()(projections, views)
     with pytest.raises(ValueError, match=r"expected joints_2d \(B, 2, 21, 2\)"):
         SoftPeCLR()(projections, views, joints[:2])
-    with pytest.raises(ValueError, match="radius must be above 0, got 0"):
-        SoftPeCLR(radius=0)
+    for radius in (0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"radius must be above 0, got {radius}"):
+            SoftPeCLR(radius=radius)

@@ -1,5 +1,6 @@
 """The projection head, as published."""
 
+import pytest
 import torch
 
 from peclr.models.heads import ProjectionHead
@@ -17,6 +18,12 @@ def test_keys_and_shapes_are_the_published_ones() -> None:
         "1.num_batches_tracked": (),
         "3.weight": (128, 512),
     }
+
+
+@pytest.mark.parametrize(("hidden", "out_features"), [(0, 8), (8, 0), (-1, 8)])
+def test_layers_without_features_are_refused(hidden: int, out_features: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1 wide, got {hidden} and {out_features}"):
+        ProjectionHead(6, hidden, out_features)
 
 
 def test_projection_is_linear_after_the_activation() -> None:
