@@ -5,6 +5,7 @@ with the first encoder: that takes seconds.
 """
 
 import difflib
+import fnmatch
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -42,7 +43,8 @@ class TimmEncoder(Encoder):
             A line says the license of timm's: not all are free, DINOv3's, MAE's and Hiera's among them.
         view_size: side of the views, pixels, where the network depends on it; None is that of timm's weights. Modules
             that know their views change it.
-        grad_checkpointing: in training, compute activations twice rather than keep them all.
+        grad_checkpointing: in training, compute activations twice rather than keep them all; BatchNorm counts the
+            first time alone under the modules of this package.
     """
 
     def __init__(
@@ -69,14 +71,9 @@ class TimmEncoder(Encoder):
 
     def for_view_size(self, view_size: int) -> Self:
         """Take views of that side, px, from now on: positional embeddings are resampled; ValueError if it cannot."""
-        if self.view_size in (None, view_size):
-            return self
-        with torch.random.fork_rng(devices=[]):  # what is drawn is replaced
-            model = self._make(view_size)
-        # not timm's `set_input_size`: of some networks, windows would depend on the sides that there were before
-        state, _ = self._adapted(self.model.state_dict(), model, f"{self.name} for views of {view_size} px")
-        model.load_state_dict(state)
-        self.model, self.view_size = model.to(next(self.model.parameters()).device).train(self.training), view_size
+        if self.view_size not in (None, view_size):
+            self._resample(view_size)
+        self._try(view_size)
         return self
 
     @property
@@ -101,9 +98,13 @@ class TimmEncoder(Encoder):
         return list(layers.values())
 
     def undecayed(self) -> list[nn.Parameter]:
-        """Positional embeddings, tokens and the like, as timm lists them."""
-        names: set[str] = getattr(self.model, "no_weight_decay", set)()
-        return [parameter for name, parameter in self.model.named_parameters() if name in names]
+        """Positional embeddings, tokens and the like, as timm lists them: names, or patterns of names."""
+        listed = list(getattr(self.model, "no_weight_decay", list)())
+        return [
+            parameter
+            for name, parameter in self.model.named_parameters()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in listed)
+        ]
 
     def convert_sync_batchnorm(self, module: nn.Module) -> None:
         """As torch's, which would drop the activations that timm's BatchNorm layers carry."""
@@ -127,6 +128,29 @@ class TimmEncoder(Encoder):
             with _refusing(f"{self.name} has no grad_checkpointing"):
                 model.set_grad_checkpointing()
         return model
+
+    def _resample(self, view_size: int) -> None:
+        """Replace the network by one for views of that side, px, with what it has learned; ValueError if it cannot."""
+        with torch.random.fork_rng(devices=[]):  # what is drawn is replaced
+            model = self._make(view_size)
+        # not timm's `set_input_size`: of some networks, windows would depend on the sides that there were before
+        what = f"{self.name} cannot go from views of {self.view_size} px to {view_size} px"
+        try:
+            state, _ = self._adapted(self.model.state_dict(), model, what)
+        except ValueError as error:
+            begin = f"with random weights it begins there, given view_size: {view_size} itself"
+            raise ValueError(f"{error}; {begin}") from error
+        model.load_state_dict(state)
+        self.model, self.view_size = model.to(next(self.model.parameters()).device).train(self.training), view_size
+
+    def _try(self, view_size: int) -> None:
+        """Encode one image of that side, px; ValueError if the network cannot: timm does not say it of all of them."""
+        image = torch.zeros(1, RGB, view_size, view_size, device=next(self.model.parameters()).device)
+        with _refusing(f"{self.name} cannot take views of {view_size} px"), torch.no_grad():
+            try:
+                self.model.eval()(image)
+            finally:
+                self.model.train(self.training)
 
     def _load(self, weights: str) -> None:
         """Give the network the weights of a file, or timm's; lines say what of them was used, and their license."""

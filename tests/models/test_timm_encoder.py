@@ -157,6 +157,22 @@ def test_views_that_patches_do_not_fill_are_refused() -> None:
         TimmEncoder("test_vit")(torch.zeros(1, 3, 64, 64))
 
 
+def test_views_that_a_network_turns_out_not_to_take_are_refused() -> None:
+    """Timm makes both for any side, and only the first image shows that it cannot be."""
+    for name, reason in (("efficientformer_l1", ": The size of tensor"), ("halonet26t", "")):
+        encoder = TimmEncoder(name)
+        with pytest.raises(ValueError, match=f"{name} cannot take views of 72 px{reason}"):
+            PretrainModule(encoder, PeCLR(), lars=False, view_size=72)
+        assert encoder.model.training
+
+
+def test_a_network_that_cannot_be_resampled_says_where_it_can_begin() -> None:
+    what = "convit_tiny cannot go from views of 224 px to 64 px: its pos_embed has shape .*, expected "
+    with pytest.raises(ValueError, match=f"{what}.*; with random weights it begins there, given view_size: 64 itself"):
+        TimmEncoder("convit_tiny").for_view_size(64)
+    assert TimmEncoder("convit_tiny", view_size=64).for_view_size(64).view_size == 64
+
+
 def test_modules_make_it_fit_their_views() -> None:
     assert PretrainModule(TimmEncoder("test_vit"), PeCLR(), lars=False, view_size=48).encoder.view_size == 48
     network = FinetuneModule(TimmEncoder("test_vit"), view_size=64).pose_net
@@ -213,3 +229,12 @@ def test_layers_are_timms_for_layer_wise_decay(name: str) -> None:
     assert len(layers) > 2
     undecayed = {names[id(parameter)] for parameter in encoder.undecayed()}
     assert undecayed == ({"pos_embed", "cls_token", "reg_token"} & set(names.values()))
+
+
+def test_patterns_of_names_do_not_decay_either() -> None:
+    with torch.device("meta"):
+        encoder = TimmEncoder("xcit_nano_12_p8_224")  # whose positional embeddings are a module
+    spared = set(map(id, encoder.undecayed()))
+    assert {id(parameter) for parameter in encoder.model.pos_embed.parameters()} < spared
+    assert id(encoder.model.cls_token) in spared
+    assert len(spared) < len(list(encoder.parameters()))
