@@ -48,6 +48,7 @@ class Encoder(nn.Module, ABC):
     mean: Sequence[float] = IMAGENET_MEAN  # of the input, RGB in 0…1, which `normalize` subtracts
     std: Sequence[float] = IMAGENET_STD  # what `normalize` divides by afterward
     view_size: int | None = None  # px, side of the only views that `forward` takes; None if it takes any
+    grad_checkpointing: bool = False  # whether activations are computed again on the way back
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from peclr.models.encoders import Encoder
 from peclr.models.heads import ProjectionHead
 from peclr.runs.about import KEY, About, config_of, encoder_facts
 from peclr.training.gradient_cache import project_in_micro_batches
-from peclr.training.recipe import RecipeModule, batches_of_step, lars_obstacle
+from peclr.training.recipe import RecipeModule, batches_of_step, check_lars
 
 
 class PretrainModule(RecipeModule):
@@ -23,7 +23,7 @@ class PretrainModule(RecipeModule):
     Args:
         encoder: the network to train; what is kept afterward.
         objective: the loss of projections and of the geometry of their views.
-        lars: wrap the optimizer in LARS, as published; for BatchNorm networks, ValueError for others with a norm.
+        lars: wrap the optimizer in LARS, as published; for BatchNorm networks, ValueError for those with other norms.
         weight_decay: on weights; biases and BatchNorm are exempt. For the rest see `RecipeModule`.
         warmup_epochs: linear warm-up of the learning rate, before a cosine to 0; parts of an epoch count.
         projection_hidden: width of the head's hidden layer.
@@ -51,8 +51,8 @@ class PretrainModule(RecipeModule):
     ) -> None:
         if micro_batch is not None and micro_batch < 2:
             raise ValueError(f"BatchNorm needs a micro_batch of at least 2 pairs, got {micro_batch}")
-        if lars and (obstacle := lars_obstacle(encoder)):
-            raise ValueError(obstacle)
+        if lars:
+            check_lars(encoder)
         super().__init__(weight_decay=weight_decay, warmup_epochs=warmup_epochs, **recipe)
         if view_size is not None:
             encoder.for_view_size(view_size)

@@ -3,18 +3,22 @@
 import math
 import re
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from peclr.models.encoders import Encoder, encoders_in
+from peclr.training.gradient_cache import frozen_running_statistics
 from peclr.training.optim import LARS, split_weight_decay, warmup_cosine
 
-_NORM: Final = re.compile(r"Norm\w{0,2}$")  # LayerNorm2d, GroupNorm, RmsNorm …
+_NORM: Final = re.compile(r"Norm(Act|Exp|Fp32|NoBias|Tlu|[BS]?\d[ad]?)*$")  # LayerNorm2d, GroupNormAct, RmsNormFp32 …
 
 
 class RecipeModule(pl.LightningModule):
@@ -60,6 +64,12 @@ class RecipeModule(pl.LightningModule):
         if self.sync_batchnorm and wants_sync_batchnorm(self.trainer):
             encoders_in(self)[0].convert_sync_batchnorm(self)
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Go back; where gradient checkpointing computes activations again, BatchNorm does not count them again."""
+        recomputes = any(encoder.grad_checkpointing for encoder in encoders_in(self))
+        with frozen_running_statistics(self) if recomputes else nullcontext():
+            super().backward(loss, *args, **kwargs)
+
     def on_train_start(self) -> None:
         """Log at least once an epoch: of few data, an epoch may be shorter than the steps between two rows."""
         trainer: Any = self.trainer  # whose type lacks what Lightning sets
@@ -103,21 +113,28 @@ class RecipeModule(pl.LightningModule):
         return [parameter for encoder in encoders_in(self) for parameter in encoder.undecayed()]
 
 
-def lars_obstacle(encoder: Encoder) -> str | None:
-    """Why LARS does not do for an encoder; None if it does.
+def check_lars(encoder: Encoder) -> None:
+    """Refuse LARS for encoders that have other norms than BatchNorm; warn where these are a part of their norms.
 
     Its trust ratio suits weights whose scale BatchNorm takes out. Elsewhere a tensor's step is bound to its own norm:
     what begins at nearly zero, LayerScale at 1e-6 for example, stays there, and ViTs are trained with AdamW (Chen, Xie
     & He, "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021, §5.1).
     """
-    modules = list(encoder.modules())
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
-        return None
-    norms = sorted({name for module in modules if _NORM.search(name := type(module).__name__)})
-    if not norms:
-        return None
+    layers = [module for module in encoder.modules() if _is_norm(module)]
+    others = sorted({type(layer).__name__ for layer in layers if not isinstance(layer, _BatchNorm)})
+    if not others:
+        return
+    found = f"lars: true is for encoders with BatchNorm, and {encoder.description} has {', '.join(others)}"
     advice = "set lars: false and optimizer: torch.optim.AdamW, as pretrain_vit does"
-    return f"lars: true is for encoders with BatchNorm, and {encoder.description} has {', '.join(norms)}: {advice}"
+    if not any(isinstance(layer, _BatchNorm) for layer in layers):
+        raise ValueError(f"{found}: {advice}")
+    rank_zero_warn(f"{found}, too; if it learns little, {advice}")
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Whether a module normalizes by itself, by its name, and does not only hold layers that do, as ConvNormAct."""
+    holds_layers = any(True for child in module.children() for _ in child.parameters())
+    return _NORM.search(type(module).__name__) is not None and not holds_layers
 
 
 def wants_sync_batchnorm(trainer: pl.Trainer) -> bool:

@@ -16,6 +16,7 @@ from peclr.data.sources.freihand import FreiHAND
 from peclr.losses.objectives import Objective, PeCLR, SimCLR
 from peclr.losses.simhand import SiMHand
 from peclr.models.encoders import Encoder, ResNetEncoder
+from peclr.models.timm_encoder import TimmEncoder
 from peclr.training import FinetuneModule, PretrainModule
 from peclr.training.recipe import wants_sync_batchnorm
 from tests.trainer import quiet_trainer
@@ -284,8 +285,24 @@ def test_what_an_encoder_spares_does_not_decay(labeled: LabeledHandDataModule, t
     assert decays[id(encoder.layer1[0].conv1.weight)] == 0.1
 
 
+class GroupNormAct(nn.GroupNorm):
+    """Named as timm names its layers."""
+
+
+class ConvNormAct(nn.Sequential):
+    """Named as timm names what holds a layer."""
+
+
 @pytest.mark.parametrize(
-    ("norm", "refused"), [(nn.BatchNorm2d(4), False), (nn.GroupNorm(2, 4), True), (nn.RMSNorm(4), True), (None, False)]
+    ("norm", "refused"),
+    [
+        (nn.BatchNorm2d(4), False),
+        (ConvNormAct(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)), False),
+        (nn.GroupNorm(2, 4), True),
+        (GroupNormAct(2, 4), True),
+        (nn.RMSNorm(4), True),
+        (None, False),
+    ],
 )
 def test_lars_is_for_encoders_with_batchnorm(norm: nn.Module | None, *, refused: bool) -> None:
     class Normalized(Encoder):
@@ -304,6 +321,28 @@ def test_lars_is_for_encoders_with_batchnorm(norm: nn.Module | None, *, refused:
     else:
         PretrainModule(Normalized(), PeCLR())
     PretrainModule(Normalized(), PeCLR(), lars=False)
+
+
+def test_lars_for_other_norms_beside_batchnorm_is_warned_of() -> None:
+    encoder = tiny_encoder()
+    encoder.more = nn.LayerNorm(4)
+    with pytest.warns(UserWarning, match="and resnet18 of width 0.125 has LayerNorm, too; if it learns little, set la"):
+        PretrainModule(encoder, PeCLR())
+
+
+@pytest.mark.parametrize("micro_batch", [None, 3])
+def test_batchnorm_counts_a_batch_once_although_checkpointing_shows_it_twice(
+    micro_batch: int | None, pairs: PairedViewDataModule, tmp_path: Path
+) -> None:
+    pytest.importorskip("timm", reason="needs the extra: pip install 'peclr[timm]'")
+    states = []
+    for sparing in (False, True):
+        torch.manual_seed(0)
+        encoder = TimmEncoder("test_resnet", grad_checkpointing=sparing)
+        module = PretrainModule(encoder, PeCLR(), lars=False, warmup_epochs=0, micro_batch=micro_batch)
+        quiet_trainer(tmp_path, max_steps=2, limit_val_batches=0).fit(module, pairs)
+        states.append(module.state_dict())
+    torch.testing.assert_close(*states)
 
 
 @pytest.mark.parametrize("part", [-0.1, 1.0])
