@@ -193,9 +193,9 @@ class EpochSampler(DistributedSampler[Any], SequentialSampler):
         return ((epoch, index) for block in blocks for index in order[self._asked_for(by_shard, block)].tolist())
 
     def _asked_for(self, order: ShardOrder | ShardDraws | None, block: range) -> NDArray[np.int64]:
-        """The positions of a block, of which the shards are on their way."""
+        """The positions of a block; the shards that its first one needs are on their way."""
         if order is not None and self._in_shards is not None:
-            self._in_shards.ask_for(order, block[:1])
+            self._in_shards.ask_for(order, block[0])
         return np.array(block, np.int64)
 
     @property

@@ -5,7 +5,7 @@ shards are read at once. Round r of a pass takes the first part of shard r of th
 before it, and so on, all items in random order: every round needs one more shard, and one no more.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -133,12 +133,11 @@ class InShards(NamedTuple):
     at_once: int
     fetch_ahead: Callable[[int, list[int]], None]
 
-    def ask_for(self, order: "ShardOrder | ShardDraws", positions: Iterable[int]) -> None:
-        """Have fetched what some positions of an epoch need."""
+    def ask_for(self, order: "ShardOrder | ShardDraws", position: int) -> None:
+        """Have fetched what a position of an epoch needs."""
         for number, source in enumerate(self.sources):
             if isinstance(source, ByShard):
-                needed = (shard for position in positions for shard in order.needed(position, number))
-                self.fetch_ahead(number, list(dict.fromkeys(needed)))
+                self.fetch_ahead(number, order.needed(position, number))
 
 
 class ShardDraws:
