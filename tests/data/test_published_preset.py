@@ -50,6 +50,7 @@ def test_geometry_is_as_published(views: tuple[NDArray[np.float64], NDArray[np.f
     scale = 1 / np.sqrt(np.linalg.det(matrices[:, :2, :2]))
     degrees = np.degrees(np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0]))
     np.testing.assert_allclose(degrees, degrees.round(), atol=1e-3)
+    assert set(degrees.round()) == set(range(-45, 46)), "both ends are drawn, too"
     assert agrees(degrees + np.random.default_rng(0).uniform(-0.5, 0.5, len(degrees)), -45.5, 45.5)
     shifts = matrices[:, :2, 2].T * scale / 2 * SIDE
     assert all(agrees(shift, 0, 15) for shift in shifts)
