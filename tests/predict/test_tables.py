@@ -151,7 +151,6 @@ def test_a_table_is_a_box_file_for_the_next_prediction(
     }
     if kind == "csv":
         np.testing.assert_allclose(read["0.png"][1].edges, [40, 5, 70, 40])
-    if kind == "csv":
         arguments = [*start, f"--boxes={first}", "--hand=both-from-box-file", f"--out={tmp_path / 'b'}"]
         assert main(arguments) == 0
         again = (tmp_path / "b" / NAMES[kind]).read_text().splitlines()
