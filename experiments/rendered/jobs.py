@@ -185,10 +185,10 @@ def run_peclr(arguments: Sequence[str]) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             status = peclr(arguments)
-    except SystemExit:
-        if parent_process() is not None:
-            os._exit(128 + signal.SIGTERM)  # a pool's process would go on with what it has taken in advance
-        raise
+    except SystemExit as stop:  # in training
+        status = int(stop.code or 0)
+    if status == 128 + signal.SIGTERM and parent_process() is not None:
+        os._exit(status)  # a pool's process would go on with what it has taken in advance
     if status:
         raise RuntimeError(f"peclr {' '.join(arguments)} ended with status {status}")
 
