@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -201,6 +202,10 @@ def status_of(name: str, work: Callable[[], None]) -> int:
     except SystemExit as stop:
         print(f"{name}: stopped; the same command goes on where it was", file=sys.stderr)
         return int(stop.code or 0)
+    except BrokenProcessPool:
+        killed = "a process that worked was killed, perhaps for want of memory"
+        print(f"{name}: {killed}; the same command goes on where it was", file=sys.stderr)
+        return 1
     return 0
 
 

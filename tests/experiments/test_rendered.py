@@ -348,6 +348,15 @@ def test_another_experiment_is_not_mixed_into_a_folder(tmp_path: Path, monkeypat
         rendered.check_plan(tmp_path / "other", suite, size)
 
 
+def test_a_killed_process_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with rendered.workers(1) as pool:
+            pool.submit(os._exit, 9).result()
+
+    assert rendered.status_of("rendered", work) == 1
+    assert "a process that worked was killed" in capsys.readouterr().err
+
+
 def test_two_processes_do_not_work_in_one_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
