@@ -96,12 +96,11 @@ def find_frames(root: str | Path, names: NDArray[np.bytes_]) -> NDArray[np.uint8
 
     ValueError as of `are_there`: packed labels may be a stranger's.
     """
-    found = np.full(len(names), MISSING, np.uint8)
     stems = [name.rpartition(b".")[0] for name in names.tolist()]
-    for position, suffix in enumerate(FRAME_SUFFIXES):
-        there = are_there(Path(root), np.array([stem + suffix.encode() for stem in stems], np.bytes_))
-        found[there & (found == MISSING)] = position
-    return found
+    # asked of all at once, as each folder is listed then, and no more
+    wanted = np.array([stem + suffix.encode() for suffix in FRAME_SUFFIXES for stem in stems], np.bytes_)
+    there = are_there(Path(root), wanted).reshape(len(FRAME_SUFFIXES), -1)
+    return np.where(there.any(axis=0), there.argmax(axis=0), MISSING).astype(np.uint8)
 
 
 def stretched_frames(
